@@ -1,0 +1,66 @@
+"""A planned batch as tensors: ids, mask, and which rows are real.
+
+Padding goes to the right, whatever side the tokenizer prefers: in a causal model no real token can then see it, in recurrent mixers included.
+`collate` can pad left too, which the observer handles alike.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from pytest_maxact.corpus.batches import PlannedBatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """`ids` int64 [B, T]; `mask` bool [B, T], True for real tokens; `real` and `padding` int64, the flat rows b*T+t of each.
+
+    `starts` is each sequence's first column.
+    """
+
+    plan: PlannedBatch
+    ids: torch.Tensor
+    mask: torch.Tensor
+    real: torch.Tensor
+    padding: torch.Tensor
+    starts: tuple[int, ...]
+
+    @property
+    def rows(self) -> int:
+        return self.ids.numel()
+
+    @property
+    def padded(self) -> bool:
+        return self.padding.numel() > 0
+
+    def place(self, row: int) -> tuple[str, int, int]:
+        """Sample id, token position and token id of a flat row."""
+        sequence, column = divmod(row, self.ids.shape[1])
+        position = column - self.starts[sequence]
+        return self.plan.sequences[sequence].sample.id, position, self.plan.sequences[sequence].ids[position]
+
+    @property
+    def model_inputs(self) -> dict[str, torch.Tensor]:
+        """Arguments of the forward pass: no mask where nothing is padded, positions where padding on the left would shift them."""
+        inputs = {"input_ids": self.ids}
+        if self.padded:
+            inputs["attention_mask"] = self.mask.long()
+        if any(self.starts):
+            inputs["position_ids"] = (self.mask.long().cumsum(1) - 1).clamp(min=0)
+        return inputs
+
+
+def collate(plan: PlannedBatch, pad_id: int, device: torch.device, side: str = "right") -> Batch:
+    """Tensors of a planned batch on `device`."""
+    length = max(map(len, plan.sequences))
+    starts = tuple(0 if side == "right" else length - len(sequence) for sequence in plan.sequences)
+    ids = torch.full((len(plan.sequences), length), pad_id, dtype=torch.long)
+    mask = torch.zeros((len(plan.sequences), length), dtype=torch.bool)
+    for row, (sequence, start) in enumerate(zip(plan.sequences, starts, strict=True)):
+        ids[row, start : start + len(sequence)] = torch.tensor(sequence.ids)
+        mask[row, start : start + len(sequence)] = True
+    flat = mask.flatten()
+    real, padding = flat.nonzero().squeeze(1), (~flat).nonzero().squeeze(1)
+    return Batch(
+        plan=plan, ids=ids.to(device), mask=mask.to(device), real=real.to(device), padding=padding.to(device), starts=starts
+    )  # fmt: skip

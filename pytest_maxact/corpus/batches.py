@@ -1,0 +1,55 @@
+"""The batch plan: sequences of similar length together, under a budget of padded tokens, each batch of one split.
+
+A batch holds its sequences in sample order, so that row order within a batch is the order by which equal peaks are ranked. The longest batches
+come first: if memory is short, the run learns it at once.
+"""
+
+from collections.abc import Mapping, Sequence as SequenceOf
+from dataclasses import dataclass
+
+from pytest_maxact.corpus.tokens import Sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedBatch:
+    split: str
+    sequences: tuple[Sequence, ...]
+
+    @property
+    def tokens(self) -> int:
+        return sum(map(len, self.sequences))
+
+    @property
+    def padded_tokens(self) -> int:
+        return len(self.sequences) * max(map(len, self.sequences)) - self.tokens
+
+    def halves(self) -> tuple["PlannedBatch", "PlannedBatch"]:
+        """Two batches of half the sequences; for a batch of at least two."""
+        middle = len(self.sequences) // 2
+        return (
+            PlannedBatch(split=self.split, sequences=self.sequences[:middle]),
+            PlannedBatch(split=self.split, sequences=self.sequences[middle:]),
+        )
+
+
+BatchPlan = list[PlannedBatch]
+
+
+def plan_batches(sequences: SequenceOf[Sequence], splits: Mapping[str, str], batch_tokens: int) -> BatchPlan:
+    """Batches of at most `batch_tokens` tokens, padding included; a longer sequence stands alone."""
+    plan: BatchPlan = []
+    for split in sorted(set(splits.values())):
+        group: list[Sequence] = []
+        members = [s for s in sequences if splits[s.sample.id] == split]
+        for sequence in sorted(members, key=lambda s: (-len(s), s.sample.id)):
+            if group and (len(group) + 1) * len(group[0]) > batch_tokens:
+                plan.append(_batch(split, group))
+                group = []
+            group.append(sequence)
+        if group:
+            plan.append(_batch(split, group))
+    return sorted(plan, key=lambda batch: (-max(map(len, batch.sequences)), batch.split, batch.sequences[0].sample.id))
+
+
+def _batch(split: str, group: SequenceOf[Sequence]) -> PlannedBatch:
+    return PlannedBatch(split=split, sequences=tuple(sorted(group, key=lambda s: s.sample.id)))

@@ -1,0 +1,129 @@
+"""Samples: the built-in corpus, a JSON-lines reader, the category-proportional subset and the two splits.
+
+The built-in corpus was written for this project (Apache-2.0): seven categories in the proportions of arXiv 2605.15572, in files of plain text
+whose samples begin with a line `%%% <id> <language>`. Choices depend on a sample's content and a seed, never on its place in a file.
+"""
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pytest_maxact.errors import InputError
+
+CATEGORIES = ("math", "code", "web_english", "knowledge", "chinese", "minority_scripts", "web_other")
+_HEADER = re.compile(r"^%%% (?P<id>[a-z0-9-]+) (?P<language>[A-Za-z-]+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One text, or the `input_ids` of one in another tokenizer's vocabulary. `digest` identifies its content (SHA-256)."""
+
+    id: str
+    category: str
+    text: str | None = None
+    input_ids: tuple[int, ...] | None = None
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        content = self.text if self.text is not None else " ".join(map(str, self.input_ids or ()))
+        value = hashlib.sha256(f"{self.category}\0{content}".encode("utf-8", "surrogatepass")).hexdigest()
+        object.__setattr__(self, "digest", value)
+
+
+def builtin_samples() -> list[Sample]:
+    """The corpus that travels with the package."""
+    folder = files("pytest_maxact.corpus") / "builtin"
+    samples = []
+    for category in CATEGORIES:
+        text = (folder / f"{category}.txt").read_text(encoding="utf-8")
+        headers = list(_HEADER.finditer(text))
+        ends = [*(header.start() for header in headers[1:]), len(text)]
+        for header, end in zip(headers, ends, strict=True):
+            samples.append(Sample(id=header["id"], category=category, text=text[header.end() : end].strip("\n")))
+    return samples
+
+
+def read_jsonl(path: Path) -> list[Sample]:
+    """Samples of a file of `{"text", "category"}` or `{"input_ids", "category"}` lines, with an optional `"id"`.
+
+    Raises InputError that names the line of anything else.
+    """
+    if not path.is_file():
+        raise InputError(f"no corpus at {path}\n  --maxact-corpus takes a file of JSON lines; without it the built-in corpus is used")
+    samples: list[Sample] = []
+    seen: dict[str, int] = {}
+    for number, raw in enumerate(path.read_bytes().splitlines(), start=1):
+        if not raw.strip():
+            continue
+        sample = _parse_line(raw, f"{path}:{number}", f"{number:07d}")
+        if sample.id in seen:
+            raise InputError(f"{path}:{number}: sample id {sample.id!r} is that of line {seen[sample.id]}; ids must differ")
+        seen[sample.id] = number
+        samples.append(sample)
+    if not samples:
+        raise InputError(f'{path}: the corpus is empty\n  write one {{"text": ..., "category": ...}} object per line')
+    return samples
+
+
+def _parse_line(raw: bytes, where: str, default_id: str) -> Sample:
+    form = 'a line is {"text": "...", "category": "..."} or {"input_ids": [...], "category": "..."}'
+    try:
+        entry: Any = json.loads(raw.decode("utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{where}: not a line of UTF-8 JSON ({error})\n  {form}") from error
+    if not isinstance(entry, dict):
+        raise InputError(f"{where}: {type(entry).__name__} where an object was expected\n  {form}")
+    category, text, ids = entry.get("category"), entry.get("text"), entry.get("input_ids")
+    if not isinstance(category, str) or not category:
+        raise InputError(f'{where}: no "category"\n  {form}')
+    name = str(entry.get("id", default_id))
+    if isinstance(text, str) and text.strip() and ids is None:
+        return Sample(id=name, category=category, text=text)
+    if text is None and isinstance(ids, list) and ids and all(type(i) is int and i >= 0 for i in ids):
+        return Sample(id=name, category=category, input_ids=tuple(ids))
+    raise InputError(f'{where}: needs either a non-empty "text" or "input_ids" of whole numbers, not both\n  {form}')
+
+
+def subset(samples: Sequence[Sample], size: int, seed: int) -> list[Sample]:
+    """`size` samples in the proportions of the categories (largest remainder), drawn by `seed`; all of them where there are no more."""
+    if size >= len(samples):
+        return list(samples)
+    groups = _by_category(samples, seed)
+    exact = {category: size * len(group) / len(samples) for category, group in groups.items()}
+    quota = {category: int(share) for category, share in exact.items()}
+    by_remainder = sorted(groups, key=lambda category: (quota[category] - exact[category], category))
+    for category in by_remainder[: size - sum(quota.values())]:
+        quota[category] += 1
+    return [sample for category in sorted(groups) for sample in groups[category][: quota[category]]]
+
+
+def interleaved(samples: Sequence[Sample], seed: int) -> list[Sample]:
+    """All samples in an order whose every prefix keeps the categories' proportions, as nearly as whole samples allow."""
+    placed = []
+    for category, group in _by_category(samples, seed).items():
+        placed += [((rank + 0.5) / len(group), category, sample) for rank, sample in enumerate(group)]
+    return [sample for *_, sample in sorted(placed, key=lambda entry: entry[:2])]
+
+
+def assign_splits(samples: Iterable[Sample]) -> dict[str, str]:
+    """Sample id -> "calibration" (every third) or "evaluation", stratified by category; the paper's 128 : 256.
+
+    Raises InputError for fewer than two samples: one split would be empty.
+    """
+    ordered = [sample for _, group in sorted(_by_category(list(samples), 0).items()) for sample in group]
+    if len(ordered) < 2:
+        raise InputError("the corpus has fewer than two samples; calibration and evaluation need at least one each\n  add samples, or raise --maxact-max-samples")
+    return {sample.id: "calibration" if rank % 3 == 0 else "evaluation" for rank, sample in enumerate(ordered)}
+
+
+def _by_category(samples: Sequence[Sample], seed: int) -> dict[str, list[Sample]]:
+    groups: dict[str, list[Sample]] = defaultdict(list)
+    for sample in sorted(samples, key=lambda sample: (hashlib.sha256(f"{seed}:{sample.digest}".encode()).digest(), sample.id)):
+        groups[sample.category].append(sample)
+    return groups

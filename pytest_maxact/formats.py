@@ -1,0 +1,77 @@
+"""Low-bit formats and what they do to a tensor whose exact magnitude histogram is known.
+
+The paper's INT-8 check (arXiv 2605.15572): symmetric uniform quantization per tensor, levels -127..127, the scale from a calibration split, the
+error on an evaluation split. Two policies set the scale: `max_abs` (the calibration maximum) and `clip_q0.999` (the 0.999 quantile of |x|).
+Because the grid is symmetric the error depends on |x| alone, so the histogram gives it exactly, in float64.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from pytest_maxact.histogram import Histogram
+
+INT8_POLICIES = ("max_abs", "clip_q0.999")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormatError:
+    """What one format under one policy costs a tensor; ratios are dimensionless, `threshold` is in units of the activation.
+
+    `sqnr_db` is inf where nothing was lost. `flush_to_zero` is the share of the non-zero entries that become zero, `levels_used` how many of the
+    format's magnitude levels (0..127 for INT-8) any entry maps to: whole-tensor SQNR looks fine while both say that little is left.
+    """
+
+    policy: str
+    threshold: float
+    sqnr_db: float
+    rel_rmse: float
+    rel_mae: float
+    clip_rate: float
+    flush_to_zero: float
+    levels_used: int
+
+
+def clip_threshold(calibration: Histogram, policy: str) -> float:
+    """The magnitude that the largest level stands for: `max_abs`, or `clip_q<Q>` for any quantile 0 < Q <= 1."""
+    if policy == "max_abs":
+        return calibration.max_abs
+    if policy.startswith("clip_q"):
+        return calibration.quantile(float(policy.removeprefix("clip_q")))
+    raise ValueError(f"no clipping policy called {policy!r}; there are max_abs and clip_q<Q>")
+
+
+def integer_error(calibration: Histogram, evaluation: Histogram, policy: str, bits: int = 8) -> FormatError:
+    """Error of symmetric per-tensor integer quantization; non-finite entries are left out (they fail a check of their own).
+
+    Shapes: none, both splits are histograms of one site. A calibration split of zeros gives scale 0, under which every entry becomes zero.
+    """
+    threshold = clip_threshold(calibration, policy)
+    top = (1 << (bits - 1)) - 1
+    values, counts = evaluation.finite()
+    if threshold > 0.0:
+        levels = np.minimum(np.rint(values / (threshold / top)), top)
+        restored = levels * (threshold / top)
+    else:
+        levels = restored = np.zeros_like(values)
+    error = np.abs(values - restored)
+    signal_energy, error_energy = float(np.dot(values * values, counts)), float(np.dot(error * error, counts))
+    signal_sum = float(np.dot(values, counts))
+    total, nonzero = int(counts.sum()), int(counts[values > 0].sum())
+    return FormatError(
+        policy=policy,
+        threshold=threshold,
+        sqnr_db=_decibel(signal_energy, error_energy),
+        rel_rmse=math.sqrt(error_energy / signal_energy) if signal_energy else 0.0,
+        rel_mae=float(np.dot(error, counts)) / signal_sum if signal_sum else 0.0,
+        clip_rate=int(counts[values > threshold].sum()) / total if total else 0.0,
+        flush_to_zero=int(counts[(values > 0) & (levels == 0)].sum()) / nonzero if nonzero else 0.0,
+        levels_used=int(np.unique(levels).size),
+    )
+
+
+def _decibel(signal_energy: float, error_energy: float) -> float:
+    if error_energy == 0.0:
+        return math.inf
+    return 10.0 * math.log10(signal_energy / error_energy)

@@ -1,0 +1,7 @@
+"""thresholds.yaml to limits: `yaml_lines` reads it with line numbers, `schema` validates it, `family_source` and `rules` find the limits of one checkpoint."""
+
+from pytest_maxact.limits.family_source import CARRIER, Limit
+from pytest_maxact.limits.rules import GENERIC, Ruleset, select_rules
+from pytest_maxact.limits.schema import LimitsFile, builtin_path, load_limits
+
+__all__ = ["CARRIER", "GENERIC", "Limit", "LimitsFile", "Ruleset", "builtin_path", "load_limits", "select_rules"]

@@ -1,0 +1,183 @@
+"""What one limits file says about one family, for one checkpoint.
+
+Layer patterns match site names with `*` and `?`; of several the one with the most literal characters wins. A limit that was written for this
+checkpoint and matches nothing of it is an error: it would otherwise be a check that nobody runs.
+"""
+
+import fnmatch
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.families import Identity
+from pytest_maxact.limits.schema import Figures, Int8Rule, LimitsFile
+from pytest_maxact.names import Site
+
+CARRIER = "carrier"
+_INT8_BOUNDS = (
+    ("min_sqnr_db", "sqnr_db", "min"),
+    ("max_rel_rmse", "rel_rmse", "max"),
+    ("max_rel_mae", "rel_mae", "max"),
+    ("max_clip_rate", "clip_rate", "max"),
+    ("max_flush_to_zero", "flush_to_zero", "max"),
+)
+_Location = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """One bound on one metric of one site, and everything a report may say of it.
+
+    `sense` is "max" (the value may not exceed `bound`) or "min". `figure` with `headroom` gave `bound`, where a figure stands behind it. `rule`
+    names in words what it comes from, `file` and `line` where it is written. `envelope`: taken from other shapes of the family.
+    """
+
+    site: str
+    metric: str
+    bound: float
+    sense: str
+    rule: str
+    source: str
+    file: str
+    line: int
+    figure: float | None = None
+    headroom: float | None = None
+    envelope: bool = False
+
+    @property
+    def check(self) -> str:
+        """The check's name below the gate's collector: `layers.12.hidden::max_abs`."""
+        return f"{self.site}::{self.metric}"
+
+
+class FamilySource:
+    """One file's limits for one family and the shape of one checkpoint, most specific first."""
+
+    def __init__(self, file: LimitsFile, name: str, identity: Identity) -> None:
+        self.file = file
+        self._place: _Location = ("families", name)
+        self._name = name
+        self._family = file.document.families[name]
+        same = [i for i, s in enumerate(self._family.shapes) if (s.layers, s.hidden_size) == (identity.layers, identity.hidden_size)]
+        self._index = same[0] if same else None
+        self.shape = self._family.shapes[same[0]] if same else None
+        self._headroom = self._family.headroom or file.document.headroom
+        self._source = self._family.source or file.document.source or str(file.path)
+
+    def max_abs(self, site: Site) -> Limit | None:
+        """The limit on the largest magnitude of `site`, or None where this file has none."""
+        matching = [entry for entry in self._patterns() if fnmatch.fnmatchcase(site.name, entry[1]) and site.kind in entry[2]]
+        if matching:
+            place, pattern, figures = max(matching, key=lambda entry: len(entry[1].replace("*", "").replace("?", "")))
+            return self._figure(site, figures, place, f"pattern {pattern}")
+        if self.shape and site.kind in self.shape.limits:
+            return self._figure(site, self.shape.limits, self._shape_place("limits"), f"shape {self.shape.name}")
+        if site.kind in self._family.limits:
+            return self._figure(site, self._family.limits, (*self._place, "limits"), f"family {self._name}")
+        if not self.shape and self._family.envelope:
+            return self._enveloped(site)
+        return None
+
+    def int8(self, sites: Sequence[Site]) -> list[Limit]:
+        """INT-8 limits: the shape's rules, else the family's, else the family's lowest figures under the envelope."""
+        if self.shape and self.shape.int8:
+            return [limit for i, rule in enumerate(self.shape.int8) for limit in self._int8(rule, sites, self._shape_place("int8", i), self.shape.name)]
+        if self._family.int8:
+            place = (*self._place, "int8")
+            return [limit for i, rule in enumerate(self._family.int8) for limit in self._int8(rule, sites, (*place, i), f"family {self._name}")]
+        if not self.shape and self._family.envelope:
+            return self._int8_envelope(self._family.envelope.headroom)
+        return []
+
+    def refuse_unmatched(self, sites: Sequence[Site]) -> None:
+        """Raise InputError for a limit of this shape or family, envelope apart, that no site of the model answers to."""
+        kinds = {site.kind for site in sites}
+        for place, pattern, figures in self._patterns():
+            matched = {site.kind for site in sites if fnmatch.fnmatchcase(site.name, pattern)}
+            for kind in figures:
+                if kind not in matched:
+                    raise self._unmatched((*place, kind), f"pattern {pattern!r} with kind {kind!r}", sites)
+        stated: list[tuple[_Location, Figures]] = [((*self._place, "limits"), self._family.limits)]
+        if self.shape:
+            stated.append((self._shape_place("limits"), self.shape.limits))
+        for place, figures in stated:
+            for kind in figures:
+                if kind not in kinds:
+                    raise self._unmatched((*place, kind), f"kind {kind!r}", sites)
+        rules = [((*self._place, "int8", i), rule) for i, rule in enumerate(self._family.int8)]
+        if self.shape:
+            rules += [(self._shape_place("int8", i), rule) for i, rule in enumerate(self.shape.int8)]
+        for rule_place, rule in rules:
+            if rule.site != CARRIER and not any(fnmatch.fnmatchcase(site.name, rule.site) for site in sites):
+                raise self._unmatched((*rule_place, "site"), f"site {rule.site!r}", sites)
+
+    def _unmatched(self, place: _Location, what: str, sites: Sequence[Site]) -> InputError:
+        layers = [site.layer for site in sites if site.layer is not None]
+        kinds = ", ".join(dict.fromkeys(site.kind for site in sites))
+        return InputError(
+            f"{self.file.where(*place)}: {what} matches no site of this model, so its limit would never be checked\n"
+            f"  the model has layers 0 to {max(layers, default=0)} with kinds {kinds}; correct or remove the limit"
+        )
+
+    def _patterns(self) -> Iterator[tuple[_Location, str, Figures]]:
+        shape_patterns: Mapping[str, Figures] = self.shape.layer_limits if self.shape else {}
+        for pattern, figures in self._family.layers.items():
+            if pattern not in shape_patterns:
+                yield (*self._place, "layers", pattern), pattern, figures
+        for pattern, figures in shape_patterns.items():
+            yield (*self._shape_place("layer_limits"), pattern), pattern, figures
+
+    def _shape_place(self, *rest: str | int) -> _Location:
+        return (*self._place, "shapes", self._index or 0, *rest)
+
+    def _figure(self, site: Site, figures: Figures, place: _Location, rule: str) -> Limit:
+        figure = figures[site.kind]  # type: ignore[index]
+        return self._limit(site.name, "max_abs", figure * self._headroom, (*place, site.kind), rule, figure=figure, headroom=self._headroom)
+
+    def _enveloped(self, site: Site) -> Limit | None:
+        figures = {shape.limits[site.kind]: shape.name for shape in self._family.shapes if site.kind in shape.limits}  # type: ignore[index]
+        if not figures or not self._family.envelope:
+            return None
+        figure, headroom = max(figures), self._family.envelope.headroom
+        rule = f"envelope of family {self._name}: {figures[figure]}"
+        return self._limit(site.name, "max_abs", figure * headroom, (*self._place, "envelope"), rule, figure=figure, headroom=headroom, envelope=True)
+
+    def _int8(self, rule: Int8Rule, sites: Sequence[Site], place: _Location, whose: str) -> Iterator[Limit]:
+        names = [CARRIER] if rule.site == CARRIER else [site.name for site in sites if fnmatch.fnmatchcase(site.name, rule.site)]
+        for name in names:
+            if rule.sqnr_db is not None:
+                bound = rule.sqnr_db - _headroom_db(self._headroom)
+                metric = f"int8.{rule.policy}.sqnr_db"
+                yield self._limit(name, metric, bound, (*place, "sqnr_db"), whose, sense="min", figure=rule.sqnr_db, headroom=self._headroom)
+            for key, quantity, sense in _INT8_BOUNDS:
+                if (bound := getattr(rule, key)) is not None:
+                    yield self._limit(name, f"int8.{rule.policy}.{quantity}", bound, (*place, key), whose, sense=sense)
+
+    def _int8_envelope(self, headroom: float) -> list[Limit]:
+        figures: dict[str, tuple[float, str]] = {}
+        for shape in self._family.shapes:
+            for rule in shape.int8:
+                if rule.site == CARRIER and rule.sqnr_db is not None:
+                    figures[rule.policy] = min(figures.get(rule.policy, (math.inf, "")), (rule.sqnr_db, shape.name))
+        return [
+            self._limit(
+                CARRIER, f"int8.{policy}.sqnr_db", figure - _headroom_db(headroom), (*self._place, "envelope"),
+                f"envelope of family {self._name}: {name}", sense="min", figure=figure, headroom=headroom, envelope=True,
+            )
+            for policy, (figure, name) in figures.items()
+        ]  # fmt: skip
+
+    def _limit(
+        self, site: str, metric: str, bound: float, place: _Location, rule: str, *, sense: str = "max",
+        figure: float | None = None, headroom: float | None = None, envelope: bool = False,
+    ) -> Limit:  # fmt: skip
+        return Limit(
+            site=site, metric=metric, bound=bound, sense=sense, rule=rule, source=self._source, file=str(self.file.path),
+            line=self.file.line(*place), figure=figure, headroom=headroom, envelope=envelope,
+        )  # fmt: skip
+
+
+def _headroom_db(headroom: float) -> float:
+    """A factor on the error's amplitude, in dB."""
+    return 20.0 * math.log10(headroom)

@@ -1,0 +1,103 @@
+"""From limits files to the limits of one checkpoint: which family and shape speak about it, and the most specific figure for every site.
+
+Order, first match wins: the user's file before the shipped one it extends; within a file layer pattern, shape, family limits, family envelope.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.families import Identity
+from pytest_maxact.limits.family_source import FamilySource, Limit
+from pytest_maxact.limits.schema import LimitsFile
+from pytest_maxact.names import Site
+
+GENERIC = "generic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruleset:
+    """The limits of one checkpoint, in depth order. `shape` is the published shape they come from, None for an envelope or no shape."""
+
+    family: str
+    shape: str | None
+    protocol: str | None
+    limits: tuple[Limit, ...]
+
+    @property
+    def files(self) -> list[str]:
+        return sorted({limit.file for limit in self.limits})
+
+
+def select_rules(files: Sequence[LimitsFile], identity: Identity, sites: Iterable[Site], family: str | None = None) -> Ruleset:
+    """The limits that `files` set for a checkpoint with these sites; `family` overrides the one its model_type stands in.
+
+    Raises InputError for an unknown family, a family without a limit for this shape, and a limit that matches no site.
+    """
+    ordered = sorted(sites, key=lambda site: site.order)
+    name = _family_of(files, identity, family)
+    nonfinite = [_nonfinite(files, site) for site in ordered]
+    if name == GENERIC:
+        return _ruleset(GENERIC, None, None, [*nonfinite, *(_fp16_range(files, site) for site in ordered if site.counted)], ordered)
+    sources = [FamilySource(file, name, identity) for file in files if name in file.document.families]
+    for source in sources:
+        source.refuse_unmatched(ordered)
+    figures = [limit for site in ordered if (limit := next(filter(None, (source.max_abs(site) for source in sources)), None))]
+    if not {limit.site for limit in figures} & {site.name for site in ordered if site.counted}:
+        raise InputError(
+            f"family {name!r} has no limits for a model of {identity.shape}, nor an envelope\n"
+            f"  add a shape, `limits:` or `envelope:` to families.{name} in {sources[0].file.path}, or judge with --maxact-family generic"
+        )
+    int8: list[Limit] = next(filter(None, (source.int8(ordered) for source in sources)), [])
+    shape = next((source.shape.name for source in sources if source.shape), None)
+    return _ruleset(name, shape, files[0].document.protocol, [*nonfinite, *figures, *int8], ordered)
+
+
+def _ruleset(family: str, shape: str | None, protocol: str | None, limits: list[Limit], ordered: list[Site]) -> Ruleset:
+    depth = {site.name: rank for rank, site in enumerate(ordered)}
+    by_depth = sorted(limits, key=lambda limit: (depth.get(limit.site, len(depth)), limit.metric))
+    return Ruleset(family=family, shape=shape, protocol=protocol, limits=tuple(by_depth))
+
+
+def _family_of(files: Sequence[LimitsFile], identity: Identity, wanted: str | None) -> str:
+    names = list(dict.fromkeys(name for file in files for name in file.document.families))
+    if wanted is not None:
+        if wanted == GENERIC or wanted in names:
+            return wanted
+        close = difflib.get_close_matches(wanted, [*names, GENERIC], n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise InputError(f"--maxact-family {wanted}: no such family in {files[0].path}\n  {hint}there are {', '.join([*names, GENERIC])}")
+    for file in files:
+        for name, family in file.document.families.items():
+            if identity.model_type in family.model_types:
+                return name
+    raise InputError(
+        f"no limits for model_type {identity.model_type!r} ({identity.shape}) in {files[0].path}\n"
+        f"  add `families: {{{identity.model_type}: {{model_types: [{identity.model_type}], limits: {{hidden: ...}}}}}}` to a file that begins with"
+        " `version: 1`, `extends: builtin`, and give it with --maxact-limits;\n"
+        "  or use --maxact-family generic: nothing non-finite, every site seen, FP16 range"
+    )
+
+
+def _nonfinite(files: Sequence[LimitsFile], site: Site) -> Limit:
+    file, source = _generic(files)
+    return Limit(
+        site=site.name, metric="nonfinite", bound=0.0, sense="max", rule="every family", source="a NaN or infinity is a broken checkpoint",
+        file=str(file.path), line=file.line("generic", "nonfinite"),
+    )  # fmt: skip
+
+
+def _fp16_range(files: Sequence[LimitsFile], site: Site) -> Limit:
+    file, source = _generic(files)
+    generic = file.document.generic
+    return Limit(
+        site=site.name, metric="max_abs", bound=generic.max_abs if generic else 65504.0, sense="max", rule="generic: FP16 range",
+        source=source, file=str(file.path), line=file.line("generic", "max_abs"),
+    )  # fmt: skip
+
+
+def _generic(files: Sequence[LimitsFile]) -> tuple[LimitsFile, str]:
+    file = next((file for file in files if file.document.generic), files[0])
+    generic = file.document.generic
+    return file, (generic.source if generic and generic.source else "IEEE 754 binary16")

@@ -1,0 +1,208 @@
+"""The form of a limits file: strict, no unknown keys, no NaN or infinity, and every error with its line and a suggestion."""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.limits.yaml_lines import Lines, Location, read_yaml
+from pytest_maxact.names import KINDS
+
+Kind = Literal["embedding", "hidden", "attn_output", "mlp_output", "gate", "router", "final_norm"]
+Figure = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Headroom = Annotated[float, Field(ge=1, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Decibel = Annotated[float, Field(allow_inf_nan=False)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Policy = Annotated[str, StringConstraints(pattern=r"^(max_abs|clip_q(0?\.\d+|1(\.0+)?))$")]
+Figures = dict[Kind, Figure]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Int8Rule(_Strict):
+    """An INT-8 limit. `sqnr_db` is a figure, bounded with headroom; the `min_` and `max_` keys are bounds as they stand."""
+
+    site: Text = "carrier"
+    policy: Policy = "max_abs"
+    sqnr_db: Decibel | None = None
+    min_sqnr_db: Decibel | None = None
+    max_rel_rmse: Figure | None = None
+    max_rel_mae: Figure | None = None
+    max_clip_rate: Share | None = None
+    max_flush_to_zero: Share | None = None
+
+    @model_validator(mode="after")
+    def _states_a_bound(self) -> "Int8Rule":
+        if self.sqnr_db is not None and self.min_sqnr_db is not None:
+            raise ValueError("give sqnr_db (a figure, with headroom) or min_sqnr_db (a bound), not both")
+        if all(getattr(self, name) is None for name in type(self).model_fields if name not in ("site", "policy")):
+            raise ValueError("an int8 rule needs a bound: sqnr_db, min_sqnr_db, max_rel_rmse, max_rel_mae, max_clip_rate or max_flush_to_zero")
+        return self
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
+
+
+Int8Rules = Annotated[list[Int8Rule], BeforeValidator(_as_list)]
+
+
+class Shape(_Strict):
+    """Figures of one depth and width; `checkpoints` are those they were taken from."""
+
+    name: Text
+    checkpoints: list[Text] = []
+    layers: Annotated[int, Field(gt=0)]
+    hidden_size: Annotated[int, Field(gt=0)]
+    limits: Figures
+    layer_limits: dict[Text, Figures] = {}
+    int8: Int8Rules = []
+
+
+class Envelope(_Strict):
+    """Limits for a shape of the family that has none: its largest figures times this headroom."""
+
+    headroom: Headroom
+
+
+class Family(_Strict):
+    model_types: list[Text] = []
+    source: Text | None = None
+    headroom: Headroom | None = None
+    shapes: list[Shape] = []
+    envelope: Envelope | None = None
+    limits: Figures = {}
+    layers: dict[Text, Figures] = {}
+    int8: Int8Rules = []
+
+
+class Generic(_Strict):
+    """Rules that hold for every family: no non-finite entry; `max_abs` of a site under the family `generic`."""
+
+    source: Text | None = None
+    nonfinite: Literal[0] = 0
+    max_abs: Figure = 65504.0
+
+
+class LimitsDocument(_Strict):
+    version: Literal[1]
+    extends: Literal["builtin"] | None = None
+    protocol: Literal["paper", "deployed"] = "paper"
+    headroom: Headroom = 1.25
+    source: Text | None = None
+    generic: Generic | None = None
+    families: dict[Text, Family] = {}
+
+
+class LimitsFile:
+    """A validated document, its path and the lines of its keys."""
+
+    def __init__(self, document: LimitsDocument, path: Path, lines: Lines) -> None:
+        self.document = document
+        self.path = path
+        self._lines = lines
+
+    def line(self, *location: str | int) -> int:
+        return self._lines.of(location)
+
+    def where(self, *location: str | int) -> str:
+        return f"{self.path}:{self.line(*location)}"
+
+
+def builtin_path() -> Path:
+    """thresholds.yaml: inside the package in a wheel, at the top of the repository in an editable install."""
+    package = Path(__file__).parents[1]
+    for candidate in (package / "thresholds.yaml", package.parent / "thresholds.yaml"):
+        if candidate.is_file():
+            return candidate
+    raise InputError("the shipped thresholds.yaml is missing from this installation\n  reinstall pytest-maxact")
+
+
+def load_limits(path: Path | None = None) -> list[LimitsFile]:
+    """The limits files that apply, first the one that wins: the file at `path` and what it extends, or the shipped one.
+
+    Raises InputError with file, line and key for anything that is not a valid limits file.
+    """
+    if path is None:
+        return [_load(builtin_path())]
+    own = _load(path)
+    if own.document.extends is None:
+        return [own]
+    builtin = _load(builtin_path())
+    if own.document.protocol != builtin.document.protocol:
+        raise InputError(
+            f"{own.where('protocol')}: protocol {own.document.protocol!r} cannot extend the shipped limits, which hold for "
+            f"{builtin.document.protocol!r}\n  leave out `extends`, and state figures measured under {own.document.protocol!r}"
+        )
+    return [own, builtin]
+
+
+def _load(path: Path) -> LimitsFile:
+    data, lines = read_yaml(path)
+    if not isinstance(data, dict):
+        raise InputError(f"{path}:1: a limits file is a mapping that begins with `version: 1`")
+    try:
+        document = LimitsDocument.model_validate(data)
+    except ValidationError as error:
+        raise InputError("\n".join(_explain(path, lines, error))) from error
+    if document.extends is None and not document.families:
+        raise InputError(f"{path}:1: no families, so no limits\n  add `families:`, or `extends: builtin`")
+    return LimitsFile(document, path, lines)
+
+
+def _explain(path: Path, lines: Lines, error: ValidationError, most: int = 3) -> Iterator[str]:
+    problems = error.errors(include_url=False, include_context=False)
+    for problem in problems[:most]:
+        location: Location = tuple(part for part in problem["loc"] if part != "[key]")
+        key = ".".join(str(part) for part in location) or "document"
+        yield f"{path}:{lines.of(location)}: {key}: {_message(problem, location)}"
+    if len(problems) > most:
+        yield f"  and {len(problems) - most} more"
+
+
+def _message(problem: Any, location: Location) -> str:
+    name, given = str(location[-1]) if location else "", problem.get("input")
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key{_did_you_mean(name, _keys_at(location[:-1]))}"
+    if problem["loc"] and problem["loc"][-1] == "[key]":
+        return f"no site kind called {name!r}{_did_you_mean(name, list(KINDS))}"
+    if problem["type"] in ("float_type", "int_type") and isinstance(given, str):
+        return f"{given!r} is text, not a number; YAML wants 1.0e+5 or 100000"
+    if problem["type"] == "finite_number":
+        return f"{given} is not a limit; write a finite number"
+    message = str(problem["msg"]).removeprefix("Value error, ").replace("Input should", "should")
+    return f"{message}, not {given!r}" if not isinstance(given, (dict, list)) else message
+
+
+def _keys_at(location: Location) -> list[str]:
+    """Keys allowed at a place, found by walking the models along `location`."""
+    here: Any = LimitsDocument
+    for part in location:
+        if isinstance(here, type) and issubclass(here, BaseModel):
+            here = _Children.get((here.__name__, str(part)))
+        elif isinstance(here, tuple):
+            here = here[0]
+        if here is None:
+            return []
+    return list(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else []
+
+
+_Children: dict[tuple[str, str], Any] = {
+    ("LimitsDocument", "generic"): Generic,
+    ("LimitsDocument", "families"): (Family,),
+    ("Family", "shapes"): (Shape,),
+    ("Family", "envelope"): Envelope,
+    ("Family", "int8"): (Int8Rule,),
+    ("Shape", "int8"): (Int8Rule,),
+}
+
+
+def _did_you_mean(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else (f"; there are {', '.join(known)}" if known else "")

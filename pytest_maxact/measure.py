@@ -1,0 +1,179 @@
+"""From settings to a Record: the live half of the program, and the only road through model, sites, corpus and observer."""
+
+import hashlib
+import json
+import platform
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pytest_maxact import corpus
+from pytest_maxact.accumulate import RawPeak, SiteAccumulator
+from pytest_maxact.corpus.tokens import tokenizer_digest
+from pytest_maxact.errors import InputError, MeasureError
+from pytest_maxact.families import Identity, identify
+from pytest_maxact.histogram import Histogram
+from pytest_maxact.model import Checkpoint, LoadedModel, decoder_of, load, load_tokenizer, locate, skeleton, weights_digest
+from pytest_maxact.names import Site
+from pytest_maxact.observe import Observer, Progress
+from pytest_maxact.record import NonFinite, Peak, Provenance, Record, SiteReading, corpus_digest
+from pytest_maxact.settings import Settings
+from pytest_maxact.sites import Anatomy, resolve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A measurement that has been checked as far as that goes without weights: what `--co` needs, and what a bad request fails on."""
+
+    checkpoint: Checkpoint
+    identity: Identity
+    sites: tuple[Site, ...]
+    samples: tuple[corpus.Sample, ...]
+
+
+def prepare(settings: Settings) -> Prepared:
+    """Find the checkpoint, resolve its sites on the meta device, read corpus and tokenizer. Raises InputError."""
+    checkpoint = locate(settings)
+    samples = read_corpus(settings)
+    if any(sample.input_ids is not None for sample in samples) and settings.corpus_tokenizer is None:
+        raise InputError(
+            f"{settings.corpus}: its samples are input_ids, and of which tokenizer is not known\n  name it with --maxact-corpus-tokenizer PATH_OR_HUB_ID"
+        )
+    load_tokenizer(checkpoint.folder, checkpoint.trust_remote_code)
+    anatomy = resolve(decoder_of(skeleton(checkpoint)), checkpoint.config)
+    return Prepared(checkpoint=checkpoint, identity=identify(checkpoint.config), sites=tuple(anatomy.sites), samples=tuple(samples))
+
+
+def read_corpus(settings: Settings) -> list[corpus.Sample]:
+    """The samples that were asked for: all of a corpus, or its category-proportional subset. Raises InputError."""
+    samples = corpus.read_jsonl(Path(settings.corpus)) if settings.corpus else corpus.builtin_samples()
+    if settings.max_samples is not None:
+        samples = corpus.subset(samples, settings.max_samples, settings.seed)
+    corpus.assign_splits(samples)
+    return samples
+
+
+def measure(prepared: Prepared, settings: Settings, family: str | None, progress: Progress | None = None) -> Record:
+    """Load the weights, run one hooked pass over the corpus, and return its Record.
+
+    Raises InputError or MeasureError; a partial measurement is never returned.
+    """
+    checkpoint = prepared.checkpoint
+    with ThreadPoolExecutor(1) as background:
+        loaded = load(checkpoint, settings)
+        weights = background.submit(weights_digest, checkpoint.folder)
+        tokenizer = load_tokenizer(checkpoint.folder, checkpoint.trust_remote_code)
+        anatomy = resolve(loaded.decoder, checkpoint.config)
+        sequences = _encode(prepared, settings, loaded, tokenizer)
+        observer = observe(loaded, anatomy, sequences, settings.batch_tokens, tokenizer.pad_token_id or 0, progress)
+        provenance = _provenance(prepared, settings, loaded, anatomy, tokenizer, sequences, observer, family, weights.result())
+    return Record(provenance=provenance, readings=readings(observer, tokenizer))
+
+
+def observe(
+    loaded: LoadedModel, anatomy: Anatomy, sequences: list[corpus.Sequence], batch_tokens: int, pad_id: int, progress: Progress | None = None
+) -> Observer:
+    """One hooked pass over encoded samples, finished and checked."""
+    splits = corpus.assign_splits([sequence.sample for sequence in sequences])
+    observer = Observer(loaded.decoder, anatomy)
+    with observer.attached():
+        observer.run(corpus.plan_batches(sequences, splits, batch_tokens), pad_id, loaded.device, progress)
+    observer.finish()
+    return observer
+
+
+def readings(observer: Observer, tokenizer: Any) -> dict[str, SiteReading]:
+    """What a finished observer saw, site by site in depth order, tokens as text."""
+    return {site.name: _reading(site, observer.accumulators[site.name], tokenizer) for site in observer.anatomy.sites}
+
+
+def _reading(site: Site, seen: SiteAccumulator, tokenizer: Any) -> SiteReading:
+    def text(token_id: int) -> str:
+        return str(tokenizer.decode([token_id])) if token_id >= 0 else ""
+
+    def peak(raw: RawPeak) -> Peak:
+        return Peak(
+            value=raw.value, sample=raw.sample, position=raw.position, token=text(raw.token_id), token_id=raw.token_id,
+            channel=raw.channel, part=raw.part,
+        )  # fmt: skip
+
+    first = seen.first_nonfinite
+    reading = SiteReading(
+        site=site,
+        dtype=seen.dtype,
+        width=max(seen.widths.values()),
+        calibration=Histogram.from_dense(seen.encoding, seen.dense_counts("calibration")),
+        evaluation=Histogram.from_dense(seen.encoding, seen.dense_counts("evaluation")),
+        peaks=tuple(peak(raw) for raw in seen.peaks),
+        massive=seen.massive if seen.tests_massive else None,
+        first_nonfinite=NonFinite(sample=first.sample, position=first.position, token=text(first.token_id), channel=first.channel) if first else None,
+    )
+    if seen.dtype == seen.encoding and reading.max_abs != reading.histogram.max_abs:
+        raise MeasureError(f"{site.name}: its largest entry {reading.max_abs} is not its histogram's {reading.histogram.max_abs}\n  please report the model_type")
+    return reading
+
+
+def _encode(prepared: Prepared, settings: Settings, loaded: LoadedModel, tokenizer: Any) -> list[corpus.Sequence]:
+    text = prepared.checkpoint.config.get_text_config()
+    source = load_tokenizer(settings.corpus_tokenizer, prepared.checkpoint.trust_remote_code) if settings.corpus_tokenizer else None
+    sequences = corpus.encode(
+        prepared.samples,
+        tokenizer,
+        protocol=settings.protocol,
+        max_seq_len=max_length(settings, text),
+        vocab_size=int(loaded.decoder.get_input_embeddings().weight.shape[0]),  # type: ignore[operator]
+        source_tokenizer=source,
+    )
+    if settings.max_tokens is not None:
+        sequences = corpus.within_token_budget(sequences, settings.max_tokens, settings.seed)
+    return sequences
+
+
+def max_length(settings: Settings, text_config: Any) -> int:
+    """Tokens after which a sample is cut: what was asked for, at most what the model has positions for."""
+    positions = getattr(text_config, "max_position_embeddings", None)
+    return min(settings.max_seq_len, positions) if isinstance(positions, int) and positions > 0 else settings.max_seq_len
+
+
+def _provenance(
+    prepared: Prepared, settings: Settings, loaded: LoadedModel, anatomy: Anatomy, tokenizer: Any,
+    sequences: list[corpus.Sequence], observer: Observer, family: str | None, weights: str,
+) -> Provenance:  # fmt: skip
+    checkpoint, config = prepared.checkpoint, prepared.checkpoint.config
+    splits = corpus.assign_splits([sequence.sample for sequence in sequences])
+    ordered = sorted(sequences, key=lambda sequence: sequence.sample.id)
+    digests = tuple(sequence.sample.digest for sequence in ordered)
+    text = config.get_text_config()
+    return Provenance(
+        model=checkpoint.name,
+        revision=checkpoint.revision,
+        weights_sha256=weights,
+        model_type=prepared.identity.model_type,
+        architecture=type(loaded.decoder).__name__,
+        family=family,
+        layers=prepared.identity.layers,
+        hidden_size=prepared.identity.hidden_size,
+        config_sha256=hashlib.sha256(json.dumps(config.to_diff_dict(), sort_keys=True, default=str).encode()).hexdigest(),
+        left_out=(*loaded.left_out, *anatomy.absent),
+        tokenizer_sha256=tokenizer_digest(tokenizer),
+        remote_code=checkpoint.trust_remote_code,
+        protocol=settings.protocol,
+        corpus=Path(settings.corpus).name if settings.corpus else "builtin",
+        corpus_sha256=corpus_digest(digests),
+        samples=tuple((s.sample.id, s.sample.category, splits[s.sample.id], len(s)) for s in ordered),
+        sample_digests=digests,
+        max_seq_len=max_length(settings, text),
+        dtype=loaded.dtype,
+        device=str(loaded.device),
+        attention=str(getattr(text, "_attn_implementation", None)),
+        experts=getattr(text, "_experts_implementation", None) if anatomy.moe_blocks else None,
+        batching={
+            "batch_tokens": settings.batch_tokens,
+            "batches": observer.batches,
+            "padded_tokens": observer.padded_tokens,
+            "out_of_memory": observer.out_of_memory,
+        },
+        versions={"python": platform.python_version(), **{name: version(name) for name in ("pytest-maxact", "torch", "transformers")}},
+    )

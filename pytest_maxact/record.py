@@ -1,0 +1,333 @@
+"""The Record: all that one pass saw, in one `.safetensors` file, and everything a verdict needs.
+
+Tensors hold the histograms (two per site, calibration and evaluation split, their non-empty bins end to end); one JSON document in the file's
+metadata holds provenance and readings. No model and no torch is needed to read it. The document carries a SHA-256 over itself and the tensors,
+so a truncated, foreign or edited file is refused with its reason, never read as a smaller number.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.histogram import Histogram
+from pytest_maxact.names import Site
+
+SCHEMA = 1
+METRIC_VERSION = 1
+"""Raised when a change of code changes a figure; Records of different metric versions are not judged or compared."""
+SPLITS = ("calibration", "evaluation")
+PEAKS_KEPT = 10
+_KEY = "maxact"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """One large entry: its signed value, and where it sat. `channel` is the index along the site's width; `part` names the module where a
+    site joins several (the routed and the shared experts of one layer). `sample` and `token` are empty where routing hides the row."""
+
+    value: float
+    sample: str
+    position: int
+    token: str
+    token_id: int
+    channel: int
+    part: str = ""
+
+    @property
+    def order(self) -> tuple[float, str, int, str, int]:
+        """Total order, largest first: equal magnitudes rank by sample, position and channel, so merging has one answer."""
+        return -abs(self.value), self.sample, self.position, self.part, self.channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Massive:
+    """The massive-activation test of Sun et al. (COLM 2024) on a residual stream: |x| > 100 and |x| > 1000 times the token's median |x|.
+
+    `tokens` and `entries` that satisfy it; `max_ratio` is the largest |x| / median over tokens with an entry above 100, None without such a token.
+    """
+
+    tokens: int = 0
+    entries: int = 0
+    max_ratio: float | None = None
+
+    def __add__(self, other: "Massive") -> "Massive":
+        ratios = [r for r in (self.max_ratio, other.max_ratio) if r is not None]
+        return Massive(tokens=self.tokens + other.tokens, entries=self.entries + other.entries, max_ratio=max(ratios, default=None))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NonFinite:
+    """Where the first NaN or infinity of a site sat, in sample order."""
+
+    sample: str
+    position: int
+    token: str
+    channel: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteReading:
+    """What was seen at one site. `dtype` is the tensor's own; float32 sites keep exact peaks beside a bfloat16-rounded histogram."""
+
+    site: Site
+    dtype: str
+    width: int
+    calibration: Histogram
+    evaluation: Histogram
+    peaks: tuple[Peak, ...]
+    massive: Massive | None = None
+    first_nonfinite: NonFinite | None = None
+
+    @property
+    def histogram(self) -> Histogram:
+        """The site's whole distribution."""
+        return self.calibration + self.evaluation
+
+    @property
+    def max_abs(self) -> float:
+        """Largest finite magnitude, exact in the site's own dtype."""
+        return abs(self.peaks[0].value) if self.peaks else 0.0
+
+    @property
+    def nonfinite(self) -> int:
+        return self.calibration.nonfinite + self.evaluation.nonfinite
+
+    @property
+    def count(self) -> int:
+        return self.calibration.count + self.evaluation.count
+
+    def __add__(self, other: "SiteReading") -> "SiteReading":
+        same = (self.site, self.dtype, self.width) == (other.site, other.dtype, other.width)
+        if not same:
+            raise InputError(f"readings of {self.site.name} differ in dtype, width or module and do not merge")
+        peaks = sorted((*self.peaks, *other.peaks), key=lambda peak: peak.order)[:PEAKS_KEPT]
+        first = min((p for p in (self.first_nonfinite, other.first_nonfinite) if p), key=lambda p: (p.sample, p.position, p.channel), default=None)
+        massive = self.massive + other.massive if self.massive and other.massive else None
+        return replace(
+            self,
+            calibration=self.calibration + other.calibration,
+            evaluation=self.evaluation + other.evaluation,
+            peaks=tuple(peaks),
+            massive=massive,
+            first_nonfinite=first,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What a Record was measured from and how; the fields that decide whether two Records may be compared."""
+
+    model: str
+    revision: str | None
+    weights_sha256: str
+    model_type: str
+    architecture: str
+    family: str | None
+    layers: int
+    hidden_size: int
+    config_sha256: str
+    left_out: tuple[str, ...]
+    tokenizer_sha256: str
+    remote_code: bool
+    protocol: str
+    corpus: str
+    corpus_sha256: str
+    samples: tuple[tuple[str, str, str, int], ...]
+    """Every sample's (id, category, split, tokens), in id order."""
+    max_seq_len: int
+    dtype: str
+    device: str
+    attention: str
+    experts: str | None
+    batching: Mapping[str, int]
+    """`batch_tokens` asked for, `batches` run, `padded_tokens` excluded, `out_of_memory` halvings."""
+    versions: Mapping[str, str]
+    sample_digests: tuple[str, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        return sum(count for *_, count in self.samples)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One measured checkpoint: provenance and the reading of every site, in depth order."""
+
+    provenance: Provenance
+    readings: Mapping[str, SiteReading]
+    metric_version: int = field(default=METRIC_VERSION)
+
+    @property
+    def tokens(self) -> int:
+        return self.provenance.tokens
+
+    @property
+    def carrier(self) -> SiteReading:
+        """The site that holds M, the largest magnitude of all counted sites; the shallowest of equals."""
+        counted = [reading for reading in self.readings.values() if reading.site.counted]
+        return min(counted, key=lambda reading: (-reading.max_abs, reading.site.order))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the Record to `path`, whole or not at all. Raises InputError where the place cannot be written."""
+        from safetensors.numpy import save
+
+        tensors = self._tensors()
+        document = self._document()
+        document["sha256"] = _digest(document, tensors)
+        target = Path(path)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        try:
+            partial.write_bytes(save(tensors, metadata={_KEY: _canonical(document)}))
+            os.replace(partial, target)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise InputError(f"cannot write the Record to {target}: {error.strerror}\n  give a path in a folder that exists and may be written") from error
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Record":
+        """Read a Record. Raises InputError with the reason for a file that is missing, truncated, foreign, edited or of another version."""
+        document, tensors = _read(Path(path))
+        stated = document.pop("sha256", None)
+        if stated != _digest(document, tensors):
+            raise InputError(f"{path}: contents do not match their checksum; the Record was edited or damaged\n  measure the checkpoint again")
+        if document["metric_version"] != METRIC_VERSION:
+            raise InputError(
+                f"{path}: measured with metric version {document['metric_version']}, this is {METRIC_VERSION}; their figures are not comparable\n"
+                "  measure the checkpoint again"
+            )
+        provenance = document["provenance"]
+        for name in ("left_out", "sample_digests"):
+            provenance[name] = tuple(provenance[name])
+        provenance["samples"] = tuple((str(i), str(c), str(s), int(n)) for i, c, s, n in provenance["samples"])
+        readings = {}
+        bounds = tensors["offsets"]
+        for index, entry in enumerate(document["sites"]):
+            parts = [slice(int(bounds[2 * index + k]), int(bounds[2 * index + k + 1])) for k in range(2)]
+            splits = [Histogram(entry["encoding"], tensors["bins"][part], tensors["counts"][part].astype(np.int64)) for part in parts]
+            reading = _reading(entry, *splits)
+            readings[reading.site.name] = reading
+        return cls(provenance=Provenance(**provenance), readings=readings)
+
+    def _tensors(self) -> dict[str, npt.NDArray[Any]]:
+        histograms = [h for reading in self.readings.values() for h in (reading.calibration, reading.evaluation)]
+        counts = np.concatenate([h.counts for h in histograms])
+        small = counts.max(initial=0) < 1 << 32
+        return {
+            "bins": np.concatenate([h.bins for h in histograms]),
+            "counts": counts.astype(np.uint32 if small else np.uint64),
+            "offsets": np.cumsum([0, *(h.bins.size for h in histograms)]).astype(np.int64),
+        }
+
+    def _document(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "metric_version": self.metric_version,
+            "provenance": asdict(self.provenance),
+            "sites": [
+                {
+                    "site": asdict(reading.site),
+                    "encoding": reading.calibration.encoding,
+                    "dtype": reading.dtype,
+                    "width": reading.width,
+                    "peaks": [asdict(peak) for peak in reading.peaks],
+                    "massive": asdict(reading.massive) if reading.massive else None,
+                    "first_nonfinite": asdict(reading.first_nonfinite) if reading.first_nonfinite else None,
+                }
+                for reading in self.readings.values()
+            ],
+        }
+
+
+def merge(records: Iterable[Record]) -> Record:
+    """The Record of the union of several parts of one corpus, whatever their order.
+
+    Raises InputError where the parts differ in anything but their samples, or share a sample.
+    """
+    first, *rest = records
+    for other in rest:
+        if differing := incomparable(first.provenance, other.provenance):
+            raise InputError(f"these Records are not parts of one measurement; they differ in {', '.join(differing)}")
+    parts = [first, *rest]
+    pairs = sorted((s, d) for part in parts for s, d in zip(part.provenance.samples, part.provenance.sample_digests, strict=True))
+    names = [sample[0] for sample, _ in pairs]
+    if len(set(names)) != len(names):
+        raise InputError("these Records share samples; merging them would count those twice")
+    batching = {key: sum(p.provenance.batching[key] for p in parts) for key in first.provenance.batching if key != "batch_tokens"}
+    digests = tuple(digest for _, digest in pairs)
+    provenance = replace(
+        first.provenance,
+        samples=tuple(sample for sample, _ in pairs),
+        sample_digests=digests,
+        corpus_sha256=corpus_digest(digests),
+        batching={"batch_tokens": first.provenance.batching["batch_tokens"], **batching},
+    )
+    readings = {}
+    for name in first.readings:
+        reading = parts[0].readings[name]
+        for part in parts[1:]:
+            reading = reading + part.readings[name]
+        readings[name] = reading
+    return Record(provenance=provenance, readings=readings)
+
+
+def incomparable(one: Provenance, other: Provenance) -> list[str]:
+    """The fields that two parts of one measurement must share and these do not."""
+    names = ("weights_sha256", "config_sha256", "tokenizer_sha256", "protocol", "dtype", "max_seq_len", "attention", "experts")
+    return [name for name in names if getattr(one, name) != getattr(other, name)]
+
+
+def corpus_digest(sample_digests: Iterable[str]) -> str:
+    """Identity of a corpus: SHA-256 over its samples' digests in sorted order, so that it does not depend on their order."""
+    return hashlib.sha256("\n".join(sorted(sample_digests)).encode()).hexdigest()
+
+
+def _reading(entry: dict[str, Any], calibration: Histogram, evaluation: Histogram) -> SiteReading:
+    return SiteReading(
+        site=Site(**entry["site"]),
+        dtype=entry["dtype"],
+        width=entry["width"],
+        calibration=calibration,
+        evaluation=evaluation,
+        peaks=tuple(Peak(**peak) for peak in entry["peaks"]),
+        massive=Massive(**entry["massive"]) if entry["massive"] else None,
+        first_nonfinite=NonFinite(**entry["first_nonfinite"]) if entry["first_nonfinite"] else None,
+    )
+
+
+def _canonical(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _digest(document: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> str:
+    state = hashlib.sha256(_canonical(document).encode("utf-8", "surrogatepass"))
+    for name in sorted(tensors):
+        tensor = np.ascontiguousarray(tensors[name])
+        state.update(f"{name}:{tensor.dtype}:{tensor.shape}".encode())
+        state.update(tensor.view(np.uint8).data)
+    return state.hexdigest()
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise InputError(f"no Record at {path}\n  write one with --maxact-save FILE, or with: maxact measure MODEL -o FILE")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            document = json.loads((file.metadata() or {}).get(_KEY, "null"))
+            if not isinstance(document, dict):
+                raise InputError(f"{path}: a safetensors file, but not a Record of pytest-maxact\n  a Record comes from --maxact-save FILE")
+            if document.get("schema") != SCHEMA:
+                raise InputError(f"{path}: Record schema {document.get('schema')!r}, this version reads {SCHEMA}\n  measure again, or use the version that wrote it")
+            return document, {name: file.get_tensor(name) for name in ("bins", "counts", "offsets")}
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: not a Record, or a truncated one ({error})\n  measure the checkpoint again") from error
+

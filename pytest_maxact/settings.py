@@ -1,0 +1,153 @@
+"""What a run was asked to do, resolved once: command line, then ini file, then default.
+
+One table declares every option; the pytest plugin and the `maxact` command both read it. Standard library only: this is imported at every start of pytest.
+"""
+
+import argparse
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from pytest_maxact.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting of a run; the fields are the options of `OPTIONS`, named as on the command line."""
+
+    model: str | None = None
+    revision: str | None = None
+    dtype: str = "auto"
+    device: str = "auto"
+    trust_remote_code: bool = False
+    corpus: str | None = None
+    corpus_tokenizer: str | None = None
+    max_samples: int | None = None
+    max_tokens: int | None = None
+    max_seq_len: int = 4096
+    batch_tokens: int = 8192
+    seed: int = 0
+    protocol: str = "paper"
+    limits: str | None = None
+    family: str | None = None
+    save: str | None = None
+    replay: str | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a gate was asked for at all."""
+        return self.model is not None or self.replay is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option: `--maxact-<name>` for pytest, `--<name>` for the command, ini key `maxact_<name>`."""
+
+    name: str
+    help: str
+    metavar: str | None = None
+    parse: Callable[[str], Any] = str
+    measures: bool = True
+    """Whether it shapes the measurement (and so means nothing for a Record that is already measured)."""
+
+    @property
+    def field(self) -> str:
+        return self.name.replace("-", "_")
+
+    @property
+    def is_flag(self) -> bool:
+        return self.metavar is None
+
+
+def _text(value: str) -> str:
+    if not value.strip():
+        raise argparse.ArgumentTypeError("must not be empty")
+    return value
+
+
+def _positive(value: str) -> int:
+    try:
+        number = int(value.replace("_", ""))
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a whole number above 0")
+    return number
+
+
+def _whole(value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a whole number") from None
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in allowed:
+            raise argparse.ArgumentTypeError(f"{value!r} is not one of {', '.join(allowed)}")
+        return value
+
+    return parse
+
+
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", value):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a device: auto, cpu, cuda, cuda:1, mps, xpu")
+    return value
+
+
+def _boolean(value: str) -> bool:
+    if value.lower() in ("true", "1", "yes", "on"):
+        return True
+    if value.lower() in ("false", "0", "no", "off", ""):
+        return False
+    raise argparse.ArgumentTypeError(f"{value!r} is not true or false")
+
+
+OPTIONS = (
+    Option(name="model", metavar="PATH_OR_HUB_ID", parse=_text, help="the checkpoint to gate: a folder written by save_pretrained, or a hub id"),
+    Option(name="revision", metavar="REV", parse=_text, help="branch, tag or commit of a hub id (default: its main branch)"),
+    Option(name="dtype", metavar="DTYPE", parse=_choice("auto", "bf16", "fp16", "fp32"), help="auto (the checkpoint's own, default), bf16, fp16 or fp32"),
+    Option(name="device", metavar="DEVICE", parse=_device, help="auto (CUDA if there is one, else CPU; default), cpu, cuda, cuda:N, mps or xpu"),
+    Option(name="trust-remote-code", parse=_boolean, help="run modelling code that comes with the weights; a hub id then needs --maxact-revision with a commit"),
+    Option(name="corpus", metavar="FILE", parse=_text, help='JSON lines {"text", "category"} or {"input_ids", "category"} (default: the built-in corpus)'),
+    Option(name="corpus-tokenizer", metavar="PATH_OR_HUB_ID", parse=_text, help="tokenizer that a corpus of input_ids was encoded with"),
+    Option(name="max-samples", metavar="N", parse=_positive, help="a subset of N samples, categories in proportion (default: all)"),
+    Option(name="max-tokens", metavar="N", parse=_positive, help="at most N tokens, whole samples, categories in proportion (default: all)"),
+    Option(name="max-seq-len", metavar="N", parse=_positive, help="cut samples after N tokens (default: 4096, or the model's own limit)"),
+    Option(name="batch-tokens", metavar="N", parse=_positive, help="tokens per forward pass, padding included (default: 8192)"),
+    Option(name="seed", metavar="N", parse=_whole, help="which subset --maxact-max-samples and --maxact-max-tokens draw (default: 0)"),
+    Option(name="protocol", metavar="NAME", parse=_choice("paper", "deployed"), help="paper (no special tokens, default) or deployed (special tokens, chat template)"),
+    Option(name="limits", metavar="FILE", parse=_text, measures=False, help="limits file (default: the shipped thresholds.yaml)"),
+    Option(name="family", metavar="NAME", parse=_text, measures=False, help="judge by this family's limits, or `generic` (default: by model_type)"),
+    Option(name="save", metavar="FILE", parse=_text, help="write the Record of the pass to FILE"),
+    Option(name="replay", metavar="FILE", parse=_text, measures=False, help="judge a saved Record; no model is loaded"),
+)
+
+
+def resolve(given: Mapping[str, Any], ini: Callable[[str], str | None] = lambda _: None) -> Settings:
+    """Settings from parsed command-line values (None where not given) and a reader of ini values.
+
+    Raises InputError for a bad ini value and for options that exclude each other.
+    """
+    values: dict[str, Any] = {}
+    explicit: set[str] = set()
+    for option in OPTIONS:
+        value = given.get(option.field)
+        if value is not None:
+            explicit.add(option.name)
+        elif text := ini(option.field):
+            try:
+                value = option.parse(text)
+            except argparse.ArgumentTypeError as error:
+                raise InputError(f"ini option maxact_{option.field}: {error}") from error
+        if value is not None:
+            values[option.field] = value
+    if "replay" in explicit:
+        if "model" in explicit:
+            raise InputError("--maxact-model measures a checkpoint and --maxact-replay judges a saved Record; give one of them")
+        values.pop("model", None)
+    return Settings(**{field.name: values[field.name] for field in fields(Settings) if field.name in values})
+

@@ -1,0 +1,120 @@
+"""Records against limits: the only comparisons in the program. Everything that shows a verdict shows these findings.
+
+Fail closed: a comparison passes only where it is true of numbers (`not (value <= bound)` fails on NaN), a site with a non-finite entry has no
+maximum that could pass, and a limit on a site that the Record lacks is an error.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pytest_maxact.errors import InputError, MeasureError
+from pytest_maxact.formats import FormatError, integer_error
+from pytest_maxact.limits import CARRIER, GENERIC, Limit, Ruleset
+from pytest_maxact.published import FP16_MAX
+from pytest_maxact.record import Peak, Record, SiteReading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One check's outcome: the value found, the limit it met, and where the value sat."""
+
+    limit: Limit
+    value: float
+    passed: bool
+    reading: SiteReading
+    message: str
+
+    @property
+    def usage(self) -> float:
+        """Share of the limit that is used, 1.0 at the limit; NaN where the metric has no such share (dB)."""
+        if self.limit.sense == "max" and self.limit.bound > 0:
+            return self.value / self.limit.bound
+        return math.nan
+
+
+def judge(record: Record, limits: Iterable[Limit]) -> list[Finding]:
+    """A finding for every limit. Raises MeasureError where the Record lacks a limit's site, or there are no limits at all."""
+    findings = [check(record, limit) for limit in limits]
+    if not findings:
+        raise MeasureError("there are no limits to judge by, so nothing was checked")
+    return findings
+
+
+def check(record: Record, limit: Limit) -> Finding:
+    """One limit against one Record."""
+    reading = record.carrier if limit.site == CARRIER else record.readings.get(limit.site)
+    if reading is None:
+        raise MeasureError(f"the Record has no site {limit.site}, for which {limit.file}:{limit.line} sets a limit\n  measure the checkpoint again")
+    value = metric_value(reading, limit.metric)
+    passed = _within(value, limit)
+    return Finding(limit=limit, value=value, passed=passed, reading=reading, message=_message(reading, limit, value, passed))
+
+
+def metric_value(reading: SiteReading, metric: str) -> float:
+    """A metric by its name: `max_abs`, `nonfinite`, `rms`, `quantile.<q>`, or `int8.<policy>.<quantity>`.
+
+    With non-finite entries at the site, magnitudes are inf and errors NaN: neither passes a limit. Raises InputError for an unknown name.
+    """
+    if metric == "nonfinite":
+        return float(reading.nonfinite)
+    if metric == "max_abs":
+        return math.inf if reading.nonfinite else reading.max_abs
+    if metric == "rms":
+        return math.inf if reading.nonfinite else reading.histogram.rms
+    if metric.startswith("quantile."):
+        return math.inf if reading.nonfinite else reading.histogram.quantile(float(metric.removeprefix("quantile.")))
+    if metric.startswith("int8."):
+        policy, _, quantity = metric.removeprefix("int8.").rpartition(".")
+        if quantity in FormatError.__dataclass_fields__ and quantity != "policy":
+            return math.nan if reading.nonfinite else float(getattr(integer_error(reading.calibration, reading.evaluation, policy), quantity))
+    raise InputError(f"no metric called {metric!r}; there are max_abs, nonfinite, rms, quantile.<q> and int8.<policy>.<quantity>")
+
+
+def require_protocol(record_protocol: str, rules: Ruleset) -> None:
+    """Raise InputError where limits stated for one protocol would judge a measurement under another."""
+    if rules.family != GENERIC and rules.protocol != record_protocol:
+        raise InputError(
+            f"the limits of family {rules.family!r} hold for protocol {rules.protocol!r}, the measurement is of protocol {record_protocol!r}\n"
+            f"  use --maxact-protocol {rules.protocol}, give limits stated for {record_protocol!r} with --maxact-limits, or judge with --maxact-family generic"
+        )
+
+
+def beyond_fp16(record: Record) -> list[SiteReading]:
+    """Sites that float16 cannot hold: a finite entry above 65 504, or one that is not finite already."""
+    return [reading for reading in record.readings.values() if not (metric_value(reading, "max_abs") <= FP16_MAX)]
+
+
+def _within(value: float, limit: Limit) -> bool:
+    if limit.sense == "min":
+        return value >= limit.bound
+    return value <= limit.bound
+
+
+def _message(reading: SiteReading, limit: Limit, value: float, passed: bool) -> str:
+    """One line for a person: what was found, where, against which limit from where."""
+    place = reading.site.name if limit.site != CARRIER else f"{reading.site.name} (carrier of M)"
+    relation = {("max", True): "within", ("max", False): "exceeds", ("min", True): "meets", ("min", False): "falls below"}[limit.sense, passed]
+    stated = f"{limit.bound:.6g}"
+    if limit.figure is not None and limit.headroom is not None:
+        sign = f"x {limit.headroom:g}" if limit.sense == "max" else f"less {20 * math.log10(limit.headroom):.2f} dB"
+        stated += f" ({limit.figure:g} {sign})"
+    if limit.metric == "nonfinite":
+        text = f"{place}: {int(value)} non-finite entries of {reading.count}"
+        if reading.first_nonfinite:
+            first = reading.first_nonfinite
+            text += f", first in sample {first.sample}, token {first.position} {first.token!r}, channel {first.channel}"
+        return text
+    shown = f"{value:.6g}"
+    if reading.nonfinite:
+        shown = f"not finite ({reading.nonfinite} NaN or Inf entries; largest finite magnitude {reading.max_abs:.6g})"
+    where = f" {describe_peak(reading.peaks[0])}" if limit.metric == "max_abs" and reading.peaks else ""
+    return f"{place}: {limit.metric} {shown}{where} {relation} the limit {stated}; {limit.rule} [{limit.source}]"
+
+
+def describe_peak(peak: Peak) -> str:
+    """Where a peak sat: `at sample math-07, token 0 'The', channel 318`."""
+    part = f" of {peak.part}" if peak.part else ""
+    if not peak.sample:
+        return f"at channel {peak.channel}{part}"
+    return f"at sample {peak.sample}, token {peak.position} {peak.token!r}, channel {peak.channel}{part}"
