@@ -5,6 +5,7 @@ metadata holds provenance and readings. No model and no torch is needed to read 
 so a truncated, foreign or edited file is refused with its reason, never read as a smaller number.
 """
 
+import difflib
 import hashlib
 import json
 import os
@@ -168,6 +169,13 @@ class Record:
     @property
     def tokens(self) -> int:
         return self.provenance.tokens
+
+    def __getitem__(self, site: str) -> SiteReading:
+        """The reading of a site by name. Raises KeyError that names the closest sites."""
+        if site not in self.readings:
+            close = difflib.get_close_matches(site, self.readings, n=2)
+            raise KeyError(f"no site {site!r} in this Record; " + (f"did you mean {' or '.join(close)}?" if close else f"it has {len(self.readings)} sites"))
+        return self.readings[site]
 
     @property
     def carrier(self) -> SiteReading:

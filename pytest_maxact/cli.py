@@ -1,0 +1,128 @@
+"""`maxact measure | judge | show`: the halves of the gate outside pytest. Exit codes as pytest's: 0 passed, 1 breach or could not measure, 4 bad request."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from pytest_maxact import __version__
+from pytest_maxact.errors import InputError, MaxactError
+from pytest_maxact.settings import OPTIONS, Settings, resolve
+
+PASSED, FAILED, USAGE = 0, 1, 4
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: error: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = _parser().parse_args(argv)
+    try:
+        return int(options.run(options))
+    except InputError as error:
+        print(f"maxact: {error}", file=sys.stderr)
+        return USAGE
+    except MaxactError as error:
+        print(f"maxact: could not measure: {error}", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="maxact", description="Maximum activations and low-bit reconstruction error of LLM checkpoints.")
+    parser.add_argument("--version", action="version", version=f"maxact {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    measure = commands.add_parser("measure", help="measure a checkpoint and write its Record")
+    measure.add_argument("model", metavar="PATH_OR_HUB_ID", help="a folder written by save_pretrained, or a hub id")
+    measure.add_argument("-o", "--save", metavar="FILE", required=True, help="where the Record goes")
+    _add_options(measure, [option.name for option in OPTIONS if option.measures and option.name not in ("model", "save")])
+    measure.set_defaults(run=_measure)
+
+    judge = commands.add_parser("judge", help="judge a Record by its family's limits")
+    judge.add_argument("replay", metavar="RECORD", help="a file written by `maxact measure` or --maxact-save")
+    _add_options(judge, ["limits", "family"])
+    judge.set_defaults(run=_judge)
+
+    show = commands.add_parser("show", help="print a Record")
+    show.add_argument("replay", metavar="RECORD", help="a file written by `maxact measure` or --maxact-save")
+    show.add_argument("--json", action="store_true", help="for a program")
+    show.set_defaults(run=_show)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    for option in OPTIONS:
+        if option.name in names:
+            if option.is_flag:
+                parser.add_argument(f"--{option.name}", dest=option.field, action="store_true", default=None, help=option.help)
+            else:
+                parser.add_argument(f"--{option.name}", dest=option.field, type=option.parse, metavar=option.metavar, help=option.help)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return resolve({option.field: getattr(options, option.field, None) for option in OPTIONS})
+
+
+def _measure(options: argparse.Namespace) -> int:
+    from pytest_maxact import measure
+    from pytest_maxact.limits import load_limits, select_rules
+    from pytest_maxact.report.progress import lines
+
+    settings = _settings(options)
+    prepared = measure.prepare(settings)
+    try:
+        family = select_rules(load_limits(), prepared.identity, prepared.sites).family
+    except InputError:
+        family = None
+    record = measure.measure(prepared, settings, family, lines(lambda text: print(text, file=sys.stderr)))
+    assert settings.save is not None
+    record.save(settings.save)
+    print(f"{settings.save}: M {record.carrier.max_abs:.6g} in {record.carrier.site.name}, {record.tokens} tokens, {len(record.readings)} sites")
+    return PASSED
+
+
+def _judge(options: argparse.Namespace) -> int:
+    from pytest_maxact.report.terminal import render
+    from pytest_maxact.session import GateSession
+    from pytest_maxact.verdict import judge
+
+    session = GateSession(_settings(options))
+    rules = session.open().rules
+    record = session.record()
+    findings = judge(record, rules.limits)
+    print(render(record, rules, findings, **_screen()))
+    return PASSED if all(finding.passed for finding in findings) else FAILED
+
+
+def _show(options: argparse.Namespace) -> int:
+    from pytest_maxact.record import Record
+
+    record = Record.load(options.replay)
+    if options.json:
+        from pytest_maxact.report.summary import summarize
+
+        print(json.dumps(summarize(record), indent=2, ensure_ascii=False))
+    else:
+        from pytest_maxact.report.terminal import render
+
+        print(render(record, None, [], **_screen()))
+    return PASSED
+
+
+def _screen() -> dict[str, object]:
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return {"width": shutil.get_terminal_size().columns, "color": color, "encoding": sys.stdout.encoding or "ascii"}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""The ready-made tests: one collector called `maxact`, one item per limit, `maxact::layers.12.hidden::max_abs`.
+
+Custom items take no fixtures of the user's, so nothing in a project can break the gate.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from pytest_maxact.errors import MaxactError
+from pytest_maxact.fixtures import session_key
+from pytest_maxact.limits import Limit
+from pytest_maxact.report.progress import showing
+
+
+class Gate(pytest.Collector):
+    """Every check of the run. Its setup makes or loads the Record; where that cannot be done, every check is an error."""
+
+    def collect(self) -> Iterator["Check"]:
+        for limit in self.config.stash[session_key].rules.limits:
+            yield Check.from_parent(self, name=limit.check, limit=limit)
+
+    def setup(self) -> None:
+        try:
+            self.config.stash[session_key].record(lambda: showing(self.config))
+        except MaxactError as error:
+            pytest.fail(f"could not measure: {error}", pytrace=False)
+
+
+class Check(pytest.Item):
+    """One limit against the Record."""
+
+    def __init__(self, *, limit: Limit, **kwargs: object) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]
+        self.limit = limit
+        self.add_marker("maxact")
+
+    def runtest(self) -> None:
+        finding = self.config.stash[session_key].check(self.limit)
+        limit = self.limit
+        self.user_properties += [
+            ("maxact.site", finding.reading.site.name),
+            ("maxact.metric", limit.metric),
+            ("maxact.value", finding.value),
+            ("maxact.limit", limit.bound),
+            ("maxact.rule", limit.rule),
+            ("maxact.source", limit.source),
+        ]
+        if not finding.passed:
+            pytest.fail(finding.message, pytrace=False)
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        """The line of the limit, so that annotations land on it."""
+        return self.limit.file, self.limit.line - 1, f"{self.limit.metric} of {self.limit.site}"

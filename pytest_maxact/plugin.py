@@ -1,0 +1,135 @@
+"""The pytest side, in the order pytest calls it. No logic lives here, and nothing heavy is imported unless a gate was asked for."""
+
+import shutil
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.fixtures import maxact_check, maxact_record, session_key
+from pytest_maxact.settings import OPTIONS, resolve
+
+if TYPE_CHECKING:
+    from pytest_maxact.session import GateSession
+
+__all__ = ["maxact_check", "maxact_record"]
+
+_selected_key = pytest.StashKey[list[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("maxact", "maxact: release gate for LLM checkpoints")
+    for option in OPTIONS:
+        how: dict[str, Any] = {"action": "store_true"} if option.is_flag else {"type": option.parse, "metavar": option.metavar}
+        group.addoption(f"--maxact-{option.name}", dest=f"maxact_{option.field}", default=None, help=option.help.replace("%", "%%"), **how)
+        parser.addini(f"maxact_{option.field}", help=f"same as --maxact-{option.name}", type="string", default=None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "maxact: a check of the checkpoint gate (--maxact-model, --maxact-replay)")
+    if config.getoption("help", False):
+        return
+    given = {option.field: config.getoption(f"maxact_{option.field}") for option in OPTIONS}
+    try:
+        settings = resolve(given, lambda field: config.getini(f"maxact_{field}"))
+    except InputError as error:
+        raise pytest.UsageError(str(error)) from error
+    if not settings.wanted:
+        return
+    from pytest_maxact.session import GateSession
+
+    workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if workerinput is not None:
+        config.stash[session_key] = GateSession(settings, Path(workerinput["maxact_folder"]))
+        config.stash[_selected_key] = workerinput["maxact_selected"]
+        if workerinput["maxact_only_selected"]:
+            config.args = []
+        return
+    _take_own_ids(config)
+    session = GateSession(settings)
+    try:
+        session.open(protocol_given=given["protocol"] is not None)
+    except InputError as error:
+        raise pytest.UsageError(str(error)) from error
+    config.stash[session_key] = session
+
+
+def _take_own_ids(config: pytest.Config) -> None:
+    """Ids of the gate on the command line are no paths; keep them aside, or pytest would look for a file called maxact."""
+    own = [arg for arg in config.args if arg.startswith("maxact::") or (arg == "maxact" and not Path(arg).exists())]
+    config.stash[_selected_key] = own
+    config.args = [arg for arg in config.args if arg not in own]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Controller side of xdist, once per worker."""
+    session = node.config.stash.get(session_key, None)
+    if session is not None:
+        if session.folder is None:
+            session.share(Path(tempfile.mkdtemp(prefix="pytest-maxact-")))
+        selected = node.config.stash[_selected_key]
+        node.workerinput["maxact_folder"] = str(session.folder)
+        node.workerinput["maxact_selected"] = selected
+        node.workerinput["maxact_only_selected"] = bool(selected) and not node.config.args
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    session = config.stash.get(session_key, None)
+    if session is None:
+        return None
+    rules = session.rules
+    shape = f", shape {rules.shape}" if rules.shape else ""
+    return f"maxact: {session.opening.title}, family {rules.family}{shape}, protocol {session.settings.protocol}, limits {' '.join(rules.files)}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if isinstance(collector, pytest.Session) and report.passed and collector.config.stash.get(session_key, None) is not None:
+        from pytest_maxact.gate import Gate
+
+        report.result = [*report.result, Gate.from_parent(collector, name="maxact", nodeid="maxact")]
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    selected = config.stash.get(_selected_key, [])
+    if not selected:
+        return
+    from pytest_maxact.gate import Check
+
+    def kept(item: pytest.Item) -> bool:
+        return not isinstance(item, Check) or any(item.nodeid == name or item.nodeid.startswith(f"{name}::") for name in selected)
+
+    for name in selected:
+        if not any(isinstance(item, Check) and (item.nodeid == name or item.nodeid.startswith(f"{name}::")) for item in items):
+            raise pytest.UsageError(f"no check called {name}; list them with --co")
+    config.hook.pytest_deselected(items=[item for item in items if not kept(item)])
+    items[:] = [item for item in items if kept(item)]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    session: GateSession | None = config.stash.get(session_key, None)
+    if session is None or hasattr(config, "workerinput") or not _ran_any(terminalreporter):
+        return
+    from pytest_maxact.report.terminal import write_summary
+
+    write_summary(terminalreporter, session)
+
+
+def _ran_any(terminalreporter: pytest.TerminalReporter) -> bool:
+    """Whether a check of the gate was run, so that there is something to report."""
+    reports = [report for outcome in ("passed", "failed", "error", "xfailed", "xpassed") for report in terminalreporter.stats.get(outcome, [])]
+    return any(getattr(report, "nodeid", "").startswith("maxact::") for report in reports)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    session = config.stash.get(session_key, None)
+    if session is not None and session.folder is not None and not hasattr(config, "workerinput"):
+        shutil.rmtree(session.folder, ignore_errors=True)

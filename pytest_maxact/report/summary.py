@@ -1,0 +1,78 @@
+"""A Record for a program: plain data, every figure a number or null (JSON has no infinity), with the schema in its first key."""
+
+import math
+from typing import Any
+
+from pytest_maxact.formats import INT8_POLICIES, integer_error
+from pytest_maxact.published import standing
+from pytest_maxact.record import Record, SiteReading
+from pytest_maxact.verdict import beyond_fp16
+
+QUANTILES = (0.5, 0.99, 0.999)
+
+
+def summarize(record: Record) -> dict[str, Any]:
+    """`{"model", "family", "protocol", "tokens", "M": {...}, "sites": {name: {"max_abs", ...}}, ...}`."""
+    provenance, carrier = record.provenance, record.carrier
+    peak = carrier.peaks[0] if carrier.peaks else None
+    return {
+        "schema": 1,
+        "model": provenance.model,
+        "revision": provenance.revision,
+        "family": provenance.family,
+        "model_type": provenance.model_type,
+        "shape": {"layers": provenance.layers, "hidden_size": provenance.hidden_size},
+        "protocol": provenance.protocol,
+        "tokens": record.tokens,
+        "samples": len(provenance.samples),
+        "corpus": {"name": provenance.corpus, "sha256": provenance.corpus_sha256},
+        "dtype": provenance.dtype,
+        "device": provenance.device,
+        "weights_sha256": provenance.weights_sha256,
+        "tokenizer_sha256": provenance.tokenizer_sha256,
+        "left_out": list(provenance.left_out),
+        "batching": dict(provenance.batching),
+        "versions": dict(provenance.versions),
+        "metric_version": record.metric_version,
+        "M": {
+            "value": carrier.max_abs,
+            "site": carrier.site.name,
+            "sample": peak.sample if peak else None,
+            "position": peak.position if peak else None,
+            "token": peak.token if peak else None,
+            "channel": peak.channel if peak else None,
+        },
+        "published": standing(carrier.max_abs),
+        "fp16": {"fits": not beyond_fp16(record), "sites_beyond": [reading.site.name for reading in beyond_fp16(record)]},
+        "sites": {name: _site(reading) for name, reading in record.readings.items()},
+    }
+
+
+def _site(reading: SiteReading) -> dict[str, Any]:
+    histogram = reading.histogram
+    return {
+        "kind": reading.site.kind,
+        "layer": reading.site.layer,
+        "module": reading.site.module,
+        "detail": reading.site.detail,
+        "dtype": reading.dtype,
+        "width": reading.width,
+        "elements": histogram.count,
+        "max_abs": reading.max_abs,
+        "nonfinite": reading.nonfinite,
+        "rms": histogram.rms,
+        "mean_abs": histogram.mean_abs,
+        "quantiles": {str(q): histogram.quantile(q) for q in QUANTILES},
+        "massive": {"tokens": m.tokens, "entries": m.entries, "max_ratio": m.max_ratio} if (m := reading.massive) else None,
+        "int8": {policy: _int8(reading, policy) for policy in INT8_POLICIES},
+        "top": [
+            {"value": p.value, "sample": p.sample, "position": p.position, "token": p.token, "channel": p.channel, "part": p.part}
+            for p in reading.peaks
+        ],
+    }  # fmt: skip
+
+
+def _int8(reading: SiteReading, policy: str) -> dict[str, float | None]:
+    error = integer_error(reading.calibration, reading.evaluation, policy)
+    names = ("threshold", "sqnr_db", "rel_rmse", "rel_mae", "clip_rate", "flush_to_zero", "levels_used")
+    return {name: value if math.isfinite(value := float(getattr(error, name))) else None for name in names}

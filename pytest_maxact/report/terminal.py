@@ -1,0 +1,222 @@
+"""The report for a person: verdict and breaches first, in words, then the facts of the run, then a row per layer. Fits 80 columns."""
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from pytest_maxact.errors import MaxactError
+from pytest_maxact.formats import integer_error
+from pytest_maxact.limits import Ruleset
+from pytest_maxact.published import FP16_MAX, standing
+from pytest_maxact.record import Record, SiteReading
+from pytest_maxact.verdict import Finding, beyond_fp16, describe_peak, judge
+
+if TYPE_CHECKING:
+    from pytest_maxact.session import GateSession
+
+BREACHES_SHOWN = 12
+_BAR = 10
+
+
+def write_summary(reporter: Any, session: "GateSession") -> None:
+    """The section at the end of a pytest run. Reporting never breaks a run: what cannot be shown is said in one line."""
+    try:
+        record = session.record_if_any()
+        if record is None:
+            return
+        findings = judge(record, session.rules.limits)
+        writer = reporter._tw
+        text = render(record, session.rules, findings, width=writer.fullwidth, color=writer.hasmarkup, encoding=_encoding(writer))
+        reporter.section("maxact", sep="=")
+        reporter.write(text + "\n")
+        if session.settings.save:
+            reporter.write_line(f"Record written to {session.settings.save}")
+    except (MaxactError, ValueError, OSError) as error:
+        reporter.write_line(f"maxact: the report could not be shown ({error}); the checks above stand")
+
+
+def render(record: Record, rules: Ruleset | None, findings: Sequence[Finding], *, width: int, color: bool, encoding: str = "utf-8") -> str:
+    """The report as text of at most `width` columns; with no rules, the figures alone."""
+    stream = io.StringIO()
+    console = Console(file=stream, width=max(width, 60), force_terminal=color, no_color=not color, color_system="standard" if color else None, highlight=False, legacy_windows=False)
+    solid = "utf" in encoding.lower()
+    console.print(Group(*_parts(record, rules, findings, solid)))
+    text = stream.getvalue()
+    if not solid:
+        text = text.encode("ascii", "replace").decode("ascii")
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def _encoding(writer: Any) -> str:
+    return str(getattr(writer._file, "encoding", None) or "ascii")
+
+
+def _parts(record: Record, rules: Ruleset | None, findings: Sequence[Finding], solid: bool) -> Iterator[RenderableType]:
+    breaches = [finding for finding in findings if not finding.passed]
+    if rules is not None:
+        yield from _verdict(record, findings, breaches)
+    yield _facts(record, rules)
+    yield Text()
+    yield _layers(record, findings, solid)
+    if notes := list(_notes(record, findings)):
+        yield Text("\n".join(notes), style="dim")
+
+
+def _verdict(record: Record, findings: Sequence[Finding], breaches: Sequence[Finding]) -> Iterator[RenderableType]:
+    if not breaches:
+        yield Text(f"PASS: all {len(findings)} checks hold", style="bold green")
+        return
+    yield Text(f"FAIL: {len(breaches)} of {len(findings)} checks do not hold", style="bold red")
+    broken = sorted((f for f in breaches if f.limit.metric == "nonfinite"), key=lambda f: f.reading.site.order)
+    if broken:
+        yield Text(f"the first site with non-finite values is {_first_broken(record, broken)}", style="red")
+    for finding in breaches[:BREACHES_SHOWN]:
+        yield Text(f"- {finding.message}", style="red")
+    if len(breaches) > BREACHES_SHOWN:
+        yield Text(f"- and {len(breaches) - BREACHES_SHOWN} more", style="red")
+    yield Text()
+
+
+def _first_broken(record: Record, broken: Sequence[Finding]) -> str:
+    """The site a NaN came from: within the shallowest layer the blocks act before the residual stream they write to."""
+    flow = ("embedding", "attn_output", "router", "gate", "mlp_output", "hidden", "final_norm")
+    return min((finding.reading.site for finding in broken), key=lambda site: (site.order[0], flow.index(site.kind))).name
+
+
+def _facts(record: Record, rules: Ruleset | None) -> Table:
+    provenance, carrier = record.provenance, record.carrier
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    revision = f" at {provenance.revision[:12]}" if provenance.revision else ""
+    table.add_row("model", f"{provenance.model}{revision}")
+    table.add_row("", f"{provenance.model_type}, {provenance.layers} layers x {provenance.hidden_size}, {provenance.dtype} on {provenance.device}")
+    if rules is not None:
+        table.add_row("limits", _limits_words(rules))
+    digest = provenance.corpus_sha256[:12]
+    table.add_row("corpus", f"{provenance.corpus} ({digest}), {len(provenance.samples)} samples, {_grouped(record.tokens)} tokens, protocol {provenance.protocol}")
+    peak = f", {describe_peak(carrier.peaks[0]).removeprefix('at ')}" if carrier.peaks else ""
+    table.add_row("M", Text(f"{carrier.max_abs:.6g} in {carrier.site.name}{peak}", style="bold"))
+    table.add_row("", standing(carrier.max_abs))
+    table.add_row("FP16", _fp16_words(record))
+    table.add_row("INT-8", _int8_words(carrier))
+    table.add_row("massive", _massive_words(record))
+    if provenance.left_out:
+        table.add_row("left out", "; ".join(provenance.left_out))
+    if provenance.batching.get("out_of_memory"):
+        table.add_row("memory", f"{provenance.batching['out_of_memory']} batches did not fit and were halved")
+    return table
+
+
+def _limits_words(rules: Ruleset) -> str:
+    files = " over ".join(rules.files)
+    if rules.family == "generic":
+        return f"generic: nothing non-finite, every site seen, FP16 range ({files})"
+    if rules.shape:
+        return f"family {rules.family}, shape {rules.shape} ({files})"
+    if any(limit.envelope for limit in rules.limits):
+        return f"family {rules.family}, envelope: nobody published this shape, so the family's largest figures with a wider headroom ({files})"
+    return f"family {rules.family} ({files})"
+
+
+def _fp16_words(record: Record) -> str:
+    beyond = beyond_fp16(record)
+    if not beyond:
+        largest = max(record.readings.values(), key=lambda reading: reading.max_abs)
+        return f"fits: no site above {_grouped(int(FP16_MAX))}; {largest.site.name} uses {largest.max_abs / FP16_MAX:.2%}"
+    names = ", ".join(reading.site.name for reading in beyond[:4])
+    more = f" and {len(beyond) - 4} more" if len(beyond) > 4 else ""
+    return f"does not fit: {len(beyond)} sites above {_grouped(int(FP16_MAX))}: {names}{more}"
+
+
+def _int8_words(carrier: SiteReading) -> str:
+    error = integer_error(carrier.calibration, carrier.evaluation, "max_abs")
+    return (
+        f"{carrier.site.name}, per tensor max_abs: SQNR {error.sqnr_db:.2f} dB, {error.flush_to_zero:.1%} of the non-zero entries become zero, "
+        f"{error.levels_used} of 128 levels used"
+    )
+
+
+def _massive_words(record: Record) -> str:
+    layers = [r for r in record.readings.values() if r.massive and r.massive.tokens]
+    if not layers:
+        return "no layer meets the criterion of Sun et al. (|x| > 100 and > 1000 x the token's median)"
+    most = max(layers, key=lambda reading: reading.massive.tokens if reading.massive else 0)
+    tokens = most.massive.tokens if most.massive else 0
+    first, last = layers[0].site.layer, layers[-1].site.layer
+    return f"layers {first} to {last}: {len(layers)} meet the criterion of Sun et al., on up to {_grouped(tokens)} tokens ({most.site.name})"
+
+
+def _layers(record: Record, findings: Sequence[Finding], solid: bool) -> Table:
+    """One row per layer: its residual stream against its limit, its other maxima; a row more for any other site that breaches."""
+    maxima = {f.limit.site: f for f in findings if f.limit.metric == "max_abs"}
+    failed = {f.reading.site.name for f in findings if not f.passed}
+    routed = any(reading.site.kind == "router" for reading in record.readings.values())
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("layer", no_wrap=True)
+    for name in ("max|a|", "limit"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("used", no_wrap=True)
+    table.add_column("INT-8", justify="right", no_wrap=True)
+    for name in ("attn", "mlp", "gate", *(("router",) if routed else ())):
+        table.add_column(name, justify="right", no_wrap=True)
+    rows: dict[str, dict[str, SiteReading]] = {}
+    for reading in record.readings.values():
+        rows.setdefault(_row_name(reading), {})[reading.site.kind] = reading
+    for label, kinds in rows.items():
+        main = kinds.get("hidden") or next(iter(kinds.values()))
+        others = [kinds.get(kind) for kind in ("attn_output", "mlp_output", "gate", *(("router",) if routed else ()))]
+        table.add_row(*_row(label, main, maxima.get(main.site.name), main.site.name in failed, solid), *(_short(r.max_abs) if r else "" for r in others))
+        for reading in kinds.values():
+            if reading is not main and reading.site.name in failed:
+                table.add_row(*_row(f"  {reading.site.kind}", reading, maxima.get(reading.site.name), True, solid))
+    return table
+
+
+def _row_name(reading: SiteReading) -> str:
+    return {"embedding": "embed", "final_norm": "norm"}.get(reading.site.kind, str(reading.site.layer))
+
+
+def _row(label: str, reading: SiteReading, finding: Finding | None, failed: bool, solid: bool) -> tuple[RenderableType, ...]:
+    style = "red" if failed else ""
+    sqnr = integer_error(reading.calibration, reading.evaluation, "max_abs").sqnr_db
+    value = "NaN/Inf" if reading.nonfinite else _short(reading.max_abs)
+    limit = _short(finding.limit.bound) if finding else "-"
+    return (
+        Text(label, style=style),
+        Text(value, style=style),
+        Text(limit, style=style),
+        _bar(finding.usage, failed, solid) if finding else Text("FAIL" if failed else ""),
+        Text(f"{sqnr:.1f}" if math.isfinite(sqnr) else "exact", style=style),
+    )
+
+
+def _bar(usage: float, failed: bool, solid: bool) -> Text:
+    full, empty = ("█", "░") if solid else ("#", ".")
+    if not math.isfinite(usage):
+        return Text(full * _BAR + " FAIL", style="bold red")
+    filled = min(_BAR, math.ceil(usage * _BAR)) if usage > 0 else 0
+    words = "FAIL" if failed else f"{usage:.0%}" if usage >= 0.01 or usage == 0 else "<1%"
+    style = "bold red" if failed else "yellow" if usage > 0.8 else "green"
+    return Text.assemble((full * filled, style), (empty * (_BAR - filled), "dim"), f" {words}", style=style if failed else "")
+
+
+def _notes(record: Record, findings: Sequence[Finding]) -> Iterator[str]:
+    yield ""
+    yield "max|a|: largest magnitude of the residual stream after the layer. INT-8: SQNR in dB, per tensor."
+    if any(finding.limit.source.startswith("arXiv") for finding in findings) and record.provenance.corpus == "builtin":
+        yield "The limits come from 16-17 M tokens of the paper's corpus; a maximum over fewer tokens is a lower bound."
+
+
+def _short(value: float) -> str:
+    """A magnitude in at most seven characters."""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def _grouped(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
