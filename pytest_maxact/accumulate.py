@@ -139,7 +139,9 @@ class SiteAccumulator:
         if self.dtype and dtype != self.dtype:
             raise MeasureError(f"{self.name} gave {dtype} after {self.dtype}; one site has one dtype\n  please report the model_type")
         if self.widths.setdefault(part, width) != width:
-            raise MeasureError(f"{self.name} is {width} wide after {self.widths[part]}; one site has one width\n  please report the model_type")
+            raise MeasureError(
+                f"{self.name} is {width} wide after {self.widths[part]}; one site has one width\n  please report the model_type"
+            )
         self.dtype = dtype
         self.encoding = dtype if dtype in INFINITY_BIN else "bfloat16"
 
@@ -267,7 +269,7 @@ def count_bits(bits: torch.Tensor) -> torch.Tensor:
         parts = list(_pool(threads).map(lambda part: torch.bincount(part, minlength=BINS), flat.chunk(threads)))
         return torch.stack(parts).sum(0)
     counts = torch.zeros(BINS, dtype=torch.int64, device=flat.device)
-    for part in flat.split(_CHUNK):
+    for part in torch.split(flat, _CHUNK):
         counts.scatter_add_(0, part.long(), torch.ones(1, dtype=torch.int64, device=flat.device).expand(part.numel()))
     return counts
 

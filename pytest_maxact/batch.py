@@ -1,7 +1,8 @@
 """A planned batch as tensors: ids, mask, and which rows are real.
 
 Padding goes to the right, whatever side the tokenizer prefers: in a causal model no real token can then see it, in recurrent mixers included.
-`collate` can pad left too, which the observer handles alike.
+It repeats the sequence's own tokens, because a padding token may have an untrained embedding, and an infinity it led to would reach real tokens
+as 0 x inf in the attention's sum. `collate` can pad left too, which the observer handles alike.
 """
 
 from dataclasses import dataclass
@@ -50,14 +51,14 @@ class Batch:
         return inputs
 
 
-def collate(plan: PlannedBatch, pad_id: int, device: torch.device, side: str = "right") -> Batch:
+def collate(plan: PlannedBatch, device: torch.device, side: str = "right") -> Batch:
     """Tensors of a planned batch on `device`."""
     length = max(map(len, plan.sequences))
     starts = tuple(0 if side == "right" else length - len(sequence) for sequence in plan.sequences)
-    ids = torch.full((len(plan.sequences), length), pad_id, dtype=torch.long)
+    ids = torch.empty((len(plan.sequences), length), dtype=torch.long)
     mask = torch.zeros((len(plan.sequences), length), dtype=torch.bool)
     for row, (sequence, start) in enumerate(zip(plan.sequences, starts, strict=True)):
-        ids[row, start : start + len(sequence)] = torch.tensor(sequence.ids)
+        ids[row] = torch.tensor(sequence.ids)[(torch.arange(length) - start) % len(sequence)]
         mask[row, start : start + len(sequence)] = True
     flat = mask.flatten()
     real, padding = flat.nonzero().squeeze(1), (~flat).nonzero().squeeze(1)

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pytest_maxact import __version__
 from pytest_maxact.errors import InputError, MaxactError
@@ -87,7 +87,9 @@ def _measure(options: argparse.Namespace) -> int:
     record = measure.measure(prepared, settings, family, lines(lambda text: print(text, file=sys.stderr)))
     assert settings.save is not None
     record.save(settings.save)
-    print(f"{settings.save}: M {record.carrier.max_abs:.6g} in {record.carrier.site.name}, {record.tokens} tokens, {len(record.readings)} sites")
+    print(
+        f"{settings.save}: M {record.carrier.max_abs:.6g} in {record.carrier.site.name}, {record.tokens} tokens, {len(record.readings)} sites"
+    )
     return PASSED
 
 
@@ -119,7 +121,7 @@ def _show(options: argparse.Namespace) -> int:
     return PASSED
 
 
-def _screen() -> dict[str, object]:
+def _screen() -> dict[str, Any]:
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return {"width": shutil.get_terminal_size().columns, "color": color, "encoding": sys.stdout.encoding or "ascii"}
 

@@ -52,7 +52,9 @@ class Checker:
         else:
             found = [limit for limit in self._session.rules.limits if (limit.site, limit.metric) == (site, metric)]
             if not found:
-                pytest.fail(f"no limit for {metric} of {site} in family {self._session.rules.family}; give at_most= or at_least=", pytrace=False)
+                pytest.fail(
+                    f"no limit for {metric} of {site} in family {self._session.rules.family}; give at_most= or at_least=", pytrace=False
+                )
             limit = found[0]
         try:
             if site != "carrier":

@@ -131,4 +131,3 @@ class Histogram:
 def _ceil_exact(q: float, total: int) -> int:
     """ceil(q * total) with q read as the decimal it was written as: 0.999 of 1 000 is 999, whatever its binary form is."""
     return -int(-Fraction(repr(q)) * total // 1)
-

@@ -67,19 +67,19 @@ def measure(prepared: Prepared, settings: Settings, family: str | None, progress
         tokenizer = load_tokenizer(checkpoint.folder, checkpoint.trust_remote_code)
         anatomy = resolve(loaded.decoder, checkpoint.config)
         sequences = _encode(prepared, settings, loaded, tokenizer)
-        observer = observe(loaded, anatomy, sequences, settings.batch_tokens, tokenizer.pad_token_id or 0, progress)
+        observer = observe(loaded, anatomy, sequences, settings.batch_tokens, progress)
         provenance = _provenance(prepared, settings, loaded, anatomy, tokenizer, sequences, observer, family, weights.result())
     return Record(provenance=provenance, readings=readings(observer, tokenizer))
 
 
 def observe(
-    loaded: LoadedModel, anatomy: Anatomy, sequences: list[corpus.Sequence], batch_tokens: int, pad_id: int, progress: Progress | None = None
+    loaded: LoadedModel, anatomy: Anatomy, sequences: list[corpus.Sequence], batch_tokens: int, progress: Progress | None = None
 ) -> Observer:
     """One hooked pass over encoded samples, finished and checked."""
     splits = corpus.assign_splits([sequence.sample for sequence in sequences])
     observer = Observer(loaded.decoder, anatomy)
     with observer.attached():
-        observer.run(corpus.plan_batches(sequences, splits, batch_tokens), pad_id, loaded.device, progress)
+        observer.run(corpus.plan_batches(sequences, splits, batch_tokens), loaded.device, progress)
     observer.finish()
     return observer
 
@@ -108,10 +108,14 @@ def _reading(site: Site, seen: SiteAccumulator, tokenizer: Any) -> SiteReading:
         evaluation=Histogram.from_dense(seen.encoding, seen.dense_counts("evaluation")),
         peaks=tuple(peak(raw) for raw in seen.peaks),
         massive=seen.massive if seen.tests_massive else None,
-        first_nonfinite=NonFinite(sample=first.sample, position=first.position, token=text(first.token_id), channel=first.channel) if first else None,
+        first_nonfinite=NonFinite(sample=first.sample, position=first.position, token=text(first.token_id), channel=first.channel)
+        if first
+        else None,
     )
     if seen.dtype == seen.encoding and reading.max_abs != reading.histogram.max_abs:
-        raise MeasureError(f"{site.name}: its largest entry {reading.max_abs} is not its histogram's {reading.histogram.max_abs}\n  please report the model_type")
+        raise MeasureError(
+            f"{site.name}: its largest entry {reading.max_abs} is not its histogram's {reading.histogram.max_abs}\n  please report the model_type"
+        )
     return reading
 
 

@@ -65,7 +65,9 @@ def locate(settings: Settings) -> Checkpoint:
     else:
         raise InputError(f"--maxact-model {name} is a file\n  give the folder that holds config.json and the weights")
     if not (folder / "config.json").is_file():
-        raise InputError(f"{folder} is not a model directory: it has no config.json\n  give a folder written by save_pretrained, or a hub id")
+        raise InputError(
+            f"{folder} is not a model directory: it has no config.json\n  give a folder written by save_pretrained, or a hub id"
+        )
     if not is_hub or any(folder.glob("*.safetensors")):
         check_weight_files(folder)
     return Checkpoint(
@@ -83,7 +85,9 @@ def _fetch(name: str, settings: Settings, patterns: list[str]) -> Path:
     from huggingface_hub.errors import HFValidationError
 
     if not _HUB_ID.match(name) or name.count("/") > 1:
-        raise InputError(f"no model at {name}: there is no such folder, and it is not a hub id\n  give a folder with config.json, or a hub id such as org/name")
+        raise InputError(
+            f"no model at {name}: there is no such folder, and it is not a hub id\n  give a folder with config.json, or a hub id such as org/name"
+        )
     if settings.trust_remote_code and not _COMMIT.match(settings.revision or ""):
         raise InputError(
             "--maxact-trust-remote-code runs the repository's own code, so it needs the commit that was reviewed\n"
@@ -126,9 +130,14 @@ def check_weight_files(folder: Path) -> list[Path]:
     """
     shards = sorted(folder.glob("*.safetensors"))
     if not shards:
-        pickles = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(pattern) if p.name != "training_args.bin")
+        pickles = sorted(
+            p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(pattern) if p.name != "training_args.bin"
+        )
         if pickles:
-            raise InputError(f"{folder} holds pickled weights only ({pickles[0]}); pickles can run code and are not loaded\n  convert them: save_pretrained(..., safe_serialization=True)")
+            raise InputError(
+                f"{folder} holds pickled weights only ({pickles[0]}); pickles can run code and are not loaded\n"
+                "  convert them to safetensors: save_pretrained(FOLDER, safe_serialization=True)"
+            )
         raise InputError(f"{folder} has a config but no weights (*.safetensors)\n  point --maxact-model at the checkpoint itself")
     index = folder / "model.safetensors.index.json"
     if index.is_file():
@@ -182,7 +191,9 @@ def skeleton(checkpoint: Checkpoint) -> nn.Module:
         try:
             return _auto_class(checkpoint).from_config(checkpoint.config, trust_remote_code=checkpoint.trust_remote_code)  # type: ignore[no-any-return]
         except Exception as error:
-            raise InputError(f"transformers cannot build {checkpoint.config.model_type!r} from {checkpoint.folder / 'config.json'}: {_first_line(error)}") from error
+            raise InputError(
+                f"transformers cannot build {checkpoint.config.model_type!r} from {checkpoint.folder / 'config.json'}: {_first_line(error)}"
+            ) from error
 
 
 def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
@@ -204,7 +215,9 @@ def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
             )
             model = model.eval().to(device)
         except Exception as error:
-            raise MeasureError(f"cannot load the weights of {checkpoint.name}: {_first_line(error)}\n  see that the files are whole and fit the memory of {device}") from error
+            raise MeasureError(
+                f"cannot load the weights of {checkpoint.name}: {_first_line(error)}\n  see that the files are whole and fit the memory of {device}"
+            ) from error
     decoder = decoder_of(model)
     left_out = _refuse_partial(model, decoder, info, checkpoint)
     floats = {p.dtype for p in decoder.parameters() if p.is_floating_point()}
@@ -239,7 +252,9 @@ def load_tokenizer(source: str | Path, trust_remote_code: bool, revision: str | 
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code, revision=revision)
         except Exception as error:
-            raise InputError(f"no tokenizer in {source}: {_first_line(error)}\n  save it beside the weights: tokenizer.save_pretrained(FOLDER)") from error
+            raise InputError(
+                f"no tokenizer in {source}: {_first_line(error)}\n  save it beside the weights: tokenizer.save_pretrained(FOLDER)"
+            ) from error
     if len(tokenizer) == 0:
         raise InputError(f"the tokenizer in {source} has no vocabulary\n  save it beside the weights: tokenizer.save_pretrained(FOLDER)")
     return tokenizer
@@ -269,7 +284,11 @@ def _refuse_partial(model: nn.Module, decoder: nn.Module, info: dict[str, Any], 
     text = checkpoint.config.get_text_config()
     depth, extra = text.num_hidden_layers, int(getattr(text, "num_nextn_predict_layers", 0) or 0)
     unexpected = [key for key in info["unexpected_keys"] if not _DERIVED_KEYS.search(key)]
-    layer_keys = [(int(match.group(1)), key) for key in unexpected if (match := _LAYER_KEY.search(key)) and "vision" not in key and "visual" not in key]
+    layer_keys = [
+        (int(match.group(1)), key)
+        for key in unexpected
+        if (match := _LAYER_KEY.search(key)) and "vision" not in key and "visual" not in key
+    ]
     predictors = {layer for layer, _ in layer_keys if depth <= layer < depth + extra}
     stray = sorted(key for layer, key in layer_keys if layer not in predictors)
     if stray:
@@ -285,7 +304,8 @@ def _refuse_partial(model: nn.Module, decoder: nn.Module, info: dict[str, Any], 
 def _partial(checkpoint: Checkpoint, what: str, names: Iterable[str]) -> MeasureError:
     listed = sorted(names)
     return MeasureError(
-        f"the weights of {checkpoint.name} {what}, the first {listed[0]}\n  config.json and the weight files do not belong together; export the checkpoint again"
+        f"the weights of {checkpoint.name} {what}, the first {listed[0]}\n"
+        "  config.json and the weight files do not belong together; export the checkpoint again"
     )
 
 

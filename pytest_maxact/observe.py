@@ -65,7 +65,7 @@ class Observer:
                 undo()
 
     @torch.inference_mode()
-    def run(self, plan: BatchPlan, pad_id: int, device: torch.device, progress: Progress | None = None, side: str = "right") -> None:
+    def run(self, plan: BatchPlan, device: torch.device, progress: Progress | None = None, side: str = "right") -> None:
         """Observe every batch of a plan; one that does not fit into memory is halved and tried again.
 
         Raises MeasureError for a batch of one sequence that does not fit, and for incomplete coverage.
@@ -75,7 +75,7 @@ class Observer:
         done = 0
         while queue:
             planned = queue.pop()
-            if self._try(planned, pad_id, device, side):
+            if self._try(planned, device, side):
                 done += planned.tokens
                 if progress:
                     progress(done, total)
@@ -88,10 +88,10 @@ class Observer:
                 )
             queue.extend(reversed(planned.halves()))
 
-    def _try(self, planned: PlannedBatch, pad_id: int, device: torch.device, side: str) -> bool:
+    def _try(self, planned: PlannedBatch, device: torch.device, side: str) -> bool:
         """Run one batch and commit it; False, and no trace, where memory ran out."""
         try:
-            batch = collate(planned, pad_id, device, side)
+            batch = collate(planned, device, side)
             self._batch = batch
             self.decoder(**batch.model_inputs, use_cache=False)
         except (torch.OutOfMemoryError, RuntimeError) as error:
@@ -126,7 +126,9 @@ class Observer:
                 expected = sum(tokens * factors[part] * width for part, width in accumulator.widths.items())
                 seen = int(accumulator.dense_counts(split).sum())
                 if seen != expected or not accumulator.widths:
-                    raise MeasureError(f"{site.name}: {seen} elements counted in the {split} split where {tokens} tokens make {expected}\n  please report the model_type")
+                    raise MeasureError(
+                        f"{site.name}: {seen} elements counted in the {split} split where {tokens} tokens make {expected}\n  please report the model_type"
+                    )
 
     def _check_coverage(self, planned: PlannedBatch) -> None:
         parts: dict[str, set[str]] = {}
@@ -207,7 +209,9 @@ class Observer:
         else:
             expected = batch.real.numel() if stripped else batch.rows
             if values.shape[0] != expected:
-                raise MeasureError(f"site {tap.site.name}: {values.shape[0]} rows where the batch has {expected}\n  please report the model_type")
+                raise MeasureError(
+                    f"site {tap.site.name}: {values.shape[0]} rows where the batch has {expected}\n  please report the model_type"
+                )
             locate = (lambda row: int(batch.real[row])) if stripped else (lambda row: row)
         if tap.site.kind == "router" and tap.site.name not in self._proven:
             _prove_logits(values, tap)
@@ -234,7 +238,9 @@ class Observer:
         count = next(p.shape[0] for p in tap.module.parameters(recurse=False) if p.ndim == 2)
         found = [e for e in elements if isinstance(e, torch.Tensor) and e.is_floating_point() and e.shape[-1] == count]
         if len(found) != 1:
-            raise MeasureError(f"site {tap.site.name}, module {tap.site.module}: {len(found)} of its outputs could be router logits\n  please report the model_type")
+            raise MeasureError(
+                f"site {tap.site.name}, module {tap.site.module}: {len(found)} of its outputs could be router logits\n  please report the model_type"
+            )
         return found[0]
 
     def _fired_before(self, tap: Tap) -> bool:
@@ -251,10 +257,11 @@ def _prove_logits(values: torch.Tensor, tap: Tap) -> None:
     indices = bool((sample == sample.round()).all()) and bool((sample >= 0).all()) and bool((sample > 1).any())
     if probabilities or indices:
         what = "probabilities" if probabilities else "expert indices"
-        raise MeasureError(f"site {tap.site.name}, module {tap.site.module}: router logits expected, got {what}\n  please report the model_type")
+        raise MeasureError(
+            f"site {tap.site.name}, module {tap.site.module}: router logits expected, got {what}\n  please report the model_type"
+        )
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
     text = str(error)
     return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in text or "can't allocate memory" in text
-

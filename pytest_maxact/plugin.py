@@ -125,7 +125,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 def _ran_any(terminalreporter: pytest.TerminalReporter) -> bool:
     """Whether a check of the gate was run, so that there is something to report."""
-    reports = [report for outcome in ("passed", "failed", "error", "xfailed", "xpassed") for report in terminalreporter.stats.get(outcome, [])]
+    reports = [
+        report for outcome in ("passed", "failed", "error", "xfailed", "xpassed") for report in terminalreporter.stats.get(outcome, [])
+    ]
     return any(getattr(report, "nodeid", "").startswith("maxact::") for report in reports)
 
 

@@ -75,7 +75,12 @@ def standing(max_abs: float) -> str:
     below = [p for p in PUBLISHED if p.max_abs <= max_abs]
     above = [p for p in PUBLISHED if p.max_abs > max_abs]
     between = " and ".join(
-        part for part in (f"above {below[-1].model} ({below[-1].max_abs:g})" if below else "", f"below {above[0].model} ({above[0].max_abs:g})" if above else "") if part
+        part
+        for part in (
+            f"above {below[-1].model} ({below[-1].max_abs:g})" if below else "",
+            f"below {above[0].model} ({above[0].max_abs:g})" if above else "",
+        )
+        if part
     )
     tier = next((t for t in TIERS if t.low <= max_abs <= t.high), None)
     range_words = f"; in the range of {tier.members}" if tier else ""

@@ -110,7 +110,9 @@ class SiteReading:
         if not same:
             raise InputError(f"readings of {self.site.name} differ in dtype, width or module and do not merge")
         peaks = sorted((*self.peaks, *other.peaks), key=lambda peak: peak.order)[:PEAKS_KEPT]
-        first = min((p for p in (self.first_nonfinite, other.first_nonfinite) if p), key=lambda p: (p.sample, p.position, p.channel), default=None)
+        first = min(
+            (p for p in (self.first_nonfinite, other.first_nonfinite) if p), key=lambda p: (p.sample, p.position, p.channel), default=None
+        )
         massive = self.massive + other.massive if self.massive and other.massive else None
         return replace(
             self,
@@ -174,7 +176,10 @@ class Record:
         """The reading of a site by name. Raises KeyError that names the closest sites."""
         if site not in self.readings:
             close = difflib.get_close_matches(site, self.readings, n=2)
-            raise KeyError(f"no site {site!r} in this Record; " + (f"did you mean {' or '.join(close)}?" if close else f"it has {len(self.readings)} sites"))
+            raise KeyError(
+                f"no site {site!r} in this Record; "
+                + (f"did you mean {' or '.join(close)}?" if close else f"it has {len(self.readings)} sites")
+            )
         return self.readings[site]
 
     @property
@@ -197,7 +202,9 @@ class Record:
             os.replace(partial, target)
         except OSError as error:
             partial.unlink(missing_ok=True)
-            raise InputError(f"cannot write the Record to {target}: {error.strerror}\n  give a path in a folder that exists and may be written") from error
+            raise InputError(
+                f"cannot write the Record to {target}: {error.strerror}\n  give a path in a folder that exists and may be written"
+            ) from error
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Record":
@@ -205,7 +212,9 @@ class Record:
         document, tensors = _read(Path(path))
         stated = document.pop("sha256", None)
         if stated != _digest(document, tensors):
-            raise InputError(f"{path}: contents do not match their checksum; the Record was edited or damaged\n  measure the checkpoint again")
+            raise InputError(
+                f"{path}: contents do not match their checksum; the Record was edited or damaged\n  measure the checkpoint again"
+            )
         if document["metric_version"] != METRIC_VERSION:
             raise InputError(
                 f"{path}: measured with metric version {document['metric_version']}, this is {METRIC_VERSION}; their figures are not comparable\n"
@@ -334,8 +343,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
             if not isinstance(document, dict):
                 raise InputError(f"{path}: a safetensors file, but not a Record of pytest-maxact\n  a Record comes from --maxact-save FILE")
             if document.get("schema") != SCHEMA:
-                raise InputError(f"{path}: Record schema {document.get('schema')!r}, this version reads {SCHEMA}\n  measure again, or use the version that wrote it")
+                raise InputError(
+                    f"{path}: Record schema {document.get('schema')!r}, this version reads {SCHEMA}\n  measure again, or use the version that wrote it"
+                )
             return document, {name: file.get_tensor(name) for name in ("bins", "counts", "offsets")}
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: not a Record, or a truncated one ({error})\n  measure the checkpoint again") from error
-

@@ -149,7 +149,9 @@ class GateSession:
         if self.settings.save:
             folder = Path(self.settings.save).resolve().parent
             if not folder.is_dir() or not os.access(folder, os.W_OK) or Path(self.settings.save).is_dir():
-                raise InputError(f"--maxact-save {self.settings.save}: cannot be written\n  give a file in a folder that exists and may be written")
+                raise InputError(
+                    f"--maxact-save {self.settings.save}: cannot be written\n  give a file in a folder that exists and may be written"
+                )
 
 
 def _read_opening(path: Path) -> Opening:

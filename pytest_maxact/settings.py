@@ -107,21 +107,52 @@ def _boolean(value: str) -> bool:
 
 
 OPTIONS = (
-    Option(name="model", metavar="PATH_OR_HUB_ID", parse=_text, help="the checkpoint to gate: a folder written by save_pretrained, or a hub id"),
+    Option(
+        name="model", metavar="PATH_OR_HUB_ID", parse=_text, help="the checkpoint to gate: a folder written by save_pretrained, or a hub id"
+    ),
     Option(name="revision", metavar="REV", parse=_text, help="branch, tag or commit of a hub id (default: its main branch)"),
-    Option(name="dtype", metavar="DTYPE", parse=_choice("auto", "bf16", "fp16", "fp32"), help="auto (the checkpoint's own, default), bf16, fp16 or fp32"),
-    Option(name="device", metavar="DEVICE", parse=_device, help="auto (CUDA if there is one, else CPU; default), cpu, cuda, cuda:N, mps or xpu"),
-    Option(name="trust-remote-code", parse=_boolean, help="run modelling code that comes with the weights; a hub id then needs --maxact-revision with a commit"),
-    Option(name="corpus", metavar="FILE", parse=_text, help='JSON lines {"text", "category"} or {"input_ids", "category"} (default: the built-in corpus)'),
+    Option(
+        name="dtype",
+        metavar="DTYPE",
+        parse=_choice("auto", "bf16", "fp16", "fp32"),
+        help="auto (the checkpoint's own, default), bf16, fp16 or fp32",
+    ),
+    Option(
+        name="device", metavar="DEVICE", parse=_device, help="auto (CUDA if there is one, else CPU; default), cpu, cuda, cuda:N, mps or xpu"
+    ),
+    Option(
+        name="trust-remote-code",
+        parse=_boolean,
+        help="run modelling code that comes with the weights; a hub id then needs --maxact-revision with a commit",
+    ),
+    Option(
+        name="corpus",
+        metavar="FILE",
+        parse=_text,
+        help='JSON lines {"text", "category"} or {"input_ids", "category"} (default: the built-in corpus)',
+    ),
     Option(name="corpus-tokenizer", metavar="PATH_OR_HUB_ID", parse=_text, help="tokenizer that a corpus of input_ids was encoded with"),
     Option(name="max-samples", metavar="N", parse=_positive, help="a subset of N samples, categories in proportion (default: all)"),
-    Option(name="max-tokens", metavar="N", parse=_positive, help="at most N tokens, whole samples, categories in proportion (default: all)"),
+    Option(
+        name="max-tokens", metavar="N", parse=_positive, help="at most N tokens, whole samples, categories in proportion (default: all)"
+    ),
     Option(name="max-seq-len", metavar="N", parse=_positive, help="cut samples after N tokens (default: 4096, or the model's own limit)"),
     Option(name="batch-tokens", metavar="N", parse=_positive, help="tokens per forward pass, padding included (default: 8192)"),
     Option(name="seed", metavar="N", parse=_whole, help="which subset --maxact-max-samples and --maxact-max-tokens draw (default: 0)"),
-    Option(name="protocol", metavar="NAME", parse=_choice("paper", "deployed"), help="paper (no special tokens, default) or deployed (special tokens, chat template)"),
+    Option(
+        name="protocol",
+        metavar="NAME",
+        parse=_choice("paper", "deployed"),
+        help="paper (no special tokens, default) or deployed (special tokens, chat template)",
+    ),
     Option(name="limits", metavar="FILE", parse=_text, measures=False, help="limits file (default: the shipped thresholds.yaml)"),
-    Option(name="family", metavar="NAME", parse=_text, measures=False, help="judge by this family's limits, or `generic` (default: by model_type)"),
+    Option(
+        name="family",
+        metavar="NAME",
+        parse=_text,
+        measures=False,
+        help="judge by this family's limits, or `generic` (default: by model_type)",
+    ),
     Option(name="save", metavar="FILE", parse=_text, help="write the Record of the pass to FILE"),
     Option(name="replay", metavar="FILE", parse=_text, measures=False, help="judge a saved Record; no model is loaded"),
 )
@@ -150,4 +181,3 @@ def resolve(given: Mapping[str, Any], ini: Callable[[str], str | None] = lambda 
             raise InputError("--maxact-model measures a checkpoint and --maxact-replay judges a saved Record; give one of them")
         values.pop("model", None)
     return Settings(**{field.name: values[field.name] for field in fields(Settings) if field.name in values})
-

@@ -87,21 +87,25 @@ def _layers(decoder: nn.Module, text: Any) -> list[nn.Module]:
     lists = [m for m in decoder.modules() if isinstance(m, nn.ModuleList) and len(m) in (depth, depth + predictors) and _has_matrix(m[0])]
     if len(lists) == 1:
         return list(lists[0])[:depth]
-    raise InputError(
-        f"{_class(decoder)}: found {len(declared)} declared decoder layers and {len(lists)} module lists of that depth where the config says {depth} layers\n"
-        "  this architecture cannot be measured yet; please report its model_type"
+    raise _unknown(
+        f"{_class(decoder)}: found {len(declared)} declared decoder layers and {len(lists)} module lists of that depth where the config says {depth} layers"
     )
+
+
+def _declared(decoder: nn.Module, key: str) -> list[Any]:
+    """The entries of the decoder's `_can_record_outputs` under `key`: classes, class names or OutputRecorders."""
+    declared = (getattr(decoder, "_can_record_outputs", None) or {}).get(key)
+    return [] if declared is None else declared if isinstance(declared, list) else [declared]
 
 
 def _is_declared(decoder: nn.Module, module: nn.Module, key: str) -> bool:
     """Whether transformers names the module's class under `key` in the decoder's `_can_record_outputs`."""
-    declared = (getattr(decoder, "_can_record_outputs", None) or {}).get(key)
-    for entry in declared if isinstance(declared, list) else [declared]:
+    for entry in _declared(decoder, key):
         target = getattr(entry, "target_class", entry)
         name = getattr(entry, "class_name", None)
         if isinstance(target, type) and isinstance(module, target):
             return True
-        if isinstance(target, str) and _class(module) == target or name and _class(module) == name:
+        if (isinstance(target, str) and _class(module) == target) or (name and _class(module) == name):
             return True
     return False
 
@@ -110,7 +114,7 @@ def _blocks(decoder: nn.Module, layer: nn.Module, where: str) -> tuple[nn.Module
     """Token mixer and feed-forward block of a layer: its two children that hold matrices, the declared attention or the first being the mixer."""
     blocks = [child for child in layer.children() if _has_matrix(child)]
     if len(blocks) != 2:
-        raise InputError(f"{where}: {len(blocks)} children hold matrices, where a mixer and a feed-forward block were expected\n  this architecture cannot be measured yet; please report its model_type")
+        raise _unknown(f"{where}: {len(blocks)} children hold matrices, where a mixer and a feed-forward block were expected")
     if _is_declared(decoder, blocks[1], "attentions") and not _is_declared(decoder, blocks[0], "attentions"):
         return blocks[1], blocks[0]
     return blocks[0], blocks[1]
@@ -118,9 +122,11 @@ def _blocks(decoder: nn.Module, layer: nn.Module, where: str) -> tuple[nn.Module
 
 def _final_norm(decoder: nn.Module, layers: Sequence[nn.Module], width: int) -> nn.Module:
     inside = {id(module) for layer in layers for module in layer.modules()}
-    norms = [c for c in decoder.children() if id(c) not in inside and not _has_matrix(c) and any(p.shape == (width,) for p in c.parameters())]
+    norms = [
+        c for c in decoder.children() if id(c) not in inside and not _has_matrix(c) and any(p.shape == (width,) for p in c.parameters())
+    ]
     if not norms:
-        raise InputError(f"{_class(decoder)}: no final norm of width {width} among its children\n  this architecture cannot be measured yet; please report its model_type")
+        raise _unknown(f"{_class(decoder)}: no final norm of width {width} among its children")
     return norms[-1]
 
 
@@ -136,18 +142,21 @@ def _experts(feed_forward: nn.Module) -> nn.Module | None:
 
 def _router(decoder: nn.Module, block: nn.Module, experts: nn.Module, where: str) -> tuple[nn.Module, int | None]:
     """The module that computes router logits, and which of its outputs they are (None: to be found by shape, and proven, when it fires)."""
-    declared = (getattr(decoder, "_can_record_outputs", None) or {}).get("router_logits")
-    for entry in declared if isinstance(declared, list) else [declared]:
+    for entry in _declared(decoder, "router_logits"):
         if isinstance(target := getattr(entry, "target_class", None), type):
             for module in block.modules():
                 if isinstance(module, target):
-                    return module, entry.index
+                    return module, int(entry.index)
     count = _expert_count(experts)
     inside = {id(module) for module in experts.modules()}
-    routers = [m for m in block.modules() if m is not block and id(m) not in inside and any(p.ndim == 2 and p.shape[0] == count for p in m.parameters(recurse=False))]
+    routers = [
+        m
+        for m in block.modules()
+        if m is not block and id(m) not in inside and any(p.ndim == 2 and p.shape[0] == count for p in m.parameters(recurse=False))
+    ]
     if len(routers) == 1:
         return routers[0], None
-    raise InputError(f"{where} ({_class(block)}): {len(routers)} modules could be the router of its {count} experts\n  this architecture cannot be measured yet; please report its model_type")
+    raise _unknown(f"{where} ({_class(block)}): {len(routers)} modules could be the router of its {count} experts")
 
 
 def _gate_taps(block: nn.Module, experts: nn.Module | None, layer: int, paths: dict[int, str]) -> Iterator[Tap]:
@@ -169,7 +178,7 @@ def _gate_taps(block: nn.Module, experts: nn.Module | None, layer: int, paths: d
     elif getattr(experts, "has_gate", False) and hasattr(experts, "_apply_gate"):
         yield Tap(site=site(experts), module=experts, reads="gate_up", part="experts", experts=experts, in_moe=True)
     else:
-        raise InputError(f"{paths[id(experts)]} ({_class(experts)}): its experts' gate cannot be read\n  this architecture cannot be measured yet; please report its model_type")
+        raise _unknown(f"{paths[id(experts)]} ({_class(experts)}): its experts' gate cannot be read")
     for child in block.children():
         if child is not experts and (found := _gate_of(child)):
             yield Tap(site=site(child), module=found[0], reads=found[1], part=paths[id(child)].rsplit(".", 1)[-1], in_moe=True)
@@ -178,7 +187,7 @@ def _gate_taps(block: nn.Module, experts: nn.Module | None, layer: int, paths: d
 def _gate_of(mlp: nn.Module) -> tuple[nn.Module, str] | None:
     """The activation whose input is the gate, where the block multiplies it with a second projection; None for a block without a gate."""
     linears = [child for child in mlp.children() if getattr(getattr(child, "weight", None), "ndim", 0) == 2]
-    shapes = [tuple(child.weight.shape) for child in linears]
+    shapes: list[tuple[int, ...]] = [tuple(child.weight.shape) for child in linears]  # type: ignore[arg-type,union-attr]
     if len(linears) == 3:
         gated = max(shapes.count(shape) for shape in shapes) >= 2
     else:
@@ -199,7 +208,9 @@ def _activation(module: nn.Module) -> nn.Module | None:
 
 def _is_activation(module: nn.Module) -> bool:
     origin = type(module).__module__
-    return origin == "torch.nn.modules.activation" and not isinstance(module, nn.MultiheadAttention) or origin == "transformers.activations"
+    return (
+        origin == "torch.nn.modules.activation" and not isinstance(module, nn.MultiheadAttention)
+    ) or origin == "transformers.activations"
 
 
 def _has_matrix(module: nn.Module) -> bool:
@@ -216,7 +227,11 @@ def _top_k(text: Any) -> int:
     for name in ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "top_k_experts", "moe_topk"):
         if isinstance(value := getattr(text, name, None), int):
             return value
-    raise InputError(f"{type(text).__name__}: how many experts a token takes is not in the config\n  this architecture cannot be measured yet; please report its model_type")
+    raise _unknown(f"{type(text).__name__}: how many experts a token takes is not in the config")
+
+
+def _unknown(what: str) -> InputError:
+    return InputError(f"{what}\n  this architecture cannot be measured yet; please report its model_type")
 
 
 def _class(module: nn.Module) -> str:

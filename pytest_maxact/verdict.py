@@ -45,7 +45,9 @@ def check(record: Record, limit: Limit) -> Finding:
     """One limit against one Record."""
     reading = record.carrier if limit.site == CARRIER else record.readings.get(limit.site)
     if reading is None:
-        raise MeasureError(f"the Record has no site {limit.site}, for which {limit.file}:{limit.line} sets a limit\n  measure the checkpoint again")
+        raise MeasureError(
+            f"the Record has no site {limit.site}, for which {limit.file}:{limit.line} sets a limit\n  measure the checkpoint again"
+        )
     value = metric_value(reading, limit.metric)
     passed = _within(value, limit)
     return Finding(limit=limit, value=value, passed=passed, reading=reading, message=_message(reading, limit, value, passed))
@@ -67,7 +69,9 @@ def metric_value(reading: SiteReading, metric: str) -> float:
     if metric.startswith("int8."):
         policy, _, quantity = metric.removeprefix("int8.").rpartition(".")
         if quantity in FormatError.__dataclass_fields__ and quantity != "policy":
-            return math.nan if reading.nonfinite else float(getattr(integer_error(reading.calibration, reading.evaluation, policy), quantity))
+            return (
+                math.nan if reading.nonfinite else float(getattr(integer_error(reading.calibration, reading.evaluation, policy), quantity))
+            )
     raise InputError(f"no metric called {metric!r}; there are max_abs, nonfinite, rms, quantile.<q> and int8.<policy>.<quantity>")
 
 
@@ -94,7 +98,9 @@ def _within(value: float, limit: Limit) -> bool:
 def _message(reading: SiteReading, limit: Limit, value: float, passed: bool) -> str:
     """One line for a person: what was found, where, against which limit from where."""
     place = reading.site.name if limit.site != CARRIER else f"{reading.site.name} (carrier of M)"
-    relation = {("max", True): "within", ("max", False): "exceeds", ("min", True): "meets", ("min", False): "falls below"}[limit.sense, passed]
+    relation = {("max", True): "within", ("max", False): "exceeds", ("min", True): "meets", ("min", False): "falls below"}[
+        limit.sense, passed
+    ]
     stated = f"{limit.bound:.6g}"
     if limit.figure is not None and limit.headroom is not None:
         sign = f"x {limit.headroom:g}" if limit.sense == "max" else f"less {20 * math.log10(limit.headroom):.2f} dB"

@@ -4,7 +4,8 @@ A batch holds its sequences in sample order, so that row order within a batch is
 come first: if memory is short, the run learns it at once.
 """
 
-from collections.abc import Mapping, Sequence as SequenceOf
+from collections.abc import Mapping
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 
 from pytest_maxact.corpus.tokens import Sequence

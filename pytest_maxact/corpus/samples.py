@@ -118,7 +118,9 @@ def assign_splits(samples: Iterable[Sample]) -> dict[str, str]:
     """
     ordered = [sample for _, group in sorted(_by_category(list(samples), 0).items()) for sample in group]
     if len(ordered) < 2:
-        raise InputError("the corpus has fewer than two samples; calibration and evaluation need at least one each\n  add samples, or raise --maxact-max-samples")
+        raise InputError(
+            "the corpus has fewer than two samples; calibration and evaluation need at least one each\n  add samples, or raise --maxact-max-samples"
+        )
     return {sample.id: "calibration" if rank % 3 == 0 else "evaluation" for rank, sample in enumerate(ordered)}
 
 

@@ -5,7 +5,8 @@ tokenizer's special tokens and, where it has one, its chat template around the t
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence as SequenceOf
+from collections.abc import Iterable
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,7 +39,13 @@ class Sequence:
 
 
 def encode(
-    samples: Iterable[Sample], tokenizer: Tokenizer, *, protocol: str, max_seq_len: int, vocab_size: int, source_tokenizer: Tokenizer | None = None
+    samples: Iterable[Sample],
+    tokenizer: Tokenizer,
+    *,
+    protocol: str,
+    max_seq_len: int,
+    vocab_size: int,
+    source_tokenizer: Tokenizer | None = None,
 ) -> list[Sequence]:
     """Every sample as at most `max_seq_len` token ids; samples given as ids are decoded with `source_tokenizer` first.
 
@@ -48,7 +55,9 @@ def encode(
     for sample in samples:
         ids = _encode_text(_text_of(sample, source_tokenizer), tokenizer, protocol)[:max_seq_len]
         if not ids:
-            raise InputError(f"sample {sample.id} of the corpus has no tokens under protocol {protocol!r}\n  remove it, or check the tokenizer beside the weights")
+            raise InputError(
+                f"sample {sample.id} of the corpus has no tokens under protocol {protocol!r}\n  remove it, or check the tokenizer beside the weights"
+            )
         if max(ids) >= vocab_size:
             raise InputError(
                 f"the tokenizer gave token id {max(ids)} in sample {sample.id}, the model embeds {vocab_size} tokens\n"
@@ -71,7 +80,9 @@ def within_token_budget(sequences: SequenceOf[Sequence], max_tokens: int, seed: 
             break
         kept.append(by_id[sample.id])
     if len(kept) < 2:
-        raise InputError(f"--maxact-max-tokens {max_tokens} holds fewer than two samples of this corpus\n  raise it, or lower --maxact-max-seq-len")
+        raise InputError(
+            f"--maxact-max-tokens {max_tokens} holds fewer than two samples of this corpus\n  raise it, or lower --maxact-max-seq-len"
+        )
     return kept
 
 
@@ -87,7 +98,8 @@ def _text_of(sample: Sample, source_tokenizer: Tokenizer | None) -> str:
         return sample.text
     if source_tokenizer is None:
         raise InputError(
-            f"sample {sample.id} of the corpus is given as input_ids, and of which tokenizer is not known\n  name it with --maxact-corpus-tokenizer PATH_OR_HUB_ID"
+            f"sample {sample.id} of the corpus is given as input_ids, and of which tokenizer is not known\n"
+            "  name it with --maxact-corpus-tokenizer PATH_OR_HUB_ID"
         )
     return str(source_tokenizer.decode(list(sample.input_ids or ()), skip_special_tokens=True))
 

@@ -82,10 +82,16 @@ class FamilySource:
     def int8(self, sites: Sequence[Site]) -> list[Limit]:
         """INT-8 limits: the shape's rules, else the family's, else the family's lowest figures under the envelope."""
         if self.shape and self.shape.int8:
-            return [limit for i, rule in enumerate(self.shape.int8) for limit in self._int8(rule, sites, self._shape_place("int8", i), self.shape.name)]
+            return [
+                limit
+                for i, rule in enumerate(self.shape.int8)
+                for limit in self._int8(rule, sites, self._shape_place("int8", i), self.shape.name)
+            ]
         if self._family.int8:
             place = (*self._place, "int8")
-            return [limit for i, rule in enumerate(self._family.int8) for limit in self._int8(rule, sites, (*place, i), f"family {self._name}")]
+            return [
+                limit for i, rule in enumerate(self._family.int8) for limit in self._int8(rule, sites, (*place, i), f"family {self._name}")
+            ]
         if not self.shape and self._family.envelope:
             return self._int8_envelope(self._family.envelope.headroom)
         return []
@@ -141,7 +147,9 @@ class FamilySource:
             return None
         figure, headroom = max(figures), self._family.envelope.headroom
         rule = f"envelope of family {self._name}: {figures[figure]}"
-        return self._limit(site.name, "max_abs", figure * headroom, (*self._place, "envelope"), rule, figure=figure, headroom=headroom, envelope=True)
+        return self._limit(
+            site.name, "max_abs", figure * headroom, (*self._place, "envelope"), rule, figure=figure, headroom=headroom, envelope=True
+        )
 
     def _int8(self, rule: Int8Rule, sites: Sequence[Site], place: _Location, whose: str) -> Iterator[Limit]:
         names = [CARRIER] if rule.site == CARRIER else [site.name for site in sites if fnmatch.fnmatchcase(site.name, rule.site)]
@@ -149,7 +157,9 @@ class FamilySource:
             if rule.sqnr_db is not None:
                 bound = rule.sqnr_db - _headroom_db(self._headroom)
                 metric = f"int8.{rule.policy}.sqnr_db"
-                yield self._limit(name, metric, bound, (*place, "sqnr_db"), whose, sense="min", figure=rule.sqnr_db, headroom=self._headroom)
+                yield self._limit(
+                    name, metric, bound, (*place, "sqnr_db"), whose, sense="min", figure=rule.sqnr_db, headroom=self._headroom
+                )
             for key, quantity, sense in _INT8_BOUNDS:
                 if (bound := getattr(rule, key)) is not None:
                     yield self._limit(name, f"int8.{rule.policy}.{quantity}", bound, (*place, key), whose, sense=sense)

@@ -81,7 +81,7 @@ def _family_of(files: Sequence[LimitsFile], identity: Identity, wanted: str | No
 
 
 def _nonfinite(files: Sequence[LimitsFile], site: Site) -> Limit:
-    file, source = _generic(files)
+    file, _ = _generic(files)
     return Limit(
         site=site.name, metric="nonfinite", bound=0.0, sense="max", rule="every family", source="a NaN or infinity is a broken checkpoint",
         file=str(file.path), line=file.line("generic", "nonfinite"),

@@ -42,7 +42,9 @@ class Int8Rule(_Strict):
         if self.sqnr_db is not None and self.min_sqnr_db is not None:
             raise ValueError("give sqnr_db (a figure, with headroom) or min_sqnr_db (a bound), not both")
         if all(getattr(self, name) is None for name in type(self).model_fields if name not in ("site", "policy")):
-            raise ValueError("an int8 rule needs a bound: sqnr_db, min_sqnr_db, max_rel_rmse, max_rel_mae, max_clip_rate or max_flush_to_zero")
+            raise ValueError(
+                "an int8 rule needs a bound: sqnr_db, min_sqnr_db, max_rel_rmse, max_rel_mae, max_clip_rate or max_flush_to_zero"
+            )
         return self
 
 

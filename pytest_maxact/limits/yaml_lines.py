@@ -45,7 +45,9 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or str(error)
-        raise InputError(f"{where}: malformed YAML: {problem}\n  correct the line; thresholds.yaml in the package shows the form") from error
+        raise InputError(
+            f"{where}: malformed YAML: {problem}\n  correct the line; thresholds.yaml in the package shows the form"
+        ) from error
     finally:
         loader.dispose()
 

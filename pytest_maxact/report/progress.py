@@ -40,7 +40,8 @@ def lines(write: Callable[[str], None]) -> Progress:
 
 
 def _bar(capture: Any) -> Progress:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress as RichProgress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
 
     columns = (TextColumn("maxact: measuring"), BarColumn(), MofNCompleteColumn(), TextColumn("tokens"), TimeRemainingColumn())
     bar = RichProgress(*columns, transient=True, auto_refresh=False)

@@ -43,7 +43,15 @@ def write_summary(reporter: Any, session: "GateSession") -> None:
 def render(record: Record, rules: Ruleset | None, findings: Sequence[Finding], *, width: int, color: bool, encoding: str = "utf-8") -> str:
     """The report as text of at most `width` columns; with no rules, the figures alone."""
     stream = io.StringIO()
-    console = Console(file=stream, width=max(width, 60), force_terminal=color, no_color=not color, color_system="standard" if color else None, highlight=False, legacy_windows=False)
+    console = Console(
+        file=stream,
+        width=max(width, 60),
+        force_terminal=color,
+        no_color=not color,
+        color_system="standard" if color else None,
+        highlight=False,
+        legacy_windows=False,
+    )
     solid = "utf" in encoding.lower()
     console.print(Group(*_parts(record, rules, findings, solid)))
     text = stream.getvalue()
@@ -95,11 +103,16 @@ def _facts(record: Record, rules: Ruleset | None) -> Table:
     table.add_column(overflow="fold")
     revision = f" at {provenance.revision[:12]}" if provenance.revision else ""
     table.add_row("model", f"{provenance.model}{revision}")
-    table.add_row("", f"{provenance.model_type}, {provenance.layers} layers x {provenance.hidden_size}, {provenance.dtype} on {provenance.device}")
+    table.add_row(
+        "", f"{provenance.model_type}, {provenance.layers} layers x {provenance.hidden_size}, {provenance.dtype} on {provenance.device}"
+    )
     if rules is not None:
         table.add_row("limits", _limits_words(rules))
     digest = provenance.corpus_sha256[:12]
-    table.add_row("corpus", f"{provenance.corpus} ({digest}), {len(provenance.samples)} samples, {_grouped(record.tokens)} tokens, protocol {provenance.protocol}")
+    table.add_row(
+        "corpus",
+        f"{provenance.corpus} ({digest}), {len(provenance.samples)} samples, {_grouped(record.tokens)} tokens, protocol {provenance.protocol}",
+    )
     peak = f", {describe_peak(carrier.peaks[0]).removeprefix('at ')}" if carrier.peaks else ""
     table.add_row("M", Text(f"{carrier.max_abs:.6g} in {carrier.site.name}{peak}", style="bold"))
     table.add_row("", standing(carrier.max_abs))
@@ -120,7 +133,9 @@ def _limits_words(rules: Ruleset) -> str:
     if rules.shape:
         return f"family {rules.family}, shape {rules.shape} ({files})"
     if any(limit.envelope for limit in rules.limits):
-        return f"family {rules.family}, envelope: nobody published this shape, so the family's largest figures with a wider headroom ({files})"
+        return (
+            f"family {rules.family}, envelope: nobody published this shape, so the family's largest figures with a wider headroom ({files})"
+        )
     return f"family {rules.family} ({files})"
 
 
@@ -149,7 +164,9 @@ def _massive_words(record: Record) -> str:
     most = max(layers, key=lambda reading: reading.massive.tokens if reading.massive else 0)
     tokens = most.massive.tokens if most.massive else 0
     first, last = layers[0].site.layer, layers[-1].site.layer
-    return f"layers {first} to {last}: {len(layers)} meet the criterion of Sun et al., on up to {_grouped(tokens)} tokens ({most.site.name})"
+    return (
+        f"layers {first} to {last}: {len(layers)} meet the criterion of Sun et al., on up to {_grouped(tokens)} tokens ({most.site.name})"
+    )
 
 
 def _layers(record: Record, findings: Sequence[Finding], solid: bool) -> Table:
@@ -171,7 +188,10 @@ def _layers(record: Record, findings: Sequence[Finding], solid: bool) -> Table:
     for label, kinds in rows.items():
         main = kinds.get("hidden") or next(iter(kinds.values()))
         others = [kinds.get(kind) for kind in ("attn_output", "mlp_output", "gate", *(("router",) if routed else ()))]
-        table.add_row(*_row(label, main, maxima.get(main.site.name), main.site.name in failed, solid), *(_short(r.max_abs) if r else "" for r in others))
+        table.add_row(
+            *_row(label, main, maxima.get(main.site.name), main.site.name in failed, solid),
+            *(_short(r.max_abs) if r else "" for r in others),
+        )
         for reading in kinds.values():
             if reading is not main and reading.site.name in failed:
                 table.add_row(*_row(f"  {reading.site.kind}", reading, maxima.get(reading.site.name), True, solid))

@@ -1,0 +1,21 @@
+"""Shared fixtures: checkpoints are made once per session; every pytest run inside a test is a real one."""
+
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Qwen3 with a word tokenizer."""
+    return tiny.save(tmp_path_factory.mktemp("checkpoint") / "qwen3", tiny.random_model("qwen3"))
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve short samples for word tokenizers."""
+    return tiny.write_corpus(tmp_path_factory.mktemp("corpus") / "corpus.jsonl", tiny.sentences([5, 9, 3, 12, 7, 7, 4, 11, 6, 8, 10, 5]))

@@ -1,0 +1,71 @@
+"""Short ways to a Record, and an independent observer: plain hooks, one sample at a time, no padding."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pytest_maxact import measure
+from pytest_maxact.corpus import Sample
+from pytest_maxact.corpus import Sequence as Encoded
+from pytest_maxact.model import LoadedModel, decoder_of
+from pytest_maxact.observe import Observer
+from pytest_maxact.record import Record
+from pytest_maxact.settings import Settings
+from pytest_maxact.sites import resolve
+
+
+def record_of(model: Path, corpus: Path, **options: Any) -> Record:
+    """The Record of a checkpoint on disk, by the road the gate takes."""
+    settings = Settings(model=str(model), corpus=str(corpus), **options)
+    return measure.measure(measure.prepare(settings), settings, None)
+
+
+def encoded(lengths: Sequence[int], vocabulary: int = 64, seed: int = 0) -> list[Encoded]:
+    """Random token ids of the given lengths."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = [tuple(torch.randint(4, vocabulary, (n,), generator=generator).tolist()) for n in lengths]
+    return [Encoded(sample=Sample(id=f"s{i:02d}", category="ab"[i % 2], text=f"{i}"), ids=row) for i, row in enumerate(ids)]
+
+
+def loaded(model: nn.Module) -> LoadedModel:
+    return LoadedModel(
+        model=model,
+        decoder=decoder_of(model),
+        dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
+        device=torch.device("cpu"),
+        left_out=(),
+    )
+
+
+def observed(model: Any, sequences: Sequence[Encoded], batch_tokens: int = 64) -> Observer:
+    """A finished pass over encoded samples."""
+    anatomy = resolve(decoder_of(model), model.config)
+    return measure.observe(loaded(model), anatomy, list(sequences), batch_tokens)
+
+
+@torch.inference_mode()
+def plain_maxima(model: Any, sequences: Sequence[Encoded], read: dict[str, tuple[nn.Module, str, Any]]) -> dict[str, float]:
+    """Largest |x| per site from plain hooks on the named modules: {site: (module, "input" | "output", index)}, one sample at a time."""
+    maxima: dict[str, float] = {}
+    handles = []
+
+    def keep(site: str, tensor: torch.Tensor) -> None:
+        maxima[site] = max(maxima.get(site, 0.0), tensor.abs().max().item())
+
+    for site, (module, side, index) in read.items():
+        if side == "input":
+            handles.append(module.register_forward_pre_hook(lambda m, args, site=site: keep(site, args[0])))
+        else:
+            handles.append(
+                module.register_forward_hook(
+                    lambda m, args, out, site=site, index=index: keep(site, out[index] if isinstance(out, tuple) else out)
+                )
+            )
+    for sequence in sequences:
+        decoder_of(model)(input_ids=torch.tensor([sequence.ids]), use_cache=False)
+    for handle in handles:
+        handle.remove()
+    return maxima

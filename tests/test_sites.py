@@ -1,0 +1,123 @@
+"""Sites of every family of the paper, resolved and seen: maxima against plain hooks written out by hand, one name at a time."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.model import decoder_of
+from pytest_maxact.sites import resolve
+from tests import tiny
+from tests.measuring import encoded, observed, plain_maxima
+
+
+def by_hand(model: Any) -> dict[str, tuple[nn.Module, str, Any]]:
+    """The same sites by attribute names, as a reader of the modelling files would write them down."""
+    decoder = decoder_of(model)
+    read: dict[str, tuple[nn.Module, str, Any]] = {
+        "embedding": (decoder.embed_tokens, "output", 0),
+        "final_norm": (decoder.norm, "output", 0),
+    }
+    for i, layer in enumerate(decoder.layers):
+        mixer = layer.linear_attn if hasattr(layer, "linear_attn") else layer.self_attn
+        read[f"layers.{i}.hidden"] = (layer, "output", 0)
+        read[f"layers.{i}.attn_output"] = (mixer, "output", 0)
+        read[f"layers.{i}.mlp_output"] = (layer.mlp, "output", 0)
+        router = getattr(layer.mlp, "router", getattr(layer.mlp, "gate", None))
+        if router is not None:
+            read[f"layers.{i}.router"] = (router, "output", 0)
+        else:
+            read[f"layers.{i}.gate"] = (layer.mlp.gate_proj, "output", 0)
+    return read
+
+
+@pytest.mark.parametrize("model_type", tiny.FAMILIES)
+def test_maxima_equal_those_of_plain_hooks(model_type: str) -> None:
+    model = tiny.random_model(model_type)
+    sequences = encoded([9, 17, 5, 12, 9, 3])
+    observer = observed(model, sequences, batch_tokens=64)
+    assert observer.padded_tokens > 0
+    expected = plain_maxima(model, sequences, by_hand(model))
+    found = {name: abs(seen.peaks[0].value) for name, seen in observer.accumulators.items() if name in expected}
+    assert found == pytest.approx(expected, rel=1e-4)
+    extra = set(observer.accumulators) - set(expected)
+    assert extra == ({f"layers.{i}.gate" for i in range(tiny.LAYERS)} - set(expected) if model_type in tiny.MOE_FAMILIES else set())
+
+
+@pytest.mark.parametrize("model_type", ["qwen3_moe", "mixtral", "qwen3_5_moe", "gpt_oss", "bailing_hybrid"])
+@pytest.mark.parametrize("implementation", ["eager", "grouped_mm", "batched_mm"])
+def test_gates_inside_experts_are_those_of_the_chosen_experts_by_direct_computation(model_type: str, implementation: str) -> None:
+    model = tiny.random_model(model_type)
+    decoder = decoder_of(model)
+    for module in decoder.modules():
+        if hasattr(getattr(module, "config", None), "_experts_implementation"):
+            module.config._experts_implementation = implementation
+    sequences = encoded([9, 17, 5, 12, 9, 3])
+    observer = observed(model, sequences, batch_tokens=64)
+    layer = tiny.LAYERS - 1
+    block = decoder.layers[layer].mlp
+    expected: list[tuple[float, str, int]] = []
+
+    def note(module: nn.Module, args: tuple[Any, ...]) -> None:
+        states, chosen = args[0], args[1]
+        for position in range(states.shape[0]):
+            for expert in chosen[position].tolist():
+                weight = block.experts.gate_up_proj[expert]
+                if model_type == "gpt_oss":
+                    gate = (states[position] @ weight + block.experts.gate_up_proj_bias[expert])[::2]
+                else:
+                    gate = (weight @ states[position])[: weight.shape[0] // 2]
+                expected.append((gate.abs().max().item(), current, position))
+
+    handle = block.experts.register_forward_pre_hook(note)
+    with torch.inference_mode():
+        for sequence in sequences:
+            current = sequence.sample.id
+            decoder(input_ids=torch.tensor([sequence.ids]), use_cache=False)
+    handle.remove()
+    value = max(expected)[0]
+    places = {(sample, position) for entry, sample, position in expected if entry == pytest.approx(value, rel=1e-5)}
+    peaks = [peak for peak in observer.accumulators[f"layers.{layer}.gate"].peaks if peak.part == "experts"]
+    assert abs(peaks[0].value) == pytest.approx(value, rel=1e-4)
+    assert (peaks[0].sample, peaks[0].position) in places
+
+
+def test_an_expert_implementation_of_unknown_row_order_reports_no_token() -> None:
+    from pytest_maxact.routing import Routing
+
+    routing = Routing(torch.tensor([[0, 1], [1, 0]]), "sonicmoe")
+    assert routing.token(0) is None
+
+
+def test_a_layer_of_unknown_build_is_an_error_that_names_it() -> None:
+    model = tiny.random_model("llama")
+    decoder = decoder_of(model)
+    decoder.layers[1].extra = nn.Linear(4, 4)
+    with pytest.raises(InputError, match=r"layers\.1 \(LlamaDecoderLayer\): 3 children hold matrices"):
+        resolve(decoder, model.config)
+
+
+def test_fewer_layers_than_the_config_says_is_an_error() -> None:
+    model = tiny.random_model("llama")
+    model.config.num_hidden_layers = 7
+    with pytest.raises(InputError, match="found 3 declared decoder layers"):
+        resolve(decoder_of(model), model.config)
+
+
+def test_a_block_without_a_gate_is_absent_by_design_not_missing() -> None:
+    model = tiny.random_model("llama")
+    for layer in decoder_of(model).layers:
+        del layer.mlp.gate_proj
+    anatomy = resolve(decoder_of(model), model.config)
+    assert not any(site.kind == "gate" for site in anatomy.sites)
+    assert anatomy.absent == ("gate: the feed-forward blocks of 3 layers have none",)
+
+
+def test_vision_modules_are_not_observed() -> None:
+    for model_type in ("qwen2_5_vl", "gemma3", "qwen3_5"):
+        model = tiny.random_model(model_type)
+        vision = {id(m) for name, m in model.named_modules() if "vis" in name}
+        assert vision
+        assert not any(id(tap.module) in vision for tap in resolve(decoder_of(model), model.config).taps)
