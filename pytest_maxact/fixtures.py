@@ -48,7 +48,7 @@ class Checker:
         bound = at_most if at_most is not None else at_least
         if bound is not None:
             sense = "max" if at_most is not None else "min"
-            limit = Limit(site=site, metric=metric, bound=bound, sense=sense, rule="bound in the test", source="the test", file="", line=0)
+            limit = Limit(site=site, metric=metric, bound=bound, sense=sense, rule="bound in the test", source="", file="", line=0)
         else:
             found = [limit for limit in self._session.rules.limits if (limit.site, limit.metric) == (site, metric)]
             if not found:

@@ -1,10 +1,10 @@
-"""The ready-made tests: one collector called `maxact`, one item per limit, `maxact::layers.12.hidden::max_abs`.
+"""The ready-made tests: a collector called `maxact`, below it one per site, below that one item per limit, `maxact::layers.12.hidden::max_abs`.
 
 Custom items take no fixtures of the user's, so nothing in a project can break the gate.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -17,15 +17,30 @@ from pytest_maxact.report.progress import showing
 class Gate(pytest.Collector):
     """Every check of the run. Its setup makes or loads the Record; where that cannot be done, every check is an error."""
 
-    def collect(self) -> Iterator["Check"]:
+    def collect(self) -> Iterator["SiteChecks"]:
+        by_site: dict[str, list[Limit]] = {}
         for limit in self.config.stash[session_key].rules.limits:
-            yield Check.from_parent(self, name=limit.check, limit=limit)
+            by_site.setdefault(limit.site, []).append(limit)
+        for site, limits in by_site.items():
+            yield SiteChecks.from_parent(self, name=site, limits=limits)
 
     def setup(self) -> None:
         try:
             self.config.stash[session_key].record(lambda: showing(self.config))
         except MaxactError as error:
             pytest.fail(f"could not measure: {error}", pytrace=False)
+
+
+class SiteChecks(pytest.Collector):
+    """The checks of one site."""
+
+    def __init__(self, *, limits: Sequence[Limit], **kwargs: object) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]
+        self._limits = limits
+
+    def collect(self) -> Iterator["Check"]:
+        for limit in self._limits:
+            yield Check.from_parent(self, name=limit.metric, limit=limit)
 
 
 class Check(pytest.Item):

@@ -228,7 +228,7 @@ def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
 def decoder_of(model: nn.Module) -> nn.Module:
     """The language backbone: of a composite model its text part, of a model with a head its base."""
     base = getattr(model, "base_model", model)
-    decoder = base.get_decoder() if hasattr(base, "get_decoder") else base
+    decoder = base.get_decoder() if hasattr(base, "get_decoder") else base  # type: ignore[operator]
     return decoder if isinstance(decoder, nn.Module) else base
 
 

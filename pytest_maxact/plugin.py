@@ -116,19 +116,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     session: GateSession | None = config.stash.get(session_key, None)
-    if session is None or hasattr(config, "workerinput") or not _ran_any(terminalreporter):
+    if session is None or hasattr(config, "workerinput"):
         return
-    from pytest_maxact.report.terminal import write_summary
+    outcomes = ("passed", "failed", "error", "xfailed", "xpassed")
+    reports = [report for outcome in outcomes for report in terminalreporter.stats.get(outcome, [])]
+    ran = {name.removeprefix("maxact::") for report in reports if (name := getattr(report, "nodeid", "")).startswith("maxact::")}
+    if ran:
+        from pytest_maxact.report.terminal import write_summary
 
-    write_summary(terminalreporter, session)
-
-
-def _ran_any(terminalreporter: pytest.TerminalReporter) -> bool:
-    """Whether a check of the gate was run, so that there is something to report."""
-    reports = [
-        report for outcome in ("passed", "failed", "error", "xfailed", "xpassed") for report in terminalreporter.stats.get(outcome, [])
-    ]
-    return any(getattr(report, "nodeid", "").startswith("maxact::") for report in reports)
+        write_summary(terminalreporter, session, ran)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

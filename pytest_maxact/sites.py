@@ -187,12 +187,10 @@ def _gate_taps(block: nn.Module, experts: nn.Module | None, layer: int, paths: d
 def _gate_of(mlp: nn.Module) -> tuple[nn.Module, str] | None:
     """The activation whose input is the gate, where the block multiplies it with a second projection; None for a block without a gate."""
     linears = [child for child in mlp.children() if getattr(getattr(child, "weight", None), "ndim", 0) == 2]
-    shapes: list[tuple[int, ...]] = [tuple(child.weight.shape) for child in linears]  # type: ignore[arg-type,union-attr]
-    if len(linears) == 3:
-        gated = max(shapes.count(shape) for shape in shapes) >= 2
-    else:
-        gated = len(linears) == 2 and shapes[0][0] == 2 * shapes[1][1]
-    if not gated:
+    shapes: list[tuple[int, ...]] = [tuple(child.weight.shape) for child in linears]  # type: ignore[arg-type]
+    separate = len(linears) == 3 and max(shapes.count(shape) for shape in shapes) >= 2
+    fused = len(linears) == 2 and shapes[0][0] == 2 * shapes[1][1]
+    if not separate and not fused:
         return None
     if activation := _activation(mlp):
         return activation, "input"

@@ -7,6 +7,7 @@ maximum that could pass, and a limit on a site that the Record lacks is an error
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.formats import FormatError, integer_error
@@ -115,7 +116,13 @@ def _message(reading: SiteReading, limit: Limit, value: float, passed: bool) -> 
     if reading.nonfinite:
         shown = f"not finite ({reading.nonfinite} NaN or Inf entries; largest finite magnitude {reading.max_abs:.6g})"
     where = f" {describe_peak(reading.peaks[0])}" if limit.metric == "max_abs" and reading.peaks else ""
-    return f"{place}: {limit.metric} {shown}{where} {relation} the limit {stated}; {limit.rule} [{limit.source}]"
+    return f"{place}: {limit.metric} {shown}{where} {relation} the limit {stated}; {limit.rule} ({_origin(limit)})"
+
+
+def _origin(limit: Limit) -> str:
+    """Where a limit is written, and what it was taken from."""
+    written = f"{Path(limit.file).name}:{limit.line}" if limit.file else ""
+    return ", ".join(part for part in (written, limit.source) if part)
 
 
 def describe_peak(peak: Peak) -> str:

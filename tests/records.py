@@ -1,5 +1,6 @@
 """Records built by hand from raw arrays, the slow and plain way: no model, no hooks, no torch. The reference that tests compare with."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,7 @@ def sites(layers: int, kinds: Iterable[str] = ("hidden", "attn_output", "mlp_out
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One sample and the activations it gave: site name -> [tokens, width]."""
+    """One sample and the activations it gave: site name -> [tokens, width], bfloat16 values."""
 
     id: str
     category: str = "math"
@@ -46,7 +47,9 @@ class Measured:
     values: Mapping[str, npt.ArrayLike]
 
     def array(self, name: str) -> Floats:
-        return np.atleast_2d(np.asarray(self.values[name], np.float64))
+        array = np.atleast_2d(np.asarray(self.values[name], np.float64))
+        assert np.array_equal(array, bf16(array), equal_nan=True), "values that bfloat16 cannot hold"
+        return array
 
     @property
     def tokens(self) -> int:
@@ -73,7 +76,7 @@ def reading(calibration: npt.ArrayLike, evaluation: npt.ArrayLike, name: str = "
 def provenance(samples: Sequence[Measured] = (), **changes: Any) -> Provenance:
     """Provenance of a made-up two-layer Qwen3 measured on `samples`."""
     ordered = sorted(samples, key=lambda sample: sample.id)
-    digests = tuple(f"digest of {sample.id}" for sample in ordered)
+    digests = tuple(digest_of(sample.id) for sample in ordered)
     fields: dict[str, Any] = {
         "model": "somebody/model",
         "revision": "0123abc",
@@ -101,6 +104,11 @@ def provenance(samples: Sequence[Measured] = (), **changes: Any) -> Provenance:
         "sample_digests": digests,
     }
     return Provenance(**(fields | changes))
+
+
+def digest_of(sample: str) -> str:
+    """The content digest that a sample of this id is given here."""
+    return hashlib.sha256(sample.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _reading(name: str, samples: Sequence[Measured]) -> SiteReading:

@@ -125,7 +125,7 @@ def by_compressed_tensors(values: Floats, threshold: float, bits: int) -> Floats
 @pytest.mark.parametrize("policy", [*INT8_POLICIES, "clip_q0.9"])
 def test_compressed_tensors_restores_the_same_tensor(policy: str, bits: int) -> None:
     """Its range is -128..127, ours -127..127: entries below minus the threshold are given to it as positive, where both clip at 127."""
-    calibration, evaluation = heavy_tailed(20_000, seed=5, outlier=900.0), heavy_tailed(40_000, seed=6, outlier=-1_200.0)
+    calibration, evaluation = heavy_tailed(20_000, seed=5, outlier=900.0), heavy_tailed(40_000, seed=6, outlier=-3_000.0)
     error = integer_error(histogram(calibration), histogram(evaluation), policy, bits)
     values = np.where(evaluation < -error.threshold, -evaluation, evaluation)
     restored = by_compressed_tensors(values, error.threshold, bits)
@@ -190,8 +190,8 @@ def test_one_outlier_in_uniform_noise_has_the_error_of_its_step() -> None:
     assert error.sqnr_db == pytest.approx(10 * math.log10(signal / (step**2 / 12)), abs=0.15)
     assert error.flush_to_zero == pytest.approx(step / 2, rel=0.05)
     clipped = integer_error(histogram(with_outlier), histogram(with_outlier), "clip_q0.999")
-    assert clipped.threshold < 1.0
-    assert clipped.clip_rate == pytest.approx(0.001, abs=2e-4)
+    assert clipped.threshold == noise.max() < 1.0
+    assert clipped.clip_rate == 1 / 200_001, "bfloat16 has 128 values below 1, so the quantile is the largest of the noise"
 
 
 def test_clipping_an_outlier_costs_its_energy() -> None:
@@ -257,7 +257,7 @@ def test_an_sqnr_of_12_db_with_nearly_everything_flushed_is_visible() -> None:
 
 @pytest.mark.parametrize("policy", ["", "max", "q0.999", "clip_", "clip_max", "max_abs "])
 def test_an_unknown_policy_is_refused(policy: str) -> None:
-    with pytest.raises(ValueError, match="no clipping policy called .*; there are max_abs and clip_q<Q>"):
+    with pytest.raises(ValueError, match=r"no clipping policy called .*; there are max_abs and clip_q<Q>"):
         clip_threshold(histogram([1.0]), policy)
 
 

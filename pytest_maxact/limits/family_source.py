@@ -63,7 +63,7 @@ class FamilySource:
         self._index = same[0] if same else None
         self.shape = self._family.shapes[same[0]] if same else None
         self._headroom = self._family.headroom or file.document.headroom
-        self._source = self._family.source or file.document.source or str(file.path)
+        self._source = self._family.source or file.document.source or ""
 
     def max_abs(self, site: Site) -> Limit | None:
         """The limit on the largest magnitude of `site`, or None where this file has none."""
@@ -142,7 +142,7 @@ class FamilySource:
         return self._limit(site.name, "max_abs", figure * self._headroom, (*place, site.kind), rule, figure=figure, headroom=self._headroom)
 
     def _enveloped(self, site: Site) -> Limit | None:
-        figures = {shape.limits[site.kind]: shape.name for shape in self._family.shapes if site.kind in shape.limits}  # type: ignore[index]
+        figures = {shape.limits[site.kind]: shape.name for shape in self._family.shapes if site.kind in shape.limits}
         if not figures or not self._family.envelope:
             return None
         figure, headroom = max(figures), self._family.envelope.headroom

@@ -2,7 +2,8 @@
 
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
@@ -23,15 +24,18 @@ BREACHES_SHOWN = 12
 _BAR = 10
 
 
-def write_summary(reporter: Any, session: "GateSession") -> None:
-    """The section at the end of a pytest run. Reporting never breaks a run: what cannot be shown is said in one line."""
+def write_summary(reporter: Any, session: "GateSession", ran: Set[str]) -> None:
+    """The section at the end of a pytest run, of which the checks in `ran` were run.
+
+    Reporting never breaks a run: what cannot be shown is said in one line.
+    """
     try:
         record = session.record_if_any()
         if record is None:
             return
         findings = judge(record, session.rules.limits)
         writer = reporter._tw
-        text = render(record, session.rules, findings, width=writer.fullwidth, color=writer.hasmarkup, encoding=_encoding(writer))
+        text = render(record, session.rules, findings, ran=ran, width=writer.fullwidth, color=writer.hasmarkup, encoding=_encoding(writer))
         reporter.section("maxact", sep="=")
         reporter.write(text + "\n")
         if session.settings.save:
@@ -40,8 +44,17 @@ def write_summary(reporter: Any, session: "GateSession") -> None:
         reporter.write_line(f"maxact: the report could not be shown ({error}); the checks above stand")
 
 
-def render(record: Record, rules: Ruleset | None, findings: Sequence[Finding], *, width: int, color: bool, encoding: str = "utf-8") -> str:
-    """The report as text of at most `width` columns; with no rules, the figures alone."""
+def render(
+    record: Record,
+    rules: Ruleset | None,
+    findings: Sequence[Finding],
+    *,
+    width: int,
+    color: bool,
+    encoding: str = "utf-8",
+    ran: Set[str] | None = None,
+) -> str:
+    """The report as text of at most `width` columns; with no rules, the figures alone. `ran`: names of the checks that ran, None for all."""
     stream = io.StringIO()
     console = Console(
         file=stream,
@@ -53,7 +66,7 @@ def render(record: Record, rules: Ruleset | None, findings: Sequence[Finding], *
         legacy_windows=False,
     )
     solid = "utf" in encoding.lower()
-    console.print(Group(*_parts(record, rules, findings, solid)))
+    console.print(Group(*_parts(record, rules, findings, solid, ran)))
     text = stream.getvalue()
     if not solid:
         text = text.encode("ascii", "replace").decode("ascii")
@@ -64,36 +77,42 @@ def _encoding(writer: Any) -> str:
     return str(getattr(writer._file, "encoding", None) or "ascii")
 
 
-def _parts(record: Record, rules: Ruleset | None, findings: Sequence[Finding], solid: bool) -> Iterator[RenderableType]:
-    breaches = [finding for finding in findings if not finding.passed]
+def _parts(
+    record: Record, rules: Ruleset | None, findings: Sequence[Finding], solid: bool, ran: Set[str] | None
+) -> Iterator[RenderableType]:
     if rules is not None:
-        yield from _verdict(record, findings, breaches)
+        run = [finding for finding in findings if ran is None or finding.limit.check in ran]
+        yield from _verdict(record, run, [finding for finding in findings if finding not in run])
     yield _facts(record, rules)
     yield Text()
     yield _layers(record, findings, solid)
-    if notes := list(_notes(record, findings)):
-        yield Text("\n".join(notes), style="dim")
+    yield Text("\n".join(_notes(record, findings)), style="dim")
 
 
-def _verdict(record: Record, findings: Sequence[Finding], breaches: Sequence[Finding]) -> Iterator[RenderableType]:
-    if not breaches:
-        yield Text(f"PASS: all {len(findings)} checks hold", style="bold green")
-        return
-    yield Text(f"FAIL: {len(breaches)} of {len(findings)} checks do not hold", style="bold red")
-    broken = sorted((f for f in breaches if f.limit.metric == "nonfinite"), key=lambda f: f.reading.site.order)
+def _verdict(record: Record, run: Sequence[Finding], left: Sequence[Finding]) -> Iterator[RenderableType]:
+    breaches = [finding for finding in run if not finding.passed]
+    what = "checks that ran" if left else "checks"
+    if breaches:
+        yield Text(f"FAIL: {len(breaches)} of {len(run)} {what} do not hold", style="bold red")
+    else:
+        yield Text(f"PASS: all {len(run)} {what} hold", style="bold green")
+    if left:
+        yield Text(f"not selected: {len(left)} checks, of which {sum(not finding.passed for finding in left)} would fail", style="yellow")
+    broken = [finding.reading for finding in breaches if finding.limit.metric == "nonfinite"]
     if broken:
-        yield Text(f"the first site with non-finite values is {_first_broken(record, broken)}", style="red")
+        yield Text(f"the first site with non-finite values is {_first_broken(broken)}", style="red")
     for finding in breaches[:BREACHES_SHOWN]:
         yield Text(f"- {finding.message}", style="red")
     if len(breaches) > BREACHES_SHOWN:
         yield Text(f"- and {len(breaches) - BREACHES_SHOWN} more", style="red")
-    yield Text()
+    if breaches:
+        yield Text()
 
 
-def _first_broken(record: Record, broken: Sequence[Finding]) -> str:
+def _first_broken(broken: Sequence[SiteReading]) -> str:
     """The site a NaN came from: within the shallowest layer the blocks act before the residual stream they write to."""
     flow = ("embedding", "attn_output", "router", "gate", "mlp_output", "hidden", "final_norm")
-    return min((finding.reading.site for finding in broken), key=lambda site: (site.order[0], flow.index(site.kind))).name
+    return min((reading.site for reading in broken), key=lambda site: (site.order[0], flow.index(site.kind))).name
 
 
 def _facts(record: Record, rules: Ruleset | None) -> Table:
@@ -127,7 +146,7 @@ def _facts(record: Record, rules: Ruleset | None) -> Table:
 
 
 def _limits_words(rules: Ruleset) -> str:
-    files = " over ".join(rules.files)
+    files = ", ".join(Path(file).name for file in rules.files)
     if rules.family == "generic":
         return f"generic: nothing non-finite, every site seen, FP16 range ({files})"
     if rules.shape:

@@ -1,0 +1,316 @@
+"""The gate inside pytest: what is collected, how it is chosen, what it exits with, and what a project that never asked for it notices."""
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from pytest_maxact.record import Record
+from tests import tiny
+from tests.measuring import record_of
+
+CHECKS = 2 * (4 * tiny.LAYERS + 2) + 1
+"""Per site a maximum and a non-finite count, and the carrier's INT-8 error."""
+
+
+@pytest.fixture(scope="module")
+def saved(checkpoint: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Record of the random Qwen3."""
+    path = tmp_path_factory.mktemp("record") / "saved.record.safetensors"
+    record_of(checkpoint, corpus).save(path)
+    return path
+
+
+@pytest.fixture
+def tight(tmp_path: Path) -> Path:
+    """Limits under which one site of the random Qwen3 breaches."""
+    path = tmp_path / "tight.yaml"
+    path.write_text(
+        dedent("""\
+        version: 1
+        extends: builtin
+        families:
+          qwen3:
+            layers:
+              "layers.1.hidden": {hidden: 0.001}
+        """)
+    )
+    return path
+
+
+def run_gate(pytester: pytest.Pytester, *args: object, **outcomes: int) -> pytest.RunResult:
+    """A pytest run with the given arguments, and its outcomes checked."""
+    result = pytester.runpytest(*(str(arg) for arg in args))
+    if outcomes:
+        result.assert_outcomes(**outcomes)
+    return result
+
+
+def test_an_empty_directory_collects_and_runs_the_gate(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
+    result = run_gate(pytester, f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", passed=CHECKS)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        ["*maxact: *qwen3 (qwen3, 3 layers x 64), family qwen3, protocol paper*", f"PASS: all {CHECKS} checks hold"]
+    )
+
+
+def test_it_adds_to_a_users_own_tests_and_their_autouse_fixtures_do_not_touch_it(pytester: pytest.Pytester, saved: Path) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture(autouse=True)
+        def database(request):
+            assert request.node.name == "test_mine"
+
+        def test_mine():
+            pass
+        """
+    )
+    run_gate(pytester, f"--maxact-replay={saved}", passed=CHECKS + 1)
+    run_gate(pytester, f"--maxact-replay={saved}", "-m", "maxact", passed=CHECKS, deselected=1)
+    run_gate(pytester, f"--maxact-replay={saved}", "-m", "not maxact", passed=1, deselected=CHECKS)
+
+
+def test_collect_only_lists_every_check_and_loads_no_weights(
+    pytester: pytest.Pytester, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_maxact.measure.load", lambda *args: pytest.fail("weights were loaded"))
+    result = run_gate(pytester, f"--maxact-model={checkpoint}", "--co", "-q")
+    listed = [line for line in result.outlines if line.startswith("maxact::")]
+    assert len(listed) == CHECKS
+    assert {"maxact::embedding::max_abs", "maxact::layers.2.attn_output::nonfinite", "maxact::carrier::int8.max_abs.sqnr_db"} <= set(listed)
+
+
+def test_k_selects_by_site_and_metric(pytester: pytest.Pytester, saved: Path) -> None:
+    run_gate(pytester, f"--maxact-replay={saved}", "-k", "layers.1.hidden and max_abs", passed=1, deselected=CHECKS - 1)
+
+
+def test_a_failing_id_can_be_pasted_alone_or_beside_a_path(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
+    pytester.makepyfile(test_own="def test_own(): pass")
+    common = (f"--maxact-replay={saved}", f"--maxact-limits={tight}")
+    result = run_gate(pytester, *common, failed=1, passed=CHECKS)
+    (line,) = [line for line in result.outlines if line.startswith("FAILED")]
+    name = line.split()[1]
+    assert name == "maxact::layers.1.hidden::max_abs"
+    run_gate(pytester, *common, name, failed=1, deselected=CHECKS - 1)
+    run_gate(pytester, *common, "maxact::layers.1.hidden", failed=1, passed=1, deselected=CHECKS - 2)
+    run_gate(pytester, *common, name, "test_own.py", failed=1, passed=1, deselected=CHECKS - 1)
+
+
+def test_a_pasted_id_that_does_not_exist_is_a_usage_error(pytester: pytest.Pytester, saved: Path) -> None:
+    result = run_gate(pytester, f"--maxact-replay={saved}", "maxact::layers.9.hidden::max_abs")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*no check called maxact::layers.9.hidden::max_abs; list them with --co*"])
+
+
+def test_last_failed_reruns_the_breach_only(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
+    common = (f"--maxact-replay={saved}", f"--maxact-limits={tight}")
+    run_gate(pytester, *common, failed=1, passed=CHECKS - 1)
+    run_gate(pytester, *common, "--lf", failed=1, deselected=CHECKS - 1)
+
+
+def test_exit_first_stops_at_the_breach(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
+    result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={tight}", "-x")
+    assert result.ret == 2 or result.ret == 1
+    assert result.parseoutcomes()["failed"] == 1
+    assert result.parseoutcomes()["passed"] < CHECKS - 1
+
+
+def test_a_breach_says_value_place_limit_and_source(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
+    result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={tight}")
+    assert result.ret == 1
+    result.stdout.re_match_lines(
+        [
+            r"FAIL: 1 of \d+ checks do not hold",
+            r"- layers\.1\.hidden: max_abs [\d.]+ at sample s\d\d, token \d+ 'w\d+', channel \d+",
+            r".*exceeds the limit 0\.00125 \(0\.001 x 1\.25\).*",
+        ]
+    )
+
+
+def test_junit_points_at_the_limits_line_and_carries_the_values(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
+    run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={tight}", "--junitxml=out.xml", "-o", "junit_family=xunit1")
+    cases = ET.parse(pytester.path / "out.xml").getroot().iter("testcase")
+    (failed,) = [case for case in cases if case.find("failure") is not None]
+    assert failed.get("line") == "5"
+    assert Path(str(failed.get("file"))).name == "tight.yaml"
+    properties = {p.get("name"): p.get("value") for p in failed.iter("property")}
+    assert properties["maxact.site"] == "layers.1.hidden"
+    assert float(str(properties["maxact.value"])) > float(str(properties["maxact.limit"])) == 0.00125
+
+
+def test_xdist_workers_share_one_measurement(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
+    pytester.makeconftest(
+        """
+        from pathlib import Path
+        import pytest_maxact.session as session
+
+        original = session.GateSession._measure
+
+        def counted(self, showing):
+            with open(Path(__file__).parent / "loads.txt", "a") as file:
+                file.write("load\\n")
+            return original(self, showing)
+
+        session.GateSession._measure = counted
+        """
+    )
+    result = pytester.runpytest_subprocess(f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "-n", "2", "-p", "xdist")
+    result.assert_outcomes(passed=CHECKS)
+    assert (pytester.path / "loads.txt").read_text() == "load\n"
+    result.stdout.fnmatch_lines([f"PASS: all {CHECKS} checks hold"])
+
+
+def test_xdist_honours_a_pasted_id(pytester: pytest.Pytester, saved: Path) -> None:
+    pytester.makepyfile(test_own="def test_own(): pass")
+    result = pytester.runpytest_subprocess(f"--maxact-replay={saved}", "-n", "2", "maxact::layers.1.hidden")
+    result.assert_outcomes(passed=2)
+
+
+def test_a_failed_measurement_under_xdist_is_an_error_on_every_check_and_tried_once(
+    pytester: pytest.Pytester, corpus: Path, tmp_path: Path
+) -> None:
+    folder = tiny.save(tmp_path / "partial", tiny.random_model("qwen3"))
+    drop_tensor(folder, "layers.1.mlp.up_proj.weight")
+    result = pytester.runpytest_subprocess(f"--maxact-model={folder}", f"--maxact-corpus={corpus}", "-n", "2")
+    result.assert_outcomes(errors=CHECKS)
+    assert result.ret == 1
+
+
+def drop_tensor(folder: Path, name: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    del tensors[name]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_what_cannot_be_measured_is_an_error_on_every_check(pytester: pytest.Pytester, corpus: Path, tmp_path: Path) -> None:
+    folder = tiny.save(tmp_path / "partial", tiny.random_model("qwen3"))
+    drop_tensor(folder, "layers.1.mlp.up_proj.weight")
+    result = run_gate(pytester, f"--maxact-model={folder}", f"--maxact-corpus={corpus}", errors=CHECKS)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*could not measure: the weights of * lack 1 tensors*the first layers.1.mlp.up_proj.weight*"])
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_a_poisoned_layer_fails_the_gate_and_is_named_first(poison: float, pytester: pytest.Pytester, tmp_path: Path) -> None:
+    import torch
+
+    model = tiny.planted_model("qwen3", layer=1, value=64.0)
+    with torch.no_grad():
+        model.layers[1].mlp.down_proj.weight[tiny.PEAK_CHANNEL, 0] = poison  # type: ignore[union-attr,operator,index]
+    folder = tiny.save(tmp_path / "model", model)
+    corpus = tiny.write_corpus(tmp_path / "corpus.jsonl", tiny.sentences([5, 9, 4, 7], peak=(1, 3)))
+    result = run_gate(pytester, f"--maxact-model={folder}", f"--maxact-corpus={corpus}")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["the first site with non-finite values is layers.1.mlp_output"])
+    failed = {line.split()[1] for line in result.outlines if line.startswith("FAILED")}
+    assert {"maxact::layers.1.hidden::nonfinite", "maxact::layers.1.mlp_output::nonfinite", "maxact::layers.1.hidden::max_abs"} <= failed
+    assert not any("layers.0" in name for name in failed)
+
+
+def test_a_run_saves_its_record_and_says_where(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
+    result = run_gate(pytester, f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "--maxact-save=out.safetensors", passed=CHECKS)
+    result.stdout.fnmatch_lines(["Record written to out.safetensors"])
+    assert Record.load(pytester.path / "out.safetensors").provenance.family == "qwen3"
+
+
+def test_ini_options_stand_in_for_the_command_line(pytester: pytest.Pytester, saved: Path) -> None:
+    pytester.makeini(f"[pytest]\nmaxact_replay = {saved}\nmaxact_family = generic\n")
+    result = run_gate(pytester)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["limits   generic: nothing non-finite*"])
+
+
+def test_replay_judges_without_torch(saved: Path, tmp_path: Path) -> None:
+    code = dedent(
+        """
+        import sys, pytest
+        status = pytest.main(["-q", "-p", "no:cacheprovider", "--maxact-replay", sys.argv[1]])
+        heavy = {"torch", "transformers"} & set(sys.modules)
+        sys.exit(f"imported {heavy}" if heavy else int(status))
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(saved)], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_tests_of_the_gate_run_no_report(pytester: pytest.Pytester, saved: Path) -> None:
+    pytester.makepyfile("def test_own(): pass")
+    result = run_gate(pytester, f"--maxact-replay={saved}", "-m", "not maxact", passed=1)
+    assert "PASS: all" not in result.stdout.str()
+
+
+FIXTURE_TESTS = """
+import pytest
+
+def test_reads(maxact_record):
+    assert maxact_record["layers.0.hidden"].max_abs > 0
+    assert maxact_record.tokens == 87
+
+def test_asserts(maxact_check):
+    finding = maxact_check("layers.0.hidden")
+    assert finding.passed and finding.value > 0
+    maxact_check("carrier", "int8.max_abs.sqnr_db", at_least=1.0)
+
+def test_breach(maxact_check):
+    maxact_check("layers.2.mlp_output", at_most=0.0001)
+
+def test_unknown_site(maxact_check):
+    maxact_check("layers.2.mlp_outptu", at_most=1)
+
+def test_no_limit(maxact_check):
+    maxact_check("layers.2.mlp_output", "rms")
+"""
+
+
+def test_fixtures_read_figures_and_assert_with_the_gates_message(pytester: pytest.Pytester, saved: Path) -> None:
+    pytester.makepyfile(FIXTURE_TESTS)
+    result = run_gate(pytester, f"--maxact-replay={saved}", "-m", "not maxact", passed=2, failed=3)
+    result.stdout.fnmatch_lines(
+        [
+            "layers.2.mlp_output: max_abs * at sample * exceeds the limit 0.0001; bound in the test*",
+            "*no site 'layers.2.mlp_outptu' in this Record; did you mean layers.2.mlp_output*",
+            "no limit for rms of layers.2.mlp_output in family qwen3; give at_most= or at_least=",
+        ]
+    )
+
+
+def test_fixtures_skip_where_no_gate_was_asked_for(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(FIXTURE_TESTS)
+    result = run_gate(pytester, "-rs", skipped=5)
+    result.stdout.fnmatch_lines(["*needs --maxact-model or --maxact-replay*"])
+
+
+def test_a_fixture_measures_when_the_gate_itself_is_deselected(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
+    pytester.makepyfile("def test_one(maxact_record): assert len(maxact_record.readings) == 14")
+    run_gate(pytester, f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "-m", "not maxact", passed=1, deselected=CHECKS)
+
+
+def test_unused_the_plugin_imports_nothing_heavy_and_prints_nothing(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_own():
+            heavy = {"torch", "transformers", "yaml", "rich", "pydantic", "safetensors", "numpy", "filelock"}
+            assert not heavy & set(sys.modules)
+            assert "pytest_maxact.plugin" in sys.modules
+        """
+    )
+    plain = ("-p", "no:hypothesispytest", "-p", "no:xdist", "-p", "no:anyio")
+    result = pytester.runpytest_subprocess(*plain)
+    result.assert_outcomes(passed=1)
+    lines = [line for line in result.outlines if not line.startswith("plugins:")]
+    assert not any("maxact" in line for line in lines)
+
+
+def test_the_report_of_a_part_says_so(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
+    result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={tight}", "-k", "embedding", passed=2, deselected=CHECKS - 2)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["PASS: all 2 checks that ran hold*", f"not selected: {CHECKS - 2} checks, of which 1 would fail"])
