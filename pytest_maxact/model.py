@@ -94,7 +94,7 @@ def _fetch(name: str, settings: Settings, patterns: list[str]) -> Path:
             "  add --maxact-revision=<40-digit commit>"
         )
     try:
-        return Path(snapshot_download(name, revision=settings.revision, allow_patterns=patterns))
+        return Path(snapshot_download(name, revision=settings.revision, allow_patterns=patterns, ignore_patterns=["*/*"]))
     except (OSError, ValueError, RuntimeError, HFValidationError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         at = f" at revision {settings.revision}" if settings.revision else ""
@@ -255,8 +255,8 @@ def load_tokenizer(source: str | Path, trust_remote_code: bool, revision: str | 
             raise InputError(
                 f"no tokenizer in {source}: {_first_line(error)}\n  save it beside the weights: tokenizer.save_pretrained(FOLDER)"
             ) from error
-    if len(tokenizer) == 0:
-        raise InputError(f"the tokenizer in {source} has no vocabulary\n  save it beside the weights: tokenizer.save_pretrained(FOLDER)")
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        raise InputError(f"no tokenizer in {source}: none of its files holds a vocabulary\n  save it beside the weights: tokenizer.save_pretrained(FOLDER)")
     return tokenizer
 
 

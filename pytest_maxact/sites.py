@@ -84,7 +84,9 @@ def _layers(decoder: nn.Module, text: Any) -> list[nn.Module]:
     if len(declared) == depth:
         return declared
     predictors = int(getattr(text, "num_nextn_predict_layers", 0) or 0)
-    lists = [m for m in decoder.modules() if isinstance(m, nn.ModuleList) and len(m) in (depth, depth + predictors) and _has_matrix(m[0])]
+    stacks = [m for m in decoder.modules() if isinstance(m, nn.ModuleList) and len(m) and _has_matrix(m[0])]
+    nested = {id(inner) for outer in stacks for inner in outer.modules() if inner is not outer}
+    lists = [m for m in stacks if id(m) not in nested and len(m) in (depth, depth + predictors)]
     if len(lists) == 1:
         return list(lists[0])[:depth]
     raise _unknown(

@@ -1,5 +1,6 @@
 """The gate inside pytest: what is collected, how it is chosen, what it exits with, and what a project that never asked for it notices."""
 
+import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -314,3 +315,84 @@ def test_the_report_of_a_part_says_so(pytester: pytest.Pytester, saved: Path, ti
     result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={tight}", "-k", "embedding", passed=2, deselected=CHECKS - 2)
     assert result.ret == 0
     result.stdout.fnmatch_lines(["PASS: all 2 checks that ran hold*", f"not selected: {CHECKS - 2} checks, of which 1 would fail"])
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ("version: 1\nfamilies: {qwen3: [", "limits.yaml:2: malformed YAML"),
+        ("version: 1\nextends: builtin\nfamilies:\n  qwen3:\n    limts: {hidden: 3}", "limits.yaml:5: families.qwen3.limts: unknown key; did you mean 'limits'?"),
+        ("version: 1\nextends: builtin\nfamilies:\n  qwen3: {limits: {hiden: 3}}", "limits.yaml:4: families.qwen3.limits.hiden: no site kind called 'hiden'"),
+        ("version: 1\nextends: builtin\nfamilies:\n  qwen3: {limits: {hidden: -3}}", "limits.yaml:4: families.qwen3.limits.hidden: should be greater than 0"),
+        ("version: 1\nextends: builtin\nfamilies:\n  qwen3: {limits: {hidden: .nan}}", "limits.yaml:4: families.qwen3.limits.hidden: nan is not a limit"),
+        ("version: 1\nextends: builtin\nfamilies:\n  qwen3: {limits: {router: 3}}", "limits.yaml:4: kind 'router' matches no site of this model"),
+        ("version: 1\nextends: builtin\nfamilies:\n  qwen3:\n    layers:\n      layers.9.*: {hidden: 3}", "limits.yaml:6: pattern 'layers.9.*' with kind 'hidden'"),
+        ("version: 1\nfamilies:\n  other: {model_types: [other], limits: {hidden: 3}}", "no limits for model_type 'qwen3'"),
+        ("version: 1\nprotocol: deployed\nfamilies:\n  q: {model_types: [qwen3], limits: {hidden: 3}}", "hold for protocol 'deployed'"),
+    ],
+)  # fmt: skip
+def test_a_bad_limits_file_is_a_usage_error_that_names_its_line(limits: str, message: str, pytester: pytest.Pytester, saved: Path) -> None:
+    (pytester.path / "limits.yaml").write_text(limits)
+    result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=limits.yaml")
+    assert result.ret == 4
+    assert message in result.stderr.str()
+    assert "Traceback" not in result.stderr.str()
+
+
+@pytest.mark.parametrize(
+    ("corpus", "message"),
+    [
+        ("", "bad.jsonl: the corpus is empty"),
+        ('{"text": "a", "category": "x"}\n{"text": "b", "category": "x"\n', "bad.jsonl:2: not a line of UTF-8 JSON"),
+        ('{"text": "a"}\n', 'bad.jsonl:1: no "category"'),
+        ('{"input_ids": [1, 2], "category": "x"}\n{"input_ids": [1, 2, 3], "category": "x"}\n', "--maxact-corpus-tokenizer"),
+    ],
+)  # fmt: skip
+def test_a_bad_corpus_is_a_usage_error_that_names_its_line(corpus: str, message: str, pytester: pytest.Pytester, checkpoint: Path) -> None:
+    (pytester.path / "bad.jsonl").write_text(corpus)
+    result = run_gate(pytester, f"--maxact-model={checkpoint}", "--maxact-corpus=bad.jsonl")
+    assert result.ret == 4
+    assert message in result.stderr.str()
+
+
+def test_a_record_of_another_protocol_is_a_usage_error(pytester: pytest.Pytester, saved: Path) -> None:
+    result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-protocol=deployed")
+    assert result.ret == 4
+    assert "was measured under protocol 'paper', not 'deployed'" in result.stderr.str()
+
+
+def test_a_damaged_record_is_a_usage_error(pytester: pytest.Pytester, saved: Path) -> None:
+    (pytester.path / "half").write_bytes(saved.read_bytes()[:5000])
+    result = run_gate(pytester, "--maxact-replay=half")
+    assert result.ret == 4
+    assert "half: not a Record, or a truncated one" in result.stderr.str()
+
+
+def test_deployed_limits_judge_a_deployed_measurement(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
+    (pytester.path / "limits.yaml").write_text("version: 1\nprotocol: deployed\nfamilies:\n  q: {model_types: [qwen3], limits: {hidden: 300}}")
+    options = (f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "--maxact-limits=limits.yaml")
+    assert run_gate(pytester, *options, "--maxact-protocol=deployed").ret == 0
+
+
+def test_ids_of_another_tokenizer_are_decoded_and_encoded_anew(pytester: pytest.Pytester, checkpoint: Path, tmp_path: Path) -> None:
+    """The same words under a vocabulary in reverse: the ids differ, the text and so the figures do not."""
+    texts = tiny.sentences([5, 9, 4, 7])
+    other = tiny.word_tokenizer(reverse=True)
+    other.save_pretrained(tmp_path / "other")
+    lines = [json.dumps({"id": name, "input_ids": other(text)["input_ids"], "category": "ab"[i % 2]}) for i, (name, text) in enumerate(texts)]
+    (tmp_path / "ids.jsonl").write_text("\n".join(lines))
+    plain = record_of(checkpoint, tiny.write_corpus(tmp_path / "text.jsonl", texts))
+    decoded = record_of(checkpoint, tmp_path / "ids.jsonl", corpus_tokenizer=str(tmp_path / "other"))
+    assert {n: r.max_abs for n, r in decoded.readings.items()} == {n: r.max_abs for n, r in plain.readings.items()}
+    assert decoded.tokens == plain.tokens
+
+
+def test_the_deployed_protocol_adds_special_tokens_or_the_chat_template(tmp_path: Path, corpus: Path) -> None:
+    model = tiny.random_model("qwen3")
+    bos = tiny.save(tmp_path / "bos", model, tiny.word_tokenizer(bos=True))
+    chat = tiny.word_tokenizer()
+    chat.chat_template = "{{ '<s> ' + messages[0].content + ' </s>' }}"
+    templated = tiny.save(tmp_path / "chat", model, chat)
+    bare = record_of(bos, corpus).tokens
+    assert record_of(bos, corpus, protocol="deployed").tokens == bare + 12
+    assert record_of(templated, corpus, protocol="deployed").tokens == bare + 24

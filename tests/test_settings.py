@@ -125,14 +125,26 @@ def test_devices_are_taken_as_torch_names_them(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("true", True), ("TRUE", True), ("1", True), ("yes", True), ("on", True), ("false", False), ("0", False), ("No", False), ("off", False)],
+    [
+        ("true", True),
+        ("TRUE", True),
+        ("1", True),
+        ("yes", True),
+        ("on", True),
+        ("false", False),
+        ("0", False),
+        ("No", False),
+        ("off", False),
+    ],
 )
 def test_flags_are_spelled_as_in_ini_files(text: str, value: bool) -> None:
     assert resolve({}, {"trust_remote_code": text}.get).trust_remote_code is value
 
 
 def test_measuring_and_replaying_at_once_is_refused() -> None:
-    with pytest.raises(InputError, match="--maxact-model measures a checkpoint and --maxact-replay judges a saved Record; give one of them"):
+    with pytest.raises(
+        InputError, match="--maxact-model measures a checkpoint and --maxact-replay judges a saved Record; give one of them"
+    ):
         resolve({"model": "m", "replay": "r"})
 
 

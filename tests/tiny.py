@@ -33,27 +33,33 @@ _LINEAR: dict[str, Any] = {
     "linear_key_head_dim": 16, "linear_value_head_dim": 16, "linear_conv_kernel_dim": 4,
 }  # fmt: skip
 
+_VISION: dict[str, Any] = {"depth": 1, "hidden_size": 32, "num_heads": 2, "intermediate_size": 32, "out_hidden_size": WIDTH}
+_SIGLIP: dict[str, Any] = {
+    "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14,
+}  # fmt: skip
+_ROPE: dict[str, Any] = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10000.0}
+_LATENT: dict[str, Any] = {
+    "n_group": 2, "topk_group": 1, "n_shared_experts": 1, "first_k_dense_replace": 1, "q_lora_rank": 32, "kv_lora_rank": 16,
+    "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 16, "num_key_value_heads": 4, "head_dim": 16,
+}  # fmt: skip
+
 FAMILIES: dict[str, dict[str, Any]] = {
     "qwen2": _TEXT,
-    "qwen2_5_vl": {"text_config": {**_TEXT, "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10000.0}},
-                   "vision_config": {"depth": 1, "hidden_size": 32, "num_heads": 2, "intermediate_size": 32, "out_hidden_size": WIDTH}},
+    "qwen2_5_vl": {"text_config": {**_TEXT, "rope_parameters": _ROPE}, "vision_config": _VISION},
     "qwen3": _TEXT,
     "qwen3_moe": {**_TEXT, **_MOE},
-    "qwen3_5": {"text_config": {**_TEXT, **_LINEAR}, "vision_config": {"depth": 1, "hidden_size": 32, "num_heads": 2, "intermediate_size": 32, "out_hidden_size": WIDTH}},
-    "qwen3_5_moe": {"text_config": {**_TEXT, **_LINEAR, **_MOE, "shared_expert_intermediate_size": 32},
-                    "vision_config": {"depth": 1, "hidden_size": 32, "num_heads": 2, "intermediate_size": 32, "out_hidden_size": WIDTH}},
+    "qwen3_5": {"text_config": {**_TEXT, **_LINEAR}, "vision_config": _VISION},
+    "qwen3_5_moe": {"text_config": {**_TEXT, **_LINEAR, **_MOE, "shared_expert_intermediate_size": 32}, "vision_config": _VISION},
     "gemma": _TEXT,
     "gemma2": _TEXT,
     "gemma3_text": _TEXT,
-    "gemma3": {"text_config": _TEXT, "vision_config": {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14},
-               "mm_tokens_per_image": 4},
+    "gemma3": {"text_config": _TEXT, "vision_config": _SIGLIP, "mm_tokens_per_image": 4},
     "gpt_oss": {**_TEXT, **_MOE, "intermediate_size": 32},
-    "bailing_hybrid": {**_TEXT, **_MOE, "n_group": 2, "topk_group": 1, "n_shared_experts": 1, "first_k_dense_replace": 1, "q_lora_rank": 32,
-                       "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 16, "num_key_value_heads": 4, "head_dim": 16},
+    "bailing_hybrid": {**_TEXT, **_MOE, **_LATENT},
     "llama": _TEXT,
     "mistral": _TEXT,
     "mixtral": {**_TEXT, **_MOE},
-}  # fmt: skip
+}
 MOE_FAMILIES = ("qwen3_moe", "qwen3_5_moe", "gpt_oss", "bailing_hybrid", "mixtral")
 
 
@@ -78,9 +84,10 @@ def random_model(model_type: str, seed: int = 0, **overrides: Any) -> nn.Module:
     return model
 
 
-def word_tokenizer(padding_side: str = "right", bos: bool = False) -> PreTrainedTokenizerFast:
-    """One token per word, words split at spaces."""
-    vocabulary = {word: i for i, word in enumerate(["<pad>", "<s>", "</s>", PEAK_WORD, *WORDS])}
+def word_tokenizer(padding_side: str = "right", bos: bool = False, reverse: bool = False) -> PreTrainedTokenizerFast:
+    """One token per word, words split at spaces; `reverse` numbers the words the other way round."""
+    words = WORDS[::-1] if reverse else WORDS
+    vocabulary = {word: i for i, word in enumerate(["<pad>", "<s>", "</s>", PEAK_WORD, *words])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="w0"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     if bos:

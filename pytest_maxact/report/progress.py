@@ -1,6 +1,7 @@
 """Progress of the pass: a bar on a terminal, a line every ten per cent in a log, nothing from an xdist worker."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
@@ -14,11 +15,12 @@ def showing(config: pytest.Config) -> Progress | None:
     if hasattr(config, "workerinput") or reporter is None or config.get_verbosity() < 0:
         return None
     capture: Any = config.pluginmanager.get_plugin("capturemanager")
+    uncaptured = capture.global_and_fixture_disabled if capture else nullcontext
     if reporter.isatty:
-        return _bar(capture)
+        return _bar(uncaptured)
 
     def line(text: str) -> None:
-        with capture.global_and_fixture_disabled():
+        with uncaptured():
             reporter.ensure_newline()
             reporter.write_line(text)
 
@@ -39,7 +41,7 @@ def lines(write: Callable[[str], None]) -> Progress:
     return update
 
 
-def _bar(capture: Any) -> Progress:
+def _bar(uncaptured: Callable[[], AbstractContextManager[None]]) -> Progress:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
@@ -48,7 +50,7 @@ def _bar(capture: Any) -> Progress:
     task = bar.add_task("measure", total=None)
 
     def update(done: int, total: int) -> None:
-        with capture.global_and_fixture_disabled():
+        with uncaptured():
             if not bar.live.is_started:
                 bar.start()
             bar.update(task, completed=done, total=total, refresh=True)

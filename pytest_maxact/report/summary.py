@@ -42,6 +42,7 @@ def summarize(record: Record) -> dict[str, Any]:
             "token": peak.token if peak else None,
             "channel": peak.channel if peak else None,
         },
+        "nonfinite": sum(reading.nonfinite for reading in record.readings.values()),
         "published": standing(carrier.max_abs),
         "fp16": {"fits": not beyond_fp16(record), "sites_beyond": [reading.site.name for reading in beyond_fp16(record)]},
         "sites": {name: _site(reading) for name, reading in record.readings.items()},

@@ -1,0 +1,121 @@
+"""Cost of the hooked pass over the bare forward pass: same model, batches and threads, alternating, medians.
+
+    python benchmarks/pass_cost.py                          # 8-layer Qwen3 in bf16 at widths 1024, 2048, 4096
+    python benchmarks/pass_cost.py --widths 1024 --rounds 9
+    python benchmarks/pass_cost.py --peaks                  # every token above 100 in every layer: the most that the row work can cost
+    python benchmarks/pass_cost.py --device cuda --widths 4096 --layers 36 --intermediate 12288   # the shape of Qwen3-8B
+
+Weights are random; sequences have mixed lengths, so batches are padded. Everything that a gate run records is switched on.
+"""
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import transformers
+from transformers import AutoModel, Qwen3Config
+
+from pytest_maxact.batch import collate
+from pytest_maxact.corpus import Sample, Sequence, assign_splits, plan_batches
+from pytest_maxact.observe import Observer
+from pytest_maxact.sites import resolve
+
+
+def build(width: int, layers: int, intermediate: int, device: torch.device, peaks: bool) -> torch.nn.Module:
+    """A random Qwen3; with `peaks`, one channel of every embedding is 200, so that every token's residual stream is above 100."""
+    config = Qwen3Config(
+        vocab_size=8192,
+        hidden_size=width,
+        intermediate_size=intermediate or 3 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=max(4, width // 128),
+        num_key_value_heads=max(2, width // 512),
+        head_dim=128,
+    )
+    torch.manual_seed(0)
+    with torch.device(device):
+        model = AutoModel.from_config(config, dtype=torch.bfloat16).eval()
+    if peaks:
+        with torch.no_grad():
+            model.embed_tokens.weight[:, 7] = 200.0
+    return model
+
+
+def sequences(tokens: int, length: int) -> list[Sequence]:
+    """Sequences of 70 % to 100 % of `length` that make about `tokens` tokens."""
+    generator = torch.Generator().manual_seed(1)
+    made, total = [], 0
+    while total < tokens:
+        size = int(length * (0.7 + 0.3 * torch.rand(1, generator=generator).item()))
+        ids = torch.randint(0, 8192, (size,), generator=generator).tolist()
+        made.append(Sequence(sample=Sample(id=f"s{len(made):04d}", category="c", text=str(len(made))), ids=tuple(ids)))
+        total += size
+    return made
+
+
+def measure(options: argparse.Namespace, width: int) -> tuple[list[float], list[float], int]:
+    """Seconds per round of the bare and of the hooked pass, and the tokens of a round."""
+    device = torch.device(options.device)
+    model = build(width, options.layers, options.intermediate, device, options.peaks)
+    data = sequences(options.tokens, options.length)
+    plan = plan_batches(data, assign_splits([s.sample for s in data]), options.batch_tokens)
+    anatomy = resolve(model, model.config)
+
+    def bare() -> None:
+        with torch.inference_mode():
+            for batch in plan:
+                model(**collate(batch, device).model_inputs, use_cache=False)
+
+    def hooked() -> None:
+        observer = Observer(model, anatomy)
+        with observer.attached():
+            observer.run(plan, device)
+        observer.finish()
+
+    def clock(run: Callable[[], None]) -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        run()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    bare(), hooked()
+    times: tuple[list[float], list[float]] = ([], [])
+    for round_number in range(options.rounds):
+        order = (0, 1) if round_number % 2 == 0 else (1, 0)
+        for which in order:
+            times[which].append(clock((bare, hooked)[which]))
+    return *times, sum(len(s) for s in data)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--widths", type=int, nargs="+", default=[1024, 2048, 4096])
+    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--intermediate", type=int, default=0, help="default: 3 x width")
+    parser.add_argument("--tokens", type=int, default=8192)
+    parser.add_argument("--length", type=int, default=1024)
+    parser.add_argument("--batch-tokens", type=int, default=8192)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--peaks", action="store_true")
+    options = parser.parse_args()
+    print(
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, transformers {transformers.__version__}"
+    )
+    print("| width | tokens | bare, s | hooked, s | ratio | ratio per round |\n|---|---|---|---|---|---|")
+    for width in options.widths:
+        bare, hooked, tokens = measure(options, width)
+        ratios = [h / b for b, h in zip(bare, hooked, strict=True)]
+        middle = statistics.median
+        rounds = " ".join(f"{ratio:.3f}" for ratio in ratios)
+        print(f"| {width} | {tokens} | {middle(bare):.2f} | {middle(hooked):.2f} | {middle(ratios):.3f} | {rounds} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Modelling code that comes with the weights: off by default, resolved by structure when opted in."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.model import load, locate
+from pytest_maxact.settings import Settings
+from tests import remote_code, tiny
+from tests.measuring import encoded, observed, plain_maxima, record_of
+
+
+@pytest.fixture(scope="module")
+def ling(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
+    return remote_code.write(tmp_path_factory.mktemp("remote") / "ling")
+
+
+def test_it_does_not_run_unless_trusted(ling: Path) -> None:
+    with pytest.raises(InputError, match="its code comes with the weights: review it, then add --maxact-trust-remote-code"):
+        locate(Settings(model=str(ling)))
+
+
+def test_trusted_it_is_measured_in_full_and_the_record_says_so(ling: Path, corpus: Path) -> None:
+    record = record_of(ling, corpus, trust_remote_code=True, batch_tokens=40)
+    assert record.provenance.remote_code
+    kinds = {
+        name: [r.site.kind for r in record.readings.values() if r.site.layer == i] for i, name in enumerate(("dense", "sparse", "last"))
+    }
+    assert kinds["dense"] == ["hidden", "attn_output", "mlp_output", "gate"]
+    assert kinds["sparse"] == kinds["last"] == ["hidden", "attn_output", "mlp_output", "gate", "router"]
+    assert record.provenance.layers == 3
+    assert record["layers.1.gate"].count == record.tokens * (2 * 32 + 16)
+    assert record["embedding"].count == record.tokens * 64
+
+
+def test_its_maxima_are_those_of_plain_hooks(ling: Path) -> None:
+    settings = Settings(model=str(ling), trust_remote_code=True)
+    model = load(locate(settings), settings).model
+    sequences = encoded([9, 17, 5, 12, 9, 3])
+    observer = observed(model, sequences, batch_tokens=64)
+    assert observer.padded_tokens > 0
+    read = {"embedding": (model.word_embeddings, "output", 0), "final_norm": (model.norm, "output", 0)}
+    for i, layer in enumerate(model.layers[: tiny.LAYERS]):  # type: ignore[arg-type,index]
+        read[f"layers.{i}.hidden"] = (layer, "output", 0)
+        read[f"layers.{i}.attn_output"] = (layer.attention, "output", 0)
+        read[f"layers.{i}.mlp_output"] = (layer.mlp, "output", 0)
+        if i:
+            read[f"layers.{i}.router"] = (layer.mlp.gate, "output", 2)
+        else:
+            read[f"layers.{i}.gate"] = (layer.mlp.gate_proj, "output", 0)
+    del read["embedding"]
+    expected = plain_maxima(model, sequences, read)
+    found = {name: abs(observer.accumulators[name].peaks[0].value) for name in expected}
+    assert found == pytest.approx(expected, rel=1e-4)
+    looked_up = max(model.word_embeddings.weight[list(s.ids)].abs().max().item() for s in sequences)
+    assert abs(observer.accumulators["embedding"].peaks[0].value) == looked_up
+
+
+def test_a_router_without_logits_is_refused(ling: Path) -> None:
+    from pytest_maxact.errors import MeasureError
+
+    settings = Settings(model=str(ling), trust_remote_code=True)
+    model = load(locate(settings), settings).model
+    model.layers[1].mlp.gate.register_forward_hook(lambda m, a, out: (out[0], out[1], torch.zeros(3)))  # type: ignore[union-attr,index,operator]
+    with pytest.raises((MeasureError, RuntimeError), match="0 of its outputs could be router logits"):
+        observed(model, encoded([5, 5, 5]))

@@ -1,0 +1,96 @@
+"""The report: within its columns, without colour where none is wanted, for deep models, breaches first."""
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pytest_maxact.families import identity_of
+from pytest_maxact.limits import load_limits, select_rules
+from pytest_maxact.record import Record
+from pytest_maxact.report.progress import lines
+from pytest_maxact.report.terminal import render
+from pytest_maxact.verdict import judge
+from tests.records import record, sites
+
+
+def deep(layers: int = 64, peak: float = 900.0, kinds: tuple[str, ...] = ("hidden", "attn_output", "mlp_output", "gate")) -> Record:
+    rng = np.random.default_rng(0)
+    values = {site.name: rng.normal(size=(3, 8)).astype(np.float32) for site in sites(layers, kinds)}
+    truncated = {name: (v.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32) for name, v in values.items()}
+    truncated[f"layers.{layers // 2}.hidden"][1, 4] = -peak
+    return record(truncated, layers=layers, hidden_size=8, model="org/a-rather-long-name-of-a-checkpoint-that-somebody-chose-for-a-release-in-november")
+
+
+def shown(measured: Record, width: int = 80, limits: Path | None = None, **options: object) -> str:
+    sites_seen = [reading.site for reading in measured.readings.values()]
+    rules = select_rules(load_limits(limits), identity_of(measured.provenance), sites_seen)
+    return render(measured, rules, judge(measured, rules.limits), width=width, color=False, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("width", [80, 100, 132])
+@pytest.mark.parametrize("kinds", [("hidden", "attn_output", "mlp_output", "gate"), ("hidden", "attn_output", "mlp_output", "gate", "router")])
+def test_sixty_four_layers_fit_the_columns_one_row_each(width: int, kinds: tuple[str, ...]) -> None:
+    text = shown(deep(kinds=kinds), width)
+    assert max(map(len, text.splitlines())) <= width
+    rows = [line.split()[0] for line in text.splitlines() if re.match(r"(\d+|embed|norm) +\S+ +\S+ +[█░]{10}", line)]
+    assert rows == ["embed", *map(str, range(64)), "norm"]
+    assert "M        900 in layers.32.hidden" in text
+
+
+def test_without_colour_there_is_no_escape_and_with_colour_there_is() -> None:
+    measured = deep(4)
+    rules = select_rules(load_limits(), identity_of(measured.provenance), [r.site for r in measured.readings.values()])
+    findings = judge(measured, rules.limits)
+    assert "\x1b[" not in render(measured, rules, findings, width=80, color=False)
+    assert "\x1b[" in render(measured, rules, findings, width=80, color=True)
+
+
+def test_a_terminal_that_cannot_show_blocks_gets_ascii() -> None:
+    text = shown(deep(4), encoding="ascii")
+    assert text.isascii()
+    assert "##" in text or "#." in text
+
+
+def test_breaches_come_first_in_words_and_their_rows_are_marked(tmp_path: Path) -> None:
+    limits = tmp_path / "limits.yaml"
+    limits.write_text("version: 1\nheadroom: 1\nfamilies:\n  mine: {model_types: [qwen3], limits: {hidden: 100, attn_output: 0.01}}\n")
+    text = shown(deep(4), limits=limits)
+    first, second = text.splitlines()[:2]
+    assert first.startswith("FAIL: 5 of ")
+    assert second.startswith("- layers.0.attn_output: max_abs")
+    assert "- layers.2.hidden: max_abs 900 at sample s0, token 1" in text
+    assert text.index("FAIL") < text.index("model ")
+    marked = [line for line in text.splitlines() if "FAIL" in line and "█" in line]
+    assert len(marked) == 5
+
+
+def test_many_breaches_are_counted_not_all_listed(tmp_path: Path) -> None:
+    limits = tmp_path / "limits.yaml"
+    limits.write_text("version: 1\nfamilies:\n  mine: {model_types: [qwen3], limits: {hidden: 0.0001}}\n")
+    text = shown(deep(64), limits=limits)
+    assert text.startswith("FAIL: 64 of")
+    assert "- and 52 more" in text
+
+
+def test_it_says_where_m_stands_and_whether_fp16_holds_it() -> None:
+    calm, wild = " ".join(shown(deep(4)).split()), " ".join(shown(deep(4, peak=70144.0)).split())
+    assert "above Qwen3.5-35B-A3B (132) and below Qwen3.5-9B (956)" in calm
+    assert "FP16 fits: no site above 65 504; layers.2.hidden uses 1.37%" in calm
+    assert "FP16 does not fit: 1 sites above 65 504: layers.2.hidden" in wild
+
+
+def test_an_envelope_is_marked_as_such() -> None:
+    assert "envelope: nobody published this shape" in " ".join(shown(deep(4)).split())
+
+
+def test_progress_in_a_log_is_a_line_every_tenth() -> None:
+    log = io.StringIO()
+    update = lines(lambda text: print(text, file=log))
+    for done in range(0, 1001, 7):
+        update(done, 1000)
+    update(1000, 1000)
+    assert len(log.getvalue().splitlines()) == 11
+    assert log.getvalue().splitlines()[-1] == "maxact: measured 1000 of 1000 tokens (100 %)"
