@@ -40,8 +40,8 @@ class RawPeak:
     part: str
 
     @property
-    def order(self) -> tuple[float, str, int, str, int]:
-        return -abs(self.value), self.sample, self.position, self.part, self.channel
+    def order(self) -> tuple[float, str, int, str, int, float]:
+        return -abs(self.value), self.sample, self.position, self.part, self.channel, -self.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,10 @@ class Histogram:
     bins: npt.NDArray[np.uint16]
     counts: npt.NDArray[np.int64]
 
+    def __post_init__(self) -> None:
+        if self.encoding not in INFINITY_BIN:
+            raise ValueError(f"no 15-bit magnitude encoding called {self.encoding!r}; there are {sorted(INFINITY_BIN)}")
+
     @classmethod
     def from_dense(cls, encoding: str, counts: npt.NDArray[np.int64]) -> "Histogram":
         """From one counter per bin, [32 768]. Raises ValueError on a negative count."""
@@ -106,7 +110,7 @@ class Histogram:
             return 0.0
         cumulative = np.cumsum(counts)
         total = int(cumulative[-1])
-        rank = max(1, min(total, _ceil_exact(q, total)))
+        rank = max(1, min(total, _ceil_exact(float(q), total)))
         return float(values[np.searchsorted(cumulative, rank, side="left")])
 
     @property

@@ -256,7 +256,9 @@ def load_tokenizer(source: str | Path, trust_remote_code: bool, revision: str | 
                 f"no tokenizer in {source}: {_first_line(error)}\n  save it beside the weights: tokenizer.save_pretrained(FOLDER)"
             ) from error
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
-        raise InputError(f"no tokenizer in {source}: none of its files holds a vocabulary\n  save it beside the weights: tokenizer.save_pretrained(FOLDER)")
+        raise InputError(
+            f"no tokenizer in {source}: none of its files holds a vocabulary\n  save it beside the weights: tokenizer.save_pretrained(FOLDER)"
+        )
     return tokenizer
 
 

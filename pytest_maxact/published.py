@@ -63,25 +63,25 @@ PUBLISHED = (
 
 TIERS = (
     Tier(100, 1_000, "Qwen3.5, MoE"),
-    Tier(1_600, 3_000, "small Gemma"),
-    Tier(4_000, 35_000, "Qwen2.5, Qwen3 dense, Ling"),
-    Tier(145_000, 158_000, "gpt-oss-20b, gemma-2-27b"),
-    Tier(246_000, 696_000, "Gemma3"),
+    Tier(1_664, 2_992, "small Gemma"),
+    Tier(3_984, 35_328, "Qwen2.5, Qwen3 dense, Ling"),
+    Tier(145_408, 157_696, "gpt-oss-20b, gemma-2-27b"),
+    Tier(245_760, 696_320, "Gemma3"),
 )
+"""The paper's rounded ranges; where its rounding excludes a member, that member's exact figure is the end."""
 
 
 def standing(max_abs: float) -> str:
     """Where an M stands, in words: rank among the published, neighbours, tier."""
-    below = [p for p in PUBLISHED if p.max_abs <= max_abs]
+    below = [p for p in PUBLISHED if p.max_abs < max_abs]
+    equal = [p for p in PUBLISHED if p.max_abs == max_abs]
     above = [p for p in PUBLISHED if p.max_abs > max_abs]
-    between = " and ".join(
-        part
-        for part in (
-            f"above {below[-1].model} ({below[-1].max_abs:g})" if below else "",
-            f"below {above[0].model} ({above[0].max_abs:g})" if above else "",
-        )
-        if part
-    )
+    neighbours = [
+        f"above {below[-1].model} ({below[-1].max_abs:g})" if below else "",
+        f"equal to {', '.join(p.model for p in equal)}" if equal else "",
+        f"below {above[0].model} ({above[0].max_abs:g})" if above else "",
+    ]
+    between = " and ".join(part for part in neighbours if part)
     tier = next((t for t in TIERS if t.low <= max_abs <= t.high), None)
     range_words = f"; in the range of {tier.members}" if tier else ""
     return f"larger than {len(below)} of {len(PUBLISHED)} published checkpoints: {between}{range_words}"

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,9 @@ class Peak:
     part: str = ""
 
     @property
-    def order(self) -> tuple[float, str, int, str, int]:
+    def order(self) -> tuple[float, str, int, str, int, float]:
         """Total order, largest first: equal magnitudes rank by sample, position and channel, so merging has one answer."""
-        return -abs(self.value), self.sample, self.position, self.part, self.channel
+        return -abs(self.value), self.sample, self.position, self.part, self.channel, -self.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +202,8 @@ class Record:
             partial.write_bytes(save(tensors, metadata={_KEY: _canonical(document)}))
             os.replace(partial, target)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
             raise InputError(
                 f"cannot write the Record to {target}: {error.strerror}\n  give a path in a folder that exists and may be written"
             ) from error
@@ -211,7 +213,11 @@ class Record:
         """Read a Record. Raises InputError with the reason for a file that is missing, truncated, foreign, edited or of another version."""
         document, tensors = _read(Path(path))
         stated = document.pop("sha256", None)
-        if stated != _digest(document, tensors):
+        try:
+            actual = _digest(document, tensors)
+        except ValueError:
+            actual = None
+        if actual is None or stated != actual:
             raise InputError(
                 f"{path}: contents do not match their checksum; the Record was edited or damaged\n  measure the checkpoint again"
             )
@@ -270,6 +276,8 @@ def merge(records: Iterable[Record]) -> Record:
     """
     first, *rest = records
     for other in rest:
+        if first.readings.keys() != other.readings.keys():
+            raise InputError("these Records are not parts of one measurement; they observed different sites")
         if differing := incomparable(first.provenance, other.provenance):
             raise InputError(f"these Records are not parts of one measurement; they differ in {', '.join(differing)}")
     parts = [first, *rest]
@@ -297,7 +305,7 @@ def merge(records: Iterable[Record]) -> Record:
 
 def incomparable(one: Provenance, other: Provenance) -> list[str]:
     """The fields that two parts of one measurement must share and these do not."""
-    names = ("weights_sha256", "config_sha256", "tokenizer_sha256", "protocol", "dtype", "max_seq_len", "attention", "experts")
+    names = ("weights_sha256", "config_sha256", "tokenizer_sha256", "protocol", "dtype", "max_seq_len", "attention", "experts", "left_out")
     return [name for name in names if getattr(one, name) != getattr(other, name)]
 
 
@@ -320,11 +328,11 @@ def _reading(entry: dict[str, Any], calibration: Histogram, evaluation: Histogra
 
 
 def _canonical(document: Mapping[str, Any]) -> str:
-    return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _digest(document: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> str:
-    state = hashlib.sha256(_canonical(document).encode("utf-8", "surrogatepass"))
+    state = hashlib.sha256(_canonical(document).encode())
     for name in sorted(tensors):
         tensor = np.ascontiguousarray(tensors[name])
         state.update(f"{name}:{tensor.dtype}:{tensor.shape}".encode())

@@ -176,8 +176,9 @@ def resolve(given: Mapping[str, Any], ini: Callable[[str], str | None] = lambda 
                 raise InputError(f"ini option maxact_{option.field}: {error}") from error
         if value is not None:
             values[option.field] = value
-    if "replay" in explicit:
-        if "model" in explicit:
-            raise InputError("--maxact-model measures a checkpoint and --maxact-replay judges a saved Record; give one of them")
-        values.pop("model", None)
+    for given_name, other in (("replay", "model"), ("model", "replay")):
+        if given_name in explicit and other not in explicit:
+            values.pop(other, None)
+    if "replay" in values and "model" in values:
+        raise InputError("--maxact-model measures a checkpoint and --maxact-replay judges a saved Record; give one of them")
     return Settings(**{field.name: values[field.name] for field in fields(Settings) if field.name in values})

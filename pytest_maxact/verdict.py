@@ -15,6 +15,9 @@ from pytest_maxact.limits import CARRIER, GENERIC, Limit, Ruleset
 from pytest_maxact.published import FP16_MAX
 from pytest_maxact.record import Peak, Record, SiteReading
 
+_METRICS = "there are max_abs, nonfinite, rms, quantile.<q> and int8.<policy>.<quantity>"
+_INT8_QUANTITIES = tuple(name for name in FormatError.__dataclass_fields__ if name != "policy")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
@@ -49,6 +52,10 @@ def check(record: Record, limit: Limit) -> Finding:
         raise MeasureError(
             f"the Record has no site {limit.site}, for which {limit.file}:{limit.line} sets a limit\n  measure the checkpoint again"
         )
+    if reading.count == 0 or (limit.metric.startswith("int8.") and 0 in (reading.calibration.count, reading.evaluation.count)):
+        raise MeasureError(
+            f"{reading.site.name}: nothing was counted there, so {limit.metric} is no figure to judge\n  measure the checkpoint again"
+        )
     value = metric_value(reading, limit.metric)
     passed = _within(value, limit)
     return Finding(limit=limit, value=value, passed=passed, reading=reading, message=_message(reading, limit, value, passed))
@@ -59,21 +66,24 @@ def metric_value(reading: SiteReading, metric: str) -> float:
 
     With non-finite entries at the site, magnitudes are inf and errors NaN: neither passes a limit. Raises InputError for an unknown name.
     """
-    if metric == "nonfinite":
-        return float(reading.nonfinite)
-    if metric == "max_abs":
-        return math.inf if reading.nonfinite else reading.max_abs
-    if metric == "rms":
-        return math.inf if reading.nonfinite else reading.histogram.rms
-    if metric.startswith("quantile."):
-        return math.inf if reading.nonfinite else reading.histogram.quantile(float(metric.removeprefix("quantile.")))
-    if metric.startswith("int8."):
-        policy, _, quantity = metric.removeprefix("int8.").rpartition(".")
-        if quantity in FormatError.__dataclass_fields__ and quantity != "policy":
-            return (
-                math.nan if reading.nonfinite else float(getattr(integer_error(reading.calibration, reading.evaluation, policy), quantity))
-            )
-    raise InputError(f"no metric called {metric!r}; there are max_abs, nonfinite, rms, quantile.<q> and int8.<policy>.<quantity>")
+    name, _, detail = metric.partition(".")
+    policy, _, quantity = detail.rpartition(".")
+    try:
+        if metric == "nonfinite":
+            return float(reading.nonfinite)
+        if metric == "max_abs":
+            return math.inf if reading.nonfinite else reading.max_abs
+        if metric == "rms":
+            return math.inf if reading.nonfinite else reading.histogram.rms
+        if name == "quantile":
+            value = reading.histogram.quantile(float(detail))
+            return math.inf if reading.nonfinite else value
+        if name == "int8" and quantity in _INT8_QUANTITIES:
+            error = integer_error(reading.calibration, reading.evaluation, policy)
+            return math.nan if reading.nonfinite else float(getattr(error, quantity))
+    except ValueError as error:
+        raise InputError(f"no metric called {metric!r}: {error}\n  {_METRICS}") from error
+    raise InputError(f"no metric called {metric!r}\n  {_METRICS}")
 
 
 def require_protocol(record_protocol: str, rules: Ruleset) -> None:

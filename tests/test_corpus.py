@@ -198,6 +198,11 @@ def test_a_subset_keeps_the_proportions_by_largest_remainder(samples: list[Sampl
         assert abs(part[category] - len(drawn) * count / len(samples)) < 1
 
 
+def test_the_largest_remainder_gets_the_last_sample() -> None:
+    drawn = subset(texts(a=5, b=3, c=2), 4, 0)
+    assert Counter(sample.category for sample in drawn) == {"a": 2, "b": 1, "c": 1}, "shares of 2, 1.2 and 0.8"
+
+
 @patient
 @given(corpora, st.integers(1, 60), st.integers(0, 5), st.integers(0, 5))
 def test_a_subset_does_not_depend_on_the_order_of_the_file(samples: list[Sample], size: int, seed: int, order: int) -> None:

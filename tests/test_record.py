@@ -106,7 +106,7 @@ def test_a_float32_site_keeps_the_exact_maximum_beside_its_rounded_histogram() -
 def carrier_of(values: dict[str, float]) -> str:
     """The carrier's name, whichever way round the readings are held."""
     whole = records.record({name: [[value]] for name, value in values.items()})
-    around = replace(whole, readings=dict(reversed(whole.readings.items())))
+    around = replace(whole, readings=dict(list(whole.readings.items())[::-1]))
     assert whole.carrier == around.carrier
     return whole.carrier.site.name
 

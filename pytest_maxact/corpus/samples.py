@@ -75,7 +75,8 @@ def _parse_line(raw: bytes, where: str, default_id: str) -> Sample:
     form = 'a line is {"text": "...", "category": "..."} or {"input_ids": [...], "category": "..."}'
     try:
         entry: Any = json.loads(raw.decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        json.dumps(entry, ensure_ascii=False).encode("utf-8")
+    except ValueError as error:
         raise InputError(f"{where}: not a line of UTF-8 JSON ({error})\n  {form}") from error
     if not isinstance(entry, dict):
         raise InputError(f"{where}: {type(entry).__name__} where an object was expected\n  {form}")

@@ -17,7 +17,7 @@ Headroom = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Decibel = Annotated[float, Field(allow_inf_nan=False)]
 Text = Annotated[str, StringConstraints(min_length=1)]
-Policy = Annotated[str, StringConstraints(pattern=r"^(max_abs|clip_q(0?\.\d+|1(\.0+)?))$")]
+Policy = Annotated[str, StringConstraints(pattern=r"^(max_abs|clip_q(0?\.\d*[1-9]\d*|1(\.0+)?))$")]
 Figures = dict[Kind, Figure]
 
 
@@ -172,7 +172,7 @@ def _message(problem: Any, location: Location) -> str:
     name, given = str(location[-1]) if location else "", problem.get("input")
     if problem["type"] == "extra_forbidden":
         return f"unknown key{_did_you_mean(name, _keys_at(location[:-1]))}"
-    if problem["loc"] and problem["loc"][-1] == "[key]":
+    if problem["loc"] and problem["loc"][-1] == "[key]" and {"limits", "layers", "layer_limits"} & set(location):
         return f"no site kind called {name!r}{_did_you_mean(name, list(KINDS))}"
     if problem["type"] in ("float_type", "int_type") and isinstance(given, str):
         return f"{given!r} is text, not a number; YAML wants 1.0e+5 or 100000"

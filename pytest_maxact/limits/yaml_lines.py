@@ -20,10 +20,11 @@ class Lines:
         self._lines[location] = line
 
     def of(self, location: Location) -> int:
-        """Line of the deepest part of `location` that the file has."""
-        for end in range(len(location), 0, -1):
-            if location[:end] in self._lines:
-                return self._lines[location[:end]]
+        """Line of the deepest part of `location` that the file has; a list may be written as its single entry, without an index."""
+        shorter = tuple(part for i, part in enumerate(location) if not (isinstance(part, int) and location[: i + 1] not in self._lines))
+        for end in range(len(shorter), 0, -1):
+            if shorter[:end] in self._lines:
+                return self._lines[shorter[:end]]
         return 1
 
 
@@ -35,8 +36,8 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
         raise InputError(f"no limits file at {path}\n  --maxact-limits takes a YAML file; without it the shipped limits apply") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the limits file {path}: {error}") from error
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         lines = Lines()
         _walk(node, (), lines, path, frozenset())
@@ -44,12 +45,25 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or str(error)
-        raise InputError(
-            f"{where}: malformed YAML: {problem}\n  correct the line; thresholds.yaml in the package shows the form"
-        ) from error
-    finally:
-        loader.dispose()
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    except ValueError as error:
+        where, problem = _first_bad_value(node, path), str(error)
+    raise InputError(f"{where}: malformed YAML: {problem}\n  correct the line; thresholds.yaml in the package shows the form")
+
+
+def _first_bad_value(node: yaml.Node | None, path: Path) -> str:
+    """Where a scalar stands that YAML takes for a date or number and cannot read."""
+    if isinstance(node, yaml.ScalarNode):
+        try:
+            yaml.SafeLoader("").construct_object(node)
+        except ValueError:
+            return f"{path}:{node.start_mark.line + 1}"
+    elif isinstance(node, yaml.CollectionNode):
+        children = [part for entry in node.value for part in (entry if isinstance(entry, tuple) else (entry,))]
+        for child in children:
+            if (where := _first_bad_value(child, path)) != str(path):
+                return where
+    return str(path)
 
 
 def _walk(node: yaml.Node | None, location: Location, lines: Lines, path: Path, above: frozenset[int]) -> None:
