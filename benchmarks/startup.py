@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 ROUNDS = 15
-PLAIN = ["-p", "no:cacheprovider", "-q"]
+PLAIN = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:anyio", "-p", "no:xdist", "-q"]
 
 
 def seconds(*arguments: str, folder: str) -> float:

@@ -11,11 +11,12 @@ from typing import Any
 
 from pytest_maxact import corpus
 from pytest_maxact.accumulate import RawPeak, SiteAccumulator
+from pytest_maxact.checkpoint import Checkpoint, locate, weights_digest
 from pytest_maxact.corpus.tokens import tokenizer_digest
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.families import Identity, identify
 from pytest_maxact.histogram import Histogram
-from pytest_maxact.model import Checkpoint, LoadedModel, decoder_of, load, load_tokenizer, locate, skeleton, weights_digest
+from pytest_maxact.model import LoadedModel, decoder_of, load, load_tokenizer, skeleton
 from pytest_maxact.names import Site
 from pytest_maxact.observe import Observer, Progress
 from pytest_maxact.record import NonFinite, Peak, Provenance, Record, SiteReading, corpus_digest

@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from pytest_maxact.checkpoint import locate, weights_digest
 from pytest_maxact.errors import InputError, MeasureError
-from pytest_maxact.model import load, locate, pick_device, weights_digest
+from pytest_maxact.model import load, pick_device
 from pytest_maxact.settings import Settings
 from tests import tiny
 from tests.measuring import record_of

@@ -369,7 +369,9 @@ def test_a_damaged_record_is_a_usage_error(pytester: pytest.Pytester, saved: Pat
 
 
 def test_deployed_limits_judge_a_deployed_measurement(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
-    (pytester.path / "limits.yaml").write_text("version: 1\nprotocol: deployed\nfamilies:\n  q: {model_types: [qwen3], limits: {hidden: 300}}")
+    (pytester.path / "limits.yaml").write_text(
+        "version: 1\nprotocol: deployed\nfamilies:\n  q: {model_types: [qwen3], limits: {hidden: 300}}"
+    )
     options = (f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "--maxact-limits=limits.yaml")
     assert run_gate(pytester, *options, "--maxact-protocol=deployed").ret == 0
 
@@ -379,7 +381,9 @@ def test_ids_of_another_tokenizer_are_decoded_and_encoded_anew(pytester: pytest.
     texts = tiny.sentences([5, 9, 4, 7])
     other = tiny.word_tokenizer(reverse=True)
     other.save_pretrained(tmp_path / "other")
-    lines = [json.dumps({"id": name, "input_ids": other(text)["input_ids"], "category": "ab"[i % 2]}) for i, (name, text) in enumerate(texts)]
+    lines = [
+        json.dumps({"id": name, "input_ids": other(text)["input_ids"], "category": "ab"[i % 2]}) for i, (name, text) in enumerate(texts)
+    ]
     (tmp_path / "ids.jsonl").write_text("\n".join(lines))
     plain = record_of(checkpoint, tiny.write_corpus(tmp_path / "text.jsonl", texts))
     decoded = record_of(checkpoint, tmp_path / "ids.jsonl", corpus_tokenizer=str(tmp_path / "other"))

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from pytest_maxact.checkpoint import locate
 from pytest_maxact.errors import InputError
-from pytest_maxact.model import load, locate
+from pytest_maxact.model import load
 from pytest_maxact.settings import Settings
 from tests import remote_code, tiny
 from tests.measuring import encoded, observed, plain_maxima, record_of

@@ -21,7 +21,12 @@ def deep(layers: int = 64, peak: float = 900.0, kinds: tuple[str, ...] = ("hidde
     values = {site.name: rng.normal(size=(3, 8)).astype(np.float32) for site in sites(layers, kinds)}
     truncated = {name: (v.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32) for name, v in values.items()}
     truncated[f"layers.{layers // 2}.hidden"][1, 4] = -peak
-    return record(truncated, layers=layers, hidden_size=8, model="org/a-rather-long-name-of-a-checkpoint-that-somebody-chose-for-a-release-in-november")
+    return record(
+        truncated,
+        layers=layers,
+        hidden_size=8,
+        model="org/a-rather-long-name-of-a-checkpoint-that-somebody-chose-for-a-release-in-november",
+    )
 
 
 def shown(measured: Record, width: int = 80, limits: Path | None = None, **options: object) -> str:
@@ -31,7 +36,9 @@ def shown(measured: Record, width: int = 80, limits: Path | None = None, **optio
 
 
 @pytest.mark.parametrize("width", [80, 100, 132])
-@pytest.mark.parametrize("kinds", [("hidden", "attn_output", "mlp_output", "gate"), ("hidden", "attn_output", "mlp_output", "gate", "router")])
+@pytest.mark.parametrize(
+    "kinds", [("hidden", "attn_output", "mlp_output", "gate"), ("hidden", "attn_output", "mlp_output", "gate", "router")]
+)
 def test_sixty_four_layers_fit_the_columns_one_row_each(width: int, kinds: tuple[str, ...]) -> None:
     text = shown(deep(kinds=kinds), width)
     assert max(map(len, text.splitlines())) <= width
