@@ -104,8 +104,13 @@ class SiteAccumulator:
             counts = counts - count_bits(encoded.bits[padding])
         self._staged_counts = counts if self._staged_counts is None else self._staged_counts + counts
         self._staged_rows[part] = self._staged_rows.get(part, 0) + rows - (padding.numel() if padding is not None else 0)
-        if values.device.type != "cpu" or self._matters(counts, encoded):
+        if values.device.type != "cpu":
             self._staged.append((_row_findings(encoded, padding, self.tests_massive), locate, part))
+            return
+        occupied = np.flatnonzero(counts.numpy())
+        if occupied.size and self._matters(top := int(occupied[-1])):
+            all_finite = top < INFINITY_BIN[self.encoding]
+            self._staged.append((_row_findings(encoded, padding, self.tests_massive, all_finite), locate, part))
 
     def commit(self, batch: Batch) -> None:
         """Keep what the batch staged."""
@@ -145,12 +150,11 @@ class SiteAccumulator:
         self.dtype = dtype
         self.encoding = dtype if dtype in INFINITY_BIN else "bfloat16"
 
-    def _matters(self, counts: torch.Tensor, encoded: _Encoded) -> bool:
-        """Whether the rows of this tensor can change peaks, the massive-activation test or the non-finite entry; judged by bins, on the safe side."""
-        occupied = np.flatnonzero(counts.numpy())
-        if not occupied.size:
-            return False
-        top = int(occupied[-1])
+    def _matters(self, top: int) -> bool:
+        """Whether a tensor whose largest entry lies in bin `top` can change peaks, the massive-activation test or the non-finite entry.
+
+        Judged by bins, on the safe side: float32 entries were rounded into theirs.
+        """
         if len(self.peaks) < PEAKS_KEPT or top >= INFINITY_BIN[self.encoding]:
             return True
         bin_dtype = torch.float16 if self.encoding == "float16" else torch.bfloat16
@@ -201,17 +205,21 @@ class _RowFindings:
         return flat if flat < _LOW else None
 
 
-def _row_findings(encoded: _Encoded, padding: torch.Tensor | None, tests_massive: bool) -> _RowFindings:
-    """The part of the work that looks at rows. Equal magnitudes rank by flat place: magnitude and inverted place share one int64 key."""
+def _row_findings(encoded: _Encoded, padding: torch.Tensor | None, tests_massive: bool, all_finite: bool = False) -> _RowFindings:
+    """The part of the work that looks at rows; `all_finite` where the counts have shown that no row that counts needs the test.
+
+    Equal magnitudes rank by flat place: magnitude and inverted place share one int64 key.
+    """
     rows, width = encoded.key.shape
-    broken = encoded.key >= encoded.infinity
-    key = encoded.key.masked_fill(broken, -1)
+    places = torch.arange(rows, device=encoded.key.device)
+    key, nonfinite = encoded.key, torch.tensor(_LOW)
+    if not all_finite:
+        broken = encoded.key >= encoded.infinity
+        key = encoded.key.masked_fill(broken, -1)
+        nonfinite = _first_broken(broken, padding, places)
     row_max = key.amax(dim=1).long()
-    row_broken = broken.any(dim=1)
     if padding is not None:
         row_max[padding] = -1
-        row_broken[padding] = False
-    places = torch.arange(rows, device=key.device)
     best = ((row_max << 32) | (_LOW - places)).topk(min(PEAKS_KEPT, rows)).values
     best_rows = _LOW - (best & _LOW)
     flat = best_rows[:, None] * width + torch.arange(width, device=key.device)
@@ -220,40 +228,55 @@ def _row_findings(encoded: _Encoded, padding: torch.Tensor | None, tests_massive
     entries = ((candidates << 32) | (_LOW - flat)).flatten()
     entries = entries.topk(min(PEAKS_KEPT, entries.numel())).values
     values = encoded.values.reshape(-1)[_LOW - (entries & _LOW)]
-    first_row = torch.where(row_broken, places, rows).amin()
-    channel = broken[first_row.clamp(max=rows - 1)].to(torch.uint8).argmax()
-    nonfinite = torch.where(first_row < rows, first_row * width + channel, _LOW)
-    massive = _massive(key, row_max, encoded.values.dtype) if tests_massive else None
+    test = _massive_on_host if key.device.type == "cpu" else _massive_on_device
+    massive = test(key, row_max, encoded.values.dtype) if tests_massive else None
     return _RowFindings(entries, values, massive, nonfinite)
 
 
-def _massive(key: torch.Tensor, row_max: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Tokens and entries that are massive, and the largest ratio to the median (-1 for none): float64 [3].
+def _first_broken(broken: torch.Tensor, padding: torch.Tensor | None, places: torch.Tensor) -> torch.Tensor:
+    """Flat place of the first True of a bool tensor [rows, width] outside padding, `_LOW` for none."""
+    rows, width = broken.shape
+    row_broken = broken.any(dim=1)
+    if padding is not None:
+        row_broken[padding] = False
+    row = torch.where(row_broken, places, rows).amin()
+    channel = broken[row.clamp(max=rows - 1)].to(torch.uint8).argmax()
+    return torch.where(row < rows, row * width + channel, _LOW)
+
+
+def _massive_on_host(key: torch.Tensor, row_max: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Tokens and entries that are massive, and the largest ratio to the median (-1 for none): float64 [3]. Looks at candidate rows only.
 
     The median is the lower of the two middle ones, as `torch.median` has it; a median of 0 counts as the smallest positive bfloat16.
     """
     limit = _key_of(MASSIVE_ABOVE, dtype)
-    middle = (key.shape[1] - 1) // 2
     candidate = row_max > limit
-    if key.device.type == "cpu":
-        key, row_max = key[candidate], row_max[candidate]
-        candidate = candidate[candidate]
-        median_key = torch.from_numpy(np.partition(key.numpy(), middle, axis=1)[:, middle].copy())
-    else:
-        median_key = key.kthvalue(middle + 1, dim=1).values
-    if key.shape[0] == 0:
+    if not candidate.any():
         return torch.tensor([0.0, 0.0, -1.0], dtype=torch.float64)
-    median = median_key.to(key.dtype).view(dtype).double()
-    peak = row_max.to(key.dtype).view(dtype).double()
-    threshold = median * MASSIVE_RATIO
-    massive_row = candidate & (peak > threshold)
-    if key.device.type == "cpu":
-        key, threshold = key[massive_row], threshold[massive_row]
-        passing = (key > limit) & (key.view(dtype).double() > threshold[:, None])
-    else:
-        passing = (key > limit) & (key.view(dtype).float() > threshold.float()[:, None]) & massive_row[:, None]
+    key, row_max = key[candidate], row_max[candidate]
+    middle = (key.shape[1] - 1) // 2
+    median = _value(torch.from_numpy(np.partition(key.numpy(), middle, axis=1)[:, middle].copy()), dtype)
+    peak = _value(row_max.to(key.dtype), dtype)
+    massive = peak > median * MASSIVE_RATIO
+    passing = (key[massive] > limit) & (_value(key[massive], dtype) > (median[massive] * MASSIVE_RATIO)[:, None])
+    return torch.stack([massive.sum().double(), passing.sum().double(), (peak / median.clamp(min=_SMALLEST)).amax()])
+
+
+def _massive_on_device(key: torch.Tensor, row_max: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The same of all rows at once: no shape depends on the data, so the host need not wait."""
+    limit = _key_of(MASSIVE_ABOVE, dtype)
+    candidate = row_max > limit
+    median = _value(key.kthvalue((key.shape[1] - 1) // 2 + 1, dim=1).values, dtype)
+    peak = _value(row_max.to(key.dtype), dtype)
+    massive = candidate & (peak > median * MASSIVE_RATIO)
+    passing = (key > limit) & (_value(key, dtype) > (median * MASSIVE_RATIO)[:, None]) & massive[:, None]
     ratio = torch.where(candidate, peak / median.clamp(min=_SMALLEST), -1.0).amax()
-    return torch.stack([massive_row.sum().double(), passing.sum().double(), ratio.double()])
+    return torch.stack([massive.sum().double(), passing.sum().double(), ratio])
+
+
+def _value(key: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The magnitude behind a key, float64."""
+    return key.view(dtype).double()
 
 
 def count_bits(bits: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
+from tests.measuring import record_of
 
 pytest_plugins = ["pytester"]
 
@@ -19,3 +20,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve short samples for word tokenizers."""
     return tiny.write_corpus(tmp_path_factory.mktemp("corpus") / "corpus.jsonl", tiny.sentences([5, 9, 3, 12, 7, 7, 4, 11, 6, 8, 10, 5]))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _everything_imported(checkpoint: Path, corpus: Path) -> None:
+    """Measure once before any pytest run inside a test: those unload what they imported first, and parts of torch cannot be imported twice."""
+    record_of(checkpoint, corpus)

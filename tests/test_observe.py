@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_maxact import accumulate, measure
 from pytest_maxact import corpus as corpora
-from pytest_maxact import measure
 from pytest_maxact.accumulate import SiteAccumulator, _encode, _row_findings, count_bits
 from pytest_maxact.batch import collate
 from pytest_maxact.corpus.batches import PlannedBatch
@@ -282,7 +282,9 @@ def test_the_device_path_finds_what_the_cpu_shortcut_finds(dtype: torch.dtype, m
         model.layers[1].mlp.down_proj.weight[7] *= 4000
     model = model.to(dtype)
     lazy = observed(model, sequences, batch_tokens=40)
-    monkeypatch.setattr(SiteAccumulator, "_matters", lambda self, counts, encoded: True)
+    monkeypatch.setattr(SiteAccumulator, "_matters", lambda self, top: True)
+    monkeypatch.setattr(accumulate, "_massive_on_host", accumulate._massive_on_device)
+    monkeypatch.setattr(accumulate, "_row_findings", lambda encoded, padding, massive, all_finite: _row_findings(encoded, padding, massive))
     eager = observed(model, sequences, batch_tokens=40)
     for name, seen in lazy.accumulators.items():
         assert seen.peaks == eager.accumulators[name].peaks, name
