@@ -59,9 +59,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _take_own_ids(config: pytest.Config) -> None:
-    """Ids of the gate on the command line are no paths; keep them aside, or pytest would look for a file called maxact."""
-    own = [arg for arg in config.args if arg.startswith("maxact::") or (arg == "maxact" and not Path(arg).exists())]
-    config.stash[_selected_key] = own
+    """Ids of the gate on the command line are no paths; keep them aside, or pytest would look for a file called maxact.
+
+    Below the root directory pytest prints them as `../maxact::...`, and so they are pasted.
+    """
+    own = [arg for arg in config.args if Path(path := arg.split("::")[0]).name == "maxact" and not Path(path).exists()]
+    config.stash[_selected_key] = [arg[arg.rindex("maxact", 0, len(arg.split("::")[0])) :] for arg in own]
     config.args = [arg for arg in config.args if arg not in own]
 
 
