@@ -16,7 +16,7 @@ import torch
 from pytest_maxact.batch import Batch
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.histogram import BINS, INFINITY_BIN
-from pytest_maxact.record import PEAKS_KEPT, SPLITS, Massive
+from pytest_maxact.record import PEAKS_KEPT, SPLITS, Massive, Peak
 
 MASSIVE_ABOVE = 100.0
 MASSIVE_RATIO = 1000.0
@@ -26,22 +26,6 @@ _CHUNK = 1 << 24
 
 Locate = Callable[[int], int | None]
 """Row of an observed tensor -> flat row of the batch, None where routing hides it."""
-
-
-@dataclass(frozen=True, slots=True)
-class RawPeak:
-    """A candidate for the largest entries, its token still an id."""
-
-    value: float
-    sample: str
-    position: int
-    token_id: int
-    channel: int
-    part: str
-
-    @property
-    def order(self) -> tuple[float, str, int, str, int, float]:
-        return -abs(self.value), self.sample, self.position, self.part, self.channel, -self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +67,10 @@ class SiteAccumulator:
         self.encoding = "bfloat16"
         self.widths: dict[str, int] = {}
         self.counts: dict[str, torch.Tensor] = {}
-        self.peaks: list[RawPeak] = []
+        self.peaks: list[Peak] = []
+        """The largest entries, largest first; their token text is filled in when the pass is read out."""
         self.massive = Massive()
-        self.first_nonfinite: RawPeak | None = None
+        self.first_nonfinite: Peak | None = None
         self.rows: dict[str, int] = {}
         self._staged_counts: torch.Tensor | None = None
         self._staged_rows: dict[str, int] = {}
@@ -98,6 +83,10 @@ class SiteAccumulator:
         """
         rows, width = values.shape
         self._check(values, part, width)
+        if values.numel() > _LOW:
+            raise MeasureError(
+                f"{self.name} gave {rows} x {width} entries at once, more than can be told apart\n  lower --maxact-batch-tokens"
+            )
         encoded = _encode(values)
         counts = count_bits(encoded.bits)
         if padding is not None:
@@ -164,11 +153,11 @@ class SiteAccumulator:
     def _keep(self, findings: "_RowFindings", batch: Batch, locate: Locate, part: str) -> None:
         width = self.widths[part]
 
-        def raw(value: float, flat: int) -> RawPeak:
+        def raw(value: float, flat: int) -> Peak:
             row, channel = divmod(flat, width)
             place = locate(row)
             sample, position, token_id = batch.place(place) if place is not None else ("", -1, -1)
-            return RawPeak(value, sample, position, token_id, channel, part)
+            return Peak(value=value, sample=sample, position=position, token="", token_id=token_id, channel=channel, part=part)
 
         candidates = [raw(value, flat) for value, flat, key in zip(*findings.peaks(), strict=True) if key >= 0]
         self.peaks = sorted([*self.peaks, *candidates], key=lambda peak: peak.order)[:PEAKS_KEPT]

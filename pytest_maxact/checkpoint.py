@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, first_line
 from pytest_maxact.settings import Settings
 
 _SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt", "tokenizer*", "merges*", "vocab*"]
@@ -53,7 +53,7 @@ def locate(settings: Settings) -> Checkpoint:
     return Checkpoint(
         name=name,
         folder=folder,
-        revision=settings.revision or (folder.name if is_hub and _COMMIT.match(folder.name) else None),
+        revision=folder.name if is_hub else None,
         config=_read_config(folder, settings.trust_remote_code),
         trust_remote_code=settings.trust_remote_code,
         is_hub=is_hub,
@@ -78,10 +78,9 @@ def fetch(name: str, settings: Settings, weights: bool = False) -> Path:
     try:
         return Path(snapshot_download(name, revision=settings.revision, allow_patterns=patterns, ignore_patterns=["*/*"]))
     except (OSError, ValueError, RuntimeError, HFValidationError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         at = f" at revision {settings.revision}" if settings.revision else ""
         raise InputError(
-            f"no model {name}{at}: no such folder here, not in the hub cache, and the hub did not give it ({reason[:160]})\n"
+            f"no model {name}{at}: no such folder here, not in the hub cache, and the hub did not give it ({first_line(error)})\n"
             "  check the path or id, the revision, the network or HF_HOME"
         ) from error
 
@@ -93,7 +92,17 @@ def _read_config(folder: Path, trust_remote_code: bool) -> Any:
         raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{folder / 'config.json'}: not readable as JSON ({error})\n  restore the file from the checkpoint") from error
-    has_code = bool(raw.get("auto_map"))
+    if not isinstance(raw, dict):
+        raise InputError(
+            f"{folder / 'config.json'}: {type(raw).__name__} where an object was expected\n  restore the file from the checkpoint"
+        )
+    auto_map = raw.get("auto_map") or {}
+    if trust_remote_code and "--" in str(auto_map):
+        raise InputError(
+            f"{folder / 'config.json'}: auto_map points to code in another repository, which no revision pins\n"
+            "  copy that code beside the weights, review it, and point auto_map at the copy"
+        )
+    has_code = bool(auto_map)
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     except Exception as error:
@@ -101,8 +110,7 @@ def _read_config(folder: Path, trust_remote_code: bool) -> Any:
             hint = "its code comes with the weights: review it, then add --maxact-trust-remote-code (a hub id needs --maxact-revision too)"
         else:
             hint = "check model_type, or upgrade transformers"
-        reason = str(error).strip().splitlines()[0][:160]
-        raise InputError(f"{folder / 'config.json'}: transformers cannot read this config ({reason})\n  {hint}") from error
+        raise InputError(f"{folder / 'config.json'}: transformers cannot read this config ({first_line(error)})\n  {hint}") from error
 
 
 def check_weight_files(folder: Path) -> list[Path]:
@@ -125,7 +133,7 @@ def check_weight_files(folder: Path) -> list[Path]:
     if index.is_file():
         try:
             named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{index}: not a weight index ({error})\n  restore the file from the checkpoint") from error
         missing = sorted(named - {shard.name for shard in shards})
         if missing:
@@ -136,8 +144,8 @@ def check_weight_files(folder: Path) -> list[Path]:
 
 
 def _check_header(shard: Path) -> None:
-    size = shard.stat().st_size
     try:
+        size = shard.stat().st_size
         with shard.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > size:
@@ -146,14 +154,19 @@ def _check_header(shard: Path) -> None:
         end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
         if size != 8 + length + end:
             raise ValueError(f"it has {size} bytes where its header promises {8 + length + end}")
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{shard} is corrupt or truncated: {error}\n  copy or download it again") from error
 
 
 def weights_digest(folder: Path) -> str:
     """SHA-256 over the names and contents of the weight files, and of any code beside them."""
     state = hashlib.sha256()
-    for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*.py")]):
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.py")])
+    if not any(file.suffix == ".safetensors" for file in files):
+        raise InputError(
+            f"{folder} has no weights (*.safetensors) to identify the checkpoint by\n  point --maxact-model at the checkpoint itself"
+        )
+    for file in files:
         state.update(file.name.encode())
         with file.open("rb") as stream:
             state.update(hashlib.file_digest(stream, "sha256").digest() if hasattr(hashlib, "file_digest") else _file_digest(stream))
@@ -165,8 +178,3 @@ def _file_digest(stream: Any) -> bytes:
     while block := stream.read(1 << 20):
         state.update(block)
     return state.digest()
-
-
-def first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from pytest_maxact import __version__
@@ -76,16 +77,18 @@ def _settings(options: argparse.Namespace) -> Settings:
 def _measure(options: argparse.Namespace) -> int:
     from pytest_maxact import measure
     from pytest_maxact.limits import load_limits, select_rules
-    from pytest_maxact.report.progress import lines
+    from pytest_maxact.record_file import require_writable
+    from pytest_maxact.report.progress import Lines
 
     settings = _settings(options)
+    assert settings.save is not None
+    require_writable(Path(settings.save))
     prepared = measure.prepare(settings)
     try:
         family = select_rules(load_limits(), prepared.identity, prepared.sites).family
     except InputError:
         family = None
-    record = measure.measure(prepared, settings, family, lines(lambda text: print(text, file=sys.stderr)))
-    assert settings.save is not None
+    record = measure.measure(prepared, settings, family, Lines(lambda text: print(text, file=sys.stderr)))
     record.save(settings.save)
     print(
         f"{settings.save}: M {record.carrier.max_abs:.6g} in {record.carrier.site.name}, {record.tokens} tokens, {len(record.readings)} sites"

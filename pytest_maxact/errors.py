@@ -11,3 +11,9 @@ class InputError(MaxactError):
 
 class MeasureError(MaxactError):
     """The measurement could not be made, or not in full. Every check of the gate becomes an ERROR; pytest exits with 1."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception of another library says, on one line of at most 200 characters."""
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__

@@ -3,23 +3,26 @@
 import hashlib
 import json
 import platform
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pytest_maxact import corpus
-from pytest_maxact.accumulate import RawPeak, SiteAccumulator
+from pytest_maxact.accumulate import SiteAccumulator
 from pytest_maxact.checkpoint import Checkpoint, locate, weights_digest
 from pytest_maxact.corpus.tokens import tokenizer_digest
-from pytest_maxact.errors import InputError, MeasureError
+from pytest_maxact.errors import MeasureError
 from pytest_maxact.families import Identity, identify
 from pytest_maxact.histogram import Histogram
-from pytest_maxact.model import LoadedModel, decoder_of, load, load_tokenizer, skeleton
+from pytest_maxact.model import LoadedModel, decoder_of, load, load_tokenizer, pick_device, skeleton
 from pytest_maxact.names import Site
 from pytest_maxact.observe import Observer, Progress
-from pytest_maxact.record import NonFinite, Peak, Provenance, Record, SiteReading, corpus_digest
+from pytest_maxact.record import NonFinite, Provenance, Record, SiteReading, corpus_digest
 from pytest_maxact.settings import Settings
 from pytest_maxact.sites import Anatomy, resolve
 
@@ -31,20 +34,34 @@ class Prepared:
     checkpoint: Checkpoint
     identity: Identity
     sites: tuple[Site, ...]
-    samples: tuple[corpus.Sample, ...]
+    tokenizer: Any
+    sequences: tuple[corpus.Sequence, ...]
 
 
 def prepare(settings: Settings) -> Prepared:
-    """Find the checkpoint, resolve its sites on the meta device, read corpus and tokenizer. Raises InputError."""
+    """Find the checkpoint, resolve its sites on the meta device, read, choose and encode the corpus. Raises InputError."""
     checkpoint = locate(settings)
+    pick_device(settings.device)
     samples = read_corpus(settings)
-    if any(sample.input_ids is not None for sample in samples) and settings.corpus_tokenizer is None:
-        raise InputError(
-            f"{settings.corpus}: its samples are input_ids, and of which tokenizer is not known\n  name it with --maxact-corpus-tokenizer PATH_OR_HUB_ID"
-        )
-    load_tokenizer(checkpoint.folder, checkpoint.trust_remote_code)
-    anatomy = resolve(decoder_of(skeleton(checkpoint)), checkpoint.config)
-    return Prepared(checkpoint=checkpoint, identity=identify(checkpoint.config), sites=tuple(anatomy.sites), samples=tuple(samples))
+    source = load_tokenizer(settings.corpus_tokenizer, trust_remote_code=False) if settings.corpus_tokenizer else None
+    tokenizer = load_tokenizer(checkpoint.folder, checkpoint.trust_remote_code)
+    decoder = decoder_of(skeleton(checkpoint))
+    sequences = corpus.encode(
+        corpus.decode(samples, source),
+        tokenizer,
+        protocol=settings.protocol,
+        max_seq_len=max_length(settings, checkpoint.config.get_text_config()),
+        vocab_size=int(decoder.get_input_embeddings().weight.shape[0]),  # type: ignore[operator]
+    )
+    if settings.max_tokens is not None:
+        sequences = corpus.within_token_budget(sequences, settings.max_tokens, settings.seed)
+    return Prepared(
+        checkpoint=checkpoint,
+        identity=identify(checkpoint.config),
+        sites=tuple(resolve(decoder, checkpoint.config).sites),
+        tokenizer=tokenizer,
+        sequences=tuple(sequences),
+    )
 
 
 def read_corpus(settings: Settings) -> list[corpus.Sample]:
@@ -64,17 +81,15 @@ def measure(prepared: Prepared, settings: Settings, family: str | None, progress
     checkpoint = prepared.checkpoint
     with ThreadPoolExecutor(1) as background:
         loaded = load(checkpoint, settings)
-        weights = background.submit(weights_digest, checkpoint.folder)
-        tokenizer = load_tokenizer(checkpoint.folder, checkpoint.trust_remote_code)
+        weights = background.submit(weights_digest, loaded.folder)
         anatomy = resolve(loaded.decoder, checkpoint.config)
-        sequences = _encode(prepared, settings, loaded, tokenizer)
-        observer = observe(loaded, anatomy, sequences, settings.batch_tokens, progress)
-        provenance = _provenance(prepared, settings, loaded, anatomy, tokenizer, sequences, observer, family, weights.result())
-    return Record(provenance=provenance, readings=readings(observer, tokenizer))
+        observer = observe(loaded, anatomy, prepared.sequences, settings.batch_tokens, progress)
+        provenance = _provenance(prepared, settings, loaded, anatomy, observer, family, weights.result())
+    return Record(provenance=provenance, readings=readings(observer, prepared.tokenizer))
 
 
 def observe(
-    loaded: LoadedModel, anatomy: Anatomy, sequences: list[corpus.Sequence], batch_tokens: int, progress: Progress | None = None
+    loaded: LoadedModel, anatomy: Anatomy, sequences: Sequence[corpus.Sequence], batch_tokens: int, progress: Progress | None = None
 ) -> Observer:
     """One hooked pass over encoded samples, finished and checked."""
     splits = corpus.assign_splits([sequence.sample for sequence in sequences])
@@ -94,12 +109,6 @@ def _reading(site: Site, seen: SiteAccumulator, tokenizer: Any) -> SiteReading:
     def text(token_id: int) -> str:
         return str(tokenizer.decode([token_id])) if token_id >= 0 else ""
 
-    def peak(raw: RawPeak) -> Peak:
-        return Peak(
-            value=raw.value, sample=raw.sample, position=raw.position, token=text(raw.token_id), token_id=raw.token_id,
-            channel=raw.channel, part=raw.part,
-        )  # fmt: skip
-
     first = seen.first_nonfinite
     reading = SiteReading(
         site=site,
@@ -107,33 +116,18 @@ def _reading(site: Site, seen: SiteAccumulator, tokenizer: Any) -> SiteReading:
         width=max(seen.widths.values()),
         calibration=Histogram.from_dense(seen.encoding, seen.dense_counts("calibration")),
         evaluation=Histogram.from_dense(seen.encoding, seen.dense_counts("evaluation")),
-        peaks=tuple(peak(raw) for raw in seen.peaks),
+        peaks=tuple(replace(peak, token=text(peak.token_id)) for peak in seen.peaks),
         massive=seen.massive if seen.tests_massive else None,
         first_nonfinite=NonFinite(sample=first.sample, position=first.position, token=text(first.token_id), channel=first.channel)
         if first
         else None,
     )
-    if seen.dtype == seen.encoding and reading.max_abs != reading.histogram.max_abs:
+    binned = torch.tensor(reading.finite_max).to(getattr(torch, seen.encoding)).item()
+    if not reading.nonfinite and binned != reading.histogram.max_abs:
         raise MeasureError(
-            f"{site.name}: its largest entry {reading.max_abs} is not its histogram's {reading.histogram.max_abs}\n  please report the model_type"
+            f"{site.name}: its largest entry {reading.finite_max} is not its histogram's {reading.histogram.max_abs}\n  please report the model_type"
         )
     return reading
-
-
-def _encode(prepared: Prepared, settings: Settings, loaded: LoadedModel, tokenizer: Any) -> list[corpus.Sequence]:
-    text = prepared.checkpoint.config.get_text_config()
-    source = load_tokenizer(settings.corpus_tokenizer, prepared.checkpoint.trust_remote_code) if settings.corpus_tokenizer else None
-    sequences = corpus.encode(
-        prepared.samples,
-        tokenizer,
-        protocol=settings.protocol,
-        max_seq_len=max_length(settings, text),
-        vocab_size=int(loaded.decoder.get_input_embeddings().weight.shape[0]),  # type: ignore[operator]
-        source_tokenizer=source,
-    )
-    if settings.max_tokens is not None:
-        sequences = corpus.within_token_budget(sequences, settings.max_tokens, settings.seed)
-    return sequences
 
 
 def max_length(settings: Settings, text_config: Any) -> int:
@@ -143,12 +137,12 @@ def max_length(settings: Settings, text_config: Any) -> int:
 
 
 def _provenance(
-    prepared: Prepared, settings: Settings, loaded: LoadedModel, anatomy: Anatomy, tokenizer: Any,
-    sequences: list[corpus.Sequence], observer: Observer, family: str | None, weights: str,
+    prepared: Prepared, settings: Settings, loaded: LoadedModel, anatomy: Anatomy,
+    observer: Observer, family: str | None, weights: str,
 ) -> Provenance:  # fmt: skip
     checkpoint, config = prepared.checkpoint, prepared.checkpoint.config
-    splits = corpus.assign_splits([sequence.sample for sequence in sequences])
-    ordered = sorted(sequences, key=lambda sequence: sequence.sample.id)
+    splits = corpus.assign_splits([sequence.sample for sequence in prepared.sequences])
+    ordered = sorted(prepared.sequences, key=lambda sequence: sequence.sample.id)
     digests = tuple(sequence.sample.digest for sequence in ordered)
     text = config.get_text_config()
     return Provenance(
@@ -162,7 +156,7 @@ def _provenance(
         hidden_size=prepared.identity.hidden_size,
         config_sha256=hashlib.sha256(json.dumps(config.to_diff_dict(), sort_keys=True, default=str).encode()).hexdigest(),
         left_out=(*loaded.left_out, *anatomy.absent),
-        tokenizer_sha256=tokenizer_digest(tokenizer),
+        tokenizer_sha256=tokenizer_digest(prepared.tokenizer),
         remote_code=checkpoint.trust_remote_code,
         protocol=settings.protocol,
         corpus=Path(settings.corpus).name if settings.corpus else "builtin",

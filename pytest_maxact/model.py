@@ -6,15 +6,15 @@ What the checkpoint leaves out of the decoder, or holds beyond it, is refused: a
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from pytest_maxact.checkpoint import Checkpoint, check_weight_files, fetch, first_line
-from pytest_maxact.errors import InputError, MeasureError
+from pytest_maxact.checkpoint import Checkpoint, check_weight_files, fetch
+from pytest_maxact.errors import InputError, MeasureError, first_line
 from pytest_maxact.settings import Settings
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -30,6 +30,7 @@ class LoadedModel:
     decoder: nn.Module
     dtype: str
     device: torch.device
+    folder: Path
     left_out: tuple[str, ...]
 
 
@@ -48,7 +49,7 @@ def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
     """Load the weights. Raises MeasureError where they are incomplete, do not fit the config, or do not fit into memory."""
     folder = checkpoint.folder
     if checkpoint.is_hub:
-        folder = fetch(checkpoint.name, settings, weights=True)
+        folder = fetch(checkpoint.name, replace(settings, revision=checkpoint.revision), weights=True)
     check_weight_files(folder)
     device = pick_device(settings.device)
     with _quiet():
@@ -69,7 +70,9 @@ def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
     left_out = _refuse_partial(model, decoder, info, checkpoint)
     floats = {p.dtype for p in decoder.parameters() if p.is_floating_point()}
     dtype = model.dtype if model.dtype in floats else next(iter(floats))
-    return LoadedModel(model=model, decoder=decoder, dtype=str(dtype).removeprefix("torch."), device=device, left_out=left_out)
+    return LoadedModel(
+        model=model, decoder=decoder, dtype=str(dtype).removeprefix("torch."), device=device, folder=folder, left_out=left_out
+    )
 
 
 def decoder_of(model: nn.Module) -> nn.Module:

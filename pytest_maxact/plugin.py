@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     given = {option.field: config.getoption(f"maxact_{option.field}") for option in OPTIONS}
     try:
-        settings = resolve(given, lambda field: config.getini(f"maxact_{field}"))
+        settings = resolve(given, lambda field: config.getini(f"maxact_{field}"), config.inipath.parent if config.inipath else None)
     except InputError as error:
         raise pytest.UsageError(str(error)) from error
     if not settings.wanted:
@@ -55,7 +55,15 @@ def pytest_configure(config: pytest.Config) -> None:
         session.open(protocol_given=given["protocol"] is not None)
     except InputError as error:
         raise pytest.UsageError(str(error)) from error
+    checks = [f"maxact::{limit.check}" for limit in session.rules.limits]
+    for name in config.stash[_selected_key]:
+        if not any(_selects(name, check) for check in checks):
+            raise pytest.UsageError(f"no check called {name}; list them with --co")
     config.stash[session_key] = session
+
+
+def _selects(name: str, check: str) -> bool:
+    return check == name or check.startswith(f"{name}::")
 
 
 def _take_own_ids(config: pytest.Config) -> None:
@@ -108,26 +116,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     from pytest_maxact.gate import Check
 
     def kept(item: pytest.Item) -> bool:
-        return not isinstance(item, Check) or any(item.nodeid == name or item.nodeid.startswith(f"{name}::") for name in selected)
+        return not isinstance(item, Check) or any(_selects(name, item.nodeid) for name in selected)
 
-    for name in selected:
-        if not any(isinstance(item, Check) and (item.nodeid == name or item.nodeid.startswith(f"{name}::")) for item in items):
-            raise pytest.UsageError(f"no check called {name}; list them with --co")
     config.hook.pytest_deselected(items=[item for item in items if not kept(item)])
     items[:] = [item for item in items if kept(item)]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     session: GateSession | None = config.stash.get(session_key, None)
-    if session is None or hasattr(config, "workerinput"):
+    if session is None or hasattr(config, "workerinput") or config.option.collectonly:
         return
     outcomes = ("passed", "failed", "error", "xfailed", "xpassed")
     reports = [report for outcome in outcomes for report in terminalreporter.stats.get(outcome, [])]
     ran = {name.removeprefix("maxact::") for report in reports if (name := getattr(report, "nodeid", "")).startswith("maxact::")}
-    if ran:
-        from pytest_maxact.report.terminal import write_summary
+    from pytest_maxact.report.terminal import write_summary
 
-        write_summary(terminalreporter, session, ran)
+    write_summary(terminalreporter, session, ran)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

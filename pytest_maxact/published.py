@@ -3,6 +3,7 @@
 Source: result files of "Measuring Maximum Activations in Open Large Language Models", arXiv 2605.15572 (Chen et al., May 2026, CC BY 4.0).
 """
 
+import math
 from dataclasses import dataclass
 
 FP16_MAX = 65504.0
@@ -73,6 +74,8 @@ TIERS = (
 
 def standing(max_abs: float) -> str:
     """Where an M stands, in words: rank among the published, neighbours, tier."""
+    if not math.isfinite(max_abs):
+        return "not comparable with published checkpoints: it has non-finite activations"
     below = [p for p in PUBLISHED if p.max_abs < max_abs]
     equal = [p for p in PUBLISHED if p.max_abs == max_abs]
     above = [p for p in PUBLISHED if p.max_abs > max_abs]

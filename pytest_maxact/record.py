@@ -5,6 +5,7 @@ Records of parts of one corpus merge by addition, in any order, to the identical
 
 import difflib
 import hashlib
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -85,7 +86,12 @@ class SiteReading:
 
     @property
     def max_abs(self) -> float:
-        """Largest finite magnitude, exact in the site's own dtype."""
+        """Largest magnitude, exact in the site's own dtype; inf where any entry is NaN or infinite, so that no bound holds by accident."""
+        return math.inf if self.nonfinite else self.finite_max
+
+    @property
+    def finite_max(self) -> float:
+        """Largest finite magnitude, whatever else there is; 0.0 for none."""
         return abs(self.peaks[0].value) if self.peaks else 0.0
 
     @property

@@ -46,6 +46,13 @@ def write(record: Record, target: Path) -> None:
         ) from error
 
 
+def require_writable(target: Path) -> None:
+    """Raise InputError where a Record could not be written to `target`; asked before measuring, not after."""
+    folder = target.resolve().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK) or target.is_dir():
+        raise InputError(f"the Record cannot be written to {target}\n  give a file in a folder that exists and may be written")
+
+
 def read(path: Path) -> Record:
     """Read a Record. Raises InputError with the reason for a file that is missing, truncated, foreign, edited or of another version."""
     document, tensors = _parts(path)

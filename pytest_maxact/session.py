@@ -5,7 +5,6 @@ needs the Record measures it there under a file lock, and the others load it. A 
 """
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,14 +14,15 @@ from pytest_maxact.errors import InputError, MaxactError, MeasureError
 from pytest_maxact.families import identity_of
 from pytest_maxact.limits import Limit, Ruleset, load_limits, select_rules
 from pytest_maxact.record import Record
+from pytest_maxact.record_file import require_writable
 from pytest_maxact.settings import Settings
 from pytest_maxact.verdict import Finding, check, require_protocol
 
 if TYPE_CHECKING:
     from pytest_maxact.measure import Prepared
-    from pytest_maxact.observe import Progress
+    from pytest_maxact.report.progress import Display
 
-Showing = Callable[[], "Progress | None"]
+Showing = Callable[[], "Display | None"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,6 @@ class GateSession:
     def __init__(self, settings: Settings, folder: Path | None = None) -> None:
         self.settings = settings
         self.folder = folder
-        self.measured_here = False
         self._opening: Opening | None = None
         self._prepared: Prepared | None = None
         self._record: Record | None = None
@@ -59,7 +58,8 @@ class GateSession:
         else:
             from pytest_maxact import measure
 
-            self._require_writable_save()
+            if self.settings.save:
+                require_writable(Path(self.settings.save))
             self._prepared = measure.prepare(self.settings)
             rules = select_rules(files, self._prepared.identity, self._prepared.sites, self.settings.family)
             require_protocol(self.settings.protocol, rules)
@@ -130,8 +130,12 @@ class GateSession:
         from pytest_maxact import measure
 
         prepared = self._prepared or measure.prepare(self.settings)
-        record = measure.measure(prepared, self.settings, self.rules.family, showing())
-        self.measured_here = True
+        progress = showing()
+        try:
+            record = measure.measure(prepared, self.settings, self.rules.family, progress)
+        finally:
+            if progress:
+                progress.close()
         if self.settings.save:
             record.save(self.settings.save)
         return record
@@ -142,16 +146,6 @@ class GateSession:
                 f"{self.settings.replay} was measured under protocol {record.provenance.protocol!r}, not {self.settings.protocol!r}\n"
                 "  leave out --maxact-protocol, or measure again under it"
             )
-        if self.settings.save:
-            raise InputError("--maxact-save writes the Record of a pass, and --maxact-replay makes none\n  leave one of them out")
-
-    def _require_writable_save(self) -> None:
-        if self.settings.save:
-            folder = Path(self.settings.save).resolve().parent
-            if not folder.is_dir() or not os.access(folder, os.W_OK) or Path(self.settings.save).is_dir():
-                raise InputError(
-                    f"--maxact-save {self.settings.save}: cannot be written\n  give a file in a folder that exists and may be written"
-                )
 
 
 def _read_opening(path: Path) -> Opening:

@@ -7,6 +7,7 @@ import argparse
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from pytest_maxact.errors import InputError
@@ -51,6 +52,8 @@ class Option:
     measures: bool = True
     """Whether it shapes the measurement (and so means nothing for a Record that is already measured)."""
 
+    is_path: bool = False
+
     @property
     def field(self) -> str:
         return self.name.replace("-", "_")
@@ -93,8 +96,8 @@ def _choice(*allowed: str) -> Callable[[str], str]:
 
 
 def _device(value: str) -> str:
-    if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", value):
-        raise argparse.ArgumentTypeError(f"{value!r} is not a device: auto, cpu, cuda, cuda:1, mps, xpu")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a device: auto, cpu, cuda, cuda:1")
     return value
 
 
@@ -108,7 +111,11 @@ def _boolean(value: str) -> bool:
 
 OPTIONS = (
     Option(
-        name="model", metavar="PATH_OR_HUB_ID", parse=_text, help="the checkpoint to gate: a folder written by save_pretrained, or a hub id"
+        name="model",
+        metavar="PATH_OR_HUB_ID",
+        parse=_text,
+        is_path=True,
+        help="the checkpoint to gate: a folder written by save_pretrained, or a hub id",
     ),
     Option(name="revision", metavar="REV", parse=_text, help="branch, tag or commit of a hub id (default: its main branch)"),
     Option(
@@ -117,9 +124,7 @@ OPTIONS = (
         parse=_choice("auto", "bf16", "fp16", "fp32"),
         help="auto (the checkpoint's own, default), bf16, fp16 or fp32",
     ),
-    Option(
-        name="device", metavar="DEVICE", parse=_device, help="auto (CUDA if there is one, else CPU; default), cpu, cuda, cuda:N, mps or xpu"
-    ),
+    Option(name="device", metavar="DEVICE", parse=_device, help="auto (CUDA if there is one, else CPU; default), cpu, cuda or cuda:N"),
     Option(
         name="trust-remote-code",
         parse=_boolean,
@@ -129,9 +134,16 @@ OPTIONS = (
         name="corpus",
         metavar="FILE",
         parse=_text,
+        is_path=True,
         help='JSON lines {"text", "category"} or {"input_ids", "category"} (default: the built-in corpus)',
     ),
-    Option(name="corpus-tokenizer", metavar="PATH_OR_HUB_ID", parse=_text, help="tokenizer that a corpus of input_ids was encoded with"),
+    Option(
+        name="corpus-tokenizer",
+        metavar="PATH_OR_HUB_ID",
+        parse=_text,
+        is_path=True,
+        help="tokenizer that a corpus of input_ids was encoded with",
+    ),
     Option(name="max-samples", metavar="N", parse=_positive, help="a subset of N samples, categories in proportion (default: all)"),
     Option(
         name="max-tokens", metavar="N", parse=_positive, help="at most N tokens, whole samples, categories in proportion (default: all)"
@@ -145,7 +157,9 @@ OPTIONS = (
         parse=_choice("paper", "deployed"),
         help="paper (no special tokens, default) or deployed (special tokens, chat template)",
     ),
-    Option(name="limits", metavar="FILE", parse=_text, measures=False, help="limits file (default: the shipped thresholds.yaml)"),
+    Option(
+        name="limits", metavar="FILE", parse=_text, is_path=True, measures=False, help="limits file (default: the shipped thresholds.yaml)"
+    ),
     Option(
         name="family",
         metavar="NAME",
@@ -153,32 +167,45 @@ OPTIONS = (
         measures=False,
         help="judge by this family's limits, or `generic` (default: by model_type)",
     ),
-    Option(name="save", metavar="FILE", parse=_text, help="write the Record of the pass to FILE"),
-    Option(name="replay", metavar="FILE", parse=_text, measures=False, help="judge a saved Record; no model is loaded"),
+    Option(name="save", metavar="FILE", parse=_text, is_path=True, help="write the Record of the pass to FILE"),
+    Option(name="replay", metavar="FILE", parse=_text, is_path=True, measures=False, help="judge a saved Record; no model is loaded"),
 )
 
 
-def resolve(given: Mapping[str, Any], ini: Callable[[str], str | None] = lambda _: None) -> Settings:
-    """Settings from parsed command-line values (None where not given) and a reader of ini values.
+def resolve(given: Mapping[str, Any], ini: Callable[[str], str | None] = lambda _: None, folder: Path | None = None) -> Settings:
+    """Settings from parsed command-line values (None where not given) and a reader of ini values, whose paths start from `folder`.
 
-    Raises InputError for a bad ini value and for options that exclude each other.
+    Raises InputError for a bad ini value, options that exclude each other, and options that would silently do nothing: those of a gate
+    that nobody asked for, and those of a measurement where a Record is replayed. In an ini file such values lie idle.
     """
     values: dict[str, Any] = {}
-    explicit: set[str] = set()
+    explicit = {option.name for option in OPTIONS if given.get(option.field) is not None}
     for option in OPTIONS:
         value = given.get(option.field)
-        if value is not None:
-            explicit.add(option.name)
-        elif text := ini(option.field):
+        if value is None and (text := ini(option.field)):
             try:
                 value = option.parse(text)
             except argparse.ArgumentTypeError as error:
                 raise InputError(f"ini option maxact_{option.field}: {error}") from error
+            if option.is_path and folder is not None:
+                path = folder / Path(value).expanduser()
+                value = str(path) if option.name != "model" or path.exists() else value
         if value is not None:
-            values[option.field] = value
+            values[option.field] = str(Path(value).expanduser()) if option.is_path else value
     for given_name, other in (("replay", "model"), ("model", "replay")):
         if given_name in explicit and other not in explicit:
             values.pop(other, None)
     if "replay" in values and "model" in values:
         raise InputError("--maxact-model measures a checkpoint and --maxact-replay judges a saved Record; give one of them")
+    if explicit and "replay" not in values and "model" not in values:
+        raise InputError(
+            f"--maxact-{min(explicit)} does nothing without --maxact-model or --maxact-replay\n  give one of them, or leave it out"
+        )
+    if "replay" in values:
+        if idle := sorted(option.name for option in OPTIONS if option.measures and option.name in explicit - {"model", "protocol"}):
+            raise InputError(f"--maxact-{idle[0]} shapes a measurement, and --maxact-replay makes none\n  leave one of them out")
+        values = {name: value for name, value in values.items() if name in _JUDGING or (name in given and given[name] is not None)}
     return Settings(**{field.name: values[field.name] for field in fields(Settings) if field.name in values})
+
+
+_JUDGING = frozenset(option.field for option in OPTIONS if not option.measures)

@@ -41,6 +41,7 @@ class Anatomy:
     taps: tuple[Tap, ...]
     moe_blocks: tuple[nn.Module, ...]
     top_k: int
+    hidden_size: int
     absent: tuple[str, ...] = field(default=())
 
     @property
@@ -75,7 +76,9 @@ def resolve(decoder: nn.Module, config: Any) -> Anatomy:
             ungated.append(index)
     taps.append(Tap(site=Site(kind="final_norm", module=paths[id(norm)], detail=_class(norm)), module=norm))
     absent = (f"gate: the feed-forward blocks of {len(ungated)} layers have none",) if ungated else ()
-    return Anatomy(taps=tuple(taps), moe_blocks=tuple(moe_blocks), top_k=_top_k(text) if moe_blocks else 0, absent=absent)
+    return Anatomy(
+        taps=tuple(taps), moe_blocks=tuple(moe_blocks), top_k=_top_k(text) if moe_blocks else 0, hidden_size=text.hidden_size, absent=absent
+    )
 
 
 def _layers(decoder: nn.Module, text: Any) -> list[nn.Module]:
@@ -197,7 +200,9 @@ def _gate_of(mlp: nn.Module) -> tuple[nn.Module, str] | None:
     if activation := _activation(mlp):
         return activation, "input"
     named = [child for name, child in mlp.named_children() if "gate" in name and child in linears]
-    return (named[0], "output") if len(named) == 1 else None
+    if separate and len(named) == 1:
+        return named[0], "output"
+    raise _unknown(f"{_class(mlp)}: it has a gate, but neither one activation module nor one projection by that name")
 
 
 def _activation(module: nn.Module) -> nn.Module | None:

@@ -15,6 +15,7 @@ from pytest_maxact.limits import CARRIER, GENERIC, Limit, Ruleset
 from pytest_maxact.published import FP16_MAX
 from pytest_maxact.record import Peak, Record, SiteReading
 
+_NEVER_ZERO = frozenset({"embedding", "hidden", "final_norm"})
 _METRICS = "there are max_abs, nonfinite, rms, quantile.<q> and int8.<policy>.<quantity>"
 _INT8_QUANTITIES = tuple(name for name in FormatError.__dataclass_fields__ if name != "policy")
 
@@ -57,6 +58,9 @@ def check(record: Record, limit: Limit) -> Finding:
             f"{reading.site.name}: nothing was counted there, so {limit.metric} is no figure to judge\n  measure the checkpoint again"
         )
     value = metric_value(reading, limit.metric)
+    if limit.metric == "max_abs" and value == 0.0 and reading.site.kind in _NEVER_ZERO:
+        message = f"{reading.site.name}: every entry is zero, which no sound checkpoint gives; the weights are empty or were not loaded"
+        return Finding(limit=limit, value=value, passed=False, reading=reading, message=message)
     passed = _within(value, limit)
     return Finding(limit=limit, value=value, passed=passed, reading=reading, message=_message(reading, limit, value, passed))
 
@@ -72,7 +76,7 @@ def metric_value(reading: SiteReading, metric: str) -> float:
         if metric == "nonfinite":
             return float(reading.nonfinite)
         if metric == "max_abs":
-            return math.inf if reading.nonfinite else reading.max_abs
+            return reading.max_abs
         if metric == "rms":
             return math.inf if reading.nonfinite else reading.histogram.rms
         if name == "quantile":
@@ -124,7 +128,7 @@ def _message(reading: SiteReading, limit: Limit, value: float, passed: bool) -> 
         return text
     shown = f"{value:.6g}"
     if reading.nonfinite:
-        shown = f"not finite ({reading.nonfinite} NaN or Inf entries; largest finite magnitude {reading.max_abs:.6g})"
+        shown = f"not finite ({reading.nonfinite} NaN or Inf entries; largest finite magnitude {reading.finite_max:.6g})"
     where = f" {describe_peak(reading.peaks[0])}" if limit.metric == "max_abs" and reading.peaks else ""
     return f"{place}: {limit.metric} {shown}{where} {relation} the limit {stated}; {limit.rule} ({_origin(limit)})"
 

@@ -18,6 +18,7 @@ from pytest_maxact.corpus import (
     Sequence,
     assign_splits,
     builtin_samples,
+    decode,
     encode,
     plan_batches,
     read_jsonl,
@@ -328,14 +329,23 @@ class Upper(LetterTokenizer):
 
 def test_ids_are_decoded_by_their_own_tokenizer_and_encoded_by_the_models() -> None:
     sample = Sample(id="s", category="a", input_ids=(0, 2, 1))
-    (sequence,) = encode([sample], LetterTokenizer(), protocol="paper", max_seq_len=9, vocab_size=256, source_tokenizer=Upper())
+    (text,) = decode([sample], Upper())
+    assert text == Sample(id="s", category="a", text="ACB")
+    assert text.digest != sample.digest
+    (sequence,) = encode([text], LetterTokenizer(), protocol="paper", max_seq_len=9, vocab_size=256)
     assert sequence.ids == tuple(map(ord, "ACB"))
+
+
+def test_ids_that_their_tokenizer_does_not_have_are_refused() -> None:
+    size = max(Upper().get_vocab().values()) + 1
+    with pytest.raises(InputError, match=rf"sample s of the corpus has token id {size}, its tokenizer has {size} tokens"):
+        decode([Sample(id="s", category="a", input_ids=(0, size))], Upper())
 
 
 def test_ids_of_an_unknown_tokenizer_are_refused() -> None:
     sample = Sample(id="s7", category="a", input_ids=(0,))
     with pytest.raises(InputError, match=r"sample s7 of the corpus is given as input_ids.*\n.*--maxact-corpus-tokenizer"):
-        encode([sample], LetterTokenizer(), protocol="paper", max_seq_len=9, vocab_size=256)
+        decode([sample], None)
 
 
 def test_the_largest_id_that_the_model_embeds_is_allowed_and_the_next_refused() -> None:

@@ -558,3 +558,26 @@ def test_limits_apply_to_sites_as_the_model_has_them(tmp_path: Path) -> None:
     text = HEAD + FAMILY + "    limits: {hidden: 1, gate: 2}\n"
     hybrid = [site("layers.0.hidden"), site("layers.1.hidden"), site("layers.1.gate")]
     assert bounds(rules_of(text, tmp_path, model=hybrid)) == {"layers.0.hidden": 2, "layers.1.hidden": 2, "layers.1.gate": 4}
+
+
+def test_an_exact_name_wins_over_a_class_of_characters(tmp_path: Path) -> None:
+    text = HEAD + (
+        "families:\n  q:\n    model_types: [qwen3]\n    limits: {hidden: 9}\n"
+        '    layers: {"layers.[0-9].hidden": {hidden: 50}, "layers.1.hidden": {hidden: 2}}\n'
+    )
+    assert {name: bound for name, bound in bounds(rules_of(text, tmp_path)).items() if name.endswith("hidden")} == {
+        "layers.0.hidden": 100.0,
+        "layers.1.hidden": 4.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        ("shapes: [{name: a, layers: 2, hidden_size: 64, limits: {hidden: 5}}, {name: b, layers: 2, hidden_size: 64, limits: {hidden: 1}}]",
+         "a shape of 2 layers x 64 is given twice"),
+        ("limits: {hidden: 5}, int8: [{min_sqnr_db: 9}, {min_sqnr_db: 20}]", "site 'carrier' with policy 'max_abs' is given twice"),
+    ],
+)  # fmt: skip
+def test_what_is_given_twice_is_refused(body: str, what: str, tmp_path: Path) -> None:
+    assert what in refusal(HEAD + f"families:\n  q: {{model_types: [qwen3], {body}}}\n", tmp_path)

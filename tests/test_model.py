@@ -53,7 +53,7 @@ def test_a_hub_id_loads_offline_from_the_hubs_own_cache(revision: str | None, hu
     settings = Settings(model="org/tiny", revision=revision)
     found = locate(settings)
     assert found.is_hub
-    assert found.revision == (revision or COMMIT)
+    assert found.revision == COMMIT
     record = record_of(Path("org/tiny"), corpus, revision=revision)
     local = record_of(checkpoint, corpus)
     assert record.readings == local.readings
@@ -210,7 +210,9 @@ def test_generic_fails_beyond_fp16(pytester: pytest.Pytester, tmp_path: Path) ->
     corpus = tiny.write_corpus(tmp_path / "corpus.jsonl", tiny.sentences([5, 9, 4], peak=(1, 3)))
     status, text = gate(pytester, folder, "--maxact-family=generic", f"--maxact-corpus={corpus}")
     assert status == 1
-    assert "does not fit: 3 sites above 65 504: layers.1.hidden, layers.1.mlp_output, layers.2.hidden" in " ".join(text.split())
+    assert "does not fit: 3 sites above 65 504 or not finite: layers.1.hidden, layers.1.mlp_output, layers.2.hidden" in " ".join(
+        text.split()
+    )
 
 
 def edit(folder: Path, change: object) -> None:

@@ -1,5 +1,6 @@
 """The pass: planted truth, padding, memory, merging and coverage."""
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pytest_maxact import corpus as corpora
 from pytest_maxact.accumulate import SiteAccumulator, _encode, _row_findings, count_bits
 from pytest_maxact.batch import collate
 from pytest_maxact.corpus.batches import PlannedBatch
-from pytest_maxact.errors import MeasureError
+from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.histogram import BINS, magnitudes
 from pytest_maxact.model import decoder_of
 from pytest_maxact.observe import Observer
@@ -71,7 +72,8 @@ def test_a_poisoned_layer_is_counted_and_its_first_entry_named(poison: float, dt
     assert reading.nonfinite == sum(LENGTHS) if math.isnan(poison) else reading.nonfinite >= 1
     assert reading.first_nonfinite is not None
     assert reading.first_nonfinite.channel == tiny.PEAK_CHANNEL
-    assert reading.max_abs == 0.0
+    assert reading.finite_max == 0.0
+    assert reading.max_abs == math.inf
 
 
 PEAK = tiny.PEAK_CHANNEL
@@ -226,7 +228,7 @@ def test_an_error_that_is_not_about_memory_is_not_swallowed() -> None:
         raise RuntimeError("shapes do not match")
 
     model.layers[1].register_forward_pre_hook(fail)
-    with pytest.raises(RuntimeError, match="shapes do not match"):
+    with pytest.raises(MeasureError, match=r"the forward pass failed on samples s\d\d to s\d\d: RuntimeError: shapes do not match"):
         observed(model, encoded(LENGTHS))
 
 
@@ -335,3 +337,29 @@ def test_equal_peaks_rank_by_sample_position_and_channel() -> None:
     assert [(p.value, p.sample, p.position, p.channel) for p in seen.peaks[:4]] == [
         (7.0, "s00", 2, 1), (-7.0, "s00", 2, 4), (-7.0, "s01", 1, 3), (7.0, "s01", 2, 0),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        (lambda logits: logits.softmax(-1), "probabilities or scores"),
+        (lambda logits: logits.sigmoid(), "probabilities or scores"),
+        (lambda logits: logits.abs().round() + 2, "expert indices"),
+    ],
+)  # fmt: skip
+def test_what_is_no_logits_is_refused_as_such(wrong: Any, what: str) -> None:
+    model: Any = tiny.random_model("qwen3_moe")
+    model.layers[0].mlp.gate.register_forward_hook(lambda m, a, out: (wrong(out[0]), *out[1:]))
+    with pytest.raises(MeasureError, match=rf"layers\.0\.router.*router logits expected, got {what}"):
+        observed(model, encoded(LENGTHS))
+
+
+def test_a_site_of_another_width_than_the_config_says_is_refused() -> None:
+    model: Any = tiny.random_model("qwen3")
+    model.config.hidden_size = 63
+    with pytest.raises(InputError, match="no final norm of width 63"):
+        resolve(model, model.config)
+    model = tiny.random_model("qwen3")
+    taps = dataclasses.replace(resolve(model, model.config), hidden_size=63)
+    with pytest.raises(MeasureError, match=r"layers\.0\.hidden is 64 wide where the config says 63"):
+        measure.observe(loaded(model), taps, encoded(LENGTHS), 60)

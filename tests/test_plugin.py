@@ -341,7 +341,7 @@ def test_a_bad_limits_file_is_a_usage_error_that_names_its_line(limits: str, mes
 
 
 @pytest.mark.parametrize(
-    ("corpus", "message"),
+    ("lines", "message"),
     [
         ("", "bad.jsonl: the corpus is empty"),
         ('{"text": "a", "category": "x"}\n{"text": "b", "category": "x"\n', "bad.jsonl:2: not a line of UTF-8 JSON"),
@@ -349,8 +349,8 @@ def test_a_bad_limits_file_is_a_usage_error_that_names_its_line(limits: str, mes
         ('{"input_ids": [1, 2], "category": "x"}\n{"input_ids": [1, 2, 3], "category": "x"}\n', "--maxact-corpus-tokenizer"),
     ],
 )  # fmt: skip
-def test_a_bad_corpus_is_a_usage_error_that_names_its_line(corpus: str, message: str, pytester: pytest.Pytester, checkpoint: Path) -> None:
-    (pytester.path / "bad.jsonl").write_text(corpus)
+def test_a_bad_corpus_is_a_usage_error_that_names_its_line(lines: str, message: str, pytester: pytest.Pytester, checkpoint: Path) -> None:
+    (pytester.path / "bad.jsonl").write_text(lines)
     result = run_gate(pytester, f"--maxact-model={checkpoint}", "--maxact-corpus=bad.jsonl")
     assert result.ret == 4
     assert message in result.stderr.str()
@@ -401,3 +401,63 @@ def test_the_deployed_protocol_adds_special_tokens_or_the_chat_template(tmp_path
     bare = record_of(bos, corpus).tokens
     assert record_of(bos, corpus, protocol="deployed").tokens == bare + 12
     assert record_of(templated, corpus, protocol="deployed").tokens == bare + 24
+
+
+def test_options_without_a_gate_are_a_usage_error(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_own(): pass")
+    result = run_gate(pytester, "--maxact-family=generic")
+    assert result.ret == 4
+    assert "--maxact-family does nothing without --maxact-model or --maxact-replay" in result.stderr.str()
+
+
+def test_options_of_a_measurement_beside_a_replay_are_a_usage_error(pytester: pytest.Pytester, saved: Path) -> None:
+    result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-dtype=fp32")
+    assert result.ret == 4
+    assert "--maxact-dtype shapes a measurement, and --maxact-replay makes none" in result.stderr.str()
+
+
+def test_a_conftest_that_skips_what_it_does_not_know_does_not_skip_the_gate(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
+    pytester.makeconftest(
+        """
+        import pytest
+
+        def pytest_collection_modifyitems(items):
+            for item in items:
+                item.add_marker(pytest.mark.skip(reason="not one of ours"))
+        """
+    )
+    run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={tight}", failed=1, passed=CHECKS - 1)
+
+
+def test_a_gate_of_which_nothing_ran_says_so(pytester: pytest.Pytester, saved: Path) -> None:
+    pytester.makepyfile("def test_own(): pass")
+    result = run_gate(pytester, f"--maxact-replay={saved}", "-k", "test_own", passed=1, deselected=CHECKS)
+    result.stdout.fnmatch_lines([f"maxact: none of the {CHECKS} checks of * was run; they were deselected"])
+
+
+def test_a_pasted_id_that_does_not_exist_is_a_usage_error_under_xdist_too(pytester: pytest.Pytester, saved: Path) -> None:
+    result = pytester.runpytest_subprocess(f"--maxact-replay={saved}", "-n", "2", "maxact::typo")
+    assert result.ret == 4
+    assert "no check called maxact::typo" in result.stderr.str()
+
+
+def test_a_site_of_zeros_fails_the_gate(pytester: pytest.Pytester, tmp_path: Path, corpus: Path) -> None:
+    import torch
+
+    model = tiny.random_model("qwen3")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    folder = tiny.save(tmp_path / "zeros", model)
+    result = run_gate(pytester, f"--maxact-model={folder}", f"--maxact-corpus={corpus}")
+    assert result.ret == 1
+    assert "layers.0.hidden: every entry is zero" in result.stdout.str()
+
+
+def test_paths_in_an_ini_file_start_from_its_folder(pytester: pytest.Pytester, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (pytester.path / "r.safetensors").write_bytes(saved.read_bytes())
+    (pytester.path / "own.yaml").write_text("version: 1\nextends: builtin\n")
+    pytester.makeini("[pytest]\nmaxact_replay = r.safetensors\nmaxact_limits = own.yaml\nmaxact_save = unused\n")
+    below = pytester.mkdir("below")
+    monkeypatch.chdir(below)
+    run_gate(pytester, passed=CHECKS)

@@ -1,6 +1,7 @@
 """A Record comes back from its file bit for bit, refuses a file that is not whole, and merges with the other parts of its corpus."""
 
 import json
+import math
 import resource
 import struct
 from collections.abc import Callable
@@ -92,7 +93,8 @@ def test_a_reading_joins_its_splits(record: Record) -> None:
         assert reading.histogram == reading.calibration + reading.evaluation
         assert reading.count == reading.histogram.count == record.tokens * 4
         assert reading.nonfinite == reading.histogram.nonfinite
-        assert reading.max_abs == reading.histogram.max_abs
+        assert reading.finite_max == reading.histogram.max_abs
+        assert reading.max_abs == (math.inf if reading.nonfinite else reading.finite_max)
     assert record["layers.0.gate"].nonfinite == 2
 
 

@@ -5,15 +5,15 @@
 
 from pytest_maxact.corpus.batches import BatchPlan, plan_batches
 from pytest_maxact.corpus.samples import Sample, assign_splits, builtin_samples, read_jsonl, subset
-from pytest_maxact.corpus.tokens import PROTOCOLS, Sequence, encode, within_token_budget
+from pytest_maxact.corpus.tokens import Sequence, decode, encode, within_token_budget
 
 __all__ = [
-    "PROTOCOLS",
     "BatchPlan",
     "Sample",
     "Sequence",
     "assign_splits",
     "builtin_samples",
+    "decode",
     "encode",
     "plan_batches",
     "read_jsonl",

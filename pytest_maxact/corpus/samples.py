@@ -58,7 +58,11 @@ def read_jsonl(path: Path) -> list[Sample]:
         raise InputError(f"no corpus at {path}\n  --maxact-corpus takes a file of JSON lines; without it the built-in corpus is used")
     samples: list[Sample] = []
     seen: dict[str, int] = {}
-    for number, raw in enumerate(path.read_bytes().splitlines(), start=1):
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read the corpus {path}: {error.strerror}") from error
+    for number, raw in enumerate(content.splitlines(), start=1):
         if not raw.strip():
             continue
         sample = _parse_line(raw, f"{path}:{number}", f"{number:07d}")

@@ -13,8 +13,6 @@ from typing import Any, Protocol
 from pytest_maxact.corpus.samples import Sample, interleaved
 from pytest_maxact.errors import InputError
 
-PROTOCOLS = ("paper", "deployed")
-
 
 class Tokenizer(Protocol):
     """The part of a transformers tokenizer that is used here."""
@@ -38,25 +36,45 @@ class Sequence:
         return len(self.ids)
 
 
-def encode(
-    samples: Iterable[Sample],
-    tokenizer: Tokenizer,
-    *,
-    protocol: str,
-    max_seq_len: int,
-    vocab_size: int,
-    source_tokenizer: Tokenizer | None = None,
-) -> list[Sequence]:
-    """Every sample as at most `max_seq_len` token ids; samples given as ids are decoded with `source_tokenizer` first.
+def decode(samples: Iterable[Sample], source: Tokenizer | None) -> list[Sample]:
+    """Samples as text: those given as ids of the tokenizer `source` decoded, so that their digest is that of the text that is measured.
 
-    Raises InputError for ids without a source tokenizer, a sample without tokens, and a token id outside the model's embedding.
+    Raises InputError for ids without a tokenizer, and ids that the tokenizer does not have.
+    """
+    return [sample if sample.text is not None else _decoded(sample, source) for sample in samples]
+
+
+def _decoded(sample: Sample, source: Tokenizer | None) -> Sample:
+    ids = sample.input_ids or ()
+    if source is None:
+        raise InputError(
+            f"sample {sample.id} of the corpus is given as input_ids, and of which tokenizer is not known\n"
+            "  name it with --maxact-corpus-tokenizer PATH_OR_HUB_ID"
+        )
+    size = max(source.get_vocab().values(), default=-1) + 1
+    if max(ids) >= size:
+        raise InputError(
+            f"sample {sample.id} of the corpus has token id {max(ids)}, its tokenizer has {size} tokens\n"
+            "  --maxact-corpus-tokenizer names another tokenizer than the one the corpus was encoded with"
+        )
+    text = str(source.decode(list(ids), skip_special_tokens=True))
+    if not text.strip():
+        raise InputError(f"sample {sample.id} of the corpus decodes to no text\n  remove it, or check --maxact-corpus-tokenizer")
+    return Sample(id=sample.id, category=sample.category, text=text)
+
+
+def encode(samples: Iterable[Sample], tokenizer: Tokenizer, *, protocol: str, max_seq_len: int, vocab_size: int) -> list[Sequence]:
+    """Every sample, a text, as at most `max_seq_len` token ids.
+
+    Raises InputError for a sample without tokens, and a token id outside the model's embedding of `vocab_size` rows.
     """
     sequences = []
     for sample in samples:
-        ids = _encode_text(_text_of(sample, source_tokenizer), tokenizer, protocol)[:max_seq_len]
+        ids = _encode_text(sample.text or "", tokenizer, protocol)[:max_seq_len]
         if not ids:
             raise InputError(
-                f"sample {sample.id} of the corpus has no tokens under protocol {protocol!r}\n  remove it, or check the tokenizer beside the weights"
+                f"sample {sample.id} of the corpus has no tokens under protocol {protocol!r}\n"
+                "  remove it, or check the tokenizer beside the weights"
             )
         if max(ids) >= vocab_size:
             raise InputError(
@@ -91,17 +109,6 @@ def tokenizer_digest(tokenizer: Any) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     content = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
     return hashlib.sha256(f"{content}\0{tokenizer.chat_template}".encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _text_of(sample: Sample, source_tokenizer: Tokenizer | None) -> str:
-    if sample.text is not None:
-        return sample.text
-    if source_tokenizer is None:
-        raise InputError(
-            f"sample {sample.id} of the corpus is given as input_ids, and of which tokenizer is not known\n"
-            "  name it with --maxact-corpus-tokenizer PATH_OR_HUB_ID"
-        )
-    return str(source_tokenizer.decode(list(sample.input_ids or ()), skip_special_tokens=True))
 
 
 def _encode_text(text: str, tokenizer: Tokenizer, protocol: str) -> list[int]:

@@ -1,11 +1,12 @@
 """What one limits file says about one family, for one checkpoint.
 
-Layer patterns match site names with `*` and `?`; of several the one with the most literal characters wins. A limit that was written for this
-checkpoint and matches nothing of it is an error: it would otherwise be a check that nobody runs.
+Layer patterns match site names with `*`, `?` and `[0-3]`; of several an exact name wins, then the one with the most literal characters. A limit
+that was written for this checkpoint and matches nothing of it is an error: it would otherwise be a check that nobody runs.
 """
 
 import fnmatch
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ _INT8_BOUNDS = (
     ("max_clip_rate", "clip_rate", "max"),
     ("max_flush_to_zero", "flush_to_zero", "max"),
 )
+_WILDCARD = re.compile(r"\[[^\]]*\]|[*?]")
 _Location = tuple[str | int, ...]
 
 
@@ -69,7 +71,7 @@ class FamilySource:
         """The limit on the largest magnitude of `site`, or None where this file has none."""
         matching = [entry for entry in self._patterns() if fnmatch.fnmatchcase(site.name, entry[1]) and site.kind in entry[2]]
         if matching:
-            place, pattern, figures = max(matching, key=lambda entry: len(entry[1].replace("*", "").replace("?", "")))
+            place, pattern, figures = max(matching, key=lambda entry: _specificity(entry[1], site.name))
             return self._figure(site, figures, place, f"pattern {pattern}")
         if self.shape and site.kind in self.shape.limits:
             return self._figure(site, self.shape.limits, self._shape_place("limits"), f"shape {self.shape.name}")
@@ -186,6 +188,10 @@ class FamilySource:
             site=site, metric=metric, bound=bound, sense=sense, rule=rule, source=self._source, file=str(self.file.path),
             line=self.file.line(*place), figure=figure, headroom=headroom, envelope=envelope,
         )  # fmt: skip
+
+
+def _specificity(pattern: str, name: str) -> tuple[bool, int]:
+    return pattern == name, len(_WILDCARD.sub("", pattern))
 
 
 def _headroom_db(headroom: float) -> float:

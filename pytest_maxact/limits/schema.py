@@ -5,7 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.limits.yaml_lines import Lines, Location, read_yaml
@@ -52,7 +62,18 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 
 
-Int8Rules = Annotated[list[Int8Rule], BeforeValidator(_as_list)]
+def _no_rule_twice(rules: list[Int8Rule]) -> list[Int8Rule]:
+    _refuse_repeats([f"site {rule.site!r} with policy {rule.policy!r}" for rule in rules])
+    return rules
+
+
+def _refuse_repeats(names: list[str]) -> None:
+    repeated = [name for i, name in enumerate(names) if name in names[:i]]
+    if repeated:
+        raise ValueError(f"{repeated[0]} is given twice; only one would be used")
+
+
+Int8Rules = Annotated[list[Int8Rule], BeforeValidator(_as_list), AfterValidator(_no_rule_twice)]
 
 
 class Shape(_Strict):
@@ -82,6 +103,12 @@ class Family(_Strict):
     limits: Figures = {}
     layers: dict[Text, Figures] = {}
     int8: Int8Rules = []
+
+    @field_validator("shapes")
+    @classmethod
+    def _no_shape_twice(cls, shapes: list[Shape]) -> list[Shape]:
+        _refuse_repeats([f"a shape of {shape.layers} layers x {shape.hidden_size}" for shape in shapes])
+        return shapes
 
 
 class Generic(_Strict):

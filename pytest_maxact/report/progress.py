@@ -2,59 +2,72 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
-Progress = Callable[[int, int], None]
+Uncaptured = Callable[[], AbstractContextManager[None]]
 
 
-def showing(config: pytest.Config) -> Progress | None:
+class Display(Protocol):
+    """Called with tokens done and tokens in all; closed when the pass has ended, however it ended."""
+
+    def __call__(self, done: int, total: int) -> None: ...
+    def close(self) -> None: ...
+
+
+def showing(config: pytest.Config) -> Display | None:
     """The progress display that suits this pytest run, None for none."""
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     if hasattr(config, "workerinput") or reporter is None or config.get_verbosity() < 0:
         return None
     capture: Any = config.pluginmanager.get_plugin("capturemanager")
-    uncaptured = capture.global_and_fixture_disabled if capture else nullcontext
+    uncaptured: Uncaptured = capture.global_and_fixture_disabled if capture else nullcontext
     if reporter.isatty:
-        return _bar(uncaptured)
+        return Bar(uncaptured)
 
     def line(text: str) -> None:
         with uncaptured():
             reporter.ensure_newline()
             reporter.write_line(text)
 
-    return lines(line)
+    return Lines(line)
 
 
-def lines(write: Callable[[str], None]) -> Progress:
+class Lines:
     """A line for every tenth of the tokens."""
-    shown = -1
 
-    def update(done: int, total: int) -> None:
-        nonlocal shown
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._shown = -1
+
+    def __call__(self, done: int, total: int) -> None:
         tenth = 10 * done // max(total, 1)
-        if tenth > shown:
-            shown = tenth
-            write(f"maxact: measured {done} of {total} tokens ({10 * tenth} %)")
+        if tenth > self._shown:
+            self._shown = tenth
+            self._write(f"maxact: measured {done} of {total} tokens ({10 * tenth} %)")
 
-    return update
+    def close(self) -> None:
+        """Nothing to put back."""
 
 
-def _bar(uncaptured: Callable[[], AbstractContextManager[None]]) -> Progress:
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as RichProgress
+class Bar:
+    """A rich progress bar, drawn outside pytest's capture."""
 
-    columns = (TextColumn("maxact: measuring"), BarColumn(), MofNCompleteColumn(), TextColumn("tokens"), TimeRemainingColumn())
-    bar = RichProgress(*columns, transient=True, auto_refresh=False)
-    task = bar.add_task("measure", total=None)
+    def __init__(self, uncaptured: Uncaptured) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    def update(done: int, total: int) -> None:
-        with uncaptured():
-            if not bar.live.is_started:
-                bar.start()
-            bar.update(task, completed=done, total=total, refresh=True)
-            if done >= total:
-                bar.stop()
+        columns = (TextColumn("maxact: measuring"), BarColumn(), MofNCompleteColumn(), TextColumn("tokens"), TimeRemainingColumn())
+        self._uncaptured = uncaptured
+        self._bar = Progress(*columns, transient=True, auto_refresh=False)
+        self._task = self._bar.add_task("measure", total=None)
 
-    return update
+    def __call__(self, done: int, total: int) -> None:
+        with self._uncaptured():
+            self._bar.start()
+            self._bar.update(self._task, completed=done, total=total, refresh=True)
+
+    def close(self) -> None:
+        """Take the bar off the screen and give the cursor back."""
+        with self._uncaptured():
+            self._bar.stop()

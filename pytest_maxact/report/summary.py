@@ -3,10 +3,10 @@
 import math
 from typing import Any
 
-from pytest_maxact.formats import INT8_POLICIES, integer_error
+from pytest_maxact.formats import INT8_POLICIES
 from pytest_maxact.published import standing
 from pytest_maxact.record import Record, SiteReading
-from pytest_maxact.verdict import beyond_fp16
+from pytest_maxact.verdict import beyond_fp16, metric_value
 
 QUANTILES = (0.5, 0.99, 0.999)
 
@@ -35,7 +35,7 @@ def summarize(record: Record) -> dict[str, Any]:
         "versions": dict(provenance.versions),
         "metric_version": record.metric_version,
         "M": {
-            "value": carrier.max_abs,
+            "value": _number(carrier.max_abs),
             "site": carrier.site.name,
             "sample": peak.sample if peak else None,
             "position": peak.position if peak else None,
@@ -59,7 +59,8 @@ def _site(reading: SiteReading) -> dict[str, Any]:
         "dtype": reading.dtype,
         "width": reading.width,
         "elements": histogram.count,
-        "max_abs": reading.max_abs,
+        "max_abs": _number(reading.max_abs),
+        "finite_max": reading.finite_max,
         "nonfinite": reading.nonfinite,
         "rms": histogram.rms,
         "mean_abs": histogram.mean_abs,
@@ -74,6 +75,10 @@ def _site(reading: SiteReading) -> dict[str, Any]:
 
 
 def _int8(reading: SiteReading, policy: str) -> dict[str, float | None]:
-    error = integer_error(reading.calibration, reading.evaluation, policy)
     names = ("threshold", "sqnr_db", "rel_rmse", "rel_mae", "clip_rate", "flush_to_zero", "levels_used")
-    return {name: value if math.isfinite(value := float(getattr(error, name))) else None for name in names}
+    return {name: _number(metric_value(reading, f"int8.{policy}.{name}")) for name in names}
+
+
+def _number(value: float) -> float | None:
+    """A finite number, or null: JSON has no infinity, and a site with non-finite entries has no maximum."""
+    return value if math.isfinite(value) else None

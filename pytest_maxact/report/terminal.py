@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_maxact.session import GateSession
 
 BREACHES_SHOWN = 12
+PUBLISHED_TOKENS = 16_000_000
 _BAR = 10
 
 
@@ -29,6 +30,10 @@ def write_summary(reporter: Any, session: "GateSession", ran: Set[str]) -> None:
 
     Reporting never breaks a run: what cannot be shown is said in one line.
     """
+    if not ran:
+        count = len(session.rules.limits)
+        reporter.write_line(f"maxact: none of the {count} checks of {session.opening.title} was run; they were deselected", yellow=True)
+        return
     try:
         record = session.record_if_any()
         if record is None:
@@ -63,6 +68,8 @@ def render(
         no_color=not color,
         color_system="standard" if color else None,
         highlight=False,
+        markup=False,
+        emoji=False,
         legacy_windows=False,
     )
     solid = "utf" in encoding.lower()
@@ -132,9 +139,12 @@ def _facts(record: Record, rules: Ruleset | None) -> Table:
         "corpus",
         f"{provenance.corpus} ({digest}), {len(provenance.samples)} samples, {_grouped(record.tokens)} tokens, protocol {provenance.protocol}",
     )
-    peak = f", {describe_peak(carrier.peaks[0]).removeprefix('at ')}" if carrier.peaks else ""
-    table.add_row("M", Text(f"{carrier.max_abs:.6g} in {carrier.site.name}{peak}", style="bold"))
+    peak = f", {describe_peak(carrier.peaks[0]).removeprefix('at ')}" if carrier.peaks and not carrier.nonfinite else ""
+    value = "not finite" if carrier.nonfinite else f"{carrier.max_abs:.6g}"
+    table.add_row("M", Text(f"{value} in {carrier.site.name}{peak}", style="bold"))
     table.add_row("", standing(carrier.max_abs))
+    if any(reading.nonfinite for reading in record.readings.values()):
+        table.add_row("broken", Text(_nonfinite_words(record), style="bold red"))
     table.add_row("FP16", _fp16_words(record))
     table.add_row("INT-8", _int8_words(carrier))
     table.add_row("massive", _massive_words(record))
@@ -165,10 +175,18 @@ def _fp16_words(record: Record) -> str:
         return f"fits: no site above {_grouped(int(FP16_MAX))}; {largest.site.name} uses {largest.max_abs / FP16_MAX:.2%}"
     names = ", ".join(reading.site.name for reading in beyond[:4])
     more = f" and {len(beyond) - 4} more" if len(beyond) > 4 else ""
-    return f"does not fit: {len(beyond)} sites above {_grouped(int(FP16_MAX))}: {names}{more}"
+    return f"does not fit: {len(beyond)} sites above {_grouped(int(FP16_MAX))} or not finite: {names}{more}"
+
+
+def _nonfinite_words(record: Record) -> str:
+    broken = [reading for reading in record.readings.values() if reading.nonfinite]
+    total = sum(reading.nonfinite for reading in broken)
+    return f"{_grouped(total)} NaN or infinite entries at {len(broken)} sites, the first {_first_broken(broken)}"
 
 
 def _int8_words(carrier: SiteReading) -> str:
+    if carrier.nonfinite:
+        return f"{carrier.site.name}: no figure, it has non-finite entries"
     error = integer_error(carrier.calibration, carrier.evaluation, "max_abs")
     return (
         f"{carrier.site.name}, per tensor max_abs: SQNR {error.sqnr_db:.2f} dB, {error.flush_to_zero:.1%} of the non-zero entries become zero, "
@@ -209,7 +227,7 @@ def _layers(record: Record, findings: Sequence[Finding], solid: bool) -> Table:
         others = [kinds.get(kind) for kind in ("attn_output", "mlp_output", "gate", *(("router",) if routed else ()))]
         table.add_row(
             *_row(label, main, maxima.get(main.site.name), main.site.name in failed, solid),
-            *(_short(r.max_abs) if r else "" for r in others),
+            *(_cell(r) if r else "" for r in others),
         )
         for reading in kinds.values():
             if reading is not main and reading.site.name in failed:
@@ -224,14 +242,14 @@ def _row_name(reading: SiteReading) -> str:
 def _row(label: str, reading: SiteReading, finding: Finding | None, failed: bool, solid: bool) -> tuple[RenderableType, ...]:
     style = "red" if failed else ""
     sqnr = integer_error(reading.calibration, reading.evaluation, "max_abs").sqnr_db
-    value = "NaN/Inf" if reading.nonfinite else _short(reading.max_abs)
+    value = _cell(reading)
     limit = _short(finding.limit.bound) if finding else "-"
     return (
         Text(label, style=style),
         Text(value, style=style),
         Text(limit, style=style),
         _bar(finding.usage, failed, solid) if finding else Text("FAIL" if failed else ""),
-        Text(f"{sqnr:.1f}" if math.isfinite(sqnr) else "exact", style=style),
+        Text("-" if reading.nonfinite else f"{sqnr:.1f}" if math.isfinite(sqnr) else "exact", style=style),
     )
 
 
@@ -248,8 +266,12 @@ def _bar(usage: float, failed: bool, solid: bool) -> Text:
 def _notes(record: Record, findings: Sequence[Finding]) -> Iterator[str]:
     yield ""
     yield "max|a|: largest magnitude of the residual stream after the layer. INT-8: SQNR in dB, per tensor."
-    if any(finding.limit.source.startswith("arXiv") for finding in findings) and record.provenance.corpus == "builtin":
+    if record.tokens < PUBLISHED_TOKENS and any(finding.limit.source.startswith("arXiv") for finding in findings):
         yield "The limits come from 16-17 M tokens of the paper's corpus; a maximum over fewer tokens is a lower bound."
+
+
+def _cell(reading: SiteReading) -> str:
+    return "NaN/Inf" if reading.nonfinite else _short(reading.max_abs)
 
 
 def _short(value: float) -> str:
