@@ -1,6 +1,7 @@
 """Shared fixtures: checkpoints are made once per session; every pytest run inside a test is a real one."""
 
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -20,6 +21,31 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve short samples for word tokenizers."""
     return tiny.write_corpus(tmp_path_factory.mktemp("corpus") / "corpus.jsonl", tiny.sentences([5, 9, 3, 12, 7, 7, 4, 11, 6, 8, 10, 5]))
+
+
+@pytest.fixture(scope="session")
+def saved(checkpoint: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Record of the random Qwen3."""
+    path = tmp_path_factory.mktemp("record") / "saved.record.safetensors"
+    record_of(checkpoint, corpus).save(path)
+    return path
+
+
+@pytest.fixture
+def tight(tmp_path: Path) -> Path:
+    """Limits under which one site of the random Qwen3 breaches."""
+    path = tmp_path / "tight.yaml"
+    path.write_text(
+        dedent("""\
+        version: 1
+        extends: builtin
+        families:
+          qwen3:
+            layers:
+              "layers.1.hidden": {hidden: 0.001}
+        """)
+    )
+    return path
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,13 +9,7 @@ import pytest
 
 from pytest_maxact.cli import main
 from tests import tiny
-
-
-@pytest.fixture(scope="module")
-def saved(checkpoint: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("record") / "saved.safetensors"
-    assert main(["measure", str(checkpoint), "-o", str(path), "--corpus", str(corpus)]) == 0
-    return path
+from tests.gate_runs import drop_tensor
 
 
 def test_measure_says_what_it_wrote(checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,8 +20,10 @@ def test_measure_says_what_it_wrote(checkpoint: Path, corpus: Path, tmp_path: Pa
     assert "100 %" in captured.err
 
 
-def test_show_prints_json_for_a_program(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["show", str(saved), "--json"]) == 0
+def test_show_prints_json_for_a_program(checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["measure", str(checkpoint), "-o", str(tmp_path / "r"), "--corpus", str(corpus)]) == 0
+    capsys.readouterr()
+    assert main(["show", str(tmp_path / "r"), "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert {"model", "family", "protocol", "tokens", "M", "sites"} <= set(data)
     assert {"value", "site", "sample", "position", "token", "channel"} <= set(data["M"])
@@ -79,8 +75,6 @@ def test_a_bad_option_exits_with_4(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_cannot_be_measured_exits_with_1(tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from tests.test_plugin import drop_tensor
-
     folder = tiny.save(tmp_path / "partial", tiny.random_model("qwen3"))
     drop_tensor(folder, "layers.1.mlp.up_proj.weight")
     assert main(["measure", str(folder), "-o", str(tmp_path / "r"), "--corpus", str(corpus)]) == 1

@@ -11,43 +11,8 @@ import pytest
 
 from pytest_maxact.record import Record
 from tests import tiny
+from tests.gate_runs import CHECKS, drop_tensor, run_gate
 from tests.measuring import record_of
-
-CHECKS = 2 * (4 * tiny.LAYERS + 2) + 1
-"""Per site a maximum and a non-finite count, and the carrier's INT-8 error."""
-
-
-@pytest.fixture(scope="module")
-def saved(checkpoint: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Record of the random Qwen3."""
-    path = tmp_path_factory.mktemp("record") / "saved.record.safetensors"
-    record_of(checkpoint, corpus).save(path)
-    return path
-
-
-@pytest.fixture
-def tight(tmp_path: Path) -> Path:
-    """Limits under which one site of the random Qwen3 breaches."""
-    path = tmp_path / "tight.yaml"
-    path.write_text(
-        dedent("""\
-        version: 1
-        extends: builtin
-        families:
-          qwen3:
-            layers:
-              "layers.1.hidden": {hidden: 0.001}
-        """)
-    )
-    return path
-
-
-def run_gate(pytester: pytest.Pytester, *args: object, **outcomes: int) -> pytest.RunResult:
-    """A pytest run with the given arguments, and its outcomes checked."""
-    result = pytester.runpytest(*(str(arg) for arg in args))
-    if outcomes:
-        result.assert_outcomes(**outcomes)
-    return result
 
 
 def test_an_empty_directory_collects_and_runs_the_gate(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
@@ -183,14 +148,6 @@ def test_a_failed_measurement_under_xdist_is_an_error_on_every_check_and_tried_o
     assert result.ret == 1
 
 
-def drop_tensor(folder: Path, name: str) -> None:
-    from safetensors.torch import load_file, save_file
-
-    tensors = load_file(folder / "model.safetensors")
-    del tensors[name]
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-
-
 def test_what_cannot_be_measured_is_an_error_on_every_check(pytester: pytest.Pytester, corpus: Path, tmp_path: Path) -> None:
     folder = tiny.save(tmp_path / "partial", tiny.random_model("qwen3"))
     drop_tensor(folder, "layers.1.mlp.up_proj.weight")
@@ -318,57 +275,6 @@ def test_the_report_of_a_part_says_so(pytester: pytest.Pytester, saved: Path, ti
     result.stdout.fnmatch_lines(["PASS: all 2 checks that ran hold*", f"not selected: {CHECKS - 2} checks, of which 1 would fail"])
 
 
-@pytest.mark.parametrize(
-    ("limits", "message"),
-    [
-        ("version: 1\nfamilies: {qwen3: [", "limits.yaml:2: malformed YAML"),
-        ("version: 1\nextends: builtin\nfamilies:\n  qwen3:\n    limts: {}", "limits.yaml:5: families.qwen3.limts: unknown key; did you mean 'limits'?"),
-        ("version: 1\nextends: builtin\nfamilies:\n  qwen3: {limits: {hiden: 3}}", "limits.yaml:4: families.qwen3.limits.hiden: no site kind called 'hiden'"),
-        ("version: 1\nextends: builtin\nfamilies:\n  qwen3: {limits: {hidden: -3}}", "limits.yaml:4: families.qwen3.limits.hidden: should be greater than 0"),
-        ("version: 1\nextends: builtin\nfamilies:\n  qwen3: {limits: {hidden: .nan}}", "limits.yaml:4: families.qwen3.limits.hidden: nan is not a limit"),
-        ("version: 1\nextends: builtin\nfamilies:\n  qwen3: {limits: {router: 3}}", "limits.yaml:4: kind 'router' matches no site of this model"),
-        ("version: 1\nextends: builtin\nfamilies:\n  qwen3:\n    layers:\n      layers.9.*: {hidden: 3}", "limits.yaml:6: pattern 'layers.9.*'"),
-        ("version: 1\nfamilies:\n  other: {model_types: [other], limits: {hidden: 3}}", "no limits for model_type 'qwen3'"),
-        ("version: 1\nprotocol: deployed\nfamilies:\n  q: {model_types: [qwen3], limits: {hidden: 3}}", "hold for protocol 'deployed'"),
-    ],
-)  # fmt: skip
-def test_a_bad_limits_file_is_a_usage_error_that_names_its_line(limits: str, message: str, pytester: pytest.Pytester, saved: Path) -> None:
-    (pytester.path / "limits.yaml").write_text(limits)
-    result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=limits.yaml")
-    assert result.ret == 4
-    assert message in result.stderr.str()
-    assert "Traceback" not in result.stderr.str()
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        ("", "bad.jsonl: the corpus is empty"),
-        ('{"text": "a", "category": "x"}\n{"text": "b", "category": "x"\n', "bad.jsonl:2: not a line of UTF-8 JSON"),
-        ('{"text": "a"}\n', 'bad.jsonl:1: no "category"'),
-        ('{"input_ids": [1, 2], "category": "x"}\n{"input_ids": [1, 2, 3], "category": "x"}\n', "--maxact-corpus-tokenizer"),
-    ],
-)  # fmt: skip
-def test_a_bad_corpus_is_a_usage_error_that_names_its_line(lines: str, message: str, pytester: pytest.Pytester, checkpoint: Path) -> None:
-    (pytester.path / "bad.jsonl").write_text(lines)
-    result = run_gate(pytester, f"--maxact-model={checkpoint}", "--maxact-corpus=bad.jsonl")
-    assert result.ret == 4
-    assert message in result.stderr.str()
-
-
-def test_a_record_of_another_protocol_is_a_usage_error(pytester: pytest.Pytester, saved: Path) -> None:
-    result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-protocol=deployed")
-    assert result.ret == 4
-    assert "was measured under protocol 'paper', not 'deployed'" in result.stderr.str()
-
-
-def test_a_damaged_record_is_a_usage_error(pytester: pytest.Pytester, saved: Path) -> None:
-    (pytester.path / "half").write_bytes(saved.read_bytes()[:5000])
-    result = run_gate(pytester, "--maxact-replay=half")
-    assert result.ret == 4
-    assert "half: not a Record, or a truncated one" in result.stderr.str()
-
-
 def test_deployed_limits_judge_a_deployed_measurement(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
     (pytester.path / "limits.yaml").write_text(
         "version: 1\nprotocol: deployed\nfamilies:\n  q: {model_types: [qwen3], limits: {hidden: 300}}"
@@ -401,19 +307,6 @@ def test_the_deployed_protocol_adds_special_tokens_or_the_chat_template(tmp_path
     bare = record_of(bos, corpus).tokens
     assert record_of(bos, corpus, protocol="deployed").tokens == bare + 12
     assert record_of(templated, corpus, protocol="deployed").tokens == bare + 24
-
-
-def test_options_without_a_gate_are_a_usage_error(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile("def test_own(): pass")
-    result = run_gate(pytester, "--maxact-family=generic")
-    assert result.ret == 4
-    assert "--maxact-family does nothing without --maxact-model or --maxact-replay" in result.stderr.str()
-
-
-def test_options_of_a_measurement_beside_a_replay_are_a_usage_error(pytester: pytest.Pytester, saved: Path) -> None:
-    result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-dtype=fp32")
-    assert result.ret == 4
-    assert "--maxact-dtype shapes a measurement, and --maxact-replay makes none" in result.stderr.str()
 
 
 def test_a_conftest_that_skips_what_it_does_not_know_does_not_skip_the_gate(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
@@ -461,3 +354,10 @@ def test_paths_in_an_ini_file_start_from_its_folder(pytester: pytest.Pytester, s
     below = pytester.mkdir("below")
     monkeypatch.chdir(below)
     run_gate(pytester, passed=CHECKS)
+
+
+def test_unused_the_plugin_costs_at_most_15_ms_of_pytests_start() -> None:
+    """The import is the cost; the least of several runs, as a busy machine only ever adds. Whole processes: benchmarks/startup.py."""
+    code = "import time, pytest; t = time.perf_counter(); import pytest_maxact.plugin; print(time.perf_counter() - t)"
+    times = [float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(5)]
+    assert min(times) < 0.015
