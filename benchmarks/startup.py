@@ -27,7 +27,7 @@ def main() -> None:
         print(f"installed and unused: {1000 * statistics.median(differences):+.1f} ms, median of {ROUNDS} pairs")
         if len(sys.argv) > 1:
             record = str(Path(sys.argv[1]).resolve())
-            times = [seconds("--maxact-replay", record, "-m", "maxact", folder=folder) for _ in range(ROUNDS)]
+            times = [seconds(f"--maxact-replay={record}", "-m", "maxact", folder=folder) for _ in range(ROUNDS)]
             print(f"replay, whole process: {statistics.median(times):.2f} s")
 
 

@@ -13,7 +13,7 @@ from pytest_maxact import __version__
 from pytest_maxact.errors import InputError, MaxactError
 from pytest_maxact.settings import OPTIONS, Settings, resolve
 
-PASSED, FAILED, USAGE = 0, 1, 4
+PASSED, FAILED, USAGE, INTERRUPTED = 0, 1, 4, 130
 
 
 class _Parser(argparse.ArgumentParser):
@@ -33,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MaxactError as error:
         print(f"maxact: could not measure: {error}", file=sys.stderr)
         return FAILED
+    except KeyboardInterrupt:
+        print("maxact: interrupted, nothing was written", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
@@ -116,7 +119,7 @@ def _show(options: argparse.Namespace) -> int:
     if options.json:
         from pytest_maxact.report.summary import summarize
 
-        print(json.dumps(summarize(record), indent=2, ensure_ascii=False))
+        print(json.dumps(summarize(record), indent=2))
     else:
         from pytest_maxact.report.terminal import render
 

@@ -45,6 +45,11 @@ class Checker:
 
         if at_most is not None and at_least is not None:
             pytest.fail("maxact_check takes at_most or at_least, not both", pytrace=False)
+        if site != "carrier" and site not in self._record.readings:
+            try:
+                self._record[site]
+            except KeyError as error:
+                pytest.fail(str(error.args[0]), pytrace=False)
         bound = at_most if at_most is not None else at_least
         if bound is not None:
             sense = "max" if at_most is not None else "min"
@@ -56,12 +61,13 @@ class Checker:
                     f"no limit for {metric} of {site} in family {self._session.rules.family}; give at_most= or at_least=", pytrace=False
                 )
             limit = found[0]
+        problem = ""
         try:
-            if site != "carrier":
-                self._record[site]
             finding = check(self._record, limit)
-        except (MaxactError, KeyError) as error:
-            pytest.fail(str(error.args[0]), pytrace=False)
+        except MaxactError as error:
+            problem = str(error)
+        if problem:
+            pytest.fail(problem, pytrace=False)
         if not finding.passed:
             pytest.fail(finding.message, pytrace=False)
         return finding

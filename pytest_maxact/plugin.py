@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Generator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if workerinput["maxact_only_selected"]:
             config.args = []
         return
+    _refuse_separate_paths(config)
     _take_own_ids(config)
     session = GateSession(settings)
     try:
@@ -64,6 +66,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _selects(name: str, check: str) -> bool:
     return check == name or check.startswith(f"{name}::")
+
+
+def _refuse_separate_paths(config: pytest.Config) -> None:
+    """Pytest looks for its configuration near every path on the command line, and takes `--maxact-model PATH` for one: refuse what leads it
+    out of the directory it was started in, as the project's own ini file, and with it the project's limits, would be ignored."""
+    arguments = [str(argument) for argument in config.invocation_params.args]
+    here = config.invocation_params.dir.resolve()
+    for name, value in pairwise(arguments):
+        separate = name.startswith("--maxact-") and "=" not in name and not value.startswith("-") and Path(value).exists()
+        if separate and here not in (path := Path(value).resolve(), *path.parents):
+            raise pytest.UsageError(
+                f"{name} {value}: pytest would read its configuration from there, not from {here}\n  write {name}={value}"
+            )
 
 
 def _take_own_ids(config: pytest.Config) -> None:

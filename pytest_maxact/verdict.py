@@ -95,7 +95,8 @@ def require_protocol(record_protocol: str, rules: Ruleset) -> None:
     if rules.family != GENERIC and rules.protocol != record_protocol:
         raise InputError(
             f"the limits of family {rules.family!r} hold for protocol {rules.protocol!r}, the measurement is of protocol {record_protocol!r}\n"
-            f"  use --maxact-protocol {rules.protocol}, give limits stated for {record_protocol!r} with --maxact-limits, or judge with --maxact-family generic"
+            f"  measure under protocol {rules.protocol}, give a limits file that says `protocol: {record_protocol}` beside `version: 1`,\n"
+            "  or judge by family generic"
         )
 
 
@@ -126,17 +127,18 @@ def _message(reading: SiteReading, limit: Limit, value: float, passed: bool) -> 
             first = reading.first_nonfinite
             text += f", first in sample {first.sample}, token {first.position} {first.token!r}, channel {first.channel}"
         return text
-    shown = f"{value:.6g}"
     if reading.nonfinite:
-        shown = f"not finite ({reading.nonfinite} NaN or Inf entries; largest finite magnitude {reading.finite_max:.6g})"
+        return f"{place}: no {limit.metric} to hold against {stated}, {reading.nonfinite} entries are NaN or infinite; {limit.rule}{_origin(limit)}"
+    shown = f"{value:.6g}"
     where = f" {describe_peak(reading.peaks[0])}" if limit.metric == "max_abs" and reading.peaks else ""
-    return f"{place}: {limit.metric} {shown}{where} {relation} the limit {stated}; {limit.rule} ({_origin(limit)})"
+    return f"{place}: {limit.metric} {shown}{where} {relation} the limit {stated}; {limit.rule}{_origin(limit)}"
 
 
 def _origin(limit: Limit) -> str:
-    """Where a limit is written, and what it was taken from."""
+    """Where a limit is written, and what it was taken from, in brackets; empty for a bound in a test."""
     written = f"{Path(limit.file).name}:{limit.line}" if limit.file else ""
-    return ", ".join(part for part in (written, limit.source) if part)
+    parts = [part for part in (written, limit.source) if part]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def describe_peak(peak: Peak) -> str:

@@ -190,7 +190,7 @@ def test_replay_judges_without_torch(saved: Path, tmp_path: Path) -> None:
     code = dedent(
         """
         import sys, pytest
-        status = pytest.main(["-q", "-p", "no:cacheprovider", "--maxact-replay", sys.argv[1]])
+        status = pytest.main(["-q", "-p", "no:cacheprovider", "--maxact-replay=" + sys.argv[1]])
         heavy = {"torch", "transformers"} & set(sys.modules)
         sys.exit(f"imported {heavy}" if heavy else int(status))
         """
@@ -325,7 +325,7 @@ def test_a_conftest_that_skips_what_it_does_not_know_does_not_skip_the_gate(pyte
 def test_a_gate_of_which_nothing_ran_says_so(pytester: pytest.Pytester, saved: Path) -> None:
     pytester.makepyfile("def test_own(): pass")
     result = run_gate(pytester, f"--maxact-replay={saved}", "-k", "test_own", passed=1, deselected=CHECKS)
-    result.stdout.fnmatch_lines([f"maxact: none of the {CHECKS} checks of * was run; they were deselected"])
+    result.stdout.fnmatch_lines([f"maxact: none of the {CHECKS} checks of * was run"])
 
 
 def test_a_pasted_id_that_does_not_exist_is_a_usage_error_under_xdist_too(pytester: pytest.Pytester, saved: Path) -> None:

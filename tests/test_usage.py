@@ -69,3 +69,13 @@ def test_options_of_a_measurement_beside_a_replay_are_a_usage_error(pytester: py
     result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-dtype=fp32")
     assert result.ret == 4
     assert "--maxact-dtype shapes a measurement, and --maxact-replay makes none" in result.stderr.str()
+
+
+def test_a_path_after_a_space_that_would_lead_pytest_to_another_configuration_is_a_usage_error(
+    pytester: pytest.Pytester, saved: Path
+) -> None:
+    result = run_gate(pytester, "--maxact-replay", saved)
+    assert result.ret == 4
+    assert f"write --maxact-replay={saved}" in result.stderr.str()
+    (pytester.path / "here").write_bytes(saved.read_bytes())
+    assert run_gate(pytester, "--maxact-replay", "here").ret == 0

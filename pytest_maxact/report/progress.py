@@ -45,7 +45,7 @@ class Lines:
         tenth = 10 * done // max(total, 1)
         if tenth > self._shown:
             self._shown = tenth
-            self._write(f"maxact: measured {done} of {total} tokens ({10 * tenth} %)")
+            self._write(f"maxact: measured {done} of {total} tokens ({100 * done // max(total, 1)} %)")
 
     def close(self) -> None:
         """Nothing to put back."""

@@ -32,7 +32,7 @@ def write_summary(reporter: Any, session: "GateSession", ran: Set[str]) -> None:
     """
     if not ran:
         count = len(session.rules.limits)
-        reporter.write_line(f"maxact: none of the {count} checks of {session.opening.title} was run; they were deselected", yellow=True)
+        reporter.write_line(f"maxact: none of the {count} checks of {session.opening.title} was run", yellow=True)
         return
     try:
         record = session.record_if_any()
@@ -134,6 +134,8 @@ def _facts(record: Record, rules: Ruleset | None) -> Table:
     )
     if rules is not None:
         table.add_row("limits", _limits_words(rules))
+        if unlimited := _unlimited(record, rules):
+            table.add_row("", Text(f"no limit on max_abs for: {', '.join(unlimited)}", style="yellow"))
     digest = provenance.corpus_sha256[:12]
     table.add_row(
         "corpus",
@@ -153,6 +155,14 @@ def _facts(record: Record, rules: Ruleset | None) -> Table:
     if provenance.batching.get("out_of_memory"):
         table.add_row("memory", f"{provenance.batching['out_of_memory']} batches did not fit and were halved")
     return table
+
+
+def _unlimited(record: Record, rules: Ruleset) -> list[str]:
+    """Kinds that count toward M and that no limit of the run holds, at any layer."""
+    limited = {limit.site for limit in rules.limits if limit.metric == "max_abs"}
+    counted = [reading.site for reading in record.readings.values() if reading.site.counted]
+    held = {site.kind for site in counted if site.name in limited}
+    return list(dict.fromkeys(site.kind for site in counted if site.kind not in held))
 
 
 def _limits_words(rules: Ruleset) -> str:
