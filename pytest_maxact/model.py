@@ -19,6 +19,8 @@ from pytest_maxact.settings import Settings
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 _LAYER_KEY = re.compile(r"(?:^|\.)(?:layers|h|blocks|block)\.(\d+)\.")
+_PREDICTOR_KEY = re.compile(r"^(?:model\.)?mtp\.")
+"""Multi-token prediction beside the decoder, as Qwen3.5 keeps it."""
 _DERIVED_KEYS = re.compile(r"rotary_emb\.inv_freq$|\.attn\.(?:masked_)?bias$")
 
 
@@ -142,11 +144,17 @@ def _refuse_partial(model: nn.Module, decoder: nn.Module, info: dict[str, Any], 
         if (match := _LAYER_KEY.search(key)) and "vision" not in key and "visual" not in key
     ]
     predictors = {layer for layer, _ in layer_keys if depth <= layer < depth + extra}
-    stray = sorted(key for layer, key in layer_keys if layer not in predictors)
+    children = {name for name, _ in decoder.named_children()}
+    stray = {key for layer, key in layer_keys if layer not in predictors and not _PREDICTOR_KEY.search(key)}
+    stray |= {
+        key
+        for key in unexpected
+        if not _LAYER_KEY.search(key) and key.removeprefix("model.").removeprefix(prefix).split(".")[0] in children
+    }
     if stray:
         raise _partial(checkpoint, f"hold {len(stray)} decoder tensors that the config does not use", stray)
     left_out = [f"layers.{layer}: multi-token prediction" for layer in sorted(predictors)]
-    others = sorted({key.split(".")[0] for key in unexpected if not _LAYER_KEY.search(key)})
+    others = sorted({key.split(".")[0] for key in unexpected if not _LAYER_KEY.search(key) or _PREDICTOR_KEY.search(key)})
     left_out += [f"{name}: not part of the decoder" for name in others]
     if model is not decoder:
         left_out += [f"{name}: not part of the decoder" for name, child in model.named_children() if decoder not in child.modules()]

@@ -237,6 +237,29 @@ def test_weights_that_do_not_fit_their_config_are_not_measured(change: object, m
         load(locate(settings), settings)
 
 
+@pytest.mark.parametrize("name", ["norm.bias", "embed_tokens.bias"])
+def test_a_stray_tensor_of_a_decoder_module_is_not_passed_over(name: str, copy: Path) -> None:
+    edit(copy, lambda t: t.update({name: torch.zeros(64)}))
+    settings = Settings(model=str(copy))
+    with pytest.raises(MeasureError, match=f"hold 1 decoder tensors that the config does not use, the first {name}"):
+        load(locate(settings), settings)
+
+
+def test_a_multi_token_prediction_module_is_left_out_and_said_so(copy: Path) -> None:
+    edit(copy, lambda t: t.update({"mtp.layers.0.mlp.up_proj.weight": torch.zeros(96, 64), "mtp.norm.weight": torch.zeros(64)}))
+    settings = Settings(model=str(copy))
+    assert load(locate(settings), settings).left_out == ("mtp: not part of the decoder",)
+
+
+def test_a_text_backbone_that_lacks_a_tensor_is_refused_inside_its_wrapper_too(tmp_path: Path) -> None:
+    folder = tiny.save(tmp_path / "m", tiny.random_model("gemma3"))
+    (name,) = [key for key in load_file(folder / "model.safetensors") if key.endswith("layers.1.mlp.up_proj.weight")]
+    edit(folder, lambda t: t.pop(name))
+    settings = Settings(model=str(folder))
+    with pytest.raises(MeasureError, match="lack 1 tensors that the config calls for"):
+        load(locate(settings), settings)
+
+
 def test_tensors_outside_the_decoder_are_left_out_and_said_so(copy: Path) -> None:
     edit(copy, lambda t: t.update({"lm_head.weight": torch.zeros(64, 64), "value_head.weight": torch.zeros(1, 64)}))
     settings = Settings(model=str(copy))
