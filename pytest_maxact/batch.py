@@ -6,6 +6,7 @@ as 0 x inf in the attention's sum. `collate` can pad left too, which the observe
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -49,6 +50,25 @@ class Batch:
         if any(self.starts):
             inputs["position_ids"] = (self.mask.long().cumsum(1) - 1).clamp(min=0)
         return inputs
+
+    def strip(self, value: Any) -> Any:
+        """A tensor [B, T, ...] as [1, real tokens, ...], one [B*T, ...] as [real tokens, ...]; anything else as it is."""
+        if not isinstance(value, torch.Tensor):
+            return value
+        if value.ndim >= 2 and value.shape[:2] == self.ids.shape:
+            return value.flatten(0, 1)[self.real][None]
+        return value[self.real] if value.ndim and value.shape[0] == self.rows else value
+
+    def restore(self, value: Any) -> Any:
+        """The reverse of `strip`; rows of padding become zero."""
+        if not isinstance(value, torch.Tensor) or not value.ndim:
+            return value
+        nested = value.ndim >= 2 and value.shape[:2] == (1, self.real.numel())
+        if not nested and value.shape[0] != self.real.numel():
+            return value
+        whole = value.new_zeros((self.rows, *value.shape[2 if nested else 1 :]))
+        whole[self.real] = value[0] if nested else value
+        return whole.view(*self.ids.shape, *whole.shape[1:]) if nested else whole
 
 
 def collate(plan: PlannedBatch, device: torch.device, side: str = "right") -> Batch:

@@ -17,9 +17,9 @@ from pytest_maxact.accumulate import SiteAccumulator
 from pytest_maxact.checkpoint import Checkpoint, locate, weights_digest
 from pytest_maxact.corpus.tokens import tokenizer_digest
 from pytest_maxact.errors import MeasureError
-from pytest_maxact.families import Identity, identify
+from pytest_maxact.families import Identity
 from pytest_maxact.histogram import Histogram
-from pytest_maxact.model import LoadedModel, decoder_of, load, load_tokenizer, pick_device, skeleton
+from pytest_maxact.model import LoadedModel, load, load_tokenizer, pick_device, skeleton
 from pytest_maxact.names import Site
 from pytest_maxact.observe import Observer, Progress
 from pytest_maxact.record import NonFinite, Provenance, Record, SiteReading, corpus_digest
@@ -45,20 +45,22 @@ def prepare(settings: Settings) -> Prepared:
     samples = read_corpus(settings)
     source = load_tokenizer(settings.corpus_tokenizer, trust_remote_code=False) if settings.corpus_tokenizer else None
     tokenizer = load_tokenizer(checkpoint.folder, checkpoint.trust_remote_code)
-    decoder = decoder_of(skeleton(checkpoint))
+    model = skeleton(checkpoint)
+    anatomy = resolve(model, checkpoint.config)
+    embedding = next(tap.module for tap in anatomy.taps if tap.site.kind == "embedding")
     sequences = corpus.encode(
         corpus.decode(samples, source),
         tokenizer,
         protocol=settings.protocol,
         max_seq_len=max_length(settings, checkpoint.config.get_text_config()),
-        vocab_size=int(decoder.get_input_embeddings().weight.shape[0]),  # type: ignore[operator]
+        vocab_size=int(embedding.weight.shape[0]),  # type: ignore[index, arg-type]
     )
     if settings.max_tokens is not None:
         sequences = corpus.within_token_budget(sequences, settings.max_tokens, settings.seed)
     return Prepared(
         checkpoint=checkpoint,
-        identity=identify(checkpoint.config),
-        sites=tuple(resolve(decoder, checkpoint.config).sites),
+        identity=Identity(model_type=checkpoint.config.model_type, layers=anatomy.layers, hidden_size=anatomy.hidden_size),
+        sites=tuple(anatomy.sites),
         tokenizer=tokenizer,
         sequences=tuple(sequences),
     )
@@ -82,7 +84,7 @@ def measure(prepared: Prepared, settings: Settings, family: str | None, progress
     with ThreadPoolExecutor(1) as background:
         loaded = load(checkpoint, settings)
         weights = background.submit(weights_digest, loaded.folder)
-        anatomy = resolve(loaded.decoder, checkpoint.config)
+        anatomy = resolve(loaded.model, checkpoint.config)
         observer = observe(loaded, anatomy, prepared.sequences, settings.batch_tokens, progress)
         provenance = _provenance(prepared, settings, loaded, anatomy, observer, family, weights.result())
     return Record(provenance=provenance, readings=readings(observer, prepared.tokenizer))
@@ -155,7 +157,7 @@ def _provenance(
         layers=prepared.identity.layers,
         hidden_size=prepared.identity.hidden_size,
         config_sha256=hashlib.sha256(json.dumps(config.to_diff_dict(), sort_keys=True, default=str).encode()).hexdigest(),
-        left_out=(*loaded.left_out, *anatomy.absent),
+        left_out=tuple(dict.fromkeys((*loaded.left_out, *map(str, anatomy.left_out)))),
         tokenizer_sha256=tokenizer_digest(prepared.tokenizer),
         remote_code=checkpoint.trust_remote_code,
         protocol=settings.protocol,
@@ -167,7 +169,7 @@ def _provenance(
         dtype=loaded.dtype,
         device=str(loaded.device),
         attention=str(getattr(text, "_attn_implementation", None)),
-        experts=getattr(text, "_experts_implementation", None) if anatomy.moe_blocks else None,
+        experts=getattr(text, "_experts_implementation", None) if anatomy.experts else None,
         batching={
             "batch_tokens": settings.batch_tokens,
             "batches": observer.batches,

@@ -16,6 +16,7 @@ from torch import nn
 from pytest_maxact.checkpoint import Checkpoint, check_weight_files, fetch
 from pytest_maxact.errors import InputError, MeasureError, first_line
 from pytest_maxact.settings import Settings
+from pytest_maxact.sites.decoder import decoder_of
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 _LAYER_KEY = re.compile(r"(?:^|\.)(?:layers|h|blocks|block)\.(\d+)\.")
@@ -75,13 +76,6 @@ def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
     return LoadedModel(
         model=model, decoder=decoder, dtype=str(dtype).removeprefix("torch."), device=device, folder=folder, left_out=left_out
     )
-
-
-def decoder_of(model: nn.Module) -> nn.Module:
-    """The language backbone: of a composite model its text part, of a model with a head its base."""
-    base = getattr(model, "base_model", model)
-    decoder = base.get_decoder() if hasattr(base, "get_decoder") else base  # type: ignore[operator]
-    return decoder if isinstance(decoder, nn.Module) else base
 
 
 def pick_device(wanted: str) -> torch.device:

@@ -5,7 +5,8 @@ only, so that neither routers nor experts see padding. Every site's rows must eq
 them), and in the end its element count must equal tokens x width; anything else is an error, not a figure.
 """
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,8 +17,9 @@ from pytest_maxact.accumulate import SiteAccumulator
 from pytest_maxact.batch import Batch, collate
 from pytest_maxact.corpus.batches import BatchPlan, PlannedBatch
 from pytest_maxact.errors import MaxactError, MeasureError, first_line
+from pytest_maxact.products import Products
 from pytest_maxact.routing import Routing
-from pytest_maxact.sites import Anatomy, Tap
+from pytest_maxact.sites import Anatomy, Experts, Tap
 
 Progress = Callable[[int, int], None]
 """Called with tokens done and tokens in all."""
@@ -36,9 +38,13 @@ class Observer:
         self.batches = 0
         self.padded_tokens = 0
         self.out_of_memory = 0
+        self.traffic: dict[str, dict[str, torch.Tensor]] = {experts.site: {} for experts in anatomy.experts}
+        """Tokens each expert was given, int64 [experts], by router site and split."""
         self._batch: Batch | None = None
-        self._routing: dict[nn.Module, Routing] = {}
-        self._fired: set[int] = set()
+        self._routing: dict[str, Routing] = {}
+        self._traffic: dict[str, torch.Tensor] = {}
+        self._calls: Counter[tuple[int, str]] = Counter()
+        self._order: list[str] = []
         self._proven: set[str] = set()
 
     @contextmanager
@@ -47,18 +53,20 @@ class Observer:
         handles: list[Any] = []
         restore: list[Callable[[], None]] = []
         try:
-            for block in self.anatomy.moe_blocks:
-                handles.append(block.register_forward_pre_hook(self._strip_padding, with_kwargs=True))
-                handles.append(block.register_forward_hook(self._restore_padding))
-            for experts in {tap.experts for tap in self.anatomy.taps if tap.experts is not None}:
-                handles.append(experts.register_forward_pre_hook(self._note_routing, with_kwargs=True))
-            for tap in self.anatomy.taps:
-                if tap.reads == "gate_up":
-                    restore.append(self._wrap_apply_gate(tap))
-                elif tap.reads == "input":
-                    handles.append(tap.module.register_forward_pre_hook(self._input_hook(tap)))
+            for module in self.anatomy.stripped:
+                handles.append(module.register_forward_pre_hook(self._strip_padding, with_kwargs=True))
+                handles.append(module.register_forward_hook(self._restore_padding))
+            for experts in self.anatomy.experts:
+                handles += self._watch(experts)
+            for taps in _by_module(self.anatomy.taps):
+                if taps[0].reads in ("gate_up", "act_fn"):
+                    restore.append(self._wrap_function(taps[0]))
+                elif taps[0].reads == "product":
+                    handles += self._product_hooks(taps)
+                elif taps[0].reads == "input":
+                    handles.append(taps[0].module.register_forward_pre_hook(self._input_hook(taps)))
                 else:
-                    handles.append(tap.module.register_forward_hook(self._output_hook(tap)))
+                    handles.append(taps[0].module.register_forward_hook(self._output_hook(taps)))
             yield self
         finally:
             for handle in handles:
@@ -77,6 +85,9 @@ class Observer:
         done = 0
         while queue:
             planned = queue.pop()
+            if self.anatomy.alone and len(planned.sequences) > 1:
+                queue.extend(reversed(planned.halves()))
+                continue
             if self._try(planned, device, side):
                 done += planned.tokens
                 if progress:
@@ -109,6 +120,9 @@ class Observer:
         self._check_coverage(planned)
         for accumulator in self.accumulators.values():
             accumulator.commit(batch)
+        for site, given in self._traffic.items():
+            total = self.traffic[site]
+            total[planned.split] = total[planned.split] + given.cpu() if planned.split in total else given.cpu()
         self.tokens[planned.split] += planned.tokens
         self.batches += 1
         self.padded_tokens += planned.padded_tokens
@@ -117,8 +131,10 @@ class Observer:
 
     def _forget(self) -> None:
         self._batch = None
-        self._fired.clear()
+        self._calls.clear()
         self._routing.clear()
+        self._traffic.clear()
+        self._order.clear()
         for accumulator in self.accumulators.values():
             accumulator.rollback()
 
@@ -126,13 +142,16 @@ class Observer:
         """The last check: every site's element count equals tokens x width, exactly. Raises MeasureError otherwise."""
         for site in self.anatomy.sites:
             accumulator = self.accumulators[site.name]
+            width = self.anatomy.hidden_size
+            known = {width} if site.kind in ("attn_output", "mlp_output") else {width * self.anatomy.streams}
+            if site.kind == "final_norm":
+                known.add(width)
+            if site.kind in FULL_WIDTH and (other := set(accumulator.widths.values()) - known):
+                raise MeasureError(f"{site.name} is {other.pop()} wide where the config says {width}\n  please report the model_type")
+            routed = [experts for experts in self.anatomy.experts if experts.site == f"layers.{site.layer}.router"]
             for split, tokens in self.tokens.items():
-                factors = {part: self.anatomy.top_k if part == "experts" else 1 for part in accumulator.widths}
-                expected = sum(tokens * factors[part] * width for part, width in accumulator.widths.items())
-                if site.kind in FULL_WIDTH and accumulator.widths.get("") != self.anatomy.hidden_size:
-                    raise MeasureError(
-                        f"{site.name} is {accumulator.widths.get('')} wide where the config says {self.anatomy.hidden_size}\n  please report the model_type"
-                    )
+                pairs = sum(int(self.traffic[e.site][split].sum()) for e in routed if split in self.traffic[e.site])
+                expected = sum((pairs if part == "experts" and site.kind == "gate" else tokens) * width for part, width in accumulator.widths.items())
                 seen = int(accumulator.dense_counts(split).sum())
                 if seen != expected or not accumulator.widths:
                     raise MeasureError(
@@ -140,9 +159,10 @@ class Observer:
                     )
 
     def _check_coverage(self, planned: PlannedBatch) -> None:
+        pairs = {experts.site: self._pairs(experts, planned.tokens) for experts in self.anatomy.experts}
         for tap in self.anatomy.taps:
             seen = self.accumulators[tap.site.name].staged_rows
-            expected = planned.tokens * (self.anatomy.top_k if tap.part == "experts" else 1)
+            expected = pairs[tap.experts.site] if tap.experts is not None and tap.site.kind == "gate" else planned.tokens
             rows = seen.get(tap.part, 0)
             if rows != expected:
                 part = f" ({tap.part})" if tap.part else ""
@@ -150,109 +170,219 @@ class Observer:
                 raise MeasureError(
                     f"site {tap.site.name}{part}, module {tap.site.module}, {what}\n  a partial measurement is refused; please report the model_type"
                 )
+        depth = [site.name for site in self.anatomy.sites if site.kind in ("embedding", "hidden", "final_norm")]
+        if (order := list(dict.fromkeys(self._order))) != depth:
+            wrong = next(name for name, wanted in zip(order, depth, strict=True) if name != wanted)
+            raise MeasureError(f"site {wrong} fired out of the order of depth\n  please report the model_type")
+
+    def _pairs(self, experts: Experts, tokens: int) -> int:
+        """Token-expert pairs of the batch, from the router's choice; a token takes as many experts as the model says."""
+        traffic = self._traffic.get(experts.site)
+        if traffic is None:
+            raise MeasureError(
+                f"{experts.site}: its experts were not called\n  a partial measurement is refused; please report the model_type"
+            )
+        pairs = int(traffic.sum())
+        if not experts.skips and experts.top_k is not None and pairs != tokens * experts.top_k:
+            raise MeasureError(
+                f"{experts.site}: {pairs} token-expert pairs where {tokens} tokens take {experts.top_k} each\n  please report the model_type"
+            )
+        return pairs
 
     # -- hooks ---------------------------------------------------------------------------------------------------------------------
 
-    def _output_hook(self, tap: Tap) -> Callable[..., None]:
+    def _output_hook(self, taps: list[Tap]) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            if self._batch is not None and not (tap.once and self._fired_before(tap)):
-                self._see(tap, self._pick(tap, output))
+            if self._batch is not None and (tap := self._meant(taps)):
+                self._see(tap, _element(output, tap.index))
 
         return hook
 
-    def _input_hook(self, tap: Tap) -> Callable[..., None]:
+    def _input_hook(self, taps: list[Tap]) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any) -> None:
-            if self._batch is not None:
+            if self._batch is not None and (tap := self._meant(taps)):
                 self._see(tap, args[0])
 
         return hook
 
-    def _wrap_apply_gate(self, tap: Tap) -> Callable[[], None]:
-        """Read the gate half of what fused experts pass to `_apply_gate` (gpt_oss computes its activation there, not in a module)."""
-        experts: Any = tap.module
-        original = experts._apply_gate
+    def _product_hooks(self, taps: list[Tap]) -> list[Any]:
+        """Read what a module's own call computes with one of its parameters, whatever it returns."""
+        tap = taps[0]
+        assert tap.parameter is not None
+        running: list[Products] = []
 
-        def apply_gate(gate_up: torch.Tensor) -> torch.Tensor:
+        def enter(module: nn.Module, args: Any) -> None:
             if self._batch is not None:
-                self._see(tap, gate_up.chunk(2, dim=-1)[0] if experts.is_concatenated else gate_up[..., ::2])
-            return original(gate_up)  # type: ignore[no-any-return]
+                running.append(Products(tap.parameter))  # type: ignore[arg-type]
+                running[-1].__enter__()  # type: ignore[no-untyped-call]
 
-        experts._apply_gate = apply_gate
+        def leave(module: nn.Module, args: Any, output: Any) -> None:
+            if not running:
+                return
+            products = running.pop()
+            products.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            if output is not None and self._batch is not None and (meant := self._meant(taps)):
+                if len(products.found) != 1:
+                    raise MeasureError(
+                        f"site {tap.site.name}, module {tap.site.module}: {len(products.found)} products with its matrix where one was expected\n"
+                        "  please report the model_type"
+                    )
+                self._see(meant, products.found[0])
 
-        def undo() -> None:
-            del experts._apply_gate
+        module = tap.module
+        return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave, always_call=True)]
 
-        return undo
+    def _wrap_function(self, tap: Tap) -> Callable[[], None]:
+        """Read what fused experts pass to their `_apply_gate` or to an activation that is no module (gpt_oss and lfm2_moe compute it there)."""
+        experts: Any = tap.module
+        name = "_apply_gate" if tap.reads == "gate_up" else "act_fn"
+        original = getattr(experts, name)
+        stored = vars(experts).get(name)
+
+        def wrapped(values: torch.Tensor) -> torch.Tensor:
+            if self._batch is not None:
+                gate = values if tap.reads == "act_fn" else values.chunk(2, dim=-1)[0] if experts.is_concatenated else values[..., ::2]
+                self._see(tap, gate)
+            return original(values)  # type: ignore[no-any-return]
+
+        setattr(experts, name, wrapped)
+        return (lambda: delattr(experts, name)) if stored is None else (lambda: setattr(experts, name, stored))
+
+    def _watch(self, experts: Experts) -> list[Any]:
+        """Hooks that note which tokens the experts are given."""
+
+        def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if self._batch is not None:
+                self._routed(experts, Routing.of_arguments(experts, args, kwargs))
+
+        def count(index: int) -> Callable[..., None]:
+            def given(module: nn.Module, args: tuple[Any, ...]) -> None:
+                if self._batch is not None:
+                    traffic = self._traffic.setdefault(experts.site, torch.zeros(experts.count, dtype=torch.int64))
+                    traffic[index] += args[0].numel() // args[0].shape[-1]
+
+            return given
+
+        if experts.choice == "arguments":
+            return [experts.module.register_forward_pre_hook(note, with_kwargs=True)]
+        if experts.choice == "list":
+            return [expert.register_forward_pre_hook(count(index)) for index, expert in enumerate(experts.module.children())]
+        return []
+
+    def _routed(self, experts: Experts, routing: Routing) -> None:
+        self._routing[experts.site] = routing
+        self._traffic[experts.site] = routing.traffic()
 
     def _strip_padding(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Hand a token-wise module real tokens only: every argument that has a row per token, [B, T, ...] or [B*T, ...]."""
         batch = self._batch
         if batch is None or not batch.padded:
             return None
-        states, *rest = args if args else (kwargs.pop("hidden_states"),)
-        return (states.reshape(-1, states.shape[-1])[batch.real][None], *rest), kwargs
+        return tuple(batch.strip(value) for value in args), {name: batch.strip(value) for name, value in kwargs.items()}
 
     def _restore_padding(self, module: nn.Module, args: Any, output: Any) -> Any:
         batch = self._batch
         if batch is None or not batch.padded:
             return None
-        states, *rest = output if isinstance(output, tuple) else (output,)
-        whole = states.new_zeros((batch.rows, states.shape[-1]))
-        whole[batch.real] = states.reshape(-1, states.shape[-1])
-        restored = whole.view(*batch.ids.shape, -1)
-        return (restored, *rest) if isinstance(output, tuple) else restored
-
-    def _note_routing(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._batch is not None:
-            self._routing[module] = Routing.of(module, args, kwargs)
+        return tuple(map(batch.restore, output)) if isinstance(output, tuple) else batch.restore(output)
 
     def _see(self, tap: Tap, tensor: torch.Tensor) -> None:
         batch = self._batch
         assert batch is not None
-        values = tensor.detach().reshape(-1, tensor.shape[-1])
+        tensor = tensor.detach() if tap.columns is None else tensor.detach()[..., tap.columns]
         stripped = tap.in_moe and batch.padded
-        if tap.experts is not None:
-            locate = self._routed(tap.experts, values.shape[0], batch)
+        locate: Callable[[int], int | None]
+        if tap.site.kind == "gate" and tap.experts is not None:
+            values, locate = self._routed_rows(tap.experts, tensor.reshape(-1, tensor.shape[-1]), batch)
         else:
-            expected = batch.real.numel() if stripped else batch.rows
-            if values.shape[0] != expected:
-                raise MeasureError(
-                    f"site {tap.site.name}: {values.shape[0]} rows where the batch has {expected}\n  please report the model_type"
-                )
+            shape = (1, batch.real.numel()) if stripped else tuple(batch.ids.shape)
+            values = rows_of(tensor, tap, shape)
             locate = (lambda row: int(batch.real[row])) if stripped else (lambda row: row)
-        if tap.site.kind == "router" and tap.site.name not in self._proven:
-            _prove_logits(values, tap)
-            self._proven.add(tap.site.name)
+        if tap.site.kind == "router":
+            self._see_logits(tap, values)
+        if tap.last:
+            self.accumulators[tap.site.name].rollback()
+            self._order = [name for name in self._order if name != tap.site.name]
+        if tap.site.kind in ("embedding", "hidden", "final_norm"):
+            self._order.append(tap.site.name)
         padding = batch.padding if batch.padded and not tap.in_moe else None
         self.accumulators[tap.site.name].observe(values, padding, locate, tap.part)
 
-    def _routed(self, experts: nn.Module, rows: int, batch: Batch) -> Callable[[int], int | None]:
-        routing = self._routing.get(experts)
+    def _see_logits(self, tap: Tap, values: torch.Tensor) -> None:
+        if tap.site.name not in self._proven:
+            _prove_logits(values, tap)
+            self._proven.add(tap.site.name)
+        if tap.experts is not None and tap.experts.choice == "logits":
+            self._routed(tap.experts, Routing.of_logits(tap.experts, values))
+
+    def _routed_rows(self, experts: Experts, values: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Callable[[int], int | None]]:
+        routing = self._routing.get(experts.site)
         if routing is None:
-            return lambda row: None
-        offset = routing.advance(rows)
+            return values, lambda row: None
+        keep = routing.keep()
+        if keep is not None:
+            values = values[keep]
+        offset = routing.advance(values.shape[0])
 
         def locate(row: int) -> int | None:
             token = routing.token(offset + row)
             return None if token is None else int(batch.real[token]) if batch.padded else token
 
-        return locate
+        return values, locate
 
-    def _pick(self, tap: Tap, output: Any) -> torch.Tensor:
-        elements = output if isinstance(output, (tuple, list)) else (output,)
-        if tap.index is not None:
-            return elements[tap.index]  # type: ignore[no-any-return]
-        count = next(p.shape[0] for p in tap.module.parameters(recurse=False) if p.ndim == 2)
-        found = [e for e in elements if isinstance(e, torch.Tensor) and e.is_floating_point() and e.shape[-1] == count]
-        if len(found) != 1:
+    def _meant(self, taps: list[Tap]) -> Tap | None:
+        """The tap that this call of a module is for; None for a call on which no site is read."""
+        first = taps[0]
+        if first.firing is None and not first.once:
+            return first
+        call = self._calls[id(first.module), first.reads]
+        self._calls[id(first.module), first.reads] += 1
+        if first.once:
+            return first if call == 0 else None
+        found = next((tap for tap in taps if tap.firing == call), None)
+        if found is None and call > max(tap.firing or 0 for tap in taps):
             raise MeasureError(
-                f"site {tap.site.name}, module {tap.site.module}: {len(found)} of its outputs could be router logits\n  please report the model_type"
+                f"site {first.site.name}, module {first.site.module}, was called {call + 1} times\n  please report the model_type"
             )
-        return found[0]
+        return found
 
-    def _fired_before(self, tap: Tap) -> bool:
-        before = id(tap) in self._fired
-        self._fired.add(id(tap))
-        return before
+
+def rows_of(tensor: torch.Tensor, tap: Tap, shape: tuple[int, ...]) -> torch.Tensor:
+    """A site's tensor as [tokens, width], for a batch of `shape` [B, T].
+
+    Layouts: [B, T, width] or [B*T, width] by default; `time first` [T, B, width]; `first tokens` [B, more than T, width], of which the rest are
+    no tokens, `last tokens` likewise; `streams first` [S, B, T, width] and `streams last` [B, T, S, width], whose streams lie side by side in one row. Raises
+    MeasureError for any other.
+    """
+    rows = shape[0] * shape[1]
+    if tap.layout == "time first":
+        tensor = tensor.transpose(0, 1)
+    elif tap.layout == "first tokens":
+        tensor = tensor[:, : shape[1]]
+    elif tap.layout == "last tokens":
+        tensor = tensor[:, -shape[1] :]
+    elif tap.layout == "streams first":
+        tensor = tensor.movedim(0, -2).flatten(-2)
+    elif tap.layout == "streams last":
+        tensor = tensor.flatten(-2)
+    if tuple(tensor.shape[:-1]) not in (shape, (rows,)):
+        raise MeasureError(
+            f"site {tap.site.name}, module {tap.site.module}: a tensor of shape {list(tensor.shape)} where the batch is {list(shape)}\n"
+            "  please report the model_type"
+        )
+    return tensor.reshape(rows, tensor.shape[-1])
+
+
+def _by_module(taps: Iterable[Tap]) -> list[list[Tap]]:
+    """Taps that read the same tensor of the same module, together."""
+    groups: dict[tuple[int, str], list[Tap]] = {}
+    for tap in taps:
+        groups.setdefault((id(tap.module), tap.reads), []).append(tap)
+    return list(groups.values())
+
+
+def _element(output: Any, index: int) -> torch.Tensor:
+    return output if isinstance(output, torch.Tensor) else output[index]
 
 
 def _prove_logits(values: torch.Tensor, tap: Tap) -> None:
@@ -261,8 +391,7 @@ def _prove_logits(values: torch.Tensor, tap: Tap) -> None:
     low, high = float(sample.min()), float(sample.max())
     indices = bool((sample == sample.round()).all()) and low >= 0 and high > 1
     scores = low >= 0 and 0 < high <= 1
-    one_sided = tap.index is None and (low >= 0 or high <= 0) and low != high
-    if indices or scores or one_sided:
+    if indices or scores:
         what = "expert indices" if indices else "probabilities or scores"
         raise MeasureError(
             f"site {tap.site.name}, module {tap.site.module}: router logits expected, got {what}\n  please report the model_type"

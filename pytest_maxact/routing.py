@@ -1,4 +1,4 @@
-"""Which token stands behind a row inside the experts of a mixture-of-experts block.
+"""Which token stands behind a row inside the experts of a mixture-of-experts block, and how many tokens each expert was given.
 
 transformers 5 runs fused experts in one of several ways, each with its own row order. For those known here the order is recomputed from the
 router's choice; for any other a row's token is unknown, and a peak says only its channel.
@@ -8,25 +8,59 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+
+from pytest_maxact.errors import MeasureError
+from pytest_maxact.sites.anatomy import Experts
+
+KNOWN_ORDERS = ("eager", "grouped_mm", "batched_mm", "dense")
+"""Row orders: sorted by expert then by place in the choice, sorted by expert then by token, token by token, every token for every expert."""
 
 
 @dataclass(slots=True)
 class Routing:
-    """The choice of experts for one batch: `chosen` int64 [tokens, top_k], and the way its experts run."""
+    """The choice of experts for one batch: `chosen` int64 [tokens, top_k], and the order in which their rows lie. Experts from `count` on have no
+    weights, and their rows no meaning."""
 
-    chosen: torch.Tensor | None
-    implementation: str
+    chosen: torch.Tensor
+    order: str
+    count: int
+    skips: bool = False
     _next: int = 0
     _tokens: torch.Tensor | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, experts: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Routing":
-        """From the arguments of an experts module: hidden states, chosen experts, their weights."""
+    def of_arguments(cls, experts: Experts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Routing":
+        """From the arguments of an experts module: hidden states, chosen experts, their weights. Raises MeasureError where no choice is among them."""
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
         chosen = [tensor for tensor in tensors if not tensor.is_floating_point() and tensor.ndim == 2]
-        implementation = getattr(getattr(experts, "config", None), "_experts_implementation", None) or "eager"
-        return cls(chosen[0] if len(chosen) == 1 else None, implementation)
+        if len(chosen) != 1:
+            raise MeasureError(
+                f"{experts.site}: its experts were called with {len(chosen)} tensors that could be the choice\n  please report the model_type"
+            )
+        implementation = getattr(getattr(experts.module, "config", None), "_experts_implementation", None) or "eager"
+        return cls(chosen[0], implementation, experts.count, experts.skips)
+
+    @classmethod
+    def of_logits(cls, experts: Experts, logits: torch.Tensor) -> "Routing":
+        """From router logits [tokens, experts] where the largest are taken."""
+        assert experts.top_k is not None
+        return cls(logits.topk(experts.top_k, dim=-1).indices, experts.order, experts.count)
+
+    def traffic(self) -> torch.Tensor:
+        """Tokens each expert was given, int64 [count], on the choice's device and without waiting for it."""
+        flat = self.chosen.reshape(-1).clamp(max=self.count)
+        counts = torch.zeros(self.count + 1, dtype=torch.int64, device=flat.device)
+        return counts.scatter_add_(0, flat, torch.ones_like(flat))[: self.count]
+
+    def keep(self) -> torch.Tensor | None:
+        """Which rows are routed ones, bool; None where all are."""
+        if self.order == "dense":
+            given = torch.zeros((self.chosen.shape[0], self.count), dtype=torch.bool, device=self.chosen.device)
+            return given.scatter_(1, self.chosen, True).T.reshape(-1)
+        if not self.skips or self.order == "eager":
+            return None
+        flat = self.chosen.reshape(-1)
+        return (flat if self.order == "batched_mm" else flat.sort().values) < self.count
 
     def advance(self, rows: int) -> int:
         """Start of the next `rows` rows: experts that run one after another see the rows in pieces."""
@@ -35,19 +69,25 @@ class Routing:
         return start
 
     def token(self, row: int) -> int | None:
-        """The token behind a row, None where the order is not known."""
+        """The token behind a routed row, None where the order is not known."""
+        if self.order not in KNOWN_ORDERS:
+            return None
         if self._tokens is None:
             self._tokens = self._order()
-        return None if self._tokens is None else int(self._tokens[row])
+        return int(self._tokens[row])
 
-    def _order(self) -> torch.Tensor | None:
-        if self.chosen is None:
-            return None
+    def _order(self) -> torch.Tensor:
         tokens, top_k = self.chosen.shape
-        if self.implementation == "eager":
-            return torch.sort(self.chosen.T.reshape(-1), stable=True).indices % tokens
-        if self.implementation == "grouped_mm":
-            return torch.sort(self.chosen.reshape(-1)).indices // top_k
-        if self.implementation == "batched_mm":
-            return torch.arange(tokens * top_k) // top_k
-        return None
+        if self.order == "dense":
+            given = self.keep()
+            assert given is not None
+            return given.nonzero().squeeze(1) % tokens
+        if self.order == "batched_mm":
+            flat, token = self.chosen.reshape(-1), torch.arange(tokens * top_k, device=self.chosen.device) // top_k
+        elif self.order == "grouped_mm":
+            flat, places = self.chosen.reshape(-1).sort()
+            token = places // top_k
+        else:
+            flat, places = torch.sort(self.chosen.T.reshape(-1), stable=True)
+            token = places % tokens
+        return token[flat < self.count]

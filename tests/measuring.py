@@ -10,11 +10,11 @@ from torch import nn
 from pytest_maxact import measure
 from pytest_maxact.corpus import Sample
 from pytest_maxact.corpus import Sequence as Encoded
-from pytest_maxact.model import LoadedModel, decoder_of
+from pytest_maxact.model import LoadedModel
 from pytest_maxact.observe import Observer
 from pytest_maxact.record import Record
 from pytest_maxact.settings import Settings
-from pytest_maxact.sites import resolve
+from pytest_maxact.sites import decoder_of, resolve
 
 
 def record_of(model: Path, corpus: Path, **options: Any) -> Record:
@@ -43,7 +43,7 @@ def loaded(model: nn.Module) -> LoadedModel:
 
 def observed(model: Any, sequences: Sequence[Encoded], batch_tokens: int = 64) -> Observer:
     """A finished pass over encoded samples."""
-    anatomy = resolve(decoder_of(model), model.config)
+    anatomy = resolve(model, model.config)
     return measure.observe(loaded(model), anatomy, list(sequences), batch_tokens)
 
 

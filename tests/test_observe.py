@@ -18,10 +18,9 @@ from pytest_maxact.batch import collate
 from pytest_maxact.corpus.batches import PlannedBatch
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.histogram import BINS, magnitudes
-from pytest_maxact.model import decoder_of
 from pytest_maxact.observe import Observer
 from pytest_maxact.record import Provenance, Record, corpus_digest, merge
-from pytest_maxact.sites import resolve
+from pytest_maxact.sites import decoder_of, resolve
 from tests import tiny
 from tests.measuring import encoded, loaded, observed, record_of
 

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from pytest_maxact.errors import InputError
-from pytest_maxact.model import decoder_of
-from pytest_maxact.sites import resolve
+from pytest_maxact.sites import decoder_of, resolve
 from tests import tiny
 from tests.measuring import encoded, observed, plain_maxima
 

@@ -1,0 +1,41 @@
+"""What a module computes with one of its parameters, caught where it happens: the product of an activation with a matrix.
+
+A router returns logits, probabilities, scores or indices as its author liked; what all routers have is a matrix that a token is multiplied with.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+_MULTIPLIES = {"linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum", "__matmul__", "__rmatmul__"}
+
+
+class Products(TorchFunctionMode):
+    """Collects, while active, the results in `found` of every matrix product with `parameter` or with a cast, view or transpose of it."""
+
+    def __init__(self, parameter: torch.Tensor) -> None:
+        super().__init__()
+        self.found: list[torch.Tensor] = []
+        self._matrices: dict[int, torch.Tensor] = {id(parameter): parameter}
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and any(id(value) in self._matrices for value in _tensors((args, kwargs))):
+            if func.__name__ in _MULTIPLIES:
+                self.found.append(result)
+            else:
+                self._matrices[id(result)] = result
+        return result
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for member in value.values():
+            yield from _tensors(member)
+    elif isinstance(value, (tuple, list)):
+        for member in value:
+            yield from _tensors(member)

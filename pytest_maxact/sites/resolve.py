@@ -1,0 +1,168 @@
+"""A decoder's modules to its observed sites, resolved from what transformers declares, from structure, and from a small table of exceptions.
+
+A site that cannot be found is an error that says where it was looked for; what is not observed is listed with its reason.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import nn
+
+from pytest_maxact.names import Site
+from pytest_maxact.sites.anatomy import Anatomy, Experts, LeftOut, Tap
+from pytest_maxact.sites.decoder import beside_layers, decoder_of, embedding_of, final_norm_of, layers_of
+from pytest_maxact.sites.feed_forward import experts_in, gate_of, is_stacked, moe_taps
+from pytest_maxact.sites.layer import Block, Blocks, blocks_of, mixer_kind
+from pytest_maxact.sites.modules import class_of, has, unknown
+from pytest_maxact.sites.table import Exceptions, exceptions_of
+
+
+def resolve(model: nn.Module, config: Any) -> Anatomy:
+    """The sites of a model's language backbone; paths of modules are those in `model`. Raises InputError that names what could not be found."""
+    decoder = decoder_of(model)
+    text = text_config(config, decoder)
+    exceptions = exceptions_of(text)
+    if reason := exceptions_of(config).unsupported:
+        raise unknown(f"{config.model_type}: {reason}")
+    embedding = embedding_of(decoder)
+    if embedding is None:
+        raise unknown(f"{class_of(decoder)}: it names no token embedding")
+    paths = {id(module): name for name, module in model.named_modules()}
+    layers = layers_of(decoder, text, exceptions)
+    taps = [Tap(site=Site(kind="embedding", module=paths[id(embedding)], detail=class_of(embedding)), module=embedding, once=True)]
+    left_out = _predictors(layers, text)
+    stripped: list[nn.Module] = []
+    routed: list[Experts] = []
+    lacking: dict[str, list[int]] = defaultdict(list)
+    idle: dict[str, list[int]] = defaultdict(list)
+    for index, layer in enumerate(layers):
+        if class_of(layer) in exceptions.idle:
+            idle[exceptions.idle[class_of(layer)]].append(index)
+            continue
+        blocks = blocks_of(decoder, layer, index, paths[id(layer)], exceptions)
+        found = _layer_taps(decoder, layer, index, blocks, paths, text, exceptions)
+        taps += found.taps
+        stripped += found.stripped
+        routed += found.experts
+        left_out += [replace(entry, what=f"layers.*.{entry.what}") for entry in blocks.left_out]
+        left_out += [LeftOut(what=f"layers.*.{path}", why=why) for path, why in exceptions.unread.items() if has(layer, path)]
+        for kind in ("attn_output", "mlp_output", "gate"):
+            if not any(tap.site.kind == kind for tap in found.taps):
+                lacking[kind].append(index)
+    left_out = beside_layers(model, decoder, [*layers, *(tap.module for tap in taps)], paths) + left_out
+    norm = final_norm_of(decoder, layers, text, exceptions)
+    if isinstance(norm, LeftOut):
+        left_out.append(norm)
+    else:
+        site = Site(kind="final_norm", module=paths[id(norm)], detail=class_of(norm))
+        taps.append(Tap(site=site, module=norm, last=bool(exceptions.final_norm)))
+    left_out += [LeftOut(what=_these("layers", where, len(layers)), why=why) for why, where in idle.items()]
+    left_out += [LeftOut(what=_these(kind, where, len(layers)), why=_LACKING[kind], by_design=True) for kind, where in lacking.items()]
+    return Anatomy(
+        taps=tuple(_laid_out(_numbered(taps), exceptions)),
+        stripped=tuple(dict.fromkeys(stripped)),
+        experts=tuple(routed),
+        hidden_size=text.hidden_size,
+        streams=exceptions.streams(text),
+        layers=len(layers),
+        alone=exceptions.alone(text),
+        left_out=tuple(dict.fromkeys(left_out)),
+    )
+
+
+def text_config(config: Any, decoder: nn.Module) -> Any:
+    """The configuration of the language backbone: the decoder's own, else the text part of the model's."""
+    return getattr(decoder, "config", None) or config.get_text_config()
+
+
+_LACKING = {
+    "attn_output": "no token mixer in these layers",
+    "mlp_output": "no feed-forward block in these layers",
+    "gate": "no gated feed-forward block in these layers",
+}
+
+
+@dataclass(slots=True)
+class _LayerTaps:
+    taps: list[Tap] = field(default_factory=list)
+    stripped: list[nn.Module] = field(default_factory=list)
+    experts: list[Experts] = field(default_factory=list)
+
+
+def _layer_taps(
+    decoder: nn.Module, layer: nn.Module, index: int, blocks: Blocks, paths: dict[int, str], config: Any, exceptions: Exceptions
+) -> _LayerTaps:
+    found = _LayerTaps(taps=[Tap(site=Site(kind="hidden", layer=index, module=paths[id(layer)], detail=class_of(layer)), module=layer)])
+    found.taps += _block_taps("attn_output", blocks.mixers, index, paths)
+    found.taps += _block_taps("mlp_output", blocks.feed_forwards, index, paths)
+    for block in blocks.feed_forwards:
+        stacked = is_stacked(block.inside)
+        experts = block.inside if stacked else experts_in(block.inside)
+        if experts is not None:
+            taps = moe_taps(decoder, layer if stacked else block.inside, experts, index, paths, config, exceptions, bare=stacked)
+            found.taps += taps
+            found.stripped.append(block.inside)
+            found.experts += [tap.experts for tap in taps if tap.site.kind == "router" and tap.experts is not None]
+        elif gate := gate_of(block.inside, exceptions):
+            site = Site(kind="gate", layer=index, module=paths[id(gate.module)], detail=class_of(block.inside))
+            part = block.name if len(blocks.feed_forwards) > 1 else ""
+            found.taps.append(Tap(site=site, module=gate.module, reads=gate.reads, columns=gate.columns, part=part))
+    return found
+
+
+def _block_taps(kind: str, blocks: Sequence[Block], index: int, paths: dict[int, str]) -> list[Tap]:
+    """Taps on a layer's blocks of one kind; several blocks are parts of one site."""
+    taps = []
+    for block in blocks:
+        detail = mixer_kind(block) if kind == "attn_output" else class_of(block.inside)
+        site = Site(kind=kind, layer=index, module=paths[id(block.module)], detail=detail)
+        tap = Tap(site=site, module=block.module, part=block.name if len(blocks) > 1 else "")
+        taps.append(tap if block.parameter is None else replace(tap, reads="product", parameter=block.parameter))
+    return taps
+
+
+def _numbered(taps: Iterable[Tap]) -> list[Tap]:
+    """Modules that layers share are read once per layer, call by call in the order of the layers."""
+    taps = list(taps)
+    uses = Counter((id(tap.module), tap.reads) for tap in taps)
+    calls: Counter[tuple[int, str]] = Counter()
+    numbered = []
+    for tap in taps:
+        key = (id(tap.module), tap.reads)
+        if uses[key] > 1:
+            if tap.experts is not None:
+                raise unknown(f"{tap.site.module}: routed experts shared between layers")
+            tap = replace(tap, firing=calls[key])
+            calls[key] += 1
+        numbered.append(tap)
+    return numbered
+
+
+def _laid_out(taps: Iterable[Tap], exceptions: Exceptions) -> list[Tap]:
+    return [
+        tap
+        if tap.layout or tap.part == "experts"
+        else replace(tap, layout=exceptions.layout.get(tap.site.kind, exceptions.layout.get("*", "")))
+        for tap in taps
+    ]
+
+
+def _predictors(layers: Sequence[nn.Module], config: Any) -> list[LeftOut]:
+    count = int(getattr(config, "num_nextn_predict_layers", 0) or 0)
+    return [LeftOut(what="multi-token prediction", why=f"{count} layers beyond the decoder's {len(layers)}")] if count else []
+
+
+def _these(what: str, layers: Sequence[int], depth: int) -> str:
+    """`gate` where no layer has one, else `gate of layers 0-2, 5`."""
+    if len(layers) == depth and what != "layers":
+        return what
+    ranges: list[list[int]] = []
+    for layer in layers:
+        if ranges and layer == ranges[-1][1] + 1:
+            ranges[-1][1] = layer
+        else:
+            ranges.append([layer, layer])
+    listed = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
+    return f"layers {listed}" if what == "layers" else f"{what} of layers {listed}"

@@ -1,0 +1,155 @@
+"""What structure and transformers' own declarations do not say, by `model_type` of the language backbone: a line or two each.
+
+Every name written here must be found in the model it is written for; one that is not makes resolution fail, so a renamed module is an error and
+never a gap. Paths are relative to the layer, or, where they hold `{i}`, to the decoder; `module:parameter` means the product with a parameter.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+AROUND = "mixes residual streams around the blocks; the streams themselves are read as hidden"
+CONVOLUTION = "a short convolution after the block, on its way to the residual stream"
+PER_LAYER = "adds per-layer embeddings to the residual stream, read as hidden"
+POST_NORM = "each layer ends in a norm of its own"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exceptions:
+    """Exceptions of one architecture.
+
+    `depth`: the config's number of layers. `layers`: from the config to paths of layers, or of module lists of them, in the order they run.
+    `mixers`, `feed_forwards`: paths of the blocks. `gates`: class of a block to
+    its gate projection, fused with the other or not, or to nothing for a block of three matrices without one. `unread`: what of a block is not
+    read, with the reason. `beside`: children of a layer that
+    are neither block, with the reason. `idle`: layer classes that text does not run. `no_final_norm`: why the architecture, in this
+    configuration, has none. `final_norm`: its path, where it is called before as well; its last call counts. `layout`: how tensors lie, by kind, `*` for all. `streams`: residual streams per token.
+    `alone`: whether what a token gives depends on the other sequences of its batch, so that each must run alone. `routed_by_logits`: how rows lie inside experts that are not told the choice, which is the largest logits. `unsupported`: why not at all.
+    """
+
+    depth: str = "num_hidden_layers"
+    layers: Callable[[Any], Sequence[str]] | None = None
+    mixers: tuple[str, ...] = ()
+    feed_forwards: tuple[str, ...] = ()
+    gates: Mapping[str, str] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, str] = field(default_factory=dict)
+    idle: Mapping[str, str] = field(default_factory=dict)
+    no_final_norm: Callable[[Any], str] = lambda config: ""
+    final_norm: str = ""
+    layout: Mapping[str, str] = field(default_factory=dict)
+    streams: Callable[[Any], int] = lambda config: 1
+    alone: Callable[[Any], bool] = lambda config: False
+    routed_by_logits: str = ""
+    unsupported: str = ""
+
+
+def exceptions_of(config: Any) -> Exceptions:
+    """The entry of a text config's `model_type`; an empty one for an architecture without exceptions."""
+    return TABLE.get(config.model_type, Exceptions())
+
+
+def _always(reason: str) -> Callable[[Any], str]:
+    return lambda config: reason
+
+
+_POST_NORM = Exceptions(no_final_norm=_always(POST_NORM))
+_SEQ2SEQ = Exceptions(depth="decoder_layers")
+_SEQ2SEQ_POST_NORM = Exceptions(depth="decoder_layers", no_final_norm=_always(POST_NORM))
+_HYPER = Exceptions(
+    beside={"attn_hc": AROUND, "ffn_hc": AROUND}, layout={"hidden": "streams last"}, streams=lambda c: int(getattr(c, "hc_mult", 1))
+)
+_GEMMA4 = Exceptions(beside={"per_layer_input_gate": PER_LAYER, "per_layer_projection": PER_LAYER})
+
+TABLE: Mapping[str, Exceptions] = {
+    "albert": Exceptions(
+        layers=lambda c: [
+            f"encoder.albert_layer_groups.{int(i / (c.num_hidden_layers / c.num_hidden_groups))}.albert_layers"
+            for i in range(c.num_hidden_layers)
+        ],
+        mixers=("attention.dense",),
+        feed_forwards=("ffn_output",),
+        no_final_norm=_always(POST_NORM),
+    ),
+    "bart": _SEQ2SEQ_POST_NORM,
+    "bigbird_pegasus": Exceptions(depth="decoder_layers", final_norm="layernorm_embedding"),
+    "blenderbot": _SEQ2SEQ,
+    "blenderbot-small": _SEQ2SEQ_POST_NORM,
+    "blt": Exceptions(unsupported="its global transformer works on patches of bytes, so its rows are not tokens"),
+    "bloom": Exceptions(mixers=("self_attention.dense",), feed_forwards=("mlp.dense_4h_to_h",)),
+    "cpmant": Exceptions(
+        mixers=("self_att.self_attention",), feed_forwards=("ffn.ffn",), layout={"*": "last tokens"}, alone=lambda c: True
+    ),
+    "dbrx": Exceptions(mixers=("norm_attn_norm.attn",), feed_forwards=("ffn",)),
+    "deepseek_v4": _HYPER,
+    "doge": Exceptions(
+        gates={"DogeCDMoE": "gate_proj"},
+        unread={"mlp.router_gate": "retrieves experts by product keys, from logits that are not one token's"},
+        alone=lambda c: bool(c.is_moe),
+    ),
+    "gemma3n_text": Exceptions(
+        beside={
+            "altup": AROUND,
+            "laurel": "a low-rank residual beside the attention",
+            "per_layer_input_gate": PER_LAYER,
+            "per_layer_projection": PER_LAYER,
+        },
+        layout={"hidden": "streams first"},
+        streams=lambda c: int(c.altup_num_inputs),
+    ),
+    "gemma4_text": _GEMMA4,
+    "hrm_text": Exceptions(
+        layers=lambda c: [*["L_module.layers"] * c.L_cycles, "H_module.layers"] * c.H_cycles, final_norm="H_module.final_norm"
+    ),
+    "hy_v4": _HYPER,
+    "inkling_text": Exceptions(beside={"attn_sconv": CONVOLUTION, "mlp_sconv": CONVOLUTION}),
+    "inkling2_text": Exceptions(
+        beside={
+            "attention_input": AROUND,
+            "mlp_input": AROUND,
+            "post_attention_convolution": CONVOLUTION,
+            "post_mlp_convolution": CONVOLUTION,
+        }
+    ),
+    "jetmoe": Exceptions(
+        routed_by_logits="grouped_mm", unread={"self_attention.experts.router": "routes attention projections; feed-forward routers are read"}
+    ),
+    "llama4_text": Exceptions(routed_by_logits="dense"),
+    "longcat_flash": Exceptions(depth="num_layers"),
+    "marian": _SEQ2SEQ_POST_NORM,
+    "mbart": _SEQ2SEQ,
+    "minimax_m3_vl_text": Exceptions(gates={"MiniMaxM3VLDenseMLP": "gate_up_proj"}),
+    "mllama_text_model": Exceptions(idle={"MllamaCrossAttentionDecoderLayer": "attends to images, and does not run on text"}),
+    "mpt": Exceptions(mixers=("attn",), feed_forwards=("ffn.down_proj",)),
+    "mvp": _SEQ2SEQ_POST_NORM,
+    "nanochat": Exceptions(final_norm="norm"),
+    "openai-gpt": _POST_NORM,
+    "opt": Exceptions(no_final_norm=lambda c: "" if c.do_layer_norm_before else POST_NORM),
+    "pegasus": _SEQ2SEQ,
+    "plbart": _SEQ2SEQ_POST_NORM,
+    "prophetnet": Exceptions(
+        depth="num_decoder_layers",
+        no_final_norm=_always(POST_NORM),
+        layout={"hidden": "first tokens", "attn_output": "first tokens", "mlp_output": "first tokens"},
+    ),
+    "qwen4_exp_text": Exceptions(
+        beside={"attn_hyper_connection": AROUND, "mlp_hyper_connection": AROUND, "ple": PER_LAYER},
+        streams=lambda c: int(c.hc_count),
+        final_norm="hyper_connection_mixer.hc_norm",
+    ),
+    "reformer": Exceptions(unsupported="its reversible layers carry two streams, and no tensor of one is the residual stream"),
+    "rwkv": Exceptions(gates={"RwkvFeedForward": ""}),
+    "trocr": _SEQ2SEQ_POST_NORM,
+    "whisper": _SEQ2SEQ,
+    "xlm": Exceptions(
+        layers=lambda c: ["layer_norm2"],
+        mixers=("attentions.{i}",),
+        feed_forwards=("ffns.{i}",),
+        no_final_norm=_always(POST_NORM),
+    ),
+    "xlnet": Exceptions(
+        mixers=("rel_attn:o",), feed_forwards=("ff.layer_2",), layout={"*": "time first"}, no_final_norm=_always(POST_NORM)
+    ),
+    "zamba": Exceptions(beside={"linear": "carries the shared block's result to the Mamba block"}),
+    "zamba2": Exceptions(beside={"linear": "carries the shared block's result to the Mamba block"}),
+}

@@ -1,0 +1,65 @@
+"""Every architecture of the zoo through the real pass: maxima and expert traffic against plain hooks on modules named by hand."""
+
+import pytest
+import torch
+
+from pytest_maxact.sites import resolve
+from tests.measuring import encoded, observed
+from tests.zoo.configs import TYPES, build, headless
+from tests.zoo.plain import Reading, plain_reading
+
+LENGTHS = (7, 12, 3, 9, 5)
+FAMILIES_OF_THE_PAPER = {
+    "qwen2", "qwen3", "qwen3_moe", "qwen3_5_text", "qwen3_5_moe_text", "gemma", "gemma2", "gemma3_text", "gpt_oss", "bailing_hybrid",
+}  # fmt: skip
+
+
+def expected(model_type: str, alone: bool) -> Reading:
+    """What plain hooks see: of one padded batch, or of one sequence at a time where the architecture lets neighbours see each other."""
+    model = headless(build(model_type))
+    rows = [torch.tensor([sequence.ids]) for sequence in encoded(LENGTHS, vocabulary=128)]
+    if not alone:
+        ids, mask = (torch.zeros((len(rows), max(LENGTHS)), dtype=torch.long) for _ in range(2))
+        for index, row in enumerate(rows):
+            ids[index, : row.shape[1]], mask[index, : row.shape[1]] = row[0], 1
+        return plain_reading(model, model_type, ids, mask)
+    whole = Reading()
+    for row in rows:
+        one = plain_reading(model, model_type, row, torch.ones_like(row))
+        whole.maxima = {name: max(value, whole.maxima.get(name, 0.0)) for name, value in one.maxima.items()}
+    return whole
+
+
+def by_module(model_type: str, maxima: dict[str, float]) -> dict[str, float]:
+    """Sites of layers that run several times, joined under the layer they share; every other architecture as it is."""
+    if model_type != "hrm_text":
+        return maxima
+    config = build(model_type).config
+    stack, cycle = config.num_layers_per_stack, config.L_cycles + 1
+    joined: dict[str, float] = {}
+    for name, value in maxima.items():
+        head, _, rest = name.partition(".")
+        if head == "layers":
+            number, kind = rest.split(".")
+            low = (int(number) // stack) % cycle < config.L_cycles
+            name = f"layers.{int(number) % stack + (0 if low else stack)}.{kind}"
+        joined[name] = max(value, joined.get(name, 0.0))
+    return joined
+
+
+def test_the_zoo_holds_at_least_sixty_types_and_every_family_of_the_paper() -> None:
+    assert len(TYPES) >= 60
+    assert set(TYPES) >= FAMILIES_OF_THE_PAPER
+
+
+@pytest.mark.parametrize("model_type", TYPES)
+def test_maxima_and_expert_traffic_equal_those_of_plain_hooks(model_type: str) -> None:
+    model = build(model_type)
+    alone = resolve(model, model.config).alone
+    observer = observed(model, encoded(LENGTHS, vocabulary=128))
+    assert alone or observer.padded_tokens > 0
+    reading = expected(model_type, alone)
+    found = by_module(model_type, {name: abs(seen.peaks[0].value) for name, seen in observer.accumulators.items()})
+    assert found == pytest.approx(reading.maxima, rel=1e-4, abs=1e-7)
+    traffic = {site: sum(by_split.values()).tolist() for site, by_split in observer.traffic.items()}
+    assert traffic == reading.expert_tokens

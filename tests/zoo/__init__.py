@@ -1,0 +1,1 @@
+"""Tiny models of many types, with an independent account of what their modules mean."""
