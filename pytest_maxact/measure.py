@@ -53,7 +53,7 @@ def prepare(settings: Settings) -> Prepared:
         tokenizer,
         protocol=settings.protocol,
         max_seq_len=max_length(settings, checkpoint.config.get_text_config()),
-        vocab_size=int(embedding.weight.shape[0]),  # type: ignore[index, arg-type]
+        vocab_size=int(embedding.weight.shape[0]),  # type: ignore[index]
     )
     if settings.max_tokens is not None:
         sequences = corpus.within_token_budget(sequences, settings.max_tokens, settings.seed)

@@ -45,7 +45,6 @@ class Observer:
         self._traffic: dict[str, torch.Tensor] = {}
         self._calls: Counter[tuple[int, str]] = Counter()
         self._order: list[str] = []
-        self._proven: set[str] = set()
 
     @contextmanager
     def attached(self) -> Iterator["Observer"]:
@@ -151,7 +150,9 @@ class Observer:
             routed = [experts for experts in self.anatomy.experts if experts.site == f"layers.{site.layer}.router"]
             for split, tokens in self.tokens.items():
                 pairs = sum(int(self.traffic[e.site][split].sum()) for e in routed if split in self.traffic[e.site])
-                expected = sum((pairs if part == "experts" and site.kind == "gate" else tokens) * width for part, width in accumulator.widths.items())
+                expected = sum(
+                    (pairs if part == "experts" and site.kind == "gate" else tokens) * width for part, width in accumulator.widths.items()
+                )
                 seen = int(accumulator.dense_counts(split).sum())
                 if seen != expected or not accumulator.widths:
                     raise MeasureError(
@@ -298,8 +299,8 @@ class Observer:
             shape = (1, batch.real.numel()) if stripped else tuple(batch.ids.shape)
             values = rows_of(tensor, tap, shape)
             locate = (lambda row: int(batch.real[row])) if stripped else (lambda row: row)
-        if tap.site.kind == "router":
-            self._see_logits(tap, values)
+        if tap.site.kind == "router" and tap.experts is not None and tap.experts.choice == "logits":
+            self._routed(tap.experts, Routing.of_logits(tap.experts, values))
         if tap.last:
             self.accumulators[tap.site.name].rollback()
             self._order = [name for name in self._order if name != tap.site.name]
@@ -307,13 +308,6 @@ class Observer:
             self._order.append(tap.site.name)
         padding = batch.padding if batch.padded and not tap.in_moe else None
         self.accumulators[tap.site.name].observe(values, padding, locate, tap.part)
-
-    def _see_logits(self, tap: Tap, values: torch.Tensor) -> None:
-        if tap.site.name not in self._proven:
-            _prove_logits(values, tap)
-            self._proven.add(tap.site.name)
-        if tap.experts is not None and tap.experts.choice == "logits":
-            self._routed(tap.experts, Routing.of_logits(tap.experts, values))
 
     def _routed_rows(self, experts: Experts, values: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Callable[[int], int | None]]:
         routing = self._routing.get(experts.site)
@@ -383,19 +377,6 @@ def _by_module(taps: Iterable[Tap]) -> list[list[Tap]]:
 
 def _element(output: Any, index: int) -> torch.Tensor:
     return output if isinstance(output, torch.Tensor) else output[index]
-
-
-def _prove_logits(values: torch.Tensor, tap: Tap) -> None:
-    """Refuse probabilities and expert indices where logits are expected (once per site: this looks at values)."""
-    sample = values[:256].float()
-    low, high = float(sample.min()), float(sample.max())
-    indices = bool((sample == sample.round()).all()) and low >= 0 and high > 1
-    scores = low >= 0 and 0 < high <= 1
-    if indices or scores:
-        what = "expert indices" if indices else "probabilities or scores"
-        raise MeasureError(
-            f"site {tap.site.name}, module {tap.site.module}: router logits expected, got {what}\n  please report the model_type"
-        )
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -19,6 +19,7 @@ from pytest_maxact.corpus.batches import PlannedBatch
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.histogram import BINS, magnitudes
 from pytest_maxact.observe import Observer
+from pytest_maxact.products import Products
 from pytest_maxact.record import Provenance, Record, corpus_digest, merge
 from pytest_maxact.sites import decoder_of, resolve
 from tests import tiny
@@ -160,7 +161,7 @@ def test_a_site_that_does_not_fire_is_an_error_that_names_it() -> None:
     anatomy = resolve(model, model.config)
     original = model.layers[1].mlp.forward
     model.layers[1].mlp.forward = lambda x: model.layers[1].mlp.down_proj(model.layers[1].mlp.up_proj(x))
-    with pytest.raises(MeasureError, match=r"site layers\.1\.gate, module layers\.1\.mlp, did not fire"):
+    with pytest.raises(MeasureError, match=r"site layers\.1\.gate, module layers\.1\.mlp\.gate_proj, did not fire"):
         measure.observe(loaded(model), anatomy, encoded(LENGTHS), 60)
     model.layers[1].mlp.forward = original
 
@@ -175,12 +176,47 @@ def test_a_site_that_fires_twice_is_an_error() -> None:
         measure.observe(loaded(model), anatomy, encoded(LENGTHS), 60)
 
 
-def test_a_router_that_gives_probabilities_is_refused() -> None:
+def test_router_logits_are_read_whatever_the_router_returns() -> None:
+    model: Any = tiny.random_model("qwen3_moe")
+    plain = observed(model, encoded(LENGTHS)).accumulators["layers.0.router"].peaks
+    model.layers[0].mlp.gate.register_forward_hook(lambda m, a, out: (out[0].softmax(-1), *out[1:]))
+    assert observed(model, encoded(LENGTHS)).accumulators["layers.0.router"].peaks == plain
+
+
+@pytest.mark.parametrize(
+    ("forward", "products"),
+    [
+        (lambda router, x: (None, torch.ones(x.reshape(-1, 64).shape[0], 2) / 2, torch.zeros(x.reshape(-1, 64).shape[0], 2, dtype=torch.long)), 0),
+        (lambda router, x: type(router).forward(router, x) and type(router).forward(router, x), 2),
+    ],
+)  # fmt: skip
+def test_a_router_that_does_not_use_its_matrix_once_is_refused(forward: Any, products: int) -> None:
     model: Any = tiny.random_model("qwen3_moe")
     router = model.layers[0].mlp.gate
-    router.register_forward_hook(lambda m, a, out: (out[0].softmax(-1), *out[1:]))
-    with pytest.raises(MeasureError, match=r"layers\.0\.router.*router logits expected, got probabilities"):
+    router.forward = lambda x: forward(router, x)
+    with pytest.raises(MeasureError, match=rf"layers\.0\.router.*{products} products with its matrix where one was expected"):
         observed(model, encoded(LENGTHS))
+
+
+@pytest.mark.parametrize(
+    "multiply",
+    [
+        lambda w, x: torch.nn.functional.linear(x.double(), w.double()),
+        lambda w, x: x @ w.t(),
+        lambda w, x: x @ w.to(torch.float64).T.to(x),
+        lambda w, x: torch.einsum("td,ed->te", x, w),
+        lambda w, x: torch.addmm(torch.zeros(len(w)), x, w.T),
+        lambda w, x: torch.softmax(torch.mm(x, w.type_as(x).transpose(0, 1)), -1),
+    ],
+)
+def test_a_product_is_found_through_casts_and_transposes(multiply: Any) -> None:
+    # As many tokens as the matrix is wide: a product that has the matrix's own number of elements.
+    weight, states = torch.nn.Parameter(torch.randn(8, 16)), torch.randn(16, 16)
+    with torch.inference_mode(), Products(weight) as products:
+        multiply(weight, states)
+        torch.nn.functional.linear(states, states)
+    assert len(products.found) == 1
+    torch.testing.assert_close(products.found[0].float(), states @ weight.detach().T)
 
 
 def test_hooks_are_gone_after_the_pass_even_if_it_failed() -> None:
@@ -336,21 +372,6 @@ def test_equal_peaks_rank_by_sample_position_and_channel() -> None:
     assert [(p.value, p.sample, p.position, p.channel) for p in seen.peaks[:4]] == [
         (7.0, "s00", 2, 1), (-7.0, "s00", 2, 4), (-7.0, "s01", 1, 3), (7.0, "s01", 2, 0),
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("wrong", "what"),
-    [
-        (lambda logits: logits.softmax(-1), "probabilities or scores"),
-        (lambda logits: logits.sigmoid(), "probabilities or scores"),
-        (lambda logits: logits.abs().round() + 2, "expert indices"),
-    ],
-)  # fmt: skip
-def test_what_is_no_logits_is_refused_as_such(wrong: Any, what: str) -> None:
-    model: Any = tiny.random_model("qwen3_moe")
-    model.layers[0].mlp.gate.register_forward_hook(lambda m, a, out: (wrong(out[0]), *out[1:]))
-    with pytest.raises(MeasureError, match=rf"layers\.0\.router.*router logits expected, got {what}"):
-        observed(model, encoded(LENGTHS))
 
 
 def test_a_site_of_another_width_than_the_config_says_is_refused() -> None:

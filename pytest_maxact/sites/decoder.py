@@ -8,13 +8,15 @@ from torch import nn
 
 from pytest_maxact.sites.anatomy import LeftOut
 from pytest_maxact.sites.modules import at, class_of, declares, has_matrix, is_norm, unknown
-from pytest_maxact.sites.table import Exceptions
+from pytest_maxact.sites.table import DECODERS, Exceptions
 
 _SENSES = {"vision", "visual", "image", "audio", "speech", "multi", "projector", "img", "pixel", "video"}
 
 
 def decoder_of(model: nn.Module) -> nn.Module:
     """The language backbone: of a composite model its text part, of an encoder-decoder its decoder, of a model with a head its base."""
+    if stated := DECODERS.get(getattr(getattr(model, "config", None), "model_type", "")):
+        return _innermost(at(model, stated))
     found = getattr(model, "base_model", model)
     while True:
         inner = found.get_decoder() if hasattr(found, "get_decoder") else found  # type: ignore[operator]
@@ -33,7 +35,9 @@ def _innermost(found: nn.Module) -> nn.Module:
             for child in found.children()
             if embedding is not None
             and any(module is embedding for module in child.modules())
-            and any(isinstance(module, nn.ModuleList) and has_matrix(module) for module in child.modules())
+            and any(
+                isinstance(module, nn.ModuleList) and any(has_matrix(m) and any(m.children()) for m in module) for module in child.modules()
+            )
             and "input_ids" in inspect.signature(child.forward).parameters
         ]
         if len(inner) != 1:
@@ -91,21 +95,22 @@ def final_norm_of(decoder: nn.Module, layers: Sequence[nn.Module], config: Any, 
     embedding = embedding_of(decoder)
     before = next((c for c in decoder.children() if any(m is embedding for m in c.modules())), None)
     inside |= {id(module) for module in before.modules()} if before is not None else set()
-    norms = [
+    norms: list[tuple[str, nn.Module]] = [
         (name, m)
         for name, m in decoder.named_modules()
         if m is not decoder and id(m) not in inside and _can_end(name, m, config.hidden_size)
     ]
     if norms:
-        ranked = [((is_norm(m), "." not in name, place), m) for place, (name, m) in enumerate(norms)]
-        return max(ranked, key=lambda entry: entry[0])[1]
+        best = max(range(len(norms)), key=lambda place: (is_norm(norms[place][1]), "." not in norms[place][0], place))
+        return norms[best][1]
     if _ends_in_norm(layers[-1]):
         return LeftOut(what="final_norm", why="each layer ends in a norm of its own", by_design=True)
     raise unknown(f"{class_of(decoder)}: no final norm of width {config.hidden_size} outside its layers")
 
 
 def _can_end(name: str, module: nn.Module, width: int) -> bool:
-    if "emb" in name.lower().rsplit(".", 1)[-1].removeprefix("embedding_norm") or _of_senses(name):
+    *parents, last = name.lower().split(".")
+    if any("emb" in part for part in parents) or "emb" in last.removeprefix("embedding_norm") or _of_senses(name):
         return False
     weights = list(module.parameters())
     return not has_matrix(module) and (any(p.shape == (width,) for p in weights) if weights else is_norm(module))
@@ -121,9 +126,10 @@ def beside_layers(model: nn.Module, decoder: nn.Module, observed: Iterable[nn.Mo
     """What holds matrices outside the layers and is not observed: other towers, other embeddings, heads."""
     inside = {id(module) for block in observed for module in block.modules()}
     found: dict[str, str] = {}
-    for name, child in model.named_children():
-        if model is not decoder and has_matrix(child) and decoder not in child.modules():
-            found[name] = "not part of the language backbone"
+    above = [module for module in model.modules() if module is not decoder and any(inner is decoder for inner in module.modules())]
+    for child in (child for module in above for child in module.children()):
+        if has_matrix(child) and not any(inner is decoder for inner in child.modules()):
+            found[paths[id(child)]] = "not part of the language backbone"
     for module in decoder.modules():
         own = any(sum(size > 1 for size in p.shape) >= 2 for p in module.parameters(recurse=False))
         path = paths[id(module)]

@@ -148,9 +148,7 @@ def moe_taps(
     if routed.choice != "arguments" and routed.top_k is None:
         raise unknown(f"{where}: how many experts a token takes is neither in the config nor in its router")
     gate = Site(kind="gate", layer=layer, module=paths[id(experts)], detail="experts")
-    shared = [
-        tap for name, child in block.named_children() if not bare and child is not experts for tap in _shared(name, child, gate, exceptions)
-    ]
+    shared = [] if bare else shared_taps(block, gate, exceptions)
     logits = Tap(site=site, module=router, reads="product", parameter=parameter, experts=routed, in_moe=not bare)
     return [logits, *_routed_gates(block, experts, gate, routed, exceptions, where), *shared]
 
@@ -207,16 +205,20 @@ def _routed_gates(block: nn.Module, experts: nn.Module, site: Site, routed: Expe
         raise unknown(f"{where}: the gate of its experts ({class_of(experts)}) cannot be read")
 
 
-def _shared(name: str, child: nn.Module, site: Site, exceptions: Exceptions) -> Iterator[Tap]:
-    """The gates of what every token passes beside the routed experts."""
-    members = list(child) if isinstance(child, nn.ModuleList) else [child]
-    for number, member in enumerate(members):
-        part = name if len(members) == 1 else f"{name}.{number}"
-        stacked = [p for p in member.parameters(recurse=False) if p.ndim == 3]
-        if len(stacked) == 3 and (activation := activation_of(member)) is not None:
-            yield Tap(site=site, module=activation, reads="input", layout="streams first", part=part, in_moe=True)
-        elif is_feed_forward(member) and (gate := gate_of(member, exceptions)):
-            yield Tap(site=site, module=gate.module, reads=gate.reads, columns=gate.columns, part=part, in_moe=True)
+def shared_taps(block: nn.Module, site: Site, exceptions: Exceptions) -> list[Tap]:
+    """The gates of what every token passes beside the routed experts of a block."""
+    taps = []
+    for name, child in block.named_children():
+        members = list(child) if isinstance(child, nn.ModuleList) and name != "experts" else [child]
+        for number, member in enumerate(members):
+            part = name if len(members) == 1 else f"{name}.{number}"
+            stacked = [p for p in member.parameters(recurse=False) if p.ndim == 3]
+            activation = activation_of(member)
+            if name != "experts" and len(stacked) == 3 and activation is not None:
+                taps.append(Tap(site=site, module=activation, reads="input", layout="streams first", part=part, in_moe=True))
+            elif is_feed_forward(member) and (gate := gate_of(member, exceptions)):
+                taps.append(Tap(site=site, module=gate.module, reads=gate.reads, columns=gate.columns, part=part, in_moe=True))
+    return taps
 
 
 def _top_k(config: Any, router: nn.Module, block: nn.Module) -> int | None:

@@ -19,9 +19,10 @@ def unknown(what: str) -> InputError:
 def at(root: nn.Module, path: str) -> nn.Module:
     """The module at a path. Raises InputError that names it where there is none."""
     try:
-        return root.get_submodule(path)
+        found: nn.Module = root.get_submodule(path)
     except AttributeError:
         raise unknown(f"{class_of(root)}: no module {path!r}, where this build of layers has one") from None
+    return found
 
 
 def has(root: nn.Module, path: str) -> bool:
@@ -71,7 +72,9 @@ def linears_of(module: nn.Module) -> list[tuple[str, nn.Module]]:
 
 def sizes(linear: nn.Module) -> tuple[int, int]:
     """Output and input width of a linear projection; transformers' Conv1D keeps its weight the other way round."""
-    rows, columns = linear.weight.shape
+    weight = linear.weight
+    assert isinstance(weight, nn.Parameter)
+    rows, columns = weight.shape
     return (columns, rows) if class_of(linear) == "Conv1D" else (rows, columns)
 
 

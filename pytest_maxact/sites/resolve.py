@@ -13,9 +13,9 @@ from torch import nn
 from pytest_maxact.names import Site
 from pytest_maxact.sites.anatomy import Anatomy, Experts, LeftOut, Tap
 from pytest_maxact.sites.decoder import beside_layers, decoder_of, embedding_of, final_norm_of, layers_of
-from pytest_maxact.sites.feed_forward import experts_in, gate_of, is_stacked, moe_taps
+from pytest_maxact.sites.feed_forward import experts_in, gate_of, is_stacked, moe_taps, shared_taps
 from pytest_maxact.sites.layer import Block, Blocks, blocks_of, mixer_kind
-from pytest_maxact.sites.modules import class_of, has, unknown
+from pytest_maxact.sites.modules import at, class_of, has, unknown
 from pytest_maxact.sites.table import Exceptions, exceptions_of
 
 
@@ -98,10 +98,15 @@ def _layer_taps(
     found.taps += _block_taps("attn_output", blocks.mixers, index, paths)
     found.taps += _block_taps("mlp_output", blocks.feed_forwards, index, paths)
     for block in blocks.feed_forwards:
-        stacked = is_stacked(block.inside)
-        experts = block.inside if stacked else experts_in(block.inside)
+        inner = exceptions.routed_in.get(class_of(block.inside))
+        routed = at(block.inside, inner) if inner else block.inside
+        stacked = is_stacked(routed)
+        experts = routed if stacked else experts_in(routed)
         if experts is not None:
-            taps = moe_taps(decoder, layer if stacked else block.inside, experts, index, paths, config, exceptions, bare=stacked)
+            taps = moe_taps(decoder, layer if stacked else routed, experts, index, paths, config, exceptions, bare=stacked)
+            if inner:
+                gates = [tap for tap in taps if tap.site.kind == "gate"]
+                taps += shared_taps(block.inside, gates[0].site, exceptions)
             found.taps += taps
             found.stripped.append(block.inside)
             found.experts += [tap.experts for tap in taps if tap.site.kind == "router" and tap.experts is not None]

@@ -16,15 +16,18 @@ POST_NORM = "each layer ends in a norm of its own"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exceptions:
-    """Exceptions of one architecture.
+    """Exceptions of one architecture; what is callable is asked with its text config.
 
-    `depth`: the config's number of layers. `layers`: from the config to paths of layers, or of module lists of them, in the order they run.
-    `mixers`, `feed_forwards`: paths of the blocks. `gates`: class of a block to
-    its gate projection, fused with the other or not, or to nothing for a block of three matrices without one. `unread`: what of a block is not
-    read, with the reason. `beside`: children of a layer that
-    are neither block, with the reason. `idle`: layer classes that text does not run. `no_final_norm`: why the architecture, in this
-    configuration, has none. `final_norm`: its path, where it is called before as well; its last call counts. `layout`: how tensors lie, by kind, `*` for all. `streams`: residual streams per token.
-    `alone`: whether what a token gives depends on the other sequences of its batch, so that each must run alone. `routed_by_logits`: how rows lie inside experts that are not told the choice, which is the largest logits. `unsupported`: why not at all.
+    - `depth`: the config's number of layers. `layers`: paths of layers, or of module lists of them, in the order they run.
+    - `mixers`, `feed_forwards`: paths of the blocks. `gates`: class of a block to its gate projection, fused with the other or not, or to nothing
+      for a block of three matrices without one.
+    - `beside`: children of a layer that are neither block, with the reason. `unread`: what of a block is not read, with the reason. `idle`: layer
+      classes that text does not run, with the reason.
+    - `routed_in`: class of a block to the part of it that holds its router and routed experts, where that is not the block itself.
+    - `no_final_norm`: why there is none, "" where there is one. `final_norm`: its path, where it is called before as well; its last call counts.
+    - `layout`: how tensors lie, by kind, `*` for all. `streams`: residual streams per token. `alone`: whether what a token gives depends on the
+      other sequences of its batch, so that each must run alone.
+    - `routed_by_logits`: how rows lie inside experts that are not told the choice, which is the largest logits. `unsupported`: why not at all.
     """
 
     depth: str = "num_hidden_layers"
@@ -33,6 +36,7 @@ class Exceptions:
     feed_forwards: tuple[str, ...] = ()
     gates: Mapping[str, str] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
+    routed_in: Mapping[str, str] = field(default_factory=dict)
     beside: Mapping[str, str] = field(default_factory=dict)
     idle: Mapping[str, str] = field(default_factory=dict)
     no_final_norm: Callable[[Any], str] = lambda config: ""
@@ -59,7 +63,15 @@ _SEQ2SEQ_POST_NORM = Exceptions(depth="decoder_layers", no_final_norm=_always(PO
 _HYPER = Exceptions(
     beside={"attn_hc": AROUND, "ffn_hc": AROUND}, layout={"hidden": "streams last"}, streams=lambda c: int(getattr(c, "hc_mult", 1))
 )
+_LEAKING = Exceptions(alone=lambda config: True)
 _GEMMA4 = Exceptions(beside={"per_layer_input_gate": PER_LAYER, "per_layer_projection": PER_LAYER})
+
+DECODERS: Mapping[str, str] = {
+    "diffusion_gemma": "encoder.language_model",
+    "qwen2_5_omni": "thinker.model.language_model",
+    "qwen3_omni_moe": "thinker.model.language_model",
+}
+"""The language backbone of composite models whose own `get_decoder` gives another, by the model's `model_type`."""
 
 TABLE: Mapping[str, Exceptions] = {
     "albert": Exceptions(
@@ -81,12 +93,18 @@ TABLE: Mapping[str, Exceptions] = {
         mixers=("self_att.self_attention",), feed_forwards=("ffn.ffn",), layout={"*": "last tokens"}, alone=lambda c: True
     ),
     "dbrx": Exceptions(mixers=("norm_attn_norm.attn",), feed_forwards=("ffn",)),
+    "convbert": _LEAKING,
     "deepseek_v4": _HYPER,
+    "distilbert": _POST_NORM,
     "doge": Exceptions(
         gates={"DogeCDMoE": "gate_proj"},
         unread={"mlp.router_gate": "retrieves experts by product keys, from logits that are not one token's"},
         alone=lambda c: bool(c.is_moe),
     ),
+    "ernie4_5_vl_moe_text": Exceptions(
+        routed_in={"Ernie4_5_VLMoeMoeBlock": "text_moe"}, unread={"mlp.vision_moe": "experts for images, not run on text"}
+    ),
+    "esm": Exceptions(final_norm="encoder.emb_layer_norm_after"),
     "gemma3n_text": Exceptions(
         beside={
             "altup": AROUND,
@@ -98,6 +116,8 @@ TABLE: Mapping[str, Exceptions] = {
         streams=lambda c: int(c.altup_num_inputs),
     ),
     "gemma4_text": _GEMMA4,
+    "glm5_next_text": _HYPER,
+    "gte": _POST_NORM,
     "hrm_text": Exceptions(
         layers=lambda c: [*["L_module.layers"] * c.L_cycles, "H_module.layers"] * c.H_cycles, final_norm="H_module.final_norm"
     ),
@@ -111,18 +131,24 @@ TABLE: Mapping[str, Exceptions] = {
             "post_mlp_convolution": CONVOLUTION,
         }
     ),
+    "jina_embeddings_v3": _POST_NORM,
     "jetmoe": Exceptions(
-        routed_by_logits="grouped_mm", unread={"self_attention.experts.router": "routes attention projections; feed-forward routers are read"}
+        routed_by_logits="grouped_mm",
+        unread={"self_attention.experts.router": "routes attention projections; feed-forward routers are read"},
     ),
     "llama4_text": Exceptions(routed_by_logits="dense"),
     "longcat_flash": Exceptions(depth="num_layers"),
+    "longformer": Exceptions(layout={"*": "first tokens"}),
     "marian": _SEQ2SEQ_POST_NORM,
     "mbart": _SEQ2SEQ,
     "minimax_m3_vl_text": Exceptions(gates={"MiniMaxM3VLDenseMLP": "gate_up_proj"}),
     "mllama_text_model": Exceptions(idle={"MllamaCrossAttentionDecoderLayer": "attends to images, and does not run on text"}),
+    "mpnet": Exceptions(mixers=("attention.attn",), feed_forwards=("output.dense",), no_final_norm=_always(POST_NORM)),
     "mpt": Exceptions(mixers=("attn",), feed_forwards=("ffn.down_proj",)),
     "mvp": _SEQ2SEQ_POST_NORM,
     "nanochat": Exceptions(final_norm="norm"),
+    "nomic_bert": _POST_NORM,
+    "nystromformer": _LEAKING,
     "openai-gpt": _POST_NORM,
     "opt": Exceptions(no_final_norm=lambda c: "" if c.do_layer_norm_before else POST_NORM),
     "pegasus": _SEQ2SEQ,
@@ -150,6 +176,7 @@ TABLE: Mapping[str, Exceptions] = {
     "xlnet": Exceptions(
         mixers=("rel_attn:o",), feed_forwards=("ff.layer_2",), layout={"*": "time first"}, no_final_norm=_always(POST_NORM)
     ),
+    "yoso": _LEAKING,
     "zamba": Exceptions(beside={"linear": "carries the shared block's result to the Mamba block"}),
     "zamba2": Exceptions(beside={"linear": "carries the shared block's result to the Mamba block"}),
 }
