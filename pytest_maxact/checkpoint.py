@@ -31,8 +31,11 @@ class Checkpoint:
     is_hub: bool
 
 
-def locate(settings: Settings) -> Checkpoint:
-    """Find the checkpoint and read its config. Raises InputError for everything a caller can get wrong before weights are loaded."""
+def locate(settings: Settings, weights: bool = True) -> Checkpoint:
+    """Find the checkpoint and read its config. Raises InputError for everything a caller can get wrong before weights are loaded.
+
+    Without `weights` a folder need not hold any, and the config file itself may be named.
+    """
     name = settings.model
     if name is None:
         raise InputError("no model given\n  use --maxact-model=PATH_OR_HUB_ID")
@@ -42,19 +45,24 @@ def locate(settings: Settings) -> Checkpoint:
         folder = fetch(name, settings)
     elif path.is_dir():
         folder = path
+    elif not weights:
+        return Checkpoint(
+            name=name, folder=path.parent, revision=None, config=_read_config(path, settings.trust_remote_code),
+            trust_remote_code=settings.trust_remote_code, is_hub=False,
+        )  # fmt: skip
     else:
         raise InputError(f"--maxact-model {name} is a file\n  give the folder that holds config.json and the weights")
     if not (folder / "config.json").is_file():
         raise InputError(
             f"{folder} is not a model directory: it has no config.json\n  give a folder written by save_pretrained, or a hub id"
         )
-    if not is_hub or any(folder.glob("*.safetensors")):
+    if weights and (not is_hub or any(folder.glob("*.safetensors"))):
         check_weight_files(folder)
     return Checkpoint(
         name=name,
         folder=folder,
         revision=folder.name if is_hub else None,
-        config=_read_config(folder, settings.trust_remote_code),
+        config=_read_config(folder / "config.json", settings.trust_remote_code),
         trust_remote_code=settings.trust_remote_code,
         is_hub=is_hub,
     )
@@ -85,32 +93,30 @@ def fetch(name: str, settings: Settings, weights: bool = False) -> Path:
         ) from error
 
 
-def _read_config(folder: Path, trust_remote_code: bool) -> Any:
+def _read_config(file: Path, trust_remote_code: bool) -> Any:
     from transformers import AutoConfig
 
     try:
-        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        raw = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder / 'config.json'}: not readable as JSON ({error})\n  restore the file from the checkpoint") from error
+        raise InputError(f"{file}: not readable as JSON ({error})\n  restore the file from the checkpoint") from error
     if not isinstance(raw, dict):
-        raise InputError(
-            f"{folder / 'config.json'}: {type(raw).__name__} where an object was expected\n  restore the file from the checkpoint"
-        )
+        raise InputError(f"{file}: {type(raw).__name__} where an object was expected\n  restore the file from the checkpoint")
     auto_map = raw.get("auto_map") or {}
     if trust_remote_code and "--" in str(auto_map):
         raise InputError(
-            f"{folder / 'config.json'}: auto_map points to code in another repository, which no revision pins\n"
+            f"{file}: auto_map points to code in another repository, which no revision pins\n"
             "  copy that code beside the weights, review it, and point auto_map at the copy"
         )
     has_code = bool(auto_map)
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        return AutoConfig.from_pretrained(file.parent if file.name == "config.json" else file, trust_remote_code=trust_remote_code)
     except Exception as error:
         if has_code and not trust_remote_code:
             hint = "its code comes with the weights: review it, then add --maxact-trust-remote-code (a hub id needs --maxact-revision too)"
         else:
             hint = "check model_type, or upgrade transformers"
-        raise InputError(f"{folder / 'config.json'}: transformers cannot read this config ({first_line(error)})\n  {hint}") from error
+        raise InputError(f"{file}: transformers cannot read this config ({first_line(error)})\n  {hint}") from error
 
 
 def check_weight_files(folder: Path) -> list[Path]:

@@ -1,4 +1,7 @@
-"""`maxact measure | judge | show`: the halves of the gate outside pytest. Exit codes as pytest's: 0 passed, 1 breach or could not measure, 4 bad request."""
+"""`maxact measure | judge | show | sites`: the gate outside pytest, in parts.
+
+Exit codes as pytest's: 0 passed, 1 breach or could not measure, 4 bad request.
+"""
 
 import argparse
 import json
@@ -61,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("replay", metavar="RECORD", help="a file written by `maxact measure` or --maxact-save")
     show.add_argument("--json", action="store_true", help="for a program")
     show.set_defaults(run=_show)
+
+    sites = commands.add_parser("sites", help="print what of a model is observed, in which module, and what is left out; loads no weights")
+    sites.add_argument("model", metavar="PATH_OR_HUB_ID", help="a checkpoint's folder, its config.json, or a hub id")
+    _add_options(sites, ["revision", "trust-remote-code"])
+    sites.add_argument("--json", action="store_true", help="for a program")
+    sites.set_defaults(run=_sites)
     return parser
 
 
@@ -124,6 +133,21 @@ def _show(options: argparse.Namespace) -> int:
         from pytest_maxact.report.terminal import render
 
         print(render(record, None, [], **_screen()))
+    return PASSED
+
+
+def _sites(options: argparse.Namespace) -> int:
+    from pytest_maxact.checkpoint import locate
+    from pytest_maxact.model import skeleton
+    from pytest_maxact.report.sites import as_data, render
+    from pytest_maxact.sites import resolve
+
+    checkpoint = locate(_settings(options), weights=False)
+    anatomy = resolve(skeleton(checkpoint), checkpoint.config)
+    if options.json:
+        print(json.dumps(as_data(anatomy), indent=2))
+    else:
+        print(render(anatomy, checkpoint.config.model_type, **_screen()))
     return PASSED
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from pytest_maxact import corpus
-from pytest_maxact.accumulate import SiteAccumulator
 from pytest_maxact.checkpoint import Checkpoint, locate, weights_digest
 from pytest_maxact.corpus.tokens import tokenizer_digest
 from pytest_maxact.errors import MeasureError
@@ -104,10 +103,13 @@ def observe(
 
 def readings(observer: Observer, tokenizer: Any) -> dict[str, SiteReading]:
     """What a finished observer saw, site by site in depth order, tokens as text."""
-    return {site.name: _reading(site, observer.accumulators[site.name], tokenizer) for site in observer.anatomy.sites}
+    return {site.name: _reading(site, observer, tokenizer) for site in observer.anatomy.sites}
 
 
-def _reading(site: Site, seen: SiteAccumulator, tokenizer: Any) -> SiteReading:
+def _reading(site: Site, observer: Observer, tokenizer: Any) -> SiteReading:
+    seen = observer.accumulators[site.name]
+    traffic = observer.traffic.get(site.name)
+
     def text(token_id: int) -> str:
         return str(tokenizer.decode([token_id])) if token_id >= 0 else ""
 
@@ -123,6 +125,7 @@ def _reading(site: Site, seen: SiteAccumulator, tokenizer: Any) -> SiteReading:
         first_nonfinite=NonFinite(sample=first.sample, position=first.position, token=text(first.token_id), channel=first.channel)
         if first
         else None,
+        expert_tokens=tuple(torch.stack(list(traffic.values())).sum(0).tolist()) if traffic else None,
     )
     binned = torch.tensor(reading.finite_max).to(getattr(torch, seen.encoding)).item()
     if not reading.nonfinite and binned != reading.histogram.max_abs:

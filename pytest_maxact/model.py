@@ -22,7 +22,9 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 _LAYER_KEY = re.compile(r"(?:^|\.)(?:layers|h|blocks|block)\.(\d+)\.")
 _PREDICTOR_KEY = re.compile(r"^(?:model\.)?mtp\.")
 """Multi-token prediction beside the decoder, as Qwen3.5 keeps it."""
-_DERIVED_KEYS = re.compile(r"rotary_emb\.inv_freq$|\.attn\.(?:masked_)?bias$")
+_AFTER = re.compile(r"pooler\.")
+"""What an encoder has behind its last layer: checkpoints saved with a head leave it out, and no site depends on it."""
+_DERIVED_KEYS = re.compile(r"rotary_emb\.inv_freq$|\.attn\.(?:masked_)?bias$|embeddings\.position_ids$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +123,7 @@ def _auto_class(checkpoint: Checkpoint) -> Any:
 
 def _refuse_partial(model: nn.Module, decoder: nn.Module, info: dict[str, Any], checkpoint: Checkpoint) -> tuple[str, ...]:
     prefix = next((f"{name}." if name else "" for name, module in model.named_modules() if module is decoder), "")
-    inside = [key for key in info["missing_keys"] if key.startswith(prefix)]
+    inside = [key for key in info["missing_keys"] if key.startswith(prefix) and not _AFTER.match(key.removeprefix(prefix))]
     if inside:
         raise _partial(checkpoint, f"lack {len(inside)} tensors that the config calls for", inside)
     mismatched = [str(entry[0]) if isinstance(entry, (tuple, list)) else str(entry) for entry in info.get("mismatched_keys") or ()]
@@ -130,7 +132,7 @@ def _refuse_partial(model: nn.Module, decoder: nn.Module, info: dict[str, Any], 
     if problems := list(info.get("error_msgs") or ()):
         raise _partial(checkpoint, "did not load", problems)
     text = checkpoint.config.get_text_config()
-    depth, extra = text.num_hidden_layers, int(getattr(text, "num_nextn_predict_layers", 0) or 0)
+    depth, extra = int(getattr(text, "num_hidden_layers", 0)), int(getattr(text, "num_nextn_predict_layers", 0) or 0)
     unexpected = [key for key in info["unexpected_keys"] if not _DERIVED_KEYS.search(key)]
     layer_keys = [
         (int(match.group(1)), key)
@@ -150,8 +152,6 @@ def _refuse_partial(model: nn.Module, decoder: nn.Module, info: dict[str, Any], 
     left_out = [f"layers.{layer}: multi-token prediction" for layer in sorted(predictors)]
     others = sorted({key.split(".")[0] for key in unexpected if not _LAYER_KEY.search(key) or _PREDICTOR_KEY.search(key)})
     left_out += [f"{name}: not part of the decoder" for name in others]
-    if model is not decoder:
-        left_out += [f"{name}: not part of the decoder" for name, child in model.named_children() if decoder not in child.modules()]
     return tuple(left_out)
 
 

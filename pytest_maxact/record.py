@@ -15,7 +15,7 @@ from pytest_maxact.errors import InputError
 from pytest_maxact.histogram import Histogram
 from pytest_maxact.names import Site
 
-METRIC_VERSION = 1
+METRIC_VERSION = 2
 """Raised when a change of code changes a figure; Records of different metric versions are not judged or compared."""
 SPLITS = ("calibration", "evaluation")
 PEAKS_KEPT = 10
@@ -68,7 +68,10 @@ class NonFinite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteReading:
-    """What was seen at one site. `dtype` is the tensor's own; float32 sites keep exact peaks beside a bfloat16-rounded histogram."""
+    """What was seen at one site. `dtype` is the tensor's own; float32 sites keep exact peaks beside a bfloat16-rounded histogram.
+
+    `expert_tokens`, at router sites: how many tokens each routed expert was given.
+    """
 
     site: Site
     dtype: str
@@ -78,6 +81,12 @@ class SiteReading:
     peaks: tuple[Peak, ...]
     massive: Massive | None = None
     first_nonfinite: NonFinite | None = None
+    expert_tokens: tuple[int, ...] | None = None
+
+    @property
+    def unreached_experts(self) -> tuple[int, ...]:
+        """Experts that no token was given to."""
+        return tuple(expert for expert, tokens in enumerate(self.expert_tokens or ()) if not tokens)
 
     @property
     def histogram(self) -> Histogram:
@@ -111,6 +120,8 @@ class SiteReading:
             (p for p in (self.first_nonfinite, other.first_nonfinite) if p), key=lambda p: (p.sample, p.position, p.channel), default=None
         )
         massive = self.massive + other.massive if self.massive and other.massive else None
+        given = (self.expert_tokens, other.expert_tokens)
+        counted = given[0] is not None and given[1] is not None
         return replace(
             self,
             calibration=self.calibration + other.calibration,
@@ -118,6 +129,7 @@ class SiteReading:
             peaks=tuple(peaks),
             massive=massive,
             first_nonfinite=first,
+            expert_tokens=tuple(sum(pair) for pair in zip(given[0] or (), given[1] or (), strict=True)) if counted else None,
         )
 
 

@@ -106,6 +106,7 @@ def _document(record: Record) -> dict[str, Any]:
                 "width": reading.width,
                 "peaks": [asdict(peak) for peak in reading.peaks],
                 "massive": asdict(reading.massive) if reading.massive else None,
+                "expert_tokens": reading.expert_tokens,
                 "first_nonfinite": asdict(reading.first_nonfinite) if reading.first_nonfinite else None,
             }
             for reading in record.readings.values()
@@ -123,6 +124,7 @@ def _reading(entry: dict[str, Any], calibration: Histogram, evaluation: Histogra
         peaks=tuple(Peak(**peak) for peak in entry["peaks"]),
         massive=Massive(**entry["massive"]) if entry["massive"] else None,
         first_nonfinite=NonFinite(**entry["first_nonfinite"]) if entry["first_nonfinite"] else None,
+        expert_tokens=tuple(entry["expert_tokens"]) if entry["expert_tokens"] is not None else None,
     )
 
 

@@ -16,7 +16,7 @@ from pytest_maxact.published import FP16_MAX
 from pytest_maxact.record import Peak, Record, SiteReading
 
 _NEVER_ZERO = frozenset({"embedding", "hidden", "final_norm"})
-_METRICS = "there are max_abs, nonfinite, rms, quantile.<q> and int8.<policy>.<quantity>"
+_METRICS = "there are max_abs, nonfinite, rms, unreached_experts, quantile.<q> and int8.<policy>.<quantity>"
 _INT8_QUANTITIES = tuple(name for name in FormatError.__dataclass_fields__ if name != "policy")
 
 
@@ -66,7 +66,7 @@ def check(record: Record, limit: Limit) -> Finding:
 
 
 def metric_value(reading: SiteReading, metric: str) -> float:
-    """A metric by its name: `max_abs`, `nonfinite`, `rms`, `quantile.<q>`, or `int8.<policy>.<quantity>`.
+    """A metric by its name: `max_abs`, `nonfinite`, `rms`, `unreached_experts` (a share), `quantile.<q>`, or `int8.<policy>.<quantity>`.
 
     With non-finite entries at the site, magnitudes are inf and errors NaN: neither passes a limit. Raises InputError for an unknown name.
     """
@@ -79,6 +79,8 @@ def metric_value(reading: SiteReading, metric: str) -> float:
             return reading.max_abs
         if metric == "rms":
             return math.inf if reading.nonfinite else reading.histogram.rms
+        if metric == "unreached_experts":
+            return len(reading.unreached_experts) / len(reading.expert_tokens) if reading.expert_tokens else math.nan
         if name == "quantile":
             value = reading.histogram.quantile(float(detail))
             return math.inf if reading.nonfinite else value
@@ -127,6 +129,8 @@ def _message(reading: SiteReading, limit: Limit, value: float, passed: bool) -> 
             first = reading.first_nonfinite
             text += f", first in sample {first.sample}, token {first.position} {first.token!r}, channel {first.channel}"
         return text
+    if limit.metric == "unreached_experts":
+        return f"{place}: {describe_unreached(reading)}, a share of {value:.4g}, which {relation} the limit {stated}; {limit.rule}{_origin(limit)}"
     if reading.nonfinite:
         return f"{place}: no {limit.metric} to hold against {stated}, {reading.nonfinite} entries are NaN or infinite; {limit.rule}{_origin(limit)}"
     shown = f"{value:.6g}"
@@ -139,6 +143,15 @@ def _origin(limit: Limit) -> str:
     written = f"{Path(limit.file).name}:{limit.line}" if limit.file else ""
     parts = [part for part in (written, limit.source) if part]
     return f" ({', '.join(parts)})" if parts else ""
+
+
+def describe_unreached(reading: SiteReading) -> str:
+    """`3 of 128 experts were reached by no token (5, 17, 90)`, naming eight at most."""
+    if reading.expert_tokens is None:
+        return "how many tokens its experts were given is not known"
+    missed = reading.unreached_experts
+    named = ", ".join(map(str, missed[:8])) + (", ..." if len(missed) > 8 else "")
+    return f"{len(missed)} of {len(reading.expert_tokens)} experts were reached by no token{f' ({named})' if missed else ''}"
 
 
 def describe_peak(peak: Peak) -> str:

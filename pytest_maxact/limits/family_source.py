@@ -16,6 +16,7 @@ from pytest_maxact.limits.schema import Figures, Int8Rule, LimitsFile
 from pytest_maxact.names import Site
 
 CARRIER = "carrier"
+UNREACHED = "unreached_experts"
 _INT8_BOUNDS = (
     ("min_sqnr_db", "sqnr_db", "min"),
     ("max_rel_rmse", "rel_rmse", "max"),
@@ -98,6 +99,13 @@ class FamilySource:
             return self._int8_envelope(self._family.envelope.headroom)
         return []
 
+    def unreached_experts(self, site: Site) -> Limit | None:
+        """The limit on the share of a router's experts that no token reached, or None where this file's family has none."""
+        share = self._family.max_unreached_experts
+        if site.kind != "router" or share is None:
+            return None
+        return self._limit(site.name, UNREACHED, share, (*self._place, "max_unreached_experts"), f"family {self._name}")
+
     def refuse_unmatched(self, sites: Sequence[Site]) -> None:
         """Raise InputError for a limit of this shape or family, envelope apart, that no site of the model answers to."""
         kinds = {site.kind for site in sites}
@@ -106,6 +114,8 @@ class FamilySource:
             for kind in figures:
                 if kind not in matched:
                     raise self._unmatched((*place, kind), f"pattern {pattern!r} with kind {kind!r}", sites)
+        if self._family.max_unreached_experts is not None and "router" not in kinds:
+            raise self._unmatched((*self._place, "max_unreached_experts"), "max_unreached_experts", sites)
         stated: list[tuple[_Location, Figures]] = [((*self._place, "limits"), self._family.limits)]
         if self.shape:
             stated.append((self._shape_place("limits"), self.shape.limits))

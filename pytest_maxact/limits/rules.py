@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.families import Identity
-from pytest_maxact.limits.family_source import FamilySource, Limit
+from pytest_maxact.limits.family_source import UNREACHED, FamilySource, Limit
 from pytest_maxact.limits.schema import LimitsFile
 from pytest_maxact.names import Site
 
@@ -39,7 +39,8 @@ def select_rules(files: Sequence[LimitsFile], identity: Identity, sites: Iterabl
     name = _family_of(files, identity, family)
     nonfinite = [_nonfinite(files, site) for site in ordered]
     if name == GENERIC:
-        return _ruleset(GENERIC, None, None, [*nonfinite, *(_fp16_range(files, site) for site in ordered if site.counted)], ordered)
+        ranges = [_fp16_range(files, site) for site in ordered if site.counted]
+        return _ruleset(GENERIC, None, None, [*nonfinite, *ranges, *_unreached(files, [], ordered)], ordered)
     sources = [FamilySource(file, name, identity) for file in files if name in file.document.families]
     for source in sources:
         source.refuse_unmatched(ordered)
@@ -51,7 +52,7 @@ def select_rules(files: Sequence[LimitsFile], identity: Identity, sites: Iterabl
         )
     int8: list[Limit] = next(filter(None, (source.int8(ordered) for source in sources)), [])
     shape = next((source.shape.name for source in sources if source.shape), None)
-    return _ruleset(name, shape, files[0].document.protocol, [*nonfinite, *figures, *int8], ordered)
+    return _ruleset(name, shape, files[0].document.protocol, [*nonfinite, *figures, *int8, *_unreached(files, sources, ordered)], ordered)
 
 
 def _ruleset(family: str, shape: str | None, protocol: str | None, limits: list[Limit], ordered: list[Site]) -> Ruleset:
@@ -95,6 +96,23 @@ def _fp16_range(files: Sequence[LimitsFile], site: Site) -> Limit:
         site=site.name, metric="max_abs", bound=generic.max_abs if generic else 65504.0, sense="max", rule="generic: FP16 range",
         source=source, file=str(file.path), line=file.line("generic", "max_abs"),
     )  # fmt: skip
+
+
+def _unreached(files: Sequence[LimitsFile], sources: Sequence[FamilySource], sites: Sequence[Site]) -> list[Limit]:
+    """Limits on the share of experts that no token reached: the family's own, else the generic one."""
+    routers = [site for site in sites if site.kind == "router"]
+    own = [limit for site in routers if (limit := next(filter(None, (source.unreached_experts(site) for source in sources)), None))]
+    file, _ = _generic(files)
+    generic = file.document.generic
+    if own or generic is None or generic.max_unreached_experts is None:
+        return own
+    return [
+        Limit(
+            site=site.name, metric=UNREACHED, bound=generic.max_unreached_experts, sense="max", rule="every family", source="",
+            file=str(file.path), line=file.line("generic", "max_unreached_experts"),
+        )
+        for site in routers
+    ]  # fmt: skip
 
 
 def _generic(files: Sequence[LimitsFile]) -> tuple[LimitsFile, str]:

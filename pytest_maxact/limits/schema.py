@@ -103,6 +103,7 @@ class Family(_Strict):
     limits: Figures = {}
     layers: dict[Text, Figures] = {}
     int8: Int8Rules = []
+    max_unreached_experts: Share | None = None
 
     @field_validator("shapes")
     @classmethod
@@ -112,11 +113,13 @@ class Family(_Strict):
 
 
 class Generic(_Strict):
-    """Rules that hold for every family: no non-finite entry; `max_abs` of a site under the family `generic`."""
+    """Rules that hold for every family: no non-finite entry; `max_abs` of a site under the family `generic`; the share of routed experts of a
+    layer that no token may have reached, where a family does not state its own."""
 
     source: Text | None = None
     nonfinite: Literal[0] = 0
     max_abs: Figure = 65504.0
+    max_unreached_experts: Share | None = None
 
 
 class LimitsDocument(_Strict):

@@ -66,6 +66,7 @@ def _site(reading: SiteReading) -> dict[str, Any]:
         "mean_abs": histogram.mean_abs,
         "quantiles": {str(q): histogram.quantile(q) for q in QUANTILES},
         "massive": {"tokens": m.tokens, "entries": m.entries, "max_ratio": m.max_ratio} if (m := reading.massive) else None,
+        "expert_tokens": list(reading.expert_tokens) if reading.expert_tokens is not None else None,
         "int8": {policy: _int8(reading, policy) for policy in INT8_POLICIES},
         "top": [
             {"value": p.value, "sample": p.sample, "position": p.position, "token": p.token, "channel": p.channel, "part": p.part}

@@ -15,7 +15,7 @@ from pytest_maxact.formats import integer_error
 from pytest_maxact.limits import Ruleset
 from pytest_maxact.published import FP16_MAX, standing
 from pytest_maxact.record import Record, SiteReading
-from pytest_maxact.verdict import Finding, beyond_fp16, describe_peak, judge
+from pytest_maxact.verdict import Finding, beyond_fp16, describe_peak, describe_unreached, judge
 
 if TYPE_CHECKING:
     from pytest_maxact.session import GateSession
@@ -150,6 +150,8 @@ def _facts(record: Record, rules: Ruleset | None) -> Table:
     table.add_row("FP16", _fp16_words(record))
     table.add_row("INT-8", _int8_words(carrier))
     table.add_row("massive", _massive_words(record))
+    if routers := [reading for reading in record.readings.values() if reading.expert_tokens]:
+        table.add_row("experts", _experts_words(routers))
     if provenance.left_out:
         table.add_row("left out", "; ".join(provenance.left_out))
     if provenance.batching.get("out_of_memory"):
@@ -213,6 +215,20 @@ def _massive_words(record: Record) -> str:
     first, last = layers[0].site.layer, layers[-1].site.layer
     return (
         f"layers {first} to {last}: {len(layers)} meet the criterion of Sun et al., on up to {_grouped(tokens)} tokens ({most.site.name})"
+    )
+
+
+def _experts_words(routers: Sequence[SiteReading]) -> RenderableType:
+    """How many routed experts no token reached, and where most."""
+    total = sum(len(reading.expert_tokens or ()) for reading in routers)
+    missed = [reading for reading in routers if reading.unreached_experts]
+    if not missed:
+        return f"every one of {_grouped(total)} routed experts in {len(routers)} layers was given tokens"
+    count = sum(len(reading.unreached_experts) for reading in missed)
+    most = max(missed, key=lambda reading: len(reading.unreached_experts))
+    where = f"most in {most.site.name}: {describe_unreached(most)}"
+    return Text(
+        f"{_grouped(count)} of {_grouped(total)} routed experts were reached by no token, in {len(missed)} layers; {where}", style="yellow"
     )
 
 

@@ -148,7 +148,7 @@ def moe_taps(
     if routed.choice != "arguments" and routed.top_k is None:
         raise unknown(f"{where}: how many experts a token takes is neither in the config nor in its router")
     gate = Site(kind="gate", layer=layer, module=paths[id(experts)], detail="experts")
-    shared = [] if bare else shared_taps(block, gate, exceptions)
+    shared = [] if bare else shared_taps(block, layer, paths, exceptions)
     logits = Tap(site=site, module=router, reads="product", parameter=parameter, experts=routed, in_moe=not bare)
     return [logits, *_routed_gates(block, experts, gate, routed, exceptions, where), *shared]
 
@@ -205,7 +205,7 @@ def _routed_gates(block: nn.Module, experts: nn.Module, site: Site, routed: Expe
         raise unknown(f"{where}: the gate of its experts ({class_of(experts)}) cannot be read")
 
 
-def shared_taps(block: nn.Module, site: Site, exceptions: Exceptions) -> list[Tap]:
+def shared_taps(block: nn.Module, layer: int, paths: dict[int, str], exceptions: Exceptions) -> list[Tap]:
     """The gates of what every token passes beside the routed experts of a block."""
     taps = []
     for name, child in block.named_children():
@@ -215,8 +215,10 @@ def shared_taps(block: nn.Module, site: Site, exceptions: Exceptions) -> list[Ta
             stacked = [p for p in member.parameters(recurse=False) if p.ndim == 3]
             activation = activation_of(member)
             if name != "experts" and len(stacked) == 3 and activation is not None:
+                site = Site(kind="gate", layer=layer, module=paths[id(member)], detail=class_of(member))
                 taps.append(Tap(site=site, module=activation, reads="input", layout="streams first", part=part, in_moe=True))
             elif is_feed_forward(member) and (gate := gate_of(member, exceptions)):
+                site = Site(kind="gate", layer=layer, module=paths[id(gate.module)], detail=class_of(member))
                 taps.append(Tap(site=site, module=gate.module, reads=gate.reads, columns=gate.columns, part=part, in_moe=True))
     return taps
 

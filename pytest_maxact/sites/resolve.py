@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from pytest_maxact.errors import InputError
 from pytest_maxact.names import Site
 from pytest_maxact.sites.anatomy import Anatomy, Experts, LeftOut, Tap
 from pytest_maxact.sites.decoder import beside_layers, decoder_of, embedding_of, final_norm_of, layers_of
@@ -25,7 +26,7 @@ def resolve(model: nn.Module, config: Any) -> Anatomy:
     text = text_config(config, decoder)
     exceptions = exceptions_of(text)
     if reason := exceptions_of(config).unsupported:
-        raise unknown(f"{config.model_type}: {reason}")
+        raise InputError(f"{config.model_type} cannot be measured: {reason}")
     embedding = embedding_of(decoder)
     if embedding is None:
         raise unknown(f"{class_of(decoder)}: it names no token embedding")
@@ -105,8 +106,7 @@ def _layer_taps(
         if experts is not None:
             taps = moe_taps(decoder, layer if stacked else routed, experts, index, paths, config, exceptions, bare=stacked)
             if inner:
-                gates = [tap for tap in taps if tap.site.kind == "gate"]
-                taps += shared_taps(block.inside, gates[0].site, exceptions)
+                taps += shared_taps(block.inside, index, paths, exceptions)
             found.taps += taps
             found.stripped.append(block.inside)
             found.experts += [tap.experts for tap in taps if tap.site.kind == "router" and tap.experts is not None]

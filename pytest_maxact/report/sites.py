@@ -1,0 +1,97 @@
+"""A site map: what of a model is observed, in which module, and what is left out and why."""
+
+import io
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pytest_maxact.names import KINDS
+from pytest_maxact.sites.anatomy import Anatomy, Tap
+
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
+
+
+def as_data(anatomy: Anatomy) -> dict[str, Any]:
+    """`{"sites": [{"site", "kind", "layer", "module", "modules", "detail"}, ...], "left_out": [{"what", "why", "by_design"}, ...]}`.
+
+    `module` is where a site is read first, `modules` every module whose tensors make it up; paths are those in the model without its head.
+    """
+    taps: dict[str, list[Tap]] = {}
+    for tap in anatomy.taps:
+        taps.setdefault(tap.site.name, []).append(tap)
+    return {
+        "sites": [
+            {
+                "site": site.name,
+                "kind": site.kind,
+                "layer": site.layer,
+                "module": site.module,
+                "modules": list(dict.fromkeys(tap.site.module for tap in taps[site.name])),
+                "detail": site.detail,
+            }
+            for site in anatomy.sites
+        ],
+        "left_out": [{"what": entry.what, "why": entry.why, "by_design": entry.by_design} for entry in anatomy.left_out],
+    }
+
+
+def render(anatomy: Anatomy, model_type: str, *, width: int, color: bool, encoding: str = "utf-8") -> str:
+    """The map as text of at most `width` columns; layers that are built alike share a row."""
+    stream = io.StringIO()
+    console = Console(
+        file=stream, width=max(width, 60), force_terminal=color, no_color=not color, highlight=False, markup=False, emoji=False
+    )
+    count = len(anatomy.sites)
+    console.print(f"{model_type}: {anatomy.layers} layers x {anatomy.hidden_size}, {count} sites", style="bold")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("site", overflow="fold")
+    table.add_column("layers", overflow="fold")
+    table.add_column("module", overflow="fold")
+    table.add_column("what", overflow="fold")
+    for (kind, module, what), layers in _alike(anatomy).items():
+        table.add_row(kind, _ranges(layers), module, what)
+    console.print(table)
+    if anatomy.left_out:
+        console.print("left out", style="bold")
+        listed = Table.grid(padding=(0, 2, 0, 0))
+        for entry in anatomy.left_out:
+            listed.add_row(entry.what, entry.why)
+        console.print(listed)
+    if anatomy.alone:
+        console.print("Sequences are run one by one: in this architecture what a token gives depends on its batch.")
+    text = stream.getvalue()
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def _alike(anatomy: Anatomy) -> dict[tuple[str, str, str], list[int]]:
+    """Sites by kind, module path without its numbers, and what the module is: the layers that have it, in the order of kinds."""
+    groups: dict[tuple[str, str, str], list[int]] = {}
+    for tap in sorted(anatomy.taps, key=lambda tap: KINDS.index(tap.site.kind)):
+        key = (tap.site.kind, _starred(tap), tap.site.detail)
+        layers = groups.setdefault(key, [])
+        if tap.site.layer is not None and tap.site.layer not in layers:
+            layers.append(tap.site.layer)
+    return groups
+
+
+def _starred(tap: Tap) -> str:
+    """A module's path with the number of its layer as `*`; where layers share modules that number is another, the first."""
+    own = re.compile(rf"(?<=\.){tap.site.layer}(?=\.|$)")
+    return (own if own.search(tap.site.module) else _NUMBER).sub("*", tap.site.module, count=1)
+
+
+def _ranges(layers: Sequence[int]) -> str:
+    """`0-2, 5`; a step of two or more that holds throughout as `0-30 by 2`."""
+    if len(layers) > 2 and len(steps := {b - a for a, b in pairwise(layers)}) == 1 and (step := steps.pop()) > 1:
+        return f"{layers[0]}-{layers[-1]} by {step}"
+    ranges: list[list[int]] = []
+    for layer in layers:
+        if ranges and layer == ranges[-1][1] + 1:
+            ranges[-1][1] = layer
+        else:
+            ranges.append([layer, layer])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
