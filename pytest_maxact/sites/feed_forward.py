@@ -1,7 +1,7 @@
 """Inside a feed-forward block: its gate, or its routed experts with their router, their gates and those of the shared experts."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -34,8 +34,7 @@ def is_feed_forward(module: nn.Module) -> bool:
         return False
     shapes = [sizes(linear) for _, linear in linears]
     if len(shapes) == 2:
-        (up, width), (out, inner) = shapes
-        return width == out and up in (inner, 2 * inner)
+        return any(width == out and up in (inner, 2 * inner) for (up, width), (out, inner) in (shapes, shapes[::-1]))
     return any(shapes.count(shape) == 2 and shapes.count(shape[::-1]) >= 1 for shape in shapes)
 
 
@@ -76,7 +75,7 @@ def gate_of(mlp: nn.Module, exceptions: Exceptions) -> Gate | None:
         return _stated_gate(at(mlp, path), linears) if path else None
     shapes = [sizes(linear) for _, linear in linears]
     separate = len(shapes) == 3 and len(set(shapes)) < 3
-    fused_up = len(shapes) == 2 and shapes[0][0] == 2 * shapes[1][1]
+    fused_up = len(shapes) == 2 and any(one[0] == 2 * other[1] for one, other in (shapes, shapes[::-1]))
     activation = activation_of(mlp)
     if separate:
         named = [linear for name, linear in linears if "gate" in name or name == "w1"]
@@ -148,7 +147,7 @@ def moe_taps(
     if routed.choice != "arguments" and routed.top_k is None:
         raise unknown(f"{where}: how many experts a token takes is neither in the config nor in its router")
     gate = Site(kind="gate", layer=layer, module=paths[id(experts)], detail="experts")
-    shared = [] if bare else shared_taps(block, layer, paths, exceptions)
+    shared = [] if bare else shared_taps(block, layer, paths, exceptions, known=_parts(block, experts, router))
     logits = Tap(site=site, module=router, reads="product", parameter=parameter, experts=routed, in_moe=not bare)
     return [logits, *_routed_gates(block, experts, gate, routed, exceptions, where), *shared]
 
@@ -205,22 +204,37 @@ def _routed_gates(block: nn.Module, experts: nn.Module, site: Site, routed: Expe
         raise unknown(f"{where}: the gate of its experts ({class_of(experts)}) cannot be read")
 
 
-def shared_taps(block: nn.Module, layer: int, paths: dict[int, str], exceptions: Exceptions) -> list[Tap]:
-    """The gates of what every token passes beside the routed experts of a block."""
+def shared_taps(block: nn.Module, layer: int, paths: dict[int, str], exceptions: Exceptions, known: Sequence[nn.Module] = ()) -> list[Tap]:
+    """The gates of what every token passes beside the routed experts of a block; `known` are the parts of it that are read otherwise, or not.
+
+    Raises InputError for a part that is no feed-forward block.
+    """
     taps = []
     for name, child in block.named_children():
-        members = list(child) if isinstance(child, nn.ModuleList) and name != "experts" else [child]
+        if any(child is part for part in known) or not has_matrix(child) or is_linear(child):
+            continue
+        members = list(child) if isinstance(child, nn.ModuleList) else [child]
         for number, member in enumerate(members):
             part = name if len(members) == 1 else f"{name}.{number}"
             stacked = [p for p in member.parameters(recurse=False) if p.ndim == 3]
             activation = activation_of(member)
-            if name != "experts" and len(stacked) == 3 and activation is not None:
-                site = Site(kind="gate", layer=layer, module=paths[id(member)], detail=class_of(member))
+            site = Site(kind="gate", layer=layer, module=paths[id(member)], detail=class_of(member))
+            if len(stacked) == 3 and activation is not None:
                 taps.append(Tap(site=site, module=activation, reads="input", layout="streams first", part=part, in_moe=True))
-            elif is_feed_forward(member) and (gate := gate_of(member, exceptions)):
-                site = Site(kind="gate", layer=layer, module=paths[id(gate.module)], detail=class_of(member))
+            elif not is_feed_forward(member):
+                raise unknown(
+                    f"{paths[id(member)]} ({class_of(member)}) holds matrices and is neither router, experts nor a feed-forward block"
+                )
+            elif gate := gate_of(member, exceptions):
+                site = replace(site, module=paths[id(gate.module)])
                 taps.append(Tap(site=site, module=gate.module, reads=gate.reads, columns=gate.columns, part=part, in_moe=True))
     return taps
+
+
+def _parts(block: nn.Module, experts: nn.Module, router: nn.Module) -> list[nn.Module]:
+    """The children of a block that hold its router and its experts; experts laid out in the block itself are several."""
+    inside = [child for child in block.children() if any(m is router or m is experts for m in child.modules())]
+    return inside + [child for child in block.children() if is_stacked(experts) and is_stacked(child) and type(child) is type(experts)]
 
 
 def _top_k(config: Any, router: nn.Module, block: nn.Module) -> int | None:

@@ -71,6 +71,8 @@ def blocks_of(decoder: nn.Module, layer: nn.Module, index: int, path: str, excep
         return found
     where = f"{path} ({class_of(layer)})"
     unclear = _sort(decoder, layer, path, "", exceptions, found)
+    if len(found.feed_forwards) > 1:
+        unclear += [block for block in found.feed_forwards if not _is_called(block, _FEED_FORWARD_WORDS)]
     linears = [block for block in unclear if is_linear(block.module)]
     if not found.feed_forwards and _is_pair(linears):
         found.feed_forwards.append(linears[1])
@@ -87,7 +89,7 @@ def blocks_of(decoder: nn.Module, layer: nn.Module, index: int, path: str, excep
 
 def mixer_kind(block: Block) -> str:
     """What sort of token mixer it is, in a word or two."""
-    names = f"{block.name} {class_of(block.inside)}".lower()
+    names = block.name.lower() if is_linear(block.inside) else f"{block.name} {class_of(block.inside)}".lower()
     return next((kind for token, kind in _KINDS if token in names), "attention")
 
 
@@ -128,6 +130,10 @@ def _role(decoder: nn.Module, child: nn.Module, name: str, path: str) -> str | N
         if said & _FEED_FORWARD_WORDS and not said & _MIXER_WORDS:
             return "feed_forward"
     return None
+
+
+def _is_called(block: Block, known: set[str]) -> bool:
+    return bool((words(block.name) | words(class_of(block.module))) & known)
 
 
 def _children(layer: nn.Module) -> Iterator[tuple[str, nn.Module]]:

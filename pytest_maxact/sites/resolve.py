@@ -106,7 +106,8 @@ def _layer_taps(
         if experts is not None:
             taps = moe_taps(decoder, layer if stacked else routed, experts, index, paths, config, exceptions, bare=stacked)
             if inner:
-                taps += shared_taps(block.inside, index, paths, exceptions)
+                unread = [layer.get_submodule(path) for path in exceptions.unread if has(layer, path)]
+                taps += shared_taps(block.inside, index, paths, exceptions, known=[routed, *unread])
             found.taps += taps
             found.stripped.append(block.inside)
             found.experts += [tap.experts for tap in taps if tap.site.kind == "router" and tap.experts is not None]

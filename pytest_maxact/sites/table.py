@@ -101,6 +101,7 @@ TABLE: Mapping[str, Exceptions] = {
         unread={"mlp.router_gate": "retrieves experts by product keys, from logits that are not one token's"},
         alone=lambda c: bool(c.is_moe),
     ),
+    "embedding_gemma2_text": Exceptions(beside={"ple_block": PER_LAYER}),
     "ernie4_5_vl_moe_text": Exceptions(
         routed_in={"Ernie4_5_VLMoeMoeBlock": "text_moe"}, unread={"mlp.vision_moe": "experts for images, not run on text"}
     ),
