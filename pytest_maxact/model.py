@@ -111,14 +111,16 @@ def load_tokenizer(source: str | Path, trust_remote_code: bool, revision: str | 
 
 
 def _auto_class(checkpoint: Checkpoint) -> Any:
-    """`AutoModel` where the architecture has a headless class, else `AutoModelForCausalLM`, whose head is then not run."""
-    from transformers import AutoModel, AutoModelForCausalLM
+    """`AutoModel` where the architecture has a headless class, else the first of those with a head, which is then not run."""
+    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM
 
     remote = getattr(checkpoint.config, "auto_map", None) or {}
     if checkpoint.trust_remote_code and remote and "AutoModel" not in remote:
         return AutoModelForCausalLM
-    known = type(checkpoint.config) in AutoModel._model_mapping
-    return AutoModel if known or "AutoModel" in remote else AutoModelForCausalLM
+    if "AutoModel" in remote:
+        return AutoModel
+    classes = (AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM)
+    return next((auto for auto in classes if type(checkpoint.config) in auto._model_mapping), AutoModel)
 
 
 def _refuse_partial(model: nn.Module, decoder: nn.Module, info: dict[str, Any], checkpoint: Checkpoint) -> tuple[str, ...]:

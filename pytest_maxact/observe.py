@@ -6,7 +6,7 @@ them), and in the end its element count must equal tokens x width; anything else
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +23,10 @@ from pytest_maxact.sites import Anatomy, Experts, Tap
 
 Progress = Callable[[int, int], None]
 """Called with tokens done and tokens in all."""
+PROBED = 12
+"""Tokens of the piece on which it is tried whether a model lets sequences see their batch."""
+SAME, ROUNDED = 1e-3, 0.1
+"""Relative differences that count as none: of equal shapes or in float32, and of other shapes in 16 bits."""
 FULL_WIDTH = frozenset({"hidden", "attn_output", "mlp_output", "final_norm"})
 """Kinds that are as wide as the residual stream."""
 
@@ -38,6 +42,8 @@ class Observer:
         self.batches = 0
         self.padded_tokens = 0
         self.out_of_memory = 0
+        self.alone = False
+        """Whether each sequence ran alone, because this model lets a token see its batch."""
         self.traffic: dict[str, dict[str, torch.Tensor]] = {experts.site: {} for experts in anatomy.experts}
         """Tokens each expert was given, int64 [experts], by router site and split."""
         self._batch: Batch | None = None
@@ -77,14 +83,16 @@ class Observer:
     def run(self, plan: BatchPlan, device: torch.device, progress: Progress | None = None, side: str = "right") -> None:
         """Observe every batch of a plan; one that does not fit into memory is halved and tried again.
 
+        Where a token's result turns out to depend on what else is in its batch, every sequence runs alone.
         Raises MeasureError for a batch of one sequence that does not fit, and for incomplete coverage.
         """
         total = sum(batch.tokens for batch in plan)
         queue = list(reversed(plan))
+        self.alone = any(batch.padded_tokens for batch in plan) and self._depends_on_batch(plan, device)
         done = 0
         while queue:
             planned = queue.pop()
-            if self.anatomy.alone and len(planned.sequences) > 1:
+            if self.alone and len(planned.sequences) > 1:
                 queue.extend(reversed(planned.halves()))
                 continue
             if self._try(planned, device, side):
@@ -99,6 +107,45 @@ class Observer:
                     "  lower --maxact-max-seq-len, or use a device with more memory"
                 )
             queue.extend(reversed(planned.halves()))
+
+    def _depends_on_batch(self, plan: BatchPlan, device: torch.device) -> bool:
+        """Whether a sequence gives something else beside other tokens in its padding, beside another neighbour, or alone.
+
+        Tried on two short pieces of the corpus. With other padding the shapes are the same, and so must be the result; otherwise a 16-bit
+        model is allowed its rounding.
+        """
+        ids = sorted((sequence.ids for batch in plan for sequence in batch.sequences), key=len)
+        short, long = ids[0][:PROBED], ids[-1][: 2 * PROBED]
+        if len(long) == len(short):
+            short = short[: max(1, len(short) // 2)]
+        if len(long) == len(short):
+            return False
+        pad = len(long) - len(short)
+        rows = [[*short, *long[:pad]], [*short, *long[::-1][:pad]]]
+        try:
+            with_one, with_other = (self._glimpse([long, row], len(short), device) for row in rows)
+            beside = self._glimpse([long[::-1], rows[0]], len(short), device)
+            by_itself = self._glimpse([short], len(short), device)
+        except Exception as error:
+            return not _is_out_of_memory(error)
+        rounding = SAME if with_one.dtype == torch.float32 else ROUNDED
+        return not (
+            _differ(with_one, with_other) <= SAME and _differ(with_one, beside) <= rounding and _differ(with_one, by_itself) <= rounding
+        )
+
+    def _glimpse(self, rows: Sequence[Sequence[int]], length: int, device: torch.device) -> torch.Tensor:
+        """What the decoder returns for the first `length` tokens of the last row, the rest of which is padding."""
+        ids = torch.tensor(rows, device=device)
+        mask = torch.ones_like(ids, dtype=torch.bool)
+        mask[-1, length:] = False
+        real, padding = mask.flatten().nonzero().squeeze(1), (~mask).flatten().nonzero().squeeze(1)
+        nothing = PlannedBatch(split="calibration", sequences=())
+        self._batch = batch = Batch(plan=nothing, ids=ids, mask=mask, real=real, padding=padding, starts=(0,) * len(rows))
+        try:
+            states = _element(self.decoder(**batch.model_inputs, use_cache=False), 0)
+        finally:
+            self._forget()
+        return states[-1, :length] if states.shape[0] == len(rows) else states[:length, -1]
 
     def _try(self, planned: PlannedBatch, device: torch.device, side: str) -> bool:
         """Run one batch and commit it; False, and no trace, where memory ran out."""
@@ -365,6 +412,11 @@ def rows_of(tensor: torch.Tensor, tap: Tap, shape: tuple[int, ...]) -> torch.Ten
             "  please report the model_type"
         )
     return tensor.reshape(rows, tensor.shape[-1])
+
+
+def _differ(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Relative distance of two tensors; NaN where either has a NaN or an infinity."""
+    return float((one.double() - other.double()).norm() / one.double().norm())
 
 
 def _by_module(taps: Iterable[Tap]) -> list[list[Tap]]:

@@ -61,8 +61,6 @@ def render(anatomy: Anatomy, model_type: str, *, width: int, color: bool, encodi
         for entry in anatomy.left_out:
             listed.add_row(entry.what, entry.why)
         console.print(listed)
-    if anatomy.alone:
-        console.print("Sequences are run one by one: in this architecture what a token gives depends on its batch.")
     text = stream.getvalue()
     return "\n".join(line.rstrip() for line in text.splitlines())
 

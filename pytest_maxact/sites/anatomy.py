@@ -67,8 +67,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anatomy:
-    """The observed parts of one decoder. `stripped`: modules that are handed real tokens only. `streams`: residual streams per token.
-    `alone`: sequences must not share a batch."""
+    """The observed parts of one decoder. `stripped`: modules that are handed real tokens only. `streams`: residual streams per token."""
 
     taps: tuple[Tap, ...]
     stripped: tuple[nn.Module, ...]
@@ -76,7 +75,6 @@ class Anatomy:
     hidden_size: int
     streams: int = 1
     layers: int = 0
-    alone: bool = False
     left_out: tuple[LeftOut, ...] = ()
 
     @property

@@ -68,7 +68,6 @@ def resolve(model: nn.Module, config: Any) -> Anatomy:
         hidden_size=text.hidden_size,
         streams=exceptions.streams(text),
         layers=len(layers),
-        alone=exceptions.alone(text),
         left_out=tuple(dict.fromkeys(left_out)),
     )
 

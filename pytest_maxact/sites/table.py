@@ -25,8 +25,7 @@ class Exceptions:
       classes that text does not run, with the reason.
     - `routed_in`: class of a block to the part of it that holds its router and routed experts, where that is not the block itself.
     - `no_final_norm`: why there is none, "" where there is one. `final_norm`: its path, where it is called before as well; its last call counts.
-    - `layout`: how tensors lie, by kind, `*` for all. `streams`: residual streams per token. `alone`: whether what a token gives depends on the
-      other sequences of its batch, so that each must run alone.
+    - `layout`: how tensors lie, by kind, `*` for all. `streams`: residual streams per token.
     - `routed_by_logits`: how rows lie inside experts that are not told the choice, which is the largest logits. `unsupported`: why not at all.
     """
 
@@ -43,7 +42,6 @@ class Exceptions:
     final_norm: str = ""
     layout: Mapping[str, str] = field(default_factory=dict)
     streams: Callable[[Any], int] = lambda config: 1
-    alone: Callable[[Any], bool] = lambda config: False
     routed_by_logits: str = ""
     unsupported: str = ""
 
@@ -63,7 +61,6 @@ _SEQ2SEQ_POST_NORM = Exceptions(depth="decoder_layers", no_final_norm=_always(PO
 _HYPER = Exceptions(
     beside={"attn_hc": AROUND, "ffn_hc": AROUND}, layout={"hidden": "streams last"}, streams=lambda c: int(getattr(c, "hc_mult", 1))
 )
-_LEAKING = Exceptions(alone=lambda config: True)
 _GEMMA4 = Exceptions(beside={"per_layer_input_gate": PER_LAYER, "per_layer_projection": PER_LAYER})
 
 DECODERS: Mapping[str, str] = {
@@ -89,17 +86,13 @@ TABLE: Mapping[str, Exceptions] = {
     "blenderbot-small": _SEQ2SEQ_POST_NORM,
     "blt": Exceptions(unsupported="its global transformer works on patches of bytes, so its rows are not tokens"),
     "bloom": Exceptions(mixers=("self_attention.dense",), feed_forwards=("mlp.dense_4h_to_h",)),
-    "cpmant": Exceptions(
-        mixers=("self_att.self_attention",), feed_forwards=("ffn.ffn",), layout={"*": "last tokens"}, alone=lambda c: True
-    ),
+    "cpmant": Exceptions(mixers=("self_att.self_attention",), feed_forwards=("ffn.ffn",), layout={"*": "last tokens"}),
     "dbrx": Exceptions(mixers=("norm_attn_norm.attn",), feed_forwards=("ffn",)),
-    "convbert": _LEAKING,
     "deepseek_v4": _HYPER,
     "distilbert": _POST_NORM,
     "doge": Exceptions(
         gates={"DogeCDMoE": "gate_proj"},
         unread={"mlp.router_gate": "retrieves experts by product keys, from logits that are not one token's"},
-        alone=lambda c: bool(c.is_moe),
     ),
     "embedding_gemma2_text": Exceptions(beside={"ple_block": PER_LAYER}),
     "ernie4_5_vl_moe_text": Exceptions(
@@ -149,7 +142,6 @@ TABLE: Mapping[str, Exceptions] = {
     "mvp": _SEQ2SEQ_POST_NORM,
     "nanochat": Exceptions(final_norm="norm"),
     "nomic_bert": _POST_NORM,
-    "nystromformer": _LEAKING,
     "openai-gpt": _POST_NORM,
     "opt": Exceptions(no_final_norm=lambda c: "" if c.do_layer_norm_before else POST_NORM),
     "pegasus": _SEQ2SEQ,
@@ -177,7 +169,6 @@ TABLE: Mapping[str, Exceptions] = {
     "xlnet": Exceptions(
         mixers=("rel_attn:o",), feed_forwards=("ff.layer_2",), layout={"*": "time first"}, no_final_norm=_always(POST_NORM)
     ),
-    "yoso": _LEAKING,
     "zamba": Exceptions(beside={"linear": "carries the shared block's result to the Mamba block"}),
     "zamba2": Exceptions(beside={"linear": "carries the shared block's result to the Mamba block"}),
 }
