@@ -178,6 +178,7 @@ def _provenance(
             "batches": observer.batches,
             "padded_tokens": observer.padded_tokens,
             "out_of_memory": observer.out_of_memory,
+            "alone": observer.batches if observer.alone else 0,
         },
         versions={"python": platform.python_version(), **{name: version(name) for name in ("pytest-maxact", "torch", "transformers")}},
     )

@@ -160,7 +160,8 @@ class Provenance:
     attention: str
     experts: str | None
     batching: Mapping[str, int]
-    """`batch_tokens` asked for, `batches` run, `padded_tokens` excluded, `out_of_memory` halvings."""
+    """`batch_tokens` asked for, `batches` run, `padded_tokens` excluded, `out_of_memory` halvings, sequences run `alone` because the model lets a
+    token see its batch."""
     versions: Mapping[str, str]
     sample_digests: tuple[str, ...] = ()
 

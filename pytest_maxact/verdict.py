@@ -130,7 +130,7 @@ def _message(reading: SiteReading, limit: Limit, value: float, passed: bool) -> 
             text += f", first in sample {first.sample}, token {first.position} {first.token!r}, channel {first.channel}"
         return text
     if limit.metric == "unreached_experts":
-        return f"{place}: {describe_unreached(reading)}, a share of {value:.4g}, which {relation} the limit {stated}; {limit.rule}{_origin(limit)}"
+        return f"{place}: no token reached {describe_unreached(reading)}, a share of {value:.4g}, which {relation} the limit {stated}; {limit.rule}{_origin(limit)}"
     if reading.nonfinite:
         return f"{place}: no {limit.metric} to hold against {stated}, {reading.nonfinite} entries are NaN or infinite; {limit.rule}{_origin(limit)}"
     shown = f"{value:.6g}"
@@ -146,12 +146,10 @@ def _origin(limit: Limit) -> str:
 
 
 def describe_unreached(reading: SiteReading) -> str:
-    """`3 of 128 experts were reached by no token (5, 17, 90)`, naming eight at most."""
-    if reading.expert_tokens is None:
-        return "how many tokens its experts were given is not known"
+    """The experts that no token reached, eight at most by number: `3 of 128 experts (5, 17, 90)`."""
     missed = reading.unreached_experts
     named = ", ".join(map(str, missed[:8])) + (", ..." if len(missed) > 8 else "")
-    return f"{len(missed)} of {len(reading.expert_tokens)} experts were reached by no token{f' ({named})' if missed else ''}"
+    return f"{len(missed)} of {len(reading.expert_tokens or ())} experts{f' ({named})' if missed else ''}"
 
 
 def describe_peak(peak: Peak) -> str:

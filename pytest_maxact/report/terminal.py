@@ -154,6 +154,8 @@ def _facts(record: Record, rules: Ruleset | None) -> Table:
         table.add_row("experts", _experts_words(routers))
     if provenance.left_out:
         table.add_row("left out", "; ".join(provenance.left_out))
+    if provenance.batching.get("alone"):
+        table.add_row("batches", "every sequence ran alone: in this model what a token gives depends on what else is in its batch")
     if provenance.batching.get("out_of_memory"):
         table.add_row("memory", f"{provenance.batching['out_of_memory']} batches did not fit and were halved")
     return table
@@ -226,10 +228,8 @@ def _experts_words(routers: Sequence[SiteReading]) -> RenderableType:
         return f"every one of {_grouped(total)} routed experts in {len(routers)} layers was given tokens"
     count = sum(len(reading.unreached_experts) for reading in missed)
     most = max(missed, key=lambda reading: len(reading.unreached_experts))
-    where = f"most in {most.site.name}: {describe_unreached(most)}"
-    return Text(
-        f"{_grouped(count)} of {_grouped(total)} routed experts were reached by no token, in {len(missed)} layers; {where}", style="yellow"
-    )
+    words = f"no token reached {_grouped(count)} of {_grouped(total)} routed experts; most in {most.site.name}, {describe_unreached(most)}"
+    return Text(words, style="yellow")
 
 
 def _layers(record: Record, findings: Sequence[Finding], solid: bool) -> Table:
