@@ -4,7 +4,9 @@ Names: `embedding`, `layers.{i}.hidden`, `layers.{i}.attn_output`, `layers.{i}.m
 Source of the set: "Measuring Maximum Activations in Open Large Language Models", arXiv 2605.15572.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 KINDS = ("embedding", "hidden", "attn_output", "mlp_output", "gate", "router", "final_norm")
 LAYER_KINDS = ("hidden", "attn_output", "mlp_output", "gate", "router")
@@ -38,3 +40,17 @@ class Site:
         """Depth order: embedding, then layer by layer in the order of `KINDS`, then the final norm."""
         depth = self.layer if self.layer is not None else (-1 if self.kind == "embedding" else 1 << 30)
         return depth, KINDS.index(self.kind)
+
+
+def ranges(layers: Sequence[int]) -> str:
+    """Ascending layers in few words: `0-2, 5`, or `0-30 by 2` where one step of two or more holds throughout."""
+    steps = {b - a for a, b in pairwise(layers)}
+    if len(layers) > 2 and len(steps) == 1 and (step := steps.pop()) > 1:
+        return f"{layers[0]}-{layers[-1]} by {step}"
+    found: list[list[int]] = []
+    for layer in layers:
+        if found and layer == found[-1][1] + 1:
+            found[-1][1] = layer
+        else:
+            found.append([layer, layer])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in found)

@@ -2,14 +2,12 @@
 
 import io
 import re
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from pytest_maxact.names import KINDS
+from pytest_maxact.names import KINDS, ranges
 from pytest_maxact.sites.anatomy import Anatomy, Tap
 
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
@@ -53,7 +51,7 @@ def render(anatomy: Anatomy, model_type: str, *, width: int, color: bool, encodi
     table.add_column("module", overflow="fold")
     table.add_column("what", overflow="fold")
     for (kind, module, what), layers in _alike(anatomy).items():
-        table.add_row(kind, _ranges(layers), module, what)
+        table.add_row(kind, ranges(layers), module, what)
     console.print(table)
     if anatomy.left_out:
         console.print("left out", style="bold")
@@ -80,16 +78,3 @@ def _starred(tap: Tap) -> str:
     """A module's path with the number of its layer as `*`; where layers share modules that number is another, the first."""
     own = re.compile(rf"(?<=\.){tap.site.layer}(?=\.|$)")
     return (own if own.search(tap.site.module) else _NUMBER).sub("*", tap.site.module, count=1)
-
-
-def _ranges(layers: Sequence[int]) -> str:
-    """`0-2, 5`; a step of two or more that holds throughout as `0-30 by 2`."""
-    if len(layers) > 2 and len(steps := {b - a for a, b in pairwise(layers)}) == 1 and (step := steps.pop()) > 1:
-        return f"{layers[0]}-{layers[-1]} by {step}"
-    ranges: list[list[int]] = []
-    for layer in layers:
-        if ranges and layer == ranges[-1][1] + 1:
-            ranges[-1][1] = layer
-        else:
-            ranges.append([layer, layer])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)

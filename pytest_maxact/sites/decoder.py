@@ -7,7 +7,8 @@ from typing import Any
 from torch import nn
 
 from pytest_maxact.sites.anatomy import LeftOut
-from pytest_maxact.sites.modules import at, class_of, declares, has_matrix, is_norm, unknown
+from pytest_maxact.sites.backbone import Backbone
+from pytest_maxact.sites.modules import at, class_of, has_matrix, is_norm, unknown
 from pytest_maxact.sites.table import DECODERS, Exceptions
 
 _SENSES = {"vision", "visual", "image", "audio", "speech", "multi", "projector", "img", "pixel", "video"}
@@ -62,8 +63,9 @@ def depth_of(config: Any, exceptions: Exceptions) -> int:
     return depth
 
 
-def layers_of(decoder: nn.Module, config: Any, exceptions: Exceptions) -> list[nn.Module]:
+def layers_of(backbone: Backbone) -> list[nn.Module]:
     """The layers in the order they run, a shared one as often as it runs."""
+    decoder, config, exceptions = backbone.decoder, backbone.config, backbone.exceptions
     depth = depth_of(config, exceptions)
     if exceptions.layers is not None:
         listed = [layer for path in exceptions.layers(config) for layer in _unfold(at(decoder, path))]
@@ -71,7 +73,7 @@ def layers_of(decoder: nn.Module, config: Any, exceptions: Exceptions) -> list[n
             raise unknown(f"{class_of(decoder)}: found {len(listed)} layers where the config says {depth}")
         return listed
     stacks = [m for m in decoder.modules() if isinstance(m, nn.ModuleList) and len(m) and any(has_matrix(layer) for layer in m)]
-    declared = [s for s in stacks if any(declares(decoder, "hidden_states", layer, "") for layer in s)]
+    declared = [s for s in stacks if any(backbone.declares("hidden_states", layer) for layer in s)]
     if len(declared) == 1 and len(declared[0]) == depth:
         return list(declared[0])
     predictors = int(getattr(config, "num_nextn_predict_layers", 0) or 0)
@@ -85,8 +87,9 @@ def layers_of(decoder: nn.Module, config: Any, exceptions: Exceptions) -> list[n
     )
 
 
-def final_norm_of(decoder: nn.Module, layers: Sequence[nn.Module], config: Any, exceptions: Exceptions) -> nn.Module | LeftOut:
+def final_norm_of(backbone: Backbone, layers: Sequence[nn.Module]) -> nn.Module | LeftOut:
     """The norm after the last layer, or why there is none by design."""
+    decoder, config, exceptions = backbone.decoder, backbone.config, backbone.exceptions
     if exceptions.final_norm:
         return at(decoder, exceptions.final_norm)
     if reason := exceptions.no_final_norm(config):
@@ -122,17 +125,18 @@ def _ends_in_norm(layer: nn.Module) -> bool:
     return isinstance(output, nn.Module) and any(is_norm(child) for child in output.children())
 
 
-def beside_layers(model: nn.Module, decoder: nn.Module, observed: Iterable[nn.Module], paths: dict[int, str]) -> list[LeftOut]:
+def beside_layers(model: nn.Module, backbone: Backbone, observed: Iterable[nn.Module]) -> list[LeftOut]:
     """What holds matrices outside the layers and is not observed: other towers, other embeddings, heads."""
     inside = {id(module) for block in observed for module in block.modules()}
     found: dict[str, str] = {}
+    decoder = backbone.decoder
     above = [module for module in model.modules() if module is not decoder and any(inner is decoder for inner in module.modules())]
     for child in (child for module in above for child in module.children()):
         if has_matrix(child) and not any(inner is decoder for inner in child.modules()):
-            found[paths[id(child)]] = "not part of the language backbone"
+            found[backbone.path(child)] = "not part of the language backbone"
     for module in decoder.modules():
         own = any(sum(size > 1 for size in p.shape) >= 2 for p in module.parameters(recurse=False))
-        path = paths[id(module)]
+        path = backbone.path(module)
         if own and id(module) not in inside and not any(path.startswith(f"{known}.") for known in found):
             found.setdefault(*_beside(path, module))
     return [LeftOut(what=what, why=why) for what, why in found.items()]

@@ -1,7 +1,4 @@
-"""Small questions about modules that every part of resolution asks: what they are called, what they hold, what transformers declares of them."""
-
-from collections.abc import Iterator
-from typing import Any
+"""Small questions about modules that every part of resolution asks: what they are called, what they hold."""
 
 from torch import nn
 
@@ -38,9 +35,9 @@ def has_matrix(module: nn.Module) -> bool:
 def is_linear(module: nn.Module) -> bool:
     """A linear projection and nothing else, of whatever class: one two-dimensional `weight`, no children that hold matrices."""
     own = getattr(module, "weight", None)
-    return (
-        isinstance(own, nn.Parameter) and own.ndim == 2 and not isinstance(module, nn.Embedding) and next(module.children(), None) is None
-    )
+    if not isinstance(own, nn.Parameter) or own.ndim != 2 or isinstance(module, nn.Embedding):
+        return False
+    return not any(has_matrix(child) for child in module.children())
 
 
 def is_convolution(module: nn.Module) -> bool:
@@ -82,23 +79,3 @@ def words(name: str) -> set[str]:
     """The lower-case words of an identifier, `snake_case` or `CamelCase`."""
     spaced = "".join(f" {c.lower()}" if c.isupper() and i and not name[i - 1].isupper() else c.lower() for i, c in enumerate(name))
     return set(spaced.replace("_", " ").replace(".", " ").split())
-
-
-def declares(decoder: nn.Module, key: str, module: nn.Module, path: str) -> bool:
-    """Whether transformers names the module's class under `key` in the decoder's `_can_record_outputs`, for modules at such a path."""
-    for entry in _entries(decoder, key):
-        target = getattr(entry, "target_class", entry)
-        name = getattr(entry, "class_name", None)
-        where = getattr(entry, "layer_name", None)
-        if where and where not in f".{path}.":
-            continue
-        if isinstance(target, type) and isinstance(module, target):
-            return True
-        if (isinstance(target, str) and class_of(module) == target) or (name and class_of(module) == name):
-            return True
-    return False
-
-
-def _entries(decoder: nn.Module, key: str) -> Iterator[Any]:
-    declared = (getattr(decoder, "_can_record_outputs", None) or {}).get(key)
-    yield from () if declared is None else declared if isinstance(declared, list) else [declared]

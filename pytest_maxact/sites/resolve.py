@@ -11,29 +11,29 @@ from typing import Any
 from torch import nn
 
 from pytest_maxact.errors import InputError
-from pytest_maxact.names import Site
+from pytest_maxact.names import Site, ranges
 from pytest_maxact.sites.anatomy import Anatomy, Experts, LeftOut, Tap
+from pytest_maxact.sites.backbone import Backbone
 from pytest_maxact.sites.decoder import beside_layers, decoder_of, embedding_of, final_norm_of, layers_of
-from pytest_maxact.sites.feed_forward import experts_in, gate_of, is_stacked, moe_taps, shared_taps
-from pytest_maxact.sites.layer import Block, Blocks, blocks_of, mixer_kind
+from pytest_maxact.sites.experts import moe_taps, shared_taps
+from pytest_maxact.sites.feed_forward import experts_in, gate_of, is_stacked
+from pytest_maxact.sites.layer import Block, blocks_of, mixer_kind
 from pytest_maxact.sites.modules import at, class_of, has, unknown
 from pytest_maxact.sites.table import Exceptions, exceptions_of
 
 
 def resolve(model: nn.Module, config: Any) -> Anatomy:
     """The sites of a model's language backbone; paths of modules are those in `model`. Raises InputError that names what could not be found."""
-    decoder = decoder_of(model)
-    text = text_config(config, decoder)
-    exceptions = exceptions_of(text)
     if reason := exceptions_of(config).unsupported:
         raise InputError(f"{config.model_type} cannot be measured: {reason}")
+    backbone = backbone_of(model, config)
+    decoder, exceptions = backbone.decoder, backbone.exceptions
     embedding = embedding_of(decoder)
     if embedding is None:
         raise unknown(f"{class_of(decoder)}: it names no token embedding")
-    paths = {id(module): name for name, module in model.named_modules()}
-    layers = layers_of(decoder, text, exceptions)
-    taps = [Tap(site=Site(kind="embedding", module=paths[id(embedding)], detail=class_of(embedding)), module=embedding, once=True)]
-    left_out = _predictors(layers, text)
+    layers = layers_of(backbone)
+    taps = [Tap(site=Site(kind="embedding", module=backbone.path(embedding), detail=class_of(embedding)), module=embedding, once=True)]
+    left_out: list[LeftOut] = []
     stripped: list[nn.Module] = []
     routed: list[Experts] = []
     lacking: dict[str, list[int]] = defaultdict(list)
@@ -42,39 +42,43 @@ def resolve(model: nn.Module, config: Any) -> Anatomy:
         if class_of(layer) in exceptions.idle:
             idle[exceptions.idle[class_of(layer)]].append(index)
             continue
-        blocks = blocks_of(decoder, layer, index, paths[id(layer)], exceptions)
-        found = _layer_taps(decoder, layer, index, blocks, paths, text, exceptions)
+        found = _layer_taps(backbone, layer, index)
         taps += found.taps
         stripped += found.stripped
         routed += found.experts
-        left_out += [replace(entry, what=f"layers.*.{entry.what}") for entry in blocks.left_out]
-        left_out += [LeftOut(what=f"layers.*.{path}", why=why) for path, why in exceptions.unread.items() if has(layer, path)]
-        for kind in ("attn_output", "mlp_output", "gate"):
+        left_out += found.left_out
+        for kind in _LACKING:
             if not any(tap.site.kind == kind for tap in found.taps):
                 lacking[kind].append(index)
-    left_out = beside_layers(model, decoder, [*layers, *(tap.module for tap in taps)], paths) + left_out
-    norm = final_norm_of(decoder, layers, text, exceptions)
+    beside = beside_layers(model, backbone, [*layers, *(tap.module for tap in taps)])
+    norm = final_norm_of(backbone, layers)
     if isinstance(norm, LeftOut):
         left_out.append(norm)
     else:
-        site = Site(kind="final_norm", module=paths[id(norm)], detail=class_of(norm))
+        site = Site(kind="final_norm", module=backbone.path(norm), detail=class_of(norm))
         taps.append(Tap(site=site, module=norm, last=bool(exceptions.final_norm)))
-    left_out += [LeftOut(what=_these("layers", where, len(layers)), why=why) for why, where in idle.items()]
-    left_out += [LeftOut(what=_these(kind, where, len(layers)), why=_LACKING[kind], by_design=True) for kind, where in lacking.items()]
+    left_out += [LeftOut(what=f"layers {ranges(where)}", why=why) for why, where in idle.items()]
+    for kind, where in lacking.items():
+        what = kind if len(where) == len(layers) else f"{kind} of layers {ranges(where)}"
+        left_out.append(LeftOut(what=what, why=_LACKING[kind], by_design=True))
     return Anatomy(
         taps=tuple(_laid_out(_numbered(taps), exceptions)),
         stripped=tuple(dict.fromkeys(stripped)),
         experts=tuple(routed),
-        hidden_size=text.hidden_size,
-        streams=exceptions.streams(text),
+        hidden_size=backbone.config.hidden_size,
+        streams=exceptions.streams(backbone.config),
         layers=len(layers),
-        left_out=tuple(dict.fromkeys(left_out)),
+        left_out=tuple(dict.fromkeys([*beside, *_predictors(layers, backbone.config), *left_out])),
     )
 
 
-def text_config(config: Any, decoder: nn.Module) -> Any:
-    """The configuration of the language backbone: the decoder's own, else the text part of the model's."""
-    return getattr(decoder, "config", None) or config.get_text_config()
+def backbone_of(model: nn.Module, config: Any) -> Backbone:
+    """The language backbone of a model; its configuration is the decoder's own, else the text part of the model's."""
+    decoder = decoder_of(model)
+    text = getattr(decoder, "config", None) or config.get_text_config()
+    return Backbone(
+        decoder=decoder, config=text, exceptions=exceptions_of(text), paths={id(module): name for name, module in model.named_modules()}
+    )
 
 
 _LACKING = {
@@ -89,40 +93,44 @@ class _LayerTaps:
     taps: list[Tap] = field(default_factory=list)
     stripped: list[nn.Module] = field(default_factory=list)
     experts: list[Experts] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
 
-def _layer_taps(
-    decoder: nn.Module, layer: nn.Module, index: int, blocks: Blocks, paths: dict[int, str], config: Any, exceptions: Exceptions
-) -> _LayerTaps:
-    found = _LayerTaps(taps=[Tap(site=Site(kind="hidden", layer=index, module=paths[id(layer)], detail=class_of(layer)), module=layer)])
-    found.taps += _block_taps("attn_output", blocks.mixers, index, paths)
-    found.taps += _block_taps("mlp_output", blocks.feed_forwards, index, paths)
+def _layer_taps(backbone: Backbone, layer: nn.Module, index: int) -> _LayerTaps:
+    blocks = blocks_of(backbone, layer, index)
+    unread = backbone.exceptions.unread
+    hidden = Site(kind="hidden", layer=index, module=backbone.path(layer), detail=class_of(layer))
+    found = _LayerTaps(taps=[Tap(site=hidden, module=layer)])
+    found.left_out += [replace(entry, what=f"layers.*.{entry.what}") for entry in blocks.left_out]
+    found.left_out += [LeftOut(what=f"layers.*.{path}", why=why) for path, why in unread.items() if has(layer, path)]
+    found.taps += _block_taps(backbone, "attn_output", blocks.mixers, index)
+    found.taps += _block_taps(backbone, "mlp_output", blocks.feed_forwards, index)
     for block in blocks.feed_forwards:
-        inner = exceptions.routed_in.get(class_of(block.inside))
+        inner = backbone.exceptions.routed_in.get(class_of(block.inside))
         routed = at(block.inside, inner) if inner else block.inside
-        stacked = is_stacked(routed)
-        experts = routed if stacked else experts_in(routed)
+        bare = is_stacked(routed)
+        experts = routed if bare else experts_in(routed)
         if experts is not None:
-            taps = moe_taps(decoder, layer if stacked else routed, experts, index, paths, config, exceptions, bare=stacked)
+            taps = moe_taps(backbone, layer if bare else routed, experts, index, bare)
             if inner:
-                unread = [layer.get_submodule(path) for path in exceptions.unread if has(layer, path)]
-                taps += shared_taps(block.inside, index, paths, exceptions, known=[routed, *unread])
+                known = [routed, *(layer.get_submodule(path) for path in unread if has(layer, path))]
+                taps += shared_taps(backbone, block.inside, index, known)
             found.taps += taps
             found.stripped.append(block.inside)
             found.experts += [tap.experts for tap in taps if tap.site.kind == "router" and tap.experts is not None]
-        elif gate := gate_of(block.inside, exceptions):
-            site = Site(kind="gate", layer=index, module=paths[id(gate.module)], detail=class_of(block.inside))
+        elif gate := gate_of(block.inside, backbone.exceptions):
+            site = Site(kind="gate", layer=index, module=backbone.path(gate.module), detail=class_of(block.inside))
             part = block.name if len(blocks.feed_forwards) > 1 else ""
             found.taps.append(Tap(site=site, module=gate.module, reads=gate.reads, columns=gate.columns, part=part))
     return found
 
 
-def _block_taps(kind: str, blocks: Sequence[Block], index: int, paths: dict[int, str]) -> list[Tap]:
+def _block_taps(backbone: Backbone, kind: str, blocks: Sequence[Block], index: int) -> list[Tap]:
     """Taps on a layer's blocks of one kind; several blocks are parts of one site."""
     taps = []
     for block in blocks:
         detail = mixer_kind(block) if kind == "attn_output" else class_of(block.inside)
-        site = Site(kind=kind, layer=index, module=paths[id(block.module)], detail=detail)
+        site = Site(kind=kind, layer=index, module=backbone.path(block.module), detail=detail)
         tap = Tap(site=site, module=block.module, part=block.name if len(blocks) > 1 else "")
         taps.append(tap if block.parameter is None else replace(tap, reads="product", parameter=block.parameter))
     return taps
@@ -157,17 +165,3 @@ def _laid_out(taps: Iterable[Tap], exceptions: Exceptions) -> list[Tap]:
 def _predictors(layers: Sequence[nn.Module], config: Any) -> list[LeftOut]:
     count = int(getattr(config, "num_nextn_predict_layers", 0) or 0)
     return [LeftOut(what="multi-token prediction", why=f"{count} layers beyond the decoder's {len(layers)}")] if count else []
-
-
-def _these(what: str, layers: Sequence[int], depth: int) -> str:
-    """`gate` where no layer has one, else `gate of layers 0-2, 5`."""
-    if len(layers) == depth and what != "layers":
-        return what
-    ranges: list[list[int]] = []
-    for layer in layers:
-        if ranges and layer == ranges[-1][1] + 1:
-            ranges[-1][1] = layer
-        else:
-            ranges.append([layer, layer])
-    listed = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
-    return f"layers {listed}" if what == "layers" else f"{what} of layers {listed}"
