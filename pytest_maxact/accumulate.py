@@ -93,6 +93,8 @@ class SiteAccumulator:
             counts = counts - count_bits(encoded.bits[padding])
         self._staged_counts = counts if self._staged_counts is None else self._staged_counts + counts
         self._staged_rows[part] = self._staged_rows.get(part, 0) + rows - (padding.numel() if padding is not None else 0)
+        if rows == 0:
+            return
         if values.device.type != "cpu":
             self._staged.append((_row_findings(encoded, padding, self.tests_massive), locate, part))
             return

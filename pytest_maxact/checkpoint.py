@@ -45,13 +45,16 @@ def locate(settings: Settings, weights: bool = True) -> Checkpoint:
         folder = fetch(name, settings)
     elif path.is_dir():
         folder = path
-    elif not weights:
+    elif not weights and path.suffix == ".json":
         return Checkpoint(
             name=name, folder=path.parent, revision=None, config=_read_config(path, settings.trust_remote_code),
             trust_remote_code=settings.trust_remote_code, is_hub=False,
         )  # fmt: skip
     else:
-        raise InputError(f"--maxact-model {name} is a file\n  give the folder that holds config.json and the weights")
+        raise InputError(
+            f"{name} is a file\n  give the folder that holds config.json and the weights"
+            + ("" if weights else ", or the config.json itself")
+        )
     if not (folder / "config.json").is_file():
         raise InputError(
             f"{folder} is not a model directory: it has no config.json\n  give a folder written by save_pretrained, or a hub id"

@@ -1,10 +1,9 @@
 """A checkpoint's identity for the purpose of limits: which family's figures may speak about it, and which shape.
 
-Torch-free: works on a transformers config object, and on the provenance of a Record.
+Torch-free: read from the provenance of a Record.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from pytest_maxact.record import Provenance
 
@@ -20,12 +19,6 @@ class Identity:
     @property
     def shape(self) -> str:
         return f"{self.layers} layers x {self.hidden_size}"
-
-
-def identify(config: Any) -> Identity:
-    """Identity of a transformers config; composite configs are read through their text part."""
-    text = config.get_text_config()
-    return Identity(model_type=config.model_type, layers=text.num_hidden_layers, hidden_size=text.hidden_size)
 
 
 def identity_of(provenance: Provenance) -> Identity:

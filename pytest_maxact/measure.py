@@ -32,9 +32,13 @@ class Prepared:
 
     checkpoint: Checkpoint
     identity: Identity
-    sites: tuple[Site, ...]
+    anatomy: Anatomy
     tokenizer: Any
     sequences: tuple[corpus.Sequence, ...]
+
+    @property
+    def sites(self) -> list[Site]:
+        return self.anatomy.sites
 
 
 def prepare(settings: Settings) -> Prepared:
@@ -59,7 +63,7 @@ def prepare(settings: Settings) -> Prepared:
     return Prepared(
         checkpoint=checkpoint,
         identity=Identity(model_type=checkpoint.config.model_type, layers=anatomy.layers, hidden_size=anatomy.hidden_size),
-        sites=tuple(anatomy.sites),
+        anatomy=anatomy,
         tokenizer=tokenizer,
         sequences=tuple(sequences),
     )
@@ -84,9 +88,19 @@ def measure(prepared: Prepared, settings: Settings, family: str | None, progress
         loaded = load(checkpoint, settings)
         weights = background.submit(weights_digest, loaded.folder)
         anatomy = resolve(loaded.model, checkpoint.config)
+        if anatomy.outline != prepared.anatomy.outline:
+            raise _changed(checkpoint, prepared.anatomy, anatomy)
         observer = observe(loaded, anatomy, prepared.sequences, settings.batch_tokens, progress)
         provenance = _provenance(prepared, settings, loaded, anatomy, observer, family, weights.result())
     return Record(provenance=provenance, readings=readings(observer, prepared.tokenizer))
+
+
+def _changed(checkpoint: Checkpoint, built: Anatomy, loaded: Anatomy) -> MeasureError:
+    differing = sorted(set(built.outline) ^ set(loaded.outline))
+    return MeasureError(
+        f"{checkpoint.name}: loading its weights changed the modules that are observed, the first {differing[0]}\n"
+        "  weights packed by a quantization library cannot be measured; give the checkpoint before it was quantized"
+    )
 
 
 def observe(

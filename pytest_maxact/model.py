@@ -16,12 +16,15 @@ from torch import nn
 from pytest_maxact.checkpoint import Checkpoint, check_weight_files, fetch
 from pytest_maxact.errors import InputError, MeasureError, first_line
 from pytest_maxact.settings import Settings
-from pytest_maxact.sites.decoder import decoder_of
+from pytest_maxact.sites.decoder import decoder_of, of_senses
+from pytest_maxact.sites.table import HEADED, exceptions_of
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-_LAYER_KEY = re.compile(r"(?:^|\.)(?:layers|h|blocks|block)\.(\d+)\.")
+_LAYER_KEY = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
 _PREDICTOR_KEY = re.compile(r"^(?:model\.)?mtp\.")
 """Multi-token prediction beside the decoder, as Qwen3.5 keeps it."""
+_PREDICTOR_PART = re.compile(r"\.(?:eh_proj|e_proj|h_proj|enorm|hnorm|shared_head)\.")
+"""What joins the embedding of the next token to the hidden state, and the head behind it."""
 _AFTER = re.compile(r"pooler\.")
 """What an encoder has behind its last layer: checkpoints saved with a head leave it out, and no site depends on it."""
 _DERIVED_KEYS = re.compile(r"rotary_emb\.inv_freq$|\.attn\.(?:masked_)?bias$|embeddings\.position_ids$")
@@ -119,7 +122,8 @@ def _auto_class(checkpoint: Checkpoint) -> Any:
         return AutoModelForCausalLM
     if "AutoModel" in remote:
         return AutoModel
-    classes = (AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM)
+    headed = (AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM)
+    classes = headed if checkpoint.config.model_type in HEADED else (AutoModel, *headed)
     return next((auto for auto in classes if type(checkpoint.config) in auto._model_mapping), AutoModel)
 
 
@@ -133,28 +137,51 @@ def _refuse_partial(model: nn.Module, decoder: nn.Module, info: dict[str, Any], 
         raise _partial(checkpoint, f"have {len(mismatched)} tensors of another shape than the config calls for", mismatched)
     if problems := list(info.get("error_msgs") or ()):
         raise _partial(checkpoint, "did not load", problems)
-    text = checkpoint.config.get_text_config()
-    depth, extra = int(getattr(text, "num_hidden_layers", 0)), int(getattr(text, "num_nextn_predict_layers", 0) or 0)
     unexpected = [key for key in info["unexpected_keys"] if not _DERIVED_KEYS.search(key)]
-    layer_keys = [
-        (int(match.group(1)), key)
-        for key in unexpected
-        if (match := _LAYER_KEY.search(key)) and "vision" not in key and "visual" not in key
-    ]
-    predictors = {layer for layer, _ in layer_keys if depth <= layer < depth + extra}
-    children = {name for name, _ in decoder.named_children()}
-    stray = {key for layer, key in layer_keys if layer not in predictors and not _PREDICTOR_KEY.search(key)}
-    stray |= {
+    predictors = _predictors(decoder, unexpected)
+    stray = [
         key
         for key in unexpected
-        if not _LAYER_KEY.search(key) and key.removeprefix("model.").removeprefix(prefix).split(".")[0] in children
-    }
+        if _layer_of(key) not in predictors and not _PREDICTOR_KEY.search(key) and _in_decoder(model, decoder, key)
+    ]
     if stray:
         raise _partial(checkpoint, f"hold {len(stray)} decoder tensors that the config does not use", stray)
     left_out = [f"layers.{layer}: multi-token prediction" for layer in sorted(predictors)]
-    others = sorted({key.split(".")[0] for key in unexpected if not _LAYER_KEY.search(key) or _PREDICTOR_KEY.search(key)})
+    others = sorted({key.split(".")[0] for key in unexpected if _layer_of(key) not in predictors})
     left_out += [f"{name}: not part of the decoder" for name in others]
     return tuple(left_out)
+
+
+def _predictors(decoder: nn.Module, unexpected: Iterable[str]) -> set[int]:
+    """Numbers of surplus layers that are multi-token prediction: the config announces them, and they hold what only a predictor has."""
+    config: Any = decoder.config
+    depth = getattr(config, exceptions_of(config).depth, 0)
+    announced = range(depth, depth + int(getattr(config, "num_nextn_predict_layers", 0) or 0))
+    return {layer for key in unexpected if (layer := _layer_of(key)) is not None and layer in announced and _PREDICTOR_PART.search(key)}
+
+
+def _in_decoder(model: nn.Module, decoder: nn.Module, key: str) -> bool:
+    """Whether a tensor that the model has no place for is one of the decoder's: one more of a kind it has, or one beside its own modules."""
+    if of_senses(key):
+        return False
+    starred = _starred(key)
+    if any(starred == name or starred.endswith(f".{name}") for name in {_starred(name) for name, _ in decoder.named_parameters()}):
+        return True
+    prefix = next((f"{name}." if name else "" for name, module in model.named_modules() if module is decoder), "")
+    bare = key
+    for head in (f"{getattr(model, 'base_model_prefix', '')}.", "model.", prefix):
+        bare = bare.removeprefix(head)
+    return bare.split(".")[0] in {name for name, _ in decoder.named_children()}
+
+
+def _layer_of(key: str) -> int | None:
+    match = _LAYER_KEY.search(key)
+    return int(match.group(1)) if match else None
+
+
+def _starred(key: str) -> str:
+    """A tensor's name with every number in it as `*`: what it is, whatever the layer."""
+    return ".".join("*" if part.isdecimal() else part for part in key.split("."))
 
 
 def _partial(checkpoint: Checkpoint, what: str, names: Iterable[str]) -> MeasureError:

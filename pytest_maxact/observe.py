@@ -142,7 +142,8 @@ class Observer:
         nothing = PlannedBatch(split="calibration", sequences=())
         self._batch = batch = Batch(plan=nothing, ids=ids, mask=mask, real=real, padding=padding, starts=(0,) * len(rows))
         try:
-            states = _element(self.decoder(**batch.model_inputs, use_cache=False), 0)
+            output = self.decoder(**batch.model_inputs, use_cache=False)
+            states: torch.Tensor = output if isinstance(output, torch.Tensor) else output[0]
         finally:
             self._forget()
         return states[-1, :length] if states.shape[0] == len(rows) else states[:length, -1]
@@ -242,7 +243,9 @@ class Observer:
     def _output_hook(self, taps: list[Tap]) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             if self._batch is not None and (tap := self._meant(taps)):
-                self._see(tap, _element(output, tap.index))
+                if tap.site.kind == "hidden":
+                    _refuse_two_streams(tap, output)
+                self._see(tap, output if isinstance(output, torch.Tensor) else output[0])
 
         return hook
 
@@ -427,8 +430,16 @@ def _by_module(taps: Iterable[Tap]) -> list[list[Tap]]:
     return list(groups.values())
 
 
-def _element(output: Any, index: int) -> torch.Tensor:
-    return output if isinstance(output, torch.Tensor) else output[index]
+def _refuse_two_streams(tap: Tap, output: Any) -> None:
+    """A layer that hands on an update beside its residual: neither alone is the residual stream after the layer."""
+    if not isinstance(output, tuple) or not output:
+        return
+    first, *others = output
+    if any(isinstance(other, torch.Tensor) and other.shape == first.shape and other.is_floating_point() for other in others):
+        raise MeasureError(
+            f"site {tap.site.name}, module {tap.site.module}: it returns two tensors of one shape, and it cannot be told which is the residual "
+            "stream\n  please report the model_type"
+        )
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -32,13 +32,13 @@ class Routing:
     def of_arguments(cls, experts: Experts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Routing":
         """From the arguments of an experts module: hidden states, chosen experts, their weights. Raises MeasureError where no choice is among them."""
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
-        chosen = [tensor for tensor in tensors if not tensor.is_floating_point() and tensor.ndim == 2]
+        chosen = [tensor for tensor in tensors if tensor.dtype in (torch.int32, torch.int64) and tensor.ndim == 2]
         if len(chosen) != 1:
             raise MeasureError(
                 f"{experts.site}: its experts were called with {len(chosen)} tensors that could be the choice\n  please report the model_type"
             )
         implementation = getattr(getattr(experts.module, "config", None), "_experts_implementation", None) or "eager"
-        return cls(chosen[0], implementation, experts.count, experts.skips)
+        return cls(chosen[0].long(), implementation, experts.count, experts.skips)
 
     @classmethod
     def of_logits(cls, experts: Experts, logits: torch.Tensor) -> "Routing":
@@ -59,6 +59,10 @@ class Routing:
             return given.scatter_(1, self.chosen, True).T.reshape(-1)
         if not self.skips or self.order == "eager":
             return None
+        if self.order not in KNOWN_ORDERS:
+            raise MeasureError(
+                f"experts implementation {self.order!r}: which rows have no expert with weights is not known\n  measure with eager experts"
+            )
         flat = self.chosen.reshape(-1)
         return (flat if self.order == "batched_mm" else flat.sort().values) < self.count
 

@@ -130,7 +130,8 @@ def _message(reading: SiteReading, limit: Limit, value: float, passed: bool) -> 
             text += f", first in sample {first.sample}, token {first.position} {first.token!r}, channel {first.channel}"
         return text
     if limit.metric == "unreached_experts":
-        return f"{place}: no token reached {describe_unreached(reading)}, a share of {value:.4g}, which {relation} the limit {stated}; {limit.rule}{_origin(limit)}"
+        found = f"no token reached {describe_unreached(reading)}, a share of {value:.4g}"
+        return f"{place}: {found}, which {relation} the limit {stated}; {limit.rule}{_origin(limit)}"
     if reading.nonfinite:
         return f"{place}: no {limit.metric} to hold against {stated}, {reading.nonfinite} entries are NaN or infinite; {limit.rule}{_origin(limit)}"
     shown = f"{value:.6g}"

@@ -1,12 +1,21 @@
 """Every architecture of the zoo through the real pass: maxima and expert traffic against plain hooks on modules named by hand."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
+from pytest_maxact.checkpoint import Checkpoint, locate
+from pytest_maxact.errors import MaxactError
+from pytest_maxact.model import load, skeleton
+from pytest_maxact.settings import Settings
+from pytest_maxact.sites import resolve
 from tests.measuring import encoded, observed
 from tests.zoo.configs import TYPES, build, headless
 from tests.zoo.plain import Reading, plain_reading
 
+DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers", "num_decoder_layers", "num_blocks")
 LENGTHS = (7, 12, 3, 9, 5)
 FAMILIES_OF_THE_PAPER = {
     "qwen2", "qwen3", "qwen3_moe", "qwen3_5_text", "qwen3_5_moe_text", "gemma", "gemma2", "gemma3_text", "gpt_oss", "bailing_hybrid",
@@ -64,3 +73,31 @@ def test_maxima_and_expert_traffic_equal_those_of_plain_hooks(model_type: str) -
     assert found == pytest.approx(reading.maxima, rel=1e-4, abs=1e-7)
     traffic = {site: sum(by_split.values()).tolist() for site, by_split in observer.traffic.items()}
     assert traffic == reading.expert_tokens
+
+
+def located(folder: Path) -> Checkpoint:
+    return locate(Settings(model=str(folder)))
+
+
+@pytest.mark.parametrize("model_type", TYPES)
+def test_a_saved_checkpoint_loads_to_the_sites_of_its_skeleton_and_a_layer_too_many_is_refused(model_type: str, tmp_path: Path) -> None:
+    build(model_type).save_pretrained(tmp_path)  # type: ignore[operator]
+    checkpoint = located(tmp_path)
+    loaded = load(checkpoint, Settings(model=str(tmp_path)))
+    assert resolve(loaded.model, checkpoint.config).outline == resolve(skeleton(checkpoint), checkpoint.config).outline
+    if model_type in ("hrm_text", "bigbird_pegasus", "whisper"):
+        return
+    written = json.loads((tmp_path / "config.json").read_text())
+    for key in DEPTHS:
+        if isinstance(written.get(key), int):
+            written[key] -= 1
+    for key, value in written.items():
+        if (
+            isinstance(value, list)
+            and len(value) == checkpoint.config.num_hidden_layers
+            and key.startswith(("layer", "mlp_layer", "block", "mlp_"))
+        ):
+            written[key] = value[:-1]
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    with pytest.raises(MaxactError):
+        load(located(tmp_path), Settings(model=str(tmp_path)))

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,3 +97,91 @@ def test_a_record_of_another_protocol_is_not_judged_by_these_limits(
     assert main(["judge", str(path)]) == 4
     assert "hold for protocol 'paper', the measurement is of protocol 'deployed'" in capsys.readouterr().err
     assert main(["judge", str(path), "--family", "generic"]) == 0
+
+
+# -- sites -------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Path:
+    """A bare config.json of a mixture of experts with prediction layers."""
+    (tmp_path / "bare").mkdir()
+    config = tiny.config_of("bailing_hybrid", num_nextn_predict_layers=1)
+    (tmp_path / "bare" / "config.json").write_text(config.to_json_string())
+    return tmp_path / "bare" / "config.json"
+
+
+def test_sites_prints_the_map_of_a_bare_config(
+    configured: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for path in (configured, configured.parent):
+        assert main(["sites", str(path)]) == 0
+        text = capsys.readouterr().out
+        assert max(map(len, text.splitlines())) <= 80
+        assert text.startswith("bailing_hybrid: 3 layers x 64, 16 sites")
+        assert "linear attention" in text
+        assert "layers.*.mlp.experts " in text
+        assert "multi-token prediction  1 layers beyond the decoder's 3" in text
+
+
+def test_sites_as_json_names_every_site_and_what_is_left_out(configured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sites", str(configured), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    by_name = {entry["site"]: entry for entry in data["sites"]}
+    assert by_name["layers.1.router"] | {"detail": ""} == {
+        "site": "layers.1.router", "kind": "router", "layer": 1, "module": "layers.1.mlp.gate", "modules": ["layers.1.mlp.gate"], "detail": "",
+    }  # fmt: skip
+    assert by_name["layers.1.gate"]["modules"] == ["layers.1.mlp.experts", "layers.1.mlp.shared_experts.gate_proj"]
+    assert by_name["embedding"]["layer"] is None
+    assert data["left_out"] == [{"what": "multi-token prediction", "why": "1 layers beyond the decoder's 3", "by_design": False}]
+
+
+def test_sites_are_those_of_the_record(checkpoint: Path, saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from pytest_maxact.record import Record
+
+    assert main(["sites", str(checkpoint), "--json"]) == 0
+    assert [entry["site"] for entry in json.loads(capsys.readouterr().out)["sites"]] == list(Record.load(saved).readings)
+
+
+def test_sites_loads_no_weights(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
+    (broken / "model.safetensors").write_bytes(b"not weights")
+    assert main(["sites", str(broken)]) == 0
+    assert "qwen3: 3 layers x 64, 14 sites" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.safetensors", "x", "is a file\n  give the folder that holds config.json and the weights, or the config.json itself"),
+        ("config.json", "{", "not readable as JSON"),
+        ("config.json", "[]", "list where an object was expected"),
+        ("config.json", '{"model_type": "no_such"}', "transformers cannot read this config"),
+        ("config.json", '{"model_type": "blt"}', "blt cannot be measured: its global transformer works on patches of bytes"),
+        ("config.json", '{"model_type": "vit"}', "names no token embedding"),
+    ],
+)
+def test_sites_of_what_is_no_language_model_is_a_bad_request(
+    name: str, content: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text(content)
+    assert main(["sites", str(tmp_path / name)]) == 4
+    assert message in capsys.readouterr().err
+
+
+def test_what_a_checkpoint_leaves_out_is_in_its_record(checkpoint: Path, corpus: Path, tmp_path: Path) -> None:
+    from pytest_maxact.record import Record
+    from tests.measuring import record_of
+
+    folder = tiny.save(tmp_path / "wrapper", tiny.random_model("gemma3"))
+    record = record_of(folder, corpus)
+    assert "vision_tower: not part of the language backbone" in record.provenance.left_out
+    assert Record.load(_saved(record, tmp_path)).provenance.left_out == record.provenance.left_out
+
+
+def _saved(record: Any, folder: Path) -> Path:
+    record.save(folder / "record")
+    return folder / "record"

@@ -383,3 +383,67 @@ def test_a_site_of_another_width_than_the_config_says_is_refused() -> None:
     taps = dataclasses.replace(resolve(model, model.config), hidden_size=63)
     with pytest.raises(MeasureError, match=r"layers\.0\.hidden is 64 wide where the config says 63"):
         measure.observe(loaded(model), taps, encoded(LENGTHS), 60)
+
+
+def test_a_layer_that_returns_an_update_beside_its_residual_is_refused() -> None:
+    model: Any = tiny.random_model("qwen3")
+    layer = model.layers[1]
+    layer.register_forward_hook(lambda m, args, out: (out, out + 1))
+    model.layers[2].register_forward_pre_hook(lambda m, args: (args[0][0], *args[1:]) if isinstance(args[0], tuple) else None)
+    with pytest.raises(MeasureError, match=r"layers\.1\.hidden.* returns two tensors of one shape"):
+        observed(model, encoded(LENGTHS))
+
+
+def test_a_module_called_out_of_the_order_of_depth_is_refused() -> None:
+    model: Any = tiny.random_model("qwen3")
+    anatomy = resolve(model, model.config)
+    swapped = {"layers.0.hidden": model.layers[1], "layers.1.hidden": model.layers[0]}
+    taps = tuple(dataclasses.replace(tap, module=swapped.get(tap.site.name, tap.module)) for tap in anatomy.taps)
+    with pytest.raises(MeasureError, match=r"layers\.1\.hidden fired out of the order of depth"):
+        measure.observe(loaded(model), dataclasses.replace(anatomy, taps=taps), encoded(LENGTHS), 60)
+
+
+def test_a_final_norm_that_runs_before_the_layers_is_refused() -> None:
+    model: Any = tiny.random_model("qwen3")
+    model.embed_norm = torch.nn.RMSNorm(tiny.WIDTH)
+    model.embed_tokens.register_forward_hook(lambda m, args, out: model.embed_norm(out))
+    anatomy = resolve(model, model.config)
+    final = next(tap for tap in anatomy.taps if tap.site.kind == "final_norm")
+    taps = (*(tap for tap in anatomy.taps if tap is not final), dataclasses.replace(final, module=model.embed_norm))
+    with pytest.raises(MeasureError, match="final_norm fired out of the order of depth"):
+        measure.observe(loaded(model), dataclasses.replace(anatomy, taps=taps), encoded(LENGTHS), 60)
+
+
+def test_no_rows_at_all_leave_no_trace() -> None:
+    batch = collate(PlannedBatch(split="evaluation", sequences=tuple(encoded([4]))), torch.device("cpu"))
+    seen = SiteAccumulator("x", massive=True)
+    seen.observe(torch.zeros(0, 6, dtype=torch.bfloat16), None, lambda row: row, "")
+    seen.commit(batch)
+    assert seen.peaks == []
+    assert seen.dense_counts("evaluation").sum() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("model_type", ["qwen3", "qwen3_moe", "gpt_oss", "qwen3_5"])
+def test_sequences_share_batches_where_the_model_keeps_them_apart(model_type: str, dtype: torch.dtype) -> None:
+    assert not observed(tiny.random_model(model_type).to(dtype), encoded([40, 17, 25, 12])).alone
+
+
+@pytest.mark.parametrize("how", ["padding", "neighbour", "mask"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_sequences_run_alone_where_one_sees_its_batch(how: str, dtype: torch.dtype) -> None:
+    model: Any = tiny.random_model("qwen3").to(dtype)
+
+    def leak(module: Any, args: Any, kwargs: Any, out: Any) -> Any:
+        if how == "padding":
+            return out + 0.5 * out.mean(dim=1, keepdim=True)
+        if how == "neighbour":
+            return out + 0.5 * out[:, :1].mean(dim=0, keepdim=True)
+        return out * (2.0 if kwargs.get("attention_mask") is None else 1.0)
+
+    model.layers[1].register_forward_hook(leak, with_kwargs=True)
+    sequences = encoded([40, 17, 25, 12])
+    together, single = observed(model, sequences, batch_tokens=200), observed(model, sequences, batch_tokens=1)
+    assert together.alone
+    assert together.batches == single.batches == 4
+    assert {name: seen.peaks for name, seen in together.accumulators.items()} == {n: seen.peaks for n, seen in single.accumulators.items()}

@@ -7,9 +7,13 @@ import torch
 from torch import nn
 
 from pytest_maxact.errors import InputError
+from pytest_maxact.names import ranges
 from pytest_maxact.sites import decoder_of, resolve
+from pytest_maxact.sites.feed_forward import gate_of
+from pytest_maxact.sites.table import Exceptions
 from tests import tiny
 from tests.measuring import encoded, observed, plain_maxima
+from tests.zoo.configs import build
 
 
 def by_hand(model: Any) -> dict[str, tuple[nn.Module, str, Any]]:
@@ -120,3 +124,122 @@ def test_vision_modules_are_not_observed() -> None:
         vision = {id(m) for name, m in model.named_modules() if "vis" in name}
         assert vision
         assert not any(id(tap.module) in vision for tap in resolve(decoder_of(model), model.config).taps)
+
+
+class Wrapped(nn.Module):
+    """A projection inside another module, as an adapter library leaves it."""
+
+    def __init__(self, base: nn.Module) -> None:
+        super().__init__()
+        self.base_layer, self.adapter = base, nn.Linear(base.in_features, 4)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.base_layer(x)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("names", [("gate_proj",), ("gate_proj", "up_proj"), ("down_proj",), ("gate_proj", "up_proj", "down_proj")])
+def test_a_block_of_which_it_cannot_be_told_whether_it_has_a_gate_is_an_error(names: tuple[str, ...]) -> None:
+    model: Any = tiny.random_model("llama")
+    for name in names:
+        setattr(model.layers[1].mlp, name, Wrapped(getattr(model.layers[1].mlp, name)))
+    with pytest.raises(InputError, match="LlamaMLP: it cannot be told whether this feed-forward block has a gate"):
+        resolve(model, model.config)
+
+
+def test_a_projection_with_a_norm_of_its_own_is_still_a_projection() -> None:
+    model: Any = tiny.random_model("llama")
+    before = resolve(model, model.config).outline
+    model.layers[1].mlp.up_proj.norm = nn.RMSNorm(tiny.WIDTH)
+    assert resolve(model, model.config).outline == before
+
+
+def renamed_mlp(names: tuple[str, str, str], activation: nn.Module | None) -> nn.Module:
+    mlp = nn.Module()
+    for name, shape in zip(names, ((64, 96), (64, 96), (96, 64)), strict=True):
+        setattr(mlp, name, nn.Linear(*shape, bias=False))
+    if activation is not None:
+        mlp.act = activation
+    return mlp
+
+
+@pytest.mark.parametrize(
+    ("names", "activation", "read"),
+    [
+        (("w1", "w3", "w2"), None, "w1"),
+        (("w1", "w2", "c_proj"), nn.SiLU(), "act"),
+        (("gate", "up", "down"), None, "gate"),
+        (("w1", "w2", "c_proj"), None, None),
+        (("a", "b", "c"), None, None),
+    ],
+)
+def test_the_gate_is_the_projection_called_so_or_what_the_activation_is_given(
+    names: tuple[str, str, str], activation: nn.Module | None, read: str | None
+) -> None:
+    mlp = renamed_mlp(names, activation)
+    if read is None:
+        with pytest.raises(InputError, match="neither one activation module nor one projection by that name"):
+            gate_of(mlp, Exceptions())
+        return
+    gate = gate_of(mlp, Exceptions())
+    assert gate is not None
+    assert gate.module is getattr(mlp, read)
+
+
+class Attention(nn.Module):
+    def __init__(self, inner: int) -> None:
+        super().__init__()
+        self.query_key_value, self.dense = nn.Linear(64, inner), nn.Linear(inner // 2, 64)
+
+
+@pytest.mark.parametrize("inner", [128, 192])
+def test_attention_of_two_matrices_is_not_a_feed_forward_block(inner: int) -> None:
+    model: Any = tiny.random_model("llama")
+    for layer in model.layers:
+        layer.self_attn = Attention(inner)
+    taps = {tap.site.name: tap.module for tap in resolve(model, model.config).taps}
+    assert isinstance(taps["layers.1.attn_output"], Attention)
+    assert taps["layers.1.mlp_output"] is model.layers[1].mlp
+
+
+def test_a_block_that_wraps_a_feed_forward_block_is_not_taken_for_a_mixer() -> None:
+    model: Any = tiny.random_model("llama")
+    for layer in model.layers:
+        channel = nn.Module()
+        channel.inner = layer.mlp
+        layer.channel, layer.mlp = channel, Attention(128)
+        del layer.self_attn
+    with pytest.raises(InputError, match="channel"):
+        resolve(model, model.config)
+
+
+def test_a_gated_block_of_berts_build_is_an_error() -> None:
+    model: Any = build("bert")
+    model.bert.encoder.layer[1].intermediate.dense = nn.Linear(32, 88)
+    with pytest.raises(InputError, match="it cannot be told whether the feed-forward block of this build has a gate"):
+        resolve(model, model.config)
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [([0, 1, 2, 5], "0-2, 5"), ([3, 7, 11], "3-11 by 4"), ([4], "4"), ([], ""), ([0, 2], "0, 2"), (list(range(30)), "0-29")],
+)
+def test_layers_in_few_words(layers: list[int], words: str) -> None:
+    assert ranges(layers) == words
+
+
+@pytest.mark.parametrize(
+    ("model_type", "kinds"),
+    [
+        ("jamba", {"Mamba", "attention"}),
+        ("qwen3_next", {"linear attention", "attention"}),
+        ("lfm3", {"convolution", "attention"}),
+        ("rwkv", {"RWKV"}),
+        ("recurrent_gemma", {"recurrent", "attention"}),
+        ("xlstm", {"xLSTM"}),
+        ("bloom", {"attention"}),
+        ("falcon_h1", {"Mamba"}),
+    ],
+)
+def test_the_sort_of_mixer_is_said(model_type: str, kinds: set[str]) -> None:
+    model: Any = build(model_type)
+    assert {site.detail for site in resolve(model, model.config).sites if site.kind == "attn_output"} == kinds

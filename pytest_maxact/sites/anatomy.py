@@ -29,7 +29,7 @@ class Experts:
 class Tap:
     """Where a site is read.
 
-    - `reads`: the module's `output` (element `index` of a tuple), its `input`, the fused `gate_up` tensor passed to its `_apply_gate` method, what
+    - `reads`: the module's `output` (the first of a tuple), its `input`, the fused `gate_up` tensor passed to its `_apply_gate` method, what
       is passed to the function that is its `act_fn`, or the `product` of an activation with its `parameter`, before anything else is done to it.
     - `columns` picks from the last dimension. `layout` says how the tensor lies where it is not [batch, time, width] (see `observe.rows_of`).
     - `part` names one of several modules that make up a site. `experts` is set for routers, and for taps on routed tokens, whose rows are
@@ -41,7 +41,6 @@ class Tap:
     site: Site
     module: nn.Module
     reads: str = "output"
-    index: int = 0
     columns: slice | None = None
     parameter: nn.Parameter | None = None
     layout: str = ""
@@ -76,6 +75,14 @@ class Anatomy:
     streams: int = 1
     layers: int = 0
     left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def outline(self) -> list[str]:
+        """Every module that is read, for which site and how, and what is left out: equal for models that are observed alike."""
+        return sorted(
+            [f"{tap.site.name} {tap.part} in {tap.site.module} ({tap.reads})" for tap in self.taps]
+            + [str(entry) for entry in self.left_out]
+        )
 
     @property
     def sites(self) -> list[Site]:

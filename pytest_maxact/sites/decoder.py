@@ -52,7 +52,13 @@ def embedding_of(decoder: nn.Module) -> nn.Module | None:
         found = decoder.get_input_embeddings()  # type: ignore[operator]
     except (AttributeError, NotImplementedError):
         return None
-    return found if isinstance(found, nn.Module) else None
+    return found if isinstance(found, nn.Module) and any(_is_table(module) for module in found.modules()) else None
+
+
+def _is_table(module: nn.Module) -> bool:
+    """A table of embeddings, by its class or its one matrix; an image's patches come out of a convolution."""
+    weight = getattr(module, "weight", None)
+    return isinstance(module, nn.Embedding) or (isinstance(weight, nn.Parameter) and weight.ndim == 2 and not isinstance(module, nn.Linear))
 
 
 def depth_of(config: Any, exceptions: Exceptions) -> int:
@@ -113,7 +119,7 @@ def final_norm_of(backbone: Backbone, layers: Sequence[nn.Module]) -> nn.Module 
 
 def _can_end(name: str, module: nn.Module, width: int) -> bool:
     *parents, last = name.lower().split(".")
-    if any("emb" in part for part in parents) or "emb" in last.removeprefix("embedding_norm") or _of_senses(name):
+    if any("emb" in part for part in parents) or "emb" in last.removeprefix("embedding_norm") or of_senses(name):
         return False
     weights = list(module.parameters())
     return not has_matrix(module) and (any(p.shape == (width,) for p in weights) if weights else is_norm(module))
@@ -145,7 +151,7 @@ def beside_layers(model: nn.Module, backbone: Backbone, observed: Iterable[nn.Mo
 def _beside(path: str, module: nn.Module) -> tuple[str, str]:
     parts = path.split(".")
     for end, part in enumerate(parts, 1):
-        if _of_senses(part):
+        if of_senses(part):
             return ".".join(parts[:end]), "not part of the language backbone"
     every = ".".join("*" if part.isdecimal() else part for part in parts)
     if isinstance(module, nn.Embedding) or "embed" in class_of(module).lower():
@@ -153,7 +159,8 @@ def _beside(path: str, module: nn.Module) -> tuple[str, str]:
     return every, "outside the layers"
 
 
-def _of_senses(path: str) -> bool:
+def of_senses(path: str) -> bool:
+    """Whether a path is that of an image, audio or video part, or of what leads from one to the text."""
     return any(set(part.lower().split("_")) & _SENSES for part in path.split("."))
 
 

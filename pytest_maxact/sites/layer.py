@@ -37,8 +37,8 @@ _FEED_FORWARD_WORDS = {"mlp", "mlps", "ffn", "ff", "feed", "feedforward", "moe",
 _MIXER_CLASS = re.compile(r"(attention|attn|mixer|mamba2?|deltanet|mla|conv|ssm|lstm)$")
 _FEED_FORWARD_CLASS = re.compile(r"(mlp|ffn|feedforward|moe|experts)$")
 _KINDS = (
-    ({"mamba", "mamba2", "ssm"}, "Mamba"), ({"mlstm", "slstm", "lstm"}, "xLSTM"), ({"rwkv"}, "RWKV"), ({"recurrent", "rglru"}, "recurrent"),
-    ({"conv"}, "convolution"), ({"delta", "linear", "lightning"}, "linear attention"),
+    ({"mamba", "mamba2", "ssm"}, "Mamba"), ({"mlstm", "slstm", "lstm"}, "xLSTM"), ({"rwkv"}, "RWKV"), ({"conv"}, "convolution"),
+    ({"delta", "linear", "lightning"}, "linear attention"), ({"attention", "attn"}, "attention"), ({"recurrent", "rglru"}, "recurrent"),
 )  # fmt: skip
 
 

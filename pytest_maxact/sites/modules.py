@@ -1,5 +1,7 @@
 """Small questions about modules that every part of resolution asks: what they are called, what they hold."""
 
+import re
+
 from torch import nn
 
 from pytest_maxact.errors import InputError
@@ -75,7 +77,9 @@ def sizes(linear: nn.Module) -> tuple[int, int]:
     return (columns, rows) if class_of(linear) == "Conv1D" else (rows, columns)
 
 
+_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z]+|\d+")
+
+
 def words(name: str) -> set[str]:
     """The lower-case words of an identifier, `snake_case` or `CamelCase`."""
-    spaced = "".join(f" {c.lower()}" if c.isupper() and i and not name[i - 1].isupper() else c.lower() for i, c in enumerate(name))
-    return set(spaced.replace("_", " ").replace(".", " ").split())
+    return {word.lower() for word in _WORD.findall(name)}

@@ -70,6 +70,9 @@ DECODERS: Mapping[str, str] = {
 }
 """The language backbone of composite models whose own `get_decoder` gives another, by the model's `model_type`."""
 
+HEADED = frozenset({"deepseek_v4"})
+"""Architectures that transformers cannot load without their head: AutoModel misses their final norm in a checkpoint that was saved with it."""
+
 TABLE: Mapping[str, Exceptions] = {
     "albert": Exceptions(
         layers=lambda c: [
@@ -131,6 +134,7 @@ TABLE: Mapping[str, Exceptions] = {
         unread={"self_attention.experts.router": "routes attention projections; feed-forward routers are read"},
     ),
     "llama4_text": Exceptions(routed_by_logits="dense"),
+    "led": _SEQ2SEQ_POST_NORM,
     "longcat_flash": Exceptions(depth="num_layers"),
     "longformer": Exceptions(layout={"*": "first tokens"}),
     "marian": _SEQ2SEQ_POST_NORM,
@@ -143,7 +147,7 @@ TABLE: Mapping[str, Exceptions] = {
     "nanochat": Exceptions(final_norm="norm"),
     "nomic_bert": _POST_NORM,
     "openai-gpt": _POST_NORM,
-    "opt": Exceptions(no_final_norm=lambda c: "" if c.do_layer_norm_before else POST_NORM),
+    "opt": Exceptions(no_final_norm=lambda c: "" if c.do_layer_norm_before and not c._remove_final_layer_norm else POST_NORM),
     "pegasus": _SEQ2SEQ,
     "plbart": _SEQ2SEQ_POST_NORM,
     "prophetnet": Exceptions(
