@@ -3,6 +3,7 @@
     python benchmarks/pass_cost.py                          # 8-layer Qwen3 in bf16 at widths 1024, 2048, 4096
     python benchmarks/pass_cost.py --widths 1024 --rounds 9
     python benchmarks/pass_cost.py --peaks                  # every token above 100 in every layer: the most that the row work can cost
+    python benchmarks/pass_cost.py --experts 16 --widths 1024   # a Qwen3-MoE, four experts to a token
     python benchmarks/pass_cost.py --device cuda --widths 4096 --layers 36 --intermediate 12288   # the shape of Qwen3-8B
 
 Weights are random; sequences have mixed lengths, so batches are padded. Everything that a gate run records is switched on.
@@ -16,7 +17,7 @@ from collections.abc import Callable
 
 import torch
 import transformers
-from transformers import AutoModel, Qwen3Config
+from transformers import AutoModel, Qwen3Config, Qwen3MoeConfig
 
 from pytest_maxact.batch import collate
 from pytest_maxact.corpus import Sample, Sequence, assign_splits, plan_batches
@@ -24,17 +25,20 @@ from pytest_maxact.observe import Observer
 from pytest_maxact.sites import resolve
 
 
-def build(width: int, layers: int, intermediate: int, device: torch.device, peaks: bool) -> torch.nn.Module:
+def build(width: int, layers: int, intermediate: int, device: torch.device, peaks: bool, experts: int = 0) -> torch.nn.Module:
     """A random Qwen3; with `peaks`, one channel of every embedding is 200, so that every token's residual stream is above 100."""
-    config = Qwen3Config(
-        vocab_size=8192,
-        hidden_size=width,
-        intermediate_size=intermediate or 3 * width,
-        num_hidden_layers=layers,
-        num_attention_heads=max(4, width // 128),
-        num_key_value_heads=max(2, width // 512),
-        head_dim=128,
-    )
+    inner = intermediate or 3 * width
+    shape = {
+        "vocab_size": 8192,
+        "hidden_size": width,
+        "intermediate_size": inner,
+        "num_hidden_layers": layers,
+        "num_attention_heads": max(4, width // 128),
+        "num_key_value_heads": max(2, width // 512),
+        "head_dim": 128,
+    }
+    routed = {"num_experts": experts, "num_experts_per_tok": 4, "moe_intermediate_size": inner // 4}
+    config = Qwen3MoeConfig(**shape, **routed) if experts else Qwen3Config(**shape)
     torch.manual_seed(0)
     with torch.device(device):
         model = AutoModel.from_config(config, dtype=torch.bfloat16).eval()
@@ -59,7 +63,7 @@ def sequences(tokens: int, length: int) -> list[Sequence]:
 def measure(options: argparse.Namespace, width: int) -> tuple[list[float], list[float], int]:
     """Seconds per round of the bare and of the hooked pass, and the tokens of a round."""
     device = torch.device(options.device)
-    model = build(width, options.layers, options.intermediate, device, options.peaks)
+    model = build(width, options.layers, options.intermediate, device, options.peaks, options.experts)
     data = sequences(options.tokens, options.length)
     plan = plan_batches(data, assign_splits([s.sample for s in data]), options.batch_tokens)
     anatomy = resolve(model, model.config)
@@ -103,6 +107,7 @@ def main() -> None:
     parser.add_argument("--batch-tokens", type=int, default=8192)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--experts", type=int, default=0, help="default: a dense model")
     parser.add_argument("--peaks", action="store_true")
     options = parser.parse_args()
     print(
