@@ -24,7 +24,7 @@ _TEXT: dict[str, Any] = {
     "moe_intermediate_size": 20, "shared_expert_intermediate_size": 20, "shared_intermediate_size": 20,
     "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1,
     "q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8,
-    "index_head_dim": 8, "index_n_heads": 2, "index_topk": 4,
+    "index_head_dim": 8, "index_n_heads": 2, "index_topk": 32,
     "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8, "linear_value_head_dim": 8,
 }  # fmt: skip
 _TOWER: dict[str, Any] = {
@@ -183,7 +183,7 @@ _PARTS: dict[str, dict[str, Any]] = {
     "minicpm_ocr_vision": {"insert_layer_id": 0},
     "minicpmv4_6_vision": {"insert_layer_id": 0},
     "minicpmv4_7_vision": {"insert_layer_id": 0},
-    "minimax_m3_vl_text": {"dense_intermediate_size": 44, "rotary_dim": 8, "index_block_size": 4, "index_topk_blocks": 2},
+    "minimax_m3_vl_text": {"dense_intermediate_size": 44, "rotary_dim": 8, "index_block_size": 4, "index_topk_blocks": 8},
     "mistral_large4_text": {"num_key_value_heads": 4},
     "mllama_text_model": {"cross_attention_layers": [1]},
     "mllama_vision_model": {
@@ -368,7 +368,8 @@ def tiny(model_type: str) -> PreTrainedConfig:
 
 
 def headless(model_type: str, device: str = "cpu") -> nn.Module:
-    """The model that the paths below start from, in float32."""
+    """The model that the paths below start from, in float32, the same at every call."""
+    torch.manual_seed(0)
     with torch.device(device):
         if model_type in MODEL_MAPPING_NAMES:
             model: nn.Module = AutoModel.from_config(tiny(model_type), dtype=torch.float32)
