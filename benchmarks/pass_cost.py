@@ -19,9 +19,9 @@ import torch
 import transformers
 from transformers import AutoModel, Qwen3Config, Qwen3MoeConfig
 
-from pytest_maxact.batch import collate
 from pytest_maxact.corpus import Sample, Sequence, assign_splits, plan_batches
 from pytest_maxact.observe import Observer
+from pytest_maxact.observe.batch import collate
 from pytest_maxact.sites import resolve
 
 

@@ -14,8 +14,8 @@ from pytest_maxact import measure
 from pytest_maxact.cli import main
 from pytest_maxact.errors import InputError
 from pytest_maxact.observe import Observer
+from pytest_maxact.observe.routing import Routing
 from pytest_maxact.record import Record, merge
-from pytest_maxact.routing import Routing
 from pytest_maxact.sites import decoder_of, resolve
 from tests import tiny
 from tests.gate_runs import run_gate

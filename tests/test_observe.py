@@ -11,15 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_maxact import accumulate, measure
 from pytest_maxact import corpus as corpora
-from pytest_maxact.accumulate import SiteAccumulator, _encode, _row_findings, count_bits
-from pytest_maxact.batch import collate
+from pytest_maxact import measure
 from pytest_maxact.corpus.batches import PlannedBatch
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.histogram import BINS, magnitudes
-from pytest_maxact.observe import Observer
-from pytest_maxact.products import Products
+from pytest_maxact.observe import Observer, accumulate
+from pytest_maxact.observe.accumulate import SiteAccumulator, _encode, _row_findings, count_bits
+from pytest_maxact.observe.batch import collate
+from pytest_maxact.observe.products import Products
 from pytest_maxact.record import Provenance, Record, corpus_digest, merge
 from pytest_maxact.sites import decoder_of, resolve
 from tests import tiny

@@ -88,7 +88,7 @@ def test_gates_inside_experts_are_those_of_the_chosen_experts_by_direct_computat
 
 
 def test_an_expert_implementation_of_unknown_row_order_reports_no_token() -> None:
-    from pytest_maxact.routing import Routing
+    from pytest_maxact.observe.routing import Routing
 
     routing = Routing(torch.tensor([[0, 1], [1, 0]]), "sonicmoe", count=2)
     assert routing.token(0) is None

@@ -31,7 +31,7 @@ class Tap:
 
     - `reads`: the module's `output` (the first of a tuple), its `input`, the fused `gate_up` tensor passed to its `_apply_gate` method, what
       is passed to the function that is its `act_fn`, or the `product` of an activation with its `parameter`, before anything else is done to it.
-    - `columns` picks from the last dimension. `layout` says how the tensor lies where it is not [batch, time, width] (see `observe.rows_of`).
+    - `columns` picks from the last dimension. `layout` says how the tensor lies where it is not [batch, time, width] (see `observe.rows`).
     - `part` names one of several modules that make up a site. `experts` is set for routers, and for taps on routed tokens, whose rows are
       token-expert pairs. `in_moe`: the tensor lies inside a block that is handed real tokens only.
     - `firing`: which call of the module within a pass is meant, where layers share it; None for a module that belongs to this site alone.

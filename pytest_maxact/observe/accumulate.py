@@ -13,9 +13,9 @@ from functools import cache
 import numpy as np
 import torch
 
-from pytest_maxact.batch import Batch
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.histogram import BINS, INFINITY_BIN
+from pytest_maxact.observe.batch import Batch
 from pytest_maxact.record import PEAKS_KEPT, SPLITS, Massive, Peak
 
 MASSIVE_ABOVE = 100.0
