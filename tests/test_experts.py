@@ -49,7 +49,7 @@ class PerExpert(nn.Module):
                 setattr(expert, name, nn.Linear(*weight.T.shape, bias=False, dtype=weight.dtype))
                 getattr(expert, name).weight = nn.Parameter(weight.detach().clone())
             expert.act_fn = nn.SiLU()
-            expert.forward = lambda x, e=expert: e.down_proj(e.act_fn(e.gate_proj(x)) * e.up_proj(x))  # type: ignore[assignment,misc]
+            expert.forward = lambda states, e=expert: e.down_proj(e.act_fn(e.gate_proj(states)) * e.up_proj(states))  # type: ignore[assignment,misc]
             self.experts.append(expert)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
@@ -59,7 +59,7 @@ class PerExpert(nn.Module):
         for number, expert in enumerate(self.experts):
             token, place = torch.where(chosen == number)
             if len(token):
-                out.index_add_(0, token, expert(flat[token]) * weights[token, place, None].to(flat.dtype))
+                out.index_add_(0, token, expert(states=flat[token]) * weights[token, place, None].to(flat.dtype))
         return out.view(states.shape)
 
 

@@ -52,7 +52,7 @@ class Hooks:
                 elif taps[0].reads == "product":
                     handles += self._product_hooks(taps)
                 elif taps[0].reads == "input":
-                    handles.append(taps[0].module.register_forward_pre_hook(self._input_hook(taps)))
+                    handles.append(taps[0].module.register_forward_pre_hook(self._input_hook(taps), with_kwargs=True))
                 else:
                     handles.append(taps[0].module.register_forward_hook(self._output_hook(taps)))
             yield
@@ -80,9 +80,9 @@ class Hooks:
         return hook
 
     def _input_hook(self, taps: list[Tap]) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any) -> None:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if self.batch is not None and (tap := self._meant(taps)):
-                self._see(tap, args[0])
+                self._see(tap, _given(args, kwargs))
 
         return hook
 
@@ -137,17 +137,20 @@ class Hooks:
                 self._routed(experts, Routing.of_arguments(experts, args, kwargs))
 
         def count(index: int) -> Callable[..., None]:
-            def given(module: nn.Module, args: tuple[Any, ...]) -> None:
+            def given(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
                 if self.batch is not None:
                     traffic = self.traffic.setdefault(experts.site, torch.zeros(experts.count, dtype=torch.int64))
-                    traffic[index] += args[0].numel() // args[0].shape[-1]
+                    states = _given(args, kwargs)
+                    traffic[index] += states.numel() // states.shape[-1]
 
             return given
 
         if experts.choice == "arguments":
             return [experts.module.register_forward_pre_hook(note, with_kwargs=True)]
         if experts.choice == "list":
-            return [expert.register_forward_pre_hook(count(index)) for index, expert in enumerate(experts.module.children())]
+            return [
+                expert.register_forward_pre_hook(count(index), with_kwargs=True) for index, expert in enumerate(experts.module.children())
+            ]
         return []
 
     def _routed(self, experts: Experts, routing: Routing) -> None:
@@ -219,6 +222,11 @@ class Hooks:
                 f"site {first.site.name}, module {first.site.module}, was called {call + 1} times\n  please report the model_type"
             )
         return found
+
+
+def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
+    """The first tensor that a module is called with."""
+    return next(value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
 
 
 def _by_module(taps: Iterable[Tap]) -> list[list[Tap]]:
