@@ -2,6 +2,7 @@
 
 The paper's INT-8 check (arXiv 2605.15572): symmetric uniform quantization per tensor, levels -127..127, the scale from a calibration split, the
 error on an evaluation split. Two policies set the scale: `max_abs` (the calibration maximum) and `clip_q0.999` (the 0.999 quantile of |x|).
+Beside them stands `optimal`, the threshold of least squared error on the calibration split. Any other quantile and width can be asked for.
 Because the grid is symmetric the error depends on |x| alone, so the histogram gives it exactly, in float64.
 """
 
@@ -9,10 +10,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pytest_maxact.histogram import Histogram
 
 INT8_POLICIES = ("max_abs", "clip_q0.999")
+BITS = range(2, 17)
+Floats = npt.NDArray[np.float64]
+_COARSE, _FINE = 96, 33
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,28 +38,31 @@ class FormatError:
     levels_used: int
 
 
-def clip_threshold(calibration: Histogram, policy: str) -> float:
-    """The magnitude that the largest level stands for: `max_abs`, or `clip_q<Q>` for any quantile 0 < Q <= 1."""
+def clip_threshold(calibration: Histogram, policy: str, bits: int = 8) -> float:
+    """The magnitude that the largest level stands for: `max_abs`, `clip_q<Q>` for any quantile 0 < Q <= 1, or `optimal` for integers of `bits`.
+
+    Raises ValueError for any other policy.
+    """
     if policy == "max_abs":
         return calibration.max_abs
+    if policy == "optimal":
+        return _optimal_threshold(calibration, bits)
     if policy.startswith("clip_q"):
         return calibration.quantile(float(policy.removeprefix("clip_q")))
-    raise ValueError(f"no clipping policy called {policy!r}; there are max_abs and clip_q<Q>")
+    raise ValueError(f"no clipping policy called {policy!r}; there are max_abs, optimal and clip_q<Q>")
 
 
 def integer_error(calibration: Histogram, evaluation: Histogram, policy: str, bits: int = 8) -> FormatError:
-    """Error of symmetric per-tensor integer quantization; non-finite entries are left out (they fail a check of their own).
+    """Error of symmetric per-tensor quantization to integers of 2 to 16 `bits`; non-finite entries are left out (they fail a check of their own).
 
     Shapes: none, both splits are histograms of one site. A calibration split of zeros gives scale 0, under which every entry becomes zero.
+    Raises ValueError for another width or policy.
     """
-    threshold = clip_threshold(calibration, policy)
-    top = (1 << (bits - 1)) - 1
+    if bits not in BITS:
+        raise ValueError(f"integers have {BITS[0]} to {BITS[-1]} bits here, not {bits}")
+    threshold = clip_threshold(calibration, policy, bits)
     values, counts = evaluation.finite()
-    if threshold > 0.0:
-        levels = np.minimum(np.rint(values / (threshold / top)), top)
-        restored = levels * (threshold / top)
-    else:
-        levels = restored = np.zeros_like(values)
+    levels, restored = _round_trip(values, threshold, bits)
     error = np.abs(values - restored)
     signal_energy, error_energy = float(np.dot(values * values, counts)), float(np.dot(error * error, counts))
     signal_sum = float(np.dot(values, counts))
@@ -69,6 +77,36 @@ def integer_error(calibration: Histogram, evaluation: Histogram, policy: str, bi
         flush_to_zero=int(counts[(values > 0) & (levels == 0)].sum()) / nonzero if nonzero else 0.0,
         levels_used=int(np.unique(levels).size),
     )
+
+
+def _round_trip(values: Floats, threshold: float, bits: int) -> tuple[Floats, Floats]:
+    """Levels of magnitudes and what they stand for."""
+    if threshold <= 0.0:
+        return np.zeros_like(values), np.zeros_like(values)
+    top = (1 << (bits - 1)) - 1
+    scale = threshold / top
+    levels = np.minimum(np.rint(values / scale), top)
+    return levels, levels * scale
+
+
+def _optimal_threshold(calibration: Histogram, bits: int) -> float:
+    """The threshold of least squared error, by a search in three steps: over all magnitudes, around the best, around the best of those."""
+    top = calibration.max_abs
+    if top == 0.0:
+        return 0.0
+    values, counts = calibration.finite()
+
+    def best(thresholds: Floats) -> float:
+        energies = [float(np.dot((values - _round_trip(values, float(t), bits)[1]) ** 2, counts)) for t in thresholds]
+        return float(thresholds[int(np.argmin(energies))])
+
+    low = max(float(values[values > 0][0]), top * 2.0 ** -(2 * bits))
+    coarse = np.geomspace(low, top, _COARSE)
+    middle = best(coarse)
+    step = (top / low) ** (1 / (_COARSE - 1))
+    fine = best(np.append(np.minimum(np.geomspace(middle / step, middle * step, _FINE), top), middle))
+    step = step ** (2 / (_FINE - 1))
+    return best(np.append(np.minimum(np.geomspace(fine / step, fine * step, _FINE), top), fine))
 
 
 def _decibel(signal_energy: float, error_energy: float) -> float:

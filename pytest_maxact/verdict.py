@@ -5,6 +5,7 @@ maximum that could pass, and a limit on a site that the Record lacks is an error
 """
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from pytest_maxact.published import FP16_MAX
 from pytest_maxact.record import Peak, Record, SiteReading
 
 _NEVER_ZERO = frozenset({"embedding", "hidden", "final_norm"})
-_METRICS = "there are max_abs, nonfinite, rms, unreached_experts, quantile.<q> and int8.<policy>.<quantity>"
+_METRICS = "there are max_abs, nonfinite, rms, unreached_experts, quantile.<q> and int<bits>.<policy>.<quantity>"
+_INTEGERS = re.compile(r"int(\d+)")
 _INT8_QUANTITIES = tuple(name for name in FormatError.__dataclass_fields__ if name != "policy")
 
 
@@ -53,7 +55,7 @@ def check(record: Record, limit: Limit) -> Finding:
         raise MeasureError(
             f"the Record has no site {limit.site}, for which {limit.file}:{limit.line} sets a limit\n  measure the checkpoint again"
         )
-    if reading.count == 0 or (limit.metric.startswith("int8.") and 0 in (reading.calibration.count, reading.evaluation.count)):
+    if reading.count == 0 or (_INTEGERS.match(limit.metric) and 0 in (reading.calibration.count, reading.evaluation.count)):
         raise MeasureError(
             f"{reading.site.name}: nothing was counted there, so {limit.metric} is no figure to judge\n  measure the checkpoint again"
         )
@@ -66,7 +68,7 @@ def check(record: Record, limit: Limit) -> Finding:
 
 
 def metric_value(reading: SiteReading, metric: str) -> float:
-    """A metric by its name: `max_abs`, `nonfinite`, `rms`, `unreached_experts` (a share), `quantile.<q>`, or `int8.<policy>.<quantity>`.
+    """A metric by its name: `max_abs`, `nonfinite`, `rms`, `unreached_experts` (a share), `quantile.<q>`, `int<bits>.<policy>.<quantity>`.
 
     With non-finite entries at the site, magnitudes are inf and errors NaN: neither passes a limit. Raises InputError for an unknown name.
     """
@@ -84,8 +86,8 @@ def metric_value(reading: SiteReading, metric: str) -> float:
         if name == "quantile":
             value = reading.histogram.quantile(float(detail))
             return math.inf if reading.nonfinite else value
-        if name == "int8" and quantity in _INT8_QUANTITIES:
-            error = integer_error(reading.calibration, reading.evaluation, policy)
+        if (integers := _INTEGERS.fullmatch(name)) and quantity in _INT8_QUANTITIES:
+            error = integer_error(reading.calibration, reading.evaluation, policy, int(integers[1]))
             return math.nan if reading.nonfinite else float(getattr(error, quantity))
     except ValueError as error:
         raise InputError(f"no metric called {metric!r}: {error}\n  {_METRICS}") from error

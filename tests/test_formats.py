@@ -257,7 +257,7 @@ def test_an_sqnr_of_12_db_with_nearly_everything_flushed_is_visible() -> None:
 
 @pytest.mark.parametrize("policy", ["", "max", "q0.999", "clip_", "clip_max", "max_abs "])
 def test_an_unknown_policy_is_refused(policy: str) -> None:
-    with pytest.raises(ValueError, match=r"no clipping policy called .*; there are max_abs and clip_q<Q>"):
+    with pytest.raises(ValueError, match=r"no clipping policy called .*; there are max_abs, optimal and clip_q<Q>"):
         clip_threshold(histogram([1.0]), policy)
 
 
@@ -265,3 +265,39 @@ def test_an_unknown_policy_is_refused(policy: str) -> None:
 def test_a_clip_quantile_outside_its_range_is_refused(policy: str) -> None:
     with pytest.raises(ValueError, match="a quantile lies in"):
         clip_threshold(Histogram.empty("bfloat16"), policy)
+
+
+# The clip of least squared error
+
+
+@pytest.mark.parametrize("bits", [3, 4, 8])
+@pytest.mark.parametrize("outlier", [0.0, 300.0, 13_000.0])
+def test_the_optimal_clip_is_as_good_as_the_best_of_a_thousand(bits: int, outlier: float) -> None:
+    values = heavy_tailed(20_000, seed=3, outlier=outlier)
+    best = integer_error(histogram(values), histogram(values), "optimal", bits)
+    top, magnitudes = (1 << (bits - 1)) - 1, np.abs(values)
+    thresholds = np.geomspace(magnitudes[magnitudes > 0].min(), magnitudes.max(), 1000)
+    errors = [np.sum((magnitudes - np.minimum(np.rint(magnitudes / (t / top)), top) * (t / top)) ** 2) for t in thresholds]
+    brute = 10 * math.log10(np.sum(magnitudes**2) / min(errors))
+    assert best.sqnr_db >= brute - 0.01
+    assert best.sqnr_db >= integer_error(histogram(values), histogram(values), "max_abs", bits).sqnr_db
+
+
+def test_the_optimal_clip_is_found_on_the_calibration_split_alone() -> None:
+    calm, wild = heavy_tailed(5_000, seed=4), heavy_tailed(5_000, seed=5, outlier=9_000.0)
+    one, other = (integer_error(histogram(calm), histogram(evaluation), "optimal") for evaluation in (calm, wild))
+    assert one.threshold == other.threshold
+    assert one.sqnr_db > other.sqnr_db
+
+
+@pytest.mark.parametrize(("values", "threshold"), [([0.0, 0.0], 0.0), ([5.0, -5.0, 5.0], 5.0), ([SMALLEST], SMALLEST)])
+def test_the_optimal_clip_of_a_tensor_that_needs_none(values: list[float], threshold: float) -> None:
+    error = integer_error(histogram(values), histogram(values), "optimal")
+    assert error.threshold == pytest.approx(threshold, rel=0.01)
+    assert error.sqnr_db == math.inf or error.sqnr_db > 40
+
+
+@pytest.mark.parametrize("bits", [1, 0, 17, 64])
+def test_widths_that_are_no_low_bit_integers_are_refused(bits: int) -> None:
+    with pytest.raises(ValueError, match=f"integers have 2 to 16 bits here, not {bits}"):
+        integer_error(histogram([1.0]), histogram([1.0]), "max_abs", bits)

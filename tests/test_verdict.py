@@ -193,6 +193,15 @@ def test_metrics_are_the_figures_of_the_whole_site() -> None:
     assert metric_value(reading, "quantile.1.0") == 8.0
 
 
+@pytest.mark.parametrize(("name", "bits"), [("int8", 8), ("int4", 4), ("int16", 16)])
+@pytest.mark.parametrize("policy", ["max_abs", "clip_q0.9975", "optimal"])
+def test_any_width_and_clip_can_be_asked_of_a_record_afterwards(name: str, bits: int, policy: str) -> None:
+    reading = records.reading(np.linspace(-9, 9, 40), np.linspace(-11, 5, 30))
+    expected = integer_error(reading.calibration, reading.evaluation, policy, bits)
+    assert metric_value(reading, f"{name}.{policy}.sqnr_db") == expected.sqnr_db
+    assert metric_value(reading, f"{name}.{policy}.clip_rate") == expected.clip_rate
+
+
 @pytest.mark.parametrize("policy", ["max_abs", "clip_q0.5"])
 @pytest.mark.parametrize("quantity", ["threshold", "sqnr_db", "rel_rmse", "rel_mae", "clip_rate", "flush_to_zero", "levels_used"])
 def test_int8_metrics_calibrate_on_one_split_and_measure_on_the_other(policy: str, quantity: str) -> None:
@@ -206,14 +215,15 @@ def test_int8_metrics_calibrate_on_one_split_and_measure_on_the_other(policy: st
 @pytest.mark.parametrize(
     "metric",
     [
-        *("", "p99", "max", "MAX_ABS", "quantile.", "quantile.high", "quantile.0", "quantile.1.5", "int4.max_abs.sqnr_db"),
+        *("", "p99", "max", "MAX_ABS", "quantile.", "quantile.high", "quantile.0", "quantile.1.5", "int1.max_abs.sqnr_db"),
+        *("int.max_abs.sqnr_db", "int99.max_abs.sqnr_db", "int8x.max_abs.sqnr_db"),
         *("int8", "int8.sqnr_db", "int8.max_abs", "int8.max_abs.policy", "int8.max_abs.snr"),
         *("int8.minmax.sqnr_db", "int8.clip_qx.sqnr_db", "int8.clip_q2.sqnr_db"),
     ],
 )
 @pytest.mark.parametrize("value", [1.0, math.nan])
 def test_an_unknown_metric_is_refused_with_the_known_ones(metric: str, value: float) -> None:
-    with pytest.raises(InputError, match=r"max_abs, nonfinite, rms, unreached_experts, quantile\.<q> and int8\.<policy>\.<quantity>"):
+    with pytest.raises(InputError, match=r"max_abs, nonfinite, rms, unreached_experts, quantile\.<q> and int<bits>\.<policy>\.<quantity>"):
         metric_value(records.reading([value], [value]), metric)
 
 

@@ -27,7 +27,7 @@ Headroom = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Decibel = Annotated[float, Field(allow_inf_nan=False)]
 Text = Annotated[str, StringConstraints(min_length=1)]
-Policy = Annotated[str, StringConstraints(pattern=r"^(max_abs|clip_q(0?\.\d*[1-9]\d*|1(\.0+)?))$")]
+Policy = Annotated[str, StringConstraints(pattern=r"^(max_abs|optimal|clip_q(0?\.\d*[1-9]\d*|1(\.0+)?))$")]
 Figures = dict[Kind, Figure]
 
 

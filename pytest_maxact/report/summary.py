@@ -42,6 +42,7 @@ def summarize(record: Record) -> dict[str, Any]:
             "token": peak.token if peak else None,
             "channel": peak.channel if peak else None,
         },
+        "int8": {"site": carrier.site.name, **{policy: _int8(carrier, policy) for policy in (*INT8_POLICIES, "optimal")}},
         "nonfinite": sum(reading.nonfinite for reading in record.readings.values()),
         "published": standing(carrier.max_abs),
         "fp16": {"fits": not beyond_fp16(record), "sites_beyond": [reading.site.name for reading in beyond_fp16(record)]},
