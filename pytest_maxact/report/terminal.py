@@ -204,7 +204,7 @@ def _int8_words(carrier: SiteReading) -> str:
     error, best = (integer_error(carrier.calibration, carrier.evaluation, policy) for policy in ("max_abs", "optimal"))
     return (
         f"{carrier.site.name}, per tensor max_abs: SQNR {error.sqnr_db:.2f} dB, {error.flush_to_zero:.1%} of the non-zero entries become zero, "
-        f"{error.levels_used} of 128 levels used; the best clip, at {best.threshold:.4g}, gives {best.sqnr_db:.2f} dB"
+        f"{error.levels_used} of 128 levels used; the clip best in calibration, {best.threshold:.4g}, gives {best.sqnr_db:.2f} dB"
     )
 
 
