@@ -91,8 +91,28 @@ def measure(prepared: Prepared, settings: Settings, family: str | None, progress
         if anatomy.outline != prepared.anatomy.outline:
             raise _changed(checkpoint, prepared.anatomy, anatomy)
         observer = observe(loaded, anatomy, prepared.sequences, settings.batch_tokens, progress)
+        seen = readings(observer, prepared.tokenizer)
+        if not any(reading.nonfinite for reading in seen.values()):
+            _refuse_broken_weights(loaded, anatomy)
         provenance = _provenance(prepared, settings, loaded, anatomy, observer, family, weights.result())
-    return Record(provenance=provenance, readings=readings(observer, prepared.tokenizer))
+    return Record(provenance=provenance, readings=seen)
+
+
+def _refuse_broken_weights(loaded: LoadedModel, anatomy: Anatomy) -> None:
+    """Raise MeasureError for a NaN or an infinity in a layer's weights that no token of the corpus met, as in an expert none was routed to.
+
+    Rows of the token embedding are left alone: those of tokens that do not occur may never have been trained.
+    """
+    paths = {id(parameter): name for name, parameter in loaded.model.named_parameters()}
+    modules = {id(tap.module): tap.module for tap in anatomy.taps if tap.site.kind in ("hidden", "final_norm")}
+    parameters = {id(p): p for module in modules.values() for p in module.parameters() if p.is_floating_point() and p.numel()}
+    for key, parameter in parameters.items():
+        low, high = (parameter.float() if parameter.itemsize == 1 else parameter).detach().aminmax()
+        if not (torch.isfinite(low) and torch.isfinite(high)):
+            raise MeasureError(
+                f"{paths[key]} holds a NaN or an infinity, which no token of the corpus met\n"
+                "  the checkpoint is broken where this corpus does not lead; train or export it again"
+            )
 
 
 def _changed(checkpoint: Checkpoint, built: Anatomy, loaded: Anatomy) -> MeasureError:

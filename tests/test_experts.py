@@ -271,3 +271,29 @@ def test_a_pass_over_starved_experts_names_them() -> None:
     readings = measure.readings(observed(model, encoded([60, 80, 70])), tiny.word_tokenizer())
     assert 5 in readings["layers.2.router"].unreached_experts
     assert resolve(model, model.config).experts[0].count == 8  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_broken_expert_that_no_token_reached_cannot_pass(value: float, tmp_path: Path) -> None:
+    from pytest_maxact.errors import MeasureError
+
+    model: Any = tiny.random_model("qwen3_moe")
+    corpus = tiny.write_corpus(tmp_path / "corpus.jsonl", tiny.sentences([2, 2]))
+    tokens = record_of(tiny.save(tmp_path / "whole", model), corpus)["layers.1.router"].expert_tokens
+    assert tokens is not None
+    idle = tokens.index(0)
+    with torch.no_grad():
+        model.layers[1].mlp.experts.down_proj[idle, 3, 4] = value
+    folder = tiny.save(tmp_path / "broken", model)
+    with pytest.raises(
+        MeasureError, match=r"layers\.1\.mlp\.experts\.down_proj holds a NaN or an infinity, which no token of the corpus met"
+    ):
+        record_of(folder, corpus)
+
+
+def test_a_broken_expert_that_a_token_reached_is_a_finding(tmp_path: Path) -> None:
+    model: Any = tiny.random_model("qwen3_moe")
+    with torch.no_grad():
+        model.layers[1].mlp.experts.down_proj[:, 3, 4] = float("nan")
+    corpus = tiny.write_corpus(tmp_path / "corpus.jsonl", tiny.sentences([2, 2]))
+    assert record_of(tiny.save(tmp_path / "broken", model), corpus)["layers.1.mlp_output"].nonfinite > 0
