@@ -103,14 +103,15 @@ def _refuse_broken_weights(loaded: LoadedModel, anatomy: Anatomy) -> None:
 
     Rows of the token embedding are left alone: those of tokens that do not occur may never have been trained.
     """
-    paths = {id(parameter): name for name, parameter in loaded.model.named_parameters()}
-    modules = {id(tap.module): tap.module for tap in anatomy.taps if tap.site.kind in ("hidden", "final_norm")}
-    parameters = {id(p): p for module in modules.values() for p in module.parameters() if p.is_floating_point() and p.numel()}
-    for key, parameter in parameters.items():
-        low, high = (parameter.float() if parameter.itemsize == 1 else parameter).detach().aminmax()
+    modules = {tap.site.module: tap.module for tap in anatomy.taps if tap.site.kind in ("hidden", "final_norm")}
+    tensors = {f"{path}.{name}": tensor for path, module in modules.items() for name, tensor in module.state_dict().items()}
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or not tensor.numel():
+            continue
+        low, high = (tensor.float() if tensor.itemsize == 1 else tensor).aminmax()
         if not (torch.isfinite(low) and torch.isfinite(high)):
             raise MeasureError(
-                f"{paths[key]} holds a NaN or an infinity, which no token of the corpus met\n"
+                f"{name} holds a NaN or an infinity, which no token of the corpus met\n"
                 "  the checkpoint is broken where this corpus does not lead; train or export it again"
             )
 

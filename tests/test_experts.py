@@ -20,6 +20,7 @@ from pytest_maxact.sites import decoder_of, resolve
 from tests import tiny
 from tests.gate_runs import run_gate
 from tests.measuring import encoded, observed, record_of
+from tests.zoo.configs import build
 
 LENGTHS = [9, 17, 5, 12, 9, 3]
 IMPLEMENTATIONS = ("eager", "grouped_mm", "batched_mm")
@@ -244,7 +245,7 @@ def test_the_generic_limit_on_experts_holds_under_family_generic(pytester: pytes
         "unreached",
         failed=1,
         passed=2,
-        deselected=28,
+        deselected=34,
     )
 
 
@@ -289,6 +290,16 @@ def test_a_broken_expert_that_no_token_reached_cannot_pass(value: float, tmp_pat
         MeasureError, match=r"layers\.1\.mlp\.experts\.down_proj holds a NaN or an infinity, which no token of the corpus met"
     ):
         record_of(folder, corpus)
+
+
+def test_a_broken_correction_of_the_routing_cannot_pass(tmp_path: Path) -> None:
+    from pytest_maxact.errors import MeasureError
+
+    model: Any = build("deepseek_v3").base_model
+    model.layers[-1].mlp.gate.e_score_correction_bias.fill_(float("nan"))
+    corpus = tiny.write_corpus(tmp_path / "corpus.jsonl", tiny.sentences([12, 20]))
+    with pytest.raises(MeasureError, match="e_score_correction_bias holds a NaN or an infinity"):
+        record_of(tiny.save(tmp_path / "broken", model), corpus)
 
 
 def test_a_broken_expert_that_a_token_reached_is_a_finding(tmp_path: Path) -> None:

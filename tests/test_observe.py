@@ -447,3 +447,11 @@ def test_sequences_run_alone_where_one_sees_its_batch(how: str, dtype: torch.dty
     assert together.alone
     assert together.batches == single.batches == 4
     assert {name: seen.peaks for name, seen in together.accumulators.items()} == {n: seen.peaks for n, seen in single.accumulators.items()}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])
+def test_a_broken_model_is_not_taken_for_one_that_sees_its_batch(value: float) -> None:
+    model: Any = tiny.random_model("qwen3")
+    with torch.no_grad():
+        model.norm.weight.fill_(value)
+    assert not observed(model, encoded([40, 17, 25, 12])).alone

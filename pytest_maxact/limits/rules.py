@@ -39,7 +39,7 @@ def select_rules(files: Sequence[LimitsFile], identity: Identity, sites: Iterabl
     name = _family_of(files, identity, family)
     nonfinite = [_nonfinite(files, site) for site in ordered]
     if name == GENERIC:
-        ranges = [_fp16_range(files, site) for site in ordered if site.counted]
+        ranges = [_fp16_range(files, site) for site in ordered]
         return _ruleset(GENERIC, None, None, [*nonfinite, *ranges, *_unreached(files, [], ordered)], ordered)
     sources = [FamilySource(file, name, identity) for file in files if name in file.document.families]
     for source in sources:

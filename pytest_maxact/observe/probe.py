@@ -22,7 +22,8 @@ Glimpse = Callable[[Sequence[Sequence[int]], int], torch.Tensor]
 def sees_its_batch(plan: BatchPlan, glimpse: Glimpse) -> bool:
     """Whether a piece of the corpus gives something else beside other padding, beside another neighbour, or alone.
 
-    With other padding the shapes are the same, and so must be the result; otherwise a 16-bit model is allowed its rounding.
+    With other padding the shapes are the same, and so must be the result; otherwise a 16-bit model is allowed its rounding. A broken model, whose
+    results are not finite or all zero, cannot be told by them, and fails for that.
     """
     ids = sorted((sequence.ids for batch in plan for sequence in batch.sequences), key=len)
     short, long = ids[0][:PROBED], ids[-1][: 2 * PROBED]
@@ -34,6 +35,8 @@ def sees_its_batch(plan: BatchPlan, glimpse: Glimpse) -> bool:
     one, other = [*short, *long[:pad]], [*short, *long[::-1][:pad]]
     padded, padded_otherwise = glimpse([long, one], length), glimpse([long, other], length)
     beside_another, alone = glimpse([long[::-1], one], length), glimpse([short], length)
+    if not all(bool(given.isfinite().all()) and bool(given.any()) for given in (padded, padded_otherwise, beside_another, alone)):
+        return False
     rounding = SAME if padded.dtype == torch.float32 else ROUNDED
     return not (
         _distance(padded, padded_otherwise) <= SAME
@@ -43,5 +46,5 @@ def sees_its_batch(plan: BatchPlan, glimpse: Glimpse) -> bool:
 
 
 def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Relative distance of two tensors; NaN where either has a NaN or an infinity."""
+    """Relative distance of two tensors that are finite and not zero."""
     return float((one.double() - other.double()).norm() / one.double().norm())
