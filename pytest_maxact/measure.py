@@ -21,7 +21,9 @@ from pytest_maxact.histogram import Histogram
 from pytest_maxact.model import LoadedModel, load, load_tokenizer, pick_device, skeleton
 from pytest_maxact.names import Site
 from pytest_maxact.observe import Observer, Progress
-from pytest_maxact.record import NonFinite, Provenance, Record, SiteReading, corpus_digest
+from pytest_maxact.reading import Channels, NonFinite, SiteReading
+from pytest_maxact.record import Provenance, Record, corpus_digest
+from pytest_maxact.schemes.table import SCHEMES, Scheme
 from pytest_maxact.settings import Settings
 from pytest_maxact.sites import Anatomy, resolve
 
@@ -35,6 +37,7 @@ class Prepared:
     anatomy: Anatomy
     tokenizer: Any
     sequences: tuple[corpus.Sequence, ...]
+    schemes: tuple[Scheme, ...] = ()
 
     @property
     def sites(self) -> list[Site]:
@@ -49,7 +52,8 @@ def prepare(settings: Settings) -> Prepared:
     source = load_tokenizer(settings.corpus_tokenizer, trust_remote_code=False) if settings.corpus_tokenizer else None
     tokenizer = load_tokenizer(checkpoint.folder, checkpoint.trust_remote_code)
     model = skeleton(checkpoint)
-    anatomy = resolve(model, checkpoint.config)
+    anatomy = resolve(model, checkpoint.config, settings.linear_inputs)
+    schemes = tuple(SCHEMES[name] for name in settings.schemes_measured)
     embedding = next(tap.module for tap in anatomy.taps if tap.site.kind == "embedding")
     sequences = corpus.encode(
         corpus.decode(samples, source),
@@ -66,6 +70,7 @@ def prepare(settings: Settings) -> Prepared:
         anatomy=anatomy,
         tokenizer=tokenizer,
         sequences=tuple(sequences),
+        schemes=schemes,
     )
 
 
@@ -87,10 +92,10 @@ def measure(prepared: Prepared, settings: Settings, family: str | None, progress
     with ThreadPoolExecutor(1) as background:
         loaded = load(checkpoint, settings)
         weights = background.submit(weights_digest, loaded.folder)
-        anatomy = resolve(loaded.model, checkpoint.config)
+        anatomy = resolve(loaded.model, checkpoint.config, settings.linear_inputs)
         if anatomy.outline != prepared.anatomy.outline:
             raise _changed(checkpoint, prepared.anatomy, anatomy)
-        observer = observe(loaded, anatomy, prepared.sequences, settings.batch_tokens, progress)
+        observer = observe(loaded, anatomy, prepared.sequences, settings.batch_tokens, progress, prepared.schemes)
         seen = readings(observer, prepared.tokenizer)
         if not any(reading.nonfinite for reading in seen.values()):
             _refuse_broken_weights(loaded, anatomy)
@@ -125,11 +130,12 @@ def _changed(checkpoint: Checkpoint, built: Anatomy, loaded: Anatomy) -> Measure
 
 
 def observe(
-    loaded: LoadedModel, anatomy: Anatomy, sequences: Sequence[corpus.Sequence], batch_tokens: int, progress: Progress | None = None
-) -> Observer:
+    loaded: LoadedModel, anatomy: Anatomy, sequences: Sequence[corpus.Sequence], batch_tokens: int, progress: Progress | None = None,
+    schemes: Sequence[Scheme] = (),
+) -> Observer:  # fmt: skip
     """One hooked pass over encoded samples, finished and checked."""
     splits = corpus.assign_splits([sequence.sample for sequence in sequences])
-    observer = Observer(loaded.decoder, anatomy)
+    observer = Observer(loaded.decoder, anatomy, schemes)
     with observer.attached():
         observer.run(corpus.plan_batches(sequences, splits, batch_tokens), loaded.device, progress)
     observer.finish()
@@ -160,6 +166,8 @@ def _reading(site: Site, observer: Observer, tokenizer: Any) -> SiteReading:
         first_nonfinite=NonFinite(sample=first.sample, position=first.position, token=text(first.token_id), channel=first.channel)
         if first
         else None,
+        schemes={name: sums for (where, name), sums in observer.fidelity.sums.items() if where == site.name},
+        channels=Channels(parts) if (parts := _channels(site, observer)) else None,
         expert_tokens=tuple(torch.stack(list(traffic.values())).sum(0).tolist()) if traffic else None,
     )
     binned = torch.tensor(reading.finite_max).to(getattr(torch, seen.encoding)).item()
@@ -168,6 +176,11 @@ def _reading(site: Site, observer: Observer, tokenizer: Any) -> SiteReading:
             f"{site.name}: its largest entry {reading.finite_max} is not its histogram's {reading.histogram.max_abs}\n  please report the model_type"
         )
     return reading
+
+
+def _channels(site: Site, observer: Observer) -> dict[str, Any]:
+    found = observer.fidelity.channels.items()
+    return {part: amax.float().cpu().numpy() for (where, part), amax in found if where == site.name}
 
 
 def max_length(settings: Settings, text_config: Any) -> int:
@@ -215,5 +228,7 @@ def _provenance(
             "out_of_memory": observer.out_of_memory,
             "alone": observer.batches if observer.alone else 0,
         },
+        schemes=tuple(scheme.name for scheme in prepared.schemes),
+        sampling=observer.stride,
         versions={"python": platform.python_version(), **{name: version(name) for name in ("pytest-maxact", "torch", "transformers")}},
     )

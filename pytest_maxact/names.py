@@ -1,15 +1,19 @@
 """The vocabulary of sites: which tensors of a decoder are observed and what they are called, everywhere and in every file.
 
-Names: `embedding`, `layers.{i}.hidden`, `layers.{i}.attn_output`, `layers.{i}.mlp_output`, `layers.{i}.gate`, `layers.{i}.router`, `final_norm`.
-Source of the set: "Measuring Maximum Activations in Open Large Language Models", arXiv 2605.15572.
+Names: `embedding`, `layers.{i}.hidden`, `layers.{i}.attn_output`, `layers.{i}.mlp_output`, `layers.{i}.gate`, `layers.{i}.router`, `final_norm`,
+the set of "Measuring Maximum Activations in Open Large Language Models", arXiv 2605.15572; and what low-bit kernels quantize, the inputs of the
+linear layers: `layers.{i}.qkv_in`, `layers.{i}.o_in`, `layers.{i}.mlp_in`, `layers.{i}.down_in`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-KINDS = ("embedding", "hidden", "attn_output", "mlp_output", "gate", "router", "final_norm")
 LAYER_KINDS = ("hidden", "attn_output", "mlp_output", "gate", "router")
+"""Kinds of the paper that every layer may have."""
+LINEAR_KINDS = ("qkv_in", "o_in", "mlp_in", "down_in")
+"""Inputs of linear layers: of a token mixer's projections and of its last one, of a feed-forward block's and of its last one."""
+KINDS = ("embedding", *LAYER_KINDS, *LINEAR_KINDS, "final_norm")
 COUNTED_KINDS = frozenset({"embedding", "hidden", "attn_output", "mlp_output", "final_norm"})
 """Kinds whose entries count toward M, the checkpoint's maximum activation; `gate` and `router` are measured beside it."""
 
@@ -34,6 +38,10 @@ class Site:
     @property
     def counted(self) -> bool:
         return self.kind in COUNTED_KINDS
+
+    @property
+    def is_linear_input(self) -> bool:
+        return self.kind in LINEAR_KINDS
 
     @property
     def order(self) -> tuple[int, int]:

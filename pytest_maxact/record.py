@@ -5,132 +5,34 @@ Records of parts of one corpus merge by addition, in any order, to the identical
 
 import difflib
 import hashlib
-import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pytest_maxact.errors import InputError
-from pytest_maxact.histogram import Histogram
-from pytest_maxact.names import Site
+from pytest_maxact.reading import SiteReading
 
 METRIC_VERSION = 2
 """Raised when a change of code changes a figure; Records of different metric versions are not judged or compared."""
-SPLITS = ("calibration", "evaluation")
-PEAKS_KEPT = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Peak:
-    """One large entry: its signed value, and where it sat. `channel` is the index along the site's width; `part` names the module where a
-    site joins several (the routed and the shared experts of one layer). `sample` and `token` are empty where routing hides the row."""
-
-    value: float
-    sample: str
-    position: int
-    token: str
-    token_id: int
-    channel: int
-    part: str = ""
-
-    @property
-    def order(self) -> tuple[float, str, int, str, int, float]:
-        """Total order, largest first: equal magnitudes rank by sample, position and channel, so merging has one answer."""
-        return -abs(self.value), self.sample, self.position, self.part, self.channel, -self.value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Massive:
-    """The massive-activation test of Sun et al. (COLM 2024) on a residual stream: |x| > 100 and |x| > 1000 times the token's median |x|.
-
-    `tokens` and `entries` that satisfy it; `max_ratio` is the largest |x| / median over tokens with an entry above 100, None without such a token.
+class Effect:
+    """What a scheme does to predictions on evaluation samples: `mean_kl` and `kl_q99`, Kullback-Leibler divergence of the next-token distribution from
+    that of the model itself, in nats, over `tokens` tokens; `top1_agreement`, the share of them whose most likely token stays; `perplexity` of the
+    model itself and `perplexity_ratio` of the quantized one to it. `kept`: sites that stayed in 16 bits.
     """
 
-    tokens: int = 0
-    entries: int = 0
-    max_ratio: float | None = None
-
-    def __add__(self, other: "Massive") -> "Massive":
-        ratios = [r for r in (self.max_ratio, other.max_ratio) if r is not None]
-        return Massive(tokens=self.tokens + other.tokens, entries=self.entries + other.entries, max_ratio=max(ratios, default=None))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NonFinite:
-    """Where the first NaN or infinity of a site sat, in sample order."""
-
-    sample: str
-    position: int
-    token: str
-    channel: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteReading:
-    """What was seen at one site. `dtype` is the tensor's own; float32 sites keep exact peaks beside a bfloat16-rounded histogram.
-
-    `expert_tokens`, at router sites: how many tokens each routed expert was given.
-    """
-
-    site: Site
-    dtype: str
-    width: int
-    calibration: Histogram
-    evaluation: Histogram
-    peaks: tuple[Peak, ...]
-    massive: Massive | None = None
-    first_nonfinite: NonFinite | None = None
-    expert_tokens: tuple[int, ...] | None = None
-
-    @property
-    def unreached_experts(self) -> tuple[int, ...]:
-        """Experts that no token was given to."""
-        return tuple(expert for expert, tokens in enumerate(self.expert_tokens or ()) if not tokens)
-
-    @property
-    def histogram(self) -> Histogram:
-        """The site's whole distribution."""
-        return self.calibration + self.evaluation
-
-    @property
-    def max_abs(self) -> float:
-        """Largest magnitude, exact in the site's own dtype; inf where any entry is NaN or infinite, so that no bound holds by accident."""
-        return math.inf if self.nonfinite else self.finite_max
-
-    @property
-    def finite_max(self) -> float:
-        """Largest finite magnitude, whatever else there is; 0.0 for none."""
-        return abs(self.peaks[0].value) if self.peaks else 0.0
-
-    @property
-    def nonfinite(self) -> int:
-        return self.calibration.nonfinite + self.evaluation.nonfinite
-
-    @property
-    def count(self) -> int:
-        return self.calibration.count + self.evaluation.count
-
-    def __add__(self, other: "SiteReading") -> "SiteReading":
-        same = (self.site, self.dtype, self.width) == (other.site, other.dtype, other.width)
-        if not same:
-            raise InputError(f"readings of {self.site.name} differ in dtype, width or module and do not merge")
-        peaks = sorted((*self.peaks, *other.peaks), key=lambda peak: peak.order)[:PEAKS_KEPT]
-        first = min(
-            (p for p in (self.first_nonfinite, other.first_nonfinite) if p), key=lambda p: (p.sample, p.position, p.channel), default=None
-        )
-        massive = self.massive + other.massive if self.massive and other.massive else None
-        given = (self.expert_tokens, other.expert_tokens)
-        counted = given[0] is not None and given[1] is not None
-        return replace(
-            self,
-            calibration=self.calibration + other.calibration,
-            evaluation=self.evaluation + other.evaluation,
-            peaks=tuple(peaks),
-            massive=massive,
-            first_nonfinite=first,
-            expert_tokens=tuple(sum(pair) for pair in zip(given[0] or (), given[1] or (), strict=True)) if counted else None,
-        )
+    scheme: str
+    samples: int
+    tokens: int
+    mean_kl: float
+    kl_q99: float
+    top1_agreement: float
+    perplexity: float
+    perplexity_ratio: float
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +66,10 @@ class Provenance:
     token see its batch."""
     versions: Mapping[str, str]
     sample_digests: tuple[str, ...] = ()
+    schemes: tuple[str, ...] = ()
+    """Schemes that the inputs of linear layers were quantized with."""
+    sampling: int = 1
+    """One evaluation token in so many was quantized."""
 
     @property
     def tokens(self) -> int:
@@ -176,6 +82,8 @@ class Record:
 
     provenance: Provenance
     readings: Mapping[str, SiteReading]
+    effects: Mapping[str, Effect] = field(default_factory=dict)
+    """What schemes do to predictions, by scheme."""
     metric_version: int = field(default=METRIC_VERSION)
 
     @property
@@ -221,6 +129,8 @@ def merge(records: Iterable[Record]) -> Record:
     for other in rest:
         if first.readings.keys() != other.readings.keys():
             raise InputError("these Records are not parts of one measurement; they observed different sites")
+        if first.effects or other.effects:
+            raise InputError("the effect of a scheme on predictions does not add up over parts of a corpus; measure it on the whole")
         if differing := incomparable(first.provenance, other.provenance):
             raise InputError(f"these Records are not parts of one measurement; they differ in {', '.join(differing)}")
     parts = [first, *rest]
@@ -248,7 +158,19 @@ def merge(records: Iterable[Record]) -> Record:
 
 def incomparable(one: Provenance, other: Provenance) -> list[str]:
     """The fields that two parts of one measurement must share and these do not."""
-    names = ("weights_sha256", "config_sha256", "tokenizer_sha256", "protocol", "dtype", "max_seq_len", "attention", "experts", "left_out")
+    names = (
+        "weights_sha256",
+        "config_sha256",
+        "tokenizer_sha256",
+        "protocol",
+        "dtype",
+        "max_seq_len",
+        "attention",
+        "experts",
+        "left_out",
+        "schemes",
+        "sampling",
+    )
     return [name for name in names if getattr(one, name) != getattr(other, name)]
 
 

@@ -7,12 +7,13 @@ refused with its reason, never read as a smaller number. A file is written whole
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +21,12 @@ import numpy.typing as npt
 from pytest_maxact.errors import InputError
 from pytest_maxact.histogram import Histogram
 from pytest_maxact.names import Site
-from pytest_maxact.record import METRIC_VERSION, Massive, NonFinite, Peak, Provenance, Record, SiteReading
+from pytest_maxact.reading import Channels, Massive, NonFinite, Peak, SiteReading, WeightError
+from pytest_maxact.record import METRIC_VERSION, Effect, Provenance, Record
+from pytest_maxact.schemes.sums import SchemeSums
 
-SCHEMA = 1
+SCHEMA = 2
+_Plain = TypeVar("_Plain", SchemeSums, WeightError, Effect)
 _KEY = "maxact"
 """The one metadata key: with several, safetensors would write them in no fixed order."""
 
@@ -69,24 +73,33 @@ def read(path: Path) -> Record:
             "  measure the checkpoint again"
         )
     provenance = document["provenance"]
-    for name in ("left_out", "sample_digests"):
+    for name in ("left_out", "sample_digests", "schemes"):
         provenance[name] = tuple(provenance[name])
     provenance["samples"] = tuple((str(i), str(c), str(s), int(n)) for i, c, s, n in provenance["samples"])
     readings = {}
-    bounds = tensors["offsets"]
+    bounds, start = tensors["offsets"], 0
     for index, entry in enumerate(document["sites"]):
         parts = [slice(int(bounds[2 * index + k]), int(bounds[2 * index + k + 1])) for k in range(2)]
         splits = [Histogram(entry["encoding"], tensors["bins"][part], tensors["counts"][part].astype(np.int64)) for part in parts]
-        reading = _reading(entry, *splits)
+        parts_of: dict[str, npt.NDArray[np.float32]] = {}
+        for part, size in (entry["channels"] or {}).items():
+            parts_of[part] = tensors["channels"][start : start + size]
+            start += size
+        calibration, evaluation = splits
+        channels = Channels(parts_of) if entry["channels"] is not None else None
+        reading = _reading(entry, calibration, evaluation, channels)
         readings[reading.site.name] = reading
-    return Record(provenance=Provenance(**provenance), readings=readings)
+    effects = {name: _restored(Effect, effect) for name, effect in document["effects"].items()}
+    return Record(provenance=Provenance(**provenance), readings=readings, effects=effects)
 
 
 def _tensors(record: Record) -> dict[str, npt.NDArray[Any]]:
     histograms = [h for reading in record.readings.values() for h in (reading.calibration, reading.evaluation)]
     counts = np.concatenate([h.counts for h in histograms])
     small = counts.max(initial=0) < 1 << 32
+    channels = [amax for reading in record.readings.values() if reading.channels for amax in reading.channels.parts.values()]
     return {
+        "channels": np.concatenate([np.zeros(0, np.float32), *channels]),
         "bins": np.concatenate([h.bins for h in histograms]),
         "counts": counts.astype(np.uint32 if small else np.uint64),
         "offsets": np.cumsum([0, *(h.bins.size for h in histograms)]).astype(np.int64),
@@ -108,13 +121,34 @@ def _document(record: Record) -> dict[str, Any]:
                 "massive": asdict(reading.massive) if reading.massive else None,
                 "expert_tokens": reading.expert_tokens,
                 "first_nonfinite": asdict(reading.first_nonfinite) if reading.first_nonfinite else None,
+                "schemes": {name: _plain(sums) for name, sums in reading.schemes.items()},
+                "channels": {part: amax.size for part, amax in reading.channels.parts.items()} if reading.channels else None,
+                "weights": {name: {scheme: _plain(error) for scheme, error in errors.items()} for name, errors in reading.weights.items()},
             }
             for reading in record.readings.values()
         ],
+        "effects": {name: _plain(effect) for name, effect in record.effects.items()},
     }
 
 
-def _reading(entry: dict[str, Any], calibration: Histogram, evaluation: Histogram) -> SiteReading:
+def _plain(value: SchemeSums | WeightError | Effect) -> dict[str, Any]:
+    """A dataclass as JSON: what is no finite number is text, for JSON has none."""
+    return {name: str(entry) if isinstance(entry, float) and not math.isfinite(entry) else entry for name, entry in asdict(value).items()}
+
+
+def _restored(kind: type[_Plain], entry: Mapping[str, Any]) -> _Plain:
+    """The reverse of `_plain`; lists are tuples again."""
+    texts = {f.name for f in fields(kind) if f.type is str}
+    return kind(**{name: _value(value, name in texts) for name, value in entry.items()})
+
+
+def _value(value: Any, is_text: bool) -> Any:
+    if isinstance(value, list):
+        return tuple(_value(member, True) for member in value)
+    return float(value) if isinstance(value, str) and not is_text else value
+
+
+def _reading(entry: dict[str, Any], calibration: Histogram, evaluation: Histogram, channels: Channels | None) -> SiteReading:
     return SiteReading(
         site=Site(**entry["site"]),
         dtype=entry["dtype"],
@@ -125,6 +159,11 @@ def _reading(entry: dict[str, Any], calibration: Histogram, evaluation: Histogra
         massive=Massive(**entry["massive"]) if entry["massive"] else None,
         first_nonfinite=NonFinite(**entry["first_nonfinite"]) if entry["first_nonfinite"] else None,
         expert_tokens=tuple(entry["expert_tokens"]) if entry["expert_tokens"] is not None else None,
+        schemes={name: _restored(SchemeSums, sums) for name, sums in entry["schemes"].items()},
+        channels=channels,
+        weights={
+            name: {scheme: _restored(WeightError, error) for scheme, error in errors.items()} for name, errors in entry["weights"].items()
+        },
     )
 
 
@@ -155,6 +194,6 @@ def _parts(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
                 raise InputError(
                     f"{path}: Record schema {document.get('schema')!r}, this version reads {SCHEMA}\n  measure again, or use the version that wrote it"
                 )
-            return document, {name: file.get_tensor(name) for name in ("bins", "counts", "offsets")}
+            return document, {name: file.get_tensor(name) for name in ("bins", "channels", "counts", "offsets")}
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: not a Record, or a truncated one ({error})\n  measure the checkpoint again") from error

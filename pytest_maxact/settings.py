@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_maxact.errors import InputError
+from pytest_maxact.schemes.table import DEFAULT_SCHEMES, scheme_called
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,10 @@ class Settings:
     batch_tokens: int = 8192
     seed: int = 0
     protocol: str = "paper"
+    sites: str = "paper"
+    schemes: tuple[str, ...] = ()
+    effect: tuple[str, ...] = ()
+    deploy: tuple[str, ...] = ()
     limits: str | None = None
     family: str | None = None
     save: str | None = None
@@ -39,6 +44,22 @@ class Settings:
     def wanted(self) -> bool:
         """Whether a gate was asked for at all."""
         return self.model is not None or self.replay is not None
+
+    @property
+    def linear_inputs(self) -> bool:
+        """Whether the inputs of linear layers are observed: asked for, or needed by a scheme."""
+        return self.sites == "deploy" or bool(self.schemes_measured)
+
+    @property
+    def schemes_measured(self) -> tuple[str, ...]:
+        """Schemes that the pass quantizes with; where the deploy sites were asked for and no scheme, the usual ones."""
+        named = tuple(dict.fromkeys((*self.schemes, *self.deploy, *self.effect)))
+        return named or (DEFAULT_SCHEMES if self.sites == "deploy" else ())
+
+    @property
+    def effects_measured(self) -> tuple[str, ...]:
+        """Schemes whose effect on predictions is measured: asked for, or gated."""
+        return tuple(dict.fromkeys((*self.effect, *self.deploy)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +114,17 @@ def _choice(*allowed: str) -> Callable[[str], str]:
         return value
 
     return parse
+
+
+def _schemes(value: str) -> tuple[str, ...]:
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    try:
+        found = tuple(dict.fromkeys(scheme_called(name).name for name in names))
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error).replace("\n ", ";")) from None
+    if not found:
+        raise argparse.ArgumentTypeError("names no scheme")
+    return found
 
 
 def _device(value: str) -> str:
@@ -156,6 +188,31 @@ OPTIONS = (
         metavar="NAME",
         parse=_choice("paper", "deployed"),
         help="paper (no special tokens, default) or deployed (special tokens, chat template)",
+    ),
+    Option(
+        name="sites",
+        metavar="WHICH",
+        parse=_choice("paper", "deploy"),
+        help="paper (default), or deploy: the inputs of linear layers too, which is what low-bit kernels quantize",
+    ),
+    Option(
+        name="schemes",
+        metavar="NAMES",
+        parse=_schemes,
+        help="quantize the inputs of linear layers and their weights with these schemes and report the error, e.g. W8A8,FP8_DYNAMIC",
+    ),
+    Option(
+        name="effect",
+        metavar="NAMES",
+        parse=_schemes,
+        help="run evaluation samples under these schemes and report what they do to predictions (runs the LM head)",
+    ),
+    Option(
+        name="deploy",
+        metavar="NAMES",
+        parse=_schemes,
+        measures=False,
+        help="make fitness for these schemes a set of checks, with the limits of `deploy:` in the limits file",
     ),
     Option(
         name="limits", metavar="FILE", parse=_text, is_path=True, measures=False, help="limits file (default: the shipped thresholds.yaml)"

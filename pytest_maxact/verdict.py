@@ -14,7 +14,8 @@ from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.formats import FormatError, integer_error
 from pytest_maxact.limits import CARRIER, GENERIC, Limit, Ruleset
 from pytest_maxact.published import FP16_MAX
-from pytest_maxact.record import Peak, Record, SiteReading
+from pytest_maxact.reading import Peak, SiteReading
+from pytest_maxact.record import Record
 
 _NEVER_ZERO = frozenset({"embedding", "hidden", "final_norm"})
 _METRICS = "there are max_abs, nonfinite, rms, unreached_experts, quantile.<q> and int<bits>.<policy>.<quantity>"

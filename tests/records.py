@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from pytest_maxact.histogram import Histogram
 from pytest_maxact.names import Site
-from pytest_maxact.record import PEAKS_KEPT, Massive, NonFinite, Peak, Provenance, Record, SiteReading, corpus_digest
+from pytest_maxact.reading import PEAKS_KEPT, Massive, NonFinite, Peak, SiteReading
+from pytest_maxact.record import Provenance, Record, corpus_digest
 
 Floats = npt.NDArray[np.float64]
 

@@ -18,7 +18,8 @@ from safetensors.numpy import load_file, save_file
 from pytest_maxact.errors import InputError
 from pytest_maxact.histogram import Histogram
 from pytest_maxact.names import LAYER_KINDS, Site
-from pytest_maxact.record import METRIC_VERSION, PEAKS_KEPT, Massive, NonFinite, Peak, Record, SiteReading, corpus_digest, merge
+from pytest_maxact.reading import PEAKS_KEPT, Massive, NonFinite, Peak, SiteReading
+from pytest_maxact.record import METRIC_VERSION, Record, corpus_digest, merge
 from tests import records
 from tests.records import Measured, bf16, record_of, site
 
@@ -185,7 +186,7 @@ def test_empty_splits_and_float16_histograms_survive(tmp_path: Path) -> None:
 
 def test_the_file_is_ordinary_safetensors_with_every_count(record: Record, saved: Path) -> None:
     tensors = load_file(saved)
-    assert set(tensors) == {"bins", "counts", "offsets"}
+    assert set(tensors) == {"bins", "channels", "counts", "offsets"}
     assert tensors["counts"].sum() == sum(reading.count for reading in record.readings.values())
     assert len(tensors["offsets"]) == 2 * len(record.readings) + 1
 
@@ -373,10 +374,10 @@ def test_tensors_of_another_dtype_are_refused(saved: Path) -> None:
     assert "contents do not match their checksum" in refusal(saved)
 
 
-@pytest.mark.parametrize("schema", [0, 2, "1", None])
+@pytest.mark.parametrize("schema", [0, 1, "2", None])
 def test_another_schema_is_refused_with_both_versions(schema: object, saved: Path) -> None:
     edit(saved, lambda document: document.update(schema=schema))
-    assert f"Record schema {schema!r}, this version reads 1" in refusal(saved)
+    assert f"Record schema {schema!r}, this version reads 2" in refusal(saved)
 
 
 def test_another_metric_version_is_refused_with_both_versions(record: Record, tmp_path: Path) -> None:

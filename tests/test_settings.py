@@ -26,7 +26,7 @@ def test_every_option_explains_itself() -> None:
 
 
 def test_judging_options_are_told_from_measuring_ones() -> None:
-    assert {option.name for option in OPTIONS if not option.measures} == {"limits", "family", "replay"}
+    assert {option.name for option in OPTIONS if not option.measures} == {"deploy", "limits", "family", "replay"}
 
 
 def test_nothing_given_is_the_default() -> None:
@@ -40,6 +40,10 @@ def test_a_model_or_a_record_asks_for_the_gate(given: dict[str, str]) -> None:
 
 
 EXAMPLES: dict[str, tuple[str, Any]] = {
+    "sites": ("deploy", "deploy"),
+    "schemes": ("w8a8, FP8", ("W8A8", "FP8")),
+    "effect": ("INT8", ("W8A8",)),
+    "deploy": ("FP16,NVFP4", ("FP16", "NVFP4")),
     "model": ("org/name", "org/name"),
     "revision": ("main", "main"),
     "dtype": ("bf16", "bf16"),

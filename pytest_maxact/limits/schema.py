@@ -21,7 +21,7 @@ from pytest_maxact.errors import InputError
 from pytest_maxact.limits.yaml_lines import Lines, Location, read_yaml
 from pytest_maxact.names import KINDS
 
-Kind = Literal["embedding", "hidden", "attn_output", "mlp_output", "gate", "router", "final_norm"]
+Kind = Literal["embedding", "hidden", "attn_output", "mlp_output", "gate", "router", "qkv_in", "o_in", "mlp_in", "down_in", "final_norm"]
 Figure = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Headroom = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

@@ -16,7 +16,7 @@ import torch
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.histogram import BINS, INFINITY_BIN
 from pytest_maxact.observe.batch import Batch
-from pytest_maxact.record import PEAKS_KEPT, SPLITS, Massive, Peak
+from pytest_maxact.reading import PEAKS_KEPT, SPLITS, Massive, Peak
 
 MASSIVE_ABOVE = 100.0
 MASSIVE_RATIO = 1000.0

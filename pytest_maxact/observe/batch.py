@@ -7,6 +7,7 @@ as 0 x inf in the attention's sum. `collate` can pad left too, which the observe
 
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import torch
 
@@ -17,7 +18,7 @@ from pytest_maxact.corpus.batches import PlannedBatch
 class Batch:
     """`ids` int64 [B, T]; `mask` bool [B, T], True for real tokens; `real` and `padding` int64, the flat rows b*T+t of each.
 
-    `starts` is each sequence's first column.
+    `starts` is each sequence's first column. `sampled` int64: which of the real tokens are sampled, one in `stride`.
     """
 
     plan: PlannedBatch
@@ -26,6 +27,8 @@ class Batch:
     real: torch.Tensor
     padding: torch.Tensor
     starts: tuple[int, ...]
+    sampled: torch.Tensor
+    stride: int = 1
 
     @property
     def rows(self) -> int:
@@ -71,8 +74,8 @@ class Batch:
         return whole.view(*self.ids.shape, *whole.shape[1:]) if nested else whole
 
 
-def collate(plan: PlannedBatch, device: torch.device, side: str = "right") -> Batch:
-    """Tensors of a planned batch on `device`."""
+def collate(plan: PlannedBatch, device: torch.device, side: str = "right", stride: int = 1) -> Batch:
+    """Tensors of a planned batch on `device`; one token in `stride` is sampled, the same ones whatever the batch."""
     length = max(map(len, plan.sequences))
     starts = tuple(0 if side == "right" else length - len(sequence) for sequence in plan.sequences)
     ids = torch.empty((len(plan.sequences), length), dtype=torch.long)
@@ -82,6 +85,9 @@ def collate(plan: PlannedBatch, device: torch.device, side: str = "right") -> Ba
         mask[row, start : start + len(sequence)] = True
     flat = mask.flatten()
     real, padding = flat.nonzero().squeeze(1), (~flat).nonzero().squeeze(1)
+    phases = [torch.arange(len(sequence)) + crc32(sequence.sample.id.encode()) for sequence in plan.sequences]
+    sampled = (torch.cat(phases) % stride == 0).nonzero().squeeze(1)
     return Batch(
-        plan=plan, ids=ids.to(device), mask=mask.to(device), real=real.to(device), padding=padding.to(device), starts=starts
+        plan=plan, ids=ids.to(device), mask=mask.to(device), real=real.to(device), padding=padding.to(device), starts=starts,
+        sampled=sampled.to(device), stride=stride,
     )  # fmt: skip

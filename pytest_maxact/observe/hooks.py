@@ -15,6 +15,7 @@ from torch import nn
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.observe.accumulate import SiteAccumulator
 from pytest_maxact.observe.batch import Batch
+from pytest_maxact.observe.fidelity import Fidelity
 from pytest_maxact.observe.products import Products
 from pytest_maxact.observe.routing import Routing
 from pytest_maxact.observe.rows import refuse_two_streams, rows_of
@@ -24,7 +25,7 @@ from pytest_maxact.sites import Anatomy, Experts, Tap
 class Hooks:
     """Hooks on a decoder and what they noted of the batch that runs; without a `batch` they do nothing."""
 
-    def __init__(self, anatomy: Anatomy, accumulators: Mapping[str, SiteAccumulator]) -> None:
+    def __init__(self, anatomy: Anatomy, accumulators: Mapping[str, SiteAccumulator], fidelity: Fidelity) -> None:
         self.batch: Batch | None = None
         self.traffic: dict[str, torch.Tensor] = {}
         """Tokens each expert was given in this batch, int64 [experts], by router site."""
@@ -32,8 +33,13 @@ class Hooks:
         """Sites of the residual stream in the order they fired in this batch."""
         self._anatomy = anatomy
         self._accumulators = accumulators
+        self._fidelity = fidelity
         self._routing: dict[str, Routing] = {}
         self._calls: Counter[tuple[int, str]] = Counter()
+        self.repeats: dict[tuple[str, str], str] = {}
+        """Parts of a site that were given the same tensor as another part in this batch, with that part."""
+        self._inputs: dict[tuple[str, bool], list[tuple[str, torch.Tensor]]] = {}
+        self._inputs_of: int | None = None
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -49,7 +55,7 @@ class Hooks:
             for taps in _by_module(self._anatomy.taps):
                 if taps[0].reads in ("gate_up", "act_fn"):
                     restore.append(self._wrap_function(taps[0]))
-                elif taps[0].reads == "product":
+                elif taps[0].reads in ("product", "factor"):
                     handles += self._product_hooks(taps)
                 elif taps[0].reads == "input":
                     handles.append(taps[0].module.register_forward_pre_hook(self._input_hook(taps), with_kwargs=True))
@@ -69,6 +75,8 @@ class Hooks:
         self.order.clear()
         self._routing.clear()
         self._calls.clear()
+        self.repeats.clear()
+        self._inputs.clear()
 
     def _output_hook(self, taps: list[Tap]) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
@@ -82,9 +90,25 @@ class Hooks:
     def _input_hook(self, taps: list[Tap]) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if self.batch is not None and (tap := self._meant(taps)):
-                self._see(tap, _given(args, kwargs))
+                given = _given(args, kwargs)
+                if not (tap.site.is_linear_input and self._seen_already(tap, given)):
+                    self._see(tap, given)
 
         return hook
+
+    def _seen_already(self, tap: Tap, given: torch.Tensor) -> bool:
+        """Whether another linear layer of this site was just given the same tensor; a tensor is kept until another layer runs, so that its
+        memory is not another's meanwhile. What is stripped of padding is compared with its like: without padding it would be the same tensor."""
+        if tap.site.layer != self._inputs_of:
+            self._inputs.clear()
+            self._inputs_of = tap.site.layer
+        known = self._inputs.setdefault((tap.site.kind, tap.in_moe), [])
+        same = [part for part, tensor in known if tensor.data_ptr() == given.data_ptr() and tensor.numel() == given.numel()]
+        if same and tap.part != same[0]:
+            self.repeats[tap.site.name, tap.part] = same[0]
+            return True
+        known.append((tap.part, given))
+        return False
 
     def _product_hooks(self, taps: list[Tap]) -> list[Any]:
         """Read what a module's own call computes with one of its parameters, whatever it returns."""
@@ -103,6 +127,10 @@ class Hooks:
             products = running.pop()
             products.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             if output is not None and self.batch is not None and (meant := self._meant(taps)):
+                if tap.reads == "factor":
+                    for factor in products.factors:
+                        self._see(meant, _rows_in(factor, tap))
+                    return
                 if len(products.found) != 1:
                     raise MeasureError(
                         f"site {tap.site.name}, module {tap.site.module}: {len(products.found)} products with its matrix where one was expected\n"
@@ -176,12 +204,14 @@ class Hooks:
         tensor = tensor.detach() if tap.columns is None else tensor.detach()[..., tap.columns]
         stripped = tap.in_moe and batch.padded
         locate: Callable[[int], int | None]
-        if tap.site.kind == "gate" and tap.experts is not None:
-            values, locate = self._routed_rows(tap.experts, tensor.reshape(-1, tensor.shape[-1]), batch)
+        chosen: torch.Tensor | None = None
+        if tap.routed and tap.experts is not None:
+            values, locate, chosen = self._routed_rows(tap, tap.experts, tensor.reshape(-1, tensor.shape[-1]), batch)
         else:
             shape = (1, batch.real.numel()) if stripped else tuple(batch.ids.shape)
             values = rows_of(tensor, tap, shape)
             locate = (lambda row: int(batch.real[row])) if stripped else (lambda row: row)
+            chosen = batch.sampled if stripped else batch.real[batch.sampled]
         if tap.site.kind == "router" and tap.experts is not None and tap.experts.choice == "logits":
             self._routed(tap.experts, Routing.of_logits(tap.experts, values))
         if tap.last:
@@ -191,21 +221,34 @@ class Hooks:
             self.order.append(tap.site.name)
         padding = batch.padding if batch.padded and not tap.in_moe else None
         self._accumulators[tap.site.name].observe(values, padding, locate, tap.part)
+        if tap.site.is_linear_input:
+            assert chosen is not None
+            self._fidelity.observe(tap, values, chosen, batch)
 
-    def _routed_rows(self, experts: Experts, values: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Callable[[int], int | None]]:
+    def _routed_rows(
+        self, tap: Tap, experts: Experts, values: torch.Tensor, batch: Batch
+    ) -> tuple[torch.Tensor, Callable[[int], int | None], torch.Tensor]:
+        """Routed rows, the way to their tokens, and the rows whose tokens are sampled (of an unknown order: so many of them)."""
         routing = self._routing.get(experts.site)
         if routing is None:
-            return values, lambda row: None
+            return values, lambda row: None, torch.arange(0, values.shape[0], batch.stride, device=values.device)
         keep = routing.keep()
         if keep is not None:
             values = values[keep]
-        offset = routing.advance(values.shape[0])
+        offset = routing.advance(values.shape[0], f"{tap.site.kind} {tap.reads} {id(tap.module)}")
+        tokens = routing.tokens() if tap.site.is_linear_input else None
+        if tokens is None:
+            chosen = torch.arange(0, values.shape[0], batch.stride, device=values.device)
+        else:
+            is_sampled = torch.zeros(batch.real.numel(), dtype=torch.bool, device=values.device)
+            is_sampled[batch.sampled] = True
+            chosen = is_sampled[tokens[offset : offset + values.shape[0]]].nonzero().squeeze(1)
 
         def locate(row: int) -> int | None:
             token = routing.token(offset + row)
             return None if token is None else int(batch.real[token]) if batch.padded else token
 
-        return values, locate
+        return values, locate, chosen
 
     def _meant(self, taps: list[Tap]) -> Tap | None:
         """The tap that this call of a module is for; None for a call on which no site is read."""
@@ -227,6 +270,14 @@ class Hooks:
 def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
     """The first tensor that a module is called with."""
     return next(value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
+
+
+def _rows_in(factor: torch.Tensor, tap: Tap) -> torch.Tensor:
+    """What a stacked matrix was multiplied with, as [rows, width]; a batched product may hold a row as a column, [rows, width, 1]."""
+    assert tap.parameter is not None
+    if factor.shape[-1] == 1 and factor.shape[-2] in tap.parameter.shape[1:] and factor.ndim == 3:
+        factor = factor.squeeze(-1)
+    return factor.reshape(-1, factor.shape[-1])
 
 
 def _by_module(taps: Iterable[Tap]) -> list[list[Tap]]:

@@ -14,8 +14,10 @@ from pytest_maxact.corpus.batches import BatchPlan, PlannedBatch
 from pytest_maxact.errors import MaxactError, MeasureError, first_line
 from pytest_maxact.observe.accumulate import SiteAccumulator
 from pytest_maxact.observe.batch import Batch, collate
+from pytest_maxact.observe.fidelity import SAMPLED_TOKENS, Fidelity
 from pytest_maxact.observe.hooks import Hooks
 from pytest_maxact.observe.probe import sees_its_batch
+from pytest_maxact.schemes.table import Scheme
 from pytest_maxact.sites import Anatomy, Experts
 
 Progress = Callable[[int, int], None]
@@ -27,7 +29,7 @@ FULL_WIDTH = frozenset({"hidden", "attn_output", "mlp_output", "final_norm"})
 class Observer:
     """A decoder under observation, and what was seen of it. Use `attached` around `run`."""
 
-    def __init__(self, decoder: nn.Module, anatomy: Anatomy) -> None:
+    def __init__(self, decoder: nn.Module, anatomy: Anatomy, schemes: Sequence[Scheme] = ()) -> None:
         self.decoder = decoder
         self.anatomy = anatomy
         self.accumulators = {site.name: SiteAccumulator(site.name, massive=site.kind == "hidden") for site in anatomy.sites}
@@ -39,7 +41,10 @@ class Observer:
         """Whether each sequence ran alone, because this model lets a token see its batch."""
         self.traffic: dict[str, dict[str, torch.Tensor]] = {experts.site: {} for experts in anatomy.experts}
         """Tokens each expert was given, int64 [experts], by router site and split."""
-        self._hooks = Hooks(anatomy, self.accumulators)
+        self.fidelity = Fidelity(schemes)
+        self.stride = 1
+        """One token of the evaluation split in so many is sampled for the schemes."""
+        self._hooks = Hooks(anatomy, self.accumulators, self.fidelity)
 
     @contextmanager
     def attached(self) -> Iterator["Observer"]:
@@ -55,6 +60,8 @@ class Observer:
         Raises MeasureError for a batch of one sequence that does not fit, and for incomplete coverage.
         """
         total = sum(batch.tokens for batch in plan)
+        plan = sorted(plan, key=lambda batch: batch.split)  # calibration first: it sets the scales that evaluation is quantized with
+        self.stride = -(-sum(batch.tokens for batch in plan if batch.split == "evaluation") // SAMPLED_TOKENS) or 1
         queue = list(reversed(plan))
         self.alone = any(batch.padded_tokens for batch in plan) and self._must_be_alone(plan, device)
         done = 0
@@ -90,7 +97,10 @@ class Observer:
         mask[-1, length:] = False
         real, padding = mask.flatten().nonzero().squeeze(1), (~mask).flatten().nonzero().squeeze(1)
         nothing = PlannedBatch(split="calibration", sequences=())
-        self._hooks.batch = batch = Batch(plan=nothing, ids=ids, mask=mask, real=real, padding=padding, starts=(0,) * len(rows))
+        none = torch.zeros(0, dtype=torch.long, device=device)
+        self._hooks.batch = batch = Batch(
+            plan=nothing, ids=ids, mask=mask, real=real, padding=padding, starts=(0,) * len(rows), sampled=none
+        )  # fmt: skip
         try:
             output = self.decoder(**batch.model_inputs, use_cache=False)
             states: torch.Tensor = output if isinstance(output, torch.Tensor) else output[0]
@@ -101,7 +111,7 @@ class Observer:
     def _try(self, planned: PlannedBatch, device: torch.device, side: str) -> bool:
         """Run one batch and commit it; False, and no trace, where memory ran out."""
         try:
-            batch = collate(planned, device, side)
+            batch = collate(planned, device, side, self.stride)
             self._hooks.batch = batch
             self.decoder(**batch.model_inputs, use_cache=False)
         except Exception as error:
@@ -117,6 +127,7 @@ class Observer:
         self._check_coverage(planned)
         for accumulator in self.accumulators.values():
             accumulator.commit(batch)
+        self.fidelity.commit()
         for site, given in self._hooks.traffic.items():
             total = self.traffic[site]
             total[planned.split] = total[planned.split] + given.cpu() if planned.split in total else given.cpu()
@@ -128,6 +139,7 @@ class Observer:
 
     def _forget(self) -> None:
         self._hooks.forget()
+        self.fidelity.rollback()
         for accumulator in self.accumulators.values():
             accumulator.rollback()
 
@@ -144,9 +156,8 @@ class Observer:
             routed = [experts for experts in self.anatomy.experts if experts.site == f"layers.{site.layer}.router"]
             for split, tokens in self.tokens.items():
                 pairs = sum(int(self.traffic[e.site][split].sum()) for e in routed if split in self.traffic[e.site])
-                expected = sum(
-                    (pairs if part == "experts" and site.kind == "gate" else tokens) * width for part, width in accumulator.widths.items()
-                )
+                routed_parts = {tap.part for tap in self.anatomy.taps if tap.site.name == site.name and tap.routed}
+                expected = sum((pairs if part in routed_parts else tokens) * width for part, width in accumulator.widths.items())
                 seen = int(accumulator.dense_counts(split).sum())
                 if seen != expected or not accumulator.widths:
                     raise MeasureError(
@@ -157,8 +168,8 @@ class Observer:
         pairs = {experts.site: self._pairs(experts, planned.tokens) for experts in self.anatomy.experts}
         for tap in self.anatomy.taps:
             seen = self.accumulators[tap.site.name].staged_rows
-            expected = pairs[tap.experts.site] if tap.experts is not None and tap.site.kind == "gate" else planned.tokens
-            rows = seen.get(tap.part, 0)
+            expected = pairs[tap.experts.site] if tap.routed and tap.experts is not None else planned.tokens
+            rows = seen.get(self._hooks.repeats.get((tap.site.name, tap.part), tap.part), 0)
             if rows != expected:
                 part = f" ({tap.part})" if tap.part else ""
                 what = "did not fire" if rows == 0 else f"gave {rows} rows where {expected} were expected"

@@ -25,7 +25,7 @@ class Routing:
     order: str
     count: int
     skips: bool = False
-    _next: int = 0
+    _next: dict[str, int] = field(default_factory=dict)
     _tokens: torch.Tensor | None = field(default=None, repr=False)
 
     @classmethod
@@ -66,19 +66,22 @@ class Routing:
         flat = self.chosen.reshape(-1)
         return (flat if self.order == "batched_mm" else flat.sort().values) < self.count
 
-    def advance(self, rows: int) -> int:
-        """Start of the next `rows` rows: experts that run one after another see the rows in pieces."""
-        start = self._next
-        self._next += rows
+    def advance(self, rows: int, reader: str = "") -> int:
+        """Start of the next `rows` rows that a reader is given: experts that run one after another see the rows in pieces."""
+        start = self._next.get(reader, 0)
+        self._next[reader] = start + rows
         return start
 
     def token(self, row: int) -> int | None:
         """The token behind a routed row, None where the order is not known."""
-        if self.order not in KNOWN_ORDERS:
-            return None
-        if self._tokens is None:
+        tokens = self.tokens()
+        return None if tokens is None else int(tokens[row])
+
+    def tokens(self) -> torch.Tensor | None:
+        """The token behind every routed row, int64, None where the order is not known."""
+        if self._tokens is None and self.order in KNOWN_ORDERS:
             self._tokens = self._order()
-        return int(self._tokens[row])
+        return self._tokens
 
     def _order(self) -> torch.Tensor:
         tokens, top_k = self.chosen.shape

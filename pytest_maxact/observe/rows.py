@@ -12,8 +12,8 @@ def rows_of(tensor: torch.Tensor, tap: Tap, shape: tuple[int, ...]) -> torch.Ten
     """A site's tensor as [tokens, width], for a batch of `shape` [B, T].
 
     Layouts: [B, T, width] or [B*T, width] by default; `time first` [T, B, width]; `first tokens` [B, more than T, width], of which the rest are
-    no tokens, `last tokens` likewise; `streams first` [S, B, T, width] and `streams last` [B, T, S, width], whose streams lie side by side in one row. Raises
-    MeasureError for any other.
+    no tokens, `last tokens` likewise; `streams first` [S, B, T, width] and `streams last` [B, T, S, width], whose streams lie side by side in one row.
+    A linear layer may also be given [B, 1, T, width], or the parts of a row one below the other, [B, T, parts, width]. Raises MeasureError for any other.
     """
     rows = shape[0] * shape[1]
     if tap.layout == "time first":
@@ -26,6 +26,8 @@ def rows_of(tensor: torch.Tensor, tap: Tap, shape: tuple[int, ...]) -> torch.Ten
         tensor = tensor.movedim(0, -2).flatten(-2)
     elif tap.layout == "streams last":
         tensor = tensor.flatten(-2)
+    if tap.site.is_linear_input and tensor.ndim == 4:
+        tensor = tensor.squeeze(1) if tensor.shape[1] == 1 and tensor.shape[2] == shape[1] else tensor.flatten(-2)
     if tuple(tensor.shape[:-1]) not in (shape, (rows,)):
         raise MeasureError(
             f"site {tap.site.name}, module {tap.site.module}: a tensor of shape {list(tensor.shape)} where the batch is {list(shape)}\n"

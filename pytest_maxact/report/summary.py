@@ -5,7 +5,8 @@ from typing import Any
 
 from pytest_maxact.formats import INT8_POLICIES
 from pytest_maxact.published import standing
-from pytest_maxact.record import Record, SiteReading
+from pytest_maxact.reading import SiteReading
+from pytest_maxact.record import Record
 from pytest_maxact.verdict import beyond_fp16, metric_value
 
 QUANTILES = (0.5, 0.99, 0.999)

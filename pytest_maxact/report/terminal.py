@@ -14,7 +14,8 @@ from pytest_maxact.errors import MaxactError
 from pytest_maxact.formats import integer_error
 from pytest_maxact.limits import Ruleset
 from pytest_maxact.published import FP16_MAX, standing
-from pytest_maxact.record import Record, SiteReading
+from pytest_maxact.reading import SiteReading
+from pytest_maxact.record import Record
 from pytest_maxact.verdict import Finding, beyond_fp16, describe_peak, describe_unreached, judge
 
 if TYPE_CHECKING:

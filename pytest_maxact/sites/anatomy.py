@@ -30,12 +30,14 @@ class Tap:
     """Where a site is read.
 
     - `reads`: the module's `output` (the first of a tuple), its `input`, the fused `gate_up` tensor passed to its `_apply_gate` method, what
-      is passed to the function that is its `act_fn`, or the `product` of an activation with its `parameter`, before anything else is done to it.
+      is passed to the function that is its `act_fn`, the `product` of an activation with its `parameter`, before anything else is done to it, or
+      the activation that is the other `factor` of that product.
     - `columns` picks from the last dimension. `layout` says how the tensor lies where it is not [batch, time, width] (see `observe.rows`).
     - `part` names one of several modules that make up a site. `experts` is set for routers, and for taps on routed tokens, whose rows are
       token-expert pairs. `in_moe`: the tensor lies inside a block that is handed real tokens only.
     - `firing`: which call of the module within a pass is meant, where layers share it; None for a module that belongs to this site alone.
       `once`: later calls repeat the first (an embedding that a prediction head looks up again). `last`: earlier calls are on other states.
+    - `weights`: paths in the model of the weights that an input of linear layers is multiplied with.
     """
 
     site: Site
@@ -50,6 +52,12 @@ class Tap:
     firing: int | None = None
     once: bool = False
     last: bool = False
+    weights: tuple[str, ...] = ()
+
+    @property
+    def routed(self) -> bool:
+        """Whether its rows are token-expert pairs."""
+        return self.experts is not None and self.site.kind != "router"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +91,11 @@ class Anatomy:
             [f"{tap.site.name} {tap.part} in {tap.site.module} ({tap.reads})" for tap in self.taps]
             + [str(entry) for entry in self.left_out]
         )
+
+    @property
+    def linears(self) -> list[Tap]:
+        """Taps on the inputs of linear layers."""
+        return [tap for tap in self.taps if tap.site.is_linear_input]
 
     @property
     def sites(self) -> list[Site]:

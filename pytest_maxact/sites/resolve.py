@@ -18,12 +18,16 @@ from pytest_maxact.sites.decoder import beside_layers, decoder_of, embedding_of,
 from pytest_maxact.sites.experts import moe_taps, shared_taps
 from pytest_maxact.sites.feed_forward import experts_in, gate_of, is_stacked
 from pytest_maxact.sites.layer import Block, blocks_of, mixer_kind
+from pytest_maxact.sites.linears import linear_taps
 from pytest_maxact.sites.modules import at, class_of, has, unknown
 from pytest_maxact.sites.table import Exceptions, exceptions_of
 
 
-def resolve(model: nn.Module, config: Any) -> Anatomy:
-    """The sites of a model's language backbone; paths of modules are those in `model`. Raises InputError that names what could not be found."""
+def resolve(model: nn.Module, config: Any, linear_inputs: bool = False) -> Anatomy:
+    """The sites of a model's language backbone; paths of modules are those in `model`. Raises InputError that names what could not be found.
+
+    `linear_inputs`: those of the linear layers beside those of the paper.
+    """
     if reason := exceptions_of(config).unsupported:
         raise InputError(f"{config.model_type} cannot be measured: {reason}")
     backbone = backbone_of(model, config)
@@ -42,7 +46,7 @@ def resolve(model: nn.Module, config: Any) -> Anatomy:
         if class_of(layer) in exceptions.idle:
             idle[exceptions.idle[class_of(layer)]].append(index)
             continue
-        found = _layer_taps(backbone, layer, index)
+        found = _layer_taps(backbone, layer, index, linear_inputs)
         taps += found.taps
         stripped += found.stripped
         routed += found.experts
@@ -96,7 +100,7 @@ class _LayerTaps:
     left_out: list[LeftOut] = field(default_factory=list)
 
 
-def _layer_taps(backbone: Backbone, layer: nn.Module, index: int) -> _LayerTaps:
+def _layer_taps(backbone: Backbone, layer: nn.Module, index: int, linear_inputs: bool) -> _LayerTaps:
     blocks = blocks_of(backbone, layer, index)
     unread = backbone.exceptions.unread
     hidden = Site(kind="hidden", layer=index, module=backbone.path(layer), detail=class_of(layer))
@@ -122,6 +126,14 @@ def _layer_taps(backbone: Backbone, layer: nn.Module, index: int) -> _LayerTaps:
             site = Site(kind="gate", layer=index, module=backbone.path(gate.module), detail=class_of(block.inside))
             part = block.name if len(blocks.feed_forwards) > 1 else ""
             found.taps.append(Tap(site=site, module=gate.module, reads=gate.reads, columns=gate.columns, part=part))
+    if linear_inputs:
+        uncalled = backbone.exceptions.uncalled.items()
+        found.left_out += [
+            LeftOut(what=f"layers.*.{name}", why=why)
+            for name, why in uncalled
+            if any(name in path.split(".") for path, _ in layer.named_modules())
+        ]
+        found.taps += linear_taps(backbone, layer, index, blocks, found.taps, found.stripped)
     return found
 
 

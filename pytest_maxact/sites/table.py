@@ -10,6 +10,7 @@ from typing import Any
 
 AROUND = "mixes residual streams around the blocks; the streams themselves are read as hidden"
 CONVOLUTION = "a short convolution after the block, on its way to the residual stream"
+TIME_STEP = "not called as a module, and kept in 16 bits by deployments"
 PER_LAYER = "adds per-layer embeddings to the residual stream, read as hidden"
 POST_NORM = "each layer ends in a norm of its own"
 
@@ -23,6 +24,7 @@ class Exceptions:
       for a block of three matrices without one.
     - `beside`: children of a layer that are neither block, with the reason. `unread`: what of a block is not read, with the reason. `idle`: layer
       classes that text does not run, with the reason.
+    - `uncalled`: linear layers whose input is not read, by the last part of their path, with the reason.
     - `routed_in`: class of a block to the part of it that holds its router and routed experts, where that is not the block itself.
     - `no_final_norm`: why there is none, "" where there is one. `final_norm`: its path, where it is called before as well; its last call counts.
     - `layout`: how tensors lie, by kind, `*` for all. `streams`: residual streams per token.
@@ -35,6 +37,7 @@ class Exceptions:
     feed_forwards: tuple[str, ...] = ()
     gates: Mapping[str, str] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
+    uncalled: Mapping[str, str] = field(default_factory=dict)
     routed_in: Mapping[str, str] = field(default_factory=dict)
     beside: Mapping[str, str] = field(default_factory=dict)
     idle: Mapping[str, str] = field(default_factory=dict)
@@ -58,6 +61,7 @@ def _always(reason: str) -> Callable[[Any], str]:
 _POST_NORM = Exceptions(no_final_norm=_always(POST_NORM))
 _SEQ2SEQ = Exceptions(depth="decoder_layers")
 _SEQ2SEQ_POST_NORM = Exceptions(depth="decoder_layers", no_final_norm=_always(POST_NORM))
+_MAMBA = Exceptions(uncalled={"dt_proj": TIME_STEP})
 _HYPER = Exceptions(
     beside={"attn_hc": AROUND, "ffn_hc": AROUND}, layout={"hidden": "streams last"}, streams=lambda c: int(getattr(c, "hc_mult", 1))
 )
@@ -102,6 +106,7 @@ TABLE: Mapping[str, Exceptions] = {
         routed_in={"Ernie4_5_VLMoeMoeBlock": "text_moe"}, unread={"mlp.vision_moe": "experts for images, not run on text"}
     ),
     "esm": Exceptions(final_norm="encoder.emb_layer_norm_after"),
+    "falcon_mamba": _MAMBA,
     "gemma3n_text": Exceptions(
         beside={
             "altup": AROUND,
@@ -128,6 +133,7 @@ TABLE: Mapping[str, Exceptions] = {
             "post_mlp_convolution": CONVOLUTION,
         }
     ),
+    "jamba": _MAMBA,
     "jina_embeddings_v3": _POST_NORM,
     "jetmoe": Exceptions(
         routed_by_logits="grouped_mm",
@@ -137,6 +143,7 @@ TABLE: Mapping[str, Exceptions] = {
     "led": _SEQ2SEQ_POST_NORM,
     "longcat_flash": Exceptions(depth="num_layers"),
     "longformer": Exceptions(layout={"*": "first tokens"}),
+    "mamba": _MAMBA,
     "marian": _SEQ2SEQ_POST_NORM,
     "mbart": _SEQ2SEQ,
     "minimax_m3_vl_text": Exceptions(gates={"MiniMaxM3VLDenseMLP": "gate_up_proj"}),
@@ -153,7 +160,8 @@ TABLE: Mapping[str, Exceptions] = {
     "prophetnet": Exceptions(
         depth="num_decoder_layers",
         no_final_norm=_always(POST_NORM),
-        layout={"hidden": "first tokens", "attn_output": "first tokens", "mlp_output": "first tokens"},
+        layout=dict.fromkeys(("hidden", "attn_output", "mlp_output", "qkv_in", "o_in", "mlp_in", "down_in"), "first tokens"),
+        uncalled=dict.fromkeys(("relative_pos_embeddings", "out_proj"), "is given the main stream and the predicting ones together"),
     ),
     "qwen4_exp_text": Exceptions(
         beside={"attn_hyper_connection": AROUND, "mlp_hyper_connection": AROUND, "ple": PER_LAYER},
@@ -174,5 +182,14 @@ TABLE: Mapping[str, Exceptions] = {
         mixers=("rel_attn:o",), feed_forwards=("ff.layer_2",), layout={"*": "time first"}, no_final_norm=_always(POST_NORM)
     ),
     "zamba": Exceptions(beside={"linear": "carries the shared block's result to the Mamba block"}),
-    "zamba2": Exceptions(beside={"linear": "carries the shared block's result to the Mamba block"}),
+    "zamba2": Exceptions(
+        beside={"linear": "carries the shared block's result to the Mamba block"},
+        uncalled={
+            "gate_up_proj_adapter_list": "low-rank adapters, one of which runs",
+            "linear_q_adapter_list": "low-rank adapters, one of which runs",
+            "linear_k_adapter_list": "low-rank adapters, one of which runs",
+            "linear_v_adapter_list": "low-rank adapters, one of which runs",
+        },
+    ),
+    "zaya": Exceptions(uncalled={"v_proj_delayed": "is given the tokens before, which its neighbours are given too"}),
 }

@@ -1,0 +1,76 @@
+"""What is kept of a site under a scheme while a pass runs, and the figures that follow from it. No torch.
+
+Sums over sampled tokens (or token-expert pairs), in float64. They add, so parts of a corpus merge.
+"""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, fields
+
+DB_LOWEST, DB_PER_BIN = -60.0, 0.05
+DB_BINS = 5202
+"""SQNR of single tokens in bins of 0.05 dB from -60 to 200 dB; the last one is for tokens without any error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemeSums:
+    """Over sampled rows x and what a scheme restores of them: counts, sums of x^2 (`signal`) and of the squared error (`error`), of magnitudes, and of
+    the squares and products of both per row.
+
+    `calm_`: over rows without a massive activation. `clipped`: entries beyond the largest level; `flushed`: non-zero ones that become zero.
+    `token_db`: rows per bin of their own SQNR. `levels`: numbers of the levels that occurred.
+    """
+
+    tokens: int = 0
+    entries: int = 0
+    nonzero: int = 0
+    clipped: int = 0
+    flushed: int = 0
+    signal: float = 0.0
+    error: float = 0.0
+    signal_abs: float = 0.0
+    error_abs: float = 0.0
+    signal_squares: float = 0.0
+    error_squares: float = 0.0
+    products: float = 0.0
+    calm_tokens: int = 0
+    calm_signal: float = 0.0
+    calm_error: float = 0.0
+    token_db: tuple[tuple[int, int], ...] = ()
+    levels: tuple[int, ...] = ()
+
+    def __add__(self, other: "SchemeSums") -> "SchemeSums":
+        sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self) if f.name not in ("token_db", "levels")}
+        counts = Counter(dict(self.token_db)) + Counter(dict(other.token_db))
+        return SchemeSums(**sums, token_db=tuple(sorted(counts.items())), levels=tuple(sorted({*self.levels, *other.levels})))
+
+    @property
+    def sqnr_db(self) -> float:
+        return decibel(self.signal, self.error)
+
+    def sqnr_error_db(self, population: int) -> float:
+        """Standard error of the SQNR as an estimate for `population` tokens, in dB: the delta method for a ratio of sums, 0 where all were seen."""
+        if self.tokens < 2 or not self.error or not self.signal or self.tokens >= population:
+            return 0.0
+        ratio = self.error / self.signal
+        spread = max(0.0, self.error_squares - 2 * ratio * self.products + ratio * ratio * self.signal_squares)
+        share = 1.0 - self.tokens / population
+        return 10.0 / math.log(10.0) * math.sqrt(spread * share) / self.error
+
+    def token_quantile_db(self, q: float) -> float:
+        """The SQNR that a share q of the tokens do not exceed: lower edge of its bin, inf for tokens without error; NaN for no tokens."""
+        rank, seen = max(1, math.ceil(q * self.tokens)), 0
+        for place, count in self.token_db:
+            seen += count
+            if seen >= rank:
+                return math.inf if place == DB_BINS - 1 else DB_LOWEST + place * DB_PER_BIN
+        return math.nan
+
+
+def decibel(signal: float, error: float) -> float:
+    """Ratio of two energies in dB: inf without an error, -inf without a signal that was lost entirely to it; NaN where one is."""
+    if math.isnan(signal) or math.isnan(error):
+        return math.nan
+    if error == 0.0:
+        return math.inf
+    return 10.0 * math.log10(signal / error) if signal > 0 and math.isfinite(error) else -math.inf
