@@ -4,6 +4,7 @@
     python benchmarks/pass_cost.py --widths 1024 --rounds 9
     python benchmarks/pass_cost.py --peaks                  # every token above 100 in every layer: the most that the row work can cost
     python benchmarks/pass_cost.py --experts 16 --widths 1024   # a Qwen3-MoE, four experts to a token
+    python benchmarks/pass_cost.py --schemes W8A8,FP8_DYNAMIC,NVFP4 --widths 1024   # linear inputs and schemes too, beside the three-pass method
     python benchmarks/pass_cost.py --device cuda --widths 4096 --layers 36 --intermediate 12288   # the shape of Qwen3-8B
 
 Weights are random; sequences have mixed lengths, so batches are padded. Everything that a gate run records is switched on.
@@ -20,8 +21,10 @@ import transformers
 from transformers import AutoModel, Qwen3Config, Qwen3MoeConfig
 
 from pytest_maxact.corpus import Sample, Sequence, assign_splits, plan_batches
+from pytest_maxact.corpus.batches import BatchPlan
 from pytest_maxact.observe import Observer
 from pytest_maxact.observe.batch import collate
+from pytest_maxact.schemes.table import scheme_called
 from pytest_maxact.sites import resolve
 
 
@@ -60,13 +63,48 @@ def sequences(tokens: int, length: int) -> list[Sequence]:
     return made
 
 
-def measure(options: argparse.Namespace, width: int) -> tuple[list[float], list[float], int]:
-    """Seconds per round of the bare and of the hooked pass, and the tokens of a round."""
+def three_passes(model: torch.nn.Module, plan: BatchPlan, device: torch.device, modules: list[torch.nn.Module]) -> None:
+    """INT-8 error of the given modules' inputs the way that needs three passes: the maximum, then a linear histogram below it, then the error."""
+    peaks = {id(module): 0.0 for module in modules}
+    counts = {id(module): torch.zeros(2048, device=device) for module in modules}
+    sums = {id(module): [0.0, 0.0] for module in modules}
+
+    def largest(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+        peaks[id(module)] = max(peaks[id(module)], args[0].abs().max().item())
+
+    def histogram(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+        counts[id(module)] += torch.histc(args[0].abs().float(), 2048, 0.0, peaks[id(module)])
+
+    def error(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+        x, scale = args[0].float(), peaks[id(module)] / 127
+        lost = x - (x / scale).round().clamp(-127, 127) * scale
+        sums[id(module)][0] += x.square().sum().item()
+        sums[id(module)][1] += lost.square().sum().item()
+
+    for hook in (largest, histogram, error):
+        handles = [module.register_forward_pre_hook(hook) for module in modules]
+        with torch.inference_mode():
+            for batch in plan:
+                model(**collate(batch, device).model_inputs, use_cache=False)
+        for handle in handles:
+            handle.remove()
+
+
+def measure(options: argparse.Namespace, width: int) -> tuple[list[list[float]], int]:
+    """Seconds per round of the bare pass, of the hooked one, and with schemes of the three-pass method; and the tokens of a round."""
     device = torch.device(options.device)
     model = build(width, options.layers, options.intermediate, device, options.peaks, options.experts)
     data = sequences(options.tokens, options.length)
     plan = plan_batches(data, assign_splits([s.sample for s in data]), options.batch_tokens)
-    anatomy = resolve(model, model.config)
+    schemes = [scheme_called(name) for name in options.schemes.split(",") if name]
+    anatomy = resolve(model, model.config, linear_inputs=bool(schemes))
+    linears = list(
+        {
+            id(tap.module): tap.module
+            for tap in anatomy.linears
+            if tap.reads == "input" and tap.part.endswith(("q_proj", "o_proj", "up_proj", "down_proj"))
+        }.values()
+    )
 
     def bare() -> None:
         with torch.inference_mode():
@@ -74,7 +112,7 @@ def measure(options: argparse.Namespace, width: int) -> tuple[list[float], list[
                 model(**collate(batch, device).model_inputs, use_cache=False)
 
     def hooked() -> None:
-        observer = Observer(model, anatomy)
+        observer = Observer(model, anatomy, schemes)
         with observer.attached():
             observer.run(plan, device)
         observer.finish()
@@ -88,13 +126,17 @@ def measure(options: argparse.Namespace, width: int) -> tuple[list[float], list[
             torch.cuda.synchronize()
         return time.perf_counter() - started
 
-    bare(), hooked()
-    times: tuple[list[float], list[float]] = ([], [])
+    runs: list[Callable[[], None]] = [bare, hooked]
+    if schemes:
+        runs.append(lambda: three_passes(model, plan, device, linears))
+    for run in runs:
+        run()
+    times: list[list[float]] = [[] for _ in runs]
     for round_number in range(options.rounds):
-        order = (0, 1) if round_number % 2 == 0 else (1, 0)
+        order = range(len(runs)) if round_number % 2 == 0 else reversed(range(len(runs)))
         for which in order:
-            times[which].append(clock((bare, hooked)[which]))
-    return *times, sum(len(s) for s in data)
+            times[which].append(clock(runs[which]))
+    return times, sum(len(s) for s in data)
 
 
 def main() -> None:
@@ -108,18 +150,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--experts", type=int, default=0, help="default: a dense model")
+    parser.add_argument("--schemes", default="", help="names, comma between them: observe linear inputs and quantize them")
     parser.add_argument("--peaks", action="store_true")
     options = parser.parse_args()
     print(
         f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, transformers {transformers.__version__}"
     )
-    print("| width | tokens | bare, s | hooked, s | ratio | ratio per round |\n|---|---|---|---|---|---|")
+    print("| width | tokens | bare, s | hooked, s | ratio | ratio per round | three passes |\n|---|---|---|---|---|---|---|")
+    middle = statistics.median
     for width in options.widths:
-        bare, hooked, tokens = measure(options, width)
+        (bare, hooked, *three), tokens = measure(options, width)
         ratios = [h / b for b, h in zip(bare, hooked, strict=True)]
-        middle = statistics.median
         rounds = " ".join(f"{ratio:.3f}" for ratio in ratios)
-        print(f"| {width} | {tokens} | {middle(bare):.2f} | {middle(hooked):.2f} | {middle(ratios):.3f} | {rounds} |", flush=True)
+        other = f"{middle([t / b for b, t in zip(bare, three[0], strict=True)]):.3f}" if three else ""
+        print(f"| {width} | {tokens} | {middle(bare):.2f} | {middle(hooked):.2f} | {middle(ratios):.3f} | {rounds} | {other} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
     judge = commands.add_parser("judge", help="judge a Record by its family's limits")
     judge.add_argument("replay", metavar="RECORD", help="a file written by `maxact measure` or --maxact-save")
-    _add_options(judge, ["limits", "family"])
+    _add_options(judge, ["limits", "family", "deploy"])
     judge.set_defaults(run=_judge)
 
     show = commands.add_parser("show", help="print a Record")

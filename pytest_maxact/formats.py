@@ -3,7 +3,8 @@
 The paper's INT-8 check (arXiv 2605.15572): symmetric uniform quantization per tensor, levels -127..127, the scale from a calibration split, the
 error on an evaluation split. Two policies set the scale: `max_abs` (the calibration maximum) and `clip_q0.999` (the 0.999 quantile of |x|).
 Beside them stands `optimal`, the threshold of least squared error on the calibration split. Any other quantile and width can be asked for.
-Because the grid is symmetric the error depends on |x| alone, so the histogram gives it exactly, in float64.
+FP8 (E4M3, one scale from the calibration maximum) is computed in the tensor's own arithmetic, as it is deployed; FP16 and BF16 are casts.
+Because every grid is symmetric the error depends on |x| alone, so the histogram gives it exactly, in float64.
 """
 
 import math
@@ -13,10 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_maxact.histogram import Histogram
+from pytest_maxact.schemes.sums import decibel
 
 INT8_POLICIES = ("max_abs", "clip_q0.999")
 BITS = range(2, 17)
+FP8_MAX, FP16_MAX, BF16_MAX = 448.0, 65504.0, 3.3895313892515355e38
 Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+_EPSILON = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23}
+"""What stands for a scale of zero."""
 _COARSE, _FINE = 96, 33
 
 
@@ -63,6 +69,31 @@ def integer_error(calibration: Histogram, evaluation: Histogram, policy: str, bi
     threshold = clip_threshold(calibration, policy, bits)
     values, counts = evaluation.finite()
     levels, restored = _round_trip(values, threshold, bits)
+    return _error(policy, threshold, values, counts, levels, restored)
+
+
+def fp8_error(calibration: Histogram, evaluation: Histogram, dtype: str) -> FormatError:
+    """Error of FP8 E4M3 with one scale for the tensor, the calibration maximum over 448, in the arithmetic of `dtype`: `bfloat16`, `float16` or
+    `float32`, whose scale, quotient and product are rounded to it as in compressed-tensors."""
+    values, counts = evaluation.finite()
+    scale = _rounded(np.asarray([calibration.max_abs], np.float32) / np.float32(FP8_MAX), dtype)
+    scale[scale == 0] = _EPSILON[dtype]
+    levels = _to_e4m3(np.minimum(_rounded(values.astype(np.float32) / scale, dtype), np.float32(FP8_MAX)))
+    restored = _rounded(levels * scale, dtype).astype(np.float64)
+    return _error("max_abs", float(scale[0]) * FP8_MAX, values, counts, levels.astype(np.float64), restored)
+
+
+def cast_error(seen: Histogram, dtype: str) -> FormatError:
+    """Error of a cast to `float16` or `bfloat16`; `clip_rate` is the share that becomes infinite, and SQNR is then -inf."""
+    values, counts = seen.finite()
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+        restored = single.astype(np.float16).astype(np.float64) if dtype == "float16" else _rounded(single, dtype).astype(np.float64)
+    return _error("cast", FP16_MAX if dtype == "float16" else BF16_MAX, values, counts, restored, restored)
+
+
+def _error(policy: str, threshold: float, values: Floats, counts: Counts, levels: Floats, restored: Floats) -> FormatError:
+    """Figures of a round trip of magnitudes, of which every one occurred so often."""
     error = np.abs(values - restored)
     signal_energy, error_energy = float(np.dot(values * values, counts)), float(np.dot(error * error, counts))
     signal_sum = float(np.dot(values, counts))
@@ -70,13 +101,31 @@ def integer_error(calibration: Histogram, evaluation: Histogram, policy: str, bi
     return FormatError(
         policy=policy,
         threshold=threshold,
-        sqnr_db=_decibel(signal_energy, error_energy),
+        sqnr_db=decibel(signal_energy, error_energy),
         rel_rmse=math.sqrt(error_energy / signal_energy) if signal_energy else 0.0,
         rel_mae=float(np.dot(error, counts)) / signal_sum if signal_sum else 0.0,
         clip_rate=int(counts[values > threshold].sum()) / total if total else 0.0,
         flush_to_zero=int(counts[(values > 0) & (levels == 0)].sum()) / nonzero if nonzero else 0.0,
         levels_used=int(np.unique(levels).size),
     )
+
+
+def _rounded(values: npt.NDArray[np.float32], dtype: str) -> npt.NDArray[np.float32]:
+    """float32 values rounded to `dtype`, to even, as float32."""
+    if dtype == "float32":
+        return values
+    if dtype == "float16":
+        return values.astype(np.float16).astype(np.float32)
+    bits = values.view(np.uint32)
+    return ((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def _to_e4m3(magnitudes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Magnitudes up to 448 rounded to three bits of mantissa, below 2^-6 to multiples of 2^-9; to even."""
+    exponents = np.maximum(np.frexp(magnitudes)[1] - 1, -6)
+    step = np.ldexp(np.float32(1), exponents - 3).astype(np.float32)
+    rounded: npt.NDArray[np.float32] = np.rint(magnitudes / step) * step
+    return rounded
 
 
 def _round_trip(values: Floats, threshold: float, bits: int) -> tuple[Floats, Floats]:
@@ -107,9 +156,3 @@ def _optimal_threshold(calibration: Histogram, bits: int) -> float:
     fine = best(np.append(np.minimum(np.geomspace(middle / step, middle * step, _FINE), top), middle))
     step = step ** (2 / (_FINE - 1))
     return best(np.append(np.minimum(np.geomspace(fine / step, fine * step, _FINE), top), fine))
-
-
-def _decibel(signal_energy: float, error_energy: float) -> float:
-    if error_energy == 0.0:
-        return math.inf
-    return 10.0 * math.log10(signal_energy / error_energy)

@@ -61,7 +61,7 @@ class Check(pytest.Item):
         finding = self.config.stash[session_key].check(self.limit)
         limit = self.limit
         self.user_properties += [
-            ("maxact.site", finding.reading.site.name),
+            ("maxact.site", finding.site),
             ("maxact.metric", limit.metric),
             ("maxact.value", finding.value),
             ("maxact.limit", limit.bound),

@@ -38,6 +38,7 @@ class Prepared:
     tokenizer: Any
     sequences: tuple[corpus.Sequence, ...]
     schemes: tuple[Scheme, ...] = ()
+    predicts: bool = True
 
     @property
     def sites(self) -> list[Site]:
@@ -168,6 +169,12 @@ def _reading(site: Site, observer: Observer, tokenizer: Any) -> SiteReading:
         else None,
         schemes={name: sums for (where, name), sums in observer.fidelity.sums.items() if where == site.name},
         channels=Channels(parts) if (parts := _channels(site, observer)) else None,
+        shared={
+            weight.removesuffix(".weight"): observer.shared.get((site.name, tap.part), tap.part)
+            for tap in observer.anatomy.linears
+            if tap.site.name == site.name
+            for weight in tap.weights
+        },
         expert_tokens=tuple(torch.stack(list(traffic.values())).sum(0).tolist()) if traffic else None,
     )
     binned = torch.tensor(reading.finite_max).to(getattr(torch, seen.encoding)).item()

@@ -6,9 +6,6 @@ Source: result files of "Measuring Maximum Activations in Open Large Language Mo
 import math
 from dataclasses import dataclass
 
-FP16_MAX = 65504.0
-"""Largest finite float16 (IEEE 754 binary16)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Published:

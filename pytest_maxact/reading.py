@@ -121,6 +121,8 @@ class SiteReading:
     schemes: Mapping[str, SchemeSums] = field(default_factory=dict)
     """At inputs of linear layers: what each scheme does to sampled evaluation tokens."""
     channels: Channels | None = None
+    shared: Mapping[str, str] = field(default_factory=dict)
+    """At inputs of linear layers: the path of every linear layer, and the part whose tensor it is given."""
     weights: Mapping[str, Mapping[str, WeightError]] = field(default_factory=dict)
     """At inputs of linear layers: what each scheme does to every weight they are multiplied with, by its path and then by scheme."""
 
@@ -174,6 +176,7 @@ class SiteReading:
             massive=massive,
             first_nonfinite=first,
             schemes={name: sums + other.schemes[name] for name, sums in self.schemes.items()},
+            shared={**other.shared, **self.shared},
             channels=channels,
             expert_tokens=tuple(sum(pair) for pair in zip(given[0] or (), given[1] or (), strict=True)) if counted else None,
         )

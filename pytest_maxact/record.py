@@ -68,6 +68,8 @@ class Provenance:
     sample_digests: tuple[str, ...] = ()
     schemes: tuple[str, ...] = ()
     """Schemes that the inputs of linear layers were quantized with."""
+    predicts: bool = True
+    """Whether it has a next-token distribution, on which the effect of a scheme can be measured."""
     sampling: int = 1
     """One evaluation token in so many was quantized."""
 

@@ -123,6 +123,7 @@ def _document(record: Record) -> dict[str, Any]:
                 "first_nonfinite": asdict(reading.first_nonfinite) if reading.first_nonfinite else None,
                 "schemes": {name: _plain(sums) for name, sums in reading.schemes.items()},
                 "channels": {part: amax.size for part, amax in reading.channels.parts.items()} if reading.channels else None,
+                "shared": dict(reading.shared),
                 "weights": {name: {scheme: _plain(error) for scheme, error in errors.items()} for name, errors in reading.weights.items()},
             }
             for reading in record.readings.values()
@@ -161,6 +162,7 @@ def _reading(entry: dict[str, Any], calibration: Histogram, evaluation: Histogra
         expert_tokens=tuple(entry["expert_tokens"]) if entry["expert_tokens"] is not None else None,
         schemes={name: _restored(SchemeSums, sums) for name, sums in entry["schemes"].items()},
         channels=channels,
+        shared=entry["shared"],
         weights={
             name: {scheme: _restored(WeightError, error) for scheme, error in errors.items()} for name, errors in entry["weights"].items()
         },

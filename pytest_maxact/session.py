@@ -5,16 +5,18 @@ needs the Record measures it there under a file lock, and the others load it. A 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_maxact.errors import InputError, MaxactError, MeasureError
 from pytest_maxact.families import identity_of
-from pytest_maxact.limits import Limit, Ruleset, load_limits, select_rules
+from pytest_maxact.limits import Limit, Ruleset, load_limits, select_rules, with_fitness
+from pytest_maxact.names import Site
 from pytest_maxact.record import Record
 from pytest_maxact.record_file import require_writable
+from pytest_maxact.schemes.table import SCHEMES
 from pytest_maxact.settings import Settings
 from pytest_maxact.verdict import Finding, check, require_protocol
 
@@ -52,7 +54,12 @@ class GateSession:
             self._require_replayable(self._record, protocol_given)
             provenance = self._record.provenance
             sites = [reading.site for reading in self._record.readings.values()]
+            self._require_linear_inputs(sites)
             rules = select_rules(files, identity_of(provenance), sites, self.settings.family)
+            rules = with_fitness(
+                rules, files, sites, checked=self.settings.deploy, reported=provenance.schemes, predicts=provenance.predicts,
+                effects=self._record.effects,
+            )  # fmt: skip
             require_protocol(provenance.protocol, rules)
             title = f"{provenance.model} (Record {self.settings.replay})"
         else:
@@ -62,6 +69,10 @@ class GateSession:
                 require_writable(Path(self.settings.save))
             self._prepared = measure.prepare(self.settings)
             rules = select_rules(files, self._prepared.identity, self._prepared.sites, self.settings.family)
+            rules = with_fitness(
+                rules, files, self._prepared.sites, checked=self.settings.deploy, reported=self.settings.schemes_measured,
+                predicts=self._prepared.predicts, effects=self.settings.effects_measured,
+            )  # fmt: skip
             require_protocol(self.settings.protocol, rules)
             title = f"{self._prepared.checkpoint.name} ({self._prepared.identity.model_type}, {self._prepared.identity.shape})"
         self._opening = Opening(title=title, rules=rules)
@@ -140,6 +151,14 @@ class GateSession:
             record.save(self.settings.save)
         return record
 
+    def _require_linear_inputs(self, sites: Sequence[Site]) -> None:
+        needing = [name for name in self.settings.deploy if not SCHEMES[name].cast]
+        if needing and not any(site.is_linear_input for site in sites):
+            raise InputError(
+                f"{self.settings.replay}: a Record without the inputs of linear layers, which --maxact-deploy {needing[0]} judges\n"
+                f"  measure again with --maxact-deploy {','.join(self.settings.deploy)}"
+            )
+
     def _require_replayable(self, record: Record, protocol_given: bool) -> None:
         if protocol_given and record.provenance.protocol != self.settings.protocol:
             raise InputError(
@@ -151,5 +170,6 @@ class GateSession:
 def _read_opening(path: Path) -> Opening:
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     rules = data["rules"]
-    rules["limits"] = tuple(Limit(**limit) for limit in rules["limits"])
+    for name in ("limits", "fitness"):
+        rules[name] = tuple(Limit(**limit) for limit in rules[name])
     return Opening(title=data["title"], rules=Ruleset(**rules))

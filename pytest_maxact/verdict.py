@@ -11,27 +11,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_maxact.errors import InputError, MeasureError
-from pytest_maxact.formats import FormatError, integer_error
-from pytest_maxact.limits import CARRIER, GENERIC, Limit, Ruleset
-from pytest_maxact.published import FP16_MAX
+from pytest_maxact.formats import BF16_MAX, FP16_MAX, FormatError, integer_error
+from pytest_maxact.limits import CARRIER, GENERIC, MODEL, Limit, Ruleset
 from pytest_maxact.reading import Peak, SiteReading
 from pytest_maxact.record import Record
+from pytest_maxact.schemes.error import QUANTITIES, scheme_error
+from pytest_maxact.schemes.table import SCHEMES, Scheme
 
+_RELATIONS = {("max", True): "within", ("max", False): "exceeds", ("min", True): "meets", ("min", False): "falls below"}
 _NEVER_ZERO = frozenset({"embedding", "hidden", "final_norm"})
-_METRICS = "there are max_abs, nonfinite, rms, unreached_experts, quantile.<q> and int<bits>.<policy>.<quantity>"
+_METRICS = "there are max_abs, nonfinite, rms, unreached_experts, quantile.<q>, int<bits>.<policy>.<quantity> and <SCHEME>.<quantity>, as in W8A8.sqnr_db"
 _INTEGERS = re.compile(r"int(\d+)")
 _INT8_QUANTITIES = tuple(name for name in FormatError.__dataclass_fields__ if name != "policy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One check's outcome: the value found, the limit it met, and where the value sat."""
+    """One check's outcome: the value found, the limit it met, and the site where the value sat; None for a figure of the whole model."""
 
     limit: Limit
     value: float
     passed: bool
-    reading: SiteReading
+    reading: SiteReading | None
     message: str
+
+    @property
+    def site(self) -> str:
+        return self.reading.site.name if self.reading else self.limit.site
 
     @property
     def usage(self) -> float:
@@ -51,6 +57,8 @@ def judge(record: Record, limits: Iterable[Limit]) -> list[Finding]:
 
 def check(record: Record, limit: Limit) -> Finding:
     """One limit against one Record."""
+    if limit.site == MODEL:
+        return _check_effect(record, limit)
     reading = record.carrier if limit.site == CARRIER else record.readings.get(limit.site)
     if reading is None:
         raise MeasureError(
@@ -68,8 +76,28 @@ def check(record: Record, limit: Limit) -> Finding:
     return Finding(limit=limit, value=value, passed=passed, reading=reading, message=_message(reading, limit, value, passed))
 
 
+def _check_effect(record: Record, limit: Limit) -> Finding:
+    """A limit on what a scheme does to predictions."""
+    scheme, _, quantity = limit.metric.partition(".")
+    effect = record.effects.get(scheme)
+    if effect is None:
+        raise MeasureError(
+            f"the Record holds no effect of {scheme} on predictions, for which {limit.file}:{limit.line} sets a limit\n"
+            f"  measure again with --maxact-effect {scheme}"
+        )
+    value = float(getattr(effect, quantity))
+    passed = _within(value, limit)
+    relation = _RELATIONS[limit.sense, passed]
+    message = (
+        f"{limit.metric} {value:.4g} on {effect.tokens} tokens of {effect.samples} samples {relation} the limit {limit.bound:.6g}; "
+        f"{limit.rule}{_origin(limit)}"
+    )
+    return Finding(limit=limit, value=value, passed=passed, reading=None, message=message)
+
+
 def metric_value(reading: SiteReading, metric: str) -> float:
-    """A metric by its name: `max_abs`, `nonfinite`, `rms`, `unreached_experts` (a share), `quantile.<q>`, `int<bits>.<policy>.<quantity>`.
+    """A metric by its name: `max_abs`, `nonfinite`, `rms`, `unreached_experts` (a share), `quantile.<q>`, `int<bits>.<policy>.<quantity>`,
+    `<SCHEME>.<quantity>` with a quantity of `SchemeError`, `<SCHEME>.weight_sqnr_db` or, for FP16 and BF16, `.headroom`.
 
     With non-finite entries at the site, magnitudes are inf and errors NaN: neither passes a limit. Raises InputError for an unknown name.
     """
@@ -90,9 +118,30 @@ def metric_value(reading: SiteReading, metric: str) -> float:
         if (integers := _INTEGERS.fullmatch(name)) and quantity in _INT8_QUANTITIES:
             error = integer_error(reading.calibration, reading.evaluation, policy, int(integers[1]))
             return math.nan if reading.nonfinite else float(getattr(error, quantity))
+        if name in SCHEMES:
+            return _scheme_value(reading, SCHEMES[name], detail)
     except ValueError as error:
         raise InputError(f"no metric called {metric!r}: {error}\n  {_METRICS}") from error
     raise InputError(f"no metric called {metric!r}\n  {_METRICS}")
+
+
+def _scheme_value(reading: SiteReading, scheme: Scheme, quantity: str) -> float:
+    """Raises ValueError for a quantity that the scheme does not have, MeasureError where the Record lacks it."""
+    if quantity == "headroom" and scheme.cast:
+        largest = FP16_MAX if scheme.cast == "float16" else BF16_MAX
+        return 0.0 if reading.nonfinite else largest / reading.max_abs if reading.max_abs else math.inf
+    if quantity == "weight_sqnr_db" and (scheme.weights or scheme.cast):
+        errors = [errors[scheme.name] for errors in reading.weights.values() if scheme.name in errors]
+        if not errors:
+            raise MeasureError(
+                f"{reading.site.name}: the Record holds nothing of its weights under {scheme.name}\n  measure again with --maxact-schemes {scheme.name}"
+            )
+        values = [error.lowest_db for error in errors]
+        return math.nan if any(math.isnan(value) for value in values) else min(values)
+    if quantity in QUANTITIES and (scheme.activations or scheme.cast):
+        error = scheme_error(reading, scheme.name)
+        return math.nan if reading.nonfinite else float(getattr(error, quantity))
+    raise ValueError(f"{scheme.name} has no {quantity!r}")
 
 
 def require_protocol(record_protocol: str, rules: Ruleset) -> None:
@@ -119,9 +168,7 @@ def _within(value: float, limit: Limit) -> bool:
 def _message(reading: SiteReading, limit: Limit, value: float, passed: bool) -> str:
     """One line for a person: what was found, where, against which limit from where."""
     place = reading.site.name if limit.site != CARRIER else f"{reading.site.name} (carrier of M)"
-    relation = {("max", True): "within", ("max", False): "exceeds", ("min", True): "meets", ("min", False): "falls below"}[
-        limit.sense, passed
-    ]
+    relation = _RELATIONS[limit.sense, passed]
     stated = f"{limit.bound:.6g}"
     if limit.figure is not None and limit.headroom is not None:
         sign = f"x {limit.headroom:g}" if limit.sense == "max" else f"less {20 * math.log10(limit.headroom):.2f} dB"
@@ -138,8 +185,24 @@ def _message(reading: SiteReading, limit: Limit, value: float, passed: bool) -> 
     if reading.nonfinite:
         return f"{place}: no {limit.metric} to hold against {stated}, {reading.nonfinite} entries are NaN or infinite; {limit.rule}{_origin(limit)}"
     shown = f"{value:.6g}"
-    where = f" {describe_peak(reading.peaks[0])}" if limit.metric == "max_abs" and reading.peaks else ""
+    where = f" {describe_peak(reading.peaks[0])}" if limit.metric == "max_abs" and reading.peaks else _scheme_words(reading, limit.metric)
     return f"{place}: {limit.metric} {shown}{where} {relation} the limit {stated}; {limit.rule}{_origin(limit)}"
+
+
+def _scheme_words(reading: SiteReading, metric: str) -> str:
+    """What stands behind a figure of a scheme: the worst weight, or the sample it was estimated from."""
+    name, _, quantity = metric.partition(".")
+    if name not in SCHEMES or quantity == "headroom":
+        return ""
+    if quantity == "weight_sqnr_db":
+        errors = {path: errors[name] for path, errors in reading.weights.items() if name in errors}
+        path = min(errors, key=lambda path: (not math.isnan(errors[path].lowest_db), errors[path].lowest_db))
+        return f" in {path}" + (f" ({errors[path].refused})" if errors[path].refused else "")
+    error = scheme_error(reading, name)
+    if not error.tokens or (error.sqnr_error_db == 0.0 and quantity == "sqnr_db"):
+        return ""
+    spread = f", standard error {error.sqnr_error_db:.2f} dB" if quantity == "sqnr_db" else ""
+    return f" (of {error.tokens} sampled tokens{spread})"
 
 
 def _origin(limit: Limit) -> str:

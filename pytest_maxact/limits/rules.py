@@ -4,12 +4,13 @@ Order, first match wins: the user's file before the shipped one it extends; with
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.families import Identity
 from pytest_maxact.limits.family_source import UNREACHED, FamilySource, Limit
+from pytest_maxact.limits.fitness import fitness_limits, stated_limits
 from pytest_maxact.limits.schema import LimitsFile
 from pytest_maxact.names import Site
 
@@ -18,12 +19,16 @@ GENERIC = "generic"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruleset:
-    """The limits of one checkpoint, in depth order. `shape` is the published shape they come from, None for an envelope or no shape."""
+    """The limits of one checkpoint, in depth order. `shape` is the published shape they come from, None for an envelope or no shape.
+
+    `fitness`: those for deployment schemes, which are reported; the ones that are checks stand among `limits` too.
+    """
 
     family: str
     shape: str | None
     protocol: str | None
     limits: tuple[Limit, ...]
+    fitness: tuple[Limit, ...] = ()
 
     @property
     def files(self) -> list[str]:
@@ -53,6 +58,20 @@ def select_rules(files: Sequence[LimitsFile], identity: Identity, sites: Iterabl
     int8: list[Limit] = next(filter(None, (source.int8(ordered) for source in sources)), [])
     shape = next((source.shape.name for source in sources if source.shape), None)
     return _ruleset(name, shape, files[0].document.protocol, [*nonfinite, *figures, *int8, *_unreached(files, sources, ordered)], ordered)
+
+
+def with_fitness(
+    rules: Ruleset, files: Sequence[LimitsFile], sites: Iterable[Site], *, checked: Sequence[str], reported: Sequence[str],
+    predicts: bool, effects: Collection[str] = (),
+) -> Ruleset:  # fmt: skip
+    """The same with limits of fitness for schemes: those `checked` become checks, those `reported` are shown, where a file says anything of them.
+
+    `predicts`: whether the model has a next-token distribution; `effects`: the reported schemes whose effect on it is measured.
+    """
+    ordered = sorted(sites, key=lambda site: site.order)
+    checks = fitness_limits(files, checked, ordered, predicts)
+    shown = [limit for name in reported if name not in checked for limit in stated_limits(files, name, ordered, name in effects)]
+    return replace(rules, limits=(*rules.limits, *checks), fitness=(*checks, *shown))
 
 
 def _ruleset(family: str, shape: str | None, protocol: str | None, limits: list[Limit], ordered: list[Site]) -> Ruleset:

@@ -20,6 +20,7 @@ from pydantic import (
 from pytest_maxact.errors import InputError
 from pytest_maxact.limits.yaml_lines import Lines, Location, read_yaml
 from pytest_maxact.names import KINDS
+from pytest_maxact.schemes.table import SCHEMES
 
 Kind = Literal["embedding", "hidden", "attn_output", "mlp_output", "gate", "router", "qkv_in", "o_in", "mlp_in", "down_in", "final_norm"]
 Figure = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -122,6 +123,40 @@ class Generic(_Strict):
     max_unreached_experts: Share | None = None
 
 
+class Fitness(_Strict):
+    """Bounds on what a deployment scheme costs: at every input of a linear layer (`sqnr_db` to `rel_rmse`), in every weight (`weight_sqnr_db`), in
+    predictions (`mean_kl` in nats to `perplexity_ratio`), and how far every tensor stays below the largest number of FP16 or BF16 (`headroom`)."""
+
+    min_sqnr_db: Decibel | None = None
+    min_token_median_db: Decibel | None = None
+    min_token_low_db: Decibel | None = None
+    min_calm_sqnr_db: Decibel | None = None
+    max_flush_to_zero: Share | None = None
+    max_clip_rate: Share | None = None
+    max_rel_rmse: Figure | None = None
+    min_weight_sqnr_db: Decibel | None = None
+    max_mean_kl: Figure | None = None
+    max_kl_q99: Figure | None = None
+    min_top1_agreement: Share | None = None
+    max_perplexity_ratio: Figure | None = None
+    min_headroom: Figure | None = None
+
+
+class Deploy(Fitness):
+    """Bounds for every scheme, and for single ones by name, which come first."""
+
+    source: Text | None = None
+    schemes: dict[Text, Fitness] = {}
+
+    @field_validator("schemes")
+    @classmethod
+    def _known_schemes(cls, schemes: dict[str, Fitness]) -> dict[str, Fitness]:
+        for name in schemes:
+            if name not in SCHEMES:
+                raise ValueError(f"no scheme called {name!r}; there are {', '.join(SCHEMES)}")
+        return schemes
+
+
 class LimitsDocument(_Strict):
     version: Literal[1]
     extends: Literal["builtin"] | None = None
@@ -129,6 +164,7 @@ class LimitsDocument(_Strict):
     headroom: Headroom = 1.25
     source: Text | None = None
     generic: Generic | None = None
+    deploy: Deploy | None = None
     families: dict[Text, Family] = {}
 
 
@@ -183,7 +219,7 @@ def _load(path: Path) -> LimitsFile:
         document = LimitsDocument.model_validate(data)
     except ValidationError as error:
         raise InputError("\n".join(_explain(path, lines, error))) from error
-    if document.extends is None and not document.families:
+    if document.extends is None and not document.families and document.generic is None:
         raise InputError(f"{path}:1: no families, so no limits\n  add `families:`, or `extends: builtin`")
     return LimitsFile(document, path, lines)
 
@@ -227,7 +263,9 @@ def _keys_at(location: Location) -> list[str]:
 
 _Children: dict[tuple[str, str], Any] = {
     ("LimitsDocument", "generic"): Generic,
+    ("LimitsDocument", "deploy"): Deploy,
     ("LimitsDocument", "families"): (Family,),
+    ("Deploy", "schemes"): (Fitness,),
     ("Family", "shapes"): (Shape,),
     ("Family", "envelope"): Envelope,
     ("Family", "int8"): (Int8Rule,),

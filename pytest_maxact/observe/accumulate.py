@@ -270,8 +270,8 @@ def _value(key: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return key.view(dtype).double()
 
 
-def count_bits(bits: torch.Tensor) -> torch.Tensor:
-    """How often each of the 32 768 magnitudes occurs in an int16 tensor of magnitude bits: int64 [32 768], on its device.
+def count_bits(bits: torch.Tensor, size: int = BINS) -> torch.Tensor:
+    """How often each of the 32 768 magnitudes, or each of `size` places, occurs in an int16 tensor of them: int64 [size], on its device.
 
     On the CPU `torch.bincount` is single-threaded, so the tensor is cut over threads. Elsewhere it would synchronise; a scatter does not.
     """
@@ -279,10 +279,10 @@ def count_bits(bits: torch.Tensor) -> torch.Tensor:
     if flat.device.type == "cpu":
         threads = torch.get_num_threads()
         if threads == 1 or flat.numel() < 1 << 16:
-            return torch.bincount(flat, minlength=BINS)
-        parts = list(_pool(threads).map(lambda part: torch.bincount(part, minlength=BINS), flat.chunk(threads)))
+            return torch.bincount(flat, minlength=size)
+        parts = list(_pool(threads).map(lambda part: torch.bincount(part, minlength=size), flat.chunk(threads)))
         return torch.stack(parts).sum(0)
-    counts = torch.zeros(BINS, dtype=torch.int64, device=flat.device)
+    counts = torch.zeros(size, dtype=torch.int64, device=flat.device)
     for part in torch.split(flat, _CHUNK):
         counts.scatter_add_(0, part.long(), torch.ones(1, dtype=torch.int64, device=flat.device).expand(part.numel()))
     return counts

@@ -5,11 +5,12 @@ tokens of the evaluation split, one in a stated number, the same ones however th
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_maxact.observe.accumulate import MASSIVE_ABOVE, MASSIVE_RATIO
+from pytest_maxact.observe.accumulate import MASSIVE_ABOVE, MASSIVE_RATIO, count_bits
 from pytest_maxact.schemes.numerics import quantize
 from pytest_maxact.schemes.sums import DB_BINS, DB_LOWEST, DB_PER_BIN, SchemeSums
 from pytest_maxact.schemes.table import Quantizer, Scheme
@@ -49,13 +50,19 @@ class Fidelity:
 
     def _quantize(self, tap: "Tap", rows: torch.Tensor) -> None:
         known = self.channels.get((tap.site.name, tap.part))
-        amax = None if known is None else known.amax()
-        massive = massive_rows(rows)
-        for name, how in self.schemes.items():
-            if how.refuses(rows.shape[1]) or (how.needs_calibration and amax is None):
-                continue
-            sums = Sums.of(rows, massive, how, amax if how.needs_calibration else None)
-            self._staged_sums.append(((tap.site.name, name), sums))
+        rows = rows.float() if rows.dtype == torch.float64 else rows
+        amax = None if known is None else known.amax().to(rows.dtype)
+        schemes = {
+            name: how
+            for name, how in self.schemes.items()
+            if not how.refuses(rows.shape[1]) and not (how.needs_calibration and amax is None)
+        }
+        sums = {name: Sums(rows.device) for name in schemes}
+        for piece in torch.split(rows, max(1, _PIECE // rows.shape[1])):
+            exact = _Exact.of(piece)
+            for name, how in schemes.items():
+                sums[name].add(exact, how, amax if how.needs_calibration else None)
+        self._staged_sums += [((tap.site.name, name), found) for name, found in sums.items()]
 
     def commit(self) -> None:
         """Keep what the batch staged."""
@@ -70,6 +77,26 @@ class Fidelity:
         self._staged_sums, self._staged_channels = [], []
 
 
+@dataclass(frozen=True, slots=True)
+class _Exact:
+    """Rows x [n, width] before any scheme, `single` in float32, and what every scheme's sums have in common: per row the energy, float64 [n], and
+    whether it has no massive activation; over all of them the zeros and the sum of magnitudes."""
+
+    x: torch.Tensor
+    single: torch.Tensor
+    energy: torch.Tensor
+    calm: torch.Tensor
+    zeros: torch.Tensor
+    magnitude: torch.Tensor
+
+    @classmethod
+    def of(cls, x: torch.Tensor) -> "_Exact":
+        single = x.float()
+        zeros = (x.numel() - x.count_nonzero()).double()
+        magnitude = torch.linalg.vector_norm(single, 1, dim=1).double().sum()
+        return cls(x, single, torch.linalg.vecdot(single, single).double(), (~massive_rows(x)).double(), zeros, magnitude)
+
+
 class Sums:
     """Sums of one call under one scheme, on the tensor's device until they are read."""
 
@@ -77,47 +104,39 @@ class Sums:
         self._numbers = torch.zeros(len(_NUMBERS), dtype=torch.float64, device=device)
         self._db = torch.zeros(DB_BINS, dtype=torch.int64, device=device)
         self._levels = torch.zeros(_LEVEL_KEYS, dtype=torch.int64, device=device)
+        self._tokens = 0
+        self._entries = 0
 
-    @classmethod
-    def of(cls, rows: torch.Tensor, massive: torch.Tensor, how: Quantizer, amax: torch.Tensor | None) -> "Sums":
-        """Quantize rows [n, width], of which `massive` bool [n] are massive tokens, with the calibration maximum a static scheme needs."""
-        sums = cls(rows.device)
-        rows = rows.float() if rows.dtype == torch.float64 else rows
-        size = max(1, _PIECE // rows.shape[1])
-        for piece, is_massive in zip(torch.split(rows, size), torch.split(massive, size), strict=True):
-            sums._add(piece, is_massive, how, None if amax is None else amax.to(rows.dtype))
-        return sums
-
-    def _add(self, x: torch.Tensor, massive: torch.Tensor, how: Quantizer, amax: torch.Tensor | None) -> None:
-        quantized = quantize(x, how, amax)
-        exact = x.float()
-        error = exact - quantized.restored.float()
-        signals, errors = (torch.linalg.vecdot(part, part).double() for part in (exact, error))
-        calm = ~massive
-        nonzero = x.count_nonzero()
+    def add(self, exact: _Exact, how: Quantizer, amax: torch.Tensor | None) -> None:
+        """Quantize rows, with the calibration maximum that a static scheme needs."""
+        quantized = quantize(exact.x, how, amax)
+        error = exact.single - quantized.restored.float()
+        energy, lost, calm = exact.energy, torch.linalg.vecdot(error, error).double(), exact.calm
+        levels = quantized.levels
+        counts = _counted(levels.abs() if how.is_integer else (levels.view(torch.int32) >> 20) & 0x7FF, _LEVEL_KEYS)
+        self._tokens += exact.x.shape[0]
+        self._entries += exact.x.numel()
+        self._levels += counts
         self._numbers += torch.stack(
             [
-                torch.as_tensor(float(part), device=x.device, dtype=torch.float64) if isinstance(part, int) else part.double()
-                for part in (
-                    x.shape[0], x.numel(), nonzero, quantized.clipped.sum(), nonzero - ((quantized.levels != 0) & (x != 0)).sum(),
-                    signals.sum(), errors.sum(), exact.abs().sum(dtype=torch.float64), error.abs().sum(dtype=torch.float64),
-                    (signals * signals).sum(), (errors * errors).sum(), (signals * errors).sum(),
-                    calm.sum(), signals[calm].sum() if x.device.type == "cpu" else (signals * calm).sum(),
-                    errors[calm].sum() if x.device.type == "cpu" else (errors * calm).sum(),
-                )
+                exact.zeros, quantized.clipped.sum().double(), counts[0] - exact.zeros, energy.sum(), lost.sum(), exact.magnitude,
+                torch.linalg.vector_norm(error, 1, dim=1).double().sum(), (energy * energy).sum(), (lost * lost).sum(), (energy * lost).sum(),
+                calm.sum(), torch.where(calm > 0, energy, 0.0).sum(), torch.where(calm > 0, lost, 0.0).sum(),
             ]
         )  # fmt: skip
-        decibel = 10.0 * torch.log10(signals / errors)
-        places = torch.floor((decibel - DB_LOWEST) / DB_PER_BIN).nan_to_num(nan=DB_BINS - 1, posinf=DB_BINS - 1, neginf=0)
-        _count(self._db, torch.where(errors == 0, DB_BINS - 1, places.clamp(0, DB_BINS - 2)))
-        _count(self._levels, quantized.levels.abs() if how.is_integer else (quantized.levels.view(torch.int32) >> 20) & 0x7FF)
+        places = torch.floor((10.0 * torch.log10(energy / lost) - DB_LOWEST) / DB_PER_BIN).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        self._db += _counted(torch.where(lost == 0, DB_BINS - 1, places.clamp(0, DB_BINS - 2)), DB_BINS)
 
     def read(self) -> SchemeSums:
         """The sums on the host."""
         numbers = dict(zip(_NUMBERS, self._numbers.tolist(), strict=True))
-        counts = {name: int(numbers.pop(name)) for name in _COUNTS}
+        zeros = numbers.pop("zeros")
+        counts = {name: int(numbers.pop(name)) for name in ("clipped", "flushed", "calm_tokens")}
         bins = self._db.cpu().numpy()
         return SchemeSums(
+            tokens=self._tokens,
+            entries=self._entries,
+            nonzero=self._entries - int(zeros),
             **counts,
             **numbers,
             token_db=tuple((int(place), int(bins[place])) for place in bins.nonzero()[0]),
@@ -125,20 +144,18 @@ class Sums:
         )
 
 
-_COUNTS = ("tokens", "entries", "nonzero", "clipped", "flushed", "calm_tokens")
 _NUMBERS = (
-    "tokens", "entries", "nonzero", "clipped", "flushed", "signal", "error", "signal_abs", "error_abs", "signal_squares", "error_squares", "products",
-    "calm_tokens", "calm_signal", "calm_error",
+    "zeros", "clipped", "flushed", "signal", "error", "signal_abs", "error_abs", "signal_squares", "error_squares", "products", "calm_tokens",
+    "calm_signal", "calm_error",
 )  # fmt: skip
 
 
-def _count(counts: torch.Tensor, places: torch.Tensor) -> None:
-    """Add to counts at places, on the CPU without an atomic per place, elsewhere without waiting for the device."""
+def _counted(places: torch.Tensor, size: int) -> torch.Tensor:
+    """How often each place occurs, int64 [size]: on the CPU over threads, elsewhere without waiting for the device."""
     if places.device.type == "cpu":
-        counts += torch.bincount(places.to(torch.int16).reshape(-1), minlength=counts.numel())
-    else:
-        flat = places.reshape(-1).long()
-        counts.scatter_add_(0, flat, torch.ones_like(flat))
+        return count_bits(places.to(torch.int16), size)
+    flat = places.reshape(-1).long()
+    return torch.zeros(size, dtype=torch.int64, device=flat.device).scatter_add_(0, flat, torch.ones_like(flat))
 
 
 def massive_rows(rows: torch.Tensor) -> torch.Tensor:

@@ -44,6 +44,8 @@ class Observer:
         self.fidelity = Fidelity(schemes)
         self.stride = 1
         """One token of the evaluation split in so many is sampled for the schemes."""
+        self.shared: dict[tuple[str, str], str] = {}
+        """Parts of linear inputs that are given the same tensor as another part, with that part, by site and part."""
         self._hooks = Hooks(anatomy, self.accumulators, self.fidelity)
 
     @contextmanager
@@ -128,6 +130,7 @@ class Observer:
         for accumulator in self.accumulators.values():
             accumulator.commit(batch)
         self.fidelity.commit()
+        self.shared.update(self._hooks.repeats)
         for site, given in self._hooks.traffic.items():
             total = self.traffic[site]
             total[planned.split] = total[planned.split] + given.cpu() if planned.split in total else given.cpu()

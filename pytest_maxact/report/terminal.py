@@ -11,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_maxact.errors import MaxactError
-from pytest_maxact.formats import integer_error
+from pytest_maxact.formats import FP16_MAX, integer_error
 from pytest_maxact.limits import Ruleset
-from pytest_maxact.published import FP16_MAX, standing
+from pytest_maxact.published import standing
 from pytest_maxact.reading import SiteReading
 from pytest_maxact.record import Record
+from pytest_maxact.report.fitness import render_fitness
 from pytest_maxact.verdict import Finding, beyond_fp16, describe_peak, describe_unreached, judge
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ def _parts(
     yield Text()
     yield _layers(record, findings, solid)
     yield Text("\n".join(_notes(record, findings)), style="dim")
+    if rules is not None:
+        yield from render_fitness(record, rules)
 
 
 def _verdict(record: Record, run: Sequence[Finding], left: Sequence[Finding]) -> Iterator[RenderableType]:
@@ -106,7 +109,7 @@ def _verdict(record: Record, run: Sequence[Finding], left: Sequence[Finding]) ->
         yield Text(f"PASS: all {len(run)} {what} hold", style="bold green")
     if left:
         yield Text(f"not selected: {len(left)} checks, of which {sum(not finding.passed for finding in left)} would fail", style="yellow")
-    broken = [finding.reading for finding in breaches if finding.limit.metric == "nonfinite"]
+    broken = [finding.reading for finding in breaches if finding.limit.metric == "nonfinite" and finding.reading]
     if broken:
         yield Text(f"the first site with non-finite values is {_first_broken(broken)}", style="red")
     for finding in breaches[:BREACHES_SHOWN]:
@@ -236,7 +239,7 @@ def _experts_words(routers: Sequence[SiteReading]) -> RenderableType:
 def _layers(record: Record, findings: Sequence[Finding], solid: bool) -> Table:
     """One row per layer: its residual stream against its limit, its other maxima; a row more for any other site that breaches."""
     maxima = {f.limit.site: f for f in findings if f.limit.metric == "max_abs"}
-    failed = {f.reading.site.name for f in findings if not f.passed}
+    failed = {f.site for f in findings if not f.passed}
     routed = any(reading.site.kind == "router" for reading in record.readings.values())
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("layer", no_wrap=True)

@@ -45,9 +45,10 @@ def quantize(x: torch.Tensor, how: Quantizer, amax: torch.Tensor | None = None) 
     scale = _scale(_largest(x, how, amax), how, amax if amax is not None or how.scale != "e4m3" else x.abs().amax())
     low, high = _range(how)
     scaled = (x / scale).float()
-    levels = _round(scaled.clamp(low, high), how)
+    inside = scaled.clamp(low, high)
+    levels = _round(inside, how)
     restored = (levels.to(scale.dtype) * scale).to(x.dtype)
-    return Quantized(restored.view(shape), levels.view(shape), ((scaled > high) | (scaled < low)).view(shape))
+    return Quantized(restored.view(shape), levels.view(shape), (inside != scaled).view(shape))
 
 
 def fake_quantized(x: torch.Tensor, how: Quantizer, amax: torch.Tensor | None = None) -> torch.Tensor:

@@ -48,6 +48,11 @@ class SchemeSums:
     def sqnr_db(self) -> float:
         return decibel(self.signal, self.error)
 
+    @property
+    def calm_sqnr_db(self) -> float:
+        """SQNR of the tokens without a massive activation; NaN where there are none."""
+        return decibel(self.calm_signal, self.calm_error) if self.calm_tokens else math.nan
+
     def sqnr_error_db(self, population: int) -> float:
         """Standard error of the SQNR as an estimate for `population` tokens, in dB: the delta method for a ratio of sums, 0 where all were seen."""
         if self.tokens < 2 or not self.error or not self.signal or self.tokens >= population:

@@ -1,0 +1,188 @@
+"""Can it ship in low bits: for every scheme that was measured, whether it fits, what stands in its way, and what would help. No torch.
+
+The findings are those of `verdict`; advice is computed from the same Record: which linear layers to keep in 16 bits, whether a scheme with a scale per
+token would do at the sites that fail, and how far smoothing would bring down the channels that set the scale.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pytest_maxact.errors import MeasureError
+from pytest_maxact.limits import MODEL, Limit
+from pytest_maxact.names import LINEAR_KINDS, ranges
+from pytest_maxact.record import Effect, Record
+from pytest_maxact.schemes.table import SCHEMES
+from pytest_maxact.verdict import Finding, check, metric_value
+
+KEPT = " kept"
+"""Ends the name of an effect that was measured with the sites that fail kept in 16 bits: `W8A8 kept`."""
+MOST_KEPT = 0.5
+"""A scheme that needs more than this share of the linear inputs in 16 bits is not one worth advising."""
+_PER_TOKEN = {"W8A8_STATIC": "W8A8", "FP8": "FP8_DYNAMIC"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemeFitness:
+    """One scheme: what was judged of it, the sites that fail, what was not measured, and what would help, a sentence each.
+
+    `lowest` is the smallest SQNR over linear inputs, with its site, `lowest_weight` that over weights; None where the scheme has none.
+    """
+
+    scheme: str
+    findings: tuple[Finding, ...]
+    unmeasured: str
+    lowest: tuple[float, str] | None
+    lowest_weight: tuple[float, str] | None
+    effect: Effect | None
+    advice: tuple[str, ...]
+
+    @property
+    def breaches(self) -> list[Finding]:
+        return [finding for finding in self.findings if not finding.passed]
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.findings) and not self.breaches and not self.unmeasured
+
+
+def fitness_of(record: Record, limits: Iterable[Limit]) -> list[SchemeFitness]:
+    """The fitness of every scheme that `limits` speak about, in their order."""
+    by_scheme: dict[str, list[Limit]] = {}
+    for limit in limits:
+        by_scheme.setdefault(limit.metric.partition(".")[0], []).append(limit)
+    return [_fitness(record, name, stated) for name, stated in by_scheme.items()]
+
+
+def failing_sites(record: Record, limits: Iterable[Limit]) -> dict[str, tuple[str, ...]]:
+    """The linear inputs at which each scheme fails, where there are few enough to be kept in 16 bits: `{"W8A8": ("layers.3.down_in",)}`."""
+    found = {}
+    for name in dict.fromkeys(limit.metric.partition(".")[0] for limit in limits):
+        findings = [_check(record, limit) for limit in limits if limit.metric.startswith(f"{name}.") and limit.site != MODEL]
+        sites = _failing(record, [finding for finding in findings if isinstance(finding, Finding)])
+        if sites and _is_worth_keeping(record, sites):
+            found[name] = sites
+    return found
+
+
+def _fitness(record: Record, name: str, limits: Sequence[Limit]) -> SchemeFitness:
+    outcomes = [_check(record, limit) for limit in limits]
+    findings = tuple(outcome for outcome in outcomes if isinstance(outcome, Finding))
+    scheme = SCHEMES[name]
+    return SchemeFitness(
+        scheme=name,
+        findings=findings,
+        unmeasured=next((outcome for outcome in outcomes if isinstance(outcome, str)), ""),
+        lowest=_lowest(record, f"{name}.sqnr_db") if scheme.activations else None,
+        lowest_weight=_lowest(record, f"{name}.weight_sqnr_db") if scheme.weights else None,
+        effect=record.effects.get(name),
+        advice=tuple(_advice(record, name, findings)),
+    )
+
+
+def _check(record: Record, limit: Limit) -> Finding | str:
+    """A finding, or why there is none."""
+    try:
+        return check(record, limit)
+    except MeasureError as error:
+        return str(error).split("\n")[0]
+
+
+def _lowest(record: Record, metric: str) -> tuple[float, str] | None:
+    values = []
+    for reading in record.readings.values():
+        if reading.site.is_linear_input:
+            try:
+                values.append((metric_value(reading, metric), reading.site.name))
+            except MeasureError:
+                continue
+    return min(values, key=lambda value: (not math.isnan(value[0]), value[0])) if values else None
+
+
+def _failing(record: Record, findings: Iterable[Finding]) -> tuple[str, ...]:
+    failed = {finding.site for finding in findings if not finding.passed}
+    return tuple(name for name, reading in record.readings.items() if name in failed and reading.site.is_linear_input)
+
+
+def _is_worth_keeping(record: Record, sites: Sequence[str]) -> bool:
+    return len(sites) <= MOST_KEPT * sum(reading.site.is_linear_input for reading in record.readings.values())
+
+
+def _advice(record: Record, name: str, findings: Sequence[Finding]) -> Iterable[str]:
+    sites = _failing(record, findings)
+    linear = sum(reading.site.is_linear_input for reading in record.readings.values())
+    if not sites:
+        return
+    words = in_words(record, sites)
+    if not _is_worth_keeping(record, sites):
+        yield f"fails at {len(sites)} of {linear} linear inputs: {words}"
+    else:
+        yield f"passes site by site with {words} in 16 bits ({len(sites)} of {linear} linear inputs){_kept_words(record, name, findings)}"
+    if other := _PER_TOKEN.get(name):
+        yield from _per_token(record, other, sites, findings)
+    yield from _smoothing(record, name, [finding for finding in findings if finding.site in sites and not finding.passed])
+
+
+def _kept_words(record: Record, name: str, findings: Sequence[Finding]) -> str:
+    """What predictions then look like."""
+    kept, limits = record.effects.get(name + KEPT), [finding.limit for finding in findings if finding.limit.site == MODEL]
+    if kept is None:
+        return ""
+    held = all(getattr(kept, limit.metric.partition(".")[2]) <= limit.bound for limit in limits if limit.sense == "max")
+    return f"; mean KL is then {kept.mean_kl:.4g}" + ("" if held else ", still beyond its limit")
+
+
+def _per_token(record: Record, other: str, sites: Sequence[str], findings: Sequence[Finding]) -> Iterable[str]:
+    """Whether the scheme's sibling with a scale per token would meet the same bounds at these sites."""
+    try:
+        judged = [
+            (metric_value(record.readings[finding.site], f"{other}.{finding.limit.metric.partition('.')[2]}"), finding.limit)
+            for finding in findings
+            if finding.site in sites and not finding.limit.metric.endswith("weight_sqnr_db")
+        ]
+    except MeasureError:
+        return
+    failing = sum(not (value >= limit.bound if limit.sense == "min" else value <= limit.bound) for value, limit in judged)
+    if judged:
+        yield f"scales per token ({other}) {'meet every bound there' if not failing else f'still miss {failing} of {len(judged)} bounds there'}"
+
+
+def _smoothing(record: Record, name: str, breaches: Sequence[Finding]) -> Iterable[str]:
+    """How far smoothing halfway towards the weights (alpha 0.5) would bring down the largest channel, in the activations that fail."""
+    how = SCHEMES[name].activations
+    if how is None or how.granularity == "group":
+        return
+    gains: dict[str, float] = {}
+    for finding in breaches:
+        channels = finding.reading.channels if finding.reading and not finding.limit.metric.endswith("weight_sqnr_db") else None
+        for part in channels.parts.values() if channels else ():
+            gains[finding.site] = max(gains.get(finding.site, 0.0), smoothing_gain_db(part))
+    if gains and max(gains.values()) >= 1.0:
+        site = max(gains, key=lambda name: gains[name])
+        yield f"smoothing (alpha 0.5) would bring the largest channel {gains[site]:.0f} dB nearer to the typical one at {site}"
+
+
+def smoothing_gain_db(amax: np.ndarray) -> float:
+    """By how much the ratio of the largest channel maximum to their root mean square falls if each is replaced by its root, in dB.
+
+    That is SmoothQuant with alpha 0.5 before weights of even channels (Xiao et al., ICML 2023): an estimate from maxima, not a measurement.
+    """
+    sound = amax[np.isfinite(amax) & (amax > 0)].astype(np.float64)
+    if not sound.size:
+        return 0.0
+
+    def crest(values: np.ndarray) -> float:
+        return float(20 * np.log10(values.max() / np.sqrt(np.mean(values**2))))
+
+    return crest(sound) - crest(np.sqrt(sound))
+
+
+def in_words(record: Record, sites: Sequence[str]) -> str:
+    """Linear inputs in few words: `down_in of layers 3, 29; o_in of layer 4`."""
+    layers: Mapping[str, list[int]] = {kind: [] for kind in LINEAR_KINDS}
+    for name in sites:
+        site = record.readings[name].site
+        layers[site.kind].append(site.layer or 0)
+    return "; ".join(f"{kind} of layer{'s' if len(where) > 1 else ''} {ranges(where)}" for kind, where in layers.items() if where)

@@ -1,0 +1,114 @@
+"""The figures of one site under one scheme, from what a Record keeps. No torch.
+
+Where a static scheme quantizes one tensor, its error is exact, over all tokens, from the histograms; figures of single tokens, and every figure of
+the other schemes, are of the sampled tokens.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from pytest_maxact.errors import MeasureError
+from pytest_maxact.formats import FormatError, cast_error, fp8_error, integer_error
+from pytest_maxact.schemes.sums import SchemeSums
+from pytest_maxact.schemes.table import SCHEMES, Scheme
+
+if TYPE_CHECKING:
+    from pytest_maxact.reading import SiteReading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemeError:
+    """What a scheme costs a tensor. Ratios are dimensionless; NaN where a figure was not taken (figures of single tokens, for FP16 and BF16).
+
+    - `sqnr_db`: of the whole tensor, with its standard error `sqnr_error_db` as an estimate from a sample (0: exact).
+    - `token_median_db`, `token_low_db`: median and 1 %-quantile of the SQNR of single tokens. `calm_sqnr_db`: of the tokens without a massive activation.
+    - `clip_rate`: entries beyond the largest level. `flush_to_zero`: non-zero entries that become zero. `levels_used`: magnitudes that occur after it.
+    - `tokens`: how many were sampled.
+    """
+
+    sqnr_db: float
+    sqnr_error_db: float
+    rel_rmse: float
+    rel_mae: float
+    clip_rate: float
+    flush_to_zero: float
+    levels_used: int
+    token_median_db: float
+    token_low_db: float
+    calm_sqnr_db: float
+    tokens: int
+
+
+QUANTITIES = tuple(field.name for field in fields(SchemeError))
+
+
+def scheme_error(reading: "SiteReading", name: str) -> SchemeError:
+    """Raises MeasureError where the Record holds nothing of the scheme at this site."""
+    scheme = SCHEMES[name]
+    if scheme.cast:
+        return _join(cast_error(reading.histogram, scheme.cast), None)
+    sums = reading.schemes.get(name)
+    if sums is None or not sums.tokens:
+        raise MeasureError(
+            f"{reading.site.name}: the Record holds nothing of scheme {name} there\n"
+            f"  measure again with --maxact-schemes {name}, on a corpus of two samples or more"
+        )
+    exact = _exact(reading, scheme)
+    return _join(exact, sums) if exact else _sampled(sums, reading.evaluation.count)
+
+
+def _exact(reading: "SiteReading", scheme: Scheme) -> FormatError | None:
+    """From the histograms, where one static scale holds for all of the site."""
+    how = scheme.activations
+    if how is None or not how.static or reading.channels is None or len(reading.channels.parts) != 1:
+        return None
+    if how.is_integer:
+        return integer_error(reading.calibration, reading.evaluation, "max_abs", how.bits)
+    return fp8_error(reading.calibration, reading.evaluation, reading.dtype)
+
+
+def _join(exact: FormatError, sums: SchemeSums | None) -> SchemeError:
+    return SchemeError(
+        sqnr_db=exact.sqnr_db,
+        sqnr_error_db=0.0,
+        rel_rmse=exact.rel_rmse,
+        rel_mae=exact.rel_mae,
+        clip_rate=exact.clip_rate,
+        flush_to_zero=exact.flush_to_zero,
+        levels_used=exact.levels_used,
+        **_of_tokens(sums),  # type: ignore[arg-type]
+    )
+
+
+def _sampled(sums: SchemeSums, entries: int) -> SchemeError:
+    population = round(sums.tokens * entries / sums.entries)
+    return SchemeError(
+        sqnr_db=sums.sqnr_db,
+        sqnr_error_db=sums.sqnr_error_db(population),
+        rel_rmse=_root(sums.error, sums.signal),
+        rel_mae=_share(sums.error_abs, sums.signal_abs),
+        clip_rate=_share(sums.clipped, sums.entries),
+        flush_to_zero=_share(sums.flushed, sums.nonzero),
+        levels_used=len(sums.levels),
+        **_of_tokens(sums),  # type: ignore[arg-type]
+    )
+
+
+def _of_tokens(sums: SchemeSums | None) -> dict[str, float]:
+    if sums is None:
+        return {"token_median_db": math.nan, "token_low_db": math.nan, "calm_sqnr_db": math.nan, "tokens": 0}
+    return {
+        "token_median_db": sums.token_quantile_db(0.5),
+        "token_low_db": sums.token_quantile_db(0.01),
+        "calm_sqnr_db": sums.calm_sqnr_db,
+        "tokens": sums.tokens,
+    }
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
+
+
+def _root(error: float, signal: float) -> float:
+    return math.sqrt(error / signal) if signal and not math.isnan(error) else (0.0 if error == 0 else math.nan)
