@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,15 @@ def locate(settings: Settings, weights: bool = True) -> Checkpoint:
         trust_remote_code=settings.trust_remote_code,
         is_hub=is_hub,
     )
+
+
+def with_weights(checkpoint: Checkpoint, settings: Settings) -> Path:
+    """The folder of a located checkpoint, its weights downloaded where they were not, and sound. Raises InputError."""
+    folder = checkpoint.folder
+    if checkpoint.is_hub:
+        folder = fetch(checkpoint.name, replace(settings, revision=checkpoint.revision), weights=True)
+    check_weight_files(folder)
+    return folder
 
 
 def fetch(name: str, settings: Settings, weights: bool = False) -> Path:

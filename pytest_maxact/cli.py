@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from pytest_maxact import __version__
 from pytest_maxact.errors import InputError, MaxactError
+from pytest_maxact.schemes.table import SCHEMES, scheme_called
 from pytest_maxact.settings import OPTIONS, Settings, resolve
 
 PASSED, FAILED, USAGE, INTERRUPTED = 0, 1, 4, 130
@@ -65,9 +66,23 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="for a program")
     show.set_defaults(run=_show)
 
+    export = commands.add_parser("export", help="write what a quantization step needs from a Record, as safetensors")
+    export.add_argument("replay", metavar="RECORD", help="a file written with --maxact-sites deploy or a scheme")
+    what = export.add_mutually_exclusive_group(required=True)
+    what.add_argument("--smoothquant", metavar="FILE", help="largest magnitude of every input channel of every linear layer")
+    what.add_argument("--scales", nargs=2, metavar=("SCHEME", "FILE"), help="static activation scales of FP8, W8A8_STATIC or NVFP4")
+    export.set_defaults(run=_export)
+
+    weights = commands.add_parser("weights", help="print what schemes do to the weights of a checkpoint; no forward pass")
+    weights.add_argument("model", metavar="PATH_OR_HUB_ID", help="a checkpoint's folder, or a hub id")
+    _add_options(weights, ["revision", "trust-remote-code", "schemes"])
+    weights.add_argument("--json", action="store_true", help="for a program")
+    weights.set_defaults(run=_weights)
+
     sites = commands.add_parser("sites", help="print what of a model is observed, in which module, and what is left out; loads no weights")
     sites.add_argument("model", metavar="PATH_OR_HUB_ID", help="a checkpoint's folder, its config.json, or a hub id")
     _add_options(sites, ["revision", "trust-remote-code"])
+    _add_options(sites, ["sites"])
     sites.add_argument("--json", action="store_true", help="for a program")
     sites.set_defaults(run=_sites)
     return parser
@@ -143,11 +158,46 @@ def _sites(options: argparse.Namespace) -> int:
     from pytest_maxact.sites import resolve
 
     checkpoint = locate(_settings(options), weights=False)
-    anatomy = resolve(skeleton(checkpoint), checkpoint.config)
+    anatomy = resolve(skeleton(checkpoint), checkpoint.config, _settings(options).linear_inputs)
     if options.json:
         print(json.dumps(as_data(anatomy), indent=2))
     else:
         print(render(anatomy, checkpoint.config.model_type, **_screen()))
+    return PASSED
+
+
+def _export(options: argparse.Namespace) -> int:
+    from pytest_maxact.export import smoothquant, static_scales, write
+    from pytest_maxact.record import Record
+
+    record = Record.load(options.replay)
+    if options.smoothquant:
+        tensors, target, what = smoothquant(record), Path(options.smoothquant), "smoothquant"
+    else:
+        scheme = scheme_called(options.scales[0]).name
+        tensors, target, what = static_scales(record, scheme), Path(options.scales[1]), scheme
+    write(tensors, target, {"model": record.provenance.model, "weights_sha256": record.provenance.weights_sha256, "what": what})
+    print(f"{target}: {len(tensors)} tensors ({what})")
+    return PASSED
+
+
+def _weights(options: argparse.Namespace) -> int:
+    from pytest_maxact.checkpoint import locate, with_weights
+    from pytest_maxact.model import skeleton
+    from pytest_maxact.report.weights import as_data, render
+    from pytest_maxact.sites import resolve
+    from pytest_maxact.weights import weight_errors
+
+    settings = _settings(options)
+    schemes = [SCHEMES[name] for name in settings.schemes or ("W4A16",)]
+    checkpoint = locate(settings)
+    model = skeleton(checkpoint)
+    taps = resolve(model, checkpoint.config, linear_inputs=True).linears
+    errors = weight_errors(with_weights(checkpoint, settings), model, taps, schemes)
+    if options.json:
+        print(json.dumps(as_data(errors), indent=2))
+    else:
+        print(render(errors, [scheme.name for scheme in schemes], **_screen()))
     return PASSED
 
 

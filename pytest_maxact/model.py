@@ -6,14 +6,14 @@ What the checkpoint leaves out of the decoder, or holds beyond it, is refused: a
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from pytest_maxact.checkpoint import Checkpoint, check_weight_files, fetch
+from pytest_maxact.checkpoint import Checkpoint, with_weights
 from pytest_maxact.errors import InputError, MeasureError, first_line
 from pytest_maxact.settings import Settings
 from pytest_maxact.sites.decoder import decoder_of, of_senses
@@ -55,10 +55,7 @@ def skeleton(checkpoint: Checkpoint) -> nn.Module:
 
 def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
     """Load the weights. Raises MeasureError where they are incomplete, do not fit the config, or do not fit into memory."""
-    folder = checkpoint.folder
-    if checkpoint.is_hub:
-        folder = fetch(checkpoint.name, replace(settings, revision=checkpoint.revision), weights=True)
-    check_weight_files(folder)
+    folder = with_weights(checkpoint, settings)
     device = pick_device(settings.device)
     with _quiet():
         try:

@@ -1,12 +1,14 @@
 """A Record for a program: plain data, every figure a number or null (JSON has no infinity), with the schema in its first key."""
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 from pytest_maxact.formats import INT8_POLICIES
 from pytest_maxact.published import standing
 from pytest_maxact.reading import SiteReading
 from pytest_maxact.record import Record
+from pytest_maxact.schemes.error import scheme_error
 from pytest_maxact.verdict import beyond_fp16, metric_value
 
 QUANTILES = (0.5, 0.99, 0.999)
@@ -46,6 +48,9 @@ def summarize(record: Record) -> dict[str, Any]:
         "int8": {"site": carrier.site.name, **{policy: _int8(carrier, policy) for policy in (*INT8_POLICIES, "optimal")}},
         "nonfinite": sum(reading.nonfinite for reading in record.readings.values()),
         "published": standing(carrier.max_abs),
+        "schemes": list(provenance.schemes),
+        "sampling": provenance.sampling,
+        "effects": {name: _plain(asdict(effect)) for name, effect in record.effects.items()},
         "fp16": {"fits": not beyond_fp16(record), "sites_beyond": [reading.site.name for reading in beyond_fp16(record)]},
         "sites": {name: _site(reading) for name, reading in record.readings.items()},
     }
@@ -70,6 +75,8 @@ def _site(reading: SiteReading) -> dict[str, Any]:
         "massive": {"tokens": m.tokens, "entries": m.entries, "max_ratio": m.max_ratio} if (m := reading.massive) else None,
         "expert_tokens": list(reading.expert_tokens) if reading.expert_tokens is not None else None,
         "int8": {policy: _int8(reading, policy) for policy in INT8_POLICIES},
+        "schemes": {name: _plain(asdict(scheme_error(reading, name))) for name in reading.schemes} if not reading.nonfinite else {},
+        "weights": {path: {name: _plain(asdict(e)) for name, e in errors.items()} for path, errors in reading.weights.items()},
         "top": [
             {"value": p.value, "sample": p.sample, "position": p.position, "token": p.token, "channel": p.channel, "part": p.part}
             for p in reading.peaks
@@ -80,6 +87,10 @@ def _site(reading: SiteReading) -> dict[str, Any]:
 def _int8(reading: SiteReading, policy: str) -> dict[str, float | None]:
     names = ("threshold", "sqnr_db", "rel_rmse", "rel_mae", "clip_rate", "flush_to_zero", "levels_used")
     return {name: _number(metric_value(reading, f"int8.{policy}.{name}")) for name in names}
+
+
+def _plain(figures: dict[str, Any]) -> dict[str, Any]:
+    return {name: _number(value) if isinstance(value, float) else value for name, value in figures.items()}
 
 
 def _number(value: float) -> float | None:

@@ -1,0 +1,70 @@
+"""What schemes do to weights: a row per layer with the lowest SQNR of its linear layers, and the worst weight under each scheme."""
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pytest_maxact.reading import WeightError
+
+Errors = Mapping[str, Mapping[str, Mapping[str, WeightError]]]
+"""By site, weight and scheme."""
+_LAYER = re.compile(r"layers\.(\d+)\.")
+
+
+def as_data(errors: Errors) -> dict[str, Any]:
+    """`{weight: {scheme: {"sqnr_db", ...}}}`; what is no finite number is null."""
+    return {
+        weight: {
+            scheme: {
+                name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in asdict(error).items()
+            }
+            for scheme, error in schemes.items()
+        }
+        for weights in errors.values()
+        for weight, schemes in weights.items()
+    }
+
+
+def render(errors: Errors, schemes: Sequence[str], *, width: int, color: bool, encoding: str = "utf-8") -> str:
+    """As text of at most `width` columns."""
+    stream = io.StringIO()
+    console = Console(
+        file=stream, width=max(width, 60), force_terminal=color, no_color=not color, highlight=False, markup=False, emoji=False
+    )
+    table = Table(
+        box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold", title="lowest SQNR of a weight, dB", title_justify="left"
+    )
+    table.add_column("layer")
+    for scheme in schemes:
+        table.add_column(scheme, justify="right")
+    worst: dict[str, tuple[str, WeightError]] = {}
+    rows: dict[int, dict[str, WeightError]] = {}
+    for site, weights in errors.items():
+        found = _LAYER.match(site)
+        row = rows.setdefault(int(found[1]) if found else -1, {})
+        for weight, by_scheme in weights.items():
+            for scheme, error in by_scheme.items():
+                row[scheme] = min(row.get(scheme, error), error, key=_badness)
+                worst[scheme] = min(worst.get(scheme, (weight, error)), (weight, error), key=lambda entry: _badness(entry[1]))
+    for layer, row in sorted(rows.items()):
+        table.add_row(str(layer), *(_decibel(row[scheme]) if scheme in row else "-" for scheme in schemes))
+    console.print(table)
+    for scheme, (weight, error) in worst.items():
+        reason = f" ({error.refused})" if error.refused else f", {error.flush_to_zero:.1%} of its non-zero entries become zero"
+        console.print(Text(f"{scheme}: worst is {weight}, {_decibel(error)} dB{reason}"))
+    return stream.getvalue().rstrip("\n").encode(encoding, "replace").decode(encoding)
+
+
+def _badness(error: WeightError) -> tuple[bool, float]:
+    return not math.isnan(error.lowest_db), error.lowest_db
+
+
+def _decibel(error: WeightError) -> str:
+    return "none" if math.isnan(error.lowest_db) else "exact" if error.lowest_db == math.inf else f"{error.lowest_db:.1f}"
