@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -23,6 +23,7 @@ from pytest_maxact.names import Site
 from pytest_maxact.observe import Observer, Progress
 from pytest_maxact.reading import Channels, NonFinite, SiteReading
 from pytest_maxact.record import Provenance, Record, corpus_digest
+from pytest_maxact.schemes.sums import SchemeSums
 from pytest_maxact.schemes.table import SCHEMES, Scheme
 from pytest_maxact.settings import Settings
 from pytest_maxact.sites import Anatomy, resolve
@@ -145,10 +146,14 @@ def observe(
 
 def readings(observer: Observer, tokenizer: Any) -> dict[str, SiteReading]:
     """What a finished observer saw, site by site in depth order, tokens as text."""
-    return {site.name: _reading(site, observer, tokenizer) for site in observer.anatomy.sites}
+    sums = observer.fidelity.sums
+    return {
+        site.name: _reading(site, observer, tokenizer, {name: found for (where, name), found in sums.items() if where == site.name})
+        for site in observer.anatomy.sites
+    }
 
 
-def _reading(site: Site, observer: Observer, tokenizer: Any) -> SiteReading:
+def _reading(site: Site, observer: Observer, tokenizer: Any, schemes: Mapping[str, SchemeSums]) -> SiteReading:
     seen = observer.accumulators[site.name]
     traffic = observer.traffic.get(site.name)
 
@@ -167,7 +172,7 @@ def _reading(site: Site, observer: Observer, tokenizer: Any) -> SiteReading:
         first_nonfinite=NonFinite(sample=first.sample, position=first.position, token=text(first.token_id), channel=first.channel)
         if first
         else None,
-        schemes={name: sums for (where, name), sums in observer.fidelity.sums.items() if where == site.name},
+        schemes=schemes,
         channels=Channels(parts) if (parts := _channels(site, observer)) else None,
         shared={
             weight.removesuffix(".weight"): observer.shared.get((site.name, tap.part), tap.part)

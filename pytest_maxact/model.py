@@ -55,29 +55,37 @@ def skeleton(checkpoint: Checkpoint) -> nn.Module:
 
 def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
     """Load the weights. Raises MeasureError where they are incomplete, do not fit the config, or do not fit into memory."""
+    model, info, folder, device = load_as(_auto_class(checkpoint), checkpoint, settings)
+    decoder = decoder_of(model)
+    left_out = refuse_partial(model, decoder, info, checkpoint)
+    floats = {p.dtype for p in decoder.parameters() if p.is_floating_point()}
+    dtype = model.dtype if model.dtype in floats else next(iter(floats))
+    return LoadedModel(
+        model=model, decoder=decoder, dtype=str(dtype).removeprefix("torch."), device=device, folder=folder, left_out=left_out
+    )
+
+
+def load_as(auto: Any, checkpoint: Checkpoint, settings: Settings) -> tuple[Any, dict[str, Any], Path, torch.device]:
+    """The model that an auto class makes of a checkpoint, in evaluation mode; what transformers says of the loading; the folder and the device.
+
+    Raises InputError for weight files that are missing or damaged, MeasureError where they cannot be loaded.
+    """
     folder = with_weights(checkpoint, settings)
     device = pick_device(settings.device)
     with _quiet():
         try:
-            model, info = _auto_class(checkpoint).from_pretrained(
+            model, info = auto.from_pretrained(
                 folder,
                 dtype=DTYPES.get(settings.dtype, "auto"),
                 trust_remote_code=checkpoint.trust_remote_code,
                 use_safetensors=True,
                 output_loading_info=True,
             )
-            model = model.eval().to(device)
+            return model.eval().to(device), info, folder, device
         except Exception as error:
             raise MeasureError(
                 f"cannot load the weights of {checkpoint.name}: {first_line(error)}\n  see that the files are whole and fit the memory of {device}"
             ) from error
-    decoder = decoder_of(model)
-    left_out = _refuse_partial(model, decoder, info, checkpoint)
-    floats = {p.dtype for p in decoder.parameters() if p.is_floating_point()}
-    dtype = model.dtype if model.dtype in floats else next(iter(floats))
-    return LoadedModel(
-        model=model, decoder=decoder, dtype=str(dtype).removeprefix("torch."), device=device, folder=folder, left_out=left_out
-    )
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -124,16 +132,16 @@ def _auto_class(checkpoint: Checkpoint) -> Any:
     return next((auto for auto in classes if type(checkpoint.config) in auto._model_mapping), AutoModel)
 
 
-def _refuse_partial(model: nn.Module, decoder: nn.Module, info: dict[str, Any], checkpoint: Checkpoint) -> tuple[str, ...]:
+def refuse_partial(model: nn.Module, decoder: nn.Module, info: dict[str, Any], checkpoint: Checkpoint) -> tuple[str, ...]:
     prefix = next((f"{name}." if name else "" for name, module in model.named_modules() if module is decoder), "")
     inside = [key for key in info["missing_keys"] if key.startswith(prefix) and not _AFTER.match(key.removeprefix(prefix))]
     if inside:
-        raise _partial(checkpoint, f"lack {len(inside)} tensors that the config calls for", inside)
+        raise partial(checkpoint, f"lack {len(inside)} tensors that the config calls for", inside)
     mismatched = [str(entry[0]) if isinstance(entry, (tuple, list)) else str(entry) for entry in info.get("mismatched_keys") or ()]
     if mismatched:
-        raise _partial(checkpoint, f"have {len(mismatched)} tensors of another shape than the config calls for", mismatched)
+        raise partial(checkpoint, f"have {len(mismatched)} tensors of another shape than the config calls for", mismatched)
     if problems := list(info.get("error_msgs") or ()):
-        raise _partial(checkpoint, "did not load", problems)
+        raise partial(checkpoint, "did not load", problems)
     unexpected = [key for key in info["unexpected_keys"] if not _DERIVED_KEYS.search(key)]
     predictors = _predictors(decoder, unexpected)
     stray = [
@@ -142,7 +150,7 @@ def _refuse_partial(model: nn.Module, decoder: nn.Module, info: dict[str, Any], 
         if _layer_of(key) not in predictors and not _PREDICTOR_KEY.search(key) and _in_decoder(model, decoder, key)
     ]
     if stray:
-        raise _partial(checkpoint, f"hold {len(stray)} decoder tensors that the config does not use", stray)
+        raise partial(checkpoint, f"hold {len(stray)} decoder tensors that the config does not use", stray)
     left_out = [f"layers.{layer}: multi-token prediction" for layer in sorted(predictors)]
     others = sorted({key.split(".")[0] for key in unexpected if _layer_of(key) not in predictors})
     left_out += [f"{name}: not part of the decoder" for name in others]
@@ -181,7 +189,7 @@ def _starred(key: str) -> str:
     return ".".join("*" if part.isdecimal() else part for part in key.split("."))
 
 
-def _partial(checkpoint: Checkpoint, what: str, names: Iterable[str]) -> MeasureError:
+def partial(checkpoint: Checkpoint, what: str, names: Iterable[str]) -> MeasureError:
     listed = sorted(names)
     return MeasureError(
         f"the weights of {checkpoint.name} {what}, the first {listed[0]}\n"

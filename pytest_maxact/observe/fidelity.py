@@ -31,12 +31,16 @@ class Fidelity:
 
     def __init__(self, schemes: Sequence[Scheme] = ()) -> None:
         self.schemes = {scheme.name: how for scheme in schemes if (how := scheme.activations) is not None}
-        self.sums: dict[_Key, SchemeSums] = {}
-        """By site and scheme."""
+        self._totals: dict[_Key, Sums] = {}
         self.channels: dict[_Key, torch.Tensor] = {}
         """Largest magnitude of every channel over the calibration split, [width] in the tensor's dtype, by site and part."""
         self._staged_sums: list[tuple[_Key, Sums]] = []
         self._staged_channels: list[tuple[_Key, torch.Tensor]] = []
+
+    @property
+    def sums(self) -> dict[_Key, SchemeSums]:
+        """By site and scheme, read from the device."""
+        return {key: total.read() for key, total in self._totals.items()}
 
     def observe(self, tap: "Tap", values: torch.Tensor, chosen: torch.Tensor, batch: "Batch") -> None:
         """Stage a tensor [rows, width] given to the linear layers of `tap`; `chosen` int64 are its sampled rows."""
@@ -69,7 +73,7 @@ class Fidelity:
         for key, channels in self._staged_channels:
             self.channels[key] = torch.maximum(self.channels[key], channels) if key in self.channels else channels
         for key, sums in self._staged_sums:
-            self.sums[key] = self.sums.get(key, SchemeSums()) + sums.read()
+            self._totals.setdefault(key, Sums(sums.device)).join(sums)
         self.rollback()
 
     def rollback(self) -> None:
@@ -101,6 +105,7 @@ class Sums:
     """Sums of one call under one scheme, on the tensor's device until they are read."""
 
     def __init__(self, device: torch.device) -> None:
+        self.device = device
         self._numbers = torch.zeros(len(_NUMBERS), dtype=torch.float64, device=device)
         self._db = torch.zeros(DB_BINS, dtype=torch.int64, device=device)
         self._levels = torch.zeros(_LEVEL_KEYS, dtype=torch.int64, device=device)
@@ -126,6 +131,14 @@ class Sums:
         )  # fmt: skip
         places = torch.floor((10.0 * torch.log10(energy / lost) - DB_LOWEST) / DB_PER_BIN).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
         self._db += _counted(torch.where(lost == 0, DB_BINS - 1, places.clamp(0, DB_BINS - 2)), DB_BINS)
+
+    def join(self, other: "Sums") -> None:
+        """Add the sums of another call."""
+        self._numbers += other._numbers
+        self._db += other._db
+        self._levels += other._levels
+        self._tokens += other._tokens
+        self._entries += other._entries
 
     def read(self) -> SchemeSums:
         """The sums on the host."""

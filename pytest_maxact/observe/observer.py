@@ -90,7 +90,7 @@ class Observer:
         try:
             return sees_its_batch(plan, lambda rows, length: self._glimpse(rows, length, device))
         except Exception as error:
-            return not _is_out_of_memory(error)
+            return not is_out_of_memory(error)
 
     def _glimpse(self, rows: Sequence[Sequence[int]], length: int, device: torch.device) -> torch.Tensor:
         """What the decoder returns for the first `length` tokens of the last row, the rest of which is padding."""
@@ -120,7 +120,7 @@ class Observer:
             self._forget()
             if isinstance(error, MaxactError):
                 raise
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 names = f"{planned.sequences[0].sample.id} to {planned.sequences[-1].sample.id}"
                 raise MeasureError(f"the forward pass failed on samples {names}: {type(error).__name__}: {first_line(error)}") from error
             if device.type == "cuda":
@@ -199,7 +199,8 @@ class Observer:
         return pairs
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception of torch says so, on whatever device."""
     text = str(error)
     phrases = ("out of memory", "not enough memory", "can't allocate memory")
     return isinstance(error, torch.OutOfMemoryError) or any(phrase in text for phrase in phrases)
