@@ -13,12 +13,10 @@ import numpy as np
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.limits import MODEL, Limit
 from pytest_maxact.names import LINEAR_KINDS, ranges
-from pytest_maxact.record import Effect, Record
+from pytest_maxact.record import KEPT, Effect, Record
 from pytest_maxact.schemes.table import SCHEMES
 from pytest_maxact.verdict import Finding, check, metric_value
 
-KEPT = " kept"
-"""Ends the name of an effect that was measured with the sites that fail kept in 16 bits: `W8A8 kept`."""
 MOST_KEPT = 0.5
 """A scheme that needs more than this share of the linear inputs in 16 bits is not one worth advising."""
 _PER_TOKEN = {"W8A8_STATIC": "W8A8", "FP8": "FP8_DYNAMIC"}

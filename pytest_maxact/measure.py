@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -15,18 +15,24 @@ import torch
 from pytest_maxact import corpus
 from pytest_maxact.checkpoint import Checkpoint, locate, weights_digest
 from pytest_maxact.corpus.tokens import tokenizer_digest
-from pytest_maxact.errors import MeasureError
+from pytest_maxact.effect import has_head, measure_effects, require_head
+from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.families import Identity
 from pytest_maxact.histogram import Histogram
 from pytest_maxact.model import LoadedModel, load, load_tokenizer, pick_device, skeleton
 from pytest_maxact.names import Site
 from pytest_maxact.observe import Observer, Progress
 from pytest_maxact.reading import Channels, NonFinite, SiteReading
-from pytest_maxact.record import Provenance, Record, corpus_digest
+from pytest_maxact.record import KEPT, Effect, Provenance, Record, corpus_digest
 from pytest_maxact.schemes.sums import SchemeSums
 from pytest_maxact.schemes.table import SCHEMES, Scheme
 from pytest_maxact.settings import Settings
 from pytest_maxact.sites import Anatomy, resolve
+from pytest_maxact.sites.modules import is_linear, sizes
+from pytest_maxact.weights import weight_errors
+
+Failing = Callable[[Record], Mapping[str, Sequence[str]]]
+"""A Record without effects -> per scheme, the names of the linear inputs at which it fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +46,7 @@ class Prepared:
     sequences: tuple[corpus.Sequence, ...]
     schemes: tuple[Scheme, ...] = ()
     predicts: bool = True
+    """Whether the model has a next-token distribution."""
 
     @property
     def sites(self) -> list[Site]:
@@ -56,6 +63,9 @@ def prepare(settings: Settings) -> Prepared:
     model = skeleton(checkpoint)
     anatomy = resolve(model, checkpoint.config, settings.linear_inputs)
     schemes = tuple(SCHEMES[name] for name in settings.schemes_measured)
+    if settings.effect:
+        require_head(checkpoint)
+    _refuse_widths(anatomy, settings)
     embedding = next(tap.module for tap in anatomy.taps if tap.site.kind == "embedding")
     sequences = corpus.encode(
         corpus.decode(samples, source),
@@ -73,7 +83,20 @@ def prepare(settings: Settings) -> Prepared:
         tokenizer=tokenizer,
         sequences=tuple(sequences),
         schemes=schemes,
+        predicts=has_head(checkpoint),
     )
+
+
+def _refuse_widths(anatomy: Anatomy, settings: Settings) -> None:
+    """Raise InputError for a scheme that is to be gated, or to run, and cannot quantize a linear layer of this model."""
+    for name in settings.effects_measured:
+        for how in (SCHEMES[name].activations, SCHEMES[name].weights):
+            for tap in anatomy.linears if how else ():
+                if is_linear(tap.module) and how and (reason := how.refuses(sizes(tap.module)[1])):
+                    raise InputError(
+                        f"{name} cannot quantize {tap.site.module} ({tap.site.name}): {reason}\n"
+                        "  choose another scheme; --maxact-schemes reports one without gating or running it"
+                    )
 
 
 def read_corpus(settings: Settings) -> list[corpus.Sample]:
@@ -85,9 +108,12 @@ def read_corpus(settings: Settings) -> list[corpus.Sample]:
     return samples
 
 
-def measure(prepared: Prepared, settings: Settings, family: str | None, progress: Progress | None = None) -> Record:
-    """Load the weights, run one hooked pass over the corpus, and return its Record.
+def measure(
+    prepared: Prepared, settings: Settings, family: str | None, progress: Progress | None = None, failing: Failing = lambda record: {}
+) -> Record:
+    """Load the weights, run one hooked pass over the corpus, and return its Record; then what schemes do to predictions, where that was asked for.
 
+    `failing` tells, of what was measured so far, at which sites each scheme fails: the effect is measured once more with these in 16 bits.
     Raises InputError or MeasureError; a partial measurement is never returned.
     """
     checkpoint = prepared.checkpoint
@@ -101,8 +127,29 @@ def measure(prepared: Prepared, settings: Settings, family: str | None, progress
         seen = readings(observer, prepared.tokenizer)
         if not any(reading.nonfinite for reading in seen.values()):
             _refuse_broken_weights(loaded, anatomy)
+        errors = weight_errors(loaded.folder, loaded.model, anatomy.linears, prepared.schemes) if prepared.schemes else {}
+        seen = {name: replace(reading, weights=errors.get(name, {})) for name, reading in seen.items()}
         provenance = _provenance(prepared, settings, loaded, anatomy, observer, family, weights.result())
-    return Record(provenance=provenance, readings=seen)
+    alone = observer.alone
+    del loaded, anatomy, observer
+    record = Record(provenance=provenance, readings=seen)
+    return replace(record, effects=_effects(prepared, settings, record, alone, failing(record)))
+
+
+def _effects(
+    prepared: Prepared, settings: Settings, record: Record, alone: bool, failing: Mapping[str, Sequence[str]]
+) -> dict[str, Effect]:  # fmt: skip
+    """What schemes do to predictions, and, as `W8A8 kept`, what they do with the sites at which they fail in 16 bits."""
+    if not prepared.predicts or not settings.effects_measured or any(reading.nonfinite for reading in record.readings.values()):
+        return {}
+    schemes = [SCHEMES[name] for name in settings.effects_measured]
+    common = (prepared.checkpoint, settings)
+    found = measure_effects(*common, schemes, record.readings, prepared.sequences, alone=alone)
+    mended = [scheme for scheme in schemes if scheme.name in failing]
+    if mended:
+        again = measure_effects(*common, mended, record.readings, prepared.sequences, kept=failing, alone=alone)
+        found |= {name + KEPT: effect for name, effect in again.items()}
+    return found
 
 
 def _refuse_broken_weights(loaded: LoadedModel, anatomy: Anatomy) -> None:
@@ -242,5 +289,6 @@ def _provenance(
         },
         schemes=tuple(scheme.name for scheme in prepared.schemes),
         sampling=observer.stride,
+        predicts=prepared.predicts,
         versions={"python": platform.python_version(), **{name: version(name) for name in ("pytest-maxact", "torch", "transformers")}},
     )

@@ -13,6 +13,8 @@ from pathlib import Path
 from pytest_maxact.errors import InputError
 from pytest_maxact.reading import SiteReading
 
+KEPT = " kept"
+"""Ends the name of an effect that was measured with the sites that fail kept in 16 bits: `W8A8 kept`."""
 METRIC_VERSION = 2
 """Raised when a change of code changes a figure; Records of different metric versions are not judged or compared."""
 

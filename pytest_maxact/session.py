@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_maxact.errors import InputError, MaxactError, MeasureError
 from pytest_maxact.families import identity_of
+from pytest_maxact.fitness import failing_sites
 from pytest_maxact.limits import Limit, Ruleset, load_limits, select_rules, with_fitness
 from pytest_maxact.names import Site
 from pytest_maxact.record import Record
@@ -143,7 +144,10 @@ class GateSession:
         prepared = self._prepared or measure.prepare(self.settings)
         progress = showing()
         try:
-            record = measure.measure(prepared, self.settings, self.rules.family, progress)
+            fitness = self.rules.fitness
+            record = measure.measure(
+                prepared, self.settings, self.rules.family, progress, lambda record: failing_sites(record, fitness)
+            )  # fmt: skip
         finally:
             if progress:
                 progress.close()
