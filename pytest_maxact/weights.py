@@ -87,34 +87,15 @@ class _Stored:
         """Whether the file holds what the model has, transposed."""
         return self.converter is not None and any(type(step).__name__ == "Transpose" for step in self.converter.operations)
 
-    def elements_of(self, path: str, model: nn.Module) -> int:
-        """How many of its elements go to a parameter; 0 where the parameters it goes to are missing, or not together as large as it is."""
-        if len(self.targets) == 1:
-            return math.prod(self.shape)
-        try:
-            sizes = {target: model.get_parameter(target).numel() for target in self.targets}
-        except AttributeError:
-            return 0
-        return sizes[path] if sum(sizes.values()) == math.prod(self.shape) else 0
-
-    def converted(self, tensor: torch.Tensor, model: nn.Module) -> dict[str, torch.Tensor]:
-        """What transformers makes of a tensor in this place, by path in the model."""
-        converter, whole = deepcopy(self.converter), self.targets[0]
-        converter.add_tensor(whole, self.key, self.pattern, tensor)
-        try:
-            found = converter.convert(whole, model=model, config=model.config)
-        except Exception as error:
-            raise MeasureError(f"{self.file}: {self.key} does not convert to {whole} ({first_line(error)})\n{_REPORT}") from error
-        return {path: part[0] if isinstance(part, list) else part for path, part in found.items()}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Weight:
-    """A parameter by the name under which the files hold it, the tensors that make it up, and whether its matrices lie [in, out]."""
+    """A parameter by the name under which the files hold it, the tensors that make it up, of each the rows that go to it (None: all), and whether its
+    matrices lie [in, out]."""
 
     path: str
-    shape: tuple[int, ...]
     parts: tuple[_Stored, ...]
+    rows: Mapping[str, torch.Tensor | None]
     transposed: bool
 
 
@@ -196,14 +177,40 @@ def _found(names: Sequence[str], tap: Tap, model: nn.Module, stored: Mapping[str
             raise MeasureError(f"{part.file}: {part.key} holds {part.dtype}\n{_ALREADY}")
         if part.converter is None and part.shape != shape:
             raise MeasureError(f"{part.file}: {part.key} is {_by(part.shape)} where the config makes {kept} {_by(shape)}\n{_EXPORT_AGAIN}")
-        if len(part.targets) > 1 and (len(part.converter.source_patterns) > 1 or len(part.shape) != 2):
-            raise MeasureError(f"{part.file}: {part.key} is one of several tensors that make up {', '.join(part.targets)}\n{_REPORT}")
-    if (elements := sum(part.elements_of(kept, model) for part in parts)) != math.prod(shape):
+        if len(part.targets) > 1 and len(part.shape) != 2:
+            raise MeasureError(f"{part.file}: {part.key} is {_by(part.shape)}, to be taken apart into {', '.join(part.targets)}\n{_REPORT}")
+    rows = _rows_of(kept, parts, model)
+    elements = sum(math.prod(part.shape) if (own := rows[part.key]) is None else own.numel() * part.shape[-1] for part in parts)
+    if elements != math.prod(shape):
         raise MeasureError(
             f"{parts[0].file}: {parts[0].key} and what else makes up {kept} hold {elements} elements where the config makes it {_by(shape)}\n"
             f"{_EXPORT_AGAIN}"
         )
-    return _Weight(path=kept, shape=shape, parts=tuple(parts), transposed=_lies_in_out(kept, shape, tap, model))
+    return _Weight(path=kept, parts=tuple(parts), rows=rows, transposed=_lies_in_out(kept, shape, tap, model))
+
+
+def _rows_of(path: str, parts: Sequence[_Stored], model: nn.Module) -> dict[str, torch.Tensor | None]:
+    """Which rows of each tensor go to a parameter, None for all of them: told by what transformers makes of the numbers of the rows."""
+    if len(parts[0].targets) == 1:
+        return {part.key: None for part in parts}
+    heights = [part.shape[0] for part in parts]
+    numbers = torch.arange(sum(heights)).unsqueeze(1)
+    placed = _converted(parts, numbers.split(heights), model).get(path, numbers[:0]).flatten().sort().values
+    starts = torch.tensor([0, *heights]).cumsum(0)[:-1]
+    own = placed.tensor_split(torch.searchsorted(placed, starts[1:]))
+    return {part.key: rows - start for part, rows, start in zip(parts, own, starts, strict=True)}
+
+
+def _converted(parts: Sequence[_Stored], tensors: Sequence[torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
+    """What transformers makes of tensors in the place of those of the files, by path in the model."""
+    converter, whole = deepcopy(parts[0].converter), parts[0].targets[0]
+    for part, tensor in zip(parts, tensors, strict=True):
+        converter.add_tensor(whole, part.key, part.pattern, tensor)
+    try:
+        found: dict[str, torch.Tensor] = converter.convert(whole, model=model, config=model.config)
+    except Exception as error:
+        raise MeasureError(f"{parts[0].file}: {parts[0].key} does not convert to {whole} ({first_line(error)})\n{_REPORT}") from error
+    return found
 
 
 def _lacking(path: str, stored: Mapping[str, list[_Stored]]) -> MeasureError:
@@ -284,34 +291,21 @@ def _figures(
     """Read one tensor: (weight, scheme, sums) for each matrix of it and each weight that it holds something of."""
     tensor = opened.get_tensor(part.key)
     if part.lies_otherwise:
-        tensor = part.converted(tensor, model)[part.targets[0]]
-    transposed = next(weights[target].transposed for target in part.targets if target in weights)
+        tensor = _converted([part], [tensor], model)[part.targets[0]]
+    holders = [weights[target] for target in part.targets if target in weights]
     found = []
     for matrix in tensor.unbind(0) if tensor.ndim == 3 else (tensor,):
-        matrix = (matrix.t() if transposed else matrix).contiguous()
+        matrix = (matrix.t() if holders[0].transposed else matrix).contiguous()
         height, width = matrix.shape
         refusals = {scheme.name: scheme.weights.refuses(width) if scheme.weights else "" for scheme in schemes}
         tables = _by_row(matrix, [scheme for scheme in schemes if not refusals[scheme.name]])
-        shares = [(path, rows) for path, rows in _shares(part, height, model).items() if path in weights]
-        found += [(path, name, _Sums.of(table[rows], rows.numel() * width)) for name, table in tables.items() for path, rows in shares]
-        found += [
-            (path, name, _Sums(entries=rows.numel() * width, refused=reason)) for name, reason in refusals.items() if reason for path, rows in shares
-        ]  # fmt: skip
+        for weight in holders:
+            rows = weight.rows[part.key]
+            entries = (height if rows is None else rows.numel()) * width
+            if entries:
+                found += [(weight.path, name, _Sums.of(table if rows is None else table[rows], entries)) for name, table in tables.items()]
+                found += [(weight.path, name, _Sums(entries=entries, refused=reason)) for name, reason in refusals.items() if reason]
     return found
-
-
-def _shares(part: _Stored, height: int, model: nn.Module) -> dict[str, torch.Tensor]:
-    """Which rows of a tensor's matrix go to each of its parameters: told by what transformers makes of the numbers of the rows."""
-    numbers = torch.arange(height)
-    if len(part.targets) == 1:
-        return {part.targets[0]: numbers}
-    shares = {path: rows.flatten() for path, rows in part.converted(numbers.unsqueeze(1), model).items()}
-    whole = torch.cat([shares.get(target, numbers[:0]) for target in part.targets])
-    if not torch.equal(whole.sort().values, numbers) or any(
-        rows.numel() != model.get_parameter(path).shape[0] for path, rows in shares.items()
-    ):
-        raise MeasureError(f"{part.file}: the rows of {part.key} do not make up {', '.join(part.targets)}\n{_REPORT}")
-    return shares
 
 
 def _by_row(x: torch.Tensor, schemes: Sequence[Scheme]) -> dict[str, torch.Tensor]:
