@@ -70,7 +70,7 @@ def checkpoints(folder: Path) -> Iterator[tuple[str, Path]]:
     for factor in (8.0, 64.0, 512.0):
         yield f"down x {factor:g}", planted(f"down-{factor:g}", down(factor), folder)
         yield f"norm x {factor:g}", planted(f"norm-{factor:g}", norm(factor), folder)
-    for constant in (4.0, 64.0, 1024.0):
+    for constant in (2.0, 8.0, 32.0):
         yield f"residual + {constant:g}", planted(f"residual-{constant:g}", residual(constant), folder)
 
 

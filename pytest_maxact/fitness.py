@@ -112,6 +112,8 @@ def _advice(record: Record, name: str, findings: Sequence[Finding]) -> Iterable[
     sites = _failing(record, findings)
     linear = sum(reading.site.is_linear_input for reading in record.readings.values())
     if not sites:
+        if any(finding.limit.site == MODEL and not finding.passed for finding in findings):
+            yield "every linear input and weight meets its bounds: the error is spread over all of them, and no exception would mend it"
         return
     words = in_words(record, sites)
     if not _is_worth_keeping(record, sites):

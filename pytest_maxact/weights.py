@@ -195,7 +195,7 @@ def _rows_of(path: str, parts: Sequence[_Stored], model: nn.Module) -> dict[str,
         return {part.key: None for part in parts}
     heights = [part.shape[0] for part in parts]
     numbers = torch.arange(sum(heights)).unsqueeze(1)
-    placed = _converted(parts, numbers.split(heights), model).get(path, numbers[:0]).flatten().sort().values
+    placed = _converted(parts, torch.split(numbers, heights), model).get(path, numbers[:0]).flatten().sort().values
     starts = torch.tensor([0, *heights]).cumsum(0)[:-1]
     own = placed.tensor_split(torch.searchsorted(placed, starts[1:]))
     return {part.key: rows - start for part, rows, start in zip(parts, own, starts, strict=True)}
