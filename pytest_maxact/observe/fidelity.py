@@ -32,6 +32,7 @@ class Fidelity:
     def __init__(self, schemes: Sequence[Scheme] = ()) -> None:
         self.schemes = {scheme.name: how for scheme in schemes if (how := scheme.activations) is not None}
         self._totals: dict[_Key, Sums] = {}
+        self._refused: set[_Key] = set()
         self.channels: dict[_Key, torch.Tensor] = {}
         """Largest magnitude of every channel over the calibration split, [width] in the tensor's dtype, by site and part."""
         self._staged_sums: list[tuple[_Key, Sums]] = []
@@ -39,8 +40,8 @@ class Fidelity:
 
     @property
     def sums(self) -> dict[_Key, SchemeSums]:
-        """By site and scheme, read from the device."""
-        return {key: total.read() for key, total in self._totals.items()}
+        """By site and scheme, read from the device; none of a site of which a scheme cannot quantize every part."""
+        return {key: total.read() for key, total in self._totals.items() if key not in self._refused}
 
     def observe(self, tap: "Tap", values: torch.Tensor, chosen: torch.Tensor, batch: "Batch") -> None:
         """Stage a tensor [rows, width] given to the linear layers of `tap`; `chosen` int64 are its sampled rows."""
@@ -61,6 +62,7 @@ class Fidelity:
             for name, how in self.schemes.items()
             if not how.refuses(rows.shape[1]) and not (how.needs_calibration and amax is None)
         }
+        self._refused |= {(tap.site.name, name) for name in self.schemes.keys() - schemes.keys()}
         sums = {name: Sums(rows.device) for name in schemes}
         for piece in torch.split(rows, max(1, _PIECE // rows.shape[1])):
             exact = _Exact.of(piece)
@@ -83,11 +85,13 @@ class Fidelity:
 
 @dataclass(frozen=True, slots=True)
 class _Exact:
-    """Rows x [n, width] before any scheme, `single` in float32, and what every scheme's sums have in common: per row the energy, float64 [n], and
-    whether it has no massive activation; over all of them the zeros and the sum of magnitudes."""
+    """Rows x [n, width] before any scheme, and what every scheme's sums have in common: `single`, the rows in float32 over the power of two below their
+    largest magnitude, so that no square overflows or vanishes; these powers, float64 [n]; per row the energy and whether it has no massive
+    activation, float64 [n]; over all of them the zeros and the sum of magnitudes."""
 
     x: torch.Tensor
     single: torch.Tensor
+    power: torch.Tensor
     energy: torch.Tensor
     calm: torch.Tensor
     zeros: torch.Tensor
@@ -95,10 +99,22 @@ class _Exact:
 
     @classmethod
     def of(cls, x: torch.Tensor) -> "_Exact":
-        single = x.float()
+        largest = x.abs().amax(dim=1).float()
+        exponents = torch.where(torch.isfinite(largest) & (largest > 0), torch.frexp(largest).exponent - 1, 0).clamp(-120, 126)
+        power = torch.pow(2.0, exponents.double())
+        single = x.float() * (1 / power).float()[:, None]
         zeros = (x.numel() - x.count_nonzero()).double()
-        magnitude = torch.linalg.vector_norm(single, 1, dim=1).double().sum()
-        return cls(x, single, torch.linalg.vecdot(single, single).double(), (~massive_rows(x)).double(), zeros, magnitude)
+        magnitude = (torch.linalg.vector_norm(single, 1, dim=1).double() * power).sum()
+        energy = torch.linalg.vecdot(single, single).double() * power * power
+        return cls(x, single, power, energy, (~massive_rows(x)).double(), zeros, magnitude)
+
+    def lost(self, restored: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Energy and sum of magnitudes of the error of what was restored, per row, float64 [n]."""
+        error = self.single - restored.float() * (1 / self.power).float()[:, None]
+        return (
+            torch.linalg.vecdot(error, error).double() * self.power * self.power,
+            torch.linalg.vector_norm(error, 1, dim=1).double() * self.power,
+        )
 
 
 class Sums:
@@ -115,8 +131,8 @@ class Sums:
     def add(self, exact: _Exact, how: Quantizer, amax: torch.Tensor | None) -> None:
         """Quantize rows, with the calibration maximum that a static scheme needs."""
         quantized = quantize(exact.x, how, amax)
-        error = exact.single - quantized.restored.float()
-        energy, lost, calm = exact.energy, torch.linalg.vecdot(error, error).double(), exact.calm
+        lost, deviation = exact.lost(quantized.restored)
+        energy, calm = exact.energy, exact.calm
         levels = quantized.levels
         counts = _counted(levels.abs() if how.is_integer else (levels.view(torch.int32) >> 20) & 0x7FF, _LEVEL_KEYS)
         self._tokens += exact.x.shape[0]
@@ -125,7 +141,7 @@ class Sums:
         self._numbers += torch.stack(
             [
                 exact.zeros, quantized.clipped.sum().double(), counts[0] - exact.zeros, energy.sum(), lost.sum(), exact.magnitude,
-                torch.linalg.vector_norm(error, 1, dim=1).double().sum(), (energy * energy).sum(), (lost * lost).sum(), (energy * lost).sum(),
+                deviation.sum(), (energy * energy).sum(), (lost * lost).sum(), (energy * lost).sum(),
                 calm.sum(), torch.where(calm > 0, energy, 0.0).sum(), torch.where(calm > 0, lost, 0.0).sum(),
             ]
         )  # fmt: skip

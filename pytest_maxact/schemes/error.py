@@ -52,7 +52,7 @@ def scheme_error(reading: "SiteReading", name: str) -> SchemeError:
     if sums is None or not sums.tokens:
         raise MeasureError(
             f"{reading.site.name}: the Record holds nothing of scheme {name} there\n"
-            f"  measure again with --maxact-schemes {name}, on a corpus of two samples or more"
+            f"  measure again with --maxact-schemes {name}, on two samples or more; its groups must divide the width"
         )
     exact = _exact(reading, scheme)
     return _join(exact, sums) if exact else _sampled(sums, reading.evaluation.count)

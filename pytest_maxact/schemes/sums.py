@@ -73,8 +73,8 @@ class SchemeSums:
 
 
 def decibel(signal: float, error: float) -> float:
-    """Ratio of two energies in dB: inf without an error, -inf without a signal that was lost entirely to it; NaN where one is."""
-    if math.isnan(signal) or math.isnan(error):
+    """Ratio of two energies in dB: inf without an error, -inf where the error is infinite or all there is; NaN without a finite signal."""
+    if not math.isfinite(signal) or math.isnan(error):
         return math.nan
     if error == 0.0:
         return math.inf

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from pytest_maxact.names import Site
-from pytest_maxact.sites.anatomy import Experts, Tap
+from pytest_maxact.sites.anatomy import Experts, LeftOut, Tap
 from pytest_maxact.sites.backbone import Backbone
 from pytest_maxact.sites.layer import Block, Blocks
-from pytest_maxact.sites.modules import class_of, is_linear, sizes, unknown, words
+from pytest_maxact.sites.modules import class_of, is_convolution, is_linear, is_norm, sizes, unknown, words
 
 _OUT = {"o", "out", "output", "wo", "dense"}
 _DOWN = {"down", "w2", "fc2", "output", "out", "lin2"}
@@ -64,6 +64,22 @@ def linear_taps(
             in_moe = id(linear.module) in inside_moe
             taps.append(Tap(site=site, module=linear.module, reads="input", part=linear.path, in_moe=in_moe, weights=(weight,)))
     return taps
+
+
+def unread_matrices(layer: nn.Module, taps: Iterable[Tap]) -> list[LeftOut]:
+    """Matrices of a decoder layer that are part of no linear layer and of no routed experts; convolutions, embeddings and routers, which deployments keep
+    in 16 bits, are not meant."""
+    known = {id(module) for tap in taps if tap.site.is_linear_input or tap.site.kind == "router" for module in tap.module.modules()}
+    return [
+        LeftOut(
+            what=f"layers.*.{path}.{name}".replace("..", "."), why="no weight of a linear layer; what it is multiplied with is not read"
+        )
+        for path, module in layer.named_modules()
+        if id(module) not in known
+        and not (is_linear(module) or is_convolution(module) or is_norm(module) or isinstance(module, nn.Embedding))
+        for name, parameter in module.named_parameters(recurse=False)
+        if sum(size > 1 for size in parameter.shape) >= 2
+    ]
 
 
 def _linear_modules(layer: nn.Module, blocks: Blocks) -> Iterator[tuple[str, nn.Module]]:

@@ -18,7 +18,7 @@ from pytest_maxact.sites.decoder import beside_layers, decoder_of, embedding_of,
 from pytest_maxact.sites.experts import moe_taps, shared_taps
 from pytest_maxact.sites.feed_forward import experts_in, gate_of, is_stacked
 from pytest_maxact.sites.layer import Block, blocks_of, mixer_kind
-from pytest_maxact.sites.linears import linear_taps
+from pytest_maxact.sites.linears import linear_taps, unread_matrices
 from pytest_maxact.sites.modules import at, class_of, has, unknown
 from pytest_maxact.sites.table import Exceptions, exceptions_of
 
@@ -134,6 +134,7 @@ def _layer_taps(backbone: Backbone, layer: nn.Module, index: int, linear_inputs:
             if any(name in path.split(".") for path, _ in layer.named_modules())
         ]
         found.taps += linear_taps(backbone, layer, index, blocks, found.taps, found.stripped)
+        found.left_out += unread_matrices(layer, found.taps)
     return found
 
 
