@@ -96,8 +96,8 @@ def _scale(amax: np.float32, how: Quantizer, reading: SiteReading) -> npt.NDArra
     value = np.asarray([amax], np.float32)
     with np.errstate(over="ignore"):
         if how.scale:
-            above = np.float32(FP8_MAX * _FP4_MAX) / np.maximum(value, np.float32(_SMALLEST_NORMAL[dtype]))
-            scale = _rounded(above.astype(np.float32), dtype)
+            inverse = (1.0 / np.maximum(value, _SMALLEST_NORMAL[dtype])).astype(np.float32)
+            scale = _rounded(np.float32(FP8_MAX * _FP4_MAX) * _rounded(inverse, dtype), dtype)  # torch divides by the rounded inverse
             scale[np.isinf(scale)] = 1.0
         else:
             top = float((1 << (how.bits - 1)) - 1) if how.is_integer else FP8_MAX
