@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_maxact.errors import InputError
-from pytest_maxact.formats import _EPSILON, FP8_MAX, _rounded
+from pytest_maxact.formats import EPSILON, FP8_MAX, rounded_to
 from pytest_maxact.reading import SiteReading
 from pytest_maxact.record import Record
 from pytest_maxact.schemes.table import SCHEMES, Quantizer, scheme_called
@@ -97,10 +97,10 @@ def _scale(amax: np.float32, how: Quantizer, reading: SiteReading) -> npt.NDArra
     with np.errstate(over="ignore"):
         if how.scale:
             inverse = (1.0 / np.maximum(value, _SMALLEST_NORMAL[dtype])).astype(np.float32)
-            scale = _rounded(np.float32(FP8_MAX * _FP4_MAX) * _rounded(inverse, dtype), dtype)  # torch divides by the rounded inverse
+            scale = rounded_to(np.float32(FP8_MAX * _FP4_MAX) * rounded_to(inverse, dtype), dtype)  # torch divides by the rounded inverse
             scale[np.isinf(scale)] = 1.0
         else:
             top = float((1 << (how.bits - 1)) - 1) if how.is_integer else FP8_MAX
-            scale = _rounded(value / np.float32(top), dtype)
-            scale[scale == 0] = _EPSILON[dtype]
+            scale = rounded_to(value / np.float32(top), dtype)
+            scale[scale == 0] = EPSILON[dtype]
     return scale

@@ -35,17 +35,17 @@ class Checker:
         self._record = record
 
     def __call__(self, site: str, metric: str = "max_abs", *, at_most: float | None = None, at_least: float | None = None) -> "Finding":
-        """Check `metric` of `site` ("carrier": the site of M) against the run's limit for it, or against the bound given.
+        """Check `metric` of `site` ("carrier": the site of M; "model": all of it) against the run's limit for it, or against the bound given.
 
         Fails the test where it does not hold, and where there is neither a limit nor a bound, or no such site or metric.
         """
         from pytest_maxact.errors import MaxactError
-        from pytest_maxact.limits import Limit
+        from pytest_maxact.limits import CARRIER, MODEL, Limit
         from pytest_maxact.verdict import check
 
         if at_most is not None and at_least is not None:
             pytest.fail("maxact_check takes at_most or at_least, not both", pytrace=False)
-        if site != "carrier" and site not in self._record.readings:
+        if site not in (CARRIER, MODEL) and site not in self._record.readings:
             try:
                 self._record[site]
             except KeyError as error:

@@ -21,7 +21,7 @@ BITS = range(2, 17)
 FP8_MAX, FP16_MAX, BF16_MAX = 448.0, 65504.0, 3.3895313892515355e38
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
-_EPSILON = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23}
+EPSILON = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23}
 """What stands for a scale of zero."""
 _COARSE, _FINE = 96, 33
 
@@ -76,10 +76,10 @@ def fp8_error(calibration: Histogram, evaluation: Histogram, dtype: str) -> Form
     """Error of FP8 E4M3 with one scale for the tensor, the calibration maximum over 448, in the arithmetic of `dtype`: `bfloat16`, `float16` or
     `float32`, whose scale, quotient and product are rounded to it as in compressed-tensors."""
     values, counts = evaluation.finite()
-    scale = _rounded(np.asarray([calibration.max_abs], np.float32) / np.float32(FP8_MAX), dtype)
-    scale[scale == 0] = _EPSILON[dtype]
-    levels = _to_e4m3(np.minimum(_rounded(values.astype(np.float32) / scale, dtype), np.float32(FP8_MAX)))
-    restored = _rounded(levels * scale, dtype).astype(np.float64)
+    scale = rounded_to(np.asarray([calibration.max_abs], np.float32) / np.float32(FP8_MAX), dtype)
+    scale[scale == 0] = EPSILON[dtype]
+    levels = _to_e4m3(np.minimum(rounded_to(values.astype(np.float32) / scale, dtype), np.float32(FP8_MAX)))
+    restored = rounded_to(levels * scale, dtype).astype(np.float64)
     return _error("max_abs", float(scale[0]) * FP8_MAX, values, counts, levels.astype(np.float64), restored)
 
 
@@ -88,7 +88,7 @@ def cast_error(seen: Histogram, dtype: str) -> FormatError:
     values, counts = seen.finite()
     with np.errstate(over="ignore"):
         single = values.astype(np.float32)
-        restored = single.astype(np.float16).astype(np.float64) if dtype == "float16" else _rounded(single, dtype).astype(np.float64)
+        restored = single.astype(np.float16).astype(np.float64) if dtype == "float16" else rounded_to(single, dtype).astype(np.float64)
     return _error("cast", FP16_MAX if dtype == "float16" else BF16_MAX, values, counts, restored, restored)
 
 
@@ -110,7 +110,7 @@ def _error(policy: str, threshold: float, values: Floats, counts: Counts, levels
     )
 
 
-def _rounded(values: npt.NDArray[np.float32], dtype: str) -> npt.NDArray[np.float32]:
+def rounded_to(values: npt.NDArray[np.float32], dtype: str) -> npt.NDArray[np.float32]:
     """float32 values rounded to `dtype`, to even, as float32."""
     if dtype == "float32":
         return values

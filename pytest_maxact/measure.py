@@ -65,6 +65,8 @@ def prepare(settings: Settings) -> Prepared:
     schemes = tuple(SCHEMES[name] for name in settings.schemes_measured)
     if settings.effect:
         require_head(checkpoint)
+    if schemes:
+        _refuse_quantized(checkpoint)
     _refuse_widths(anatomy, settings)
     embedding = next(tap.module for tap in anatomy.taps if tap.site.kind == "embedding")
     sequences = corpus.encode(
@@ -85,6 +87,17 @@ def prepare(settings: Settings) -> Prepared:
         schemes=schemes,
         predicts=has_head(checkpoint),
     )
+
+
+def _refuse_quantized(checkpoint: Checkpoint) -> None:
+    """Raise InputError where schemes were asked for and the checkpoint's weights are in low bits already."""
+    stated = getattr(checkpoint.config, "quantization_config", None)
+    if stated:
+        method = stated.get("quant_method") if isinstance(stated, dict) else getattr(stated, "quant_method", None)
+        raise InputError(
+            f"{checkpoint.name}: its weights are quantized already ({getattr(method, 'value', method)}), so it cannot be told what a scheme would cost\n"
+            "  give the checkpoint in 16 bits, or measure this one without schemes and without --maxact-sites deploy"
+        )
 
 
 def _refuse_widths(anatomy: Anatomy, settings: Settings) -> None:

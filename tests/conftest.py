@@ -4,11 +4,15 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import torch
 
 from tests import tiny
 from tests.measuring import record_of
 
 pytest_plugins = ["pytester"]
+
+torch.set_num_threads(1)
+"""Tensors here are tiny: a second thread costs more than it does, and several times so on a busy machine."""
 
 
 @pytest.fixture(scope="session")

@@ -115,6 +115,25 @@ def test_a_record_without_linear_inputs_cannot_be_judged_for_a_scheme(pytester: 
     result.stderr.fnmatch_lines(["*a Record without the inputs of linear layers, which --maxact-deploy W8A8 judges*"])
 
 
+def test_a_users_own_test_asks_for_a_scheme_at_a_site_and_for_its_effect(pytester: pytest.Pytester, loud: Path, corpus: Path) -> None:
+    pytester.makepyfile(
+        """
+        def test_calm(maxact_check):
+            maxact_check("layers.0.down_in", "W8A8.sqnr_db", at_least=20)
+
+        def test_loud(maxact_check):
+            maxact_check("layers.2.down_in", "W8A8.flush_to_zero", at_most=0.5)
+
+        def test_predictions(maxact_check):
+            maxact_check("model", "W8A8.mean_kl", at_most=1e-9)
+        """
+    )
+    result = gate(pytester, loud, corpus, "--maxact-effect=W8A8", "-m", "not maxact", passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        ["*layers.2.down_in: W8A8.flush_to_zero*", "*W8A8.mean_kl * on 60 tokens of 8 samples exceeds the limit 1e-09*"]
+    )
+
+
 def test_workers_share_one_measurement_with_its_effects(pytester: pytest.Pytester, sound: Path, corpus: Path) -> None:
     checks = PAPER + LINEAR + 3 * LINEAR + 1
     gate(pytester, sound, corpus, "--maxact-deploy=W8A8", "-n", "2", passed=checks)
@@ -145,6 +164,22 @@ def test_a_scheme_that_cannot_quantize_a_width_may_still_be_reported(pytester: p
     result.stdout.fnmatch_lines(["FP8_BLOCK *[?N]*"])
 
 
+@pytest.mark.parametrize("asked", ["--maxact-deploy=W8A8", "--maxact-sites=deploy"])
+def test_weights_in_low_bits_already_are_refused_before_any_load(
+    pytester: pytest.Pytester, sound: Path, corpus: Path, tmp_path: Path, asked: str
+) -> None:
+    model = tmp_path / "quantized"
+    model.mkdir()
+    for file in sound.iterdir():
+        (model / file.name).write_bytes(file.read_bytes())
+    config = json.loads((model / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "mxfp4"}
+    (model / "config.json").write_text(json.dumps(config))
+    result = gate(pytester, model, corpus, asked)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*its weights are quantized already (mxfp4)*"])
+
+
 def test_an_encoder_has_no_predictions_to_compare(pytester: pytest.Pytester, corpus: Path, tmp_path: Path) -> None:
     config = AutoConfig.for_model(
         "bert", hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, vocab_size=64, max_position_embeddings=64
@@ -157,6 +192,7 @@ def test_an_encoder_has_no_predictions_to_compare(pytester: pytest.Pytester, cor
     result = run_gate(pytester, *common, "--maxact-deploy=W8A8")
     assert result.ret == 0
     assert "mean_kl" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["Predictions were not compared: this architecture has no next-token distribution."])
 
 
 # FP16

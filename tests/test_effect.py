@@ -284,7 +284,7 @@ def test_a_trained_checkpoint_in_bfloat16_gives_the_plain_figures() -> None:
 
 @pytest.mark.parametrize("model_type", ["gpt_oss", "llama4_text"])
 def test_stacked_experts_that_are_stored_transposed_are_quantized_along_their_inputs(model_type: str, tmp_path: Path) -> None:
-    options = {"intermediate_size": 64, "intermediate_size_mlp": 64} if model_type == "llama4_text" else {"intermediate_size": 64}
+    options = {"intermediate_size": 96, "intermediate_size_mlp": 64} if model_type == "llama4_text" else {"intermediate_size": 64}
     checkpoint = measured(tmp_path, headed(model_type, **options))
     evaluation = split(checkpoint.sequences, "evaluation")
     own, quantized = checkpoint.model, checkpoint.model

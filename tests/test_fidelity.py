@@ -60,15 +60,6 @@ READ: dict[str, dict[str, tuple[str, ...]]] = {
 """By kind, one module per distinct tensor: the first that is given it."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tensors this small are done before a second thread has started, and on a busy machine it is waited for."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def model_of(model_type: str, dtype: torch.dtype = torch.float32, implementation: str = "eager") -> Any:
     if model_type == "deepseek_v3":
         torch.manual_seed(0)

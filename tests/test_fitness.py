@@ -178,7 +178,9 @@ def test_twelve_decibel_with_nearly_everything_at_zero_fails_even_where_twelve_i
 def test_predictions_that_part_from_the_models_own_fail(kl: float) -> None:
     found = fitness(measured(effects={"W8A8": effect("W8A8", kl)}), predicts=True)
     assert [finding.limit.check for finding in found.breaches] == ["model::W8A8.mean_kl"]
-    assert found.advice == ("every linear input and weight meets its bounds: the error is spread over all of them, and no exception would mend it",)
+    assert found.advice == (
+        "every linear input and weight meets its bounds: the error is spread over all of them, and no exception would mend it",
+    )
 
 
 def test_what_was_not_measured_does_not_fit() -> None:

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any
 
 import pytest
-import torch
 from torch import nn
 
 from pytest_maxact import measure
@@ -25,15 +24,6 @@ MEASURED = [name for name in TYPES if name != "dbrx"]
 SEQUENCES = encoded((7, 12, 3), vocabulary=128)
 SPLITS = assign_splits([sequence.sample for sequence in SEQUENCES])
 LEAKING = {"cpmant", "doge"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tensors this small are done before a second thread has started, and on a busy machine it is waited for."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Subject:

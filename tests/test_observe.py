@@ -455,3 +455,16 @@ def test_a_broken_model_is_not_taken_for_one_that_sees_its_batch(value: float) -
     with torch.no_grad():
         model.norm.weight.fill_(value)
     assert not observed(model, encoded([40, 17, 25, 12])).alone
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("size", [100, 1 << 17])
+def test_counting_over_threads_counts_the_same(threads: int, size: int) -> None:
+    bits = torch.randint(0, 1 << 15, (size,), generator=torch.Generator().manual_seed(1)).to(torch.int16)
+    expected = np.bincount(bits.numpy(), minlength=1 << 15)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        assert np.array_equal(count_bits(bits).numpy(), expected)
+    finally:
+        torch.set_num_threads(before)

@@ -224,7 +224,9 @@ def test_int8_metrics_calibrate_on_one_split_and_measure_on_the_other(policy: st
 )
 @pytest.mark.parametrize("value", [1.0, math.nan])
 def test_an_unknown_metric_is_refused_with_the_known_ones(metric: str, value: float) -> None:
-    with pytest.raises(InputError, match=r"max_abs, nonfinite, rms, unreached_experts, quantile\.<q>, int<bits>\.<policy>\.<quantity> and <SCHEME>"):
+    with pytest.raises(
+        InputError, match=r"max_abs, nonfinite, rms, unreached_experts, quantile\.<q>, int<bits>\.<policy>\.<quantity> and <SCHEME>"
+    ):
         metric_value(records.reading([value], [value]), metric)
 
 

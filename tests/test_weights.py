@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM
 
-from pytest_maxact import weights
 from pytest_maxact.checkpoint import locate
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.model import skeleton
@@ -22,7 +21,8 @@ from pytest_maxact.reading import WeightError
 from pytest_maxact.schemes.table import SCHEMES, Scheme
 from pytest_maxact.settings import Settings
 from pytest_maxact.sites import resolve
-from pytest_maxact.weights import weight_errors
+from pytest_maxact.weights import stored, weight_errors
+from pytest_maxact.weights.errors import _PIECE
 from tests import tiny
 from tests.test_schemes import by_compressed_tensors
 from tests.zoo import composite, configs
@@ -126,7 +126,7 @@ def test_a_matrix_larger_than_what_is_quantized_at_a_time_has_the_scales_of_the_
         tensors["layers.0.mlp.up_proj.weight"] *= torch.logspace(-3, 1, 1664)[:, None]
 
     raw = load_file(edited(folder, spread) / "model.safetensors")["layers.0.mlp.up_proj.weight"]
-    assert raw.numel() > weights._PIECE
+    assert raw.numel() > _PIECE
     for name, error in flat(errors_of(folder, ("W8A8", "FP8", "FP8_BLOCK", "NVFP4", "FP16")))["layers.0.mlp.up_proj.weight"].items():
         assert_equal(error, expected([raw], name))
 
@@ -369,7 +369,7 @@ def test_one_tensor_is_held_at_a_time_and_each_is_read_once_for_all_schemes(
 ) -> None:
     tiny.random_model("qwen3_moe").save_pretrained(tmp_path, max_shard_size=shard)
     watched = Watched()
-    monkeypatch.setattr(weights, "safe_open", watched.open)
+    monkeypatch.setattr(stored, "safe_open", watched.open)
     found = flat(errors_of(tmp_path, ("W8A8", "FP8", "FP8_BLOCK", "FP16")))
     assert watched.most == 1
     assert len(watched.read) == len(set(watched.read)) == 3 * (4 + 8 * 3)
@@ -379,7 +379,7 @@ def test_one_tensor_is_held_at_a_time_and_each_is_read_once_for_all_schemes(
 def test_a_weight_that_layers_share_is_read_once_and_reported_at_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = saved(tmp_path, configs.build("hrm_text"))
     watched = Watched()
-    monkeypatch.setattr(weights, "safe_open", watched.open)
+    monkeypatch.setattr(stored, "safe_open", watched.open)
     found = errors_of(folder)
     assert len(watched.read) == len(set(watched.read)) == 8 * 4
     places: dict[str, list[WeightError]] = {}
@@ -396,7 +396,7 @@ def test_a_tied_weight_is_read_once_under_the_name_that_the_file_keeps(tmp_path:
     raw = load_file(folder / "model.safetensors")
     assert [name for name in raw if name.endswith("feed_forward.down_proj.weight")] == [f"model.{one}"]
     watched = Watched()
-    monkeypatch.setattr(weights, "safe_open", watched.open)
+    monkeypatch.setattr(stored, "safe_open", watched.open)
     found = errors_of(folder)
     assert len(watched.read) == len(set(watched.read))
     for path, site in ((one, "layers.1.down_in"), (other, "layers.3.down_in")):

@@ -129,4 +129,6 @@ def _notes(record: Record) -> str:
     ]
     if record.provenance.sampling > 1:
         lines.append(f"Dynamic schemes: one evaluation token in {record.provenance.sampling} was quantized; the rest are exact.")
+    if not record.provenance.predicts:
+        lines.append("Predictions were not compared: this architecture has no next-token distribution.")
     return "\n".join(lines)
