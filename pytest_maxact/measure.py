@@ -1,12 +1,8 @@
 """From settings to a Record: the live half of the program, and the only road through model, sites, corpus and observer."""
 
-import hashlib
-import json
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +10,6 @@ import torch
 
 from pytest_maxact import corpus
 from pytest_maxact.checkpoint import Checkpoint, locate, weights_digest
-from pytest_maxact.corpus.tokens import tokenizer_digest
 from pytest_maxact.effect import has_head, measure_effects, require_head
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.families import Identity
@@ -22,8 +17,9 @@ from pytest_maxact.histogram import Histogram
 from pytest_maxact.model import LoadedModel, load, load_tokenizer, pick_device, skeleton
 from pytest_maxact.names import Site
 from pytest_maxact.observe import Observer, Progress
+from pytest_maxact.provenance import provenance_of
 from pytest_maxact.reading import Channels, NonFinite, SiteReading
-from pytest_maxact.record import KEPT, Effect, Provenance, Record, corpus_digest
+from pytest_maxact.record import KEPT, Effect, Record
 from pytest_maxact.schemes.sums import SchemeSums
 from pytest_maxact.schemes.table import SCHEMES, Scheme
 from pytest_maxact.settings import Settings
@@ -142,7 +138,8 @@ def measure(
             _refuse_broken_weights(loaded, anatomy)
         errors = weight_errors(loaded.folder, loaded.model, anatomy.linears, prepared.schemes) if prepared.schemes else {}
         seen = {name: replace(reading, weights=errors.get(name, {})) for name, reading in seen.items()}
-        provenance = _provenance(prepared, settings, loaded, anatomy, observer, family, weights.result())
+        length = max_length(settings, checkpoint.config.get_text_config())
+        provenance = provenance_of(prepared, settings, loaded, anatomy, observer, family, weights.result(), length)
     alone = observer.alone
     del loaded, anatomy, observer
     record = Record(provenance=provenance, readings=seen)
@@ -259,49 +256,3 @@ def max_length(settings: Settings, text_config: Any) -> int:
     """Tokens after which a sample is cut: what was asked for, at most what the model has positions for."""
     positions = getattr(text_config, "max_position_embeddings", None)
     return min(settings.max_seq_len, positions) if isinstance(positions, int) and positions > 0 else settings.max_seq_len
-
-
-def _provenance(
-    prepared: Prepared, settings: Settings, loaded: LoadedModel, anatomy: Anatomy,
-    observer: Observer, family: str | None, weights: str,
-) -> Provenance:  # fmt: skip
-    checkpoint, config = prepared.checkpoint, prepared.checkpoint.config
-    splits = corpus.assign_splits([sequence.sample for sequence in prepared.sequences])
-    ordered = sorted(prepared.sequences, key=lambda sequence: sequence.sample.id)
-    digests = tuple(sequence.sample.digest for sequence in ordered)
-    text = config.get_text_config()
-    return Provenance(
-        model=checkpoint.name,
-        revision=checkpoint.revision,
-        weights_sha256=weights,
-        model_type=prepared.identity.model_type,
-        architecture=type(loaded.decoder).__name__,
-        family=family,
-        layers=prepared.identity.layers,
-        hidden_size=prepared.identity.hidden_size,
-        config_sha256=hashlib.sha256(json.dumps(config.to_diff_dict(), sort_keys=True, default=str).encode()).hexdigest(),
-        left_out=tuple(dict.fromkeys((*loaded.left_out, *map(str, anatomy.left_out)))),
-        tokenizer_sha256=tokenizer_digest(prepared.tokenizer),
-        remote_code=checkpoint.trust_remote_code,
-        protocol=settings.protocol,
-        corpus=Path(settings.corpus).name if settings.corpus else "builtin",
-        corpus_sha256=corpus_digest(digests),
-        samples=tuple((s.sample.id, s.sample.category, splits[s.sample.id], len(s)) for s in ordered),
-        sample_digests=digests,
-        max_seq_len=max_length(settings, text),
-        dtype=loaded.dtype,
-        device=str(loaded.device),
-        attention=str(getattr(text, "_attn_implementation", None)),
-        experts=getattr(text, "_experts_implementation", None) if anatomy.experts else None,
-        batching={
-            "batch_tokens": settings.batch_tokens,
-            "batches": observer.batches,
-            "padded_tokens": observer.padded_tokens,
-            "out_of_memory": observer.out_of_memory,
-            "alone": observer.batches if observer.alone else 0,
-        },
-        schemes=tuple(scheme.name for scheme in prepared.schemes),
-        sampling=observer.stride,
-        predicts=prepared.predicts,
-        versions={"python": platform.python_version(), **{name: version(name) for name in ("pytest-maxact", "torch", "transformers")}},
-    )
