@@ -16,6 +16,7 @@ from pytest_maxact.settings import Settings
 
 _SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt", "tokenizer*", "merges*", "vocab*"]
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
+_WEIGHT = re.compile(r"(?:\.weight|_proj)$")
 _HUB_ID = re.compile(r"^[\w][\w.-]*(/[\w][\w.-]*)?$")
 
 
@@ -157,11 +158,18 @@ def check_weight_files(folder: Path) -> list[Path]:
         if missing:
             raise InputError(f"{folder} lacks {len(missing)} of its weight files, the first {missing[0]}\n  finish the download or copy")
     for shard in shards:
-        _check_header(shard)
+        _header(shard)
     return shards
 
 
-def _check_header(shard: Path) -> None:
+def low_bit_weights(folder: Path) -> list[tuple[str, str]]:
+    """Weights that the files hold as integers or eight-bit floats, with their dtype: a checkpoint that does not say it is quantized has none."""
+    held = [(name, str(entry["dtype"])) for shard in sorted(folder.glob("*.safetensors")) for name, entry in _header(shard).items()]
+    return [(name, dtype) for name, dtype in held if _WEIGHT.search(name) and dtype not in ("BF16", "F16", "F32", "F64")]
+
+
+def _header(shard: Path) -> dict[str, Any]:
+    """The tensors that a file says it holds. Raises InputError unless it is whole."""
     try:
         size = shard.stat().st_size
         with shard.open("rb") as file:
@@ -172,6 +180,7 @@ def _check_header(shard: Path) -> None:
         end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
         if size != 8 + length + end:
             raise ValueError(f"it has {size} bytes where its header promises {8 + length + end}")
+        return {name: entry for name, entry in header.items() if name != "__metadata__"}
     except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{shard} is corrupt or truncated: {error}\n  copy or download it again") from error
 

@@ -32,10 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except InputError as error:
-        print(f"maxact: {error}", file=sys.stderr)
+        print(f"maxact: {_own_options(error)}", file=sys.stderr)
         return USAGE
     except MaxactError as error:
-        print(f"maxact: could not measure: {error}", file=sys.stderr)
+        print(f"maxact: could not measure: {_own_options(error)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("maxact: interrupted, nothing was written", file=sys.stderr)
@@ -43,6 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+
+
+def _own_options(error: Exception) -> str:
+    """An error's text with options as this command has them: pytest's begin with `--maxact-`."""
+    return str(error).replace("--maxact-", "--")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pytest_maxact.checkpoint import Checkpoint, with_weights
+from pytest_maxact.checkpoint import Checkpoint, low_bit_weights, with_weights
 from pytest_maxact.errors import InputError, MeasureError, first_line
 from pytest_maxact.settings import Settings
 from pytest_maxact.sites.decoder import decoder_of, of_senses
@@ -72,6 +72,11 @@ def load_as(auto: Any, checkpoint: Checkpoint, settings: Settings) -> tuple[Any,
     """
     folder = with_weights(checkpoint, settings)
     device = pick_device(settings.device)
+    if not getattr(checkpoint.config, "quantization_config", None) and (held := low_bit_weights(folder)):
+        raise MeasureError(
+            f"{checkpoint.name}: {held[0][0]} and {len(held) - 1} more weights are {held[0][1]}, of which config.json says nothing\n"
+            "  their scales are unknown; give the checkpoint in 16 bits, or its quantization_config"
+        )
     with _quiet():
         try:
             model, info = auto.from_pretrained(

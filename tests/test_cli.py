@@ -185,3 +185,10 @@ def test_what_a_checkpoint_leaves_out_is_in_its_record(checkpoint: Path, corpus:
 def _saved(record: Any, folder: Path) -> Path:
     record.save(folder / "record")
     return folder / "record"
+
+
+def test_its_errors_name_its_own_options(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["measure", str(checkpoint), "-o", str(tmp_path / "r"), "--device", "cuda:7"]) == 4
+    text = capsys.readouterr().err
+    assert "--device cuda:7: not available here" in text
+    assert "--maxact-" not in text

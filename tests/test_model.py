@@ -305,3 +305,13 @@ def test_a_checkpoint_saved_with_its_language_model_head_loads_without_it(tmp_pa
     record = record_of(tmp_path / "m", corpus)
     assert record.provenance.architecture == "Qwen3Model"
     assert len(record.readings) == 4 * tiny.LAYERS + 2
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
+def test_weights_in_low_bits_without_a_word_in_the_config_are_not_measured(dtype: torch.dtype, copy: Path) -> None:
+    """transformers would cast them, and measure a model without its scales."""
+    edit(copy, lambda t: t.update({name: tensor.to(dtype) for name, tensor in t.items() if name.endswith("up_proj.weight")}))
+    settings = Settings(model=str(copy))
+    held = {torch.int8: "I8", torch.float8_e4m3fn: "F8_E4M3"}[dtype]
+    with pytest.raises(MeasureError, match=f"layers.0.mlp.up_proj.weight and 2 more weights are {held}, of which config.json says nothing"):
+        load(locate(settings), settings)
