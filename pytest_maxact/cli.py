@@ -71,6 +71,17 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="for a program")
     show.set_defaults(run=_show)
 
+    compare = commands.add_parser("compare", help="print what changed from one Record to another")
+    compare.add_argument("before", metavar="RECORD")
+    compare.add_argument("after", metavar="RECORD")
+    compare.add_argument("--json", action="store_true", help="for a program")
+    compare.set_defaults(run=_compare)
+
+    merge = commands.add_parser("merge", help="join Records of parts of one corpus")
+    merge.add_argument("parts", metavar="RECORD", nargs="+")
+    merge.add_argument("-o", "--save", metavar="FILE", required=True, help="where the Record of the whole goes")
+    merge.set_defaults(run=_merge)
+
     export = commands.add_parser("export", help="write what a quantization step needs from a Record, as safetensors")
     export.add_argument("replay", metavar="RECORD", help="a file written with --maxact-sites deploy or a scheme")
     what = export.add_mutually_exclusive_group(required=True)
@@ -168,6 +179,28 @@ def _sites(options: argparse.Namespace) -> int:
         print(json.dumps(as_data(anatomy), indent=2))
     else:
         print(render(anatomy, checkpoint.config.model_type, **_screen()))
+    return PASSED
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from pytest_maxact.compare import compare
+    from pytest_maxact.record import Record
+    from pytest_maxact.report.compare import as_data, render
+
+    before, after = Record.load(options.before), Record.load(options.after)
+    comparison = compare(before, after)
+    print(json.dumps(as_data(comparison), indent=2) if options.json else render(comparison, before, after, **_screen()))
+    return PASSED
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from pytest_maxact.record import Record, merge
+    from pytest_maxact.record_file import require_writable
+
+    require_writable(Path(options.save))
+    record = merge(Record.load(part) for part in options.parts)
+    record.save(options.save)
+    print(f"{options.save}: {len(record.provenance.samples)} samples, {record.tokens} tokens, M {record.carrier.max_abs:.6g}")
     return PASSED
 
 

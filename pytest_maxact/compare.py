@@ -1,0 +1,122 @@
+"""Two Records of one measurement on different weights: what changed, site by site. No torch.
+
+Comparable are Records of the same corpus, tokenizer, protocol, cut and dtype; anything else is refused with the field that differs.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.reading import SiteReading
+from pytest_maxact.record import Provenance, Record
+from pytest_maxact.verdict import metric_value
+
+JUMP = 10.0
+"""A layer that multiplies the residual maximum of the one before by this or more is a jump layer (arXiv 2605.15572)."""
+_SAME = ("corpus_sha256", "tokenizer_sha256", "protocol", "dtype", "max_seq_len")
+_PARTED = 1.05
+"""Where two maxima differ by more than this factor, the models have parted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteChange:
+    """One site in both Records: `before` and `after` are its largest magnitudes, `ratio` after over before; INT-8 SQNR (per tensor, max_abs) in dB; how
+    many tokens meet the massive-activation criterion, None where that is not tested. Not finite is inf, and its ratio NaN."""
+
+    site: str
+    before: float
+    after: float
+    ratio: float
+    int8_before: float
+    int8_after: float
+    massive_before: int | None
+    massive_after: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Changes of the sites of both Records in depth order, sites that only one has, and the first jump layer of each, None for none.
+
+    `parted`: the first site in depth order whose maximum differs by more than a twentieth.
+    """
+
+    changes: tuple[SiteChange, ...]
+    gone: tuple[str, ...]
+    new: tuple[str, ...]
+    jump_before: int | None
+    jump_after: int | None
+
+    @property
+    def parted(self) -> SiteChange | None:
+        return next((change for change in self.changes if not (1 / _PARTED <= change.ratio <= _PARTED)), None)
+
+
+def compare(before: Record, after: Record) -> Comparison:
+    """Raises InputError for Records whose figures are not of the same measurement."""
+    if differing := differing_fields(before.provenance, after.provenance):
+        raise InputError(
+            f"{after.provenance.model} and {before.provenance.model} were not measured alike; they differ in {', '.join(differing)}\n"
+            "  measure both on the same corpus, with the same tokenizer, protocol, dtype and cut"
+        )
+    both = [name for name in after.readings if name in before.readings]
+    return Comparison(
+        changes=tuple(_change(before.readings[name], after.readings[name]) for name in both),
+        gone=tuple(name for name in before.readings if name not in after.readings),
+        new=tuple(name for name in after.readings if name not in before.readings),
+        jump_before=first_jump(before),
+        jump_after=first_jump(after),
+    )
+
+
+def differing_fields(one: Provenance, other: Provenance) -> list[str]:
+    """What two comparable measurements share and these do not."""
+    return [name for name in _SAME if getattr(one, name) != getattr(other, name)]
+
+
+def first_jump(record: Record) -> int | None:
+    """The first layer whose residual maximum is ten times that of the layer before or more; the embedding comes before the first."""
+    stream = [reading for reading in record.readings.values() if reading.site.kind in ("embedding", "hidden")]
+    return next((after.site.layer for before, after in pairwise(stream) if _jumps(before, after)), None)
+
+
+def rows(record: Record) -> Sequence[dict[str, str | int | float | None]]:
+    """A row per site, ready for a table or a data frame: site, kind, layer, dtype, width, elements, maximum, rms, quantiles, INT-8 SQNR."""
+    return [
+        {
+            "site": reading.site.name,
+            "kind": reading.site.kind,
+            "layer": reading.site.layer,
+            "dtype": reading.dtype,
+            "width": reading.width,
+            "elements": reading.count,
+            "nonfinite": reading.nonfinite,
+            "max_abs": reading.max_abs,
+            "rms": metric_value(reading, "rms"),
+            "q0.5": metric_value(reading, "quantile.0.5"),
+            "q0.999": metric_value(reading, "quantile.0.999"),
+            "int8_sqnr_db": metric_value(reading, "int8.max_abs.sqnr_db"),
+            "massive_tokens": reading.massive.tokens if reading.massive else None,
+        }
+        for reading in record.readings.values()
+    ]
+
+
+def _jumps(before: SiteReading, after: SiteReading) -> bool:
+    return after.max_abs >= JUMP * before.max_abs > 0
+
+
+def _change(before: SiteReading, after: SiteReading) -> SiteChange:
+    old, new = before.max_abs, after.max_abs
+    ratio = 1.0 if old == new and math.isfinite(old) else new / old if old and math.isfinite(old) and math.isfinite(new) else math.nan
+    return SiteChange(
+        site=after.site.name,
+        before=old,
+        after=new,
+        ratio=ratio,
+        int8_before=metric_value(before, "int8.max_abs.sqnr_db"),
+        int8_after=metric_value(after, "int8.max_abs.sqnr_db"),
+        massive_before=before.massive.tokens if before.massive else None,
+        massive_after=after.massive.tokens if after.massive else None,
+    )

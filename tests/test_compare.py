@@ -1,0 +1,98 @@
+"""Comparing Records: what changed, where two models part, and what is not comparable."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from pytest_maxact.cli import main
+from pytest_maxact.compare import compare, first_jump, rows
+from pytest_maxact.errors import InputError
+from pytest_maxact.record import Record
+from tests import records
+
+CALM = {
+    "embedding": [[1.0, -2.0, 0.5, 0.25]], "layers.0.hidden": [[4.0, 1.0, 2.0, -8.0]], "layers.0.mlp_output": [[3.0, 1.0, 1.0, 1.0]],
+    "layers.1.hidden": [[16.0, 1.0, 2.0, 8.0]], "final_norm": [[1.0, 1.0, 1.0, 2.0]],
+}  # fmt: skip
+
+
+def with_values(**changes: list[list[float]]) -> Record:
+    return records.record({**CALM, **{name.replace("__", "."): value for name, value in changes.items()}})
+
+
+def test_a_record_compared_with_itself_has_not_changed() -> None:
+    comparison = compare(with_values(), with_values())
+    assert comparison.parted is None
+    assert {change.ratio for change in comparison.changes} == {1.0}
+    assert (comparison.gone, comparison.new) == ((), ())
+
+
+def test_the_first_site_in_depth_that_differs_is_where_they_part() -> None:
+    other = with_values(layers__0__mlp_output=[[30.0, 1.0, 1.0, 1.0]], layers__1__hidden=[[160.0, 1.0, 2.0, 8.0]])
+    comparison = compare(with_values(), other)
+    assert comparison.parted is not None
+    assert (comparison.parted.site, comparison.parted.ratio) == ("layers.0.mlp_output", 10.0)
+    assert (comparison.jump_before, comparison.jump_after) == (None, 1)
+
+
+@pytest.mark.parametrize(("factor", "parted"), [(1.0, False), (1.03125, False), (1.125, True), (0.875, True)])
+def test_a_twentieth_is_no_change(factor: float, parted: bool) -> None:
+    other = with_values(layers__1__hidden=[[16.0 * factor, 1.0, 2.0, 8.0]])
+    assert (compare(with_values(), other).parted is not None) == parted
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_not_finite_has_parted(value: float) -> None:
+    comparison = compare(with_values(), with_values(layers__1__hidden=[[value, 1.0, 2.0, 8.0]]))
+    assert comparison.parted is not None
+    assert comparison.parted.site == "layers.1.hidden"
+    assert math.isnan(comparison.parted.ratio)
+
+
+def test_a_jump_layer_multiplies_the_maximum_by_ten() -> None:
+    assert first_jump(with_values()) is None
+    assert first_jump(with_values(layers__0__hidden=[[20.0, 1.0, 1.0, 1.0]])) == 0
+    assert first_jump(with_values(layers__0__hidden=[[19.875, 1.0, 1.0, 1.0]])) is None
+
+
+@pytest.mark.parametrize(("field", "value"), [("corpus_sha256", "x"), ("dtype", "float16"), ("protocol", "deployed"), ("max_seq_len", 7)])
+def test_records_that_were_not_measured_alike_are_refused_with_what_differs(field: str, value: object) -> None:
+    with pytest.raises(InputError, match=f"were not measured alike; they differ in {field}"):
+        compare(records.record(CALM), records.record(CALM, **{field: value}))
+
+
+def test_rows_are_ready_for_a_data_frame() -> None:
+    table = rows(with_values())
+    assert [row["site"] for row in table] == list(CALM)
+    assert {tuple(row) for row in table} == {tuple(table[0])}
+    assert table[1]["max_abs"] == 8.0
+
+
+def test_the_command_prints_where_they_part_within_80_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with_values().save(tmp_path / "a")
+    with_values(layers__0__hidden=[[4.0, 1.0, 2.0, -80.0]]).save(tmp_path / "b")
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    text = capsys.readouterr().out
+    assert "they part at layers.0.hidden: 8 to 80" in text
+    assert "first jump layer: none before, 0 after" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["parted_at"] == "layers.0.hidden"
+    assert data["sites"]["layers.0.hidden"]["ratio"] == 10.0
+
+
+def test_the_command_joins_parts_and_refuses_the_same_part_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        sample = records.Measured(id=f"s-{name}", split="calibration" if name == "a" else "evaluation", values=CALM)
+        records.record_of([sample]).save(tmp_path / name)
+    assert main(["merge", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path / "whole")]) == 0
+    assert "2 samples, 2 tokens, M 16" in capsys.readouterr().out
+    assert Record.load(tmp_path / "whole").readings["layers.1.hidden"].count == 8
+    assert main(["merge", str(tmp_path / "a"), str(tmp_path / "a"), "-o", str(tmp_path / "twice")]) == 4
+    assert "share samples" in capsys.readouterr().err
