@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from pytest_maxact.errors import InputError
-from pytest_maxact.schemes.table import DEFAULT_SCHEMES, scheme_called
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +52,8 @@ class Settings:
     @property
     def schemes_measured(self) -> tuple[str, ...]:
         """Schemes that the pass quantizes with; where the deploy sites were asked for and no scheme, the usual ones."""
+        from pytest_maxact.schemes.table import DEFAULT_SCHEMES
+
         named = tuple(dict.fromkeys((*self.schemes, *self.deploy, *self.effect)))
         return named or (DEFAULT_SCHEMES if self.sites == "deploy" else ())
 
@@ -117,6 +118,8 @@ def _choice(*allowed: str) -> Callable[[str], str]:
 
 
 def _schemes(value: str) -> tuple[str, ...]:
+    from pytest_maxact.schemes.table import scheme_called
+
     names = [name.strip() for name in value.split(",") if name.strip()]
     try:
         found = tuple(dict.fromkeys(scheme_called(name).name for name in names))
