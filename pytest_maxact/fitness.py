@@ -15,7 +15,7 @@ from pytest_maxact.limits import MODEL, Limit
 from pytest_maxact.names import LINEAR_KINDS, ranges
 from pytest_maxact.record import KEPT, Effect, Record
 from pytest_maxact.schemes.table import SCHEMES
-from pytest_maxact.verdict import Finding, check, metric_value
+from pytest_maxact.verdict import Finding, check, holds, metric_value
 
 MOST_KEPT = 0.5
 """A scheme that needs more than this share of the linear inputs in 16 bits is not one worth advising."""
@@ -35,6 +35,9 @@ class SchemeFitness:
     lowest: tuple[float, str] | None
     lowest_weight: tuple[float, str] | None
     effect: Effect | None
+    compared: bool
+    """Whether predictions were compared, or there are none to compare."""
+
     advice: tuple[str, ...]
 
     @property
@@ -42,8 +45,13 @@ class SchemeFitness:
         return [finding for finding in self.findings if not finding.passed]
 
     @property
-    def passed(self) -> bool:
+    def holds(self) -> bool:
+        """Whether every bound that was judged holds; predictions may not have been."""
         return bool(self.findings) and not self.breaches and not self.unmeasured
+
+    @property
+    def passed(self) -> bool:
+        return self.holds and self.compared
 
 
 def fitness_of(record: Record, limits: Iterable[Limit]) -> list[SchemeFitness]:
@@ -60,7 +68,7 @@ def failing_sites(record: Record, limits: Iterable[Limit]) -> dict[str, tuple[st
     for name in dict.fromkeys(limit.metric.partition(".")[0] for limit in limits):
         findings = [_check(record, limit) for limit in limits if limit.metric.startswith(f"{name}.") and limit.site != MODEL]
         sites = _failing(record, [finding for finding in findings if isinstance(finding, Finding)])
-        if sites and _is_worth_keeping(record, sites):
+        if sites and not SCHEMES[name].cast and _is_worth_keeping(record, sites):
             found[name] = sites
     return found
 
@@ -74,8 +82,9 @@ def _fitness(record: Record, name: str, limits: Sequence[Limit]) -> SchemeFitnes
         findings=findings,
         unmeasured=next((outcome for outcome in outcomes if isinstance(outcome, str)), ""),
         lowest=_lowest(record, f"{name}.sqnr_db") if scheme.activations else None,
-        lowest_weight=_lowest(record, f"{name}.weight_sqnr_db") if scheme.weights else None,
+        lowest_weight=_lowest(record, f"{name}.weight_sqnr_db") if scheme.weights or scheme.cast else None,
         effect=record.effects.get(name),
+        compared=name in record.effects or not record.provenance.predicts,
         advice=tuple(_advice(record, name, findings)),
     )
 
@@ -116,6 +125,9 @@ def _advice(record: Record, name: str, findings: Sequence[Finding]) -> Iterable[
             yield "every linear input and weight meets its bounds: the error is spread over all of them, and no exception would mend it"
         return
     words = in_words(record, sites)
+    if SCHEMES[name].cast:
+        yield f"out of its range: the inputs or weights of {words}"
+        return
     if not _is_worth_keeping(record, sites):
         yield f"fails at {len(sites)} of {linear} linear inputs: {words}"
     else:
@@ -130,7 +142,7 @@ def _kept_words(record: Record, name: str, findings: Sequence[Finding]) -> str:
     kept, limits = record.effects.get(name + KEPT), [finding.limit for finding in findings if finding.limit.site == MODEL]
     if kept is None:
         return ""
-    held = all(getattr(kept, limit.metric.partition(".")[2]) <= limit.bound for limit in limits if limit.sense == "max")
+    held = all(holds(getattr(kept, limit.metric.partition(".")[2]), limit) for limit in limits)
     return f"; mean KL is then {kept.mean_kl:.4g}" + ("" if held else ", still beyond its limit")
 
 
@@ -144,7 +156,7 @@ def _per_token(record: Record, other: str, sites: Sequence[str], findings: Seque
         ]
     except MeasureError:
         return
-    failing = sum(not (value >= limit.bound if limit.sense == "min" else value <= limit.bound) for value, limit in judged)
+    failing = sum(not holds(value, limit) for value, limit in judged)
     if judged:
         yield f"scales per token ({other}) {'meet every bound there' if not failing else f'still miss {failing} of {len(judged)} bounds there'}"
 

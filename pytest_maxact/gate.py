@@ -58,7 +58,10 @@ class Check(pytest.Item):
             super().add_marker(marker, append)
 
     def runtest(self) -> None:
-        finding = self.config.stash[session_key].check(self.limit)
+        try:
+            finding = self.config.stash[session_key].check(self.limit)
+        except MaxactError as error:
+            pytest.fail(str(error), pytrace=False)
         limit = self.limit
         self.user_properties += [
             ("maxact.site", finding.site),

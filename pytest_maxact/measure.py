@@ -10,7 +10,7 @@ import torch
 
 from pytest_maxact import corpus
 from pytest_maxact.checkpoint import Checkpoint, locate, weights_digest
-from pytest_maxact.effect import has_head, measure_effects, require_head
+from pytest_maxact.effect import has_head, is_encoder, measure_effects, require_head
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.families import Identity
 from pytest_maxact.histogram import Histogram
@@ -59,11 +59,12 @@ def prepare(settings: Settings) -> Prepared:
     model = skeleton(checkpoint)
     anatomy = resolve(model, checkpoint.config, settings.linear_inputs)
     schemes = tuple(SCHEMES[name] for name in settings.schemes_measured)
-    if settings.effect:
+    if settings.effect or (settings.deploy and not is_encoder(checkpoint)):
         require_head(checkpoint)
     if schemes:
         _refuse_quantized(checkpoint)
     _refuse_widths(anatomy, settings)
+    _refuse_unread(anatomy, settings)
     embedding = next(tap.module for tap in anatomy.taps if tap.site.kind == "embedding")
     sequences = corpus.encode(
         corpus.decode(samples, source),
@@ -106,6 +107,16 @@ def _refuse_widths(anatomy: Anatomy, settings: Settings) -> None:
                         f"{name} cannot quantize {tap.site.module} ({tap.site.name}): {reason}\n"
                         "  choose another scheme; --maxact-schemes reports one without gating or running it"
                     )
+
+
+def _refuse_unread(anatomy: Anatomy, settings: Settings) -> None:
+    """Raise InputError where a scheme is to be gated and matrices as large as a linear layer's are none, and would pass unseen."""
+    unread = [entry for entry in anatomy.left_out if entry.elements >= anatomy.hidden_size**2]
+    if unread and any(not SCHEMES[name].cast for name in settings.deploy):
+        raise InputError(
+            f"--maxact-deploy: {unread[0].what} is {unread[0].why}, so fitness of this architecture cannot be told\n"
+            "  --maxact-schemes and --maxact-effect report what is read"
+        )
 
 
 def read_corpus(settings: Settings) -> list[corpus.Sample]:

@@ -14,6 +14,7 @@ from pytest_maxact.errors import InputError
 from pytest_maxact.histogram import Histogram
 from pytest_maxact.names import Site
 from pytest_maxact.schemes.sums import SchemeSums
+from pytest_maxact.schemes.table import SCHEMES
 
 SPLITS = ("calibration", "evaluation")
 PEAKS_KEPT = 10
@@ -165,6 +166,11 @@ class SiteReading:
         massive = self.massive + other.massive if self.massive and other.massive else None
         if self.weights != other.weights or self.schemes.keys() != other.schemes.keys():
             raise InputError(f"readings of {self.site.name} differ in the schemes they were measured under and do not merge")
+        if self.channels != other.channels and any(SCHEMES[name].needs_calibration for name in self.schemes):
+            raise InputError(
+                f"readings of {self.site.name} were quantized with scales of different calibration samples and do not merge\n"
+                "  measure parts without static schemes and NVFP4, or all of the corpus at once"
+            )
         channels = self.channels | other.channels if self.channels and other.channels else self.channels or other.channels
         given = (self.expert_tokens, other.expert_tokens)
         counted = given[0] is not None and given[1] is not None

@@ -5,7 +5,7 @@ needs the Record measures it there under a file lock, and the others load it. A 
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,8 @@ from pytest_maxact.errors import InputError, MaxactError, MeasureError
 from pytest_maxact.families import identity_of
 from pytest_maxact.fitness import failing_sites
 from pytest_maxact.limits import Limit, Ruleset, load_limits, select_rules, with_fitness
-from pytest_maxact.names import Site
 from pytest_maxact.record import Record
 from pytest_maxact.record_file import require_writable
-from pytest_maxact.schemes.table import SCHEMES
 from pytest_maxact.settings import Settings
 from pytest_maxact.verdict import Finding, check, require_protocol
 
@@ -55,7 +53,7 @@ class GateSession:
             self._require_replayable(self._record, protocol_given)
             provenance = self._record.provenance
             sites = [reading.site for reading in self._record.readings.values()]
-            self._require_linear_inputs(sites)
+            self._require_schemes(self._record)
             rules = select_rules(files, identity_of(provenance), sites, self.settings.family)
             rules = with_fitness(
                 rules, files, sites, checked=self.settings.deploy, reported=provenance.schemes, predicts=provenance.predicts,
@@ -155,12 +153,20 @@ class GateSession:
             record.save(self.settings.save)
         return record
 
-    def _require_linear_inputs(self, sites: Sequence[Site]) -> None:
-        needing = [name for name in self.settings.deploy if not SCHEMES[name].cast]
-        if needing and not any(site.is_linear_input for site in sites):
+    def _require_schemes(self, record: Record) -> None:
+        """A Record is judged for schemes that it was measured under; sites or effects that it lacks would be checks that nobody runs."""
+        provenance = record.provenance
+        linear = any(reading.site.is_linear_input for reading in record.readings.values())
+        lacking = [
+            name
+            for name in self.settings.deploy
+            if not linear or name not in provenance.schemes or (provenance.predicts and name not in record.effects)
+        ]
+        if lacking:
+            what = "was not measured under it" if lacking[0] not in provenance.schemes else "holds nothing of its effect on predictions"
             raise InputError(
-                f"{self.settings.replay}: a Record without the inputs of linear layers, which --maxact-deploy {needing[0]} judges\n"
-                f"  measure again with --maxact-deploy {','.join(self.settings.deploy)}"
+                f"--maxact-deploy {lacking[0]}: the Record {self.settings.replay} {what}\n"
+                f"  measure again with --maxact-effect {','.join(self.settings.deploy)}"
             )
 
     def _require_replayable(self, record: Record, protocol_given: bool) -> None:

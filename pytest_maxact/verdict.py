@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.formats import BF16_MAX, FP16_MAX, FormatError, integer_error
-from pytest_maxact.limits import CARRIER, GENERIC, MODEL, Limit, Ruleset
+from pytest_maxact.limits import CARRIER, EFFECTS, GENERIC, MODEL, Limit, Ruleset
 from pytest_maxact.reading import Peak, SiteReading
 from pytest_maxact.record import Record
 from pytest_maxact.schemes.error import QUANTITIES, scheme_error
@@ -72,21 +72,23 @@ def check(record: Record, limit: Limit) -> Finding:
     if limit.metric == "max_abs" and value == 0.0 and reading.site.kind in _NEVER_ZERO:
         message = f"{reading.site.name}: every entry is zero, which no sound checkpoint gives; the weights are empty or were not loaded"
         return Finding(limit=limit, value=value, passed=False, reading=reading, message=message)
-    passed = _within(value, limit)
+    passed = holds(value, limit)
     return Finding(limit=limit, value=value, passed=passed, reading=reading, message=_message(reading, limit, value, passed))
 
 
 def _check_effect(record: Record, limit: Limit) -> Finding:
     """A limit on what a scheme does to predictions."""
     scheme, _, quantity = limit.metric.partition(".")
+    if scheme not in SCHEMES or quantity not in EFFECTS:
+        raise InputError(f"no metric of the whole model called {limit.metric!r}\n  there are <SCHEME>.<quantity> with {', '.join(EFFECTS)}")
     effect = record.effects.get(scheme)
     if effect is None:
         raise MeasureError(
-            f"the Record holds no effect of {scheme} on predictions, for which {limit.file}:{limit.line} sets a limit\n"
+            f"the Record holds no effect of {scheme} on predictions{f', for which {limit.file}:{limit.line} sets a limit' if limit.file else ''}\n"
             f"  measure again with --maxact-effect {scheme}"
         )
     value = float(getattr(effect, quantity))
-    passed = _within(value, limit)
+    passed = holds(value, limit)
     relation = _RELATIONS[limit.sense, passed]
     message = (
         f"{limit.metric} {value:.4g} on {effect.tokens} tokens of {effect.samples} samples {relation} the limit {limit.bound:.6g}; "
@@ -159,7 +161,8 @@ def beyond_fp16(record: Record) -> list[SiteReading]:
     return [reading for reading in record.readings.values() if not (metric_value(reading, "max_abs") <= FP16_MAX)]
 
 
-def _within(value: float, limit: Limit) -> bool:
+def holds(value: float, limit: Limit) -> bool:
+    """The comparison: true only of numbers."""
     if limit.sense == "min":
         return value >= limit.bound
     return value <= limit.bound

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from pytest_maxact.cli import main
@@ -15,6 +16,7 @@ from pytest_maxact.verdict import beyond_fp16, metric_value
 from tests import tiny
 from tests.gate_runs import run_gate
 from tests.measuring import record_of
+from tests.zoo.configs import build
 
 LINEAR = 4 * tiny.LAYERS
 PAPER = 2 * (4 * tiny.LAYERS + 2) + 1
@@ -104,15 +106,30 @@ def test_a_saved_record_is_judged_again_without_the_model(pytester: pytest.Pytes
     again = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-deploy=W8A8")
     assert again.ret == 1
     again.stdout.fnmatch_lines(["*layers.2.down_in::W8A8.flush_to_zero*"])
-    lacking = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-deploy=NVFP4", "-k", "NVFP4")
-    assert lacking.ret == 1
-    lacking.stdout.fnmatch_lines(["*measure again with --maxact-schemes NVFP4*"])
+    lacking = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-deploy=W8A8,NVFP4")
+    assert lacking.ret == 4
+    lacking.stderr.fnmatch_lines(
+        ["*--maxact-deploy NVFP4: the Record * was not measured under it*", "*measure again with --maxact-effect W8A8,NVFP4*"]
+    )
+
+
+def test_a_record_whose_predictions_were_not_compared_cannot_be_judged_for_a_scheme(
+    pytester: pytest.Pytester, sound: Path, corpus: Path
+) -> None:
+    saved = pytester.path / "sound.record"
+    result = gate(pytester, sound, corpus, "--maxact-schemes=W8A8", f"--maxact-save={saved}")
+    result.stdout.fnmatch_lines(["fits W8A8 site by site, predictions not compared (--maxact-effect=W8A8)*"])
+    refused = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-deploy=W8A8")
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines(["*holds nothing of its effect on predictions*"])
 
 
 def test_a_record_without_linear_inputs_cannot_be_judged_for_a_scheme(pytester: pytest.Pytester, saved: Path) -> None:
     result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-deploy=W8A8")
     assert result.ret == 4
-    result.stderr.fnmatch_lines(["*a Record without the inputs of linear layers, which --maxact-deploy W8A8 judges*"])
+    result.stderr.fnmatch_lines(["*--maxact-deploy W8A8: the Record * was not measured under it*"])
+    result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-deploy=FP16")
+    assert result.ret == 4
 
 
 def test_a_users_own_test_asks_for_a_scheme_at_a_site_and_for_its_effect(pytester: pytest.Pytester, loud: Path, corpus: Path) -> None:
@@ -137,6 +154,21 @@ def test_a_users_own_test_asks_for_a_scheme_at_a_site_and_for_its_effect(pyteste
 def test_workers_share_one_measurement_with_its_effects(pytester: pytest.Pytester, sound: Path, corpus: Path) -> None:
     checks = PAPER + LINEAR + 3 * LINEAR + 1
     gate(pytester, sound, corpus, "--maxact-deploy=W8A8", "-n", "2", passed=checks)
+
+
+@pytest.mark.parametrize("broken", [1e6, -1e30])
+def test_a_weight_that_float16_cannot_hold_fails_where_no_token_meets_it(
+    pytester: pytest.Pytester, corpus: Path, tmp_path: Path, broken: float
+) -> None:
+    """Input channel 9 of a block is always zero, so the weight behind it changes no activation and no prediction."""
+    model = headed(tmp_path / "m")
+    tensors = load_file(model / "model.safetensors")
+    tensors["model.layers.1.post_attention_layernorm.weight"][9] = 0.0
+    tensors["model.layers.1.mlp.up_proj.weight"][3, 9] = broken
+    save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
+    result = gate(pytester, model, corpus, "--maxact-deploy=FP16")
+    failed = {line.split(" ")[1] for line in result.outlines if line.startswith("FAILED")}
+    assert "maxact::layers.1.mlp_in::FP16.weight_sqnr_db" in failed
 
 
 # What is said at once
@@ -178,6 +210,16 @@ def test_weights_in_low_bits_already_are_refused_before_any_load(
     result = gate(pytester, model, corpus, asked)
     assert result.ret == 4
     result.stderr.fnmatch_lines(["*its weights are quantized already (mxfp4)*"])
+
+
+def test_matrices_outside_linear_layers_forbid_a_verdict_on_fitness(pytester: pytest.Pytester, corpus: Path, tmp_path: Path) -> None:
+    """jetmoe's attention is a mixture of experts, whose stacked matrices are read by nobody: it must not be said to ship."""
+    model = tiny.save(tmp_path / "jetmoe", build("jetmoe"))
+    common = (f"--maxact-model={model}", f"--maxact-corpus={corpus}", "--maxact-family=generic")
+    refused = run_gate(pytester, *common, "--maxact-deploy=W8A8")
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines(["*self_attention.experts.input_linear.weight is no weight of a linear layer*"])
+    assert run_gate(pytester, *common, "--maxact-schemes=W8A8").ret == 0
 
 
 def test_an_encoder_has_no_predictions_to_compare(pytester: pytest.Pytester, corpus: Path, tmp_path: Path) -> None:

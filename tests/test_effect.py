@@ -452,8 +452,8 @@ def test_a_model_without_a_next_token_distribution_is_refused_before_weights_loa
     with pytest.raises(InputError) as error:
         require_head(checkpoint_of(model_type))
     assert str(error.value).splitlines() == [
-        f"some/model ({model_type}) has no next-token distribution, on which the effect of a scheme is measured",
-        "  leave out --maxact-effect, which is for causal language models",
+        f"some/model ({model_type}) has no next-token distribution that transformers can build, on which the effect of a scheme is measured",
+        "  leave out --maxact-effect and --maxact-deploy; --maxact-schemes reports without it",
     ]
 
 
@@ -485,8 +485,8 @@ def test_a_checkpoint_without_its_head_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MeasureError) as error:
         checkpoint.effects("W8A8")
     assert str(error.value).splitlines() == [
-        f"the weights of {checkpoint.checkpoint.name} lack 1 tensors of the head, the first lm_head.weight",
-        "  config.json and the weight files do not belong together; export the checkpoint again",
+        f"the weights of {checkpoint.checkpoint.name} lack the LM head (lm_head.weight), without which there are no predictions to compare",
+        "  save the model with its head, or leave out --maxact-effect and --maxact-deploy: --maxact-schemes needs no head",
     ]
 
 

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,19 @@ from transformers import AutoConfig, AutoModel
 from pytest_maxact import corpus, measure
 from pytest_maxact.corpus import Sequence as Encoded
 from pytest_maxact.corpus.batches import PlannedBatch
+from pytest_maxact.errors import InputError
 from pytest_maxact.names import Site
 from pytest_maxact.observe import Observer
 from pytest_maxact.observe import fidelity as fidelity_module
 from pytest_maxact.observe import observer as observer_module
 from pytest_maxact.observe.batch import collate
-from pytest_maxact.observe.fidelity import Fidelity, massive_rows
+from pytest_maxact.observe.fidelity import Fidelity, Sums, _Exact, level_places, massive_rows
+from pytest_maxact.reading import Channels, SiteReading
+from pytest_maxact.schemes.numerics import quantize
 from pytest_maxact.schemes.sums import DB_BINS, DB_LOWEST, DB_PER_BIN, SchemeSums
 from pytest_maxact.schemes.table import SCHEMES
 from pytest_maxact.sites import Tap, decoder_of, resolve
-from tests import tiny
+from tests import records, tiny
 from tests.measuring import encoded, loaded
 from tests.test_schemes import Deployed, by_compressed_tensors
 
@@ -553,3 +556,34 @@ def test_energies_beyond_float32_never_pass_for_a_better_ratio(name: str) -> Non
     plain_size, huge = (sums_over(x * factor, name, x.abs().amax() * factor) for factor in (1.0, 2.0**66))
     assert not huge.sqnr_db > plain_size.sqnr_db + 0.01
     assert not huge.token_quantile_db(0.5) > plain_size.token_quantile_db(0.5) + 2 * DB_PER_BIN
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_broken_entry_has_a_level_that_can_be_counted_on_any_device(name: str, broken: float) -> None:
+    """An index from a NaN would be out of bounds, which on a GPU ends the process before the site is named."""
+    rows = torch.rand((3, 128))
+    rows[1, 7] = broken
+    how = SCHEMES[name].activations
+    assert how is not None
+    sums = Sums(rows.device)
+    sums.add(_Exact.of(rows), how, torch.tensor(1.0))
+    assert sum(count for _, count in sums.read().token_db) == 3
+    places = level_places(quantize(rows, how, torch.tensor(1.0)).levels, how).long()
+    assert places.min() >= 0
+    assert places.max() < 2048
+
+
+def test_parts_quantized_with_scales_of_their_own_do_not_merge() -> None:
+    one, other = (records.reading([[1.0, 2.0]], [[1.0, 2.0]], "layers.0.o_in") for _ in range(2))
+    scaled = [Channels({"a": np.array([1.0, peak], np.float32)}) for peak in (2.0, 3.0)]
+
+    def part(reading: SiteReading, channels: Channels, scheme: str) -> SiteReading:
+        return replace(reading, schemes={scheme: SchemeSums(tokens=1)}, channels=channels)
+
+    for scheme in ("FP8", "W8A8_STATIC", "NVFP4"):
+        with pytest.raises(InputError, match="were quantized with scales of different calibration samples and do not merge"):
+            part(one, scaled[0], scheme) + part(other, scaled[1], scheme)
+    joined = part(one, scaled[0], "W8A8") + part(other, scaled[1], "W8A8")
+    assert joined.channels == Channels({"a": np.array([1.0, 3.0], np.float32)})
+    assert joined.schemes["W8A8"].tokens == 2

@@ -49,16 +49,17 @@ def measured(
     weights: Mapping[str, WeightError] = {},
     effects: Mapping[str, Effect] = {},
     usual: SchemeSums | None = None,
+    predicts: bool = False,
 ) -> Record:
     """A Record of four layers in which a scheme does well at every linear input but those in `worst`, and with every weight but those in `weights`."""
-    record = records.record(CALM, layers=4, hidden_size=4, schemes=(scheme,))
+    record = records.record(CALM, layers=4, hidden_size=4, schemes=(scheme,), predicts=predicts)
     readings: dict[str, SiteReading] = dict(record.readings)
     for name in SITES:
         readings[name] = replace(
             readings[name],
             schemes={scheme: worst.get(name, usual or sums(40.0))},
             channels=Channels({"a": np.ones(4, np.float32), "b": np.ones(4, np.float32)}),
-            weights={f"{name}.weight": {scheme: weights.get(name, weight(38.0))}},
+            weights={f"{name}.weight": {scheme: weights.get(name, weight(38.0)), "FP16": weight(70.0)}},
         )
     return replace(record, readings=readings, effects=dict(effects))
 
@@ -96,8 +97,9 @@ def test_a_scheme_of_weights_alone_checks_weights_alone_and_a_format_with_a_rang
     record = measured("W4A16")
     assert {limit.metric for limit in rules_for(record, "W4A16").fitness} == {"W4A16.weight_sqnr_db"}
     headroom = rules_for(record, "FP16").fitness
-    assert {limit.metric for limit in headroom} == {"FP16.headroom"}
-    assert {limit.site for limit in headroom} == set(record.readings)
+    assert {limit.metric for limit in headroom} == {"FP16.headroom", "FP16.weight_sqnr_db"}
+    assert {limit.site for limit in headroom if limit.metric == "FP16.headroom"} == set(record.readings)
+    assert {limit.site for limit in headroom if limit.metric == "FP16.weight_sqnr_db"} == set(SITES)
 
 
 def test_predictions_are_checked_once_where_the_model_makes_any() -> None:
@@ -180,6 +182,15 @@ def test_predictions_that_part_from_the_models_own_fail(kl: float) -> None:
     assert [finding.limit.check for finding in found.breaches] == ["model::W8A8.mean_kl"]
     assert found.advice == (
         "every linear input and weight meets its bounds: the error is spread over all of them, and no exception would mend it",
+    )
+
+
+def test_without_predictions_compared_nothing_is_said_to_ship() -> None:
+    found = fitness(measured(predicts=True))
+    assert found.holds
+    assert not found.passed
+    assert "fits W8A8 site by site, predictions not compared (--maxact-effect=W8A8)" in report(measured(predicts=True), "W8A8").replace(
+        "\n", " "
     )
 
 

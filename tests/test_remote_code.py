@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from pytest_maxact import measure
 from pytest_maxact.checkpoint import locate
 from pytest_maxact.errors import InputError
 from pytest_maxact.model import load
+from pytest_maxact.schemes.table import SCHEMES
 from pytest_maxact.settings import Settings
+from pytest_maxact.sites import resolve
 from tests import remote_code, tiny
-from tests.measuring import encoded, observed, plain_maxima, record_of
+from tests.measuring import encoded, loaded, observed, plain_maxima, record_of
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +71,28 @@ def test_a_router_without_logits_is_refused(ling: Path) -> None:
     router.forward = lambda states: (torch.zeros(15, 2, dtype=torch.long), torch.ones(15, 2), torch.zeros(3))  # type: ignore[union-attr,assignment]
     with pytest.raises(MeasureError, match="0 products with its matrix where one was expected"):
         observed(model, encoded([5, 5, 5]))
+
+
+def test_inputs_of_experts_in_a_list_are_those_of_plain_hooks_counted_once(ling: Path) -> None:
+    settings = Settings(model=str(ling), trust_remote_code=True)
+    model = load(locate(settings), settings).model
+    sequences = encoded([9, 17, 5, 12, 9, 3])
+    anatomy = resolve(model, model.config, linear_inputs=True)
+    observer = measure.observe(loaded(model), anatomy, sequences, 64, schemes=[SCHEMES["W8A8"]])
+    assert observer.padded_tokens > 0
+    read: dict[str, tuple[torch.nn.Module, str, object]] = {}
+    for i, layer in enumerate(model.layers[: tiny.LAYERS]):  # type: ignore[arg-type,index]
+        blocks = [layer.mlp] if not i else [*layer.mlp.experts, layer.mlp.shared_experts]
+        for number, block in enumerate(blocks):
+            read[f"layers.{i}.mlp_in {number}"] = (block.up_proj, "input", 0)
+            read[f"layers.{i}.down_in {number}"] = (block.down_proj, "input", 0)
+    expected: dict[str, float] = {}
+    for name, value in plain_maxima(model, sequences, read).items():
+        site = name.split(" ")[0]
+        expected[site] = max(expected.get(site, 0.0), value)
+    assert {name: abs(observer.accumulators[name].peaks[0].value) for name in expected} == pytest.approx(expected, rel=1e-4)
+    tokens = sum(map(len, sequences))
+    counted = sum(int(observer.accumulators["layers.1.mlp_in"].dense_counts(split).sum()) for split in ("calibration", "evaluation"))
+    assert counted == tokens * 64 * (2 + 1), "two experts to a token, and the shared one"
+    weights = [weight for tap in anatomy.linears if tap.site.name == "layers.1.mlp_in" for weight in tap.weights]
+    assert len(weights) == len(set(weights)) == 2 * (len(model.layers[1].mlp.experts) + 1)  # type: ignore[union-attr,index,arg-type]

@@ -36,8 +36,9 @@ def require_head(checkpoint: Checkpoint) -> None:
     """Raise InputError for a checkpoint whose config is not that of a causal language model; loads no weights."""
     if not has_head(checkpoint):
         raise InputError(
-            f"{checkpoint.name} ({checkpoint.config.model_type}) has no next-token distribution, on which the effect of a scheme is measured\n"
-            "  leave out --maxact-effect, which is for causal language models"
+            f"{checkpoint.name} ({checkpoint.config.model_type}) has no next-token distribution that transformers can build, "
+            "on which the effect of a scheme is measured\n"
+            "  leave out --maxact-effect and --maxact-deploy; --maxact-schemes reports without it"
         )
 
 
@@ -54,11 +55,12 @@ def measure_effects(
     require_head(checkpoint)
     chosen = evaluation_samples(sequences)
     longest = max(chosen, key=len)
-    model, device = load_with_head(checkpoint, settings)
-    taps = resolve(model, checkpoint.config, linear_inputs=True).linears
-    _refuse_unknown(schemes, taps, kept)
     budget = 1 if alone else settings.batch_tokens
     while True:
+        # loaded again after memory ran out: what was being put back then may be lost
+        model, device = load_with_head(checkpoint, settings)
+        taps = resolve(model, checkpoint.config, linear_inputs=True).linears
+        _refuse_unknown(schemes, taps, kept)
         plan = corpus.plan_batches(chosen, {sequence.sample.id: "evaluation" for sequence in chosen}, budget)
         try:
             with torch.no_grad():
@@ -77,6 +79,7 @@ def measure_effects(
                 "  lower --maxact-max-seq-len, or use a device with more memory"
             )
         budget //= 2
+        del model, taps
         if device.type == "cuda":
             torch.cuda.empty_cache()
 

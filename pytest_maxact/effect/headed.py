@@ -13,7 +13,7 @@ from torch import nn
 
 from pytest_maxact.checkpoint import Checkpoint
 from pytest_maxact.errors import MeasureError
-from pytest_maxact.model import load_as, partial, refuse_partial
+from pytest_maxact.model import load_as, refuse_partial
 from pytest_maxact.settings import Settings
 from pytest_maxact.sites import decoder_of
 from pytest_maxact.sites.modules import class_of
@@ -67,15 +67,22 @@ class Headed:
 
 def headed_class(checkpoint: Checkpoint) -> Any:
     """The auto class that builds the model with its language-model head; None where a token sees those after it, or there is no such head."""
-    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMaskedLM
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM
 
     config = checkpoint.config
     if checkpoint.trust_remote_code and "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {}):
         return AutoModelForCausalLM
-    is_encoder = type(config) in AutoModelForMaskedLM._model_mapping and not getattr(config, "is_decoder", False)
-    if is_encoder or getattr(config, "is_encoder_decoder", False):
+    if is_encoder(checkpoint) or getattr(config, "is_encoder_decoder", False):
         return None
-    return next((auto for auto in (AutoModelForCausalLM, AutoModelForImageTextToText) if type(config) in auto._model_mapping), None)
+    headed = (AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM)
+    return next((auto for auto in headed if type(config) in auto._model_mapping), None)
+
+
+def is_encoder(checkpoint: Checkpoint) -> bool:
+    """Whether a checkpoint's tokens see those after them, by its config: it has no next-token distribution by design."""
+    from transformers import AutoModelForMaskedLM
+
+    return type(checkpoint.config) in AutoModelForMaskedLM._model_mapping and not getattr(checkpoint.config, "is_decoder", False)
 
 
 def has_head(checkpoint: Checkpoint) -> bool:
@@ -88,7 +95,10 @@ def load_with_head(checkpoint: Checkpoint, settings: Settings) -> tuple[nn.Modul
     model, info, _, device = load_as(headed_class(checkpoint), checkpoint, settings)
     refuse_partial(model, decoder_of(model), info, checkpoint)
     if lacking := [key for key in info["missing_keys"] if not key.startswith(f"{model.base_model_prefix}.")]:
-        raise partial(checkpoint, f"lack {len(lacking)} tensors of the head", lacking)
+        raise MeasureError(
+            f"the weights of {checkpoint.name} lack the LM head ({lacking[0]}), without which there are no predictions to compare\n"
+            "  save the model with its head, or leave out --maxact-effect and --maxact-deploy: --maxact-schemes needs no head"
+        )
     return model, device
 
 

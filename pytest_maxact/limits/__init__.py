@@ -1,8 +1,20 @@
 """thresholds.yaml to limits: `yaml_lines` reads it with line numbers, `schema` validates it, `family_source` and `rules` find the limits of one checkpoint."""
 
 from pytest_maxact.limits.family_source import CARRIER, Limit
-from pytest_maxact.limits.fitness import MODEL
+from pytest_maxact.limits.fitness import EFFECTS, MODEL
 from pytest_maxact.limits.rules import GENERIC, Ruleset, select_rules, with_fitness
 from pytest_maxact.limits.schema import LimitsFile, builtin_path, load_limits
 
-__all__ = ["CARRIER", "GENERIC", "MODEL", "Limit", "LimitsFile", "Ruleset", "builtin_path", "load_limits", "select_rules", "with_fitness"]
+__all__ = [
+    "CARRIER",
+    "EFFECTS",
+    "GENERIC",
+    "MODEL",
+    "Limit",
+    "LimitsFile",
+    "Ruleset",
+    "builtin_path",
+    "load_limits",
+    "select_rules",
+    "with_fitness",
+]

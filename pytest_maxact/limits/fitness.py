@@ -16,7 +16,8 @@ from pytest_maxact.schemes.table import SCHEMES, Scheme
 
 MODEL = "model"
 """Stands in a limit for the whole model, where other limits name a site."""
-EFFECTS = tuple(field.name for field in fields(Effect))
+EFFECTS = tuple(field.name for field in fields(Effect) if field.name not in ("scheme", "samples", "tokens", "kept"))
+"""Quantities of an effect that a limit may bound."""
 
 
 def fitness_limits(files: Sequence[LimitsFile], schemes: Iterable[str], sites: Sequence[Site], predicts: bool) -> list[Limit]:
@@ -62,7 +63,7 @@ def _where(quantity: str, scheme: Scheme, sites: Sequence[Site], predicts: bool)
     if quantity == "headroom":
         return [site.name for site in sites] if scheme.cast else []
     if quantity.startswith("weight_"):
-        return linear if scheme.weights else []
+        return linear if scheme.weights or scheme.cast else []
     return linear if scheme.activations else []
 
 

@@ -35,7 +35,7 @@ class Fidelity:
         self._refused: set[_Key] = set()
         self.channels: dict[_Key, torch.Tensor] = {}
         """Largest magnitude of every channel over the calibration split, [width] in the tensor's dtype, by site and part."""
-        self._staged_sums: list[tuple[_Key, Sums]] = []
+        self._staged_sums: dict[_Key, Sums] = {}
         self._staged_channels: list[tuple[_Key, torch.Tensor]] = []
 
     @property
@@ -63,24 +63,23 @@ class Fidelity:
             if not how.refuses(rows.shape[1]) and not (how.needs_calibration and amax is None)
         }
         self._refused |= {(tap.site.name, name) for name in self.schemes.keys() - schemes.keys()}
-        sums = {name: Sums(rows.device) for name in schemes}
+        sums = {name: self._staged_sums.setdefault((tap.site.name, name), Sums(rows.device)) for name in schemes}
         for piece in torch.split(rows, max(1, _PIECE // rows.shape[1])):
             exact = _Exact.of(piece)
             for name, how in schemes.items():
                 sums[name].add(exact, how, amax if how.needs_calibration else None)
-        self._staged_sums += [((tap.site.name, name), found) for name, found in sums.items()]
 
     def commit(self) -> None:
         """Keep what the batch staged."""
         for key, channels in self._staged_channels:
             self.channels[key] = torch.maximum(self.channels[key], channels) if key in self.channels else channels
-        for key, sums in self._staged_sums:
+        for key, sums in self._staged_sums.items():
             self._totals.setdefault(key, Sums(sums.device)).join(sums)
         self.rollback()
 
     def rollback(self) -> None:
         """Forget what was staged."""
-        self._staged_sums, self._staged_channels = [], []
+        self._staged_sums, self._staged_channels = {}, []
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,7 @@ class Sums:
         lost, deviation = exact.lost(quantized.restored)
         energy, calm = exact.energy, exact.calm
         levels = quantized.levels
-        counts = _counted(levels.abs() if how.is_integer else (levels.view(torch.int32) >> 20) & 0x7FF, _LEVEL_KEYS)
+        counts = _counted(level_places(levels, how), _LEVEL_KEYS)
         self._tokens += exact.x.shape[0]
         self._entries += exact.x.numel()
         self._levels += counts
@@ -177,6 +176,11 @@ _NUMBERS = (
     "zeros", "clipped", "flushed", "signal", "error", "signal_abs", "error_abs", "signal_squares", "error_squares", "products", "calm_tokens",
     "calm_signal", "calm_error",
 )  # fmt: skip
+
+
+def level_places(levels: torch.Tensor, how: Quantizer) -> torch.Tensor:
+    """A number below 2 048 for every level, by magnitude: an integer's own, or the upper bits of a float32; 0 for zero, and for what is no number."""
+    return levels.abs().nan_to_num(0.0) if how.is_integer else (levels.view(torch.int32) >> 20) & 0x7FF
 
 
 def _counted(places: torch.Tensor, size: int) -> torch.Tensor:

@@ -38,7 +38,7 @@ class Hooks:
         self._calls: Counter[tuple[int, str]] = Counter()
         self.repeats: dict[tuple[str, str], str] = {}
         """Parts of a site that were given the same tensor as another part in this batch, with that part."""
-        self._inputs: dict[tuple[str, bool], list[tuple[str, torch.Tensor]]] = {}
+        self._inputs: dict[tuple[str, bool], list[tuple[Tap, torch.Tensor]]] = {}
         self._inputs_of: int | None = None
 
     @contextmanager
@@ -103,11 +103,12 @@ class Hooks:
             self._inputs.clear()
             self._inputs_of = tap.site.layer
         known = self._inputs.setdefault((tap.site.kind, tap.in_moe), [])
-        same = [part for part, tensor in known if tensor.data_ptr() == given.data_ptr() and tensor.numel() == given.numel()]
-        if same and tap.part != same[0]:
-            self.repeats[tap.site.name, tap.part] = same[0]
-            return True
-        known.append((tap.part, given))
+        for other, tensor in known:
+            if other.module is not tap.module and _is_same(tensor, given):
+                if other.part != tap.part:
+                    self.repeats[tap.site.name, tap.part] = other.part
+                return True
+        known.append((tap, given))
         return False
 
     def _product_hooks(self, taps: list[Tap]) -> list[Any]:
@@ -270,6 +271,11 @@ class Hooks:
 def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
     """The first tensor that a module is called with."""
     return next(value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
+
+
+def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors are one, or views that lie alike."""
+    return one.data_ptr() == other.data_ptr() and one.numel() == other.numel() and one.stride()[-1:] == other.stride()[-1:]
 
 
 def _rows_in(factor: torch.Tensor, tap: Tap) -> torch.Tensor:

@@ -34,11 +34,15 @@ def render_fitness(record: Record, rules: Ruleset) -> Iterator[RenderableType]:
 
 def _recommendation(found: Sequence[SchemeFitness], checked: Collection[str]) -> str:
     fit = [scheme.scheme for scheme in found if scheme.passed]
-    words = f"ships in {', '.join(fit)}" if fit else "ships in none of these formats as it is"
+    site_by_site = [scheme.scheme for scheme in found if scheme.holds and not scheme.compared]
     unfit = [scheme.scheme for scheme in found if scheme.breaches]
-    words += f"; not in {', '.join(unfit)}" if unfit and fit else ""
+    words = [f"ships in {', '.join(fit)}"] if fit else []
+    if site_by_site:
+        words.append(f"fits {', '.join(site_by_site)} site by site, predictions not compared (--maxact-effect={','.join(site_by_site)})")
+    if unfit:
+        words.append(f"not in {', '.join(unfit)}" if words else "ships in none of these formats as it is")
     reported = [scheme.scheme for scheme in found if scheme.scheme not in checked]
-    return words + ("" if not reported else " (reported; --maxact-deploy makes checks of it)")
+    return "; ".join(words or ["nothing was judged"]) + ("" if not reported else " (reported; --maxact-deploy makes checks of it)")
 
 
 def fitness_data(record: Record, rules: Ruleset) -> list[dict[str, Any]]:
@@ -103,6 +107,8 @@ def _zeroed(record: Record, name: str) -> str:
                 shares.append(metric_value(reading, f"{name}.flush_to_zero"))
             except MeasureError:
                 continue
+    if any(math.isnan(share) for share in shares):
+        return "none"
     return f"{max(shares):.1%}" if shares else "-"
 
 
@@ -128,7 +134,9 @@ def _notes(record: Record) -> str:
         "inputs dB, weights dB: the lowest SQNR of any linear layer's input and weight. zeroed: largest share of an input's entries that become 0."
     ]
     if record.provenance.sampling > 1:
-        lines.append(f"Dynamic schemes: one evaluation token in {record.provenance.sampling} was quantized; the rest are exact.")
+        lines.append(
+            f"One evaluation token in {record.provenance.sampling} was quantized; static scales of a single tensor are exact, over all of them."
+        )
     if not record.provenance.predicts:
         lines.append("Predictions were not compared: this architecture has no next-token distribution.")
     return "\n".join(lines)

@@ -46,6 +46,11 @@ QUANTITIES = tuple(field.name for field in fields(SchemeError))
 def scheme_error(reading: "SiteReading", name: str) -> SchemeError:
     """Raises MeasureError where the Record holds nothing of the scheme at this site."""
     scheme = SCHEMES[name]
+    if scheme.cast and reading.dtype in ("float32", "float64"):
+        raise MeasureError(
+            f"{reading.site.name}: its histogram is rounded to bfloat16, so the error of a cast to {name} cannot be told from it\n"
+            f"  judge {name}.headroom, and its effect on predictions"
+        )
     if scheme.cast:
         return _join(cast_error(reading.histogram, scheme.cast), None)
     sums = reading.schemes.get(name)
@@ -65,7 +70,7 @@ def _exact(reading: "SiteReading", scheme: Scheme) -> FormatError | None:
         return None
     if how.is_integer:
         return integer_error(reading.calibration, reading.evaluation, "max_abs", how.bits)
-    return fp8_error(reading.calibration, reading.evaluation, reading.dtype)
+    return fp8_error(reading.calibration, reading.evaluation, "float32" if reading.dtype == "float64" else reading.dtype)
 
 
 def _join(exact: FormatError, sums: SchemeSums | None) -> SchemeError:

@@ -57,6 +57,11 @@ class Scheme:
     cast: str = ""
 
     @property
+    def needs_calibration(self) -> bool:
+        """Whether a calibration maximum enters its activations."""
+        return self.activations is not None and self.activations.needs_calibration
+
+    @property
     def in_words(self) -> str:
         if self.cast:
             return f"every tensor in {self.cast}"

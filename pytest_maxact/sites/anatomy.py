@@ -67,6 +67,8 @@ class LeftOut:
     what: str
     why: str
     by_design: bool = False
+    elements: int = 0
+    """Of a weight that is not read, how many it has."""
 
     def __str__(self) -> str:
         return f"{self.what}: {self.why}"

@@ -72,7 +72,9 @@ def unread_matrices(layer: nn.Module, taps: Iterable[Tap]) -> list[LeftOut]:
     known = {id(module) for tap in taps if tap.site.is_linear_input or tap.site.kind == "router" for module in tap.module.modules()}
     return [
         LeftOut(
-            what=f"layers.*.{path}.{name}".replace("..", "."), why="no weight of a linear layer; what it is multiplied with is not read"
+            what=f"layers.*.{path}.{name}".replace("..", "."),
+            why="no weight of a linear layer; what it is multiplied with is not read",
+            elements=parameter.numel(),
         )
         for path, module in layer.named_modules()
         if id(module) not in known
