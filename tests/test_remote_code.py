@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pytest_maxact import measure
+from pytest_maxact import corpus, measure
 from pytest_maxact.checkpoint import locate
 from pytest_maxact.errors import InputError
 from pytest_maxact.model import load
@@ -96,3 +96,21 @@ def test_inputs_of_experts_in_a_list_are_those_of_plain_hooks_counted_once(ling:
     assert counted == tokens * 64 * (2 + 1), "two experts to a token, and the shared one"
     weights = [weight for tap in anatomy.linears if tap.site.name == "layers.1.mlp_in" for weight in tap.weights]
     assert len(weights) == len(set(weights)) == 2 * (len(model.layers[1].mlp.experts) + 1)  # type: ignore[union-attr,index,arg-type]
+
+
+def test_of_rows_whose_tokens_are_not_known_one_in_so_many_is_sampled(ling: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the first row of every expert's call, which would let an expert with few rows count for more than it has."""
+    monkeypatch.setattr("pytest_maxact.observe.observer.SAMPLED_TOKENS", 40)
+    settings = Settings(model=str(ling), trust_remote_code=True)
+    model = load(locate(settings), settings).model
+    sequences = encoded([30] * 24)
+    observer = measure.observe(
+        loaded(model), resolve(model, model.config, linear_inputs=True), sequences, 90, schemes=[SCHEMES["W8A8"]]
+    )  # fmt: skip
+    tokens = observer.tokens["evaluation"]
+    assert observer.stride >= 8
+    sampled = observer.fidelity.sums["layers.1.down_in", "W8A8"].tokens
+    batches = sum(
+        batch.split == "evaluation" for batch in corpus.plan_batches(sequences, corpus.assign_splits([s.sample for s in sequences]), 90)
+    )
+    assert abs(sampled - 3 * tokens / observer.stride) <= 2 * batches

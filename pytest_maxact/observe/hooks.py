@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from zlib import crc32
 
 import torch
 from torch import nn
@@ -40,6 +41,7 @@ class Hooks:
         """Parts of a site that were given the same tensor as another part in this batch, with that part."""
         self._inputs: dict[tuple[str, bool], list[tuple[Tap, torch.Tensor]]] = {}
         self._inputs_of: int | None = None
+        self._unordered: Counter[str] = Counter()
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -76,6 +78,7 @@ class Hooks:
         self._routing.clear()
         self._calls.clear()
         self.repeats.clear()
+        self._unordered.clear()
         self._inputs.clear()
 
     def _output_hook(self, taps: list[Tap]) -> Callable[..., None]:
@@ -232,14 +235,14 @@ class Hooks:
         """Routed rows, the way to their tokens, and the rows whose tokens are sampled (of an unknown order: so many of them)."""
         routing = self._routing.get(experts.site)
         if routing is None:
-            return values, lambda row: None, torch.arange(0, values.shape[0], batch.stride, device=values.device)
+            return values, lambda row: None, self._every(tap.site.name, values, batch)
         keep = routing.keep()
         if keep is not None:
             values = values[keep]
         offset = routing.advance(values.shape[0], f"{tap.site.kind} {tap.reads} {id(tap.module)}")
         tokens = routing.tokens() if tap.site.is_linear_input else None
         if tokens is None:
-            chosen = torch.arange(0, values.shape[0], batch.stride, device=values.device)
+            chosen = self._every(tap.site.name, values, batch)
         else:
             is_sampled = torch.zeros(batch.real.numel(), dtype=torch.bool, device=values.device)
             is_sampled[batch.sampled] = True
@@ -250,6 +253,14 @@ class Hooks:
             return None if token is None else int(batch.real[token]) if batch.padded else token
 
         return values, locate, chosen
+
+    def _every(self, site: str, values: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """One row in `stride` of rows whose tokens are not known, counted on from call to call, so that no expert counts for more than its rows."""
+        seen = self._unordered[site]
+        self._unordered[site] += values.shape[0]
+        phase = crc32(batch.plan.sequences[0].sample.id.encode()) if batch.plan.sequences else 0
+        first = min(-(seen + phase) % batch.stride, values.shape[0])
+        return torch.arange(first, values.shape[0], batch.stride, device=values.device)
 
     def _meant(self, taps: list[Tap]) -> Tap | None:
         """The tap that this call of a module is for; None for a call on which no site is read."""
