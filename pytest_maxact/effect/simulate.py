@@ -14,6 +14,7 @@ from torch import nn
 
 from pytest_maxact.effect.headed import Forward, forwards
 from pytest_maxact.errors import MeasureError
+from pytest_maxact.observe.inputs import is_same
 from pytest_maxact.observe.products import Products
 from pytest_maxact.reading import SiteReading
 from pytest_maxact.schemes.numerics import fake_quantized
@@ -147,7 +148,7 @@ class Simulation:
             self._given.clear()
         part: str | None = tap.part
         if part not in parts:
-            part = next((known.part for known, tensor in self._given if known.site.name == tap.site.name and _is_same(tensor, given)), None)
+            part = next((known.part for known, tensor in self._given if known.site.name == tap.site.name and is_same(tensor, given)), None)
         elif tap.reads == "input":
             self._given.append((tap, given))
         if part is None:
@@ -190,7 +191,3 @@ def _is_transposed(module: nn.Module, taps: Sequence[Tap], width: int) -> bool:
         return bool(stated)
     first = next(tap.weights[0] for tap in taps if tap.reads == "input")
     return class_of(module) == "Conv1D" or module.get_parameter(first.rpartition(".")[2]).shape[-1] != width
-
-
-def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return one.data_ptr() == other.data_ptr() and one.numel() == other.numel()

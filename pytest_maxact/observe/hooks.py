@@ -17,6 +17,7 @@ from pytest_maxact.errors import MeasureError
 from pytest_maxact.observe.accumulate import SiteAccumulator
 from pytest_maxact.observe.batch import Batch
 from pytest_maxact.observe.fidelity import Fidelity
+from pytest_maxact.observe.inputs import SharedInputs
 from pytest_maxact.observe.products import Products
 from pytest_maxact.observe.routing import Routing
 from pytest_maxact.observe.rows import refuse_two_streams, rows_of
@@ -37,10 +38,7 @@ class Hooks:
         self._fidelity = fidelity
         self._routing: dict[str, Routing] = {}
         self._calls: Counter[tuple[int, str]] = Counter()
-        self.repeats: dict[tuple[str, str], str] = {}
-        """Parts of a site that were given the same tensor as another part in this batch, with that part."""
-        self._inputs: dict[tuple[str, bool], list[tuple[Tap, torch.Tensor]]] = {}
-        self._inputs_of: int | None = None
+        self.inputs = SharedInputs()
         self._unordered: Counter[str] = Counter()
 
     @contextmanager
@@ -77,9 +75,8 @@ class Hooks:
         self.order.clear()
         self._routing.clear()
         self._calls.clear()
-        self.repeats.clear()
+        self.inputs.forget()
         self._unordered.clear()
-        self._inputs.clear()
 
     def _output_hook(self, taps: list[Tap]) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
@@ -94,25 +91,10 @@ class Hooks:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if self.batch is not None and (tap := self._meant(taps)):
                 given = _given(args, kwargs)
-                if not (tap.site.is_linear_input and self._seen_already(tap, given)):
+                if not (tap.site.is_linear_input and self.inputs.repeated(tap, given)):
                     self._see(tap, given)
 
         return hook
-
-    def _seen_already(self, tap: Tap, given: torch.Tensor) -> bool:
-        """Whether another linear layer of this site was just given the same tensor; a tensor is kept until another layer runs, so that its
-        memory is not another's meanwhile. What is stripped of padding is compared with its like: without padding it would be the same tensor."""
-        if tap.site.layer != self._inputs_of:
-            self._inputs.clear()
-            self._inputs_of = tap.site.layer
-        known = self._inputs.setdefault((tap.site.kind, tap.in_moe), [])
-        for other, tensor in known:
-            if other.module is not tap.module and _is_same(tensor, given):
-                if other.part != tap.part:
-                    self.repeats[tap.site.name, tap.part] = other.part
-                return True
-        known.append((tap, given))
-        return False
 
     def _product_hooks(self, taps: list[Tap]) -> list[Any]:
         """Read what a module's own call computes with one of its parameters, whatever it returns."""
@@ -282,11 +264,6 @@ class Hooks:
 def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
     """The first tensor that a module is called with."""
     return next(value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
-
-
-def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two tensors are one, or views that lie alike."""
-    return one.data_ptr() == other.data_ptr() and one.numel() == other.numel() and one.stride()[-1:] == other.stride()[-1:]
 
 
 def _rows_in(factor: torch.Tensor, tap: Tap) -> torch.Tensor:

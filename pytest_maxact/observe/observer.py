@@ -130,7 +130,7 @@ class Observer:
         for accumulator in self.accumulators.values():
             accumulator.commit(batch)
         self.fidelity.commit()
-        self.shared.update(self._hooks.repeats)
+        self.shared.update(self._hooks.inputs.repeats)
         for site, given in self._hooks.traffic.items():
             total = self.traffic[site]
             total[planned.split] = total[planned.split] + given.cpu() if planned.split in total else given.cpu()
@@ -172,7 +172,7 @@ class Observer:
         for tap in self.anatomy.taps:
             seen = self.accumulators[tap.site.name].staged_rows
             expected = pairs[tap.experts.site] if tap.routed and tap.experts is not None else planned.tokens
-            rows = seen.get(self._hooks.repeats.get((tap.site.name, tap.part), tap.part), 0)
+            rows = seen.get(self._hooks.inputs.repeats.get((tap.site.name, tap.part), tap.part), 0)
             if rows != expected:
                 part = f" ({tap.part})" if tap.part else ""
                 what = "did not fire" if rows == 0 else f"gave {rows} rows where {expected} were expected"
