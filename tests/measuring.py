@@ -70,3 +70,14 @@ def plain_maxima(model: Any, sequences: Sequence[Encoded], read: dict[str, tuple
     for handle in handles:
         handle.remove()
     return maxima
+
+
+def memory_limited(model: Any, most: int) -> Any:
+    """The model, out of memory in its second layer on batches of more than `most` token slots."""
+
+    def refuse(module: Any, args: Any) -> None:
+        if args[0].shape[0] * args[0].shape[1] > most:
+            raise torch.OutOfMemoryError("tried to allocate too much")
+
+    model.layers[1].register_forward_pre_hook(refuse)
+    return model

@@ -5,6 +5,7 @@ The table in docs/architectures.md is what this test found. `MAXACT_WRITE_DOCS=1
 
 import contextlib
 import os
+import re
 import warnings
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from pytest_maxact.sites import Anatomy, decoder_of, resolve, table
 from tests.zoo.configs import TYPES, build
 
 TABLE = Path(__file__).parents[1] / "docs" / "architectures.md"
+CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
 SENSES = ("vision", "visual", "image", "audio", "speech", "pixel", "video")
 UNSUPPORTED = {"blt"}
 
@@ -238,7 +240,9 @@ def test_the_table_in_the_docs_is_what_was_found(outcomes: dict[str, Outcome]) -
     if os.environ.get("MAXACT_WRITE_DOCS"):
         TABLE.parent.mkdir(exist_ok=True)
         TABLE.write_text(text)
-    stated = TABLE.read_text()
-    if f"transformers {transformers.__version__}," not in stated:
-        pytest.skip("the table was written for another release of transformers")
+    stated, pinned = TABLE.read_text(), re.search(r"^transformers==(\S+)$", CONSTRAINTS.read_text(), re.MULTILINE)
+    assert pinned is not None
+    assert f"transformers {pinned[1]}," in stated, "the table is of another release than the one pinned; write it again"
+    if transformers.__version__ != pinned[1]:
+        pytest.skip(f"the table is of transformers {pinned[1]}, which constraints.txt pins, not of {transformers.__version__}")
     assert stated == text

@@ -29,8 +29,8 @@ from pytest_maxact.schemes.sums import DB_BINS, DB_LOWEST, DB_PER_BIN, SchemeSum
 from pytest_maxact.schemes.table import SCHEMES
 from pytest_maxact.sites import Tap, decoder_of, resolve
 from tests import records, tiny
-from tests.measuring import encoded, loaded
-from tests.test_schemes import Deployed, by_compressed_tensors
+from tests.deployed import Deployed, by_compressed_tensors
+from tests.measuring import encoded, loaded, memory_limited
 
 NAMES = [name for name, scheme in SCHEMES.items() if scheme.activations is not None]
 GROUPS = {"FP8_BLOCK": 128, "MXFP8": 32, "MXFP4": 32, "NVFP4": 16}
@@ -469,17 +469,6 @@ def test_the_sqnr_without_massive_tokens_leaves_them_out(monkeypatch: pytest.Mon
 def test_a_row_is_massive_above_a_hundred_and_a_thousand_times_its_median(row: list[float], massive: bool) -> None:
     rows = torch.tensor([[0.3] * 64, row])
     assert massive_rows(rows).tolist() == [False, massive]
-
-
-def memory_limited(model: Any, most: int) -> Any:
-    """The model, out of memory in its second layer on batches of more than `most` token slots."""
-
-    def refuse(module: Any, args: Any) -> None:
-        if args[0].shape[0] * args[0].shape[1] > most:
-            raise torch.OutOfMemoryError("tried to allocate too much")
-
-    model.layers[1].register_forward_pre_hook(refuse)
-    return model
 
 
 @pytest.mark.parametrize("model_type", ["qwen3", "qwen3_moe"])

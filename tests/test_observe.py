@@ -23,7 +23,7 @@ from pytest_maxact.observe.products import Products
 from pytest_maxact.record import Provenance, Record, corpus_digest, merge
 from pytest_maxact.sites import decoder_of, resolve
 from tests import tiny
-from tests.measuring import encoded, loaded, observed, record_of
+from tests.measuring import encoded, loaded, memory_limited, observed, record_of
 
 LENGTHS = [5, 9, 3, 12, 7, 7, 4, 11, 6]
 
@@ -227,17 +227,6 @@ def test_hooks_are_gone_after_the_pass_even_if_it_failed() -> None:
     with pytest.raises(ZeroDivisionError), Observer(model, resolve(model, model.config)).attached():
         raise ZeroDivisionError
     assert all(not m._forward_hooks and not m._forward_pre_hooks for m in model.modules())
-
-
-def memory_limited(model: Any, most: int) -> Any:
-    """The model, out of memory in its second layer on batches of more than `most` token slots."""
-
-    def refuse(module: Any, args: Any) -> None:
-        if args[0].shape[0] * args[0].shape[1] > most:
-            raise torch.OutOfMemoryError("tried to allocate too much")
-
-    model.layers[1].register_forward_pre_hook(refuse)
-    return model
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_leaves_no_trace() -> None:

@@ -190,14 +190,13 @@ class Hooks:
         tensor = tensor.detach() if tap.columns is None else tensor.detach()[..., tap.columns]
         stripped = tap.in_moe and batch.padded
         locate: Callable[[int], int | None]
-        chosen: torch.Tensor | None = None
+        offset = 0
         if tap.routed and tap.experts is not None:
-            values, locate, chosen = self._routed_rows(tap, tap.experts, tensor.reshape(-1, tensor.shape[-1]), batch)
+            values, locate, offset = self._routed_rows(tap, tap.experts, tensor.reshape(-1, tensor.shape[-1]), batch)
         else:
             shape = (1, batch.real.numel()) if stripped else tuple(batch.ids.shape)
             values = rows_of(tensor, tap, shape)
             locate = (lambda row: int(batch.real[row])) if stripped else (lambda row: row)
-            chosen = batch.sampled if stripped else batch.real[batch.sampled]
         if tap.site.kind == "router" and tap.experts is not None and tap.experts.choice == "logits":
             self._routed(tap.experts, Routing.of_logits(tap.experts, values))
         if tap.last:
@@ -208,33 +207,37 @@ class Hooks:
         padding = batch.padding if batch.padded and not tap.in_moe else None
         self._accumulators[tap.site.name].observe(values, padding, locate, tap.part)
         if tap.site.is_linear_input:
-            assert chosen is not None
-            self._fidelity.observe(tap, values, chosen, batch)
+            self._fidelity.observe(tap, values, self._sampled(tap, values, offset, batch), batch)
 
     def _routed_rows(
         self, tap: Tap, experts: Experts, values: torch.Tensor, batch: Batch
-    ) -> tuple[torch.Tensor, Callable[[int], int | None], torch.Tensor]:
-        """Routed rows, the way to their tokens, and the rows whose tokens are sampled (of an unknown order: so many of them)."""
+    ) -> tuple[torch.Tensor, Callable[[int], int | None], int]:
+        """Routed rows, the way from each to its token, and how many of the batch came before them in other calls."""
         routing = self._routing.get(experts.site)
         if routing is None:
-            return values, lambda row: None, self._every(tap.site.name, values, batch)
+            return values, lambda row: None, 0
         keep = routing.keep()
         if keep is not None:
             values = values[keep]
         offset = routing.advance(values.shape[0], f"{tap.site.kind} {tap.reads} {id(tap.module)}")
-        tokens = routing.tokens() if tap.site.is_linear_input else None
-        if tokens is None:
-            chosen = self._every(tap.site.name, values, batch)
-        else:
-            is_sampled = torch.zeros(batch.real.numel(), dtype=torch.bool, device=values.device)
-            is_sampled[batch.sampled] = True
-            chosen = is_sampled[tokens[offset : offset + values.shape[0]]].nonzero().squeeze(1)
 
         def locate(row: int) -> int | None:
             token = routing.token(offset + row)
             return None if token is None else int(batch.real[token]) if batch.padded else token
 
-        return values, locate, chosen
+        return values, locate, offset
+
+    def _sampled(self, tap: Tap, values: torch.Tensor, offset: int, batch: Batch) -> torch.Tensor:
+        """The rows of a tap whose tokens are sampled, int64; of routed rows whose tokens are not known, so many of them."""
+        if not tap.routed or tap.experts is None:
+            return batch.sampled if tap.in_moe and batch.padded else batch.real[batch.sampled]
+        routing = self._routing.get(tap.experts.site)
+        tokens = routing.tokens() if routing is not None else None
+        if tokens is None:
+            return self._every(tap.site.name, values, batch)
+        is_sampled = torch.zeros(batch.real.numel(), dtype=torch.bool, device=values.device)
+        is_sampled[batch.sampled] = True
+        return is_sampled[tokens[offset : offset + values.shape[0]]].nonzero().squeeze(1)
 
     def _every(self, site: str, values: torch.Tensor, batch: Batch) -> torch.Tensor:
         """One row in `stride` of rows whose tokens are not known, counted on from call to call, so that no expert counts for more than its rows."""

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -43,26 +42,6 @@ def _recommendation(found: Sequence[SchemeFitness], checked: Collection[str]) ->
         words.append(f"not in {', '.join(unfit)}" if words else "ships in none of these formats as it is")
     reported = [scheme.scheme for scheme in found if scheme.scheme not in checked]
     return "; ".join(words or ["nothing was judged"]) + ("" if not reported else " (reported; --maxact-deploy makes checks of it)")
-
-
-def fitness_data(record: Record, rules: Ruleset) -> list[dict[str, Any]]:
-    """The same for a program: a number that is not finite is null."""
-    return [
-        {
-            "scheme": scheme.scheme,
-            "fits": scheme.passed,
-            "unmeasured": scheme.unmeasured or None,
-            "lowest_sqnr_db": _lowest(scheme.lowest),
-            "lowest_weight_sqnr_db": _lowest(scheme.lowest_weight),
-            "breaches": [finding.limit.check for finding in scheme.breaches],
-            "advice": list(scheme.advice),
-        }
-        for scheme in fitness_of(record, rules.fitness)
-    ]
-
-
-def _lowest(value: tuple[float, str] | None) -> dict[str, Any] | None:
-    return {"value": value[0] if math.isfinite(value[0]) else None, "site": value[1]} if value else None
 
 
 def _table(record: Record, found: Sequence[SchemeFitness]) -> Table:
