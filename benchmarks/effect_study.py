@@ -76,7 +76,7 @@ def checkpoints(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def figures(record: Record, scheme: str) -> dict[str, float]:
     """What could predict the effect, each so that more means worse, and the effect."""
-    linear = [reading for reading in record.readings.values() if reading.site.is_linear_input]
+    linear = [reading for reading in record.sites.values() if reading.site.is_linear_input]
     sqnr = [metric_value(reading, f"{scheme}.sqnr_db") for reading in linear]
     return {
         "M": record.carrier.max_abs,

@@ -134,7 +134,7 @@ def _measure(options: argparse.Namespace) -> int:
     record = measure.measure(prepared, settings, family, Lines(lambda text: print(text, file=sys.stderr)))
     record.save(settings.save)
     print(
-        f"{settings.save}: M {record.carrier.max_abs:.6g} in {record.carrier.site.name}, {record.tokens} tokens, {len(record.readings)} sites"
+        f"{settings.save}: M {record.carrier.max_abs:.6g} in {record.carrier.site.name}, {record.tokens} tokens, {len(record.sites)} sites"
     )
     return PASSED
 

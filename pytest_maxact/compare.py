@@ -4,7 +4,6 @@ Comparable are Records of the same corpus, tokenizer, protocol, cut and dtype; a
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -60,11 +59,11 @@ def compare(before: Record, after: Record) -> Comparison:
             f"{after.provenance.model} and {before.provenance.model} were not measured alike; they differ in {', '.join(differing)}\n"
             "  measure both on the same corpus, with the same tokenizer, protocol, dtype and cut"
         )
-    both = [name for name in after.readings if name in before.readings]
+    both = [name for name in after.sites if name in before.sites]
     return Comparison(
-        changes=tuple(_change(before.readings[name], after.readings[name]) for name in both),
-        gone=tuple(name for name in before.readings if name not in after.readings),
-        new=tuple(name for name in after.readings if name not in before.readings),
+        changes=tuple(_change(before.sites[name], after.sites[name]) for name in both),
+        gone=tuple(name for name in before.sites if name not in after.sites),
+        new=tuple(name for name in after.sites if name not in before.sites),
         jump_before=first_jump(before),
         jump_after=first_jump(after),
     )
@@ -77,30 +76,8 @@ def differing_fields(one: Provenance, other: Provenance) -> list[str]:
 
 def first_jump(record: Record) -> int | None:
     """The first layer whose residual maximum is ten times that of the layer before or more; the embedding comes before the first."""
-    stream = [reading for reading in record.readings.values() if reading.site.kind in ("embedding", "hidden")]
+    stream = [reading for reading in record.sites.values() if reading.site.kind in ("embedding", "hidden")]
     return next((after.site.layer for before, after in pairwise(stream) if _jumps(before, after)), None)
-
-
-def rows(record: Record) -> Sequence[dict[str, str | int | float | None]]:
-    """A row per site, ready for a table or a data frame: site, kind, layer, dtype, width, elements, maximum, rms, quantiles, INT-8 SQNR."""
-    return [
-        {
-            "site": reading.site.name,
-            "kind": reading.site.kind,
-            "layer": reading.site.layer,
-            "dtype": reading.dtype,
-            "width": reading.width,
-            "elements": reading.count,
-            "nonfinite": reading.nonfinite,
-            "max_abs": reading.max_abs,
-            "rms": metric_value(reading, "rms"),
-            "q0.5": metric_value(reading, "quantile.0.5"),
-            "q0.999": metric_value(reading, "quantile.0.999"),
-            "int8_sqnr_db": metric_value(reading, "int8.max_abs.sqnr_db"),
-            "massive_tokens": reading.massive.tokens if reading.massive else None,
-        }
-        for reading in record.readings.values()
-    ]
 
 
 def _jumps(before: SiteReading, after: SiteReading) -> bool:

@@ -70,7 +70,7 @@ def write(tensors: Tensors, target: Path, metadata: Mapping[str, str]) -> None:
 
 def _inputs(record: Record) -> Iterator[tuple[str, npt.NDArray[np.float32], SiteReading]]:
     """Every linear layer's path, the largest magnitude of each of its input channels, and its site."""
-    sites = [reading for reading in record.readings.values() if reading.site.is_linear_input]
+    sites = [reading for reading in record.sites.values() if reading.site.is_linear_input]
     if not sites:
         raise InputError("this Record observed no inputs of linear layers\n  measure again with --maxact-sites deploy")
     for reading in sites:

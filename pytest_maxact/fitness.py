@@ -99,7 +99,7 @@ def _check(record: Record, limit: Limit) -> Finding | str:
 
 def _lowest(record: Record, metric: str) -> tuple[float, str] | None:
     values = []
-    for reading in record.readings.values():
+    for reading in record.sites.values():
         if reading.site.is_linear_input:
             try:
                 values.append((metric_value(reading, metric), reading.site.name))
@@ -110,16 +110,16 @@ def _lowest(record: Record, metric: str) -> tuple[float, str] | None:
 
 def _failing(record: Record, findings: Iterable[Finding]) -> tuple[str, ...]:
     failed = {finding.site for finding in findings if not finding.passed}
-    return tuple(name for name, reading in record.readings.items() if name in failed and reading.site.is_linear_input)
+    return tuple(name for name, reading in record.sites.items() if name in failed and reading.site.is_linear_input)
 
 
 def _is_worth_keeping(record: Record, sites: Sequence[str]) -> bool:
-    return len(sites) <= MOST_KEPT * sum(reading.site.is_linear_input for reading in record.readings.values())
+    return len(sites) <= MOST_KEPT * sum(reading.site.is_linear_input for reading in record.sites.values())
 
 
 def _advice(record: Record, name: str, findings: Sequence[Finding]) -> Iterable[str]:
     sites = _failing(record, findings)
-    linear = sum(reading.site.is_linear_input for reading in record.readings.values())
+    linear = sum(reading.site.is_linear_input for reading in record.sites.values())
     if not sites:
         if any(finding.limit.site == MODEL and not finding.passed for finding in findings):
             yield "every linear input and weight meets its bounds: the error is spread over all of them, and no exception would mend it"
@@ -150,7 +150,7 @@ def _per_token(record: Record, other: str, sites: Sequence[str], findings: Seque
     """Whether the scheme's sibling with a scale per token would meet the same bounds at these sites."""
     try:
         judged = [
-            (metric_value(record.readings[finding.site], f"{other}.{finding.limit.metric.partition('.')[2]}"), finding.limit)
+            (metric_value(record.sites[finding.site], f"{other}.{finding.limit.metric.partition('.')[2]}"), finding.limit)
             for finding in findings
             if finding.site in sites and not finding.limit.metric.endswith("weight_sqnr_db")
         ]
@@ -189,6 +189,6 @@ def in_words(record: Record, sites: Sequence[str]) -> str:
     """Linear inputs in few words: `down_in of layers 3, 29; o_in of layer 4`."""
     layers: Mapping[str, list[int]] = {kind: [] for kind in LINEAR_KINDS}
     for name in sites:
-        site = record.readings[name].site
+        site = record.sites[name].site
         layers[site.kind].append(site.layer or 0)
     return "; ".join(f"{kind} of layer{'s' if len(where) > 1 else ''} {ranges(where)}" for kind, where in layers.items() if where)

@@ -45,7 +45,7 @@ class Checker:
 
         if at_most is not None and at_least is not None:
             pytest.fail("maxact_check takes at_most or at_least, not both", pytrace=False)
-        if site not in (CARRIER, MODEL) and site not in self._record.readings:
+        if site not in (CARRIER, MODEL) and site not in self._record.sites:
             try:
                 self._record[site]
             except KeyError as error:

@@ -153,7 +153,7 @@ def measure(
         provenance = provenance_of(prepared, settings, loaded, anatomy, observer, family, weights.result(), length)
     alone = observer.alone
     del loaded, anatomy, observer
-    record = Record(provenance=provenance, readings=seen)
+    record = Record(provenance=provenance, sites=seen)
     return replace(record, effects=_effects(prepared, settings, record, alone, failing(record)))
 
 
@@ -161,14 +161,14 @@ def _effects(
     prepared: Prepared, settings: Settings, record: Record, alone: bool, failing: Mapping[str, Sequence[str]]
 ) -> dict[str, Effect]:  # fmt: skip
     """What schemes do to predictions, and, as `W8A8 kept`, what they do with the sites at which they fail in 16 bits."""
-    if not prepared.predicts or not settings.effects_measured or any(reading.nonfinite for reading in record.readings.values()):
+    if not prepared.predicts or not settings.effects_measured or any(reading.nonfinite for reading in record.sites.values()):
         return {}
     schemes = [SCHEMES[name] for name in settings.effects_measured]
     common = (prepared.checkpoint, settings)
-    found = measure_effects(*common, schemes, record.readings, prepared.sequences, alone=alone)
+    found = measure_effects(*common, schemes, record.sites, prepared.sequences, alone=alone)
     mended = [scheme for scheme in schemes if scheme.name in failing]
     if mended:
-        again = measure_effects(*common, mended, record.readings, prepared.sequences, kept=failing, alone=alone)
+        again = measure_effects(*common, mended, record.sites, prepared.sequences, kept=failing, alone=alone)
         found |= {name + KEPT: effect for name, effect in again.items()}
     return found
 

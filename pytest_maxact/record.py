@@ -85,7 +85,7 @@ class Record:
     """One measured checkpoint: provenance and the reading of every site, in depth order."""
 
     provenance: Provenance
-    readings: Mapping[str, SiteReading]
+    sites: Mapping[str, SiteReading]
     effects: Mapping[str, Effect] = field(default_factory=dict)
     """What schemes do to predictions, by scheme."""
     metric_version: int = field(default=METRIC_VERSION)
@@ -96,18 +96,24 @@ class Record:
 
     def __getitem__(self, site: str) -> SiteReading:
         """The reading of a site by name. Raises KeyError that names the closest sites."""
-        if site not in self.readings:
-            close = difflib.get_close_matches(site, self.readings, n=2)
+        if site not in self.sites:
+            close = difflib.get_close_matches(site, self.sites, n=2)
             raise KeyError(
                 f"no site {site!r} in this Record; "
-                + (f"did you mean {' or '.join(close)}?" if close else f"it has {len(self.readings)} sites")
+                + (f"did you mean {' or '.join(close)}?" if close else f"it has {len(self.sites)} sites")
             )
-        return self.readings[site]
+        return self.sites[site]
+
+    def readings(self) -> list[dict[str, str | int | float | None]]:
+        """A row of plain values per site, ready for a data frame: `pandas.DataFrame(record.readings())`."""
+        from pytest_maxact.rows import rows
+
+        return rows(self)
 
     @property
     def carrier(self) -> SiteReading:
         """The site that holds M, the largest magnitude of all counted sites; the shallowest of equals."""
-        counted = [reading for reading in self.readings.values() if reading.site.counted]
+        counted = [reading for reading in self.sites.values() if reading.site.counted]
         return min(counted, key=lambda reading: (-reading.max_abs, reading.site.order))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -131,7 +137,7 @@ def merge(records: Iterable[Record]) -> Record:
     """
     first, *rest = records
     for other in rest:
-        if first.readings.keys() != other.readings.keys():
+        if first.sites.keys() != other.sites.keys():
             raise InputError("these Records are not parts of one measurement; they observed different sites")
         if first.effects or other.effects:
             raise InputError("the effect of a scheme on predictions does not add up over parts of a corpus; measure it on the whole")
@@ -152,12 +158,12 @@ def merge(records: Iterable[Record]) -> Record:
         batching={"batch_tokens": first.provenance.batching["batch_tokens"], **batching},
     )
     readings = {}
-    for name in first.readings:
-        reading = parts[0].readings[name]
+    for name in first.sites:
+        reading = parts[0].sites[name]
         for part in parts[1:]:
-            reading = reading + part.readings[name]
+            reading = reading + part.sites[name]
         readings[name] = reading
-    return Record(provenance=provenance, readings=readings)
+    return Record(provenance=provenance, sites=readings)
 
 
 def incomparable(one: Provenance, other: Provenance) -> list[str]:

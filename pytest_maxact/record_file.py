@@ -90,14 +90,14 @@ def read(path: Path) -> Record:
         reading = _reading(entry, calibration, evaluation, channels)
         readings[reading.site.name] = reading
     effects = {name: _restored(Effect, effect) for name, effect in document["effects"].items()}
-    return Record(provenance=Provenance(**provenance), readings=readings, effects=effects)
+    return Record(provenance=Provenance(**provenance), sites=readings, effects=effects)
 
 
 def _tensors(record: Record) -> dict[str, npt.NDArray[Any]]:
-    histograms = [h for reading in record.readings.values() for h in (reading.calibration, reading.evaluation)]
+    histograms = [h for reading in record.sites.values() for h in (reading.calibration, reading.evaluation)]
     counts = np.concatenate([h.counts for h in histograms])
     small = counts.max(initial=0) < 1 << 32
-    channels = [amax for reading in record.readings.values() if reading.channels for amax in reading.channels.parts.values()]
+    channels = [amax for reading in record.sites.values() if reading.channels for amax in reading.channels.parts.values()]
     return {
         "channels": np.concatenate([np.zeros(0, np.float32), *channels]),
         "bins": np.concatenate([h.bins for h in histograms]),
@@ -126,7 +126,7 @@ def _document(record: Record) -> dict[str, Any]:
                 "shared": dict(reading.shared),
                 "weights": {name: {scheme: _plain(error) for scheme, error in errors.items()} for name, errors in reading.weights.items()},
             }
-            for reading in record.readings.values()
+            for reading in record.sites.values()
         ],
         "effects": {name: _plain(effect) for name, effect in record.effects.items()},
     }

@@ -52,7 +52,7 @@ class GateSession:
             self._record = Record.load(self.settings.replay)
             self._require_replayable(self._record, protocol_given)
             provenance = self._record.provenance
-            sites = [reading.site for reading in self._record.readings.values()]
+            sites = [reading.site for reading in self._record.sites.values()]
             self._require_schemes(self._record)
             rules = select_rules(files, identity_of(provenance), sites, self.settings.family)
             rules = with_fitness(
@@ -156,7 +156,7 @@ class GateSession:
     def _require_schemes(self, record: Record) -> None:
         """A Record is judged for schemes that it was measured under; sites or effects that it lacks would be checks that nobody runs."""
         provenance = record.provenance
-        linear = any(reading.site.is_linear_input for reading in record.readings.values())
+        linear = any(reading.site.is_linear_input for reading in record.sites.values())
         lacking = [
             name
             for name in self.settings.deploy

@@ -59,7 +59,7 @@ def check(record: Record, limit: Limit) -> Finding:
     """One limit against one Record."""
     if limit.site == MODEL:
         return _check_effect(record, limit)
-    reading = record.carrier if limit.site == CARRIER else record.readings.get(limit.site)
+    reading = record.carrier if limit.site == CARRIER else record.sites.get(limit.site)
     if reading is None:
         raise MeasureError(
             f"the Record has no site {limit.site}, for which {limit.file}:{limit.line} sets a limit\n  measure the checkpoint again"
@@ -158,7 +158,7 @@ def require_protocol(record_protocol: str, rules: Ruleset) -> None:
 
 def beyond_fp16(record: Record) -> list[SiteReading]:
     """Sites that float16 cannot hold: a finite entry above 65 504, or one that is not finite already."""
-    return [reading for reading in record.readings.values() if not (metric_value(reading, "max_abs") <= FP16_MAX)]
+    return [reading for reading in record.sites.values() if not (metric_value(reading, "max_abs") <= FP16_MAX)]
 
 
 def holds(value: float, limit: Limit) -> bool:

@@ -60,7 +60,7 @@ class Measured:
 def record_of(samples: Sequence[Measured], **changes: Any) -> Record:
     """The Record of these samples; keyword arguments replace fields of its provenance."""
     names = sorted(samples[0].values, key=lambda name: site(name).order)
-    return Record(provenance=provenance(samples, **changes), readings={name: _reading(name, samples) for name in names})
+    return Record(provenance=provenance(samples, **changes), sites={name: _reading(name, samples) for name in names})
 
 
 def record(values: Mapping[str, npt.ArrayLike], **changes: Any) -> Record:

@@ -141,7 +141,7 @@ def test_sites_are_those_of_the_record(checkpoint: Path, saved: Path, capsys: py
     from pytest_maxact.record import Record
 
     assert main(["sites", str(checkpoint), "--json"]) == 0
-    assert [entry["site"] for entry in json.loads(capsys.readouterr().out)["sites"]] == list(Record.load(saved).readings)
+    assert [entry["site"] for entry in json.loads(capsys.readouterr().out)["sites"]] == list(Record.load(saved).sites)
 
 
 def test_sites_loads_no_weights(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_maxact.cli import main
-from pytest_maxact.compare import compare, first_jump, rows
+from pytest_maxact.compare import compare, first_jump
 from pytest_maxact.errors import InputError
 from pytest_maxact.record import Record
 from tests import records
@@ -63,13 +63,6 @@ def test_records_that_were_not_measured_alike_are_refused_with_what_differs(fiel
         compare(records.record(CALM), records.record(CALM, **{field: value}))
 
 
-def test_rows_are_ready_for_a_data_frame() -> None:
-    table = rows(with_values())
-    assert [row["site"] for row in table] == list(CALM)
-    assert {tuple(row) for row in table} == {tuple(table[0])}
-    assert table[1]["max_abs"] == 8.0
-
-
 def test_the_command_prints_where_they_part_within_80_columns(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +86,6 @@ def test_the_command_joins_parts_and_refuses_the_same_part_twice(tmp_path: Path,
         records.record_of([sample]).save(tmp_path / name)
     assert main(["merge", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path / "whole")]) == 0
     assert "2 samples, 2 tokens, M 16" in capsys.readouterr().out
-    assert Record.load(tmp_path / "whole").readings["layers.1.hidden"].count == 8
+    assert Record.load(tmp_path / "whole").sites["layers.1.hidden"].count == 8
     assert main(["merge", str(tmp_path / "a"), str(tmp_path / "a"), "-o", str(tmp_path / "twice")]) == 4
     assert "share samples" in capsys.readouterr().err

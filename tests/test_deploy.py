@@ -253,7 +253,7 @@ def test_what_a_bf16_pass_says_of_fp16_is_what_fp16_does(pytester: pytest.Pytest
     assert "does not fit: 3 sites above 65 504 or not finite: layers.1.mlp_output" in text or "does not fit: 3 sites" in text
     assert "layers.1.mlp_output" in text
     real = record_of(model, texts, dtype="fp16")
-    broken = [name for name, reading in real.readings.items() if reading.nonfinite]
+    broken = [name for name, reading in real.sites.items() if reading.nonfinite]
     assert broken[0] in ("layers.1.hidden", "layers.1.mlp_output")
     assert set(broken) >= {"layers.1.hidden", "layers.1.mlp_output"}
     assert not any(real[name].nonfinite for name in ("layers.0.hidden", "layers.1.attn_output"))

@@ -193,7 +193,7 @@ def measured(folder: Path, model: Any, lengths: Sequence[int] = LENGTHS, **optio
 def prepared(checkpoint: Path, **options: Any) -> Measured:
     settings = Settings(model=str(checkpoint), **{"batch_tokens": 1, "sites": "deploy", **options})
     ready = measure.prepare(settings)
-    return Measured(ready.checkpoint, settings, measure.measure(ready, settings, None).readings, ready.sequences)
+    return Measured(ready.checkpoint, settings, measure.measure(ready, settings, None).sites, ready.sequences)
 
 
 @pytest.fixture(scope="module")

@@ -168,10 +168,10 @@ def starved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokens = tuple(0 if expert == 3 else max(count, 1) for expert, count in enumerate(router.expert_tokens))
     filled = {
         name: replace(r, expert_tokens=tuple(max(c, 1) for c in r.expert_tokens)) if r.expert_tokens else r
-        for name, r in record.readings.items()
+        for name, r in record.sites.items()
     }
     path = folder / "starved.safetensors"
-    replace(record, readings={**filled, "layers.1.router": replace(router, expert_tokens=tokens)}).save(path)
+    replace(record, sites={**filled, "layers.1.router": replace(router, expert_tokens=tokens)}).save(path)
     return path
 
 

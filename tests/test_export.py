@@ -68,14 +68,14 @@ def by_plain_hooks(folder: Path, corpus: Path, record: Record) -> dict[str, Floa
 
 def with_input(record: Record, site: str, **changes: Any) -> Record:
     """A Record with one reading changed."""
-    return replace(record, readings={**record.readings, site: replace(record[site], **changes)})
+    return replace(record, sites={**record.sites, site: replace(record[site], **changes)})
 
 
 def of_channels(record: Record, dtype: str, amax: float) -> Record:
     """A Record of one site, one part of which was given channels up to this magnitude."""
     channels = Channels({"self_attn.q_proj": np.asarray([0.0, amax / 4, amax], np.float32)})
     reading = replace(record["layers.0.qkv_in"], dtype=dtype, channels=channels)
-    return replace(record, readings={"layers.0.qkv_in": reading})
+    return replace(record, sites={"layers.0.qkv_in": reading})
 
 
 # -- channels ---------------------------------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def measured(
 ) -> Record:
     """A Record of four layers in which a scheme does well at every linear input but those in `worst`, and with every weight but those in `weights`."""
     record = records.record(CALM, layers=4, hidden_size=4, schemes=(scheme,), predicts=predicts)
-    readings: dict[str, SiteReading] = dict(record.readings)
+    readings: dict[str, SiteReading] = dict(record.sites)
     for name in SITES:
         readings[name] = replace(
             readings[name],
@@ -61,12 +61,12 @@ def measured(
             channels=Channels({"a": np.ones(4, np.float32), "b": np.ones(4, np.float32)}),
             weights={f"{name}.weight": {scheme: weights.get(name, weight(38.0)), "FP16": weight(70.0)}},
         )
-    return replace(record, readings=readings, effects=dict(effects))
+    return replace(record, sites=readings, effects=dict(effects))
 
 
 def rules_for(record: Record, *schemes: str, limits: Path | None = None, predicts: bool = False) -> Ruleset:
     files = load_limits(limits)
-    seen = [reading.site for reading in record.readings.values()]
+    seen = [reading.site for reading in record.sites.values()]
     rules = select_rules(files, identity_of(record.provenance), seen, "generic")
     return with_fitness(rules, files, seen, checked=schemes, reported=(), predicts=predicts)
 
@@ -98,7 +98,7 @@ def test_a_scheme_of_weights_alone_checks_weights_alone_and_a_format_with_a_rang
     assert {limit.metric for limit in rules_for(record, "W4A16").fitness} == {"W4A16.weight_sqnr_db"}
     headroom = rules_for(record, "FP16").fitness
     assert {limit.metric for limit in headroom} == {"FP16.headroom", "FP16.weight_sqnr_db"}
-    assert {limit.site for limit in headroom if limit.metric == "FP16.headroom"} == set(record.readings)
+    assert {limit.site for limit in headroom if limit.metric == "FP16.headroom"} == set(record.sites)
     assert {limit.site for limit in headroom if limit.metric == "FP16.weight_sqnr_db"} == set(SITES)
 
 
@@ -283,9 +283,9 @@ def test_where_a_static_scale_fails_a_scale_per_token_is_tried_on_the_same_bound
     record = measured("FP8", worst={"layers.1.down_in": sums(8.0)})
     readings = {
         name: replace(reading, schemes={**reading.schemes, "FP8_DYNAMIC": sums(sibling)}) if reading.schemes else reading
-        for name, reading in record.readings.items()
+        for name, reading in record.sites.items()
     }
-    assert f"scales per token (FP8_DYNAMIC) {words}" in fitness(replace(record, readings=readings), "FP8").advice
+    assert f"scales per token (FP8_DYNAMIC) {words}" in fitness(replace(record, sites=readings), "FP8").advice
 
 
 def test_one_loud_channel_is_what_smoothing_helps_with() -> None:
@@ -318,7 +318,7 @@ def test_the_report_ends_in_a_recommendation() -> None:
 
 def test_a_scheme_that_was_not_asked_to_be_checked_is_reported_and_fails_nothing() -> None:
     record, files = measured(worst={"layers.1.down_in": sums(8.0)}), load_limits()
-    seen = [reading.site for reading in record.readings.values()]
+    seen = [reading.site for reading in record.sites.values()]
     rules = with_fitness(
         select_rules(files, identity_of(record.provenance), seen, "generic"), files, seen, checked=(), reported=("W8A8",), predicts=True
     )  # fmt: skip

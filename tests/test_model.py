@@ -56,7 +56,7 @@ def test_a_hub_id_loads_offline_from_the_hubs_own_cache(revision: str | None, hu
     assert found.revision == COMMIT
     record = record_of(Path("org/tiny"), corpus, revision=revision)
     local = record_of(checkpoint, corpus)
-    assert record.readings == local.readings
+    assert record.sites == local.sites
     assert record.provenance.model == "org/tiny"
     assert record.provenance.weights_sha256 == local.provenance.weights_sha256
 
@@ -304,7 +304,7 @@ def test_a_checkpoint_saved_with_its_language_model_head_loads_without_it(tmp_pa
     tiny.save(tmp_path / "m", model)
     record = record_of(tmp_path / "m", corpus)
     assert record.provenance.architecture == "Qwen3Model"
-    assert len(record.readings) == 4 * tiny.LAYERS + 2
+    assert len(record.sites) == 4 * tiny.LAYERS + 2
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])

@@ -116,7 +116,7 @@ def test_the_tokenizers_padding_side_changes_nothing(tmp_path: Path) -> None:
         record_of(tiny.save(tmp_path / side, model, tiny.word_tokenizer(padding_side=side)), corpus, batch_tokens=60)
         for side in ("right", "left")
     ]
-    assert records[0].readings == records[1].readings
+    assert records[0].sites == records[1].sites
 
 
 def test_padded_rows_count_nowhere_not_even_when_they_are_not_finite() -> None:
@@ -284,7 +284,7 @@ def part_record(sequences: list[Any]) -> Record:
         device="cpu", attention="sdpa", experts=None, batching=batching, versions={}, sample_digests=digests,
         samples=tuple((s.sample.id, s.sample.category, _SPLITS[s.sample.id], len(s)) for s in ordered), corpus_sha256=corpus_digest(digests),
     )  # fmt: skip
-    return Record(provenance=whole, readings=measure.readings(observer, PlainTokens()))
+    return Record(provenance=whole, sites=measure.readings(observer, PlainTokens()))
 
 
 @settings(max_examples=12, deadline=None)
@@ -295,7 +295,7 @@ def test_parts_of_a_corpus_merged_in_any_order_equal_the_whole(membership: list[
     records = [part_record(part) for part in parts]
     random.shuffle(records)
     merged = merge(records)
-    assert merged.readings == whole.readings
+    assert merged.sites == whole.sites
     assert merged.provenance == whole.provenance
 
 

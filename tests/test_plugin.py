@@ -247,7 +247,7 @@ def test_fixtures_skip_where_no_gate_was_asked_for(pytester: pytest.Pytester) ->
 
 
 def test_a_fixture_measures_when_the_gate_itself_is_deselected(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
-    pytester.makepyfile("def test_one(maxact_record): assert len(maxact_record.readings) == 14")
+    pytester.makepyfile("def test_one(maxact_record): assert len(maxact_record.sites) == 14")
     run_gate(pytester, f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "-m", "not maxact", passed=1, deselected=CHECKS)
 
 
@@ -294,7 +294,7 @@ def test_ids_of_another_tokenizer_are_decoded_and_encoded_anew(pytester: pytest.
     (tmp_path / "ids.jsonl").write_text("\n".join(lines))
     plain = record_of(checkpoint, tiny.write_corpus(tmp_path / "text.jsonl", texts))
     decoded = record_of(checkpoint, tmp_path / "ids.jsonl", corpus_tokenizer=str(tmp_path / "other"))
-    assert {n: r.max_abs for n, r in decoded.readings.items()} == {n: r.max_abs for n, r in plain.readings.items()}
+    assert {n: r.max_abs for n, r in decoded.sites.items()} == {n: r.max_abs for n, r in plain.sites.items()}
     assert decoded.tokens == plain.tokens
 
 

@@ -90,7 +90,7 @@ def test_tokens_are_those_of_all_samples() -> None:
 
 
 def test_a_reading_joins_its_splits(record: Record) -> None:
-    for reading in record.readings.values():
+    for reading in record.sites.values():
         assert reading.histogram == reading.calibration + reading.evaluation
         assert reading.count == reading.histogram.count == record.tokens * 4
         assert reading.nonfinite == reading.histogram.nonfinite
@@ -109,7 +109,7 @@ def test_a_float32_site_keeps_the_exact_maximum_beside_its_rounded_histogram() -
 def carrier_of(values: dict[str, float]) -> str:
     """The carrier's name, whichever way round the readings are held."""
     whole = records.record({name: [[value]] for name, value in values.items()})
-    around = replace(whole, readings=dict(list(whole.readings.items())[::-1]))
+    around = replace(whole, sites=dict(list(whole.sites.items())[::-1]))
     assert whole.carrier == around.carrier
     return whole.carrier.site.name
 
@@ -135,7 +135,7 @@ def test_of_equal_carriers_the_shallowest_is_named() -> None:
 def test_a_record_comes_back_equal_in_every_field(record: Record, saved: Path) -> None:
     loaded = Record.load(saved)
     assert loaded == record
-    assert list(loaded.readings) == list(record.readings), "in depth order still"
+    assert list(loaded.sites) == list(record.sites), "in depth order still"
     assert loaded["layers.1.hidden"].massive == record["layers.1.hidden"].massive != Massive()
     place = loaded["layers.0.gate"].first_nonfinite
     assert place is not None
@@ -159,7 +159,7 @@ def test_any_text_float_and_count_survives(text: str, value: float, counts: list
     peak = Peak(value=value, sample=text, position=0, token=text, token_id=0, channel=1, part=text)
     large = Histogram("bfloat16", np.arange(len(counts), dtype=np.uint16), np.array(counts, np.int64))
     reading = replace(base["layers.0.hidden"], peaks=(peak,), calibration=large)
-    whole = replace(base, readings={"layers.0.hidden": reading})
+    whole = replace(base, sites={"layers.0.hidden": reading})
     whole.save(path)
     assert Record.load(path) == whole
     assert str(Record.load(path)["layers.0.hidden"].peaks[0].value) == str(value), "-0.0 is not 0.0"
@@ -176,7 +176,7 @@ def test_a_name_with_half_a_surrogate_pair_survives(tmp_path: Path) -> None:
 def test_empty_splits_and_float16_histograms_survive(tmp_path: Path) -> None:
     empty, half = Histogram.empty("float16"), Histogram.from_values("float16", np.array([65504.0, 0.0, 6e-8]))
     base = records.record({"embedding": [[1.0]]})
-    whole = replace(base, readings={"embedding": replace(base["embedding"], dtype="float16", calibration=empty, evaluation=half)})
+    whole = replace(base, sites={"embedding": replace(base["embedding"], dtype="float16", calibration=empty, evaluation=half)})
     whole.save(tmp_path / "r.safetensors")
     loaded = Record.load(tmp_path / "r.safetensors")
     assert loaded == whole
@@ -187,8 +187,8 @@ def test_empty_splits_and_float16_histograms_survive(tmp_path: Path) -> None:
 def test_the_file_is_ordinary_safetensors_with_every_count(record: Record, saved: Path) -> None:
     tensors = load_file(saved)
     assert set(tensors) == {"bins", "channels", "counts", "offsets"}
-    assert tensors["counts"].sum() == sum(reading.count for reading in record.readings.values())
-    assert len(tensors["offsets"]) == 2 * len(record.readings) + 1
+    assert tensors["counts"].sum() == sum(reading.count for reading in record.sites.values())
+    assert len(tensors["offsets"]) == 2 * len(record.sites) + 1
 
 
 def large_record(layers: int, bins: int, count: int) -> Record:
@@ -204,7 +204,7 @@ def large_record(layers: int, bins: int, count: int) -> Record:
     samples = tuple((f"minority-scripts-{i:04d}", "minority_scripts", "evaluation", 4096) for i in range(5000))
     return Record(
         provenance=replace(records.provenance(), samples=samples, sample_digests=tuple(f"{i:064d}" for i in range(5000))),
-        readings={
+        sites={
             s.name: SiteReading(site=s, dtype="bfloat16", width=5120, calibration=part, evaluation=part, peaks=peaks, massive=massive)
             for s in everything
         },
@@ -214,7 +214,7 @@ def large_record(layers: int, bins: int, count: int) -> Record:
 @pytest.mark.parametrize("count", [10_000_000, 1 << 32], ids=["32-bit counts", "64-bit counts"])
 def test_a_64_layer_record_stays_under_40_mb(count: int, tmp_path: Path) -> None:
     whole = large_record(layers=64, bins=6000, count=count)
-    assert len(whole.readings) == 322
+    assert len(whole.sites) == 322
     whole.save(tmp_path / "large.safetensors")
     assert (tmp_path / "large.safetensors").stat().st_size < 40_000_000
     assert Record.load(tmp_path / "large.safetensors") == whole
@@ -434,7 +434,7 @@ def test_equal_peaks_of_opposite_sign_whose_rows_are_hidden_merge_in_any_order_t
     def part(name: str, sign: float) -> Record:
         whole = record_of([Measured(id=name, values={"layers.0.gate": [[1.0, 2.0]]})])
         hidden = tuple(Peak(value=sign * 9.0, sample="", position=-1, token="", token_id=-1, channel=1, part="experts") for _ in range(7))
-        return replace(whole, readings={"layers.0.gate": replace(whole["layers.0.gate"], peaks=hidden)})
+        return replace(whole, sites={"layers.0.gate": replace(whole["layers.0.gate"], peaks=hidden)})
 
     one, other = part("s0", 1.0), part("s1", -1.0)
     assert merge([one, other]) == merge([other, one])

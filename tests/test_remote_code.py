@@ -29,9 +29,7 @@ def test_it_does_not_run_unless_trusted(ling: Path) -> None:
 def test_trusted_it_is_measured_in_full_and_the_record_says_so(ling: Path, corpus: Path) -> None:
     record = record_of(ling, corpus, trust_remote_code=True, batch_tokens=40)
     assert record.provenance.remote_code
-    kinds = {
-        name: [r.site.kind for r in record.readings.values() if r.site.layer == i] for i, name in enumerate(("dense", "sparse", "last"))
-    }
+    kinds = {name: [r.site.kind for r in record.sites.values() if r.site.layer == i] for i, name in enumerate(("dense", "sparse", "last"))}
     assert kinds["dense"] == ["hidden", "attn_output", "mlp_output", "gate"]
     assert kinds["sparse"] == kinds["last"] == ["hidden", "attn_output", "mlp_output", "gate", "router"]
     assert record.provenance.layers == 3

@@ -30,7 +30,7 @@ def deep(layers: int = 64, peak: float = 900.0, kinds: tuple[str, ...] = ("hidde
 
 
 def shown(measured: Record, width: int = 80, limits: Path | None = None, **options: object) -> str:
-    sites_seen = [reading.site for reading in measured.readings.values()]
+    sites_seen = [reading.site for reading in measured.sites.values()]
     rules = select_rules(load_limits(limits), identity_of(measured.provenance), sites_seen)
     return render(measured, rules, judge(measured, rules.limits), width=width, color=False, **options)  # type: ignore[arg-type]
 
@@ -49,7 +49,7 @@ def test_sixty_four_layers_fit_the_columns_one_row_each(width: int, kinds: tuple
 
 def test_without_colour_there_is_no_escape_and_with_colour_there_is() -> None:
     measured = deep(4)
-    rules = select_rules(load_limits(), identity_of(measured.provenance), [r.site for r in measured.readings.values()])
+    rules = select_rules(load_limits(), identity_of(measured.provenance), [r.site for r in measured.sites.values()])
     findings = judge(measured, rules.limits)
     assert "\x1b[" not in render(measured, rules, findings, width=80, color=False)
     assert "\x1b[" in render(measured, rules, findings, width=80, color=True)

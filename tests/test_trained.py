@@ -61,5 +61,5 @@ def test_the_maximum_grows_over_the_run_and_the_first_layer_is_the_jump() -> Non
 
 def test_a_subset_is_measured_to_the_same_figures_twice() -> None:
     one, other = record_of(TRAINED), record_of(TRAINED)
-    assert one.readings == other.readings
+    assert one.sites == other.sites
     assert one.provenance == other.provenance

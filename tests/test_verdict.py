@@ -119,7 +119,7 @@ def test_one_non_finite_entry_fails_every_check_of_its_site(metric: str, sense: 
 def test_a_site_that_saw_nothing_passes_no_check(metric: str, sense: str, bound: float) -> None:
     nothing = Histogram.empty("bfloat16")
     silent = replace(holding(1.0)[HIDDEN], calibration=nothing, evaluation=nothing, peaks=())
-    record = replace(holding(1.0), readings={HIDDEN: silent})
+    record = replace(holding(1.0), sites={HIDDEN: silent})
     try:
         passed = check(record, limit(bound, metric=metric, sense=sense)).passed
     except MeasureError:
@@ -130,7 +130,7 @@ def test_a_site_that_saw_nothing_passes_no_check(metric: str, sense: str, bound:
 def test_int8_with_an_empty_evaluation_split_passes_no_check() -> None:
     """Without an entry to restore no error can be large: its SQNR would be infinite."""
     record = holding(1.0, 0.3125)
-    halved = replace(record, readings={HIDDEN: replace(record[HIDDEN], evaluation=Histogram.empty("bfloat16"))})
+    halved = replace(record, sites={HIDDEN: replace(record[HIDDEN], evaluation=Histogram.empty("bfloat16"))})
     try:
         passed = check(halved, limit(10.0, metric=INT8, sense="min")).passed
     except MeasureError:
@@ -141,7 +141,7 @@ def test_int8_with_an_empty_evaluation_split_passes_no_check() -> None:
 def test_the_exact_maximum_of_a_float32_site_is_judged_rather_than_its_rounded_histogram() -> None:
     record = holding(1000.0)
     exact = replace(record[HIDDEN].peaks[0], value=1000.123)
-    record = replace(record, readings={HIDDEN: replace(record[HIDDEN], dtype="float32", peaks=(exact,))})
+    record = replace(record, sites={HIDDEN: replace(record[HIDDEN], dtype="float32", peaks=(exact,))})
     assert not check(record, limit(1000.0)).passed
     assert check(record, limit(1000.123)).passed
 
@@ -165,7 +165,7 @@ def test_shipped_limits_judge_a_record_end_to_end() -> None:
     values = {name: np.full((1, 4), 0.25) for name in ("embedding", "layers.0.hidden", "layers.1.hidden", "layers.1.gate", "final_norm")}
     values["layers.1.hidden"] = np.array([[70_656.0, 1.0, 0.0, 0.0]])
     record = records.record(values)
-    rules = select_rules(load_limits(), identity_of(record.provenance), [reading.site for reading in record.readings.values()])
+    rules = select_rules(load_limits(), identity_of(record.provenance), [reading.site for reading in record.sites.values()])
     assert [f.limit.check for f in judge(record, rules.limits) if not f.passed] == []
     values["layers.1.hidden"] = bf16([[71_168.0, 1.0, 0.0, 0.0]])
     assert [f.limit.check for f in judge(records.record(values), rules.limits) if not f.passed] == ["layers.1.hidden::max_abs"]
@@ -300,7 +300,7 @@ def test_generic_limits_hold_for_every_protocol(protocol: str) -> None:
 def fp32_record(value: float) -> Record:
     record = holding(1.0)
     peak = replace(record[HIDDEN].peaks[0], value=value)
-    return replace(record, readings={HIDDEN: replace(record[HIDDEN], dtype="float32", peaks=(peak,))})
+    return replace(record, sites={HIDDEN: replace(record[HIDDEN], dtype="float32", peaks=(peak,))})
 
 
 def test_65504_fits_float16_and_65536_does_not() -> None:
@@ -386,7 +386,7 @@ def test_a_summary_holds_the_figures_of_every_site() -> None:
     record = records.record(SUMMARY_SITES)
     summary = summarize(record)
     assert list(summary["sites"]) == list(SUMMARY_SITES)
-    for name, reading in record.readings.items():
+    for name, reading in record.sites.items():
         data, whole = summary["sites"][name], reading.histogram
         assert (data["kind"], data["layer"], data["width"], data["elements"]) == (reading.site.kind, reading.site.layer, 2, 4)
         assert (data["max_abs"], data["nonfinite"], data["rms"], data["mean_abs"]) == (whole.max_abs, 0, whole.rms, whole.mean_abs)

@@ -80,7 +80,7 @@ def _zeroed(record: Record, name: str) -> str:
     if SCHEMES[name].activations is None:
         return "-"
     shares = []
-    for reading in record.readings.values():
+    for reading in record.sites.values():
         if reading.site.is_linear_input:
             try:
                 shares.append(metric_value(reading, f"{name}.flush_to_zero"))

@@ -46,13 +46,13 @@ def summarize(record: Record) -> dict[str, Any]:
             "channel": peak.channel if peak else None,
         },
         "int8": {"site": carrier.site.name, **{policy: _int8(carrier, policy) for policy in (*INT8_POLICIES, "optimal")}},
-        "nonfinite": sum(reading.nonfinite for reading in record.readings.values()),
+        "nonfinite": sum(reading.nonfinite for reading in record.sites.values()),
         "published": standing(carrier.max_abs),
         "schemes": list(provenance.schemes),
         "sampling": provenance.sampling,
         "effects": {name: _plain(asdict(effect)) for name, effect in record.effects.items()},
         "fp16": {"fits": not beyond_fp16(record), "sites_beyond": [reading.site.name for reading in beyond_fp16(record)]},
-        "sites": {name: _site(reading) for name, reading in record.readings.items()},
+        "sites": {name: _site(reading) for name, reading in record.sites.items()},
     }
 
 

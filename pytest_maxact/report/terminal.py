@@ -149,12 +149,12 @@ def _facts(record: Record, rules: Ruleset | None) -> Table:
     value = "not finite" if carrier.nonfinite else f"{carrier.max_abs:.6g}"
     table.add_row("M", Text(f"{value} in {carrier.site.name}{peak}", style="bold"))
     table.add_row("", standing(carrier.max_abs))
-    if any(reading.nonfinite for reading in record.readings.values()):
+    if any(reading.nonfinite for reading in record.sites.values()):
         table.add_row("broken", Text(_nonfinite_words(record), style="bold red"))
     table.add_row("FP16", _fp16_words(record))
     table.add_row("INT-8", _int8_words(carrier))
     table.add_row("massive", _massive_words(record))
-    if routers := [reading for reading in record.readings.values() if reading.expert_tokens]:
+    if routers := [reading for reading in record.sites.values() if reading.expert_tokens]:
         table.add_row("experts", _experts_words(routers))
     if provenance.left_out:
         table.add_row("left out", "; ".join(provenance.left_out))
@@ -168,7 +168,7 @@ def _facts(record: Record, rules: Ruleset | None) -> Table:
 def _unlimited(record: Record, rules: Ruleset) -> list[str]:
     """Kinds that count toward M and that no limit of the run holds, at any layer."""
     limited = {limit.site for limit in rules.limits if limit.metric == "max_abs"}
-    counted = [reading.site for reading in record.readings.values() if reading.site.counted]
+    counted = [reading.site for reading in record.sites.values() if reading.site.counted]
     held = {site.kind for site in counted if site.name in limited}
     return list(dict.fromkeys(site.kind for site in counted if site.kind not in held))
 
@@ -189,7 +189,7 @@ def _limits_words(rules: Ruleset) -> str:
 def _fp16_words(record: Record) -> str:
     beyond = beyond_fp16(record)
     if not beyond:
-        largest = max(record.readings.values(), key=lambda reading: reading.max_abs)
+        largest = max(record.sites.values(), key=lambda reading: reading.max_abs)
         return f"fits: no site above {_grouped(int(FP16_MAX))}; {largest.site.name} uses {largest.max_abs / FP16_MAX:.2%}"
     names = ", ".join(reading.site.name for reading in beyond[:4])
     more = f" and {len(beyond) - 4} more" if len(beyond) > 4 else ""
@@ -197,7 +197,7 @@ def _fp16_words(record: Record) -> str:
 
 
 def _nonfinite_words(record: Record) -> str:
-    broken = [reading for reading in record.readings.values() if reading.nonfinite]
+    broken = [reading for reading in record.sites.values() if reading.nonfinite]
     total = sum(reading.nonfinite for reading in broken)
     return f"{_grouped(total)} NaN or infinite entries at {len(broken)} sites, the first {_first_broken(broken)}"
 
@@ -213,7 +213,7 @@ def _int8_words(carrier: SiteReading) -> str:
 
 
 def _massive_words(record: Record) -> str:
-    layers = [r for r in record.readings.values() if r.massive and r.massive.tokens]
+    layers = [r for r in record.sites.values() if r.massive and r.massive.tokens]
     if not layers:
         return "no layer meets the criterion of Sun et al. (|x| > 100 and > 1000 x the token's median)"
     most = max(layers, key=lambda reading: reading.massive.tokens if reading.massive else 0)
@@ -240,7 +240,7 @@ def _layers(record: Record, findings: Sequence[Finding], solid: bool) -> Table:
     """One row per layer: its residual stream against its limit, its other maxima; a row more for any other site that breaches."""
     maxima = {f.limit.site: f for f in findings if f.limit.metric == "max_abs"}
     failed = {f.site for f in findings if not f.passed}
-    routed = any(reading.site.kind == "router" for reading in record.readings.values())
+    routed = any(reading.site.kind == "router" for reading in record.sites.values())
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("layer", no_wrap=True)
     for name in ("max|a|", "limit"):
@@ -250,7 +250,7 @@ def _layers(record: Record, findings: Sequence[Finding], solid: bool) -> Table:
     for name in ("attn", "mlp", "gate", *(("router",) if routed else ())):
         table.add_column(name, justify="right", no_wrap=True)
     rows: dict[str, dict[str, SiteReading]] = {}
-    for reading in record.readings.values():
+    for reading in record.sites.values():
         rows.setdefault(_row_name(reading), {})[reading.site.kind] = reading
     for label, kinds in rows.items():
         main = kinds.get("hidden") or next(iter(kinds.values()))
