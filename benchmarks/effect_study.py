@@ -18,9 +18,9 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from pytest_maxact import measure
+from pytest_maxact.metrics import metric_value
 from pytest_maxact.record import Record
 from pytest_maxact.settings import Settings
-from pytest_maxact.verdict import metric_value
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 LAYERS, CHANNEL = (1, 4), 17

@@ -5,16 +5,13 @@ Comparable are Records of the same corpus, tokenizer, protocol, cut and dtype; a
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
+from pytest_maxact.changes import first_jump
 from pytest_maxact.errors import InputError
+from pytest_maxact.metrics import metric_value
 from pytest_maxact.reading import SiteReading
-from pytest_maxact.record import Provenance, Record
-from pytest_maxact.verdict import metric_value
+from pytest_maxact.record import Record, differing_fields
 
-JUMP = 10.0
-"""A layer that multiplies the residual maximum of the one before by this or more is a jump layer (arXiv 2605.15572)."""
-_SAME = ("corpus_sha256", "tokenizer_sha256", "protocol", "dtype", "max_seq_len")
 _PARTED = 1.05
 """Where two maxima differ by more than this factor, the models have parted."""
 
@@ -67,21 +64,6 @@ def compare(before: Record, after: Record) -> Comparison:
         jump_before=first_jump(before),
         jump_after=first_jump(after),
     )
-
-
-def differing_fields(one: Provenance, other: Provenance) -> list[str]:
-    """What two comparable measurements share and these do not."""
-    return [name for name in _SAME if getattr(one, name) != getattr(other, name)]
-
-
-def first_jump(record: Record) -> int | None:
-    """The first layer whose residual maximum is ten times that of the layer before or more; the embedding comes before the first."""
-    stream = [reading for reading in record.sites.values() if reading.site.kind in ("embedding", "hidden")]
-    return next((after.site.layer for before, after in pairwise(stream) if _jumps(before, after)), None)
-
-
-def _jumps(before: SiteReading, after: SiteReading) -> bool:
-    return after.max_abs >= JUMP * before.max_abs > 0
 
 
 def _change(before: SiteReading, after: SiteReading) -> SiteChange:

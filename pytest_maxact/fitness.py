@@ -12,10 +12,11 @@ import numpy as np
 
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.limits import MODEL, Limit
+from pytest_maxact.metrics import metric_value
 from pytest_maxact.names import LINEAR_KINDS, ranges
 from pytest_maxact.record import KEPT, Effect, Record
 from pytest_maxact.schemes.table import SCHEMES
-from pytest_maxact.verdict import Finding, check, holds, metric_value
+from pytest_maxact.verdict import Finding, check, holds
 
 MOST_KEPT = 0.5
 """A scheme that needs more than this share of the linear inputs in 16 bits is not one worth advising."""

@@ -184,6 +184,15 @@ def incomparable(one: Provenance, other: Provenance) -> list[str]:
     return [name for name in names if getattr(one, name) != getattr(other, name)]
 
 
+COMPARABLE = ("corpus_sha256", "tokenizer_sha256", "protocol", "dtype", "max_seq_len")
+"""What two measurements share whose figures may be compared."""
+
+
+def differing_fields(one: Provenance, other: Provenance) -> list[str]:
+    """What two comparable measurements share and these do not."""
+    return [name for name in COMPARABLE if getattr(one, name) != getattr(other, name)]
+
+
 def corpus_digest(sample_digests: Iterable[str]) -> str:
     """Identity of a corpus: SHA-256 over its samples' digests in sorted order, so that it does not depend on their order."""
     return hashlib.sha256("\n".join(sorted(sample_digests)).encode()).hexdigest()

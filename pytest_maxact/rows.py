@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from pytest_maxact.errors import MeasureError
+from pytest_maxact.metrics import metric_value
 from pytest_maxact.reading import SiteReading
 from pytest_maxact.schemes.table import SCHEMES
-from pytest_maxact.verdict import metric_value
 
 if TYPE_CHECKING:
     from pytest_maxact.record import Record

@@ -5,35 +5,45 @@ maximum that could pass, and a limit on a site that the Record lacks is an error
 """
 
 import math
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timezone
 from pathlib import Path
 
+from pytest_maxact.changes import first_jump, new_massive_layers, record_change, site_change
 from pytest_maxact.errors import InputError, MeasureError
-from pytest_maxact.formats import BF16_MAX, FP16_MAX, FormatError, integer_error
-from pytest_maxact.limits import CARRIER, EFFECTS, GENERIC, MODEL, Limit, Ruleset
+from pytest_maxact.formats import FP16_MAX
+from pytest_maxact.limits import CARRIER, EFFECTS, GENERIC, MODEL, Limit, Ruleset, Waiver
+from pytest_maxact.limits.regression import DROP, GROWTH, MASSIVE, SHRINK
+from pytest_maxact.metrics import is_integer_error, metric_value
+from pytest_maxact.names import ranges
 from pytest_maxact.reading import Peak, SiteReading
-from pytest_maxact.record import Record
-from pytest_maxact.schemes.error import QUANTITIES, scheme_error
-from pytest_maxact.schemes.table import SCHEMES, Scheme
+from pytest_maxact.record import Provenance, Record, differing_fields
+from pytest_maxact.schemes.error import scheme_error
+from pytest_maxact.schemes.table import SCHEMES
 
 _RELATIONS = {("max", True): "within", ("max", False): "exceeds", ("min", True): "meets", ("min", False): "falls below"}
 _NEVER_ZERO = frozenset({"embedding", "hidden", "final_norm"})
-_METRICS = "there are max_abs, nonfinite, rms, unreached_experts, quantile.<q>, int<bits>.<policy>.<quantity> and <SCHEME>.<quantity>, as in W8A8.sqnr_db"
-_INTEGERS = re.compile(r"int(\d+)")
-_INT8_QUANTITIES = tuple(name for name in FormatError.__dataclass_fields__ if name != "policy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One check's outcome: the value found, the limit it met, and the site where the value sat; None for a figure of the whole model."""
+    """One check's outcome: the value found, the limit it met, and the site where the value sat; None for a figure of the whole model.
+
+    `waiver`: lets a check that failed pass for now.
+    """
 
     limit: Limit
     value: float
     passed: bool
     reading: SiteReading | None
     message: str
+    waiver: Waiver | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it stands in nobody's way."""
+        return self.passed or self.waiver is not None
 
     @property
     def site(self) -> str:
@@ -47,16 +57,27 @@ class Finding:
         return math.nan
 
 
-def judge(record: Record, limits: Iterable[Limit]) -> list[Finding]:
-    """A finding for every limit. Raises MeasureError where the Record lacks a limit's site, or there are no limits at all."""
-    findings = [check(record, limit) for limit in limits]
+def judge(
+    record: Record, limits: Iterable[Limit], baselines: Mapping[str, Record] | None = None, waivers: Iterable[Waiver] = (), checkpoint: str = ""
+) -> list[Finding]:  # fmt: skip
+    """A finding for every limit. Raises MeasureError where the Record lacks a limit's site, or there are no limits at all.
+
+    `baselines`: the Records that relative limits compare with, by name; `checkpoint`: which one of a series this is, for its waivers.
+    """
+    waivers = tuple(waivers)
+    findings = [
+        waived(check(record, limit, (baselines or {}).get(limit.against) if limit.against else None), waivers, checkpoint)
+        for limit in limits
+    ]
     if not findings:
         raise MeasureError("there are no limits to judge by, so nothing was checked")
     return findings
 
 
-def check(record: Record, limit: Limit) -> Finding:
-    """One limit against one Record."""
+def check(record: Record, limit: Limit, baseline: Record | None = None) -> Finding:
+    """One limit against one Record; a relative limit against it and the baseline."""
+    if limit.against:
+        return _check_change(record, limit, baseline)
     if limit.site == MODEL:
         return _check_effect(record, limit)
     reading = record.carrier if limit.site == CARRIER else record.sites.get(limit.site)
@@ -64,7 +85,7 @@ def check(record: Record, limit: Limit) -> Finding:
         raise MeasureError(
             f"the Record has no site {limit.site}, for which {limit.file}:{limit.line} sets a limit\n  measure the checkpoint again"
         )
-    if reading.count == 0 or (_INTEGERS.match(limit.metric) and 0 in (reading.calibration.count, reading.evaluation.count)):
+    if reading.count == 0 or (is_integer_error(limit.metric) and 0 in (reading.calibration.count, reading.evaluation.count)):
         raise MeasureError(
             f"{reading.site.name}: nothing was counted there, so {limit.metric} is no figure to judge\n  measure the checkpoint again"
         )
@@ -74,6 +95,72 @@ def check(record: Record, limit: Limit) -> Finding:
         return Finding(limit=limit, value=value, passed=False, reading=reading, message=message)
     passed = holds(value, limit)
     return Finding(limit=limit, value=value, passed=passed, reading=reading, message=_message(reading, limit, value, passed))
+
+
+def waived(finding: Finding, waivers: Iterable[Waiver], checkpoint: str = "", today: date | None = None) -> Finding:
+    """The finding with the first waiver that lets it pass today. A site with non-finite entries is never let pass."""
+    if finding.passed or (finding.reading is not None and finding.reading.nonfinite):
+        return finding
+    found = (waiver for waiver in waivers if waiver.covers(finding.limit, checkpoint) and not expired(waiver, today))
+    return replace(finding, waiver=next(found, None))
+
+
+def expired(waiver: Waiver, today: date | None = None) -> bool:
+    """Whether a waiver's last day has passed, in UTC."""
+    return (today or datetime.now(timezone.utc).date()) > waiver.until
+
+
+def waiver_fault(waiver: Waiver, findings: Iterable[tuple[str, Finding]], today: date | None = None) -> str | None:
+    """Why a waiver fails, None where it does its work; `findings` are those of the whole run, each with its checkpoint's name."""
+    where = f"{Path(waiver.file).name}:{waiver.line}"
+    if expired(waiver, today):
+        return f"the waiver for {waiver.site} by {waiver.owner} expired on {waiver.until} ({where}): mend the checkpoint, or renew it with a reason"
+    if not any(waiver.covers(finding.limit, checkpoint) and not finding.passed for checkpoint, finding in findings):
+        return f"the waiver for {waiver.site} by {waiver.owner} is stale, none of its checks fails ({where}): remove it"
+    return None
+
+
+def _check_change(record: Record, limit: Limit, baseline: Record | None) -> Finding:
+    """A limit on what changed since a baseline."""
+    if baseline is None:
+        raise MeasureError(f"{limit.check}: there is no baseline {limit.against} to compare with\n  give it with --maxact-baseline")
+    require_alike(baseline.provenance, record.provenance, limit.against)
+    if limit.site == MODEL:
+        value, reading = record_change(baseline, record, limit.metric, limit.floor), None
+        words = _whole_words(baseline, record, limit, value)
+    else:
+        before, reading = baseline.sites.get(limit.site), record.sites.get(limit.site)
+        if before is None or reading is None or not before.count or not reading.count:
+            raise MeasureError(
+                f"{limit.site}: {limit.against if reading is not None else 'the Record'} holds nothing of this site to compare with\n  measure it again"
+            )
+        value = site_change(before, reading, limit.metric, limit.floor)
+        words = _change_words(before, reading, limit, value)
+    passed = holds(value, limit)
+    message = f"{words}, which {_RELATIONS[limit.sense, passed]} the limit {limit.bound:.6g}; {limit.rule}{_origin(limit)}"
+    return Finding(limit=limit, value=value, passed=passed, reading=reading, message=message)
+
+
+def _change_words(before: SiteReading, after: SiteReading, limit: Limit, value: float) -> str:
+    place = after.site.name
+    if broken := [whose for whose, reading in (("it", after), (limit.against, before)) if reading.nonfinite]:
+        return f"{place}: no {limit.metric} to tell, {' and '.join(broken)} {'have' if len(broken) > 1 else 'has'} entries that are NaN or infinite"
+    if limit.metric in (GROWTH, SHRINK):
+        did = "grew" if limit.metric == GROWTH else "shrank"
+        peak = f" {describe_peak(after.peaks[0])}" if after.peaks else ""
+        return f"{place}: max_abs {did} {value:.4g} times, from {before.max_abs:.6g} to {after.max_abs:.6g}{peak}"
+    name = limit.metric.removesuffix(DROP)
+    return f"{place}: {name} fell by {value:.2f} dB, from {metric_value(before, name):.2f} to {metric_value(after, name):.2f}"
+
+
+def _whole_words(before: Record, after: Record, limit: Limit, value: float) -> str:
+    if math.isnan(value):
+        return f"no {limit.metric} to tell, the residual stream has entries that are NaN or infinite"
+    if limit.metric == MASSIVE:
+        new = new_massive_layers(before, after, limit.floor or 0.0)
+        return f"{len(new)} layers meet the massive-activation criterion anew{f' ({ranges(new)})' if new else ''}"
+    layers = ["none" if (layer := first_jump(record, limit.floor or 0.0)) is None else f"layer {layer}" for record in (before, after)]
+    return f"the first jump layer went from {layers[0]} to {layers[1]}" if value else f"the first jump layer stays ({layers[1]})"
 
 
 def _check_effect(record: Record, limit: Limit) -> Finding:
@@ -97,55 +184,6 @@ def _check_effect(record: Record, limit: Limit) -> Finding:
     return Finding(limit=limit, value=value, passed=passed, reading=None, message=message)
 
 
-def metric_value(reading: SiteReading, metric: str) -> float:
-    """A metric by its name: `max_abs`, `nonfinite`, `rms`, `unreached_experts` (a share), `quantile.<q>`, `int<bits>.<policy>.<quantity>`,
-    `<SCHEME>.<quantity>` with a quantity of `SchemeError`, `<SCHEME>.weight_sqnr_db` or, for FP16 and BF16, `.headroom`.
-
-    With non-finite entries at the site, magnitudes are inf and errors NaN: neither passes a limit. Raises InputError for an unknown name.
-    """
-    name, _, detail = metric.partition(".")
-    policy, _, quantity = detail.rpartition(".")
-    try:
-        if metric == "nonfinite":
-            return float(reading.nonfinite)
-        if metric == "max_abs":
-            return reading.max_abs
-        if metric == "rms":
-            return math.inf if reading.nonfinite else reading.histogram.rms
-        if metric == "unreached_experts":
-            return len(reading.unreached_experts) / len(reading.expert_tokens) if reading.expert_tokens else math.nan
-        if name == "quantile":
-            value = reading.histogram.quantile(float(detail))
-            return math.inf if reading.nonfinite else value
-        if (integers := _INTEGERS.fullmatch(name)) and quantity in _INT8_QUANTITIES:
-            error = integer_error(reading.calibration, reading.evaluation, policy, int(integers[1]))
-            return math.nan if reading.nonfinite else float(getattr(error, quantity))
-        if name in SCHEMES:
-            return _scheme_value(reading, SCHEMES[name], detail)
-    except ValueError as error:
-        raise InputError(f"no metric called {metric!r}: {error}\n  {_METRICS}") from error
-    raise InputError(f"no metric called {metric!r}\n  {_METRICS}")
-
-
-def _scheme_value(reading: SiteReading, scheme: Scheme, quantity: str) -> float:
-    """Raises ValueError for a quantity that the scheme does not have, MeasureError where the Record lacks it."""
-    if quantity == "headroom" and scheme.cast:
-        largest = FP16_MAX if scheme.cast == "float16" else BF16_MAX
-        return 0.0 if reading.nonfinite else largest / reading.max_abs if reading.max_abs else math.inf
-    if quantity == "weight_sqnr_db" and (scheme.weights or scheme.cast):
-        errors = [errors[scheme.name] for errors in reading.weights.values() if scheme.name in errors]
-        if not errors:
-            raise MeasureError(
-                f"{reading.site.name}: the Record holds nothing of its weights under {scheme.name}\n  measure again with --maxact-schemes {scheme.name}"
-            )
-        values = [error.lowest_db for error in errors]
-        return math.nan if any(math.isnan(value) for value in values) else min(values)
-    if quantity in QUANTITIES and (scheme.activations or scheme.cast):
-        error = scheme_error(reading, scheme.name)
-        return math.nan if reading.nonfinite else float(getattr(error, quantity))
-    raise ValueError(f"{scheme.name} has no {quantity!r}")
-
-
 def require_protocol(record_protocol: str, rules: Ruleset) -> None:
     """Raise InputError where limits stated for one protocol would judge a measurement under another."""
     if rules.family != GENERIC and rules.protocol != record_protocol:
@@ -153,6 +191,15 @@ def require_protocol(record_protocol: str, rules: Ruleset) -> None:
             f"the limits of family {rules.family!r} hold for protocol {rules.protocol!r}, the measurement is of protocol {record_protocol!r}\n"
             f"  measure under protocol {rules.protocol}, give a limits file that says `protocol: {record_protocol}` beside `version: 1`,\n"
             "  or judge by family generic"
+        )
+
+
+def require_alike(baseline: Provenance, record: Provenance, name: str) -> None:
+    """Raise MeasureError where a baseline was not measured as the checkpoint under test was."""
+    if differing := differing_fields(baseline, record):
+        raise MeasureError(
+            f"{name} was not measured as {record.model} was; they differ in {', '.join(differing)}\n"
+            "  measure both on the same corpus, with the same tokenizer, protocol, dtype and cut"
         )
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pytest_maxact.changes import first_jump
 from pytest_maxact.cli import main
-from pytest_maxact.compare import compare, first_jump
+from pytest_maxact.compare import compare
 from pytest_maxact.errors import InputError
 from pytest_maxact.record import Record
 from tests import records

@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from pytest_maxact.cli import main
+from pytest_maxact.metrics import metric_value
 from pytest_maxact.record import KEPT, Record
-from pytest_maxact.verdict import beyond_fp16, metric_value
+from pytest_maxact.verdict import beyond_fp16
 from tests import tiny
 from tests.gate_runs import run_gate
 from tests.measuring import record_of

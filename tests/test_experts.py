@@ -260,7 +260,7 @@ def test_a_limit_on_experts_for_a_model_without_any_is_a_usage_error(pytester: p
 
 
 def test_unreached_experts_are_a_metric_of_routers_only(starved: Path) -> None:
-    from pytest_maxact.verdict import metric_value
+    from pytest_maxact.metrics import metric_value
 
     record = Record.load(starved)
     assert metric_value(record["layers.1.router"], "unreached_experts") == 0.125

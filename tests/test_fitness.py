@@ -12,11 +12,12 @@ from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.families import identity_of
 from pytest_maxact.fitness import SchemeFitness, failing_sites, fitness_of, in_words, smoothing_gain_db
 from pytest_maxact.limits import MODEL, Limit, Ruleset, load_limits, select_rules, with_fitness
+from pytest_maxact.metrics import metric_value
 from pytest_maxact.reading import Channels, SiteReading, WeightError
 from pytest_maxact.record import KEPT, Effect, Record
 from pytest_maxact.report.terminal import render
 from pytest_maxact.schemes.sums import SchemeSums
-from pytest_maxact.verdict import check, metric_value
+from pytest_maxact.verdict import check
 from tests import records
 
 SITES = [f"layers.{layer}.{kind}" for layer in range(4) for kind in ("qkv_in", "o_in", "mlp_in", "down_in")]

@@ -14,11 +14,12 @@ from pytest_maxact.families import identity_of
 from pytest_maxact.formats import integer_error
 from pytest_maxact.histogram import Histogram
 from pytest_maxact.limits import CARRIER, GENERIC, Limit, Ruleset, load_limits, select_rules
+from pytest_maxact.metrics import metric_value
 from pytest_maxact.published import PUBLISHED, TIERS, standing
 from pytest_maxact.reading import Peak
 from pytest_maxact.record import Record
 from pytest_maxact.report.summary import summarize
-from pytest_maxact.verdict import beyond_fp16, check, describe_peak, judge, metric_value, require_protocol
+from pytest_maxact.verdict import beyond_fp16, check, describe_peak, judge, require_protocol
 from tests import records
 from tests.records import Measured, bf16, record_of
 

@@ -2,8 +2,9 @@
 
 from pytest_maxact.limits.family_source import CARRIER, Limit
 from pytest_maxact.limits.fitness import EFFECTS, MODEL
-from pytest_maxact.limits.rules import GENERIC, Ruleset, select_rules, with_fitness
+from pytest_maxact.limits.rules import GENERIC, Ruleset, select_rules, with_baseline, with_fitness
 from pytest_maxact.limits.schema import LimitsFile, builtin_path, load_limits
+from pytest_maxact.limits.waivers import Waiver
 
 __all__ = [
     "CARRIER",
@@ -13,8 +14,10 @@ __all__ = [
     "Limit",
     "LimitsFile",
     "Ruleset",
+    "Waiver",
     "builtin_path",
     "load_limits",
     "select_rules",
+    "with_baseline",
     "with_fitness",
 ]

@@ -34,6 +34,7 @@ class Limit:
 
     `sense` is "max" (the value may not exceed `bound`) or "min". `figure` with `headroom` gave `bound`, where a figure stands behind it. `rule`
     names in words what it comes from, `file` and `line` where it is written. `envelope`: taken from other shapes of the family.
+    `against`: the baseline that the metric compares with, and `floor` the absolute value below (of an SQNR: above) which no change counts.
     """
 
     site: str
@@ -47,11 +48,18 @@ class Limit:
     figure: float | None = None
     headroom: float | None = None
     envelope: bool = False
+    against: str = ""
+    floor: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The metric, and what it compares with: `max_abs`, `growth[checkpoint-500]`."""
+        return f"{self.metric}[{self.against}]" if self.against else self.metric
 
     @property
     def check(self) -> str:
         """The check's name below the gate's collector: `layers.12.hidden::max_abs`."""
-        return f"{self.site}::{self.metric}"
+        return f"{self.site}::{self.name}"
 
 
 class FamilySource:
@@ -72,7 +80,7 @@ class FamilySource:
         """The limit on the largest magnitude of `site`, or None where this file has none."""
         matching = [entry for entry in self._patterns() if fnmatch.fnmatchcase(site.name, entry[1]) and site.kind in entry[2]]
         if matching:
-            place, pattern, figures = max(matching, key=lambda entry: _specificity(entry[1], site.name))
+            place, pattern, figures = max(matching, key=lambda entry: specificity(entry[1], site.name))
             return self._figure(site, figures, place, f"pattern {pattern}")
         if self.shape and site.kind in self.shape.limits:
             return self._figure(site, self.shape.limits, self._shape_place("limits"), f"shape {self.shape.name}")
@@ -200,7 +208,8 @@ class FamilySource:
         )  # fmt: skip
 
 
-def _specificity(pattern: str, name: str) -> tuple[bool, int]:
+def specificity(pattern: str, name: str) -> tuple[bool, int]:
+    """Which of several patterns that match `name` wins: the exact name, then the one with the most literal characters."""
     return pattern == name, len(_WILDCARD.sub("", pattern))
 
 

@@ -11,7 +11,9 @@ from pytest_maxact.errors import InputError
 from pytest_maxact.families import Identity
 from pytest_maxact.limits.family_source import UNREACHED, FamilySource, Limit
 from pytest_maxact.limits.fitness import fitness_limits, stated_limits
+from pytest_maxact.limits.regression import relative_limits
 from pytest_maxact.limits.schema import LimitsFile
+from pytest_maxact.limits.waivers import Waiver, waivers_of
 from pytest_maxact.names import Site
 
 GENERIC = "generic"
@@ -21,7 +23,7 @@ GENERIC = "generic"
 class Ruleset:
     """The limits of one checkpoint, in depth order. `shape` is the published shape they come from, None for an envelope or no shape.
 
-    `fitness`: those for deployment schemes, which are reported; the ones that are checks stand among `limits` too.
+    `fitness`: those for deployment schemes, which are reported; the ones that are checks stand among `limits` too. `waivers`: what may fail for now.
     """
 
     family: str
@@ -29,6 +31,7 @@ class Ruleset:
     protocol: str | None
     limits: tuple[Limit, ...]
     fitness: tuple[Limit, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
 
     @property
     def files(self) -> list[str]:
@@ -45,7 +48,7 @@ def select_rules(files: Sequence[LimitsFile], identity: Identity, sites: Iterabl
     nonfinite = [_nonfinite(files, site) for site in ordered]
     if name == GENERIC:
         ranges = [_fp16_range(files, site) for site in ordered]
-        return _ruleset(GENERIC, None, None, [*nonfinite, *ranges, *_unreached(files, [], ordered)], ordered)
+        return _ruleset(files, GENERIC, None, None, [*nonfinite, *ranges, *_unreached(files, [], ordered)], ordered)
     sources = [FamilySource(file, name, identity) for file in files if name in file.document.families]
     for source in sources:
         source.refuse_unmatched(ordered)
@@ -57,7 +60,9 @@ def select_rules(files: Sequence[LimitsFile], identity: Identity, sites: Iterabl
         )
     int8: list[Limit] = next(filter(None, (source.int8(ordered) for source in sources)), [])
     shape = next((source.shape.name for source in sources if source.shape), None)
-    return _ruleset(name, shape, files[0].document.protocol, [*nonfinite, *figures, *int8, *_unreached(files, sources, ordered)], ordered)
+    return _ruleset(
+        files, name, shape, files[0].document.protocol, [*nonfinite, *figures, *int8, *_unreached(files, sources, ordered)], ordered
+    )
 
 
 def with_fitness(
@@ -74,10 +79,22 @@ def with_fitness(
     return replace(rules, limits=(*rules.limits, *checks), fitness=(*checks, *shown))
 
 
-def _ruleset(family: str, shape: str | None, protocol: str | None, limits: list[Limit], ordered: list[Site]) -> Ruleset:
+def with_baseline(rules: Ruleset, files: Sequence[LimitsFile], sites: Iterable[Site], schemes: Sequence[str], against: str) -> Ruleset:
+    """The same with checks against a baseline of that name; `schemes` are those that both were measured under."""
+    ordered = sorted(sites, key=lambda site: site.order)
+    limits = [*rules.limits, *relative_limits(files, ordered, schemes, against)]
+    return replace(rules, limits=_by_depth(limits, ordered))
+
+
+def _ruleset(
+    files: Sequence[LimitsFile], family: str, shape: str | None, protocol: str | None, limits: list[Limit], ordered: list[Site]
+) -> Ruleset:  # fmt: skip
+    return Ruleset(family=family, shape=shape, protocol=protocol, limits=_by_depth(limits, ordered), waivers=waivers_of(files, family))
+
+
+def _by_depth(limits: Iterable[Limit], ordered: Sequence[Site]) -> tuple[Limit, ...]:
     depth = {site.name: rank for rank, site in enumerate(ordered)}
-    by_depth = sorted(limits, key=lambda limit: (depth.get(limit.site, len(depth)), limit.metric))
-    return Ruleset(family=family, shape=shape, protocol=protocol, limits=tuple(by_depth))
+    return tuple(sorted(limits, key=lambda limit: (depth.get(limit.site, len(depth)), bool(limit.against), limit.metric)))
 
 
 def _family_of(files: Sequence[LimitsFile], identity: Identity, wanted: str | None) -> str:

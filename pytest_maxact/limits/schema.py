@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,6 +28,10 @@ Figure = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Headroom = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Decibel = Annotated[float, Field(allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Factor = Annotated[float, Field(gt=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+Words = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Policy = Annotated[str, StringConstraints(pattern=r"^(max_abs|optimal|clip_q(0?\.\d*[1-9]\d*|1(\.0+)?))$")]
 Figures = dict[Kind, Figure]
@@ -157,6 +162,50 @@ class Deploy(Fitness):
         return schemes
 
 
+class Change(_Strict):
+    """Bounds on what may change at one site from a baseline to the checkpoint under test.
+
+    - `max_growth`, `max_shrink`: factor between the largest magnitudes; `growth_floor`: a smaller magnitude counts as this much.
+    - `max_sqnr_drop_db`: loss of SQNR, INT-8 per tensor and of every scheme that was measured; `sqnr_floor_db`: no loss counts down to this SQNR.
+    """
+
+    max_growth: Factor | None = None
+    max_shrink: Factor | None = None
+    growth_floor: NotNegative | None = None
+    max_sqnr_drop_db: NotNegative | None = None
+    sqnr_floor_db: Decibel | None = None
+
+
+class Regression(Change):
+    """Bounds on changes at every site, at those that a pattern names, which come first, and in the residual stream as a whole.
+
+    - `max_new_massive_layers`: layers that meet the massive-activation criterion and did not; `massive_floor`: on fewer tokens it does not count.
+    - `max_jump_shift`: layers by which the first jump layer may move; `jump_floor`: a jump to a smaller magnitude does not count.
+    """
+
+    source: Text | None = None
+    max_new_massive_layers: Count | None = None
+    massive_floor: Count | None = None
+    max_jump_shift: Count | None = None
+    jump_floor: NotNegative | None = None
+    sites: dict[Text, Change] = {}
+
+
+class WaiverEntry(_Strict):
+    """Checks that are known to fail and let pass until a day: `site`, `metric` and `checkpoint` (of a series) are patterns with `*`, `?` and `[0-3]`.
+
+    `family`: the entry speaks about this family only.
+    """
+
+    site: Text
+    metric: Text = "*"
+    checkpoint: Text = "*"
+    family: Text | None = None
+    reason: Words
+    owner: Words
+    until: date
+
+
 class LimitsDocument(_Strict):
     version: Literal[1]
     extends: Literal["builtin"] | None = None
@@ -165,6 +214,8 @@ class LimitsDocument(_Strict):
     source: Text | None = None
     generic: Generic | None = None
     deploy: Deploy | None = None
+    regression: Regression | None = None
+    waive: list[WaiverEntry] = []
     families: dict[Text, Family] = {}
 
 
@@ -264,7 +315,10 @@ def _keys_at(location: Location) -> list[str]:
 _Children: dict[tuple[str, str], Any] = {
     ("LimitsDocument", "generic"): Generic,
     ("LimitsDocument", "deploy"): Deploy,
+    ("LimitsDocument", "regression"): Regression,
+    ("LimitsDocument", "waive"): (WaiverEntry,),
     ("LimitsDocument", "families"): (Family,),
+    ("Regression", "sites"): (Change,),
     ("Deploy", "schemes"): (Fitness,),
     ("Family", "shapes"): (Shape,),
     ("Family", "envelope"): Envelope,

@@ -10,9 +10,10 @@ from rich.text import Text
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.fitness import SchemeFitness, fitness_of
 from pytest_maxact.limits import Ruleset
+from pytest_maxact.metrics import metric_value
 from pytest_maxact.record import Record
 from pytest_maxact.schemes.table import SCHEMES
-from pytest_maxact.verdict import Finding, metric_value
+from pytest_maxact.verdict import Finding
 
 
 def render_fitness(record: Record, rules: Ruleset) -> Iterator[RenderableType]:

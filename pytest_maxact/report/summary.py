@@ -5,11 +5,12 @@ from dataclasses import asdict
 from typing import Any
 
 from pytest_maxact.formats import INT8_POLICIES
+from pytest_maxact.metrics import metric_value
 from pytest_maxact.published import standing
 from pytest_maxact.reading import SiteReading
 from pytest_maxact.record import Record
 from pytest_maxact.schemes.error import scheme_error
-from pytest_maxact.verdict import beyond_fp16, metric_value
+from pytest_maxact.verdict import beyond_fp16
 
 QUANTILES = (0.5, 0.99, 0.999)
 

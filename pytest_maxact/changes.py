@@ -1,0 +1,107 @@
+"""How far a checkpoint is from a baseline: the figures that relative limits bound. No torch.
+
+Every figure is one that may not be large, and NaN or infinite where either side has no finite value to compare: no bound holds then by accident.
+A floor keeps noise on values that nobody minds from counting.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise, product
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.limits.regression import DROP, GROWTH, JUMP, MASSIVE, SHRINK
+from pytest_maxact.metrics import metric_value
+from pytest_maxact.reading import SiteReading
+from pytest_maxact.record import Record
+
+JUMP_FACTOR = 10.0
+"""A layer that multiplies the residual maximum of the one before by this or more is a jump layer (arXiv 2605.15572)."""
+_JUMP_TOLERANCE = 1.25
+"""Jumps within this factor of `JUMP_FACTOR` may count or not: where the first one lies must not hang on rounding."""
+
+
+def site_change(before: SiteReading, after: SiteReading, metric: str, floor: float | None) -> float:
+    """The change of one site under a relative metric: `growth` and `shrink` are factors of the largest magnitude, `<metric>.drop` a loss in its unit.
+
+    Raises InputError for a name that is none of these.
+    """
+    if metric == GROWTH:
+        return growth(before.max_abs, after.max_abs, floor or 0.0)
+    if metric == SHRINK:
+        return growth(after.max_abs, before.max_abs, floor or 0.0)
+    if metric.endswith(DROP):
+        name = metric.removesuffix(DROP)
+        return drop(metric_value(before, name), metric_value(after, name), math.inf if floor is None else floor)
+    raise InputError(f"no relative metric called {metric!r}\n  there are {GROWTH}, {SHRINK} and <metric>{DROP}")
+
+
+def growth(before: float, after: float, floor: float) -> float:
+    """`after` over `before`, magnitudes below `floor` taken as `floor`; 1 where both are 0, inf from 0 to anything, NaN unless both are finite."""
+    if not (math.isfinite(before) and math.isfinite(after)):
+        return math.nan
+    low, high = max(before, floor), max(after, floor)
+    return high / low if low > 0 else (1.0 if high == 0 else math.inf)
+
+
+def drop(before: float, after: float, floor: float) -> float:
+    """`before` less `after`; 0 where that is no loss, or where `after` still reaches `floor`. NaN where either is."""
+    if math.isnan(before) or math.isnan(after):
+        return math.nan
+    return 0.0 if after >= floor or after >= before else before - after
+
+
+def record_change(before: Record, after: Record, metric: str, floor: float | None) -> float:
+    """The change of a residual stream as a whole: new massive-activation layers, or layers by which the first jump moved (inf: it came or went)."""
+    if any(reading.nonfinite for record in (before, after) for reading in stream(record)):
+        return math.nan
+    if metric == MASSIVE:
+        return float(len(new_massive_layers(before, after, floor or 0.0)))
+    if metric == JUMP:
+        return jump_shift(before, after, floor or 0.0)
+    raise InputError(f"no relative metric of the whole model called {metric!r}\n  there are {MASSIVE} and {JUMP}")
+
+
+def new_massive_layers(before: Record, after: Record, floor: float = 0.0) -> list[int]:
+    """Layers that meet the criterion of Sun et al. on at least `floor` tokens, one at least, and met it on less than half as many as that."""
+    floor = max(floor, 1.0)
+    return [
+        reading.site.layer
+        for reading in stream(after)
+        if reading.site.layer is not None and _massive(reading) >= floor > 2 * _massive(before.sites.get(reading.site.name))
+    ]
+
+
+def first_jump(record: Record, floor: float = 0.0, factor: float = JUMP_FACTOR) -> int | None:
+    """The first layer whose residual maximum is `factor` times that of the layer before, or more, and at least `floor`; the embedding comes first."""
+    return next((layer for layer, ratio in _jumps(record, floor) if ratio >= factor), None)
+
+
+def jump_shift(before: Record, after: Record, floor: float = 0.0) -> float:
+    """Layers between the first jumps of two Records, inf where only one has any; the least over what tolerance lets the first jump be."""
+    pairs = product(_possible_jumps(before, floor), _possible_jumps(after, floor))
+    return min(0.0 if a == b else math.inf if a is None or b is None else float(abs(a - b)) for a, b in pairs)
+
+
+def stream(record: Record) -> Sequence[SiteReading]:
+    """The embedding and the residual stream after every layer, in depth order."""
+    return [reading for reading in record.sites.values() if reading.site.kind in ("embedding", "hidden")]
+
+
+def _massive(reading: SiteReading | None) -> int:
+    return reading.massive.tokens if reading and reading.massive else 0
+
+
+def _jumps(record: Record, floor: float) -> list[tuple[int, float]]:
+    """Factor from every layer's residual maximum to the next, where the latter reaches `floor`."""
+    return [
+        (after.site.layer, after.max_abs / before.max_abs)
+        for before, after in pairwise(stream(record))
+        if after.site.layer is not None and before.max_abs > 0 and after.max_abs >= floor
+    ]
+
+
+def _possible_jumps(record: Record, floor: float) -> set[int | None]:
+    """The first jump under every factor that tolerance allows: it changes only at a factor that some layer has exactly."""
+    low, high = JUMP_FACTOR / _JUMP_TOLERANCE, JUMP_FACTOR * _JUMP_TOLERANCE
+    factors = {low, high, *(ratio for _, ratio in _jumps(record, floor) if low <= ratio <= high)}
+    return {first_jump(record, floor, factor) for factor in factors}
