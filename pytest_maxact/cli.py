@@ -58,12 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     measure = commands.add_parser("measure", help="measure a checkpoint and write its Record")
     measure.add_argument("model", metavar="PATH_OR_HUB_ID", help="a folder written by save_pretrained, or a hub id")
     measure.add_argument("-o", "--save", metavar="FILE", required=True, help="where the Record goes")
-    _add_options(measure, [option.name for option in OPTIONS if option.measures and option.name not in ("model", "save")])
+    _add_options(measure, [option.name for option in OPTIONS if option.measures and option.name not in ("model", "save", "cache")])
     measure.set_defaults(run=_measure)
 
     judge = commands.add_parser("judge", help="judge a Record by its family's limits")
     judge.add_argument("replay", metavar="RECORD", help="a file written by `maxact measure` or --maxact-save")
-    _add_options(judge, ["limits", "family", "deploy"])
+    _add_options(judge, ["limits", "family", "deploy", "baseline"])
     judge.set_defaults(run=_judge)
 
     show = commands.add_parser("show", help="print a Record")
@@ -110,7 +110,10 @@ def _add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
             if option.is_flag:
                 parser.add_argument(f"--{option.name}", dest=option.field, action="store_true", default=None, help=option.help)
             else:
-                parser.add_argument(f"--{option.name}", dest=option.field, type=option.parse, metavar=option.metavar, help=option.help)
+                action = "append" if option.repeatable else "store"
+                parser.add_argument(
+                    f"--{option.name}", dest=option.field, type=option.parse, metavar=option.metavar, help=option.help, action=action
+                )
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -142,14 +145,14 @@ def _measure(options: argparse.Namespace) -> int:
 def _judge(options: argparse.Namespace) -> int:
     from pytest_maxact.report.terminal import render
     from pytest_maxact.session import GateSession
-    from pytest_maxact.verdict import judge
 
     session = GateSession(_settings(options))
-    rules = session.open().rules
-    record = session.record()
-    findings = judge(record, rules.limits)
-    print(render(record, rules, findings, **_screen()))
-    return PASSED if all(finding.passed for finding in findings) else FAILED
+    (subject,) = session.open()
+    findings = session.judge(subject)
+    faults = [fault for waiver in session.waivers if (fault := session.waiver_fault(waiver))]
+    record, baselines = session.record(subject), session.baselines(subject)
+    print(render(record, subject.rules, findings, faults=faults, baselines=baselines, **_screen()))
+    return PASSED if all(finding.accepted for finding in findings) and not faults else FAILED
 
 
 def _show(options: argparse.Namespace) -> int:

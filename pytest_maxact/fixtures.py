@@ -1,10 +1,14 @@
-"""What users' own tests ask for. Without --maxact-model or --maxact-replay these fixtures skip: no gate was asked for."""
+"""What users' own tests ask for. Without --maxact-model or --maxact-replay these fixtures skip: no gate was asked for.
+
+In a series a test that asks for them runs once per checkpoint: `test_calm[checkpoint-500]`.
+"""
 
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_maxact.limits import Ruleset
     from pytest_maxact.record import Record
     from pytest_maxact.session import GateSession
     from pytest_maxact.verdict import Finding
@@ -13,16 +17,22 @@ session_key = pytest.StashKey["GateSession"]()
 
 
 @pytest.fixture(scope="session")
-def maxact_record(request: pytest.FixtureRequest) -> "Record":
+def maxact_checkpoint(request: pytest.FixtureRequest) -> str:
+    """The name of the checkpoint of a series that this test is about; empty where there is only one."""
+    return str(getattr(request, "param", ""))
+
+
+@pytest.fixture(scope="session")
+def maxact_record(request: pytest.FixtureRequest, maxact_checkpoint: str) -> "Record":
     """The Record of the run: `maxact_record["layers.3.hidden"].max_abs`. Measures on first use; the gate's checks share it."""
     from pytest_maxact.errors import MaxactError
-    from pytest_maxact.report.progress import showing
+    from pytest_maxact.report.progress import shown_by
 
     session = request.config.stash.get(session_key, None)
     if session is None:
         pytest.skip("needs --maxact-model or --maxact-replay")
     try:
-        return session.record(lambda: showing(request.config))
+        return session.record(session.subject(maxact_checkpoint), shown_by(request.config, maxact_checkpoint))
     except MaxactError as error:
         pytest.fail(str(error), pytrace=False)
 
@@ -30,8 +40,8 @@ def maxact_record(request: pytest.FixtureRequest) -> "Record":
 class Checker:
     """Asserts one figure, with the gate's own message."""
 
-    def __init__(self, session: "GateSession", record: "Record") -> None:
-        self._session = session
+    def __init__(self, rules: "Ruleset", record: "Record") -> None:
+        self._rules = rules
         self._record = record
 
     def __call__(self, site: str, metric: str = "max_abs", *, at_most: float | None = None, at_least: float | None = None) -> "Finding":
@@ -55,11 +65,9 @@ class Checker:
             sense = "max" if at_most is not None else "min"
             limit = Limit(site=site, metric=metric, bound=bound, sense=sense, rule="bound in the test", source="", file="", line=0)
         else:
-            found = [limit for limit in self._session.rules.limits if (limit.site, limit.metric) == (site, metric)]
+            found = [limit for limit in self._rules.limits if (limit.site, limit.metric) == (site, metric)]
             if not found:
-                pytest.fail(
-                    f"no limit for {metric} of {site} in family {self._session.rules.family}; give at_most= or at_least=", pytrace=False
-                )
+                pytest.fail(f"no limit for {metric} of {site} in family {self._rules.family}; give at_most= or at_least=", pytrace=False)
             limit = found[0]
         problem = ""
         try:
@@ -74,6 +82,6 @@ class Checker:
 
 
 @pytest.fixture(scope="session")
-def maxact_check(request: pytest.FixtureRequest, maxact_record: "Record") -> Checker:
+def maxact_check(request: pytest.FixtureRequest, maxact_checkpoint: str, maxact_record: "Record") -> Checker:
     """`maxact_check("layers.3.hidden")` asserts the gate's limit, `maxact_check(site, metric, at_most=...)` a bound of your own."""
-    return Checker(request.config.stash[session_key], maxact_record)
+    return Checker(request.config.stash[session_key].subject(maxact_checkpoint).rules, maxact_record)

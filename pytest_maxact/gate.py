@@ -1,4 +1,5 @@
-"""The ready-made tests: a collector called `maxact`, below it one per site, below that one item per limit, `maxact::layers.12.hidden::max_abs`.
+"""The ready-made tests of a checkpoint: below the node `maxact`, in a series below `maxact[checkpoint-500]` for each, a node per site, below that one
+item per limit, `maxact::layers.12.hidden::max_abs`; and below `maxact::waive` one per waiver.
 
 Custom items take no fixtures of the user's, and a check takes no skip mark: a conftest that skips whatever it does not know must not turn
 the gate green. Who wants fewer checks deselects them, which the report says.
@@ -11,23 +12,28 @@ import pytest
 
 from pytest_maxact.errors import MaxactError
 from pytest_maxact.fixtures import session_key
-from pytest_maxact.limits import Limit
-from pytest_maxact.report.progress import showing
+from pytest_maxact.limits import Limit, Waiver
+from pytest_maxact.report.progress import shown_by
+from pytest_maxact.subject import Subject
 
 
 class Gate(pytest.Collector):
-    """Every check of the run. Its setup makes or loads the Record; where that cannot be done, every check is an error."""
+    """Every check of one checkpoint. Its setup makes or loads the Record; where that cannot be done, every check is an error."""
+
+    def __init__(self, *, subject: Subject, **kwargs: object) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]
+        self.subject = subject
 
     def collect(self) -> Iterator["SiteChecks"]:
         by_site: dict[str, list[Limit]] = {}
-        for limit in self.config.stash[session_key].rules.limits:
+        for limit in self.subject.rules.limits:
             by_site.setdefault(limit.site, []).append(limit)
         for site, limits in by_site.items():
-            yield SiteChecks.from_parent(self, name=site, limits=limits)
+            yield SiteChecks.from_parent(self, name=site, subject=self.subject, limits=limits)
 
     def setup(self) -> None:
         try:
-            self.config.stash[session_key].record(lambda: showing(self.config))
+            self.config.stash[session_key].record(self.subject, shown_by(self.config, self.subject.name))
         except MaxactError as error:
             pytest.fail(f"could not measure: {error}", pytrace=False)
 
@@ -35,21 +41,22 @@ class Gate(pytest.Collector):
 class SiteChecks(pytest.Collector):
     """The checks of one site."""
 
-    def __init__(self, *, limits: Sequence[Limit], **kwargs: object) -> None:
+    def __init__(self, *, subject: Subject, limits: Sequence[Limit], **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]
-        self._limits = limits
+        self._subject, self._limits = subject, limits
 
     def collect(self) -> Iterator["Check"]:
         for limit in self._limits:
-            yield Check.from_parent(self, name=limit.metric, limit=limit)
+            # pytest 9.2 parses `[...]` at the end of an id; one put together from a parent's and a name is not equal to the parsed one
+            nodeid = f"{self.nodeid}::{limit.name}"
+            yield Check.from_parent(self, name=limit.name, nodeid=nodeid, subject=self._subject, limit=limit)
 
 
-class Check(pytest.Item):
-    """One limit against the Record."""
+class _Unskippable(pytest.Item):
+    """An item of the gate: marked `maxact`, deaf to `skip` and `skipif`."""
 
-    def __init__(self, *, limit: Limit, **kwargs: object) -> None:
+    def __init__(self, **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]
-        self.limit = limit
         self.add_marker("maxact")
 
     def add_marker(self, marker: str | pytest.MarkDecorator, append: bool = True) -> None:
@@ -57,9 +64,17 @@ class Check(pytest.Item):
         if (marker if isinstance(marker, str) else marker.name) not in ("skip", "skipif"):
             super().add_marker(marker, append)
 
+
+class Check(_Unskippable):
+    """One limit against the Record, and the baseline where it is relative to one."""
+
+    def __init__(self, *, subject: Subject, limit: Limit, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.subject, self.limit = subject, limit
+
     def runtest(self) -> None:
         try:
-            finding = self.config.stash[session_key].check(self.limit)
+            finding = self.config.stash[session_key].check(self.subject, self.limit, shown_by(self.config, self.limit.against))
         except MaxactError as error:
             pytest.fail(str(error), pytrace=False)
         limit = self.limit
@@ -71,9 +86,51 @@ class Check(pytest.Item):
             ("maxact.rule", limit.rule),
             ("maxact.source", limit.source),
         ]
+        if limit.against:
+            self.user_properties.append(("maxact.baseline", limit.against))
+        if finding.waiver:
+            pytest.xfail(f"{finding.waiver.words}; {finding.message}")
         if not finding.passed:
             pytest.fail(finding.message, pytrace=False)
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
         """The line of the limit, so that annotations land on it."""
-        return self.limit.file, self.limit.line - 1, f"{self.limit.metric} of {self.limit.site}"
+        of = f" of {self.subject.name}" if self.subject.name else ""
+        return self.limit.file, self.limit.line - 1, f"{self.limit.name} of {self.limit.site}{of}"
+
+
+class Waivers(pytest.Collector):
+    """Whether the waivers of the limits files still do their work."""
+
+    def collect(self) -> Iterator["WaiverNode"]:
+        yield WaiverNode.from_parent(self, name="waive")
+
+
+class WaiverNode(pytest.Collector):
+    """One level more, as every other item has: `--lf` looks for them there."""
+
+    def collect(self) -> Iterator["WaiverCheck"]:
+        waivers = self.config.stash[session_key].waivers
+        for waiver in waivers:
+            several = sum(other.site == waiver.site for other in waivers) > 1
+            yield WaiverCheck.from_parent(self, name=f"{waiver.site}:{waiver.line}" if several else waiver.site, waiver=waiver)
+
+
+class WaiverCheck(_Unskippable):
+    """One waiver, which fails where it expired or is stale."""
+
+    def __init__(self, *, waiver: Waiver, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.waiver = waiver
+
+    def runtest(self) -> None:
+        try:
+            fault = self.config.stash[session_key].waiver_fault(self.waiver, shown_by(self.config, ""))
+        except MaxactError as error:
+            pytest.fail(f"could not measure: {error}", pytrace=False)
+        if fault:
+            pytest.fail(fault, pytrace=False)
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        """The line of the waiver."""
+        return self.waiver.file, self.waiver.line - 1, f"waiver for {self.waiver.site}"

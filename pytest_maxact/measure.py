@@ -10,6 +10,7 @@ import torch
 
 from pytest_maxact import corpus
 from pytest_maxact.checkpoint import Checkpoint, locate, weights_digest
+from pytest_maxact.corpus.tokens import tokenizer_digest
 from pytest_maxact.effect import has_head, is_encoder, measure_effects, require_head
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.families import Identity
@@ -40,6 +41,9 @@ class Prepared:
     anatomy: Anatomy
     tokenizer: Any
     sequences: tuple[corpus.Sequence, ...]
+    max_seq_len: int
+    """Tokens after which samples are cut."""
+
     schemes: tuple[Scheme, ...] = ()
     predicts: bool = True
     """Whether the model has a next-token distribution."""
@@ -49,11 +53,13 @@ class Prepared:
         return self.anatomy.sites
 
 
-def prepare(settings: Settings) -> Prepared:
-    """Find the checkpoint, resolve its sites on the meta device, read, choose and encode the corpus. Raises InputError."""
+def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
+    """Find the checkpoint, resolve its sites on the meta device, read, choose and encode the corpus. Raises InputError.
+
+    `like`: one prepared under the same settings, whose encoded corpus is taken over where the tokenizer is the same.
+    """
     checkpoint = locate(settings)
     pick_device(settings.device)
-    samples = read_corpus(settings)
     source = load_tokenizer(settings.corpus_tokenizer, trust_remote_code=False) if settings.corpus_tokenizer else None
     tokenizer = load_tokenizer(checkpoint.folder, checkpoint.trust_remote_code)
     model = skeleton(checkpoint)
@@ -66,24 +72,36 @@ def prepare(settings: Settings) -> Prepared:
     _refuse_widths(anatomy, settings)
     _refuse_unread(anatomy, settings)
     embedding = next(tap.module for tap in anatomy.taps if tap.site.kind == "embedding")
-    sequences = corpus.encode(
-        corpus.decode(samples, source),
-        tokenizer,
-        protocol=settings.protocol,
-        max_seq_len=max_length(settings, checkpoint.config.get_text_config()),
-        vocab_size=int(embedding.weight.shape[0]),  # type: ignore[index]
-    )
-    if settings.max_tokens is not None:
-        sequences = corpus.within_token_budget(sequences, settings.max_tokens, settings.seed)
+    vocab_size = int(embedding.weight.shape[0])  # type: ignore[index]
+    max_seq_len = max_length(settings, checkpoint.config.get_text_config())
+    sequences = _taken_over(like, tokenizer, vocab_size, max_seq_len)
+    if sequences is None:
+        decoded = corpus.decode(read_corpus(settings), source)
+        encoded = corpus.encode(decoded, tokenizer, protocol=settings.protocol, max_seq_len=max_seq_len, vocab_size=vocab_size)
+        budget = settings.max_tokens
+        sequences = tuple(corpus.within_token_budget(encoded, budget, settings.seed) if budget is not None else encoded)
     return Prepared(
         checkpoint=checkpoint,
         identity=Identity(model_type=checkpoint.config.model_type, layers=anatomy.layers, hidden_size=anatomy.hidden_size),
         anatomy=anatomy,
         tokenizer=tokenizer,
-        sequences=tuple(sequences),
+        sequences=sequences,
+        max_seq_len=max_seq_len,
         schemes=schemes,
         predicts=has_head(checkpoint),
     )
+
+
+def _taken_over(like: Prepared | None, tokenizer: Any, vocab_size: int, max_seq_len: int) -> tuple[corpus.Sequence, ...] | None:
+    """The encoded corpus of a checkpoint prepared before, where this one's would be the same."""
+    if (
+        like is None
+        or like.checkpoint.trust_remote_code
+        or like.max_seq_len != max_seq_len
+        or tokenizer_digest(like.tokenizer) != tokenizer_digest(tokenizer)
+    ):
+        return None
+    return like.sequences if all(max(sequence.ids) < vocab_size for sequence in like.sequences) else None
 
 
 def _refuse_quantized(checkpoint: Checkpoint) -> None:
@@ -129,17 +147,18 @@ def read_corpus(settings: Settings) -> list[corpus.Sample]:
 
 
 def measure(
-    prepared: Prepared, settings: Settings, family: str | None, progress: Progress | None = None, failing: Failing = lambda record: {}
-) -> Record:
+    prepared: Prepared, settings: Settings, family: str | None, progress: Progress | None = None, failing: Failing = lambda record: {},
+    digest: str | None = None,
+) -> Record:  # fmt: skip
     """Load the weights, run one hooked pass over the corpus, and return its Record; then what schemes do to predictions, where that was asked for.
 
     `failing` tells, of what was measured so far, at which sites each scheme fails: the effect is measured once more with these in 16 bits.
-    Raises InputError or MeasureError; a partial measurement is never returned.
+    `digest`: that of the weight files, where it is known already. Raises InputError or MeasureError; a partial measurement is never returned.
     """
     checkpoint = prepared.checkpoint
     with ThreadPoolExecutor(1) as background:
         loaded = load(checkpoint, settings)
-        weights = background.submit(weights_digest, loaded.folder)
+        weights = background.submit(weights_digest, loaded.folder) if digest is None else None
         anatomy = resolve(loaded.model, checkpoint.config, settings.linear_inputs)
         if anatomy.outline != prepared.anatomy.outline:
             raise _changed(checkpoint, prepared.anatomy, anatomy)
@@ -149,8 +168,8 @@ def measure(
             _refuse_broken_weights(loaded, anatomy)
         errors = weight_errors(loaded.folder, loaded.model, anatomy.linears, prepared.schemes) if prepared.schemes else {}
         seen = {name: replace(reading, weights=errors.get(name, {})) for name, reading in seen.items()}
-        length = max_length(settings, checkpoint.config.get_text_config())
-        provenance = provenance_of(prepared, settings, loaded, anatomy, observer, family, weights.result(), length)
+        digest = digest if weights is None else weights.result()
+        provenance = provenance_of(prepared, settings, loaded, anatomy, observer, family, digest or "")
     alone = observer.alone
     del loaded, anatomy, observer
     record = Record(provenance=provenance, sites=seen)

@@ -14,6 +14,10 @@ LAYER_KINDS = ("hidden", "attn_output", "mlp_output", "gate", "router")
 LINEAR_KINDS = ("qkv_in", "o_in", "mlp_in", "down_in")
 """Inputs of linear layers: of a token mixer's projections and of its last one, of a feed-forward block's and of its last one."""
 KINDS = ("embedding", *LAYER_KINDS, *LINEAR_KINDS, "final_norm")
+FLOW = (
+    "embedding", "qkv_in", "o_in", "attn_output", "mlp_in", "router", "gate", "down_in", "mlp_output", "hidden", "final_norm",
+)  # fmt: skip
+"""Kinds in the order in which their values arise: a fault shows first where it comes from."""
 COUNTED_KINDS = frozenset({"embedding", "hidden", "attn_output", "mlp_output", "final_norm"})
 """Kinds whose entries count toward M, the checkpoint's maximum activation; `gate` and `router` are measured beside it."""
 
@@ -46,8 +50,16 @@ class Site:
     @property
     def order(self) -> tuple[int, int]:
         """Depth order: embedding, then layer by layer in the order of `KINDS`, then the final norm."""
-        depth = self.layer if self.layer is not None else (-1 if self.kind == "embedding" else 1 << 30)
-        return depth, KINDS.index(self.kind)
+        return self._depth, KINDS.index(self.kind)
+
+    @property
+    def flow(self) -> tuple[int, int]:
+        """Order in which values arise: layer by layer, within a layer the blocks before the residual stream that they write to."""
+        return self._depth, FLOW.index(self.kind)
+
+    @property
+    def _depth(self) -> int:
+        return self.layer if self.layer is not None else (-1 if self.kind == "embedding" else 1 << 30)
 
 
 def ranges(layers: Sequence[int]) -> str:

@@ -1,5 +1,6 @@
 """The pytest side, in the order pytest calls it. No logic lives here, and nothing heavy is imported unless a gate was asked for."""
 
+import re
 import shutil
 import tempfile
 from collections.abc import Generator
@@ -10,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_maxact.errors import InputError
-from pytest_maxact.fixtures import maxact_check, maxact_record, session_key
+from pytest_maxact.fixtures import maxact_check, maxact_checkpoint, maxact_record, session_key
 from pytest_maxact.settings import OPTIONS, resolve
 
 if TYPE_CHECKING:
     from pytest_maxact.session import GateSession
 
-__all__ = ["maxact_check", "maxact_record"]
+__all__ = ["maxact_check", "maxact_checkpoint", "maxact_record"]
 
+_GATE = re.compile(r"maxact(\[[^/]*\])?")
 _selected_key = pytest.StashKey[list[str]]()
 
 
@@ -25,6 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("maxact", "maxact: release gate for LLM checkpoints")
     for option in OPTIONS:
         how: dict[str, Any] = {"action": "store_true"} if option.is_flag else {"type": option.parse, "metavar": option.metavar}
+        if option.repeatable:
+            how["action"] = "append"
         group.addoption(f"--maxact-{option.name}", dest=f"maxact_{option.field}", default=None, help=option.help.replace("%", "%%"), **how)
         parser.addini(f"maxact_{option.field}", help=f"same as --maxact-{option.name}", type="string", default=None)
 
@@ -45,19 +49,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
     workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
     if workerinput is not None:
-        config.stash[session_key] = GateSession(settings, Path(workerinput["maxact_folder"]))
+        config.stash[session_key] = GateSession(settings, Path(workerinput["maxact_folder"]), lambda: _cache_of(config))
         config.stash[_selected_key] = workerinput["maxact_selected"]
         if workerinput["maxact_only_selected"]:
             config.args = []
         return
     _refuse_separate_paths(config)
     _take_own_ids(config)
-    session = GateSession(settings)
+    session = GateSession(settings, cache=lambda: _cache_of(config))
     try:
-        session.open(protocol_given=given["protocol"] is not None)
+        subjects = session.open(protocol_given=given["protocol"] is not None)
     except InputError as error:
         raise pytest.UsageError(str(error)) from error
-    checks = [f"maxact::{limit.check}" for limit in session.rules.limits]
+    checks = [f"{subject.node}::{limit.check}" for subject in subjects for limit in subject.rules.limits]
+    checks += [f"maxact::waive::{waiver.site}" for waiver in session.waivers]
     for name in config.stash[_selected_key]:
         if not any(_selects(name, check) for check in checks):
             raise pytest.UsageError(f"no check called {name}; list them with --co")
@@ -65,7 +70,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _selects(name: str, check: str) -> bool:
-    return check == name or check.startswith(f"{name}::")
+    return check == name or check.startswith((f"{name}::", f"{name}:")) or name == "maxact"
+
+
+def _cache_of(config: pytest.Config) -> Path | None:
+    """Where Records of several checkpoints are kept unless the user says where; None where pytest runs without its cache."""
+    cache = getattr(config, "cache", None)
+    return Path(cache.mkdir("maxact")) if cache is not None else None
 
 
 def _refuse_separate_paths(config: pytest.Config) -> None:
@@ -86,8 +97,8 @@ def _take_own_ids(config: pytest.Config) -> None:
 
     Below the root directory pytest prints them as `../maxact::...`, and so they are pasted.
     """
-    own = [arg for arg in config.args if Path(path := arg.split("::")[0]).name == "maxact" and not Path(path).exists()]
-    config.stash[_selected_key] = [arg[arg.rindex("maxact", 0, len(arg.split("::")[0])) :] for arg in own]
+    own = [arg for arg in config.args if _GATE.fullmatch(Path(path := arg.split("::")[0]).name) and not Path(path).exists()]
+    config.stash[_selected_key] = ["::".join([Path(path).name, *rest]) for path, *rest in (arg.split("::") for arg in own)]
     config.args = [arg for arg in config.args if arg not in own]
 
 
@@ -108,19 +119,37 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     session = config.stash.get(session_key, None)
     if session is None:
         return None
-    rules = session.rules
+    rules, title = session.latest.rules, session.latest.title
+    if session.is_series:
+        title = f"{len(session.subjects)} checkpoints, {session.subjects[0].name} to {session.latest.name}"
     shape = f", shape {rules.shape}" if rules.shape else ""
-    return f"maxact: {session.opening.title}, family {rules.family}{shape}, protocol {session.settings.protocol}, limits {' '.join(rules.files)}"
+    baselines = "".join(f", baseline {name}" for name in session.baseline_names)
+    return f"maxact: {title}, family {rules.family}{shape}, protocol {session.settings.protocol}, limits {' '.join(rules.files)}{baselines}"
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     report = yield
     if isinstance(collector, pytest.Session) and report.passed and collector.config.stash.get(session_key, None) is not None:
-        from pytest_maxact.gate import Gate
+        from pytest_maxact.gate import Gate, Waivers
 
-        report.result = [*report.result, Gate.from_parent(collector, name="maxact", nodeid="maxact")]
+        session = collector.config.stash[session_key]
+        nodes: list[pytest.Collector] = [
+            Gate.from_parent(collector, name=subject.node, nodeid=subject.node, subject=subject) for subject in session.subjects
+        ]
+        if session.waivers:
+            nodes.append(Waivers.from_parent(collector, name="maxact", nodeid="maxact"))
+        report.result = [*report.result, *nodes]
     return report
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test of the user's that asks for the Record runs once per checkpoint of a series."""
+    session = metafunc.config.stash.get(session_key, None)
+    if session is not None and "maxact_checkpoint" in metafunc.fixturenames:
+        names = [subject.name for subject in session.subjects]
+        if session.is_series:
+            metafunc.parametrize("maxact_checkpoint", names, ids=names, indirect=True, scope="session")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -128,10 +157,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     selected = config.stash.get(_selected_key, [])
     if not selected:
         return
-    from pytest_maxact.gate import Check
+    from pytest_maxact.gate import Check, WaiverCheck
 
     def kept(item: pytest.Item) -> bool:
-        return not isinstance(item, Check) or any(_selects(name, item.nodeid) for name in selected)
+        return not isinstance(item, (Check, WaiverCheck)) or any(_selects(name, item.nodeid) for name in selected)
 
     config.hook.pytest_deselected(items=[item for item in items if not kept(item)])
     items[:] = [item for item in items if kept(item)]
@@ -143,8 +172,8 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config:
         return
     outcomes = ("passed", "failed", "error", "xfailed", "xpassed")
     reports = [report for outcome in outcomes for report in terminalreporter.stats.get(outcome, [])]
-    ran = {name.removeprefix("maxact::") for report in reports if (name := getattr(report, "nodeid", "")).startswith("maxact::")}
-    from pytest_maxact.report.terminal import write_summary
+    ran = {name for report in reports if _GATE.fullmatch((name := getattr(report, "nodeid", "")).split("::")[0])}
+    from pytest_maxact.report.run import write_summary
 
     write_summary(terminalreporter, session, ran)
 

@@ -3,15 +3,18 @@
 import hashlib
 import json
 import platform
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from pytest_maxact import corpus
 from pytest_maxact.corpus.tokens import tokenizer_digest
-from pytest_maxact.model import LoadedModel
+from pytest_maxact.model import DTYPES, LoadedModel, pick_device
 from pytest_maxact.observe import Observer
-from pytest_maxact.record import Provenance, corpus_digest
+from pytest_maxact.record import METRIC_VERSION, Provenance, corpus_digest
 from pytest_maxact.settings import Settings
 from pytest_maxact.sites import Anatomy
 
@@ -21,9 +24,9 @@ if TYPE_CHECKING:
 
 def provenance_of(
     prepared: "Prepared", settings: Settings, loaded: LoadedModel, anatomy: Anatomy,
-    observer: Observer, family: str | None, weights: str, max_seq_len: int,
+    observer: Observer, family: str | None, weights: str,
 ) -> Provenance:  # fmt: skip
-    """Of one finished pass; `weights` is the digest of the files, `max_seq_len` the tokens after which samples were cut."""
+    """Of one finished pass; `weights` is the digest of the files."""
     checkpoint, config = prepared.checkpoint, prepared.checkpoint.config
     splits = corpus.assign_splits([sequence.sample for sequence in prepared.sequences])
     ordered = sorted(prepared.sequences, key=lambda sequence: sequence.sample.id)
@@ -38,16 +41,16 @@ def provenance_of(
         family=family,
         layers=prepared.identity.layers,
         hidden_size=prepared.identity.hidden_size,
-        config_sha256=hashlib.sha256(json.dumps(config.to_diff_dict(), sort_keys=True, default=str).encode()).hexdigest(),
+        config_sha256=_config_digest(config),
         left_out=tuple(dict.fromkeys((*loaded.left_out, *map(str, anatomy.left_out)))),
         tokenizer_sha256=tokenizer_digest(prepared.tokenizer),
         remote_code=checkpoint.trust_remote_code,
         protocol=settings.protocol,
-        corpus=Path(settings.corpus).name if settings.corpus else "builtin",
+        corpus=_corpus_name(settings),
         corpus_sha256=corpus_digest(digests),
         samples=tuple((s.sample.id, s.sample.category, splits[s.sample.id], len(s)) for s in ordered),
         sample_digests=digests,
-        max_seq_len=max_seq_len,
+        max_seq_len=prepared.max_seq_len,
         dtype=loaded.dtype,
         device=str(loaded.device),
         attention=str(getattr(text, "_attn_implementation", None)),
@@ -62,5 +65,63 @@ def provenance_of(
         schemes=tuple(scheme.name for scheme in prepared.schemes),
         sampling=observer.stride,
         predicts=prepared.predicts,
-        versions={"python": platform.python_version(), **{name: version(name) for name in ("pytest-maxact", "torch", "transformers")}},
+        versions=_versions(),
     )
+
+
+def expected(prepared: "Prepared", settings: Settings) -> dict[str, Any]:
+    """The fields of `COMPARABLE` that a measurement will have, None where only loading can tell."""
+    return {
+        "corpus_sha256": corpus_digest(sequence.sample.digest for sequence in prepared.sequences),
+        "tokenizer_sha256": tokenizer_digest(prepared.tokenizer),
+        "protocol": settings.protocol,
+        "dtype": _expected_dtype(prepared.checkpoint.config, settings),
+        "max_seq_len": prepared.max_seq_len,
+    }
+
+
+def content_of(prepared: "Prepared", settings: Settings, weights: str, bounds: Iterable[tuple[str, float]]) -> dict[str, Any]:
+    """Everything that decides a Record's figures, as plain data: two measurements of equal content give equal Records.
+
+    `weights`: the digest of the files. `bounds`: those of the schemes whose effect is measured, which decide what is kept in 16 bits then.
+    """
+    ids = hashlib.sha256()
+    for sequence in sorted(prepared.sequences, key=lambda sequence: sequence.sample.id):
+        ids.update(json.dumps([sequence.sample.id, sequence.sample.category, sequence.sample.digest, sequence.ids]).encode())
+    device = pick_device(settings.device)
+    return {
+        **expected(prepared, settings),
+        "metric_version": METRIC_VERSION,
+        "weights_sha256": weights,
+        "config_sha256": _config_digest(prepared.checkpoint.config),
+        "remote_code": prepared.checkpoint.trust_remote_code,
+        "corpus": _corpus_name(settings),
+        "tokens_sha256": ids.hexdigest(),
+        "batch_tokens": settings.batch_tokens,
+        "dtype_asked": settings.dtype,
+        "device": str(device) if device.type == "cpu" else f"{device} {torch.cuda.get_device_name(device)}",
+        "linear_inputs": settings.linear_inputs,
+        "schemes": list(settings.schemes_measured),
+        "effects": list(settings.effects_measured),
+        "bounds": sorted([name, bound] for name, bound in bounds) if settings.effects_measured else [],
+        "versions": _versions(),
+    }
+
+
+def _expected_dtype(config: Any, settings: Settings) -> str | None:
+    if settings.dtype != "auto":
+        return str(DTYPES[settings.dtype]).removeprefix("torch.")
+    stated = getattr(config, "dtype", None) or getattr(config.get_text_config(), "dtype", None)
+    return str(stated).removeprefix("torch.") if stated is not None else None
+
+
+def _config_digest(config: Any) -> str:
+    return hashlib.sha256(json.dumps(config.to_diff_dict(), sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _corpus_name(settings: Settings) -> str:
+    return Path(settings.corpus).name if settings.corpus else "builtin"
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in ("pytest-maxact", "torch", "transformers")}}

@@ -50,10 +50,14 @@ def write(record: Record, target: Path) -> None:
         ) from error
 
 
-def require_writable(target: Path) -> None:
-    """Raise InputError where a Record could not be written to `target`; asked before measuring, not after."""
-    folder = target.resolve().parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK) or target.is_dir():
+def require_writable(target: Path, folder: bool = False) -> None:
+    """Raise InputError where a Record, or with `folder` several, could not be written to `target`; asked before measuring, not after."""
+    if folder:
+        if target.exists() and not (target.is_dir() and os.access(target, os.W_OK)):
+            raise InputError(f"the Records of a series cannot be written to {target}\n  give a folder, which is made if it does not exist")
+        target = target / "record" if target.exists() else target
+    parent = target.resolve().parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK) or target.is_dir():
         raise InputError(f"the Record cannot be written to {target}\n  give a file in a folder that exists and may be written")
 
 

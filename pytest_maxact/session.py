@@ -1,23 +1,26 @@
-"""One gate run: prepared once, measured or loaded once, shared by checks, fixtures, xdist workers and the report.
+"""One gate run over one checkpoint or a series: opened once, measured or loaded once, shared by checks, fixtures, xdist workers and the report.
 
 The process that starts the run resolves sites and limits before any weights load. Under xdist it writes them to a folder; the first worker that
-needs the Record measures it there under a file lock, and the others load it. A measurement that failed is not tried again by the next worker.
+needs a Record measures it there under a file lock, and the others load it. A measurement that failed is not tried again by the next worker.
 """
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_maxact.errors import InputError, MaxactError, MeasureError
-from pytest_maxact.families import identity_of
 from pytest_maxact.fitness import failing_sites
-from pytest_maxact.limits import Limit, Ruleset, load_limits, select_rules, with_fitness
+from pytest_maxact.limits import Limit, LimitsFile, Ruleset, Waiver, load_limits, select_rules, with_baseline, with_fitness
+from pytest_maxact.limits.waivers import refuse_unmatched
 from pytest_maxact.record import Record
 from pytest_maxact.record_file import require_writable
+from pytest_maxact.series import is_pattern
 from pytest_maxact.settings import Settings
-from pytest_maxact.verdict import Finding, check, require_protocol
+from pytest_maxact.sources import Source, baselines_of, sources_of
+from pytest_maxact.store import Store
+from pytest_maxact.subject import Opened, Subject, open_source, read_subjects, require_comparable, require_sound, write_subjects
+from pytest_maxact.verdict import Finding, check, judge, require_protocol, waived, waiver_fault
 
 if TYPE_CHECKING:
     from pytest_maxact.measure import Prepared
@@ -26,160 +29,250 @@ if TYPE_CHECKING:
 Showing = Callable[[], "Display | None"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
-    """What is known before measuring: the limits that will be checked, and a title for the run."""
-
-    title: str
-    rules: Ruleset
-
-
 class GateSession:
-    """State of one run. `folder`: where xdist workers meet; None in a run of one process."""
+    """State of one run. `folder`: where xdist workers meet, None in a run of one process; `cache`: where Records are kept unless settings say so."""
 
-    def __init__(self, settings: Settings, folder: Path | None = None) -> None:
+    def __init__(self, settings: Settings, folder: Path | None = None, cache: Callable[[], Path | None] = lambda: None) -> None:
         self.settings = settings
         self.folder = folder
-        self._opening: Opening | None = None
-        self._prepared: Prepared | None = None
-        self._record: Record | None = None
-        self._failure: MaxactError | None = None
+        self._cache = cache
+        self._subjects: tuple[Subject, ...] | None = None
+        self._baselines: tuple[Source, ...] = ()
+        self._prepared: dict[str, Prepared] = {}
+        self._records: dict[str, Record] = {}
+        self._failures: dict[str, MaxactError] = {}
 
-    def open(self, protocol_given: bool = False) -> Opening:
-        """Resolve sites and limits; no weights are loaded. Raises InputError for a request that is wrong."""
+    # before measuring
+
+    def open(self, protocol_given: bool = False) -> tuple[Subject, ...]:
+        """Resolve sites and limits of every checkpoint; no weights are loaded. Raises InputError for a request that is wrong."""
         files = load_limits(Path(self.settings.limits) if self.settings.limits else None)
-        if self.settings.replay:
-            self._record = Record.load(self.settings.replay)
-            self._require_replayable(self._record, protocol_given)
-            provenance = self._record.provenance
-            sites = [reading.site for reading in self._record.sites.values()]
-            self._require_schemes(self._record)
-            rules = select_rules(files, identity_of(provenance), sites, self.settings.family)
-            rules = with_fitness(
-                rules, files, sites, checked=self.settings.deploy, reported=provenance.schemes, predicts=provenance.predicts,
-                effects=self._record.effects,
-            )  # fmt: skip
-            require_protocol(provenance.protocol, rules)
-            title = f"{provenance.model} (Record {self.settings.replay})"
-        else:
-            from pytest_maxact import measure
-
-            if self.settings.save:
-                require_writable(Path(self.settings.save))
-            self._prepared = measure.prepare(self.settings)
-            rules = select_rules(files, self._prepared.identity, self._prepared.sites, self.settings.family)
-            rules = with_fitness(
-                rules, files, self._prepared.sites, checked=self.settings.deploy, reported=self.settings.schemes_measured,
-                predicts=self._prepared.predicts, effects=self.settings.effects_measured,
-            )  # fmt: skip
-            require_protocol(self.settings.protocol, rules)
-            title = f"{self._prepared.checkpoint.name} ({self._prepared.identity.model_type}, {self._prepared.identity.shape})"
-        self._opening = Opening(title=title, rules=rules)
-        return self._opening
+        if self.settings.save:
+            require_writable(Path(self.settings.save), folder=self.is_series_asked)
+        if self.settings.cache:
+            Store(Path(self.settings.cache))
+        sources = sources_of(self.settings)
+        self._baselines = baselines_of(self.settings, {source.name for source in sources})
+        opened: dict[str, Opened] = {}
+        for source in (*sources, *self._baselines):
+            opened[source.key] = self._open(source, opened)
+        baselines = [opened[source.key] for source in self._baselines]
+        for baseline in baselines:
+            require_sound(baseline, f"--maxact-baseline {baseline.source.path}")
+        subjects = []
+        for index, source in enumerate(sources):
+            one = opened[source.key]
+            self._require_replayable(one, protocol_given)
+            for baseline in baselines:
+                require_comparable(one, baseline, f"--maxact-baseline {baseline.source.path}")
+            earlier = [opened[other.key] for other in dict.fromkeys((sources[0], sources[index - 1]))] if index else []
+            for other in earlier:
+                require_comparable(one, other, other.source.name)
+            subjects.append(self._subject(one, files, [other.source.name for other in (*baselines, *earlier)]))
+        refuse_unmatched(
+            {waiver for subject in subjects for waiver in subject.rules.waivers},
+            [(subject.name, limit) for subject in subjects for limit in subject.rules.limits],
+        )
+        self._subjects = tuple(subjects)
+        return self._subjects
 
     @property
-    def opening(self) -> Opening:
+    def is_series_asked(self) -> bool:
+        return is_pattern(self.settings.replay or self.settings.model or "")
+
+    def _open(self, source: Source, before: Mapping[str, Opened]) -> Opened:
+        like = next((one.prepared for one in before.values() if one.prepared), None)
+        one = open_source(source, self.settings, like)
+        if one.prepared:
+            self._prepared[source.key] = one.prepared
+        if one.record:
+            self._records[source.key] = one.record
+        return one
+
+    def _subject(self, one: Opened, files: list[LimitsFile], against: list[str]) -> Subject:
+        rules = select_rules(files, one.identity, one.sites, self.settings.family)
+        rules = with_fitness(
+            rules, files, one.sites, checked=self.settings.deploy, reported=one.schemes, predicts=one.predicts, effects=one.effects
+        )  # fmt: skip
+        require_protocol(one.protocol, rules)
+        for name in against:
+            rules = with_baseline(rules, files, one.sites, one.schemes, name)
+        return Subject(source=one.source, title=one.title, rules=rules, against=tuple(against))
+
+    def _require_replayable(self, one: Opened, protocol_given: bool) -> None:
+        """A Record is judged for what it was measured under; sites or effects that it lacks would be checks that nobody runs."""
+        if not one.record:
+            return
+        if protocol_given and one.protocol != self.settings.protocol:
+            raise InputError(
+                f"{one.source.path} was measured under protocol {one.protocol!r}, not {self.settings.protocol!r}\n"
+                "  leave out --maxact-protocol, or measure again under it"
+            )
+        linear = any(site.is_linear_input for site in one.sites)
+        for name in self.settings.deploy:
+            if not linear or name not in one.schemes or (one.predicts and name not in one.effects):
+                what = "was not measured under it" if name not in one.schemes else "holds nothing of its effect on predictions"
+                raise InputError(
+                    f"--maxact-deploy {name}: the Record {one.source.path} {what}\n"
+                    f"  measure again with --maxact-effect {','.join(self.settings.deploy)}"
+                )
+
+    # what is known
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
         """What `open` found; in an xdist worker, what the controller found."""
-        if self._opening is None:
+        if self._subjects is None:
             assert self.folder is not None
-            self._opening = _read_opening(self.folder / "opening.json")
-        return self._opening
+            self._subjects, self._baselines = read_subjects(self.folder / "opening.json")
+        return self._subjects
 
     @property
-    def rules(self) -> Ruleset:
-        return self.opening.rules
+    def is_series(self) -> bool:
+        return bool(self.subjects[0].name)
+
+    @property
+    def latest(self) -> Subject:
+        """The only checkpoint, or the last of a series."""
+        return self.subjects[-1]
+
+    @property
+    def baseline_names(self) -> tuple[str, ...]:
+        """Of the baselines that were asked for."""
+        return tuple(source.name for source in self._baselines) if self.subjects else ()
+
+    @property
+    def waivers(self) -> tuple[Waiver, ...]:
+        """Those that speak about any checkpoint of the run."""
+        return tuple(dict.fromkeys(waiver for subject in self.subjects for waiver in subject.rules.waivers))
+
+    def subject(self, name: str) -> Subject:
+        return next(subject for subject in self.subjects if subject.name == name)
 
     def share(self, folder: Path) -> None:
         """Leave what is known in `folder`, for workers."""
         self.folder = folder
-        (folder / "opening.json").write_text(json.dumps(asdict(self.opening)), encoding="utf-8")
+        write_subjects(folder / "opening.json", self.subjects, self._baselines)
 
-    def record(self, showing: Showing = lambda: None) -> Record:
-        """The Record of this run, measured on first use. Raises MaxactError, the same one each time."""
-        if self._failure is not None:
-            raise self._failure
-        if self._record is None:
-            try:
-                self._record = self._measure_or_load(showing)
-            except MaxactError as error:
-                self._failure = error
-                raise
-        return self._record
+    # measuring and judging
 
-    def record_if_any(self) -> Record | None:
+    def record(self, subject: Subject | None = None, showing: Showing = lambda: None) -> Record:
+        """The Record of a checkpoint under test, of the latest unless said otherwise, measured on first use. Raises MaxactError, the same one each time."""
+        subject = subject or self.latest
+        return self._obtain(subject.source, subject.rules, showing)
+
+    def record_if_any(self, subject: Subject) -> Record | None:
         """The Record where this run has one already; never measures."""
-        if self._record is None and self.folder is not None and (self.folder / "record.safetensors").is_file():
-            self._record = Record.load(self.folder / "record.safetensors")
-        return self._record
+        return self._known(subject.source)
 
-    def check(self, limit: Limit, showing: Showing = lambda: None) -> Finding:
-        return check(self.record(showing), limit)
+    def baselines(self, subject: Subject, showing: Showing = lambda: None) -> dict[str, Record]:
+        """The Records that a checkpoint is compared with, by name."""
+        return {name: self._baseline(name, showing) for name in subject.against}
 
-    def _measure_or_load(self, showing: Showing) -> Record:
-        if self.settings.replay:
-            return Record.load(self.settings.replay)
+    def check(self, subject: Subject, limit: Limit, showing: Showing = lambda: None) -> Finding:
+        """One limit on one checkpoint, with the waiver that lets it pass, if any."""
+        baseline = self._baseline(limit.against, showing) if limit.against else None
+        return waived(check(self.record(subject, showing), limit, baseline), subject.rules.waivers, subject.name)
+
+    def judge(self, subject: Subject) -> list[Finding]:
+        """Every limit on one checkpoint."""
+        rules = subject.rules
+        return judge(self.record(subject), rules.limits, self.baselines(subject), rules.waivers, subject.name)
+
+    def waiver_fault(self, waiver: Waiver, showing: Showing = lambda: None) -> str | None:
+        """Why a waiver fails, judged over every check of the run, whether it ran or not; None where it does its work."""
+        findings = (
+            (subject.name, self.check(subject, limit, showing))
+            for subject in self.subjects
+            for limit in subject.rules.limits
+            if waiver.covers(limit, subject.name)
+        )
+        return waiver_fault(waiver, findings)
+
+    def _baseline(self, name: str, showing: Showing) -> Record:
+        source = next((source for source in self._baselines if source.name == name), None)
+        return self._obtain(source, None, showing) if source else self.record(self.subject(name), showing)
+
+    def _known(self, source: Source) -> Record | None:
+        if source.key not in self._records and self.folder is not None and (shared := self.folder / f"{source.file}.safetensors").is_file():
+            self._records[source.key] = Record.load(shared)
+        return self._records.get(source.key)
+
+    def _obtain(self, source: Source, rules: Ruleset | None, showing: Showing) -> Record:
+        if source.key in self._failures:
+            raise self._failures[source.key]
+        if source.key not in self._records:
+            try:
+                self._records[source.key] = self._load_or_measure(source, rules, showing)
+            except MaxactError as error:
+                self._failures[source.key] = error
+                raise
+        return self._records[source.key]
+
+    def _load_or_measure(self, source: Source, rules: Ruleset | None, showing: Showing) -> Record:
+        if source.is_record:
+            return Record.load(source.path)
         if self.folder is None:
-            return self._measure(showing)
+            return self._measure(source, rules, showing)
         from filelock import FileLock
 
-        shared, failed = self.folder / "record.safetensors", self.folder / "failure.txt"
-        with FileLock(self.folder / "measure.lock"):
-            if shared.is_file():
-                return Record.load(shared)
+        failed = self.folder / f"{source.file}.failed"
+        with FileLock(self.folder / f"{source.file}.lock"):
+            if (known := self._known(source)) is not None:
+                return known
             if failed.is_file():
                 raise MeasureError(failed.read_text(encoding="utf-8"))
             try:
-                record = self._measure(showing)
+                record = self._measure(source, rules, showing)
             except Exception as error:
                 failed.write_text(str(error) or type(error).__name__, encoding="utf-8")
                 raise
-            record.save(shared)
+            record.save(self.folder / f"{source.file}.safetensors")
             return record
 
-    def _measure(self, showing: Showing) -> Record:
+    def _measure(self, source: Source, rules: Ruleset | None, showing: Showing) -> Record:
+        """The Record, from the cache where its content was measured before."""
         from pytest_maxact import measure
+        from pytest_maxact.checkpoint import weights_digest, with_weights
+        from pytest_maxact.provenance import content_of
 
-        prepared = self._prepared or measure.prepare(self.settings)
-        progress = showing()
-        try:
-            fitness = self.rules.fitness
-            record = measure.measure(
-                prepared, self.settings, self.rules.family, progress, lambda record: failing_sites(record, fitness)
-            )  # fmt: skip
-        finally:
-            if progress:
-                progress.close()
-        if self.settings.save:
-            record.save(self.settings.save)
+        settings = source.settings(self.settings)
+        prepared = self._prepared.pop(source.key, None) or measure.prepare(settings)
+        fitness, family = (rules.fitness, rules.family) if rules else ((), None)
+
+        def measured(digest: str | None = None) -> Record:
+            progress = showing()
+            try:
+                return measure.measure(prepared, settings, family, progress, lambda record: failing_sites(record, fitness), digest)
+            finally:
+                if progress:
+                    progress.close()
+
+        store = self._store()
+        if store is None:
+            record = measured()
+        else:
+            digest = weights_digest(with_weights(prepared.checkpoint, settings))
+            content = content_of(prepared, settings, digest, [(limit.check, limit.bound) for limit in fitness])
+            record = store.obtain(content, lambda: measured(digest))
+            # the same content may have been measured under another path
+            name, revision = prepared.checkpoint.name, prepared.checkpoint.revision
+            record = replace(record, provenance=replace(record.provenance, model=name, revision=revision, family=family))
+        if rules and self.settings.save:
+            record.save(self._saved(source))
         return record
 
-    def _require_schemes(self, record: Record) -> None:
-        """A Record is judged for schemes that it was measured under; sites or effects that it lacks would be checks that nobody runs."""
-        provenance = record.provenance
-        linear = any(reading.site.is_linear_input for reading in record.sites.values())
-        lacking = [
-            name
-            for name in self.settings.deploy
-            if not linear or name not in provenance.schemes or (provenance.predicts and name not in record.effects)
-        ]
-        if lacking:
-            what = "was not measured under it" if lacking[0] not in provenance.schemes else "holds nothing of its effect on predictions"
-            raise InputError(
-                f"--maxact-deploy {lacking[0]}: the Record {self.settings.replay} {what}\n"
-                f"  measure again with --maxact-effect {','.join(self.settings.deploy)}"
-            )
+    def _store(self) -> Store | None:
+        if self.settings.cache:
+            return Store(Path(self.settings.cache))
+        several = self.is_series or any(not source.is_record for source in self._baselines)
+        folder = self._cache() if several else None
+        return Store(folder) if folder else None
 
-    def _require_replayable(self, record: Record, protocol_given: bool) -> None:
-        if protocol_given and record.provenance.protocol != self.settings.protocol:
-            raise InputError(
-                f"{self.settings.replay} was measured under protocol {record.provenance.protocol!r}, not {self.settings.protocol!r}\n"
-                "  leave out --maxact-protocol, or measure again under it"
-            )
-
-
-def _read_opening(path: Path) -> Opening:
-    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    rules = data["rules"]
-    for name in ("limits", "fitness"):
-        rules[name] = tuple(Limit(**limit) for limit in rules[name])
-    return Opening(title=data["title"], rules=Ruleset(**rules))
+    def _saved(self, source: Source) -> Path:
+        """Where --maxact-save puts a Record: the file itself, or a file in the folder for one of a series."""
+        target = Path(self.settings.save or "")
+        if not source.name:
+            return target
+        target.mkdir(exist_ok=True)
+        return target / f"{source.name}.maxact.safetensors"

@@ -7,6 +7,7 @@ import argparse
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ class Settings:
     deploy: tuple[str, ...] = ()
     limits: str | None = None
     family: str | None = None
+    baseline: tuple[str, ...] = ()
+    horizon: int | None = None
+    cache: str | None = None
     save: str | None = None
     replay: str | None = None
 
@@ -75,6 +79,8 @@ class Option:
     """Whether it shapes the measurement (and so means nothing for a Record that is already measured)."""
 
     is_path: bool = False
+    repeatable: bool = False
+    """Whether it may be given several times; in an ini file its values stand in lines."""
 
     @property
     def field(self) -> str:
@@ -150,7 +156,7 @@ OPTIONS = (
         metavar="PATH_OR_HUB_ID",
         parse=_text,
         is_path=True,
-        help="the checkpoint to gate: a folder written by save_pretrained, or a hub id",
+        help="the checkpoint to gate: a folder written by save_pretrained, or a hub id; a pattern ('runs/checkpoint-*') for a series of them",
     ),
     Option(name="revision", metavar="REV", parse=_text, help="branch, tag or commit of a hub id (default: its main branch)"),
     Option(
@@ -227,8 +233,44 @@ OPTIONS = (
         measures=False,
         help="judge by this family's limits, or `generic` (default: by model_type)",
     ),
-    Option(name="save", metavar="FILE", parse=_text, is_path=True, help="write the Record of the pass to FILE"),
-    Option(name="replay", metavar="FILE", parse=_text, is_path=True, measures=False, help="judge a saved Record; no model is loaded"),
+    Option(
+        name="baseline",
+        metavar="RECORD_OR_MODEL",
+        parse=_text,
+        is_path=True,
+        measures=False,
+        repeatable=True,
+        help="compare every site with an earlier Record, or with a checkpoint that is measured likewise; may be given several times",
+    ),
+    Option(
+        name="horizon",
+        metavar="STEP",
+        parse=_positive,
+        measures=False,
+        help="of a series: warn of maxima whose growth, continued, crosses a limit before this training step",
+    ),
+    Option(
+        name="cache",
+        metavar="DIR",
+        parse=_text,
+        is_path=True,
+        help="keep Records here by the content they were measured from (default: in .pytest_cache for a series or a baseline model, else nowhere)",
+    ),
+    Option(
+        name="save",
+        metavar="FILE",
+        parse=_text,
+        is_path=True,
+        help="write the Record of the pass to FILE, those of a series into the folder FILE",
+    ),
+    Option(
+        name="replay",
+        metavar="FILE",
+        parse=_text,
+        is_path=True,
+        measures=False,
+        help="judge a saved Record; no model is loaded; a pattern for a series of them",
+    ),
 )
 
 
@@ -243,20 +285,18 @@ def resolve(given: Mapping[str, Any], ini: Callable[[str], str | None] = lambda 
     for option in OPTIONS:
         value = given.get(option.field)
         if value is None and (text := ini(option.field)):
-            try:
-                value = option.parse(text)
-            except argparse.ArgumentTypeError as error:
-                raise InputError(f"ini option maxact_{option.field}: {error}") from error
-            if option.is_path and folder is not None:
-                path = folder / Path(value).expanduser()
-                value = str(path) if option.name != "model" or path.exists() else value
+            value = _from_ini(option, text, folder)
         if value is not None:
-            values[option.field] = str(Path(value).expanduser()) if option.is_path else value
+            values[option.field] = _expanded(option, value)
     for given_name, other in (("replay", "model"), ("model", "replay")):
         if given_name in explicit and other not in explicit:
             values.pop(other, None)
     if "replay" in values and "model" in values:
         raise InputError("--maxact-model measures a checkpoint and --maxact-replay judges a saved Record; give one of them")
+    if "horizon" in explicit and not has_magic(values.get("replay", values.get("model", "*"))):
+        raise InputError(
+            "--maxact-horizon looks ahead of a series, and this run has one checkpoint\n  give a pattern, as in --maxact-model='runs/checkpoint-*'"
+        )
     if explicit and "replay" not in values and "model" not in values:
         raise InputError(
             f"--maxact-{min(explicit)} does nothing without --maxact-model or --maxact-replay\n  give one of them, or leave it out"
@@ -266,6 +306,27 @@ def resolve(given: Mapping[str, Any], ini: Callable[[str], str | None] = lambda 
             raise InputError(f"--maxact-{idle[0]} shapes a measurement, and --maxact-replay makes none\n  leave one of them out")
         values = {name: value for name, value in values.items() if name in _JUDGING or (name in given and given[name] is not None)}
     return Settings(**{field.name: values[field.name] for field in fields(Settings) if field.name in values})
+
+
+def _from_ini(option: Option, text: str, folder: Path | None) -> Any:
+    """An ini value, or several, one to a line. Paths start from `folder`; what may be a hub id only where there is such a path."""
+    found = []
+    for entry in filter(None, map(str.strip, text.splitlines())) if option.repeatable else [text]:
+        try:
+            value = option.parse(entry)
+        except argparse.ArgumentTypeError as error:
+            raise InputError(f"ini option maxact_{option.field}: {error}") from error
+        if option.is_path and folder is not None:
+            path = folder / Path(value).expanduser()
+            value = str(path) if option.name not in ("model", "baseline") or path.exists() or has_magic(value) else value
+        found.append(value)
+    return found if option.repeatable else found[0]
+
+
+def _expanded(option: Option, value: Any) -> Any:
+    if option.repeatable:
+        return tuple(str(Path(entry).expanduser()) for entry in dict.fromkeys(value))
+    return str(Path(value).expanduser()) if option.is_path else value
 
 
 _JUDGING = frozenset(option.field for option in OPTIONS if not option.measures)

@@ -118,10 +118,10 @@ def test_xdist_workers_share_one_measurement(pytester: pytest.Pytester, checkpoi
 
         original = session.GateSession._measure
 
-        def counted(self, showing):
+        def counted(self, *args):
             with open(Path(__file__).parent / "loads.txt", "a") as file:
                 file.write("load\\n")
-            return original(self, showing)
+            return original(self, *args)
 
         session.GateSession._measure = counted
         """

@@ -26,7 +26,7 @@ def test_every_option_explains_itself() -> None:
 
 
 def test_judging_options_are_told_from_measuring_ones() -> None:
-    assert {option.name for option in OPTIONS if not option.measures} == {"deploy", "limits", "family", "replay"}
+    assert {option.name for option in OPTIONS if not option.measures} == {"deploy", "limits", "family", "replay", "baseline", "horizon"}
 
 
 def test_nothing_given_is_the_default() -> None:
@@ -59,6 +59,9 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "protocol": ("deployed", "deployed"),
     "limits": ("l.yaml", "l.yaml"),
     "family": ("generic", "generic"),
+    "baseline": ("one.safetensors\n\n  org/name", ("one.safetensors", "org/name")),
+    "horizon": ("20_000", 20_000),
+    "cache": ("records", "records"),
     "save": ("s", "s"),
     "replay": ("r", "r"),
 }
@@ -82,9 +85,10 @@ def test_the_ini_file_sets_an_option_that_the_command_line_does_not(name: str) -
 def test_the_command_line_wins_over_the_ini_file(name: str) -> None:
     text, _ = EXAMPLES[name]
     field = BY_NAME[name].field
-    given: Any = {"trust-remote-code": False, "seed": 0}.get(name, "given")
-    model = {} if name in ("model", "replay") else {"model": "some/model"}
-    assert getattr(resolve({field: given, **model}, {field: text}.get), field) == given
+    given: Any = {"trust-remote-code": False, "seed": 0, "baseline": ["given"]}.get(name, "given")
+    model = {} if name in ("model", "replay") else {"model": "runs/*"}
+    settled = getattr(resolve({field: given, **model}, {field: text}.get), field)
+    assert settled == (tuple(given) if name == "baseline" else given)
 
 
 def test_what_the_command_line_settles_is_not_parsed_in_the_ini_file() -> None:

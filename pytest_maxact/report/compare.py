@@ -1,17 +1,19 @@
 """What changed from one Record to another: first where they part, then a row per layer. Fits 80 columns."""
 
-import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pytest_maxact.compare import Comparison, SiteChange
+from pytest_maxact.compare import Comparison, SiteChange, compare
+from pytest_maxact.names import Site
 from pytest_maxact.record import Record
+from pytest_maxact.report.console import short, to_text
+from pytest_maxact.verdict import Finding
 
 
 def as_data(comparison: Comparison) -> dict[str, Any]:
@@ -28,22 +30,53 @@ def as_data(comparison: Comparison) -> dict[str, Any]:
 
 def render(comparison: Comparison, before: Record, after: Record, *, width: int, color: bool, encoding: str = "utf-8") -> str:
     """As text of at most `width` columns."""
-    stream = io.StringIO()
-    console = Console(
-        file=stream, width=max(width, 60), force_terminal=color, no_color=not color, highlight=False, markup=False, emoji=False
-    )
-    console.print(Group(*_parts(comparison, before, after)))
-    return stream.getvalue().rstrip("\n").encode(encoding, "replace").decode(encoding)
+    return to_text(_parts(comparison, before, after), width=width, color=color, encoding=encoding)
+
+
+def baseline_words(name: str, before: Record, after: Record, findings: Sequence[Finding]) -> RenderableType:
+    """How a checkpoint stands to a baseline: M of both, what breaches, and the first layer where the two part; a row or a few, with a label."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True, width=8)
+    table.add_column(overflow="fold")
+    table.add_row("against", f"{name}: M {short(before.carrier.max_abs)} in {before.carrier.site.name}, now {short(after.carrier.max_abs)}")
+    table.add_row("", parting_words(before, after, findings))
+    if before.provenance.weights_sha256 == after.provenance.weights_sha256:
+        table.add_row("", Text("it holds the same weights: compared with itself", style="yellow"))
+    return table
+
+
+def parting_words(before: Record, after: Record, findings: Sequence[Finding]) -> Text:
+    """Where two Records part: the first site, in the order in which values arise, that breaches a relative limit, else that differs at all."""
+    breaches = [finding for finding in findings if not finding.passed]
+    sites = sorted((finding.reading.site for finding in breaches if finding.reading), key=lambda site: site.flow)
+    if sites:
+        count = len({site.name for site in sites})
+        first = next(finding for finding in breaches if finding.site == sites[0].name)
+        what = f"{count} of {len(after.sites)} sites changed too much, the first {sites[0].name}"
+        return Text(
+            f"they part at {layer_of(sites[0])}: {what} ({first.limit.metric} {first.value:.4g}, limit {first.limit.bound:g})", style="red"
+        )
+    parted = compare(before, after).parted
+    if breaches:
+        return Text(f"no site changed too much, the model as a whole did: {breaches[0].limit.metric} {breaches[0].value:g}", style="red")
+    if parted:
+        return Text(
+            f"within the limits; the first site that differs by more than 5 % is {parted.site}, {short(parted.before)} to {short(parted.after)}"
+        )
+    return Text("no maximum differs by more than 5 %")
+
+
+def layer_of(site: Site) -> str:
+    """Where a site lies, in words: `layer 3`, `embedding`."""
+    return f"layer {site.layer}" if site.layer is not None else site.kind.replace("_", " ")
 
 
 def _parts(comparison: Comparison, before: Record, after: Record) -> Iterator[RenderableType]:
-    yield Text(f"before  {before.provenance.model}: M {_short(before.carrier.max_abs)} in {before.carrier.site.name}")
-    yield Text(f"after   {after.provenance.model}: M {_short(after.carrier.max_abs)} in {after.carrier.site.name}")
+    yield Text(f"before  {before.provenance.model}: M {short(before.carrier.max_abs)} in {before.carrier.site.name}")
+    yield Text(f"after   {after.provenance.model}: M {short(after.carrier.max_abs)} in {after.carrier.site.name}")
     parted = comparison.parted
     words = (
-        f"they part at {parted.site}: {_short(parted.before)} to {_short(parted.after)}"
-        if parted
-        else "no maximum differs by more than 5 %"
+        f"they part at {parted.site}: {short(parted.before)} to {short(parted.after)}" if parted else "no maximum differs by more than 5 %"
     )
     yield Text(words, style="bold")
     if comparison.jump_before != comparison.jump_after:
@@ -66,17 +99,13 @@ def _row(change: SiteChange) -> tuple[str, ...]:
     massive = "" if change.massive_after is None else f"{change.massive_before} > {change.massive_after}"
     lost = change.int8_after - change.int8_before
     return (
-        change.site, _short(change.before), _short(change.after), "-" if math.isnan(change.ratio) else f"{change.ratio:.3f}",
+        change.site, short(change.before), short(change.after), "-" if math.isnan(change.ratio) else f"{change.ratio:.3f}",
         f"{lost:+.1f}" if math.isfinite(lost) else "-", massive,
     )  # fmt: skip
 
 
 def _layer(layer: int | None) -> str:
     return "none" if layer is None else str(layer)
-
-
-def _short(value: float) -> str:
-    return f"{value:.5g}" if math.isfinite(value) else "not finite"
 
 
 def _plain(change: SiteChange) -> dict[str, Any]:

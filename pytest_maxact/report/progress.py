@@ -16,36 +16,42 @@ class Display(Protocol):
     def close(self) -> None: ...
 
 
-def showing(config: pytest.Config) -> Display | None:
-    """The progress display that suits this pytest run, None for none."""
+def shown_by(config: pytest.Config, name: str = "") -> Callable[[], Display | None]:
+    """How this pytest run shows the measuring of the checkpoint called so."""
+    return lambda: showing(config, name)
+
+
+def showing(config: pytest.Config, name: str = "") -> Display | None:
+    """The progress display that suits this pytest run, None for none. `name`: of the checkpoint, where there are several."""
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     if hasattr(config, "workerinput") or reporter is None or config.get_verbosity() < 0:
         return None
     capture: Any = config.pluginmanager.get_plugin("capturemanager")
     uncaptured: Uncaptured = capture.global_and_fixture_disabled if capture else nullcontext
     if reporter.isatty:
-        return Bar(uncaptured)
+        return Bar(uncaptured, name)
 
     def line(text: str) -> None:
         with uncaptured():
             reporter.ensure_newline()
             reporter.write_line(text)
 
-    return Lines(line)
+    return Lines(line, name)
 
 
 class Lines:
     """A line for every tenth of the tokens."""
 
-    def __init__(self, write: Callable[[str], None]) -> None:
+    def __init__(self, write: Callable[[str], None], name: str = "") -> None:
         self._write = write
+        self._of = f" of {name}" if name else ""
         self._shown = -1
 
     def __call__(self, done: int, total: int) -> None:
         tenth = 10 * done // max(total, 1)
         if tenth > self._shown:
             self._shown = tenth
-            self._write(f"maxact: measured {done} of {total} tokens ({100 * done // max(total, 1)} %)")
+            self._write(f"maxact: measured {done} of {total} tokens{self._of} ({100 * done // max(total, 1)} %)")
 
     def close(self) -> None:
         """Nothing to put back."""
@@ -54,10 +60,16 @@ class Lines:
 class Bar:
     """A rich progress bar, drawn outside pytest's capture."""
 
-    def __init__(self, uncaptured: Uncaptured) -> None:
+    def __init__(self, uncaptured: Uncaptured, name: str = "") -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("maxact: measuring"), BarColumn(), MofNCompleteColumn(), TextColumn("tokens"), TimeRemainingColumn())
+        columns = (
+            TextColumn(f"maxact: measuring {name}".rstrip()),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("tokens"),
+            TimeRemainingColumn(),
+        )
         self._uncaptured = uncaptured
         self._bar = Progress(*columns, transient=True, auto_refresh=False)
         self._task = self._bar.add_task("measure", total=None)

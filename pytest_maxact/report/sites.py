@@ -1,13 +1,15 @@
 """A site map: what of a model is observed, in which module, and what is left out and why."""
 
-import io
 import re
+from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console
+from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from pytest_maxact.names import KINDS, ranges
+from pytest_maxact.report.console import to_text
 from pytest_maxact.sites.anatomy import Anatomy, Tap
 
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
@@ -39,28 +41,23 @@ def as_data(anatomy: Anatomy) -> dict[str, Any]:
 
 def render(anatomy: Anatomy, model_type: str, *, width: int, color: bool, encoding: str = "utf-8") -> str:
     """The map as text of at most `width` columns; layers that are built alike share a row."""
-    stream = io.StringIO()
-    console = Console(
-        file=stream, width=max(width, 60), force_terminal=color, no_color=not color, highlight=False, markup=False, emoji=False
-    )
-    count = len(anatomy.sites)
-    console.print(f"{model_type}: {anatomy.layers} layers x {anatomy.hidden_size}, {count} sites", style="bold")
+    return to_text(_parts(anatomy, model_type), width=width, color=color, encoding=encoding)
+
+
+def _parts(anatomy: Anatomy, model_type: str) -> Iterator[RenderableType]:
+    yield Text(f"{model_type}: {anatomy.layers} layers x {anatomy.hidden_size}, {len(anatomy.sites)} sites", style="bold")
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("site", overflow="fold")
-    table.add_column("layers", overflow="fold")
-    table.add_column("module", overflow="fold")
-    table.add_column("what", overflow="fold")
+    for name in ("site", "layers", "module", "what"):
+        table.add_column(name, overflow="fold")
     for (kind, module, what), layers in _alike(anatomy).items():
         table.add_row(kind, ranges(layers), module, what)
-    console.print(table)
+    yield table
     if anatomy.left_out:
-        console.print("left out", style="bold")
+        yield Text("left out", style="bold")
         listed = Table.grid(padding=(0, 2, 0, 0))
         for entry in anatomy.left_out:
             listed.add_row(entry.what, entry.why)
-        console.print(listed)
-    text = stream.getvalue()
-    return "\n".join(line.rstrip() for line in text.splitlines())
+        yield listed
 
 
 def _alike(anatomy: Anatomy) -> dict[tuple[str, str, str], list[int]]:

@@ -1,54 +1,26 @@
 """The report for a person: verdict and breaches first, in words, then the facts of the run, then a row per layer. Fits 80 columns."""
 
-import io
 import math
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pytest_maxact.errors import MaxactError
 from pytest_maxact.formats import FP16_MAX, integer_error
 from pytest_maxact.limits import Ruleset
 from pytest_maxact.published import standing
 from pytest_maxact.reading import SiteReading
 from pytest_maxact.record import Record
+from pytest_maxact.report.compare import baseline_words
+from pytest_maxact.report.console import is_unicode, short, to_text
 from pytest_maxact.report.fitness import render_fitness
-from pytest_maxact.verdict import Finding, beyond_fp16, describe_peak, describe_unreached, judge
+from pytest_maxact.report.verdict import first_broken, verdict_of
+from pytest_maxact.verdict import Finding, beyond_fp16, describe_peak, describe_unreached
 
-if TYPE_CHECKING:
-    from pytest_maxact.session import GateSession
-
-BREACHES_SHOWN = 12
 PUBLISHED_TOKENS = 16_000_000
 _BAR = 10
-
-
-def write_summary(reporter: Any, session: "GateSession", ran: Set[str]) -> None:
-    """The section at the end of a pytest run, of which the checks in `ran` were run.
-
-    Reporting never breaks a run: what cannot be shown is said in one line.
-    """
-    if not ran:
-        count = len(session.rules.limits)
-        reporter.write_line(f"maxact: none of the {count} checks of {session.opening.title} was run", yellow=True)
-        return
-    try:
-        record = session.record_if_any()
-        if record is None:
-            return
-        findings = judge(record, session.rules.limits)
-        writer = reporter._tw
-        text = render(record, session.rules, findings, ran=ran, width=writer.fullwidth, color=writer.hasmarkup, encoding=_encoding(writer))
-        reporter.section("maxact", sep="=")
-        reporter.write(text + "\n")
-        if session.settings.save:
-            reporter.write_line(f"Record written to {session.settings.save}")
-    except (MaxactError, ValueError, OSError) as error:
-        reporter.write_line(f"maxact: the report could not be shown ({error}); the checks above stand")
 
 
 def render(
@@ -60,70 +32,32 @@ def render(
     color: bool,
     encoding: str = "utf-8",
     ran: Set[str] | None = None,
+    faults: Sequence[str] = (),
+    baselines: Mapping[str, Record] | None = None,
 ) -> str:
-    """The report as text of at most `width` columns; with no rules, the figures alone. `ran`: names of the checks that ran, None for all."""
-    stream = io.StringIO()
-    console = Console(
-        file=stream,
-        width=max(width, 60),
-        force_terminal=color,
-        no_color=not color,
-        color_system="standard" if color else None,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        legacy_windows=False,
+    """The report as text of at most `width` columns; with no rules, the figures alone.
+
+    `ran`: names of the checks that ran, None for all; `faults`: what is wrong with waivers; `baselines`: what it is compared with, by name.
+    """
+    return to_text(
+        _parts(record, rules, findings, is_unicode(encoding), ran, faults, baselines or {}), width=width, color=color, encoding=encoding
     )
-    solid = "utf" in encoding.lower()
-    console.print(Group(*_parts(record, rules, findings, solid, ran)))
-    text = stream.getvalue()
-    if not solid:
-        text = text.encode("ascii", "replace").decode("ascii")
-    return "\n".join(line.rstrip() for line in text.splitlines())
-
-
-def _encoding(writer: Any) -> str:
-    return str(getattr(writer._file, "encoding", None) or "ascii")
 
 
 def _parts(
-    record: Record, rules: Ruleset | None, findings: Sequence[Finding], solid: bool, ran: Set[str] | None
-) -> Iterator[RenderableType]:
+    record: Record, rules: Ruleset | None, findings: Sequence[Finding], solid: bool, ran: Set[str] | None, faults: Sequence[str],
+    baselines: Mapping[str, Record],
+) -> Iterator[RenderableType]:  # fmt: skip
     if rules is not None:
-        run = [finding for finding in findings if ran is None or finding.limit.check in ran]
-        yield from _verdict(record, run, [finding for finding in findings if finding not in run])
+        yield from verdict_of([("", finding) for finding in findings], None if ran is None else {("", check) for check in ran}, faults)
     yield _facts(record, rules)
+    for name, baseline in baselines.items():
+        yield baseline_words(name, baseline, record, [finding for finding in findings if finding.limit.against == name])
     yield Text()
     yield _layers(record, findings, solid)
     yield Text("\n".join(_notes(record, findings)), style="dim")
     if rules is not None:
         yield from render_fitness(record, rules)
-
-
-def _verdict(record: Record, run: Sequence[Finding], left: Sequence[Finding]) -> Iterator[RenderableType]:
-    breaches = [finding for finding in run if not finding.passed]
-    what = "checks that ran" if left else "checks"
-    if breaches:
-        yield Text(f"FAIL: {len(breaches)} of {len(run)} {what} do not hold", style="bold red")
-    else:
-        yield Text(f"PASS: all {len(run)} {what} hold", style="bold green")
-    if left:
-        yield Text(f"not selected: {len(left)} checks, of which {sum(not finding.passed for finding in left)} would fail", style="yellow")
-    broken = [finding.reading for finding in breaches if finding.limit.metric == "nonfinite" and finding.reading]
-    if broken:
-        yield Text(f"the first site with non-finite values is {_first_broken(broken)}", style="red")
-    for finding in breaches[:BREACHES_SHOWN]:
-        yield Text(f"- {finding.message}", style="red")
-    if len(breaches) > BREACHES_SHOWN:
-        yield Text(f"- and {len(breaches) - BREACHES_SHOWN} more", style="red")
-    if breaches:
-        yield Text()
-
-
-def _first_broken(broken: Sequence[SiteReading]) -> str:
-    """The site a NaN came from: within the shallowest layer the blocks act before the residual stream they write to."""
-    flow = ("embedding", "attn_output", "router", "gate", "mlp_output", "hidden", "final_norm")
-    return min((reading.site for reading in broken), key=lambda site: (site.order[0], flow.index(site.kind))).name
 
 
 def _facts(record: Record, rules: Ruleset | None) -> Table:
@@ -199,7 +133,7 @@ def _fp16_words(record: Record) -> str:
 def _nonfinite_words(record: Record) -> str:
     broken = [reading for reading in record.sites.values() if reading.nonfinite]
     total = sum(reading.nonfinite for reading in broken)
-    return f"{_grouped(total)} NaN or infinite entries at {len(broken)} sites, the first {_first_broken(broken)}"
+    return f"{_grouped(total)} NaN or infinite entries at {len(broken)} sites, the first {first_broken(broken)}"
 
 
 def _int8_words(carrier: SiteReading) -> str:
@@ -239,7 +173,7 @@ def _experts_words(routers: Sequence[SiteReading]) -> RenderableType:
 def _layers(record: Record, findings: Sequence[Finding], solid: bool) -> Table:
     """One row per layer: its residual stream against its limit, its other maxima; a row more for any other site that breaches."""
     maxima = {f.limit.site: f for f in findings if f.limit.metric == "max_abs"}
-    failed = {f.site for f in findings if not f.passed}
+    failed = {f.site for f in findings if not f.accepted}
     routed = any(reading.site.kind == "router" for reading in record.sites.values())
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("layer", no_wrap=True)
@@ -273,7 +207,7 @@ def _row(label: str, reading: SiteReading, finding: Finding | None, failed: bool
     style = "red" if failed else ""
     sqnr = integer_error(reading.calibration, reading.evaluation, "max_abs").sqnr_db
     value = _cell(reading)
-    limit = _short(finding.limit.bound) if finding else "-"
+    limit = short(finding.limit.bound) if finding else "-"
     return (
         Text(label, style=style),
         Text(value, style=style),
@@ -301,12 +235,7 @@ def _notes(record: Record, findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _cell(reading: SiteReading) -> str:
-    return "NaN/Inf" if reading.nonfinite else _short(reading.max_abs)
-
-
-def _short(value: float) -> str:
-    """A magnitude in at most seven characters."""
-    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
+    return short(reading.max_abs)
 
 
 def _grouped(number: int) -> str:

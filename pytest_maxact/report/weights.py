@@ -1,17 +1,17 @@
 """What schemes do to weights: a row per layer with the lowest SQNR of its linear layers, and the worst weight under each scheme."""
 
-import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from pytest_maxact.reading import WeightError
+from pytest_maxact.report.console import to_text
 
 Errors = Mapping[str, Mapping[str, Mapping[str, WeightError]]]
 """By site, weight and scheme."""
@@ -34,10 +34,10 @@ def as_data(errors: Errors) -> dict[str, Any]:
 
 def render(errors: Errors, schemes: Sequence[str], *, width: int, color: bool, encoding: str = "utf-8") -> str:
     """As text of at most `width` columns."""
-    stream = io.StringIO()
-    console = Console(
-        file=stream, width=max(width, 60), force_terminal=color, no_color=not color, highlight=False, markup=False, emoji=False
-    )
+    return to_text(_parts(errors, schemes), width=width, color=color, encoding=encoding)
+
+
+def _parts(errors: Errors, schemes: Sequence[str]) -> Iterator[RenderableType]:
     table = Table(
         box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold", title="lowest SQNR of a weight, dB", title_justify="left"
     )
@@ -55,11 +55,10 @@ def render(errors: Errors, schemes: Sequence[str], *, width: int, color: bool, e
                 worst[scheme] = min(worst.get(scheme, (weight, error)), (weight, error), key=lambda entry: _badness(entry[1]))
     for layer, row in sorted(rows.items()):
         table.add_row(str(layer), *(_decibel(row[scheme]) if scheme in row else "-" for scheme in schemes))
-    console.print(table)
+    yield table
     for scheme, (weight, error) in worst.items():
         reason = f" ({error.refused})" if error.refused else f", {error.flush_to_zero:.1%} of its non-zero entries become zero"
-        console.print(Text(f"{scheme}: worst is {weight}, {_decibel(error)} dB{reason}"))
-    return stream.getvalue().rstrip("\n").encode(encoding, "replace").decode(encoding)
+        yield Text(f"{scheme}: worst is {weight}, {_decibel(error)} dB{reason}")
 
 
 def _badness(error: WeightError) -> tuple[bool, float]:

@@ -1,0 +1,82 @@
+"""A pattern to the checkpoints, or Records, of a series, in the order of training. No torch.
+
+The step of a checkpoint is the number in its name: `checkpoint-1500`. Names that are built otherwise than most of the series (`final`) have no step,
+and come last.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path
+
+from pytest_maxact.errors import InputError
+
+RECORD_SUFFIXES = (".maxact.safetensors", ".record.safetensors", ".safetensors")
+_NUMBER = re.compile(r"(\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One checkpoint of a series: its short name, where it lies, and its training step, None where the name does not tell."""
+
+    name: str
+    path: str
+    step: int | None
+
+
+def is_pattern(value: str) -> bool:
+    """Whether a path is meant as a pattern: it has `*`, `?` or `[` in it, and nothing is called exactly that."""
+    return has_magic(value) and not Path(value).exists()
+
+
+def find(pattern: str, *, records: bool = False) -> list[Member]:
+    """The folders that match a pattern, or the files where Records are looked for, in the order of their steps.
+
+    Raises InputError where nothing matches, where a folder is no checkpoint, and where two have one name.
+    """
+    matches = sorted(Path(match) for match in glob(pattern))
+    found = [path for path in matches if (path.is_file() if records else path.is_dir())]
+    what = "Record" if records else "folder"
+    if not found:
+        beside = f"; {len(matches)} matches are no {what}s" if matches else ""
+        raise InputError(
+            f"no {what} matches {pattern}{beside}\n  quote the pattern, and see that it leads to "
+            + ("files written by --maxact-save" if records else "folders written by save_pretrained")
+        )
+    if strangers := [path for path in found if not records and not (path / "config.json").is_file()]:
+        raise InputError(
+            f"{strangers[0]} matches {pattern} and is no checkpoint: it has no config.json\n  narrow the pattern, or finish writing the folder"
+        )
+    names = [short_name(path) for path in found]
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        same = [str(path) for path, name in zip(found, names, strict=True) if name == repeated[0]]
+        raise InputError(f"{' and '.join(same[:2])} are both called {repeated[0]}\n  a series is one run; narrow {pattern} to it")
+    steps = steps_of(names)
+    members = [Member(name=name, path=str(path), step=step) for name, path, step in zip(names, found, steps, strict=True)]
+    return sorted(members, key=lambda member: (member.step is None, member.step or 0, _natural(member.name)))
+
+
+def short_name(path: Path) -> str:
+    """What a checkpoint's folder or a Record's file is called, suffixes of Records left off."""
+    return next((path.name.removesuffix(suffix) for suffix in RECORD_SUFFIXES if path.name.endswith(suffix)), path.name)
+
+
+def steps_of(names: Sequence[str]) -> list[int | None]:
+    """The training step in every name: of the numbers in names that are built alike, the one that differs, or the last.
+
+    `["qwen3-step-500", "qwen3-step-1000", "final"]` -> `[500, 1000, None]`.
+    """
+    parts = [_NUMBER.split(name) for name in names]
+    built = [tuple(part[::2]) for part in parts]
+    ((usual, _),) = Counter(built).most_common(1)
+    numbers = [[int(number) for number in part[1::2]] for part, skeleton in zip(parts, built, strict=True) if skeleton == usual]
+    differing = [place for place, values in enumerate(zip(*numbers, strict=True)) if len(set(values)) > 1]
+    place = differing[-1] if differing else -1
+    return [int(part[1::2][place]) if skeleton == usual and len(part) > 1 else None for part, skeleton in zip(parts, built, strict=True)]
+
+
+def _natural(name: str) -> list[tuple[str, int]]:
+    parts = _NUMBER.split(name)
+    return [(text, int(number)) for text, number in zip(parts[::2], [*parts[1::2], "0"], strict=True)]

@@ -1,0 +1,73 @@
+"""Which checkpoints and Records a run is about: those under test, and the baselines they are compared with. No torch."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.series import find, is_pattern, short_name
+from pytest_maxact.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a checkpoint's figures come from: a `model` to measure or a `record` to load, under a name that is unique in the run.
+
+    `name` is empty for the only checkpoint under test. `step`: its training step in a series, where its name tells one.
+    """
+
+    name: str
+    path: str
+    is_record: bool
+    step: int | None = None
+    revision: str | None = None
+
+    @property
+    def key(self) -> str:
+        """One checkpoint in one role: a path that is under test and a baseline too is opened twice, for different ends."""
+        return f"{self.name}|{self.path}"
+
+    @property
+    def file(self) -> str:
+        """A file name for what the processes of a run share of it."""
+        return hashlib.sha256(self.key.encode()).hexdigest()[:16]
+
+    def settings(self, run: Settings) -> Settings:
+        """The run's settings for this checkpoint alone."""
+        place: dict[str, Any] = {"replay": self.path, "model": None} if self.is_record else {"model": self.path, "replay": None}
+        return replace(run, **place, revision=self.revision)
+
+
+def sources_of(settings: Settings) -> list[Source]:
+    """The checkpoints, or Records, under test, in the order of their steps."""
+    given, is_record = settings.replay or settings.model or "", settings.replay is not None
+    if not is_pattern(given):
+        return [Source(name="", path=given, is_record=is_record, revision=settings.revision)]
+    members = find(given, records=is_record)
+    return [Source(name=member.name, path=member.path, is_record=is_record, step=member.step) for member in members]
+
+
+def baselines_of(settings: Settings, taken: set[str]) -> tuple[Source, ...]:
+    """The baselines, each under its short name, or under its path where that is taken."""
+    found: list[Source] = []
+    for given in settings.baseline:
+        path, is_record = Path(given), Path(given).is_file()
+        if is_pattern(given) or (settings.replay and not is_record):
+            why = (
+                "a baseline is one Record or one checkpoint"
+                if is_pattern(given)
+                else "beside --maxact-replay a baseline is a Record's file"
+            )
+            raise InputError(
+                f"--maxact-baseline {given}: {'is a pattern' if is_pattern(given) else 'no such file'}; {why}\n  give the path of one, or several such options"
+            )
+        name, revision = short_name(path), None
+        if not path.exists() and "@" in given:
+            given, _, revision = given.partition("@")
+            name = f"{Path(given).name}@{revision[:12]}"
+        if name in taken:
+            name = str(path)
+        taken.add(name)
+        found.append(Source(name=name, path=given, is_record=is_record, revision=revision))
+    return tuple(found)
