@@ -8,8 +8,10 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise, product
 
+import numpy as np
+
 from pytest_maxact.errors import InputError
-from pytest_maxact.limits.regression import DROP, GROWTH, JUMP, MASSIVE, SHRINK
+from pytest_maxact.limits.regression import DROP, GROWTH, JUMP, MASSIVE, SHIFT, SHRINK
 from pytest_maxact.metrics import metric_value
 from pytest_maxact.reading import SiteReading
 from pytest_maxact.record import Record
@@ -21,7 +23,8 @@ _JUMP_TOLERANCE = 1.25
 
 
 def site_change(before: SiteReading, after: SiteReading, metric: str, floor: float | None) -> float:
-    """The change of one site under a relative metric: `growth` and `shrink` are factors of the largest magnitude, `<metric>.drop` a loss in its unit.
+    """The change of one site under a relative metric: `growth` and `shrink` are factors of the largest magnitude, `shift` is a share in [0, 1],
+    `<metric>.drop` a loss in its unit.
 
     Raises InputError for a name that is none of these.
     """
@@ -29,10 +32,12 @@ def site_change(before: SiteReading, after: SiteReading, metric: str, floor: flo
         return growth(before.max_abs, after.max_abs, floor or 0.0)
     if metric == SHRINK:
         return growth(after.max_abs, before.max_abs, floor or 0.0)
+    if metric == SHIFT:
+        return shift(before, after)
     if metric.endswith(DROP):
         name = metric.removesuffix(DROP)
         return drop(metric_value(before, name), metric_value(after, name), math.inf if floor is None else floor)
-    raise InputError(f"no relative metric called {metric!r}\n  there are {GROWTH}, {SHRINK} and <metric>{DROP}")
+    raise InputError(f"no relative metric called {metric!r}\n  there are {GROWTH}, {SHRINK}, {SHIFT} and <metric>{DROP}")
 
 
 def growth(before: float, after: float, floor: float) -> float:
@@ -41,6 +46,23 @@ def growth(before: float, after: float, floor: float) -> float:
         return math.nan
     low, high = max(before, floor), max(after, floor)
     return high / low if low > 0 else (1.0 if high == 0 else math.inf)
+
+
+def shift(before: SiteReading, after: SiteReading) -> float:
+    """The largest difference between the shares of entries up to a magnitude, over all magnitudes: the distance of Kolmogorov and Smirnov.
+
+    Twice the spread of a normal distribution is 0.33. NaN where either side holds entries that are not finite, or none at all.
+    """
+    one, other = before.histogram, after.histogram
+    if one.nonfinite or other.nonfinite or not one.count or not other.count:
+        return math.nan
+    (values, counts), (others, other_counts) = one.finite(), other.finite()
+    every = np.union1d(values, others)
+    shares = [
+        np.append(0, np.cumsum(entries))[np.searchsorted(magnitudes, every, side="right")] / entries.sum()
+        for magnitudes, entries in ((values, counts), (others, other_counts))
+    ]
+    return float(np.abs(shares[0] - shares[1]).max())
 
 
 def drop(before: float, after: float, floor: float) -> float:

@@ -6,7 +6,7 @@ Comparable are Records of the same corpus, tokenizer, protocol, cut and dtype; a
 import math
 from dataclasses import dataclass
 
-from pytest_maxact.changes import first_jump
+from pytest_maxact.changes import first_jump, shift
 from pytest_maxact.errors import InputError
 from pytest_maxact.metrics import metric_value
 from pytest_maxact.reading import SiteReading
@@ -14,17 +14,20 @@ from pytest_maxact.record import Record, differing_fields
 
 _PARTED = 1.05
 """Where two maxima differ by more than this factor, the models have parted."""
+_SHIFTED = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteChange:
-    """One site in both Records: `before` and `after` are its largest magnitudes, `ratio` after over before; INT-8 SQNR (per tensor, max_abs) in dB; how
+    """One site in both Records: `before` and `after` are its largest magnitudes, `ratio` after over before; `shift` the largest difference between the
+    shares of entries up to a magnitude; INT-8 SQNR (per tensor, max_abs) in dB; how
     many tokens meet the massive-activation criterion, None where that is not tested. Not finite is inf, and its ratio NaN."""
 
     site: str
     before: float
     after: float
     ratio: float
+    shift: float
     int8_before: float
     int8_after: float
     massive_before: int | None
@@ -35,7 +38,7 @@ class SiteChange:
 class Comparison:
     """Changes of the sites of both Records in depth order, sites that only one has, and the first jump layer of each, None for none.
 
-    `parted`: the first site in depth order whose maximum differs by more than a twentieth.
+    `parted`: the first site in depth order whose maximum differs by more than a twentieth; `most_shifted`: the one whose distribution differs most.
     """
 
     changes: tuple[SiteChange, ...]
@@ -47,6 +50,12 @@ class Comparison:
     @property
     def parted(self) -> SiteChange | None:
         return next((change for change in self.changes if not (1 / _PARTED <= change.ratio <= _PARTED)), None)
+
+    @property
+    def most_shifted(self) -> SiteChange | None:
+        """None where no distribution differs by more than a hundredth."""
+        shifted = [change for change in self.changes if change.shift > _SHIFTED]
+        return max(shifted, key=lambda change: change.shift, default=None)
 
 
 def compare(before: Record, after: Record) -> Comparison:
@@ -74,6 +83,7 @@ def _change(before: SiteReading, after: SiteReading) -> SiteChange:
         before=old,
         after=new,
         ratio=ratio,
+        shift=shift(before, after),
         int8_before=metric_value(before, "int8.max_abs.sqnr_db"),
         int8_after=metric_value(after, "int8.max_abs.sqnr_db"),
         massive_before=before.massive.tokens if before.massive else None,

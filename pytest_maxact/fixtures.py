@@ -28,7 +28,7 @@ def maxact_record(request: pytest.FixtureRequest, maxact_checkpoint: str) -> "Re
     from pytest_maxact.errors import MaxactError
     from pytest_maxact.report.progress import shown_by
 
-    session = request.config.stash.get(session_key, None)
+    session: GateSession | None = request.config.stash.get(session_key, None)
     if session is None:
         pytest.skip("needs --maxact-model or --maxact-replay")
     try:

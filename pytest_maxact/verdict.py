@@ -14,7 +14,7 @@ from pytest_maxact.changes import first_jump, new_massive_layers, record_change,
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.formats import FP16_MAX
 from pytest_maxact.limits import CARRIER, EFFECTS, GENERIC, MODEL, Limit, Ruleset, Waiver
-from pytest_maxact.limits.regression import DROP, GROWTH, MASSIVE, SHRINK
+from pytest_maxact.limits.regression import DROP, GROWTH, MASSIVE, SHIFT, SHRINK
 from pytest_maxact.metrics import is_integer_error, metric_value
 from pytest_maxact.names import ranges
 from pytest_maxact.reading import Peak, SiteReading
@@ -149,6 +149,8 @@ def _change_words(before: SiteReading, after: SiteReading, limit: Limit, value: 
         did = "grew" if limit.metric == GROWTH else "shrank"
         peak = f" {describe_peak(after.peaks[0])}" if after.peaks else ""
         return f"{place}: max_abs {did} {value:.4g} times, from {before.max_abs:.6g} to {after.max_abs:.6g}{peak}"
+    if limit.metric == SHIFT:
+        return f"{place}: its distribution shifted by {value:.3g}, the rms went from {metric_value(before, 'rms'):.4g} to {metric_value(after, 'rms'):.4g}"
     name = limit.metric.removesuffix(DROP)
     return f"{place}: {name} fell by {value:.2f} dB, from {metric_value(before, name):.2f} to {metric_value(after, name):.2f}"
 

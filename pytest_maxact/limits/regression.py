@@ -15,7 +15,7 @@ from pytest_maxact.limits.schema import LimitsFile
 from pytest_maxact.names import Site
 from pytest_maxact.schemes.table import SCHEMES
 
-GROWTH, SHRINK, MASSIVE, JUMP = "growth", "shrink", "new_massive_layers", "jump_shift"
+GROWTH, SHRINK, SHIFT, MASSIVE, JUMP = "growth", "shrink", "shift", "new_massive_layers", "jump_shift"
 DROP = ".drop"
 """Ends the name of a loss of SQNR: `int8.max_abs.sqnr_db.drop`."""
 
@@ -56,6 +56,8 @@ def _of_site(files: Sequence[LimitsFile], site: Site, schemes: Sequence[str], ag
     for key, metric in (("max_growth", GROWTH), ("max_shrink", SHRINK)):
         if bound := _stated(files, key, site):
             yield _limit(site.name, metric, bound, _stated(files, "growth_floor", site), against)
+    if bound := _stated(files, "max_shift", site):
+        yield _limit(site.name, SHIFT, bound, None, against)
     if bound := _stated(files, "max_sqnr_drop_db", site):
         measured = [name for name in schemes if site.is_linear_input and SCHEMES[name].activations]
         for metric in ("int8.max_abs", *measured):

@@ -166,12 +166,14 @@ class Change(_Strict):
     """Bounds on what may change at one site from a baseline to the checkpoint under test.
 
     - `max_growth`, `max_shrink`: factor between the largest magnitudes; `growth_floor`: a smaller magnitude counts as this much.
+    - `max_shift`: largest difference between the two distributions of magnitudes, as shares of entries below a value (Kolmogorov and Smirnov).
     - `max_sqnr_drop_db`: loss of SQNR, INT-8 per tensor and of every scheme that was measured; `sqnr_floor_db`: no loss counts down to this SQNR.
     """
 
     max_growth: Factor | None = None
     max_shrink: Factor | None = None
     growth_floor: NotNegative | None = None
+    max_shift: Share | None = None
     max_sqnr_drop_db: NotNegative | None = None
     sqnr_floor_db: Decibel | None = None
 

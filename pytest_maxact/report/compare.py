@@ -56,14 +56,22 @@ def parting_words(before: Record, after: Record, findings: Sequence[Finding]) ->
         return Text(
             f"they part at {layer_of(sites[0])}: {what} ({first.limit.metric} {first.value:.4g}, limit {first.limit.bound:g})", style="red"
         )
-    parted = compare(before, after).parted
     if breaches:
         return Text(f"no site changed too much, the model as a whole did: {breaches[0].limit.metric} {breaches[0].value:g}", style="red")
+    return Text(_difference(compare(before, after)))
+
+
+def _difference(comparison: Comparison) -> str:
+    """Where two Records differ, in words, when nothing breaches."""
+    parted, most = comparison.parted, comparison.most_shifted
+    words = []
+    if most:
+        words.append(f"they differ most at {most.site}, whose distribution shifted by {most.shift:.2g}")
     if parted:
-        return Text(
-            f"within the limits; the first site that differs by more than 5 % is {parted.site}, {short(parted.before)} to {short(parted.after)}"
+        words.append(
+            f"the first maximum that differs by more than 5 % is that of {parted.site}, {short(parted.before)} to {short(parted.after)}"
         )
-    return Text("no maximum differs by more than 5 %")
+    return "; ".join(words) or "no maximum differs by more than 5 %, no distribution shifted by more than 0.01"
 
 
 def layer_of(site: Site) -> str:
@@ -87,7 +95,7 @@ def _parts(comparison: Comparison, before: Record, after: Record) -> Iterator[Re
     yield Text()
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("site")
-    for name in ("before", "after", "ratio", "INT-8 dB", "massive"):
+    for name in ("before", "after", "ratio", "shift", "INT-8 dB", "massive"):
         table.add_column(name, justify="right")
     for change in comparison.changes:
         if change.site in ("embedding", "final_norm") or change.site.endswith(".hidden") or change is parted:
@@ -100,6 +108,7 @@ def _row(change: SiteChange) -> tuple[str, ...]:
     lost = change.int8_after - change.int8_before
     return (
         change.site, short(change.before), short(change.after), "-" if math.isnan(change.ratio) else f"{change.ratio:.3f}",
+        "-" if math.isnan(change.shift) else f"{change.shift:.3f}",
         f"{lost:+.1f}" if math.isfinite(lost) else "-", massive,
     )  # fmt: skip
 
