@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from pytest_maxact.dropped import DroppedChannels, DroppedHistogram, DroppedSums
 from pytest_maxact.errors import InputError
 from pytest_maxact.histogram import Histogram
 from pytest_maxact.names import Site
@@ -87,8 +88,8 @@ def read(path: Path) -> Record:
 
 
 def _tensors(record: Record) -> dict[str, Bytes]:
-    histograms = [h for r in record.sites.values() for h in (r.calibration, r.evaluation)]
-    channels = [amax for reading in record.sites.values() if reading.channels for amax in reading.channels.parts.values()]
+    histograms = [h for r in record.sites.values() for h in (r.calibration, r.evaluation) if not isinstance(h, DroppedHistogram)]
+    channels = [amax for reading in record.sites.values() for amax in _parts_of(reading).values()]
     return {
         **packed("bins", differences(np.concatenate([np.zeros(0, np.uint16), *(h.bins for h in histograms)]))),
         **packed("counts", differences(np.concatenate([np.zeros(0, np.int64), *(h.counts for h in histograms)]))),
@@ -98,7 +99,7 @@ def _tensors(record: Record) -> dict[str, Bytes]:
 
 def _readings(entries: Sequence[dict[str, Any]], tensors: Mapping[str, Bytes]) -> list[SiteReading]:
     """The sites of a document with their share of the tensors. Raises ValueError where the tensors do not hold it."""
-    total = sum(split["bins"] for entry in entries for split in entry["splits"])
+    total = sum(split.get("bins", 0) for entry in entries for split in entry["splits"])
     bins = summed(unpacked("bins", tensors, np.uint16, total))
     counts = summed(unpacked("counts", tensors, np.int64, total))
     wide = sum(size for entry in entries for size in (entry["channels"] or {}).values())
@@ -107,14 +108,16 @@ def _readings(entries: Sequence[dict[str, Any]], tensors: Mapping[str, Bytes]) -
     for entry in entries:
         splits: list[Histogram] = []
         for split in entry["splits"]:
-            part = slice(start, start + split["bins"])
+            part = slice(start, start + split.get("bins", 0))
             start = part.stop
-            splits.append(Histogram(entry["encoding"], bins[part], counts[part]))
+            kept = "bins" in split
+            splits.append(Histogram(entry["encoding"], bins[part], counts[part]) if kept else DroppedHistogram(entry["encoding"], **split))
         parts: dict[str, npt.NDArray[np.float32]] = {}
         for name, size in (entry["channels"] or {}).items():
             parts[name] = channels[first : first + size]
             first += size
-        readings.append(_reading(entry, splits[0], splits[1], Channels(parts) if entry["channels"] is not None else None))
+        measured: Channels = DroppedChannels() if entry["figures"] else Channels(parts)
+        readings.append(_reading(entry, splits[0], splits[1], measured if entry["channels"] is not None else None))
     return readings
 
 
@@ -127,17 +130,18 @@ def _document(record: Record) -> dict[str, Any]:
             {
                 "site": asdict(reading.site),
                 "encoding": reading.calibration.encoding,
-                "splits": [{"bins": histogram.bins.size} for histogram in (reading.calibration, reading.evaluation)],
+                "splits": [_split(histogram) for histogram in (reading.calibration, reading.evaluation)],
                 "dtype": reading.dtype,
                 "width": reading.width,
                 "peaks": [asdict(peak) for peak in reading.peaks],
                 "massive": asdict(reading.massive) if reading.massive else None,
                 "expert_tokens": reading.expert_tokens,
                 "first_nonfinite": asdict(reading.first_nonfinite) if reading.first_nonfinite else None,
-                "schemes": {name: _plain(sums) for name, sums in reading.schemes.items()},
-                "channels": {part: amax.size for part, amax in reading.channels.parts.items()} if reading.channels else None,
+                "schemes": sorted(reading.schemes) if reading.is_slim else {name: _plain(sums) for name, sums in reading.schemes.items()},
+                "channels": {part: amax.size for part, amax in _parts_of(reading).items()} if reading.channels else None,
                 "shared": dict(reading.shared),
                 "weights": {name: {scheme: _plain(error) for scheme, error in errors.items()} for name, errors in reading.weights.items()},
+                "figures": _plain(reading.figures),
             }
             for reading in record.sites.values()
         ],
@@ -145,9 +149,20 @@ def _document(record: Record) -> dict[str, Any]:
     }
 
 
-def _plain(value: SchemeSums | WeightError | Effect) -> dict[str, Any]:
-    """A dataclass as JSON: what is no finite number is text, for JSON has none."""
-    return {name: str(entry) if isinstance(entry, float) and not math.isfinite(entry) else entry for name, entry in asdict(value).items()}
+def _split(histogram: Histogram) -> dict[str, int]:
+    if isinstance(histogram, DroppedHistogram):
+        return {"count": histogram.count, "nonfinite": histogram.nonfinite}
+    return {"bins": histogram.bins.size}
+
+
+def _parts_of(reading: SiteReading) -> Mapping[str, npt.NDArray[np.float32]]:
+    return reading.channels.parts if reading.channels and not reading.is_slim else {}
+
+
+def _plain(value: SchemeSums | WeightError | Effect | Mapping[str, float]) -> dict[str, Any]:
+    """A dataclass, or figures, as JSON: what is no finite number is text, for JSON has none."""
+    entries = value if isinstance(value, Mapping) else asdict(value)
+    return {name: str(entry) if isinstance(entry, float) and not math.isfinite(entry) else entry for name, entry in entries.items()}
 
 
 def _restored(kind: type[_Plain], entry: Mapping[str, Any]) -> _Plain:
@@ -173,12 +188,15 @@ def _reading(entry: dict[str, Any], calibration: Histogram, evaluation: Histogra
         massive=Massive(**entry["massive"]) if entry["massive"] else None,
         first_nonfinite=NonFinite(**entry["first_nonfinite"]) if entry["first_nonfinite"] else None,
         expert_tokens=tuple(entry["expert_tokens"]) if entry["expert_tokens"] is not None else None,
-        schemes={name: _restored(SchemeSums, sums) for name, sums in entry["schemes"].items()},
+        schemes=DroppedSums(tuple(entry["schemes"]))
+        if entry["figures"]
+        else {name: _restored(SchemeSums, sums) for name, sums in entry["schemes"].items()},
         channels=channels,
         shared=entry["shared"],
         weights={
             name: {scheme: _restored(WeightError, error) for scheme, error in errors.items()} for name, errors in entry["weights"].items()
         },
+        figures={name: float(value) for name, value in entry["figures"].items()},
     )
 
 

@@ -150,7 +150,7 @@ class GateSession:
             if progress:
                 progress.close()
         if self.settings.save:
-            record.save(self.settings.save)
+            (record.slim(limit.metric for limit in self.rules.limits) if self.settings.slim else record).save(self.settings.save)
         return record
 
     def _require_schemes(self, record: Record) -> None:
