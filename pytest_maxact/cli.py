@@ -135,7 +135,7 @@ def _measure(options: argparse.Namespace) -> int:
     except InputError:
         family = None
     record = measure.measure(prepared, settings, family, Lines(lambda text: print(text, file=sys.stderr)))
-    record.save(settings.save)
+    (record.slim() if settings.slim else record).save(settings.save)
     print(
         f"{settings.save}: M {record.carrier.max_abs:.6g} in {record.carrier.site.name}, {record.tokens} tokens, {len(record.sites)} sites"
     )

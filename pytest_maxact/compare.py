@@ -20,7 +20,7 @@ _SHIFTED = 0.01
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteChange:
     """One site in both Records: `before` and `after` are its largest magnitudes, `ratio` after over before; `shift` the largest difference between the
-    shares of entries up to a magnitude; INT-8 SQNR (per tensor, max_abs) in dB; how
+    shares of entries up to a magnitude, NaN where a slim Record dropped them; INT-8 SQNR (per tensor, max_abs) in dB; how
     many tokens meet the massive-activation criterion, None where that is not tested. Not finite is inf, and its ratio NaN."""
 
     site: str
@@ -46,6 +46,8 @@ class Comparison:
     new: tuple[str, ...]
     jump_before: int | None
     jump_after: int | None
+    slim: bool = False
+    """Whether either Record keeps no distributions."""
 
     @property
     def parted(self) -> SiteChange | None:
@@ -72,6 +74,7 @@ def compare(before: Record, after: Record) -> Comparison:
         new=tuple(name for name in after.sites if name not in before.sites),
         jump_before=first_jump(before),
         jump_after=first_jump(after),
+        slim=before.is_slim or after.is_slim,
     )
 
 
@@ -83,7 +86,7 @@ def _change(before: SiteReading, after: SiteReading) -> SiteChange:
         before=old,
         after=new,
         ratio=ratio,
-        shift=shift(before, after),
+        shift=math.nan if before.is_slim or after.is_slim else shift(before, after),
         int8_before=metric_value(before, "int8.max_abs.sqnr_db"),
         int8_after=metric_value(after, "int8.max_abs.sqnr_db"),
         massive_before=before.massive.tokens if before.massive else None,

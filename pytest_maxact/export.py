@@ -30,8 +30,8 @@ _KEY = "maxact"
 def smoothquant(record: Record) -> dict[str, npt.NDArray[np.float32]]:
     """The largest magnitude of every input channel of every linear layer, float32 [in_features], by the layer's path: what SmoothQuant and AWQ take.
 
-    A channel that is zero throughout stays zero. Raises InputError for a Record without inputs of linear layers, and for a tensor that is zero
-    altogether or not finite.
+    A channel that is zero throughout stays zero. Raises InputError for a Record that is slim or without inputs of linear layers, and for a tensor that
+    is zero altogether or not finite.
     """
     return {path: channels for path, channels, _ in _inputs(record)}
 
@@ -70,6 +70,10 @@ def write(tensors: Tensors, target: Path, metadata: Mapping[str, str]) -> None:
 
 def _inputs(record: Record) -> Iterator[tuple[str, npt.NDArray[np.float32], SiteReading]]:
     """Every linear layer's path, the largest magnitude of each of its input channels, and its site."""
+    if record.is_slim:
+        raise InputError(
+            "this Record is slim and does not hold the maxima of channels, which are exported\n  measure again without --maxact-slim"
+        )
     sites = [reading for reading in record.sites.values() if reading.site.is_linear_input]
     if not sites:
         raise InputError("this Record observed no inputs of linear layers\n  measure again with --maxact-sites deploy")

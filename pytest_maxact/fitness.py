@@ -14,6 +14,7 @@ from pytest_maxact.errors import MeasureError
 from pytest_maxact.limits import MODEL, Limit
 from pytest_maxact.metrics import metric_value
 from pytest_maxact.names import LINEAR_KINDS, ranges
+from pytest_maxact.reading import SiteReading
 from pytest_maxact.record import KEPT, Effect, Record
 from pytest_maxact.schemes.table import SCHEMES
 from pytest_maxact.verdict import Finding, check, holds
@@ -169,12 +170,19 @@ def _smoothing(record: Record, name: str, breaches: Sequence[Finding]) -> Iterab
         return
     gains: dict[str, float] = {}
     for finding in breaches:
-        channels = finding.reading.channels if finding.reading and not finding.limit.metric.endswith("weight_sqnr_db") else None
-        for part in channels.parts.values() if channels else ():
-            gains[finding.site] = max(gains.get(finding.site, 0.0), smoothing_gain_db(part))
+        if finding.reading and not finding.limit.metric.endswith("weight_sqnr_db"):
+            gain = smoothing_gain(finding.reading)
+            gains |= {} if gain is None else {finding.site: gain}
     if gains and max(gains.values()) >= 1.0:
         site = max(gains, key=lambda name: gains[name])
         yield f"smoothing (alpha 0.5) would bring the largest channel {gains[site]:.0f} dB nearer to the median one at {site}"
+
+
+def smoothing_gain(reading: SiteReading) -> float | None:
+    """The largest `smoothing_gain_db` of a site's parts; None where its channels were not observed."""
+    if reading.is_slim:
+        return reading.figures.get("smoothing_gain_db")
+    return max((smoothing_gain_db(amax) for amax in reading.channels.parts.values()), default=None) if reading.channels else None
 
 
 def smoothing_gain_db(amax: np.ndarray) -> float:

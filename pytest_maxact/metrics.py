@@ -4,7 +4,8 @@ import math
 import re
 
 from pytest_maxact.errors import InputError, MeasureError
-from pytest_maxact.formats import BF16_MAX, FP16_MAX, FormatError, integer_error
+from pytest_maxact.figures import integer_figures, quantile, rms
+from pytest_maxact.formats import BF16_MAX, FP16_MAX, FormatError
 from pytest_maxact.reading import SiteReading
 from pytest_maxact.schemes.error import QUANTITIES, scheme_error
 from pytest_maxact.schemes.table import SCHEMES, Scheme
@@ -18,7 +19,8 @@ def metric_value(reading: SiteReading, metric: str) -> float:
     """A metric by its name: `max_abs`, `nonfinite`, `rms`, `unreached_experts` (a share), `quantile.<q>`, `int<bits>.<policy>.<quantity>`,
     `<SCHEME>.<quantity>` with a quantity of `SchemeError`, `<SCHEME>.weight_sqnr_db` or, for FP16 and BF16, `.headroom`.
 
-    With non-finite entries at the site, magnitudes are inf and errors NaN: neither passes a limit. Raises InputError for an unknown name.
+    With non-finite entries at the site, magnitudes are inf and errors NaN: neither passes a limit. Raises InputError for an unknown name, and for a
+    figure that a slim Record did not keep.
     """
     name, _, detail = metric.partition(".")
     policy, _, quantity = detail.rpartition(".")
@@ -28,14 +30,14 @@ def metric_value(reading: SiteReading, metric: str) -> float:
         if metric == "max_abs":
             return reading.max_abs
         if metric == "rms":
-            return math.inf if reading.nonfinite else reading.histogram.rms
+            return math.inf if reading.nonfinite else rms(reading)
         if metric == "unreached_experts":
             return len(reading.unreached_experts) / len(reading.expert_tokens) if reading.expert_tokens else math.nan
         if name == "quantile":
-            value = reading.histogram.quantile(float(detail))
+            value = quantile(reading, float(detail))
             return math.inf if reading.nonfinite else value
         if (integers := _INTEGERS.fullmatch(name)) and quantity in _INT8_QUANTITIES:
-            error = integer_error(reading.calibration, reading.evaluation, policy, int(integers[1]))
+            error = integer_figures(reading, policy, int(integers[1]))
             return math.nan if reading.nonfinite else float(getattr(error, quantity))
         if name in SCHEMES:
             return _scheme_value(reading, SCHEMES[name], detail)

@@ -103,6 +103,12 @@ class WeightError:
     refused: str = ""
 
 
+def worst_weight(weights: Mapping[str, Mapping[str, WeightError]], scheme: str) -> str:
+    """The path of the weight that a scheme costs most, one without a figure before all others, equals by name. Raises ValueError for none."""
+    lowest = {path: errors[scheme].lowest_db for path, errors in weights.items() if scheme in errors}
+    return min(lowest, key=lambda path: (-math.inf if math.isnan(lowest[path]) else lowest[path], not math.isnan(lowest[path]), path))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteReading:
     """What was seen at one site. `dtype` is the tensor's own; float32 sites keep exact peaks beside a bfloat16-rounded histogram.
@@ -126,6 +132,13 @@ class SiteReading:
     """At inputs of linear layers: the path of every linear layer, and the part whose tensor it is given."""
     weights: Mapping[str, Mapping[str, WeightError]] = field(default_factory=dict)
     """At inputs of linear layers: what each scheme does to every weight they are multiplied with, by its path and then by scheme."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """In a slim Record: the figures kept in place of histograms (`figures`). Empty in a full one."""
+
+    @property
+    def is_slim(self) -> bool:
+        """Whether figures stand here for histograms, which are then refused."""
+        return bool(self.figures)
 
     @property
     def unreached_experts(self) -> tuple[int, ...]:

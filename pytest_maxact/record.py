@@ -116,6 +116,20 @@ class Record:
         counted = [reading for reading in self.sites.values() if reading.site.counted]
         return min(counted, key=lambda reading: (-reading.max_abs, reading.site.order))
 
+    @property
+    def is_slim(self) -> bool:
+        """Whether it holds figures in place of histograms."""
+        return any(reading.is_slim for reading in self.sites.values())
+
+    def slim(self, metrics: Iterable[str] = ()) -> "Record":
+        """The same with figures in place of histograms: those that reports, comparisons and shipped limits read, and `metrics`, named as in limits.
+
+        Raises InputError for a metric that there is not, or that this Record, slim already, did not keep.
+        """
+        from pytest_maxact.slim import slim
+
+        return slim(self, metrics)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the Record to `path`, whole or not at all. Raises InputError where the place cannot be written."""
         from pytest_maxact.record_file import write
@@ -133,9 +147,11 @@ class Record:
 def merge(records: Iterable[Record]) -> Record:
     """The Record of the union of several parts of one corpus, whatever their order.
 
-    Raises InputError where the parts differ in anything but their samples, or share a sample.
+    Raises InputError where the parts differ in anything but their samples, share a sample, or are slim.
     """
     first, *rest = records
+    if any(part.is_slim for part in (first, *rest)):
+        raise InputError("a slim Record holds no histograms that add up\n  merge Records that were measured without --maxact-slim")
     for other in rest:
         if first.sites.keys() != other.sites.keys():
             raise InputError("these Records are not parts of one measurement; they observed different sites")

@@ -1,15 +1,16 @@
 """A Record as one `.safetensors` file.
 
-Tensors hold the histograms (two per site, calibration and evaluation split, their non-empty bins end to end); one JSON document in the file's
-metadata holds provenance and readings. The document carries a SHA-256 over itself and the tensors, so a truncated, foreign or edited file is
-refused with its reason, never read as a smaller number. A file is written whole or not at all, and the same Record gives the same bytes.
+Tensors hold the histograms (two per site, calibration and evaluation split, their non-empty bins end to end), compressed (`packing`); one JSON document
+in the file's metadata holds provenance and readings. The document carries a SHA-256 over itself and the tensors as they are stored, so a truncated,
+foreign or edited file is refused with its reason before anything of it is unpacked, never read as a smaller number. A file is written whole or not at
+all, and the same Record gives the same bytes.
 """
 
 import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -18,14 +19,16 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from pytest_maxact.dropped import DroppedChannels, DroppedHistogram, DroppedSums
 from pytest_maxact.errors import InputError
 from pytest_maxact.histogram import Histogram
 from pytest_maxact.names import Site
+from pytest_maxact.packing import Bytes, differences, packed, summed, unpacked
 from pytest_maxact.reading import Channels, Massive, NonFinite, Peak, SiteReading, WeightError
 from pytest_maxact.record import METRIC_VERSION, Effect, Provenance, Record
 from pytest_maxact.schemes.sums import SchemeSums
 
-SCHEMA = 2
+SCHEMA = 3
 _Plain = TypeVar("_Plain", SchemeSums, WeightError, Effect)
 _KEY = "maxact"
 """The one metadata key: with several, safetensors would write them in no fixed order."""
@@ -80,34 +83,46 @@ def read(path: Path) -> Record:
     for name in ("left_out", "sample_digests", "schemes"):
         provenance[name] = tuple(provenance[name])
     provenance["samples"] = tuple((str(i), str(c), str(s), int(n)) for i, c, s, n in provenance["samples"])
-    readings = {}
-    bounds, start = tensors["offsets"], 0
-    for index, entry in enumerate(document["sites"]):
-        parts = [slice(int(bounds[2 * index + k]), int(bounds[2 * index + k + 1])) for k in range(2)]
-        splits = [Histogram(entry["encoding"], tensors["bins"][part], tensors["counts"][part].astype(np.int64)) for part in parts]
-        parts_of: dict[str, npt.NDArray[np.float32]] = {}
-        for part, size in (entry["channels"] or {}).items():
-            parts_of[part] = tensors["channels"][start : start + size]
-            start += size
-        calibration, evaluation = splits
-        channels = Channels(parts_of) if entry["channels"] is not None else None
-        reading = _reading(entry, calibration, evaluation, channels)
-        readings[reading.site.name] = reading
+    try:
+        readings = _readings(document["sites"], tensors)
+    except ValueError as error:
+        raise _not_whole(path, error) from error
     effects = {name: _restored(Effect, effect) for name, effect in document["effects"].items()}
-    return Record(provenance=Provenance(**provenance), sites=readings, effects=effects)
+    return Record(provenance=Provenance(**provenance), sites={reading.site.name: reading for reading in readings}, effects=effects)
 
 
-def _tensors(record: Record) -> dict[str, npt.NDArray[Any]]:
-    histograms = [h for reading in record.sites.values() for h in (reading.calibration, reading.evaluation)]
-    counts = np.concatenate([h.counts for h in histograms])
-    small = counts.max(initial=0) < 1 << 32
-    channels = [amax for reading in record.sites.values() if reading.channels for amax in reading.channels.parts.values()]
+def _tensors(record: Record) -> dict[str, Bytes]:
+    histograms = [h for r in record.sites.values() for h in (r.calibration, r.evaluation) if not isinstance(h, DroppedHistogram)]
+    channels = [amax for reading in record.sites.values() for amax in _parts_of(reading).values()]
     return {
-        "channels": np.concatenate([np.zeros(0, np.float32), *channels]),
-        "bins": np.concatenate([h.bins for h in histograms]),
-        "counts": counts.astype(np.uint32 if small else np.uint64),
-        "offsets": np.cumsum([0, *(h.bins.size for h in histograms)]).astype(np.int64),
+        **packed("bins", differences(np.concatenate([np.zeros(0, np.uint16), *(h.bins for h in histograms)]))),
+        **packed("counts", differences(np.concatenate([np.zeros(0, np.int64), *(h.counts for h in histograms)]))),
+        **packed("channels", np.concatenate([np.zeros(0, np.float32), *channels]).view(np.uint32)),
     }
+
+
+def _readings(entries: Sequence[dict[str, Any]], tensors: Mapping[str, Bytes]) -> list[SiteReading]:
+    """The sites of a document with their share of the tensors. Raises ValueError where the tensors do not hold it."""
+    total = sum(split.get("bins", 0) for entry in entries for split in entry["splits"])
+    bins = summed(unpacked("bins", tensors, np.uint16, total))
+    counts = summed(unpacked("counts", tensors, np.int64, total))
+    wide = sum(size for entry in entries for size in (entry["channels"] or {}).values())
+    channels = unpacked("channels", tensors, np.uint32, wide).view(np.float32)
+    readings, start, first = [], 0, 0
+    for entry in entries:
+        splits: list[Histogram] = []
+        for split in entry["splits"]:
+            part = slice(start, start + split.get("bins", 0))
+            start = part.stop
+            kept = "bins" in split
+            splits.append(Histogram(entry["encoding"], bins[part], counts[part]) if kept else DroppedHistogram(entry["encoding"], **split))
+        parts: dict[str, npt.NDArray[np.float32]] = {}
+        for name, size in (entry["channels"] or {}).items():
+            parts[name] = channels[first : first + size]
+            first += size
+        measured: Channels = DroppedChannels() if entry["figures"] else Channels(parts)
+        readings.append(_reading(entry, splits[0], splits[1], measured if entry["channels"] is not None else None))
+    return readings
 
 
 def _document(record: Record) -> dict[str, Any]:
@@ -119,16 +134,18 @@ def _document(record: Record) -> dict[str, Any]:
             {
                 "site": asdict(reading.site),
                 "encoding": reading.calibration.encoding,
+                "splits": [_split(histogram) for histogram in (reading.calibration, reading.evaluation)],
                 "dtype": reading.dtype,
                 "width": reading.width,
                 "peaks": [asdict(peak) for peak in reading.peaks],
                 "massive": asdict(reading.massive) if reading.massive else None,
                 "expert_tokens": reading.expert_tokens,
                 "first_nonfinite": asdict(reading.first_nonfinite) if reading.first_nonfinite else None,
-                "schemes": {name: _plain(sums) for name, sums in reading.schemes.items()},
-                "channels": {part: amax.size for part, amax in reading.channels.parts.items()} if reading.channels else None,
+                "schemes": sorted(reading.schemes) if reading.is_slim else {name: _plain(sums) for name, sums in reading.schemes.items()},
+                "channels": {part: amax.size for part, amax in _parts_of(reading).items()} if reading.channels else None,
                 "shared": dict(reading.shared),
                 "weights": {name: {scheme: _plain(error) for scheme, error in errors.items()} for name, errors in reading.weights.items()},
+                "figures": _plain(reading.figures),
             }
             for reading in record.sites.values()
         ],
@@ -136,9 +153,20 @@ def _document(record: Record) -> dict[str, Any]:
     }
 
 
-def _plain(value: SchemeSums | WeightError | Effect) -> dict[str, Any]:
-    """A dataclass as JSON: what is no finite number is text, for JSON has none."""
-    return {name: str(entry) if isinstance(entry, float) and not math.isfinite(entry) else entry for name, entry in asdict(value).items()}
+def _split(histogram: Histogram) -> dict[str, int]:
+    if isinstance(histogram, DroppedHistogram):
+        return {"count": histogram.count, "nonfinite": histogram.nonfinite}
+    return {"bins": histogram.bins.size}
+
+
+def _parts_of(reading: SiteReading) -> Mapping[str, npt.NDArray[np.float32]]:
+    return reading.channels.parts if reading.channels and not reading.is_slim else {}
+
+
+def _plain(value: SchemeSums | WeightError | Effect | Mapping[str, float]) -> dict[str, Any]:
+    """A dataclass, or figures, as JSON: what is no finite number is text, for JSON has none."""
+    entries = value if isinstance(value, Mapping) else asdict(value)
+    return {name: str(entry) if isinstance(entry, float) and not math.isfinite(entry) else entry for name, entry in entries.items()}
 
 
 def _restored(kind: type[_Plain], entry: Mapping[str, Any]) -> _Plain:
@@ -164,12 +192,15 @@ def _reading(entry: dict[str, Any], calibration: Histogram, evaluation: Histogra
         massive=Massive(**entry["massive"]) if entry["massive"] else None,
         first_nonfinite=NonFinite(**entry["first_nonfinite"]) if entry["first_nonfinite"] else None,
         expert_tokens=tuple(entry["expert_tokens"]) if entry["expert_tokens"] is not None else None,
-        schemes={name: _restored(SchemeSums, sums) for name, sums in entry["schemes"].items()},
+        schemes=DroppedSums(tuple(entry["schemes"]))
+        if entry["figures"]
+        else {name: _restored(SchemeSums, sums) for name, sums in entry["schemes"].items()},
         channels=channels,
         shared=entry["shared"],
         weights={
             name: {scheme: _restored(WeightError, error) for scheme, error in errors.items()} for name, errors in entry["weights"].items()
         },
+        figures={name: float(value) for name, value in entry["figures"].items()},
     )
 
 
@@ -178,12 +209,17 @@ def _canonical(document: Mapping[str, Any]) -> str:
 
 
 def _digest(document: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Over the bytes as stored: what was not written by this program is never decompressed."""
     state = hashlib.sha256(_canonical(document).encode())
     for name in sorted(tensors):
         tensor = np.ascontiguousarray(tensors[name])
         state.update(f"{name}:{tensor.dtype}:{tensor.shape}".encode())
         state.update(tensor.view(np.uint8).data)
     return state.hexdigest()
+
+
+def _not_whole(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: not a Record, or a truncated one ({error})\n  measure the checkpoint again")
 
 
 def _parts(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
@@ -200,6 +236,6 @@ def _parts(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
                 raise InputError(
                     f"{path}: Record schema {document.get('schema')!r}, this version reads {SCHEMA}\n  measure again, or use the version that wrote it"
                 )
-            return document, {name: file.get_tensor(name) for name in ("bins", "channels", "counts", "offsets")}
+            return document, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not a Record, or a truncated one ({error})\n  measure the checkpoint again") from error
+        raise _not_whole(path, error) from error

@@ -259,7 +259,8 @@ class GateSession:
             name, revision = prepared.checkpoint.name, prepared.checkpoint.revision
             record = replace(record, provenance=replace(record.provenance, model=name, revision=revision, family=family))
         if rules and self.settings.save:
-            record.save(self._saved(source))
+            kept = (limit.metric for limit in rules.limits if not limit.against)
+            (record.slim(kept) if self.settings.slim else record).save(self._saved(source))
         return record
 
     def _store(self) -> Store | None:

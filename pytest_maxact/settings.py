@@ -41,6 +41,7 @@ class Settings:
     horizon: int | None = None
     cache: str | None = None
     save: str | None = None
+    slim: bool = False
     replay: str | None = None
 
     @property
@@ -263,6 +264,7 @@ OPTIONS = (
         is_path=True,
         help="write the Record of the pass to FILE, those of a series into the folder FILE",
     ),
+    Option(name="slim", parse=_boolean, help="write Records without histograms: figures only, for verdicts and comparisons"),
     Option(
         name="replay",
         metavar="FILE",
@@ -301,6 +303,8 @@ def resolve(given: Mapping[str, Any], ini: Callable[[str], str | None] = lambda 
         raise InputError(
             f"--maxact-{min(explicit)} does nothing without --maxact-model or --maxact-replay\n  give one of them, or leave it out"
         )
+    if values.get("slim") and "slim" in explicit and not {"save", "replay"} & values.keys():
+        raise InputError("--maxact-slim does nothing without --maxact-save\n  give it a file, or leave it out")
     if "replay" in values:
         if idle := sorted(option.name for option in OPTIONS if option.measures and option.name in explicit - {"model", "protocol"}):
             raise InputError(f"--maxact-{idle[0]} shapes a measurement, and --maxact-replay makes none\n  leave one of them out")

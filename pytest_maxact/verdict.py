@@ -17,7 +17,7 @@ from pytest_maxact.limits import CARRIER, EFFECTS, GENERIC, MODEL, Limit, Rulese
 from pytest_maxact.limits.regression import DROP, GROWTH, MASSIVE, SHIFT, SHRINK
 from pytest_maxact.metrics import is_integer_error, metric_value
 from pytest_maxact.names import ranges
-from pytest_maxact.reading import Peak, SiteReading
+from pytest_maxact.reading import Peak, SiteReading, worst_weight
 from pytest_maxact.record import Provenance, Record, differing_fields
 from pytest_maxact.schemes.error import scheme_error
 from pytest_maxact.schemes.table import SCHEMES
@@ -247,9 +247,9 @@ def _scheme_words(reading: SiteReading, metric: str) -> str:
     if name not in SCHEMES or quantity == "headroom":
         return ""
     if quantity == "weight_sqnr_db":
-        errors = {path: errors[name] for path, errors in reading.weights.items() if name in errors}
-        path = min(errors, key=lambda path: (not math.isnan(errors[path].lowest_db), errors[path].lowest_db))
-        return f" in {path}" + (f" ({errors[path].refused})" if errors[path].refused else "")
+        path = worst_weight(reading.weights, name)
+        refused = reading.weights[path][name].refused
+        return f" in {path}" + (f" ({refused})" if refused else "")
     error = scheme_error(reading, name)
     if not error.tokens or (error.sqnr_error_db == 0.0 and quantity == "sqnr_db"):
         return ""

@@ -18,7 +18,7 @@ def test_options_are_exactly_the_fields_of_settings() -> None:
 
 
 def test_only_a_flag_goes_without_a_value() -> None:
-    assert [option.name for option in OPTIONS if option.is_flag] == ["trust-remote-code"]
+    assert [option.name for option in OPTIONS if option.is_flag] == ["trust-remote-code", "slim"]
 
 
 def test_every_option_explains_itself() -> None:
@@ -63,6 +63,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "horizon": ("20_000", 20_000),
     "cache": ("records", "records"),
     "save": ("s", "s"),
+    "slim": ("yes", True),
     "replay": ("r", "r"),
 }
 
@@ -85,7 +86,7 @@ def test_the_ini_file_sets_an_option_that_the_command_line_does_not(name: str) -
 def test_the_command_line_wins_over_the_ini_file(name: str) -> None:
     text, _ = EXAMPLES[name]
     field = BY_NAME[name].field
-    given: Any = {"trust-remote-code": False, "seed": 0, "baseline": ["given"]}.get(name, "given")
+    given: Any = {"trust-remote-code": False, "slim": False, "seed": 0, "baseline": ["given"]}.get(name, "given")
     model = {} if name in ("model", "replay") else {"model": "runs/*"}
     settled = getattr(resolve({field: given, **model}, {field: text}.get), field)
     assert settled == (tuple(given) if name == "baseline" else given)
@@ -170,3 +171,15 @@ def test_replaying_on_the_command_line_replaces_a_model_of_the_ini_file() -> Non
 def test_a_model_on_the_command_line_replaces_a_replay_of_the_ini_file() -> None:
     settings = resolve({"model": "m"}, {"replay": "r"}.get)
     assert (settings.model, settings.replay) == ("m", None), "else an old Record is judged in place of the checkpoint asked for"
+
+
+def test_slim_without_a_file_to_write_is_refused_and_lies_idle_in_the_ini_file() -> None:
+    with pytest.raises(InputError, match="--maxact-slim does nothing without --maxact-save"):
+        resolve({"model": "m", "slim": True})
+    assert resolve({"model": "m"}, {"slim": "true"}.get).slim
+    assert resolve({"model": "m", "slim": True}, {"save": "s"}.get).save == "s"
+
+
+def test_slim_beside_a_replay_is_refused_as_what_shapes_a_measurement() -> None:
+    with pytest.raises(InputError, match="--maxact-slim shapes a measurement, and --maxact-replay makes none"):
+        resolve({"replay": "r", "slim": True})

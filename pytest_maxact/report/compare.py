@@ -71,7 +71,13 @@ def _difference(comparison: Comparison) -> str:
         words.append(
             f"the first maximum that differs by more than 5 % is that of {parted.site}, {short(parted.before)} to {short(parted.after)}"
         )
-    return "; ".join(words) or "no maximum differs by more than 5 %, no distribution shifted by more than 0.01"
+    else:
+        words.append("no maximum differs by more than 5 %")
+    if comparison.slim:
+        words.append("slim Records keep no distributions to compare")
+    elif not most:
+        words.append("no distribution shifted by more than 0.01")
+    return "; ".join(words)
 
 
 def layer_of(site: Site) -> str:
@@ -83,10 +89,9 @@ def _parts(comparison: Comparison, before: Record, after: Record) -> Iterator[Re
     yield Text(f"before  {before.provenance.model}: M {short(before.carrier.max_abs)} in {before.carrier.site.name}")
     yield Text(f"after   {after.provenance.model}: M {short(after.carrier.max_abs)} in {after.carrier.site.name}")
     parted = comparison.parted
-    words = (
-        f"they part at {parted.site}: {short(parted.before)} to {short(parted.after)}" if parted else "no maximum differs by more than 5 %"
-    )
-    yield Text(words, style="bold")
+    if parted:
+        yield Text(f"they part at {parted.site}: {short(parted.before)} to {short(parted.after)}", style="bold")
+    yield Text(_difference(comparison))
     if comparison.jump_before != comparison.jump_after:
         yield Text(f"first jump layer: {_layer(comparison.jump_before)} before, {_layer(comparison.jump_after)} after", style="yellow")
     for what, names in (("gone", comparison.gone), ("new", comparison.new)):

@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from pytest_maxact.figures import mean_abs, quantile, rms
 from pytest_maxact.formats import INT8_POLICIES
 from pytest_maxact.metrics import metric_value
 from pytest_maxact.published import standing
@@ -16,11 +17,15 @@ QUANTILES = (0.5, 0.99, 0.999)
 
 
 def summarize(record: Record) -> dict[str, Any]:
-    """`{"model", "family", "protocol", "tokens", "M": {...}, "sites": {name: {"max_abs", ...}}, ...}`."""
+    """`{"model", "family", "protocol", "tokens", "M": {...}, "sites": {name: {"max_abs", ...}}, ...}`.
+
+    Where `slim` is true, `top` has the largest entry alone and `weights` the worst under each scheme.
+    """
     provenance, carrier = record.provenance, record.carrier
     peak = carrier.peaks[0] if carrier.peaks else None
     return {
         "schema": 1,
+        "slim": record.is_slim,
         "model": provenance.model,
         "revision": provenance.revision,
         "family": provenance.family,
@@ -58,7 +63,6 @@ def summarize(record: Record) -> dict[str, Any]:
 
 
 def _site(reading: SiteReading) -> dict[str, Any]:
-    histogram = reading.histogram
     return {
         "kind": reading.site.kind,
         "layer": reading.site.layer,
@@ -66,13 +70,13 @@ def _site(reading: SiteReading) -> dict[str, Any]:
         "detail": reading.site.detail,
         "dtype": reading.dtype,
         "width": reading.width,
-        "elements": histogram.count,
+        "elements": reading.count,
         "max_abs": _number(reading.max_abs),
         "finite_max": reading.finite_max,
         "nonfinite": reading.nonfinite,
-        "rms": histogram.rms,
-        "mean_abs": histogram.mean_abs,
-        "quantiles": {str(q): histogram.quantile(q) for q in QUANTILES},
+        "rms": rms(reading),
+        "mean_abs": mean_abs(reading),
+        "quantiles": {str(q): quantile(reading, q) for q in QUANTILES},
         "massive": {"tokens": m.tokens, "entries": m.entries, "max_ratio": m.max_ratio} if (m := reading.massive) else None,
         "expert_tokens": list(reading.expert_tokens) if reading.expert_tokens is not None else None,
         "int8": {policy: _int8(reading, policy) for policy in INT8_POLICIES},

@@ -8,7 +8,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pytest_maxact.formats import FP16_MAX, integer_error
+from pytest_maxact.figures import integer_figures
+from pytest_maxact.formats import FP16_MAX
 from pytest_maxact.limits import Ruleset
 from pytest_maxact.published import standing
 from pytest_maxact.reading import SiteReading
@@ -139,7 +140,7 @@ def _nonfinite_words(record: Record) -> str:
 def _int8_words(carrier: SiteReading) -> str:
     if carrier.nonfinite:
         return f"{carrier.site.name}: no figure, it has non-finite entries"
-    error, best = (integer_error(carrier.calibration, carrier.evaluation, policy) for policy in ("max_abs", "optimal"))
+    error, best = (integer_figures(carrier, policy) for policy in ("max_abs", "optimal"))
     return (
         f"{carrier.site.name}, per tensor max_abs: SQNR {error.sqnr_db:.2f} dB, {error.flush_to_zero:.1%} of the non-zero entries become zero, "
         f"{error.levels_used} of 128 levels used; the clip best in calibration, {best.threshold:.4g}, gives {best.sqnr_db:.2f} dB"
@@ -205,7 +206,7 @@ def _row_name(reading: SiteReading) -> str:
 
 def _row(label: str, reading: SiteReading, finding: Finding | None, failed: bool, solid: bool) -> tuple[RenderableType, ...]:
     style = "red" if failed else ""
-    sqnr = integer_error(reading.calibration, reading.evaluation, "max_abs").sqnr_db
+    sqnr = integer_figures(reading, "max_abs").sqnr_db
     value = _cell(reading)
     limit = short(finding.limit.bound) if finding else "-"
     return (

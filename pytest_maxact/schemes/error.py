@@ -8,7 +8,9 @@ import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from pytest_maxact.dropped import not_kept
 from pytest_maxact.errors import MeasureError
+from pytest_maxact.figures import restored
 from pytest_maxact.formats import FormatError, cast_error, fp8_error, integer_error
 from pytest_maxact.schemes.sums import SchemeSums
 from pytest_maxact.schemes.table import SCHEMES, Scheme
@@ -44,16 +46,20 @@ QUANTITIES = tuple(field.name for field in fields(SchemeError))
 
 
 def scheme_error(reading: "SiteReading", name: str) -> SchemeError:
-    """Raises MeasureError where the Record holds nothing of the scheme at this site."""
+    """Raises MeasureError where the Record holds nothing of the scheme at this site, InputError for a cast that a slim one did not keep."""
+    if f"{name}.sqnr_db" in reading.figures:
+        return restored(SchemeError, name, reading.figures)
     scheme = SCHEMES[name]
     if scheme.cast and reading.dtype in ("float32", "float64"):
         raise MeasureError(
             f"{reading.site.name}: its histogram is rounded to bfloat16, so the error of a cast to {name} cannot be told from it\n"
             f"  judge {name}.headroom, and its effect on predictions"
         )
+    if scheme.cast and reading.is_slim:
+        raise not_kept(f"the error of {name} at {reading.site.name}")
     if scheme.cast:
         return _join(cast_error(reading.histogram, scheme.cast), None)
-    sums = reading.schemes.get(name)
+    sums = None if reading.is_slim else reading.schemes.get(name)
     if sums is None or not sums.tokens:
         raise MeasureError(
             f"{reading.site.name}: the Record holds nothing of scheme {name} there\n"
