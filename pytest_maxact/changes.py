@@ -14,12 +14,21 @@ from pytest_maxact.errors import InputError
 from pytest_maxact.limits.regression import DROP, GROWTH, JUMP, MASSIVE, SHIFT, SHRINK
 from pytest_maxact.metrics import metric_value
 from pytest_maxact.reading import SiteReading
-from pytest_maxact.record import Record
+from pytest_maxact.record import Record, differing_fields
 
 JUMP_FACTOR = 10.0
 """A layer that multiplies the residual maximum of the one before by this or more is a jump layer (arXiv 2605.15572)."""
 _JUMP_TOLERANCE = 1.25
 """Jumps within this factor of `JUMP_FACTOR` may count or not: where the first one lies must not hang on rounding."""
+
+
+def require_alike(before: Record, after: Record) -> None:
+    """Raise InputError for Records whose figures are not of the same measurement on different weights."""
+    if differing := differing_fields(before.provenance, after.provenance):
+        raise InputError(
+            f"{after.provenance.model} and {before.provenance.model} were not measured alike; they differ in {', '.join(differing)}\n"
+            "  measure both on the same corpus, with the same tokenizer, protocol, dtype and cut"
+        )
 
 
 def site_change(before: SiteReading, after: SiteReading, metric: str, floor: float | None) -> float:

@@ -1,4 +1,4 @@
-"""`maxact measure | judge | show | sites`: the gate outside pytest, in parts.
+"""`maxact measure | judge | show | compare | series | ...`: the gate outside pytest, in parts.
 
 Exit codes as pytest's: 0 passed, 1 breach or could not measure, 4 bad request.
 """
@@ -10,12 +10,15 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_maxact import __version__
 from pytest_maxact.errors import InputError, MaxactError
 from pytest_maxact.schemes.table import SCHEMES, scheme_called
 from pytest_maxact.settings import OPTIONS, Settings, resolve
+
+if TYPE_CHECKING:
+    from pytest_maxact.limits import Limit
 
 PASSED, FAILED, USAGE, INTERRUPTED = 0, 1, 4, 130
 
@@ -66,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_options(judge, ["limits", "family", "deploy", "baseline"])
     judge.set_defaults(run=_judge)
 
+    judge.add_argument("--json", action="store_true", help="for a program")
     show = commands.add_parser("show", help="print a Record")
     show.add_argument("replay", metavar="RECORD", help="a file written by `maxact measure` or --maxact-save")
     show.add_argument("--json", action="store_true", help="for a program")
@@ -77,9 +81,18 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--json", action="store_true", help="for a program")
     compare.set_defaults(run=_compare)
 
+    series = commands.add_parser("series", help="print how the Records of a training run develop, checkpoint by checkpoint")
+    series.add_argument(
+        "records", metavar="RECORD", nargs="+", help="files whose names hold the training step, as checkpoint-500.maxact.safetensors"
+    )
+    _add_options(series, ["limits", "family", "horizon"])
+    series.add_argument("--json", action="store_true", help="for a program")
+    series.set_defaults(run=_series)
+
     merge = commands.add_parser("merge", help="join Records of parts of one corpus")
     merge.add_argument("parts", metavar="RECORD", nargs="+")
     merge.add_argument("-o", "--save", metavar="FILE", required=True, help="where the Record of the whole goes")
+    merge.add_argument("--json", action="store_true", help="print the Record of the whole, for a program")
     merge.set_defaults(run=_merge)
 
     export = commands.add_parser("export", help="write what a quantization step needs from a Record, as safetensors")
@@ -143,6 +156,7 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _judge(options: argparse.Namespace) -> int:
+    from pytest_maxact.report.summary import verdict_data
     from pytest_maxact.report.terminal import render
     from pytest_maxact.session import GateSession
 
@@ -150,9 +164,13 @@ def _judge(options: argparse.Namespace) -> int:
     (subject,) = session.open()
     findings = session.judge(subject)
     faults = [fault for waiver in session.waivers if (fault := session.waiver_fault(waiver))]
-    record, baselines = session.record(subject), session.baselines(subject)
-    print(render(record, subject.rules, findings, faults=faults, baselines=baselines, **_screen()))
-    return PASSED if all(finding.accepted for finding in findings) and not faults else FAILED
+    passed = all(finding.accepted for finding in findings) and not faults
+    if options.json:
+        print(json.dumps(verdict_data(findings, faults), indent=2))
+    else:
+        record, baselines = session.record(subject), session.baselines(subject)
+        print(render(record, subject.rules, findings, faults=faults, baselines=baselines, **_screen()))
+    return PASSED if passed else FAILED
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -196,6 +214,31 @@ def _compare(options: argparse.Namespace) -> int:
     return PASSED
 
 
+def _series(options: argparse.Namespace) -> int:
+    from pytest_maxact.changes import require_alike
+    from pytest_maxact.families import identity_of
+    from pytest_maxact.limits import load_limits, select_rules
+    from pytest_maxact.record import Record
+    from pytest_maxact.report.series import as_data, render
+    from pytest_maxact.series import in_order
+    from pytest_maxact.trend import Stage
+
+    members = in_order([Path(record) for record in options.records], "the list")
+    stages = [Stage(name=member.name, step=member.step, record=Record.load(member.path)) for member in members]
+    for stage in stages[1:]:
+        require_alike(stages[0].record, stage.record)
+    last = stages[-1].record
+    limits: Sequence[Limit] = ()
+    if options.horizon is not None:
+        files = load_limits(Path(options.limits) if options.limits else None)
+        limits = select_rules(files, identity_of(last.provenance), [reading.site for reading in last.sites.values()], options.family).limits
+    if options.json:
+        print(json.dumps(as_data(stages, limits, options.horizon), indent=2))
+    else:
+        print(render(stages, {}, limits=limits, horizon=options.horizon, **_screen()))
+    return PASSED
+
+
 def _merge(options: argparse.Namespace) -> int:
     from pytest_maxact.record import Record, merge
     from pytest_maxact.record_file import require_writable
@@ -203,7 +246,12 @@ def _merge(options: argparse.Namespace) -> int:
     require_writable(Path(options.save))
     record = merge(Record.load(part) for part in options.parts)
     record.save(options.save)
-    print(f"{options.save}: {len(record.provenance.samples)} samples, {record.tokens} tokens, M {record.carrier.max_abs:.6g}")
+    if options.json:
+        from pytest_maxact.report.summary import summarize
+
+        print(json.dumps(summarize(record), indent=2))
+    else:
+        print(f"{options.save}: {len(record.provenance.samples)} samples, {record.tokens} tokens, M {record.carrier.max_abs:.6g}")
     return PASSED
 
 

@@ -6,11 +6,10 @@ Comparable are Records of the same corpus, tokenizer, protocol, cut and dtype; a
 import math
 from dataclasses import dataclass
 
-from pytest_maxact.changes import first_jump, shift
-from pytest_maxact.errors import InputError
+from pytest_maxact.changes import first_jump, require_alike, shift
 from pytest_maxact.metrics import metric_value
 from pytest_maxact.reading import SiteReading
-from pytest_maxact.record import Record, differing_fields
+from pytest_maxact.record import Record
 
 _PARTED = 1.05
 """Where two maxima differ by more than this factor, the models have parted."""
@@ -62,11 +61,7 @@ class Comparison:
 
 def compare(before: Record, after: Record) -> Comparison:
     """Raises InputError for Records whose figures are not of the same measurement."""
-    if differing := differing_fields(before.provenance, after.provenance):
-        raise InputError(
-            f"{after.provenance.model} and {before.provenance.model} were not measured alike; they differ in {', '.join(differing)}\n"
-            "  measure both on the same corpus, with the same tokenizer, protocol, dtype and cut"
-        )
+    require_alike(before, after)
     both = [name for name in after.sites if name in before.sites]
     return Comparison(
         changes=tuple(_change(before.sites[name], after.sites[name]) for name in both),

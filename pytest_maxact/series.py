@@ -49,12 +49,17 @@ def find(pattern: str, *, records: bool = False) -> list[Member]:
         raise InputError(
             f"{strangers[0]} matches {pattern} and is no checkpoint: it has no config.json\n  narrow the pattern, or finish writing the folder"
         )
-    names = [short_name(path) for path in found]
+    return in_order(found, pattern)
+
+
+def in_order(paths: Sequence[Path], whence: str) -> list[Member]:
+    """Checkpoints or Records in the order of their steps, those without one last. Raises InputError where two have one name."""
+    names = [short_name(path) for path in paths]
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        same = [str(path) for path, name in zip(found, names, strict=True) if name == repeated[0]]
-        raise InputError(f"{' and '.join(same[:2])} are both called {repeated[0]}\n  a series is one run; narrow {pattern} to it")
+        same = [str(path) for path, name in zip(paths, names, strict=True) if name == repeated[0]]
+        raise InputError(f"{' and '.join(same[:2])} are both called {repeated[0]}\n  a series is one run; narrow {whence} to it")
     steps = steps_of(names)
-    members = [Member(name=name, path=str(path), step=step) for name, path, step in zip(names, found, steps, strict=True)]
+    members = [Member(name=name, path=str(path), step=step) for name, path, step in zip(names, paths, steps, strict=True)]
     return sorted(members, key=lambda member: (member.step is None, member.step or 0, _natural(member.name)))
 
 

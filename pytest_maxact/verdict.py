@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timezone
 from pathlib import Path
 
-from pytest_maxact.changes import first_jump, new_massive_layers, record_change, site_change
+from pytest_maxact.changes import first_jump, new_massive_layers, record_change, require_alike, site_change
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.formats import FP16_MAX
 from pytest_maxact.limits import CARRIER, EFFECTS, GENERIC, MODEL, Limit, Ruleset, Waiver
@@ -18,7 +18,7 @@ from pytest_maxact.limits.regression import DROP, GROWTH, MASSIVE, SHIFT, SHRINK
 from pytest_maxact.metrics import is_integer_error, metric_value
 from pytest_maxact.names import ranges
 from pytest_maxact.reading import Peak, SiteReading, worst_weight
-from pytest_maxact.record import Provenance, Record, differing_fields
+from pytest_maxact.record import Record
 from pytest_maxact.schemes.error import scheme_error
 from pytest_maxact.schemes.table import SCHEMES
 
@@ -124,7 +124,7 @@ def _check_change(record: Record, limit: Limit, baseline: Record | None) -> Find
     """A limit on what changed since a baseline."""
     if baseline is None:
         raise MeasureError(f"{limit.check}: there is no baseline {limit.against} to compare with\n  give it with --maxact-baseline")
-    require_alike(baseline.provenance, record.provenance, limit.against)
+    require_alike(baseline, record)
     if limit.site == MODEL:
         value, reading = record_change(baseline, record, limit.metric, limit.floor), None
         words = _whole_words(baseline, record, limit, value)
@@ -193,15 +193,6 @@ def require_protocol(record_protocol: str, rules: Ruleset) -> None:
             f"the limits of family {rules.family!r} hold for protocol {rules.protocol!r}, the measurement is of protocol {record_protocol!r}\n"
             f"  measure under protocol {rules.protocol}, give a limits file that says `protocol: {record_protocol}` beside `version: 1`,\n"
             "  or judge by family generic"
-        )
-
-
-def require_alike(baseline: Provenance, record: Provenance, name: str) -> None:
-    """Raise MeasureError where a baseline was not measured as the checkpoint under test was."""
-    if differing := differing_fields(baseline, record):
-        raise MeasureError(
-            f"{name} was not measured as {record.model} was; they differ in {', '.join(differing)}\n"
-            "  measure both on the same corpus, with the same tokenizer, protocol, dtype and cut"
         )
 
 

@@ -1,6 +1,7 @@
 """A Record for a program: plain data, every figure a number or null (JSON has no infinity), with the schema in its first key."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +12,7 @@ from pytest_maxact.published import standing
 from pytest_maxact.reading import SiteReading
 from pytest_maxact.record import Record
 from pytest_maxact.schemes.error import scheme_error
-from pytest_maxact.verdict import beyond_fp16
+from pytest_maxact.verdict import Finding, beyond_fp16
 
 QUANTILES = (0.5, 0.99, 0.999)
 
@@ -60,6 +61,24 @@ def summarize(record: Record) -> dict[str, Any]:
         "fp16": {"fits": not beyond_fp16(record), "sites_beyond": [reading.site.name for reading in beyond_fp16(record)]},
         "sites": {name: _site(reading) for name, reading in record.sites.items()},
     }
+
+
+def verdict_data(findings: Sequence[Finding], faults: Sequence[str] = ()) -> dict[str, Any]:
+    """`{"passed", "checks": [{"check", "site", "metric", "value", "limit", "passed", ...}], "waiver_faults"}`: what a verdict says, for a program."""
+    return {
+        "schema": 1,
+        "passed": all(finding.accepted for finding in findings) and not faults,
+        "checks": [
+            {
+                "check": finding.limit.check, "site": finding.site, "metric": finding.limit.metric, "baseline": finding.limit.against or None,
+                "value": _number(finding.value), "limit": finding.limit.bound, "sense": finding.limit.sense, "passed": finding.passed,
+                "waived": finding.waiver.words if finding.waiver else None, "rule": finding.limit.rule, "source": finding.limit.source,
+                "file": finding.limit.file, "line": finding.limit.line, "message": finding.message,
+            }
+            for finding in findings
+        ],
+        "waiver_faults": list(faults),
+    }  # fmt: skip
 
 
 def _site(reading: SiteReading) -> dict[str, Any]:
