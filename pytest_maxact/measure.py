@@ -65,14 +65,7 @@ def prepare(settings: Settings) -> Prepared:
         _refuse_quantized(checkpoint)
     _refuse_widths(anatomy, settings)
     _refuse_unread(anatomy, settings)
-    embedding = next(tap.module for tap in anatomy.taps if tap.site.kind == "embedding")
-    sequences = corpus.encode(
-        corpus.decode(samples, source),
-        tokenizer,
-        protocol=settings.protocol,
-        max_seq_len=max_length(settings, checkpoint.config.get_text_config()),
-        vocab_size=int(embedding.weight.shape[0]),  # type: ignore[index]
-    )
+    sequences = encode(corpus.decode(samples, source), tokenizer, anatomy, checkpoint.config, settings)
     if settings.max_tokens is not None:
         sequences = corpus.within_token_budget(sequences, settings.max_tokens, settings.seed)
     return Prepared(
@@ -83,6 +76,20 @@ def prepare(settings: Settings) -> Prepared:
         sequences=tuple(sequences),
         schemes=schemes,
         predicts=has_head(checkpoint),
+    )
+
+
+def encode(
+    samples: Sequence[corpus.Sample], tokenizer: Any, anatomy: Anatomy, config: Any, settings: Settings
+) -> list[corpus.Sequence]:  # fmt: skip
+    """Samples, as text, in the tokens of a model. Raises InputError for a tokenizer that is not this model's."""
+    embedding = next(tap.module for tap in anatomy.taps if tap.site.kind == "embedding")
+    return corpus.encode(
+        samples,
+        tokenizer,
+        protocol=settings.protocol,
+        max_seq_len=max_length(settings, config.get_text_config()),
+        vocab_size=int(embedding.weight.shape[0]),  # type: ignore[index]
     )
 
 
@@ -136,35 +143,43 @@ def measure(
     `failing` tells, of what was measured so far, at which sites each scheme fails: the effect is measured once more with these in 16 bits.
     Raises InputError or MeasureError; a partial measurement is never returned.
     """
-    checkpoint = prepared.checkpoint
     with ThreadPoolExecutor(1) as background:
-        loaded = load(checkpoint, settings)
-        weights = background.submit(weights_digest, loaded.folder)
-        anatomy = resolve(loaded.model, checkpoint.config, settings.linear_inputs)
-        if anatomy.outline != prepared.anatomy.outline:
-            raise _changed(checkpoint, prepared.anatomy, anatomy)
-        observer = observe(loaded, anatomy, prepared.sequences, settings.batch_tokens, progress, prepared.schemes)
-        seen = readings(observer, prepared.tokenizer)
-        if not any(reading.nonfinite for reading in seen.values()):
-            _refuse_broken_weights(loaded, anatomy)
-        errors = weight_errors(loaded.folder, loaded.model, anatomy.linears, prepared.schemes) if prepared.schemes else {}
-        seen = {name: replace(reading, weights=errors.get(name, {})) for name, reading in seen.items()}
-        length = max_length(settings, checkpoint.config.get_text_config())
-        provenance = provenance_of(prepared, settings, loaded, anatomy, observer, family, weights.result(), length)
-    alone = observer.alone
-    del loaded, anatomy, observer
-    record = Record(provenance=provenance, sites=seen)
-    return replace(record, effects=_effects(prepared, settings, record, alone, failing(record)))
+        loaded = load(prepared.checkpoint, settings)
+        digest = background.submit(weights_digest, loaded.folder)
+        record = measure_loaded(prepared, settings, loaded, family, digest.result, progress)
+    del loaded
+    return replace(record, effects=_effects(prepared, settings, record, failing(record)))
 
 
-def _effects(
-    prepared: Prepared, settings: Settings, record: Record, alone: bool, failing: Mapping[str, Sequence[str]]
-) -> dict[str, Effect]:  # fmt: skip
+def measure_loaded(
+    prepared: Prepared, settings: Settings, loaded: LoadedModel, family: str | None, identify: Callable[[], str],
+    progress: Progress | None = None,
+) -> Record:  # fmt: skip
+    """The Record of a model whose weights are in memory, without effects; `identify` gives what its weights are known by.
+
+    Raises InputError or MeasureError; a partial measurement is never returned.
+    """
+    checkpoint = prepared.checkpoint
+    anatomy = resolve(loaded.model, checkpoint.config, settings.linear_inputs)
+    if anatomy.outline != prepared.anatomy.outline:
+        raise _changed(checkpoint, prepared.anatomy, anatomy)
+    observer = observe(loaded, anatomy, prepared.sequences, settings.batch_tokens, progress, prepared.schemes)
+    seen = readings(observer, prepared.tokenizer)
+    if not any(reading.nonfinite for reading in seen.values()):
+        _refuse_broken_weights(loaded, anatomy)
+    errors = weight_errors(loaded.folder, loaded.model, anatomy.linears, prepared.schemes) if prepared.schemes else {}
+    seen = {name: replace(reading, weights=errors.get(name, {})) for name, reading in seen.items()}
+    length = max_length(settings, checkpoint.config.get_text_config())
+    return Record(provenance=provenance_of(prepared, settings, loaded, anatomy, observer, family, identify(), length), sites=seen)
+
+
+def _effects(prepared: Prepared, settings: Settings, record: Record, failing: Mapping[str, Sequence[str]]) -> dict[str, Effect]:
     """What schemes do to predictions, and, as `W8A8 kept`, what they do with the sites at which they fail in 16 bits."""
     if not prepared.predicts or not settings.effects_measured or any(reading.nonfinite for reading in record.sites.values()):
         return {}
     schemes = [SCHEMES[name] for name in settings.effects_measured]
     common = (prepared.checkpoint, settings)
+    alone = record.provenance.batching["alone"] > 0
     found = measure_effects(*common, schemes, record.sites, prepared.sequences, alone=alone)
     mended = [scheme for scheme in schemes if scheme.name in failing]
     if mended:
