@@ -71,13 +71,9 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         _refuse_quantized(checkpoint)
     _refuse_widths(anatomy, settings)
     _refuse_unread(anatomy, settings)
-    embedding = next(tap.module for tap in anatomy.taps if tap.site.kind == "embedding")
-    vocab_size = int(embedding.weight.shape[0])  # type: ignore[index]
-    max_seq_len = max_length(settings, checkpoint.config.get_text_config())
-    sequences = _taken_over(like, tokenizer, vocab_size, max_seq_len)
+    sequences = _taken_over(like, tokenizer, anatomy, max_length(settings, checkpoint.config.get_text_config()))
     if sequences is None:
-        decoded = corpus.decode(read_corpus(settings), source)
-        encoded = corpus.encode(decoded, tokenizer, protocol=settings.protocol, max_seq_len=max_seq_len, vocab_size=vocab_size)
+        encoded = encode(corpus.decode(read_corpus(settings), source), tokenizer, anatomy, checkpoint.config, settings)
         budget = settings.max_tokens
         sequences = tuple(corpus.within_token_budget(encoded, budget, settings.seed) if budget is not None else encoded)
     return Prepared(
@@ -86,13 +82,13 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         anatomy=anatomy,
         tokenizer=tokenizer,
         sequences=sequences,
-        max_seq_len=max_seq_len,
+        max_seq_len=max_length(settings, checkpoint.config.get_text_config()),
         schemes=schemes,
         predicts=has_head(checkpoint),
     )
 
 
-def _taken_over(like: Prepared | None, tokenizer: Any, vocab_size: int, max_seq_len: int) -> tuple[corpus.Sequence, ...] | None:
+def _taken_over(like: Prepared | None, tokenizer: Any, anatomy: Anatomy, max_seq_len: int) -> tuple[corpus.Sequence, ...] | None:
     """The encoded corpus of a checkpoint prepared before, where this one's would be the same."""
     if (
         like is None
@@ -101,7 +97,27 @@ def _taken_over(like: Prepared | None, tokenizer: Any, vocab_size: int, max_seq_
         or tokenizer_digest(like.tokenizer) != tokenizer_digest(tokenizer)
     ):
         return None
-    return like.sequences if all(max(sequence.ids) < vocab_size for sequence in like.sequences) else None
+    rows = _vocabulary(anatomy)
+    return like.sequences if all(max(sequence.ids) < rows for sequence in like.sequences) else None
+
+
+def encode(
+    samples: Sequence[corpus.Sample], tokenizer: Any, anatomy: Anatomy, config: Any, settings: Settings
+) -> list[corpus.Sequence]:  # fmt: skip
+    """Samples, as text, in the tokens of a model. Raises InputError for a tokenizer that is not this model's."""
+    return corpus.encode(
+        samples,
+        tokenizer,
+        protocol=settings.protocol,
+        max_seq_len=max_length(settings, config.get_text_config()),
+        vocab_size=_vocabulary(anatomy),
+    )
+
+
+def _vocabulary(anatomy: Anatomy) -> int:
+    """Rows of the token embedding."""
+    embedding = next(tap.module for tap in anatomy.taps if tap.site.kind == "embedding")
+    return int(embedding.weight.shape[0])  # type: ignore[index]
 
 
 def _refuse_quantized(checkpoint: Checkpoint) -> None:
@@ -155,35 +171,42 @@ def measure(
     `failing` tells, of what was measured so far, at which sites each scheme fails: the effect is measured once more with these in 16 bits.
     `digest`: that of the weight files, where it is known already. Raises InputError or MeasureError; a partial measurement is never returned.
     """
-    checkpoint = prepared.checkpoint
     with ThreadPoolExecutor(1) as background:
-        loaded = load(checkpoint, settings)
-        weights = background.submit(weights_digest, loaded.folder) if digest is None else None
-        anatomy = resolve(loaded.model, checkpoint.config, settings.linear_inputs)
-        if anatomy.outline != prepared.anatomy.outline:
-            raise _changed(checkpoint, prepared.anatomy, anatomy)
-        observer = observe(loaded, anatomy, prepared.sequences, settings.batch_tokens, progress, prepared.schemes)
-        seen = readings(observer, prepared.tokenizer)
-        if not any(reading.nonfinite for reading in seen.values()):
-            _refuse_broken_weights(loaded, anatomy)
-        errors = weight_errors(loaded.folder, loaded.model, anatomy.linears, prepared.schemes) if prepared.schemes else {}
-        seen = {name: replace(reading, weights=errors.get(name, {})) for name, reading in seen.items()}
-        digest = digest if weights is None else weights.result()
-        provenance = provenance_of(prepared, settings, loaded, anatomy, observer, family, digest or "")
-    alone = observer.alone
-    del loaded, anatomy, observer
-    record = Record(provenance=provenance, sites=seen)
-    return replace(record, effects=_effects(prepared, settings, record, alone, failing(record)))
+        loaded = load(prepared.checkpoint, settings)
+        known = background.submit(weights_digest, loaded.folder) if digest is None else None
+        record = measure_loaded(prepared, settings, loaded, family, lambda: known.result() if known else digest or "", progress)
+    del loaded
+    return replace(record, effects=_effects(prepared, settings, record, failing(record)))
 
 
-def _effects(
-    prepared: Prepared, settings: Settings, record: Record, alone: bool, failing: Mapping[str, Sequence[str]]
-) -> dict[str, Effect]:  # fmt: skip
+def measure_loaded(
+    prepared: Prepared, settings: Settings, loaded: LoadedModel, family: str | None, identify: Callable[[], str],
+    progress: Progress | None = None,
+) -> Record:  # fmt: skip
+    """The Record of a model whose weights are in memory, without effects; `identify` gives what its weights are known by.
+
+    Raises InputError or MeasureError; a partial measurement is never returned.
+    """
+    checkpoint = prepared.checkpoint
+    anatomy = resolve(loaded.model, checkpoint.config, settings.linear_inputs)
+    if anatomy.outline != prepared.anatomy.outline:
+        raise _changed(checkpoint, prepared.anatomy, anatomy)
+    observer = observe(loaded, anatomy, prepared.sequences, settings.batch_tokens, progress, prepared.schemes)
+    seen = readings(observer, prepared.tokenizer)
+    if not any(reading.nonfinite for reading in seen.values()):
+        _refuse_broken_weights(loaded, anatomy)
+    errors = weight_errors(loaded.folder, loaded.model, anatomy.linears, prepared.schemes) if prepared.schemes else {}
+    seen = {name: replace(reading, weights=errors.get(name, {})) for name, reading in seen.items()}
+    return Record(provenance=provenance_of(prepared, settings, loaded, anatomy, observer, family, identify()), sites=seen)
+
+
+def _effects(prepared: Prepared, settings: Settings, record: Record, failing: Mapping[str, Sequence[str]]) -> dict[str, Effect]:
     """What schemes do to predictions, and, as `W8A8 kept`, what they do with the sites at which they fail in 16 bits."""
     if not prepared.predicts or not settings.effects_measured or any(reading.nonfinite for reading in record.sites.values()):
         return {}
     schemes = [SCHEMES[name] for name in settings.effects_measured]
     common = (prepared.checkpoint, settings)
+    alone = record.provenance.batching["alone"] > 0
     found = measure_effects(*common, schemes, record.sites, prepared.sequences, alone=alone)
     mended = [scheme for scheme in schemes if scheme.name in failing]
     if mended:

@@ -58,11 +58,13 @@ def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
     model, info, folder, device = load_as(_auto_class(checkpoint), checkpoint, settings)
     decoder = decoder_of(model)
     left_out = refuse_partial(model, decoder, info, checkpoint)
+    return LoadedModel(model=model, decoder=decoder, dtype=dtype_of(model, decoder), device=device, folder=folder, left_out=left_out)
+
+
+def dtype_of(model: Any, decoder: nn.Module) -> str:
+    """The dtype of a model's weights by its name in torch; the model's own word for it where the decoder has weights of several."""
     floats = {p.dtype for p in decoder.parameters() if p.is_floating_point()}
-    dtype = model.dtype if model.dtype in floats else next(iter(floats))
-    return LoadedModel(
-        model=model, decoder=decoder, dtype=str(dtype).removeprefix("torch."), device=device, folder=folder, left_out=left_out
-    )
+    return str(model.dtype if model.dtype in floats else next(iter(floats))).removeprefix("torch.")
 
 
 def load_as(auto: Any, checkpoint: Checkpoint, settings: Settings) -> tuple[Any, dict[str, Any], Path, torch.device]:

@@ -1,0 +1,177 @@
+"""The callback of transformers' Trainer: when to measure, what the loggers are told, and when to stop.
+
+Callbacks are given no Trainer, but only `Trainer.log` reaches its history, its progress bar and its loggers, so this one is made with it, as those
+of the Weights & Biases examples are.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from pytest_maxact.errors import InputError, MaxactError, first_line
+from pytest_maxact.settings import Settings
+from pytest_maxact.trainer.figures import PREFIX
+from pytest_maxact.trainer.live import refuse_sharded, unwrapped
+from pytest_maxact.trainer.opening import open_run, record_path, worded
+from pytest_maxact.trainer.run import Measured, Run, logger
+from pytest_maxact.trainer.sample import OverBudgetError
+from pytest_maxact.verdict import Finding
+
+_NAMED = 3
+"""So many breaches of one measurement are written out in its warning."""
+
+
+class MaxActCallback(TrainerCallback):  # type: ignore[misc]
+    """Measures the model that a Trainer trains, in place: `trainer.add_callback(MaxActCallback(trainer, every=500))`.
+
+    - `every`: after every so many steps; at every save where it is None. The Record lies beside the checkpoint, `checkpoint-500.maxact.safetensors`.
+    - `samples` of `corpus` (the built-in one) at most are read, as many as fit into `budget_seconds`, which is how long one measurement may hold the
+      training up: chosen at the first measurement, the same throughout the run, and in a run resumed beside its Records; one that takes longer is
+      given up between two batches. With a `baseline`, the path of a Record, its samples are read.
+    - `limits`, `family`: as of the gate. What changed is judged against `baseline`, else against the run's first measurement.
+    - `stop_on_breach`: a check that fails, or a measurement that cannot be made, ends the training.
+    - `corpus_tokenizer`, `protocol`, `max_seq_len`, `batch_tokens`: as of the gate.
+
+    `findings` holds, by step, the checks that failed there, and `errors` why there could be no measurement. Training starts with an InputError where
+    the run cannot be measured at all. In data-parallel runs the first process measures.
+    """
+
+    def __init__(
+        self, trainer: Any, *, every: int | None = None, samples: int = 16, budget_seconds: float = 60.0, limits: str | Path | None = None,
+        family: str | None = None, baseline: str | Path | None = None, stop_on_breach: bool = False, corpus: str | Path | None = None,
+        corpus_tokenizer: str | Path | None = None, protocol: str = "paper", max_seq_len: int = 4096, batch_tokens: int = 8192,
+    ) -> None:  # fmt: skip
+        if not hasattr(trainer, "accelerator") or not hasattr(trainer, "log"):
+            raise InputError(
+                f"MaxActCallback was given {type(trainer).__name__} where a Trainer of transformers was expected\n"
+                "  write trainer.add_callback(MaxActCallback(trainer)); the Trainer needs accelerate: pip install accelerate"
+            )
+        for name, value, least in (
+            ("every", every, 1),
+            ("samples", samples, 2),
+            ("max_seq_len", max_seq_len, 1),
+            ("batch_tokens", batch_tokens, 1),
+        ):
+            if value is not None and (type(value) is not int or value < least):
+                raise InputError(f"MaxActCallback: {name} is {value!r}\n  give a whole number, {least} at least")
+        if not (isinstance(budget_seconds, (int, float)) and 0 < budget_seconds < math.inf):
+            raise InputError(f"MaxActCallback: budget_seconds is {budget_seconds!r}\n  give seconds above 0")
+        if protocol not in ("paper", "deployed"):
+            raise InputError(f"MaxActCallback: protocol is {protocol!r}\n  it is 'paper' or 'deployed'")
+        self.trainer = trainer
+        self.every = every
+        self.budget_seconds = budget_seconds
+        self.baseline = Path(baseline).expanduser() if baseline is not None else None
+        self.stop_on_breach = stop_on_breach
+        self.findings: dict[int, tuple[Finding, ...]] = {}
+        self.errors: dict[int, str] = {}
+        self._settings = Settings(
+            max_samples=samples, limits=_path(limits), family=family, corpus=_path(corpus), corpus_tokenizer=_path(corpus_tokenizer),
+            protocol=protocol, max_seq_len=max_seq_len, batch_tokens=batch_tokens,
+        )  # fmt: skip
+        self._run: Run | None = None
+        self._last = -1
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Find what would keep this run from being measured. Raises InputError."""
+        self.findings, self.errors = {}, {}
+        self._run, self._last = None, -1
+        try:
+            self._refuse_idle(args, state)
+            refuse_sharded(self.trainer)
+            if state.is_world_process_zero:
+                self._run = Run(open_run(self.trainer, self._settings, self.baseline, state), self.budget_seconds)
+        except InputError as error:
+            raise InputError(f"MaxActCallback: {worded(error)}") from error
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> TrainerControl:
+        return self._at(args, state, control) if self.every and state.global_step % self.every == 0 else control
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> TrainerControl:
+        return self._at(args, state, control) if self.every is None else control
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if self._run is not None and not self.findings:
+            logger.warning("maxact: nothing was measured in this run, so nothing is known of its activations")
+
+    def _at(self, args: TrainingArguments, state: TrainerState, control: TrainerControl) -> TrainerControl:
+        """Measure at this step, once; say what was found, and stop where that was asked for."""
+        step = state.global_step
+        if step == self._last:
+            return control
+        self._last = step
+        reason = ""
+        if self._run is not None:
+            values, reason = self._measure(Path(args.output_dir), step, self._run)
+            control = self._log(values, control)
+        if self.stop_on_breach and self._agreed(args, bool(reason)):
+            control.should_training_stop = True
+            if reason:
+                logger.warning("maxact: training stops at step %d: %s", step, reason)
+        return control
+
+    def _measure(self, folder: Path, step: int, run: Run) -> tuple[dict[str, float], str]:
+        """Measure. What is to be logged, and why the run should stop, "" where nothing speaks against going on."""
+        name = f"checkpoint-{step}" if self.every is None else folder.resolve().name
+        try:
+            found = run.measure(unwrapped(self.trainer), name, step, record_path(folder, step))
+        except OverBudgetError as error:
+            logger.warning(
+                "maxact: the measurement at step %d was given up, its budget of %g s is spent (%s); allow more, or fewer samples",
+                step, self.budget_seconds, error,
+            )  # fmt: skip
+            return {f"{PREFIX}skipped": 1.0}, ""
+        except Exception as error:
+            told = worded(error) if isinstance(error, MaxactError) else f"{type(error).__name__}: {first_line(error)}"
+            logger.warning("maxact: could not measure at step %d: %s", step, told, exc_info=not isinstance(error, MaxactError))
+            self.errors[step] = told
+            return {f"{PREFIX}failed": 1.0}, f"could not measure: {told}"
+        self.findings[step] = found.breaches
+        return found.figures, self._report(found, step)
+
+    def _report(self, found: Measured, step: int) -> str:
+        if not found.breaches:
+            return ""
+        shown = [finding.message for finding in found.breaches[:_NAMED]]
+        more = len(found.breaches) - len(shown)
+        lines = "".join(f"\n  {message}" for message in shown) + (f"\n  and {more} more" if more else "")
+        logger.warning("maxact: checks that fail at step %d: %d%s", step, len(found.breaches), lines)
+        return shown[0]
+
+    def _log(self, values: dict[str, float], control: TrainerControl) -> TrainerControl:
+        """Through the Trainer, which afterwards believes that all is logged: what it still means to log at this step would be lost."""
+        due = control.should_log
+        self.trainer.control = control  # what callbacks before this one may have replaced
+        self.trainer.log(values)
+        self.trainer.control.should_log = due
+        return self.trainer.control
+
+    def _agreed(self, args: TrainingArguments, stop: bool) -> bool:
+        """What the first process decided, in every process: one that trained on alone would wait for the others for ever."""
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return stop
+        decision = torch.tensor(int(stop), device=args.device)
+        torch.distributed.broadcast(decision, src=0)
+        return bool(decision.item())
+
+    def _refuse_idle(self, args: TrainingArguments, state: TrainerState) -> None:
+        """Raise InputError where no step of this run would be measured, or several runs would write to one place."""
+        if state.is_hyper_param_search:
+            raise InputError(
+                "a hyperparameter search trains many models\n  gate the checkpoints of the best one with pytest --maxact-model"
+            )
+        if self.every is None and str(getattr(args.save_strategy, "value", args.save_strategy)) == "no":
+            raise InputError(
+                "it measures at each save, and this run saves nothing\n  give every=N, or TrainingArguments(save_strategy=...)"
+            )
+        if self.every is not None and self.every > state.max_steps:
+            raise InputError(
+                f"every={self.every} is beyond the last step, {state.max_steps}, so nothing would be measured\n  give a smaller number"
+            )
+
+
+def _path(value: str | Path | None) -> str | None:
+    return None if value is None else str(Path(value).expanduser())

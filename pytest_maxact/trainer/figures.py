@@ -1,0 +1,36 @@
+"""What the loggers of a training run are given of a Record: few plain numbers, all finite. No torch.
+
+A figure that is not finite has no key of its own: loggers draw NaN as nothing, or fail on it. `maxact/nonfinite` counts what was there.
+"""
+
+import math
+from collections.abc import Iterator
+
+from pytest_maxact.changes import first_jump, growth, stream
+from pytest_maxact.metrics import metric_value
+from pytest_maxact.record import Record
+
+PREFIX = "maxact/"
+SECONDS = f"{PREFIX}seconds"
+"""Logged at every measurement that was made, and only then."""
+
+
+def figures(record: Record, first: Record, breaches: int, seconds: float) -> dict[str, float]:
+    """Of one measurement; `first` is the run's first one, to which `maxact/growth` refers."""
+    found = {**dict(_of(record)), "growth": growth(first.carrier.max_abs, record.carrier.max_abs, 0.0)}
+    found |= {"samples": len(record.provenance.samples), "seconds": seconds, "breaches": breaches}
+    return {f"{PREFIX}{name}": float(value) for name, value in found.items() if math.isfinite(value)}
+
+
+def _of(record: Record) -> Iterator[tuple[str, float]]:
+    yield "M", record.carrier.max_abs
+    largest: dict[str, float] = {}
+    for reading in record.sites.values():
+        largest[reading.site.kind] = max(largest.get(reading.site.kind, 0.0), reading.max_abs)
+    yield from largest.items()
+    yield "nonfinite", sum(reading.nonfinite for reading in record.sites.values())
+    yield "int8_sqnr_db", metric_value(record.carrier, "int8.max_abs.sqnr_db")
+    yield "massive_layers", sum(bool(reading.massive and reading.massive.tokens) for reading in stream(record))
+    if not any(reading.nonfinite for reading in stream(record)):
+        layer = first_jump(record)
+        yield "first_jump_layer", -1 if layer is None else layer

@@ -1,0 +1,120 @@
+"""A model in training as one that was loaded: measured in place, without a second copy, and left exactly as it was found."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.model import LoadedModel, dtype_of
+from pytest_maxact.sites import decoder_of
+from pytest_maxact.sites.table import HEADED
+
+_SERIES = "gate the saved checkpoints as a series instead: pytest --maxact-model='OUTPUT_DIR/checkpoint-*'"
+
+
+def unwrapped(trainer: Any) -> Any:
+    """The transformers model that a Trainer trains, without what data parallelism and compilation put around it. Raises InputError for any other."""
+    from transformers import PreTrainedModel
+
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
+    if not isinstance(model, PreTrainedModel):
+        raise InputError(
+            f"{type(model).__name__} is no model of transformers (PreTrainedModel), so its sites are not known\n"
+            "  adapters are measured after merging: save the merged model, and gate it with pytest --maxact-model"
+        )
+    return model
+
+
+def refuse_sharded(trainer: Any) -> None:
+    """Raise InputError where no process holds the whole model: a pass on one of them would see a part of it, or wait for the others."""
+    parameters = list(trainer.model.parameters())
+    devices = {str(parameter.device) for parameter in parameters}
+    if trainer.is_fsdp_enabled or trainer.is_fsdp_xla_enabled:
+        how = "are sharded (FSDP)"
+    elif any(hasattr(parameter, "ds_id") for parameter in parameters):
+        how = "are sharded (DeepSpeed ZeRO-3)"
+    elif any(hasattr(parameter, "device_mesh") for parameter in parameters):
+        how = "are sharded (DTensor)"
+    elif len(devices) > 1 or "meta" in devices:
+        how = f"lie on several devices ({', '.join(sorted(devices))})"
+    else:
+        return
+    raise InputError(f"the parameters of this run {how}, so they cannot be measured while it trains\n  {_SERIES}")
+
+
+def refuse_attention(model: Any, dtype: str) -> None:
+    """Raise InputError where the attention of a run in mixed precision cannot take the weights' own dtype, in which the model is measured."""
+    how = str(getattr(model.config.get_text_config(), "_attn_implementation", None))
+    if dtype == "float32" and "flash" in how:
+        raise InputError(
+            f"the weights are float32, in which the model is measured, and its attention is {how}, which takes 16 bits only\n"
+            '  load the model with dtype=torch.bfloat16, or with attn_implementation="sdpa"'
+        )
+
+
+def as_loaded(model: Any, folder: Path) -> LoadedModel:
+    """A live model as `model.load` would give it from a checkpoint: the base model, and what stays outside it; `folder` names the checkpoint."""
+    base = model if model.config.model_type in HEADED else model.base_model
+    decoder = decoder_of(base)
+    inside = {id(parameter) for parameter in base.parameters()}
+    beside = [
+        name
+        for name, child in model.named_children()
+        if child is not base and any(id(parameter) not in inside for parameter in child.parameters())
+    ]
+    return LoadedModel(
+        model=base,
+        decoder=decoder,
+        dtype=dtype_of(base, decoder),
+        device=next(decoder.parameters()).device,
+        folder=folder,
+        left_out=tuple(f"{name}: not part of the decoder" for name in sorted(beside)) if base is not model else (),
+    )
+
+
+@contextmanager
+def undisturbed(loaded: LoadedModel) -> Iterator[None]:
+    """A live model in evaluation mode and in the dtype of its weights; afterwards its modules and all random numbers are as they were.
+
+    Modules keep more than a training flag: rotary embeddings recompute their angles for long sequences, some in place.
+    """
+    kept = [(module, dict(vars(module)), dict(module._buffers)) for module in loaded.model.modules()]
+    values = [(buffer, buffer.clone()) for buffer in loaded.model.buffers()]
+    with _random_numbers_kept(loaded.device):
+        try:
+            loaded.model.eval()
+            if (plain := vars(loaded.model).get("_original_forward")) is not None:
+                loaded.model.forward = plain  # without the autocast that accelerate puts around a model
+            with torch.autocast(loaded.device.type, enabled=False):
+                yield
+        finally:
+            for module, attributes, buffers in kept:
+                vars(module).clear()
+                vars(module).update(attributes)
+                module._buffers.clear()
+                module._buffers.update(buffers)
+            for buffer, value in values:
+                buffer.copy_(value)
+
+
+@contextmanager
+def _random_numbers_kept(device: torch.device) -> Iterator[None]:
+    python, numpy = random.getstate(), np.random.get_state()
+    devices = [] if device.type == "cpu" else [device]
+    try:
+        with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def is_remote(model: nn.Module) -> bool:
+    """Whether a model's code came with its weights."""
+    return type(model).__module__.split(".")[0] == "transformers_modules"

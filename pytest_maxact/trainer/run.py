@@ -1,0 +1,83 @@
+"""The measurements of one training run: from a live model to a judged Record, on one sample throughout."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pytest_maxact import corpus, measure
+from pytest_maxact.model import LoadedModel
+from pytest_maxact.record import Record
+from pytest_maxact.sites import resolve
+from pytest_maxact.trainer.figures import figures
+from pytest_maxact.trainer.live import as_loaded, undisturbed
+from pytest_maxact.trainer.opening import Opening
+from pytest_maxact.trainer.sample import Budget, within
+from pytest_maxact.verdict import Finding, judge
+
+logger = logging.getLogger("pytest_maxact.trainer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One measurement: its Record, the checks that failed and are not waived, and what is logged of it."""
+
+    record: Record
+    breaches: tuple[Finding, ...]
+    figures: dict[str, float]
+
+
+class Run:
+    """A training run under measurement. `budget_seconds`: how long one measurement may hold it up."""
+
+    def __init__(self, opening: Opening, budget_seconds: float) -> None:
+        self.opening = opening
+        self.budget_seconds = budget_seconds
+        self.first = opening.first
+        self._sample = opening.prepared.sequences if opening.chosen else None
+        self._owed = opening.seconds
+
+    def measure(self, model: Any, name: str, step: int, target: Path) -> Measured:
+        """Measure the model as it is now, write its Record to `target`, and judge it; `name` is what the Record says it is of.
+
+        Raises OverBudgetError, InputError or MeasureError. Where there is no Record nothing lies at `target`, for what lay there was of other weights.
+        """
+        target.unlink(missing_ok=True)
+        budget = Budget(self.budget_seconds, spent=self._owed)
+        self._owed = 0.0
+        settings, prepared = self.opening.settings, self.opening.prepared
+        loaded = as_loaded(model, target.parent)
+        with undisturbed(loaded):
+            if self._sample is None:
+                self._sample = tuple(self._choose(budget, lambda pilot: self._pass(loaded, pilot, budget)))
+            named = replace(prepared, sequences=self._sample, checkpoint=replace(prepared.checkpoint, name=name))
+            family = self.opening.limits.family
+            record = measure.measure_loaded(named, settings, loaded, family, lambda: f"in training, step {step}", budget.check)
+        record.save(target)
+        findings = self._judge(record, name)
+        if self.first is None:
+            self.first = record
+        breaches = tuple(finding for finding in findings if not finding.accepted)
+        return Measured(record=record, breaches=breaches, figures=figures(record, self.first, len(breaches), budget.spent))
+
+    def _judge(self, record: Record, name: str) -> list[Finding]:
+        opening = self.opening
+        reference = opening.reference or self.first
+        rules = opening.changes if opening.changes and reference else opening.limits
+        return judge(record, rules.limits, {opening.against: reference} if reference else None, rules.waivers, name)
+
+    def _choose(self, budget: Budget, run: Callable[[Sequence[corpus.Sequence]], None]) -> list[corpus.Sequence]:
+        wanted = self.opening.prepared.sequences
+        chosen = within(budget, wanted, self.opening.settings.seed, run)
+        tokens = sum(map(len, chosen))
+        level = logging.WARNING if len(chosen) < len(wanted) else logging.INFO
+        logger.log(
+            level, "maxact: this run is measured on %d of %d samples, %d tokens, within %g s each time",
+            len(chosen), len(wanted), tokens, self.budget_seconds,
+        )  # fmt: skip
+        return chosen
+
+    def _pass(self, loaded: LoadedModel, sequences: Sequence[corpus.Sequence], budget: Budget) -> None:
+        anatomy = resolve(loaded.model, self.opening.prepared.checkpoint.config)
+        measure.observe(loaded, anatomy, sequences, self.opening.settings.batch_tokens, budget.check)
