@@ -38,6 +38,7 @@ class Settings:
     family: str | None = None
     save: str | None = None
     replay: str | None = None
+    update: str | None = None
 
     @property
     def wanted(self) -> bool:
@@ -229,6 +230,13 @@ OPTIONS = (
     ),
     Option(name="save", metavar="FILE", parse=_text, is_path=True, help="write the Record of the pass to FILE"),
     Option(name="replay", metavar="FILE", parse=_text, is_path=True, measures=False, help="judge a saved Record; no model is loaded"),
+    Option(
+        name="update",
+        metavar="new|all",
+        parse=_choice("new", "all"),
+        measures=False,
+        help="write limits for what has none (new), or for everything (all), to --maxact-limits FILE; refused in CI",
+    ),
 )
 
 

@@ -26,7 +26,7 @@ def test_every_option_explains_itself() -> None:
 
 
 def test_judging_options_are_told_from_measuring_ones() -> None:
-    assert {option.name for option in OPTIONS if not option.measures} == {"deploy", "limits", "family", "replay"}
+    assert {option.name for option in OPTIONS if not option.measures} == {"deploy", "limits", "family", "replay", "update"}
 
 
 def test_nothing_given_is_the_default() -> None:
@@ -61,6 +61,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "family": ("generic", "generic"),
     "save": ("s", "s"),
     "replay": ("r", "r"),
+    "update": ("new", "new"),
 }
 
 
