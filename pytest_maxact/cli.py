@@ -95,6 +95,13 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument("--json", action="store_true", help="print the Record of the whole, for a program")
     merge.set_defaults(run=_merge)
 
+    suggest = commands.add_parser("suggest", help="propose limits from accepted Records, as a diff to review; refused in CI")
+    suggest.add_argument("records", metavar="RECORD", nargs="+", help="accepted Records; of those of one shape the limits cover the spread")
+    suggest.add_argument("--per-layer", action="store_true", help="a figure for every site, not only for every kind of site")
+    _add_options(suggest, ["limits", "update"])
+    suggest.add_argument("--json", action="store_true", help="for a program")
+    suggest.set_defaults(run=_suggest)
+
     export = commands.add_parser("export", help="write what a quantization step needs from a Record, as safetensors")
     export.add_argument("replay", metavar="RECORD", help="a file written with --maxact-sites deploy or a scheme")
     what = export.add_mutually_exclusive_group(required=True)
@@ -252,6 +259,26 @@ def _merge(options: argparse.Namespace) -> int:
         print(json.dumps(summarize(record), indent=2))
     else:
         print(f"{options.save}: {len(record.provenance.samples)} samples, {record.tokens} tokens, M {record.carrier.max_abs:.6g}")
+    return PASSED
+
+
+def _suggest(options: argparse.Namespace) -> int:
+    from pytest_maxact.limits.edit import propose
+    from pytest_maxact.record import Record
+    from pytest_maxact.report.suggest import as_data, closing
+    from pytest_maxact.suggest import refuse_in_ci
+
+    refuse_in_ci("maxact suggest")
+    path = Path(options.limits).expanduser() if options.limits else None
+    if options.update and path is None:
+        raise InputError("--maxact-update writes limits, and --maxact-limits FILE says where; give both")
+    records = [Record.load(record) for record in options.records]
+    proposal = propose(records, path, mode=options.update or "all", per_layer=options.per_layer)
+    if options.update:
+        proposal.write()
+    print(json.dumps(as_data(proposal), indent=2) if options.json else proposal.diff(), end="\n" if options.json else "")
+    for line in closing(proposal, options.records, per_layer=options.per_layer, written=bool(options.update)):
+        print(line, file=sys.stderr)
     return PASSED
 
 

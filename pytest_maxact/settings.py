@@ -43,6 +43,7 @@ class Settings:
     save: str | None = None
     slim: bool = False
     replay: str | None = None
+    update: str | None = None
 
     @property
     def wanted(self) -> bool:
@@ -272,6 +273,13 @@ OPTIONS = (
         is_path=True,
         measures=False,
         help="judge a saved Record; no model is loaded; a pattern for a series of them",
+    ),
+    Option(
+        name="update",
+        metavar="new|all",
+        parse=_choice("new", "all"),
+        measures=False,
+        help="write limits for what has none (new), or for everything (all), to --maxact-limits FILE; refused in CI",
     ),
 )
 

@@ -23,7 +23,8 @@ from pytest_maxact.schemes.error import scheme_error
 from pytest_maxact.schemes.table import SCHEMES
 
 _RELATIONS = {("max", True): "within", ("max", False): "exceeds", ("min", True): "meets", ("min", False): "falls below"}
-_NEVER_ZERO = frozenset({"embedding", "hidden", "final_norm"})
+NEVER_ZERO = frozenset({"embedding", "hidden", "final_norm"})
+"""Kinds that no sound checkpoint leaves at zero throughout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +91,7 @@ def check(record: Record, limit: Limit, baseline: Record | None = None) -> Findi
             f"{reading.site.name}: nothing was counted there, so {limit.metric} is no figure to judge\n  measure the checkpoint again"
         )
     value = metric_value(reading, limit.metric)
-    if limit.metric == "max_abs" and value == 0.0 and reading.site.kind in _NEVER_ZERO:
+    if limit.metric == "max_abs" and value == 0.0 and reading.site.kind in NEVER_ZERO:
         message = f"{reading.site.name}: every entry is zero, which no sound checkpoint gives; the weights are empty or were not loaded"
         return Finding(limit=limit, value=value, passed=False, reading=reading, message=message)
     passed = holds(value, limit)

@@ -256,6 +256,71 @@ def test_int8_rules_of_the_shape_replace_those_of_the_family(tmp_path: Path) -> 
     assert bounds(rules_of(text, tmp_path, Identity(model_type="qwen3", layers=3, hidden_size=64)), "int8.max_abs.sqnr_db") == {CARRIER: 1}
 
 
+def shape_with(headroom: str) -> str:
+    return HEAD + (
+        "families:\n  qwen3:\n    model_types: [qwen3]\n    limits: {gate: 10}\n    layers: {'layers.0.hidden': {hidden: 10}}\n    shapes:\n"
+        f"      - {{name: T, layers: 2, hidden_size: 64, headroom: {headroom}, limits: {{hidden: 10, embedding: 10}}, int8: {{sqnr_db: 20}}}}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("headroom", "hidden", "embedding", "int8"),
+    [
+        ("1.5", 15, 15, 1.5),
+        ("{hidden: 1.5}", 15, 20, 1.5),
+        ("{hidden: 1.5, embedding: 3}", 15, 30, 3),
+        ("{hidden: 1.5, embedding: 3, int8: 1}", 15, 30, 1),
+        ("{int8: 1.2}", 20, 20, 1.2),
+    ],
+)
+def test_a_headroom_of_the_shape_holds_for_its_own_figures(
+    headroom: str, hidden: float, embedding: float, int8: float, tmp_path: Path
+) -> None:
+    rules = rules_of(shape_with(headroom), tmp_path)
+    found = bounds(rules)
+    assert (found["layers.1.hidden"], found["embedding"]) == (hidden, embedding)
+    assert (found["layers.0.hidden"], found["layers.0.gate"]) == (20, 20), "figures of the family keep the family's"
+    assert limit_of(rules, f"{CARRIER}::int8.max_abs.sqnr_db").headroom == int8
+    assert limit_of(rules, f"{CARRIER}::int8.max_abs.sqnr_db").bound == pytest.approx(20 - 20 * math.log10(int8))
+
+
+def test_a_headroom_of_the_shape_holds_for_its_patterns(tmp_path: Path) -> None:
+    text = shape_with("{hidden: 1.5}").replace(
+        "limits: {hidden: 10,", "layer_limits: {'layers.0.hidden': {hidden: 4}}, limits: {hidden: 10,"
+    )
+    assert bounds(rules_of(text, tmp_path))["layers.0.hidden"] == 6
+
+
+def test_a_source_of_the_shape_is_that_of_its_figures(tmp_path: Path) -> None:
+    rules = rules_of(shape_with("1.5, source: 2 Records").replace("    limits: {gate", "    source: a paper\n    limits: {gate"), tmp_path)
+    named = {limit.check: limit.source for limit in rules.limits if limit.figure}
+    assert named["layers.1.hidden::max_abs"] == named[f"{CARRIER}::int8.max_abs.sqnr_db"] == "2 Records"
+    assert named["layers.0.hidden::max_abs"] == named["layers.0.gate::max_abs"] == "a paper"
+
+
+@pytest.mark.parametrize(
+    ("headroom", "message"),
+    [
+        ("0.9", "families.qwen3.shapes.0.headroom: should be greater than or equal to 1, not 0.9"),
+        (".inf", "families.qwen3.shapes.0.headroom: inf is not a limit; write a finite number"),
+        ("'2'", "families.qwen3.shapes.0.headroom: '2' is text, not a number"),
+        ("{hidden: 0.9}", "families.qwen3.shapes.0.headroom.hidden: should be greater than or equal to 1, not 0.9"),
+        ("{hidden: .nan}", "families.qwen3.shapes.0.headroom.hidden: nan is not a limit; write a finite number"),
+        ("{hiden: 2}", "families.qwen3.shapes.0.headroom.hiden: no site kind called 'hiden'; did you mean 'hidden'?"),
+        ("{zz: 2}", "families.qwen3.shapes.0.headroom.zz: no site kind called 'zz'; there are embedding, hidden, "),
+        ("{int9: 2}", "no site kind called 'int9'; did you mean 'int8'?"),
+        ("{}", "families.qwen3.shapes.0.headroom: Dictionary should have at least 1 item"),
+        ("[2]", "families.qwen3.shapes.0.headroom: should be a valid number"),
+        ("yes", "families.qwen3.shapes.0.headroom: should be a valid number, not True"),
+    ],
+)
+def test_a_faulty_headroom_of_a_shape_is_refused_with_its_line(headroom: str, message: str, tmp_path: Path) -> None:
+    text = refusal(shape_with(headroom), tmp_path)
+    assert text.startswith(f"{tmp_path / 'limits.yaml'}:10: families.qwen3.shapes.0.headroom")
+    assert message in text
+    assert len(text.splitlines()) == 1
+
+
 OWN_HIDDEN = "version: 1\nextends: builtin\nheadroom: 2.0\nfamilies:\n  qwen3:\n    limits:\n      hidden: 100\n"
 
 

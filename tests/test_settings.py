@@ -26,7 +26,15 @@ def test_every_option_explains_itself() -> None:
 
 
 def test_judging_options_are_told_from_measuring_ones() -> None:
-    assert {option.name for option in OPTIONS if not option.measures} == {"deploy", "limits", "family", "replay", "baseline", "horizon"}
+    assert {option.name for option in OPTIONS if not option.measures} == {
+        "deploy",
+        "limits",
+        "family",
+        "replay",
+        "baseline",
+        "horizon",
+        "update",
+    }
 
 
 def test_nothing_given_is_the_default() -> None:
@@ -65,6 +73,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "save": ("s", "s"),
     "slim": ("yes", True),
     "replay": ("r", "r"),
+    "update": ("new", "new"),
 }
 
 

@@ -1,4 +1,7 @@
-"""thresholds.yaml to limits: `yaml_lines` reads it with line numbers, `schema` validates it, `family_source` and `rules` find the limits of one checkpoint."""
+"""thresholds.yaml to limits: `yaml_lines` reads it with line numbers, `schema` validates it, `family_source` and `rules` find the limits of one checkpoint.
+
+`edit` proposes limits from Records: `plan` says what is to be set, `yaml_edit` sets it in the text.
+"""
 
 from pytest_maxact.limits.family_source import CARRIER, Limit
 from pytest_maxact.limits.fitness import EFFECTS, MODEL

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.families import Identity
-from pytest_maxact.limits.schema import Figures, Int8Rule, LimitsFile
+from pytest_maxact.limits.schema import INT8, Figures, Int8Rule, LimitsFile, Shape
 from pytest_maxact.names import Site
 
 CARRIER = "carrier"
@@ -73,7 +73,7 @@ class FamilySource:
         same = [i for i, s in enumerate(self._family.shapes) if (s.layers, s.hidden_size) == (identity.layers, identity.hidden_size)]
         self._index = same[0] if same else None
         self.shape = self._family.shapes[same[0]] if same else None
-        self._headroom = self._family.headroom or file.document.headroom
+        self.headroom = self._family.headroom or file.document.headroom
         self._source = self._family.source or file.document.source or ""
 
     def max_abs(self, site: Site) -> Limit | None:
@@ -159,7 +159,18 @@ class FamilySource:
 
     def _figure(self, site: Site, figures: Figures, place: _Location, rule: str) -> Limit:
         figure = figures[site.kind]  # type: ignore[index]
-        return self._limit(site.name, "max_abs", figure * self._headroom, (*place, site.kind), rule, figure=figure, headroom=self._headroom)
+        headroom = self._headroom_at(place, site.kind)
+        return self._limit(site.name, "max_abs", figure * headroom, (*place, site.kind), rule, figure=figure, headroom=headroom)
+
+    def _headroom_at(self, place: _Location, what: str) -> float:
+        """The headroom of a figure that stands at `place`: of the shape where it stands there, else the family's."""
+        shape = self._shape_at(place)
+        return shape.headroom_of(what, self.headroom) if shape else self.headroom
+
+    def _shape_at(self, place: _Location) -> Shape | None:
+        """The shape, where `place` lies in it."""
+        whole = self._shape_place()
+        return self.shape if place[: len(whole)] == whole else None
 
     def _enveloped(self, site: Site) -> Limit | None:
         figures = {shape.limits[site.kind]: shape.name for shape in self._family.shapes if site.kind in shape.limits}
@@ -175,11 +186,10 @@ class FamilySource:
         names = [CARRIER] if rule.site == CARRIER else [site.name for site in sites if fnmatch.fnmatchcase(site.name, rule.site)]
         for name in names:
             if rule.sqnr_db is not None:
-                bound = rule.sqnr_db - _headroom_db(self._headroom)
+                headroom = self._headroom_at(place, INT8)
+                bound = rule.sqnr_db - _headroom_db(headroom)
                 metric = f"int8.{rule.policy}.sqnr_db"
-                yield self._limit(
-                    name, metric, bound, (*place, "sqnr_db"), whose, sense="min", figure=rule.sqnr_db, headroom=self._headroom
-                )
+                yield self._limit(name, metric, bound, (*place, "sqnr_db"), whose, sense="min", figure=rule.sqnr_db, headroom=headroom)
             for key, quantity, sense in _INT8_BOUNDS:
                 if (bound := getattr(rule, key)) is not None:
                     yield self._limit(name, f"int8.{rule.policy}.{quantity}", bound, (*place, key), whose, sense=sense)
@@ -198,12 +208,16 @@ class FamilySource:
             for policy, (figure, name) in figures.items()
         ]  # fmt: skip
 
+    def _source_at(self, place: _Location) -> str:
+        shape = self._shape_at(place)
+        return shape.source if shape and shape.source else self._source
+
     def _limit(
         self, site: str, metric: str, bound: float, place: _Location, rule: str, *, sense: str = "max",
         figure: float | None = None, headroom: float | None = None, envelope: bool = False,
     ) -> Limit:  # fmt: skip
         return Limit(
-            site=site, metric=metric, bound=bound, sense=sense, rule=rule, source=self._source, file=str(self.file.path),
+            site=site, metric=metric, bound=bound, sense=sense, rule=rule, source=self._source_at(place), file=str(self.file.path),
             line=self.file.line(*place), figure=figure, headroom=headroom, envelope=envelope,
         )  # fmt: skip
 

@@ -105,16 +105,20 @@ def _family_of(files: Sequence[LimitsFile], identity: Identity, wanted: str | No
         close = difflib.get_close_matches(wanted, [*names, GENERIC], n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise InputError(f"--maxact-family {wanted}: no such family in {files[0].path}\n  {hint}there are {', '.join([*names, GENERIC])}")
-    for file in files:
-        for name, family in file.document.families.items():
-            if identity.model_type in family.model_types:
-                return name
+    if found := family_speaking_of(files, identity.model_type):
+        return found
     raise InputError(
         f"no limits for model_type {identity.model_type!r} ({identity.shape}) in {files[0].path}\n"
         f"  add `families: {{{identity.model_type}: {{model_types: [{identity.model_type}], limits: {{hidden: ...}}}}}}` to a file that begins with"
         " `version: 1`, `extends: builtin`, and give it with --maxact-limits;\n"
         "  or use --maxact-family generic: nothing non-finite, every site seen, FP16 range"
     )
+
+
+def family_speaking_of(files: Sequence[LimitsFile], model_type: str) -> str | None:
+    """The family that lists a model_type, None for none."""
+    listed = (name for file in files for name, family in file.document.families.items() if model_type in family.model_types)
+    return next(listed, None)
 
 
 def _nonfinite(files: Sequence[LimitsFile], site: Site) -> Limit:

@@ -1,6 +1,7 @@
 """The form of a limits file: strict, no unknown keys, no NaN or infinity, and every error with its line and a suggestion."""
 
 import difflib
+import functools
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -11,21 +12,31 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     StringConstraints,
+    Tag,
     ValidationError,
     field_validator,
     model_validator,
 )
 
 from pytest_maxact.errors import InputError
-from pytest_maxact.limits.yaml_lines import Lines, Location, read_yaml
+from pytest_maxact.limits.yaml_lines import Lines, Location, parse_yaml, read_yaml
 from pytest_maxact.names import KINDS
 from pytest_maxact.schemes.table import SCHEMES
 
 Kind = Literal["embedding", "hidden", "attn_output", "mlp_output", "gate", "router", "qkv_in", "o_in", "mlp_in", "down_in", "final_norm"]
 Figure = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Headroom = Annotated[float, Field(ge=1, allow_inf_nan=False)]
+INT8 = "int8"
+_MappedHeadroom = Annotated[dict[Literal[Kind, "int8"], Headroom], Field(min_length=1)]
+ShapeHeadroom = Annotated[
+    Annotated[Headroom, Tag("[number]")] | Annotated[_MappedHeadroom, Tag("[mapping]")],
+    Discriminator(lambda value: "[mapping]" if isinstance(value, dict) else "[number]"),
+]
+_NOT_IN_THE_FILE = ("[key]", "[number]", "[mapping]")
+"""Parts of pydantic's locations that are no key of the file."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Decibel = Annotated[float, Field(allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -83,15 +94,30 @@ Int8Rules = Annotated[list[Int8Rule], BeforeValidator(_as_list), AfterValidator(
 
 
 class Shape(_Strict):
-    """Figures of one depth and width; `checkpoints` are those they were taken from."""
+    """Figures of one depth and width; `checkpoints` are those they were taken from, `source` says how, where that is not as for the family.
+
+    `headroom`: a number for all of its figures, or one per site kind and for `int8`.
+    """
 
     name: Text
     checkpoints: list[Text] = []
+    source: Text | None = None
     layers: Annotated[int, Field(gt=0)]
     hidden_size: Annotated[int, Field(gt=0)]
+    headroom: ShapeHeadroom | None = None
     limits: Figures
     layer_limits: dict[Text, Figures] = {}
     int8: Int8Rules = []
+
+    def headroom_of(self, what: str, otherwise: float) -> float:
+        """The headroom of a site kind's figures, or of those of `int8`; `otherwise` where the shape does not say.
+
+        An INT-8 figure takes the number, the mapping's own `int8`, or the mapping's largest: an outlier that grows by a factor costs as many dB.
+        """
+        if not isinstance(self.headroom, dict):
+            return self.headroom or otherwise
+        stated = {str(key): headroom for key, headroom in self.headroom.items()}
+        return stated.get(what, max(stated.values()) if what == INT8 else otherwise)
 
 
 class Envelope(_Strict):
@@ -251,11 +277,19 @@ def load_limits(path: Path | None = None) -> list[LimitsFile]:
     Raises InputError with file, line and key for anything that is not a valid limits file.
     """
     if path is None:
-        return [_load(builtin_path())]
-    own = _load(path)
+        return [_shipped()]
+    return _with_builtin(_load(path))
+
+
+def parse_limits(text: str, path: Path) -> list[LimitsFile]:
+    """As `load_limits`, of what would stand in the file at `path`."""
+    return _with_builtin(_validated(*parse_yaml(text, path), path))
+
+
+def _with_builtin(own: LimitsFile) -> list[LimitsFile]:
     if own.document.extends is None:
         return [own]
-    builtin = _load(builtin_path())
+    builtin = _shipped()
     if own.document.protocol != builtin.document.protocol:
         raise InputError(
             f"{own.where('protocol')}: protocol {own.document.protocol!r} cannot extend the shipped limits, which hold for "
@@ -264,8 +298,16 @@ def load_limits(path: Path | None = None) -> list[LimitsFile]:
     return [own, builtin]
 
 
+@functools.cache
+def _shipped() -> LimitsFile:
+    return _load(builtin_path())
+
+
 def _load(path: Path) -> LimitsFile:
-    data, lines = read_yaml(path)
+    return _validated(*read_yaml(path), path)
+
+
+def _validated(data: Any, lines: Lines, path: Path) -> LimitsFile:
     if not isinstance(data, dict):
         raise InputError(f"{path}:1: a limits file is a mapping that begins with `version: 1`")
     try:
@@ -280,7 +322,7 @@ def _load(path: Path) -> LimitsFile:
 def _explain(path: Path, lines: Lines, error: ValidationError, most: int = 3) -> Iterator[str]:
     problems = error.errors(include_url=False, include_context=False)
     for problem in problems[:most]:
-        location: Location = tuple(part for part in problem["loc"] if part != "[key]")
+        location: Location = tuple(part for part in problem["loc"] if part not in _NOT_IN_THE_FILE)
         key = ".".join(str(part) for part in location) or "document"
         yield f"{path}:{lines.of(location)}: {key}: {_message(problem, location)}"
     if len(problems) > most:
@@ -291,8 +333,9 @@ def _message(problem: Any, location: Location) -> str:
     name, given = str(location[-1]) if location else "", problem.get("input")
     if problem["type"] == "extra_forbidden":
         return f"unknown key{_did_you_mean(name, _keys_at(location[:-1]))}"
-    if problem["loc"] and problem["loc"][-1] == "[key]" and {"limits", "layers", "layer_limits"} & set(location):
-        return f"no site kind called {name!r}{_did_you_mean(name, list(KINDS))}"
+    if problem["loc"] and problem["loc"][-1] == "[key]" and {"limits", "layers", "layer_limits", "headroom"} & set(location):
+        kinds = [*KINDS, INT8] if "headroom" in location else list(KINDS)
+        return f"no site kind called {name!r}{_did_you_mean(name, kinds)}"
     if problem["type"] in ("float_type", "int_type") and isinstance(given, str):
         return f"{given!r} is text, not a number; YAML wants 1.0e+5 or 100000"
     if problem["type"] == "finite_number":

@@ -31,11 +31,15 @@ class Lines:
 def read_yaml(path: Path) -> tuple[Any, Lines]:
     """The document as plain data, and its lines. Raises InputError with the line for malformed YAML or a repeated key."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return parse_yaml(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError as error:
         raise InputError(f"no limits file at {path}\n  --maxact-limits takes a YAML file; without it the shipped limits apply") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the limits file {path}: {error}") from error
+
+
+def parse_yaml(text: str, path: Path) -> tuple[Any, Lines]:
+    """As `read_yaml`, of what stands in the file at `path`, or would."""
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
