@@ -6,6 +6,7 @@ Exit codes as pytest's: 0 passed, 1 breach or could not measure, 4 bad request.
 import argparse
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -176,7 +177,8 @@ def _judge(options: argparse.Namespace) -> int:
         print(json.dumps(verdict_data(findings, faults), indent=2))
     else:
         record, baselines = session.record(subject), session.baselines(subject)
-        print(render(record, subject.rules, findings, faults=faults, baselines=baselines, **_screen()))
+        tighten = shlex.join(["maxact", "suggest", options.replay, "--limits", options.limits or "FILE", "--update", "all"])
+        print(render(record, subject.rules, findings, faults=faults, baselines=baselines, tighten=tighten, **_screen()))
     return PASSED if passed else FAILED
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["maxact_check", "maxact_checkpoint", "maxact_record"]
 
 _GATE = re.compile(r"maxact(\[[^/]*\])?")
+_written_key = pytest.StashKey[list[str]]()
 _selected_key = pytest.StashKey[list[str]]()
 
 
@@ -166,6 +167,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if kept(item)]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write limits, where that was asked for, from what this run measured; its checks were judged by those before."""
+    config = session.config
+    gate: GateSession | None = config.stash.get(session_key, None)
+    if gate is None or not gate.settings.update or hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    from pytest_maxact.errors import MaxactError
+
+    try:
+        config.stash[_written_key] = gate.update()
+    except MaxactError as error:
+        config.stash[_written_key] = [f"no limits were written: {error}"]
+
+
 def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config: pytest.Config) -> None:
     session: GateSession | None = config.stash.get(session_key, None)
     if session is None or hasattr(config, "workerinput") or config.option.collectonly:
@@ -176,6 +192,8 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config:
     from pytest_maxact.report.run import write_summary
 
     write_summary(terminalreporter, session, ran)
+    for line in config.stash.get(_written_key, []):
+        terminalreporter.write_line(line)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING
 
 from pytest_maxact.errors import InputError, MaxactError, MeasureError
 from pytest_maxact.fitness import failing_sites
-from pytest_maxact.limits import Limit, LimitsFile, Ruleset, Waiver, load_limits, select_rules, with_baseline, with_fitness
+from pytest_maxact.limits import (
+    GENERIC,
+    Limit,
+    LimitsFile,
+    Ruleset,
+    Waiver,
+    builtin_path,
+    load_limits,
+    select_rules,
+    with_baseline,
+    with_fitness,
+)
+from pytest_maxact.limits.rules import family_speaking_of
 from pytest_maxact.limits.waivers import refuse_unmatched
 from pytest_maxact.record import Record
 from pytest_maxact.record_file import require_writable
@@ -20,6 +32,7 @@ from pytest_maxact.settings import Settings
 from pytest_maxact.sources import Source, baselines_of, sources_of
 from pytest_maxact.store import Store
 from pytest_maxact.subject import Opened, Subject, open_source, read_subjects, require_comparable, require_sound, write_subjects
+from pytest_maxact.suggest import refuse_in_ci
 from pytest_maxact.verdict import Finding, check, judge, require_protocol, waived, waiver_fault
 
 if TYPE_CHECKING:
@@ -46,7 +59,7 @@ class GateSession:
 
     def open(self, protocol_given: bool = False) -> tuple[Subject, ...]:
         """Resolve sites and limits of every checkpoint; no weights are loaded. Raises InputError for a request that is wrong."""
-        files = load_limits(Path(self.settings.limits) if self.settings.limits else None)
+        files = self._limits()
         if self.settings.save:
             require_writable(Path(self.settings.save), folder=self.is_series_asked)
         if self.settings.cache:
@@ -76,6 +89,23 @@ class GateSession:
         self._subjects = tuple(subjects)
         return self._subjects
 
+    def _limits(self) -> list[LimitsFile]:
+        """The limits files that apply. Where limits are to be written, by a person, the file need not be there yet."""
+        path = Path(self.settings.limits) if self.settings.limits else None
+        if self.settings.update:
+            refuse_in_ci("--maxact-update")
+            if path is None:
+                raise InputError(
+                    "--maxact-update writes to a limits file of yours\n  name it with --maxact-limits=FILE, which need not exist yet"
+                )
+            if path.resolve() == builtin_path().resolve():
+                raise InputError(
+                    f"{path} holds the shipped limits, which stay as they were published\n  give a file of your own with --maxact-limits"
+                )
+            if not path.exists():
+                path = None
+        return load_limits(path)
+
     @property
     def is_series_asked(self) -> bool:
         return is_pattern(self.settings.replay or self.settings.model or "")
@@ -90,7 +120,10 @@ class GateSession:
         return one
 
     def _subject(self, one: Opened, files: list[LimitsFile], against: list[str]) -> Subject:
-        rules = select_rules(files, one.identity, one.sites, self.settings.family)
+        family = self.settings.family
+        if self.settings.update and family is None and family_speaking_of(files, one.identity.model_type) is None:
+            family = GENERIC  # its limits are yet to be written
+        rules = select_rules(files, one.identity, one.sites, family)
         rules = with_fitness(
             rules, files, one.sites, checked=self.settings.deploy, reported=one.schemes, predicts=one.predicts, effects=one.effects
         )  # fmt: skip
@@ -188,6 +221,18 @@ class GateSession:
             if waiver.covers(limit, subject.name)
         )
         return waiver_fault(waiver, findings)
+
+    def update(self) -> list[str]:
+        """Write limits from what was measured, as --maxact-update says; what was done, a line each. Raises MaxactError where nothing can be written."""
+        from pytest_maxact.limits.edit import propose
+        from pytest_maxact.report.suggest import closing
+
+        records = [record for subject in self.subjects if (record := self.record_if_any(subject)) is not None]
+        if not records:
+            raise MeasureError("nothing was measured, so there is no evidence for limits")
+        proposal = propose(records, Path(self.settings.limits or ""), mode=self.settings.update or "")
+        proposal.write()
+        return [*proposal.diff().splitlines(), *closing(proposal, [], per_layer=False, written=True)]
 
     def _baseline(self, name: str, showing: Showing) -> Record:
         source = next((source for source in self._baselines if source.name == name), None)

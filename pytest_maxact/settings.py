@@ -303,6 +303,10 @@ def resolve(given: Mapping[str, Any], ini: Callable[[str], str | None] = lambda 
             values.pop(other, None)
     if "replay" in values and "model" in values:
         raise InputError("--maxact-model measures a checkpoint and --maxact-replay judges a saved Record; give one of them")
+    if "update" in values and "update" not in explicit:
+        raise InputError(
+            "maxact_update in an ini file would rewrite limits at every run\n  give --maxact-update on the command line, when you mean it"
+        )
     if "horizon" in explicit and not has_magic(values.get("replay", values.get("model", "*"))):
         raise InputError(
             "--maxact-horizon looks ahead of a series, and this run has one checkpoint\n  give a pattern, as in --maxact-model='runs/checkpoint-*'"

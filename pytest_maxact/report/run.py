@@ -1,5 +1,6 @@
 """The section at the end of a pytest run, of one checkpoint or of a series."""
 
+import shlex
 from collections.abc import Set
 from typing import TYPE_CHECKING, Any
 
@@ -67,3 +68,14 @@ def _text(session: "GateSession", ran: Set[str], writer: Any) -> str | None:
         unmeasured=[subject.name for subject in session.subjects if subject not in measured],
         **screen,
     )
+
+
+def _tightening(session: "GateSession") -> str:
+    """The command that sets limits from this run; none where it does so already."""
+    settings = session.settings
+    if settings.update:
+        return ""
+    file = settings.limits or "FILE"
+    if settings.replay:
+        return shlex.join(["maxact", "suggest", settings.replay, "--limits", file, "--update", "all"])
+    return shlex.join(["pytest", f"--maxact-model={settings.model}", f"--maxact-limits={file}", "--maxact-update=all"])

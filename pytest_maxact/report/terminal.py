@@ -11,6 +11,7 @@ from rich.text import Text
 from pytest_maxact.figures import integer_figures
 from pytest_maxact.formats import FP16_MAX
 from pytest_maxact.limits import Ruleset
+from pytest_maxact.notices import notices
 from pytest_maxact.published import standing
 from pytest_maxact.reading import SiteReading
 from pytest_maxact.record import Record
@@ -35,19 +36,24 @@ def render(
     ran: Set[str] | None = None,
     faults: Sequence[str] = (),
     baselines: Mapping[str, Record] | None = None,
+    tighten: str = "",
 ) -> str:
     """The report as text of at most `width` columns; with no rules, the figures alone.
 
-    `ran`: names of the checks that ran, None for all; `faults`: what is wrong with waivers; `baselines`: what it is compared with, by name.
+    `ran`: names of the checks that ran, None for all; `faults`: what is wrong with waivers; `baselines`: what it is compared with, by name;
+    `tighten`: the command that tightens limits much wider than what was found.
     """
     return to_text(
-        _parts(record, rules, findings, is_unicode(encoding), ran, faults, baselines or {}), width=width, color=color, encoding=encoding
+        _parts(record, rules, findings, is_unicode(encoding), ran, faults, baselines or {}, tighten),
+        width=width,
+        color=color,
+        encoding=encoding,
     )
 
 
 def _parts(
     record: Record, rules: Ruleset | None, findings: Sequence[Finding], solid: bool, ran: Set[str] | None, faults: Sequence[str],
-    baselines: Mapping[str, Record],
+    baselines: Mapping[str, Record], tighten: str,
 ) -> Iterator[RenderableType]:  # fmt: skip
     if rules is not None:
         yield from verdict_of([("", finding) for finding in findings], None if ran is None else {("", check) for check in ran}, faults)
@@ -56,7 +62,7 @@ def _parts(
         yield baseline_words(name, baseline, record, [finding for finding in findings if finding.limit.against == name])
     yield Text()
     yield _layers(record, findings, solid)
-    yield Text("\n".join(_notes(record, findings)), style="dim")
+    yield Text("\n".join(_notes(record, findings, tighten)), style="dim")
     if rules is not None:
         yield from render_fitness(record, rules)
 
@@ -228,11 +234,13 @@ def _bar(usage: float, failed: bool, solid: bool) -> Text:
     return Text.assemble((full * filled, style), (empty * (_BAR - filled), "dim"), f" {words}", style=style if failed else "")
 
 
-def _notes(record: Record, findings: Sequence[Finding]) -> Iterator[str]:
+def _notes(record: Record, findings: Sequence[Finding], tighten: str) -> Iterator[str]:
     yield ""
     yield "max|a|: largest magnitude of the residual stream after the layer. INT-8: SQNR in dB, per tensor."
     if record.tokens < PUBLISHED_TOKENS and any(finding.limit.source.startswith("arXiv") for finding in findings):
         yield "The limits come from 16-17 M tokens of the paper's corpus; a maximum over fewer tokens is a lower bound."
+    if tighten and (slack := notices(findings)):
+        yield slack.line(tighten)
 
 
 def _cell(reading: SiteReading) -> str:
