@@ -198,13 +198,18 @@ class GateSession:
         """The Record where this run has one already; never measures."""
         return self._known(subject.source)
 
+    def baseline(self, name: str, showing: Showing = lambda: None) -> Record:
+        """The Record of a baseline, or of another checkpoint of the series."""
+        source = next((source for source in self._baselines if source.name == name), None)
+        return self._obtain(source, None, showing) if source else self.record(self.subject(name), showing)
+
     def baselines(self, subject: Subject, showing: Showing = lambda: None) -> dict[str, Record]:
         """The Records that a checkpoint is compared with, by name."""
-        return {name: self._baseline(name, showing) for name in subject.against}
+        return {name: self.baseline(name, showing) for name in subject.against}
 
     def check(self, subject: Subject, limit: Limit, showing: Showing = lambda: None) -> Finding:
         """One limit on one checkpoint, with the waiver that lets it pass, if any."""
-        baseline = self._baseline(limit.against, showing) if limit.against else None
+        baseline = self.baseline(limit.against, showing) if limit.against else None
         return waived(check(self.record(subject, showing), limit, baseline), subject.rules.waivers, subject.name)
 
     def judge(self, subject: Subject) -> list[Finding]:
@@ -233,10 +238,6 @@ class GateSession:
         proposal = propose(records, Path(self.settings.limits or ""), mode=self.settings.update or "")
         proposal.write()
         return [*proposal.diff().splitlines(), *closing(proposal, [], per_layer=False, written=True)]
-
-    def _baseline(self, name: str, showing: Showing) -> Record:
-        source = next((source for source in self._baselines if source.name == name), None)
-        return self._obtain(source, None, showing) if source else self.record(self.subject(name), showing)
 
     def _known(self, source: Source) -> Record | None:
         if source.key not in self._records and self.folder is not None and (shared := self.folder / f"{source.file}.safetensors").is_file():

@@ -1,16 +1,22 @@
 """The section at the end of a pytest run, of one checkpoint or of a series."""
 
 import shlex
+from collections import Counter
 from collections.abc import Set
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from pytest_maxact.errors import MaxactError
+from pytest_maxact.errors import MaxactError, first_line
+from pytest_maxact.limits import Waiver
+from pytest_maxact.record import Record
 from pytest_maxact.report import series
 from pytest_maxact.report.terminal import render
 from pytest_maxact.trend import Stage
+from pytest_maxact.verdict import Finding
 
 if TYPE_CHECKING:
     from pytest_maxact.session import GateSession
+    from pytest_maxact.subject import Subject
 
 
 def write_summary(reporter: Any, session: "GateSession", ran: Set[str]) -> None:
@@ -43,24 +49,20 @@ def _text(session: "GateSession", ran: Set[str], writer: Any) -> str | None:
     if not measured:
         return None
     checked = {(s.name, name.removeprefix(f"{s.node}::")) for name in ran for s in session.subjects if name.startswith(f"{s.node}::")}
-    waivers = session.waivers if any(name.startswith("maxact::waive::") for name in ran) else ()
-    faults = [fault for waiver in waivers if (fault := session.waiver_fault(waiver))]
+    findings = {subject.name: _judged(session, subject) for subject in measured}
+    faults = [trouble for _, troubles in findings.values() for trouble in troubles]
+    if any(name.startswith("maxact::waive::") for name in ran):
+        faults += [fault for waiver in session.waivers if (fault := _fault(session, waiver))]
     if not session.is_series:
         subject = measured[0]
-        checks = {check for _, check in checked}
         return render(
-            session.record(subject),
-            subject.rules,
-            session.judge(subject),
-            ran=checks,
-            faults=faults,
-            baselines=session.baselines(subject),
-            **screen,
-        )
+            session.record(subject), subject.rules, findings[subject.name][0], ran={check for _, check in checked}, faults=faults,
+            baselines=_known_baselines(session, subject), tighten=_tightening(session), **screen,
+        )  # fmt: skip
     latest = measured[-1]
     return series.render(
         [Stage(name=subject.name, step=subject.source.step, record=session.record(subject)) for subject in measured],
-        {subject.name: session.judge(subject) for subject in measured},
+        {name: judged for name, (judged, _) in findings.items()},
         limits=latest.rules.limits,
         horizon=session.settings.horizon,
         ran=checked,
@@ -68,6 +70,34 @@ def _text(session: "GateSession", ran: Set[str], writer: Any) -> str | None:
         unmeasured=[subject.name for subject in session.subjects if subject not in measured],
         **screen,
     )
+
+
+def _judged(session: "GateSession", subject: "Subject") -> tuple[list[Finding], list[str]]:
+    """The findings of a checkpoint, and why others could not be had: a baseline that could not be measured, and what else failed their checks."""
+    findings, reasons = [], Counter[str]()
+    for limit in subject.rules.limits:
+        try:
+            findings.append(session.check(subject, limit))
+        except MaxactError as error:
+            reasons[first_line(error)] += 1
+    whose = f" of {subject.name}" if subject.name else ""
+    return findings, [f"{count} checks{whose} could not be judged: {reason}" for reason, count in reasons.items()]
+
+
+def _fault(session: "GateSession", waiver: Waiver) -> str | None:
+    try:
+        return session.waiver_fault(waiver)
+    except MaxactError as error:
+        return f"the waiver for {waiver.site} could not be judged: {first_line(error)}"
+
+
+def _known_baselines(session: "GateSession", subject: "Subject") -> dict[str, Record]:
+    """Those that could be measured."""
+    found = {}
+    for name in subject.against:
+        with suppress(MaxactError):
+            found[name] = session.baseline(name)
+    return found
 
 
 def _tightening(session: "GateSession") -> str:

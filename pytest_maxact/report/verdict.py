@@ -25,7 +25,8 @@ def verdict_of(
     if breaches:
         yield Text(f"FAIL: {len(breaches)} of {len(run)} {what} do not hold", style="bold red")
     elif faults:
-        yield Text(f"FAIL: {len(faults)} {'waivers' if len(faults) > 1 else 'waiver'} must be seen to", style="bold red")
+        yield Text(f"FAIL: {faults[0]}", style="bold red")
+        faults = faults[1:]
     else:
         hold = (
             f"all {len(run)} {what} hold" if not waived else f"{len(run) - len(waived)} of {len(run)} {what} hold, {len(waived)} are waived"

@@ -1,0 +1,413 @@
+"""A series of checkpoints through the whole gate: ids, verdicts, trends, the cache, xdist, and what happens when it is killed."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from pytest_maxact.record import Record
+from tests import tiny
+from tests.gate_runs import CHECKS, run_gate
+from tests.trained import run_in, scale_weight
+
+RELATIVE = 3 * (4 * tiny.LAYERS + 2) + 2
+"""Of one random Qwen3 against one other."""
+SAMPLES = "--maxact-max-samples=8"
+
+
+@pytest.fixture
+def run(tmp_path: Path, checkpoint: Path) -> str:
+    """Three checkpoints of one random Qwen3 that grows by a tenth from each to the next."""
+    for rank, step in enumerate((5, 10, 20)):
+        model = tiny.random_model("qwen3")
+        model.layers[2].mlp.down_proj.weight.data.mul_(1.1**rank)
+        tiny.save(tmp_path / "run" / f"checkpoint-{step}", model)
+    return str(tmp_path / "run" / "checkpoint-*")
+
+
+@pytest.fixture
+def counted(pytester: pytest.Pytester) -> Path:
+    """A file with a line for every checkpoint that is loaded, by whatever process."""
+    pytester.makeconftest(
+        """
+        from pathlib import Path
+        from pytest_maxact import measure
+
+        original = measure.load
+
+        def load(checkpoint, settings):
+            with open(Path(__file__).parent / "loads.txt", "a") as file:
+                file.write(Path(checkpoint.name).name + "\\n")
+            return original(checkpoint, settings)
+
+        def pytest_configure(config):
+            measure.load = load
+
+        def pytest_unconfigure(config):
+            measure.load = original
+        """
+    )
+    return pytester.path / "loads.txt"
+
+
+def loads(file: Path) -> Counter[str]:
+    return Counter(file.read_text().split()) if file.exists() else Counter()
+
+
+# Ids and verdicts
+
+
+def test_every_checkpoint_is_a_node_in_the_order_of_its_step(pytester: pytest.Pytester, run: str, corpus: Path) -> None:
+    result = run_gate(pytester, f"--maxact-model={run}", f"--maxact-corpus={corpus}", "--co", "-q")
+    ids = [line for line in result.outlines if line.startswith("maxact")]
+    assert list(dict.fromkeys(name.split("::")[0] for name in ids)) == [
+        "maxact[checkpoint-5]",
+        "maxact[checkpoint-10]",
+        "maxact[checkpoint-20]",
+    ]
+    assert len(ids) == 3 * CHECKS + (0 + 1 + 2) * RELATIVE
+    assert "maxact[checkpoint-20]::layers.1.hidden::growth[checkpoint-5]" in ids
+    assert "maxact[checkpoint-20]::layers.1.hidden::growth[checkpoint-10]" in ids
+    assert not (pytester.path / ".pytest_cache" / "d").exists()
+
+
+def test_a_series_passes_and_shows_one_table_and_the_trends(pytester: pytest.Pytester, run: str, corpus: Path) -> None:
+    result = run_gate(pytester, f"--maxact-model={run}", f"--maxact-corpus={corpus}", passed=3 * CHECKS + 3 * RELATIVE)
+    result.stdout.fnmatch_lines(
+        [
+            "maxact: 3 checkpoints, checkpoint-5 to checkpoint-20, *",
+            f"PASS: all {3 * CHECKS + 3 * RELATIVE} checks of 3 checkpoints hold",
+            "checkpoint*step*M in*to prev to first jump massive INT-8 checks",
+            "checkpoint-5 *5 * - * - *pass",
+            "checkpoint-10*10 *pass",
+            "checkpoint-20*20 *pass",
+            "kind*trend*first*last*per 1 000 steps",
+            "hidden * +* (+*%)",
+        ]
+    )
+    report = result.outlines[result.outlines.index(f"PASS: all {3 * CHECKS + 3 * RELATIVE} checks of 3 checkpoints hold") :]
+    assert max(map(len, report)) <= 80
+
+
+def test_pasted_ids_last_failures_and_names_select(pytester: pytest.Pytester, run: str, corpus: Path, tmp_path: Path) -> None:
+    limits = tmp_path / "limits.yaml"
+    limits.write_text("version: 1\nextends: builtin\nregression: {sites: {layers.2.hidden: {max_growth: 1.02}}}\n")
+    options = (f"--maxact-model={run}", f"--maxact-corpus={corpus}", f"--maxact-limits={limits}")
+    total = 3 * CHECKS + 3 * RELATIVE
+    result = run_gate(pytester, *options, failed=3, passed=total - 3)
+    name = "maxact[checkpoint-20]::layers.2.hidden::growth[checkpoint-5]"
+    assert f"FAILED {name}" in result.stdout.str()
+    run_gate(pytester, *options, "--lf", failed=3, deselected=total - 3)
+    result = run_gate(pytester, *options, name, failed=1, deselected=total - 1)
+    result.stdout.fnmatch_lines(["not selected: *", "not measured: checkpoint-10"])
+    run_gate(pytester, *options, "maxact[checkpoint-5]", passed=CHECKS, deselected=total - CHECKS)
+    run_gate(
+        pytester,
+        *options,
+        "-k",
+        "checkpoint-5] and max_abs and not int8",
+        passed=4 * tiny.LAYERS + 2,
+        deselected=total - 4 * tiny.LAYERS - 2,
+    )
+    result = run_gate(pytester, *options, "maxact[checkpoint-7]::layers.2.hidden::growth")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: no check called maxact[[]checkpoint-7]::layers.2.hidden::growth; list them with --co"])
+
+
+def test_a_test_of_the_users_runs_once_per_checkpoint(pytester: pytest.Pytester, run: str, corpus: Path) -> None:
+    pytester.makepyfile(
+        """
+        def test_calm(maxact_record, maxact_check, maxact_checkpoint):
+            assert maxact_record.provenance.model.endswith(maxact_checkpoint)
+            maxact_check("layers.2.hidden", at_most=1000)
+
+        def test_other(): pass
+        """
+    )
+    result = run_gate(pytester, f"--maxact-model={run}", f"--maxact-corpus={corpus}", "-m", "not maxact", "-v")
+    result.assert_outcomes(passed=4, deselected=3 * CHECKS + 3 * RELATIVE)
+    result.stdout.fnmatch_lines(["*::test_calm[[]checkpoint-5[]] PASSED*", "*::test_calm[[]checkpoint-20[]] PASSED*"])
+
+
+# The trained checkpoints
+
+
+def trained_run(pytester: pytest.Pytester, tmp_path: Path, regression: str) -> pytest.RunResult:
+    """The trained checkpoints under relative limits of this kind, read from `tmp_path`/run, made there if need be."""
+    folder = tmp_path / "run"
+    pattern = str(folder / "checkpoint-*") if folder.exists() else run_in(folder)
+    limits = tmp_path / "limits.yaml"
+    limits.write_text(f"version: 1\nextends: builtin\nregression: {regression}\n")
+    return run_gate(pytester, f"--maxact-model={pattern}", SAMPLES, f"--maxact-limits={limits}", f"--maxact-cache={tmp_path / 'cache'}")
+
+
+def test_the_growth_and_the_jump_layer_of_the_trained_run_are_found(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    """M grows over the run, and layer 0 multiplies the embedding a hundredfold in every checkpoint."""
+    result = trained_run(pytester, tmp_path, "{max_growth: 2.5}")
+    assert result.ret == 0
+    rows = [line.split() for line in result.outlines if line.startswith("checkpoint-")]
+    assert [int(row[1]) for row in rows] == [900, 1800, 2700, 3600, 4500]
+    values = [float(row[2]) for row in rows]
+    assert values[-1] > 1.2 * values[0]
+    assert [float(row[5]) for row in rows[1:]] == [pytest.approx(value / values[0], abs=0.006) for value in values[1:]]
+    assert [row[6] for row in rows] == ["0"] * 5
+    below = trained_run(pytester, tmp_path, "{max_growth: 1.2}")
+    assert below.ret == 1
+    below.stdout.fnmatch_lines(
+        ["checkpoint-900 > checkpoint-1800: they part at embedding: *", "FAILED maxact[[]checkpoint-1800[]]::layers.5.hidden::growth*"]
+    )
+
+
+def test_a_weight_scaled_by_50_in_the_last_checkpoint_names_its_layer(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    pattern = run_in(tmp_path / "run", (2700, 3600, 4500))
+    scale_weight(tmp_path / "run" / "checkpoint-4500", "model.layers.3.mlp.down_proj.weight", 50.0)
+    result = run_gate(pytester, f"--maxact-model={pattern}", SAMPLES)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        ["checkpoint-3600 > checkpoint-4500: they part at layer 3: *", "*layers.3.mlp_output (growth *", "FAILED *"], consecutive=False
+    )
+    failed = [line for line in result.outlines if line.startswith("FAILED ")]
+    assert failed
+    assert all("checkpoint-4500]::" in line for line in failed)
+    assert not any(f"layers.{layer}." in line for line in failed for layer in (0, 1, 2))
+
+
+def test_growth_that_would_cross_a_limit_before_the_horizon_is_warned_of(
+    pytester: pytest.Pytester, run: str, corpus: Path, tmp_path: Path
+) -> None:
+    options = (f"--maxact-model={run}", f"--maxact-corpus={corpus}", f"--maxact-cache={tmp_path / 'cache'}")
+    records = _records(pytester, options, tmp_path)
+    last, slope = records[-1]["layers.2.hidden"].max_abs, _slope([5, 10, 20], [record["layers.2.hidden"].max_abs for record in records])
+    limits = tmp_path / "limits.yaml"
+    family = f"{{model_types: [qwen3], headroom: 1, limits: {{hidden: {last + 100 * slope}}}}}"
+    limits.write_text(f"version: 1\nfamilies: {{q: {family}}}\nregression: {{max_growth: 9}}\n")
+    warned = run_gate(pytester, *options, f"--maxact-limits={limits}", "--maxact-horizon=121")
+    assert warned.ret == 0
+    warned.stdout.fnmatch_lines(
+        ["WARNING: layers.2.hidden is at * of * and grows +* per 1 000 steps: it", "would cross its limit at step 120"]
+    )
+    calm = run_gate(pytester, *options, f"--maxact-limits={limits}", "--maxact-horizon=119")
+    calm.stdout.fnmatch_lines(["no limit would be crossed before step 119, were growth to go on as it has"])
+    alone = run_gate(pytester, f"--maxact-model={run.replace('*', '20')}", "--maxact-horizon=119")
+    assert alone.ret == 4
+    alone.stderr.fnmatch_lines(["ERROR: --maxact-horizon looks ahead of a series, and this run has one checkpoint"])
+
+
+def _slope(steps: list[int], values: list[float]) -> float:
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    return sorted((values[b] - values[a]) / (steps[b] - steps[a]) for a, b in pairs)[1]
+
+
+def _records(pytester: pytest.Pytester, options: tuple[str, ...], tmp_path: Path) -> list[Record]:
+    run_gate(pytester, *options, f"--maxact-save={tmp_path / 'records'}", "-q")
+    return [Record.load(tmp_path / "records" / f"checkpoint-{step}.maxact.safetensors") for step in (5, 10, 20)]
+
+
+# Records of a series
+
+
+def test_saved_records_of_a_series_are_judged_again_without_the_models(
+    pytester: pytest.Pytester, run: str, corpus: Path, tmp_path: Path
+) -> None:
+    first = run_gate(pytester, f"--maxact-model={run}", f"--maxact-corpus={corpus}", f"--maxact-save={tmp_path / 'records'}")
+    again = run_gate(pytester, f"--maxact-replay={tmp_path / 'records' / '*'}", passed=3 * CHECKS + 3 * RELATIVE)
+    tables = [[line for line in result.outlines if line.startswith(("checkpoint-", "hidden", "gate"))] for result in (first, again)]
+    assert tables[0] == tables[1]
+    assert len(tables[0]) == 5
+
+
+def test_a_checkpoint_of_another_tokenizer_in_the_series_is_refused(
+    pytester: pytest.Pytester, run: str, corpus: Path, tmp_path: Path
+) -> None:
+    tiny.save(tmp_path / "run" / "checkpoint-30", tiny.random_model("qwen3"), tiny.word_tokenizer(reverse=True))
+    result = run_gate(pytester, f"--maxact-model={run}", f"--maxact-corpus={corpus}")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: checkpoint-5 cannot be compared with checkpoint-30: they differ in tokenizer_sha256 (*"])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [("nothing-*", "no folder matches nothing-[*]*"), ("half-*", "half-1 matches half-[*] and is no checkpoint: it has no config.json")],
+)
+def test_a_pattern_that_finds_no_checkpoint_is_refused(pattern: str, words: str, pytester: pytest.Pytester) -> None:
+    (pytester.path / "half-1").mkdir()
+    result = run_gate(pytester, f"--maxact-model={pattern}")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"ERROR: {words}"])
+
+
+# Measured once
+
+
+def test_the_next_run_measures_only_what_is_new(pytester: pytest.Pytester, run: str, corpus: Path, counted: Path, tmp_path: Path) -> None:
+    options = (f"--maxact-model={run}", f"--maxact-corpus={corpus}")
+    run_gate(pytester, *options, passed=3 * CHECKS + 3 * RELATIVE)
+    assert loads(counted) == {"checkpoint-5": 1, "checkpoint-10": 1, "checkpoint-20": 1}
+    tiny.save(tmp_path / "run" / "checkpoint-40", tiny.random_model("qwen3", seed=0))
+    moved = shutil.copytree(tmp_path / "run", tmp_path / "moved")
+    run_gate(pytester, f"--maxact-model={moved}/checkpoint-*", f"--maxact-corpus={corpus}", passed=4 * CHECKS + 5 * RELATIVE)
+    assert loads(counted) == {"checkpoint-5": 1, "checkpoint-10": 1, "checkpoint-20": 1}, "checkpoint-40 holds the weights of checkpoint-5"
+    tiny.save(tmp_path / "run" / "checkpoint-40", tiny.random_model("qwen3", seed=1))
+    run_gate(pytester, *options, "--maxact-family=generic")
+    assert loads(counted)["checkpoint-40"] == 1
+    assert sum(loads(counted).values()) == 4
+    run_gate(pytester, *options, "--maxact-batch-tokens=16", "--maxact-family=generic")
+    assert sum(loads(counted).values()) == 8, "another batch plan is another measurement"
+
+
+def test_under_xdist_each_model_is_loaded_once_in_total(pytester: pytest.Pytester, run: str, corpus: Path, counted: Path) -> None:
+    result = pytester.runpytest_subprocess(
+        f"--maxact-model={run}", f"--maxact-corpus={corpus}", "-n", "3", f"--maxact-baseline={run.replace('*', '5')}"
+    )
+    result.assert_outcomes(passed=3 * CHECKS + 6 * RELATIVE)
+    assert loads(counted) == {"checkpoint-5": 1, "checkpoint-10": 1, "checkpoint-20": 1}
+    result.stdout.fnmatch_lines(["PASS: all * checks of 3 checkpoints hold"])
+
+
+def test_under_xdist_without_a_cache_each_model_is_loaded_once_too(
+    pytester: pytest.Pytester, run: str, corpus: Path, counted: Path
+) -> None:
+    result = pytester.runpytest_subprocess(f"--maxact-model={run}", f"--maxact-corpus={corpus}", "-n", "2", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=3 * CHECKS + 3 * RELATIVE)
+    assert loads(counted) == {"checkpoint-5": 1, "checkpoint-10": 1, "checkpoint-20": 1}
+
+
+def test_a_checkpoint_that_cannot_be_measured_is_an_error_of_its_checks_and_of_those_against_it(
+    pytester: pytest.Pytester, run: str, corpus: Path, tmp_path: Path
+) -> None:
+    from tests.gate_runs import drop_tensor
+
+    drop_tensor(tmp_path / "run" / "checkpoint-10", "layers.1.mlp.down_proj.weight")
+    result = run_gate(pytester, f"--maxact-model={run}", f"--maxact-corpus={corpus}")
+    result.assert_outcomes(errors=CHECKS + RELATIVE, failed=RELATIVE, passed=2 * CHECKS + RELATIVE)
+    result.stdout.fnmatch_lines(["not measured: checkpoint-10"])
+
+
+# Killed
+
+
+DRIVER = dedent("""\
+    import json, os, random, signal, sys, time
+    from pathlib import Path
+
+    import torch
+    from pytest_maxact import measure
+    from pytest_maxact.session import GateSession
+    from pytest_maxact.settings import Settings
+
+    pattern, corpus, cache, seed = sys.argv[1:]
+    chosen, log, attempts = random.Random(int(seed)), Path(cache + ".loads"), []
+    load = measure.load
+
+    def noted(checkpoint, settings):
+        with log.open("a") as file:
+            file.write(Path(checkpoint.name).name + "\\n")
+        return load(checkpoint, settings)
+
+    measure.load = noted
+    for number in range(60):
+        before = sorted(json.loads(path.read_text())["measured_from"]["weights_sha256"] for path in Path(cache).glob("*.json"))
+        log.write_text("")
+        child = os.fork()
+        if not child:
+            torch.set_num_threads(1)
+            session = GateSession(Settings(model=pattern, corpus=corpus, cache=cache))
+            for subject in session.open():
+                session.record(subject)
+            os._exit(0)
+        if number % 12 == 11:
+            status = os.waitpid(child, 0)[1]
+        else:
+            time.sleep(chosen.uniform(0.0, 0.5))
+            os.kill(child, signal.SIGKILL)
+            status = os.waitpid(child, 0)[1]
+        attempts.append({"finished": status == 0, "killed": os.WIFSIGNALED(status), "known": before, "loads": log.read_text().split()})
+        if status == 0:
+            break
+    print(json.dumps(attempts))
+    """)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_any_moment_a_series_goes_on_where_it_was(seed: int, run: str, corpus: Path, tmp_path: Path) -> None:
+    """Killed again and again at random moments; then the Records are those of an undisturbed run, byte for byte."""
+    from pytest_maxact.checkpoint import weights_digest
+    from pytest_maxact.session import GateSession
+    from pytest_maxact.settings import Settings
+
+    disturbed, undisturbed = tmp_path / "disturbed", tmp_path / "undisturbed"
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, run, str(corpus), str(disturbed), str(seed)], capture_output=True, text=True, check=True, timeout=300
+    )
+    attempts = json.loads(done.stdout)
+    assert attempts[-1]["finished"]
+    assert sum(attempt["killed"] for attempt in attempts) >= 2
+    names = {weights_digest(folder): folder.name for folder in (tmp_path / "run").iterdir()}
+    for attempt in attempts:
+        assert not {names[digest] for digest in attempt["known"]} & set(attempt["loads"]), "measured again what was kept"
+        assert len(set(attempt["loads"])) == len(attempt["loads"])
+    session = GateSession(Settings(model=run, corpus=str(corpus), cache=str(undisturbed)))
+    for subject in session.open():
+        session.record(subject)
+    assert contents(disturbed) == contents(undisturbed)
+    assert len(contents(undisturbed)) == 6
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Records and manifests of a cache."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".") and path.suffix != ".lock"}
+
+
+@pytest.mark.slow
+def test_a_killed_pytest_run_is_resumed_by_the_next(pytester: pytest.Pytester, run: str, corpus: Path, counted: Path) -> None:
+    chosen = random.Random(3)
+    command = [sys.executable, "-m", "pytest", f"--maxact-model={run}", f"--maxact-corpus={corpus}", "-q"]
+    process = subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and sum(loads(counted).values()) < 2:
+        time.sleep(0.01)
+    time.sleep(chosen.uniform(0, 0.05))
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = len(list((pytester.path / ".pytest_cache" / "d" / "maxact").glob("*.json")))
+    assert kept >= 1
+    before = sum(loads(counted).values())
+    result = subprocess.run(command, cwd=pytester.path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+    assert sum(loads(counted).values()) - before == 3 - kept
+
+
+@pytest.mark.slow
+def test_two_processes_on_one_cache_measure_once_between_them(
+    pytester: pytest.Pytester, run: str, corpus: Path, counted: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        f"--maxact-model={run}",
+        f"--maxact-corpus={corpus}",
+        "-q",
+        f"--maxact-cache={cache}",
+        "-p",
+        "no:cacheprovider",
+    ]
+    processes = [
+        subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert loads(counted) == {"checkpoint-5": 1, "checkpoint-10": 1, "checkpoint-20": 1}
+    assert len(contents(cache)) == 6
+    for path in cache.glob("*.safetensors"):
+        Record.load(path)
