@@ -1,0 +1,100 @@
+"""Waivers through the whole gate: what they let pass, what they never do, and when they fail themselves."""
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import torch
+
+from pytest_maxact.cli import main
+from tests import tiny
+from tests.gate_runs import CHECKS, run_gate
+
+TODAY = datetime.now(timezone.utc).date()
+TIGHT = "families: {qwen3: {layers: {layers.1.hidden: {hidden: 0.001}}}}"
+
+
+def limits(folder: Path, *, until: int = 30, site: str = "layers.1.*", more: str = "", rest: str = TIGHT) -> Path:
+    """A limits file under which one site breaches, and a waiver for it that ends in so many days."""
+    path = folder / "limits.yaml"
+    day = TODAY + timedelta(days=until)
+    path.write_text(
+        f"version: 1\nextends: builtin\n{rest}\nwaive:\n  - {{site: '{site}', reason: known outlier, owner: me@here, until: {day}{more}}}\n"
+    )
+    return path
+
+
+def test_a_waived_breach_is_an_expected_failure_and_the_report_says_whose(pytester: pytest.Pytester, saved: Path, tmp_path: Path) -> None:
+    result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={limits(tmp_path)}", passed=CHECKS, xfailed=1)
+    assert result.ret == 0
+    text = " ".join(result.stdout.str().split())
+    assert f"PASS: {CHECKS - 1} of {CHECKS} checks hold, 1 are waived" in text
+    assert f"waived until {TODAY + timedelta(days=30)} by me@here: known outlier: layers.1.hidden: max_abs" in text
+
+
+def test_it_holds_on_its_last_day_and_not_on_the_day_after(pytester: pytest.Pytester, saved: Path, tmp_path: Path) -> None:
+    run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={limits(tmp_path, until=0)}", passed=CHECKS, xfailed=1)
+    result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={limits(tmp_path, until=-1)}", passed=CHECKS - 1, failed=2)
+    text = " ".join(result.stdout.str().split())
+    assert f"the waiver for layers.1.* by me@here expired on {TODAY - timedelta(days=1)} (limits.yaml:5)" in text
+    result.stdout.fnmatch_lines(["FAILED maxact::layers.1.hidden::max_abs*", "FAILED maxact::waive::layers.1.[*]*"])
+
+
+def test_one_that_nothing_needs_is_stale_and_fails(pytester: pytest.Pytester, saved: Path, tmp_path: Path) -> None:
+    file = limits(tmp_path, site="layers.2.*", rest="")
+    result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={file}", passed=CHECKS, failed=1)
+    result.stdout.fnmatch_lines(["FAIL: the waiver for layers.2.[*] by me@here is stale, none of its checks fails*"])
+    alone = run_gate(
+        pytester, f"--maxact-replay={saved}", f"--maxact-limits={file}", "-m", "maxact", "-k", "not waive", passed=CHECKS, deselected=1
+    )
+    assert alone.ret == 0
+
+
+def test_it_is_stale_by_what_the_run_holds_and_not_by_what_was_selected(pytester: pytest.Pytester, saved: Path, tmp_path: Path) -> None:
+    result = run_gate(
+        pytester, f"--maxact-replay={saved}", f"--maxact-limits={limits(tmp_path)}", "maxact::waive", passed=1, deselected=CHECKS
+    )
+    result.stdout.fnmatch_lines(["not selected: *"])
+
+
+def test_a_metric_that_it_does_not_name_still_fails(pytester: pytest.Pytester, saved: Path, tmp_path: Path) -> None:
+    file = limits(tmp_path, more=", metric: 'int8.*'", rest=TIGHT.replace("}}}}", "}}, int8: {site: layers.1.*, min_sqnr_db: 99}}}"))
+    result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={file}")
+    result.stdout.fnmatch_lines(["FAILED maxact::layers.1.hidden::max_abs*"])
+    assert result.parseoutcomes()["xfailed"] == 4
+
+
+def test_what_is_not_finite_is_never_waived(pytester: pytest.Pytester, corpus: Path, tmp_path: Path) -> None:
+    model = tiny.random_model("qwen3")
+    with torch.no_grad():
+        model.layers[1].mlp.down_proj.weight[0, 0] = float("nan")
+    broken = tiny.save(tmp_path / "broken", model)
+    file = limits(tmp_path, site="*", more=", metric: '*'")
+    result = run_gate(pytester, f"--maxact-model={broken}", f"--maxact-corpus={corpus}", f"--maxact-limits={file}")
+    assert "xfailed" not in result.parseoutcomes()
+    assert result.parseoutcomes()["failed"] > 5
+
+
+def test_one_that_matches_no_check_is_refused(pytester: pytest.Pytester, saved: Path, tmp_path: Path) -> None:
+    result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={limits(tmp_path, site='layers.9.*')}")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: *limits.yaml:5: this waiver (layers.9.[*], [*]) matches no check of this run"])
+
+
+def test_the_command_says_and_exits_alike(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["judge", str(saved), "--limits", str(limits(tmp_path))]) == 0
+    assert "1 are waived" in capsys.readouterr().out
+    assert main(["judge", str(saved), "--limits", str(limits(tmp_path, until=-1)), "--json"]) == 1
+    assert '"waiver_faults": [\n    "the waiver for layers.1.* by me@here expired' in capsys.readouterr().out
+
+
+def test_in_a_series_one_is_needed_by_the_checkpoint_that_it_names(
+    pytester: pytest.Pytester, checkpoint: Path, corpus: Path, tmp_path: Path
+) -> None:
+    for step in (1, 2):
+        tiny.save(tmp_path / "run" / f"step-{step}", tiny.random_model("qwen3"))
+    options = (f"--maxact-model={tmp_path}/run/step-*", f"--maxact-corpus={corpus}")
+    result = run_gate(pytester, *options, f"--maxact-limits={limits(tmp_path, more=', checkpoint: step-1')}")
+    assert result.parseoutcomes()["xfailed"] == 1
+    assert result.parseoutcomes()["failed"] == 1
+    result.stdout.fnmatch_lines(["step-1 *1 waived", "step-2 *1 FAIL", "FAILED maxact[[]step-2[]]::layers.1.hidden::max_abs*"])
