@@ -138,6 +138,16 @@ def test_a_test_of_the_users_runs_once_per_checkpoint(pytester: pytest.Pytester,
     result.stdout.fnmatch_lines(["*::test_calm[[]checkpoint-5[]] PASSED*", "*::test_calm[[]checkpoint-20[]] PASSED*"])
 
 
+def test_a_baseline_is_held_against_every_checkpoint(pytester: pytest.Pytester, run: str, corpus: Path, tmp_path: Path) -> None:
+    model = tiny.random_model("qwen3")
+    model.layers[0].self_attn.o_proj.weight.data.mul_(0.1)
+    tiny.save(tmp_path / "calm", model)
+    options = (f"--maxact-model={run}", f"--maxact-corpus={corpus}", f"--maxact-baseline={tmp_path / 'calm'}")
+    result = run_gate(pytester, *options)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines([f"calm > checkpoint-{step}: they part at layer 0: *" for step in (5, 10, 20)])
+
+
 # The trained checkpoints
 
 

@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,7 @@ def _text(session: "GateSession", ran: Set[str], writer: Any) -> str | None:
         subject = measured[0]
         return render(
             session.record(subject), subject.rules, findings[subject.name][0], ran={check for _, check in checked}, faults=faults,
-            baselines=_known_baselines(session, subject), tighten=_tightening(session), **screen,
+            baselines=_known_baselines(session, subject.against), tighten=_tightening(session), **screen,
         )  # fmt: skip
     latest = measured[-1]
     return series.render(
@@ -68,6 +68,7 @@ def _text(session: "GateSession", ran: Set[str], writer: Any) -> str | None:
         ran=checked,
         faults=faults,
         unmeasured=[subject.name for subject in session.subjects if subject not in measured],
+        baselines=_known_baselines(session, session.baseline_names),
         **screen,
     )
 
@@ -91,10 +92,10 @@ def _fault(session: "GateSession", waiver: Waiver) -> str | None:
         return f"the waiver for {waiver.site} could not be judged: {first_line(error)}"
 
 
-def _known_baselines(session: "GateSession", subject: "Subject") -> dict[str, Record]:
+def _known_baselines(session: "GateSession", names: Iterable[str]) -> dict[str, Record]:
     """Those that could be measured."""
     found = {}
-    for name in subject.against:
+    for name in names:
         with suppress(MaxactError):
             found[name] = session.baseline(name)
     return found

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_maxact.limits import Limit
+from pytest_maxact.record import Record
 from pytest_maxact.report.compare import parting_words
 from pytest_maxact.report.console import is_unicode, short, to_text
 from pytest_maxact.report.verdict import verdict_of
@@ -32,13 +33,15 @@ def render(
     ran: Set[tuple[str, str]] | None = None,
     faults: Sequence[str] = (),
     unmeasured: Sequence[str] = (),
+    baselines: Mapping[str, Record] | None = None,
 ) -> str:
     """As text of at most `width` columns.
 
     `findings`: by checkpoint, empty where nothing was judged; `limits`: those of the last checkpoint, for `horizon`, a step; `ran`: (checkpoint,
-    check) of those that ran, None for all; `faults`: of waivers; `unmeasured`: checkpoints of which there is no Record.
+    check) of those that ran, None for all; `faults`: of waivers; `unmeasured`: checkpoints of which there is no Record;
+    `baselines`: what all of them were compared with besides, by name.
     """
-    parts = _parts(series, findings, tuple(limits), horizon, ran, faults, unmeasured, is_unicode(encoding))
+    parts = _parts(series, findings, tuple(limits), horizon, ran, faults, unmeasured, baselines or {}, is_unicode(encoding))
     return to_text(parts, width=width, color=color, encoding=encoding)
 
 
@@ -69,7 +72,8 @@ def as_data(series: Sequence[Stage], limits: Iterable[Limit] = (), horizon: int 
 
 def _parts(
     series: Sequence[Stage], findings: Mapping[str, Sequence[Finding]], limits: Sequence[Limit], horizon: int | None,
-    ran: Set[tuple[str, str]] | None, faults: Sequence[str], unmeasured: Sequence[str], solid: bool,
+    ran: Set[tuple[str, str]] | None, faults: Sequence[str], unmeasured: Sequence[str],
+    baselines: Mapping[str, Record], solid: bool,
 ) -> Iterator[RenderableType]:  # fmt: skip
     judged = [(name, finding) for name, of_one in findings.items() for finding in of_one]
     if judged:
@@ -80,7 +84,7 @@ def _parts(
         return
     yield _table(milestones(series), findings)
     yield Text()
-    if partings := list(_partings(series, findings)):
+    if partings := list(_partings({**baselines, **{stage.name: stage.record for stage in series}}, findings)):
         yield from (*partings, Text())
     yield _trends(trends(series), solid)
     if horizon is not None:
@@ -125,9 +129,8 @@ def _outcome(findings: Sequence[Finding]) -> Text:
     return Text(f"{waived} waived" if waived else "pass", style="yellow" if waived else "green")
 
 
-def _partings(series: Sequence[Stage], findings: Mapping[str, Sequence[Finding]]) -> Iterator[RenderableType]:
+def _partings(records: Mapping[str, Record], findings: Mapping[str, Sequence[Finding]]) -> Iterator[RenderableType]:
     """For every checkpoint that changed too much, where it parts from the one it was compared with."""
-    records = {stage.name: stage.record for stage in series}
     for name, of_one in findings.items():
         broken = [finding for finding in of_one if finding.limit.against and not finding.passed]
         for against in dict.fromkeys(finding.limit.against for finding in broken):
