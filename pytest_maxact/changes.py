@@ -10,7 +10,7 @@ from itertools import pairwise, product
 
 import numpy as np
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.limits.regression import DROP, GROWTH, JUMP, MASSIVE, SHIFT, SHRINK
 from pytest_maxact.metrics import metric_value
 from pytest_maxact.reading import SiteReading
@@ -93,13 +93,17 @@ def record_change(before: Record, after: Record, metric: str, floor: float | Non
 
 
 def new_massive_layers(before: Record, after: Record, floor: float = 0.0) -> list[int]:
-    """Layers that meet the criterion of Sun et al. on at least `floor` tokens, one at least, and met it on less than half as many as that."""
+    """Layers that meet the criterion of Sun et al. on at least `floor` tokens, one at least, did not, and now do on more than twice as many tokens.
+
+    Raises MeasureError where either Record was not tested for it.
+    """
     floor = max(floor, 1.0)
-    return [
-        reading.site.layer
+    tokens = [
+        (reading.site.layer, _massive(before.sites.get(reading.site.name)), _massive(reading))
         for reading in stream(after)
-        if reading.site.layer is not None and _massive(reading) >= floor > 2 * _massive(before.sites.get(reading.site.name))
+        if reading.site.layer is not None
     ]
+    return [layer for layer, had, has in tokens if had < floor <= has and has > 2 * had]
 
 
 def first_jump(record: Record, floor: float = 0.0, factor: float = JUMP_FACTOR) -> int | None:
@@ -119,7 +123,9 @@ def stream(record: Record) -> Sequence[SiteReading]:
 
 
 def _massive(reading: SiteReading | None) -> int:
-    return reading.massive.tokens if reading and reading.massive else 0
+    if reading is None or reading.massive is None:
+        raise MeasureError("a Record was not tested for massive activations at every layer\n  measure it again")
+    return reading.massive.tokens
 
 
 def _jumps(record: Record, floor: float) -> list[tuple[int, float]]:

@@ -169,6 +169,8 @@ def _judge(options: argparse.Namespace) -> int:
     from pytest_maxact.session import GateSession
 
     session = GateSession(_settings(options))
+    if session.is_series_asked:
+        raise InputError(f"maxact judge takes one Record, and {options.replay} is a pattern\n  give one file; pytest judges a series")
     (subject,) = session.open()
     findings = session.judge(subject)
     faults = [fault for waiver in session.waivers if (fault := session.waiver_fault(waiver))]

@@ -88,12 +88,15 @@ def content_of(prepared: "Prepared", settings: Settings, weights: str, bounds: I
     ids = hashlib.sha256()
     for sequence in sorted(prepared.sequences, key=lambda sequence: sequence.sample.id):
         ids.update(json.dumps([sequence.sample.id, sequence.sample.category, sequence.sample.digest, sequence.ids]).encode())
-    device = pick_device(settings.device)
+    device, text = pick_device(settings.device), prepared.checkpoint.config.get_text_config()
     return {
         **expected(prepared, settings),
         "metric_version": METRIC_VERSION,
         "weights_sha256": weights,
         "config_sha256": _config_digest(prepared.checkpoint.config),
+        # what the digest of a config leaves out
+        "attention": str(getattr(text, "_attn_implementation", None)),
+        "experts": str(getattr(text, "_experts_implementation", None)),
         "remote_code": prepared.checkpoint.trust_remote_code,
         "corpus": _corpus_name(settings),
         "tokens_sha256": ids.hexdigest(),

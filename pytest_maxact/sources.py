@@ -49,7 +49,7 @@ def sources_of(settings: Settings) -> list[Source]:
 
 
 def baselines_of(settings: Settings, taken: set[str]) -> tuple[Source, ...]:
-    """The baselines, each under its short name, or under its path where that is taken."""
+    """The baselines, each under its short name, or under its path where that is taken: a name stands for one checkpoint of the run."""
     found: list[Source] = []
     for given in settings.baseline:
         path, is_record = Path(given), Path(given).is_file()
@@ -66,8 +66,10 @@ def baselines_of(settings: Settings, taken: set[str]) -> tuple[Source, ...]:
         if not path.exists() and "@" in given:
             given, _, revision = given.partition("@")
             name = f"{Path(given).name}@{revision[:12]}"
-        if name in taken:
-            name = str(path)
+        free = [candidate for candidate in (name, str(path), str(path.resolve())) if candidate not in taken]
+        if not free:
+            raise InputError(f"--maxact-baseline {given}: is given more than once\n  give it once")
+        name = free[0]
         taken.add(name)
         found.append(Source(name=name, path=given, is_record=is_record, revision=revision))
     return tuple(found)

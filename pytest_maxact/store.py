@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +33,27 @@ class Store:
 
     def obtain(self, content: Mapping[str, Any], measure: Callable[[], Record]) -> Record:
         """The Record of this content, measured if nobody has. Where another process measures it now, this one waits for it."""
-        from filelock import FileLock
-
         key = key_of(content)
-        with FileLock(self.folder / f"{key}.lock"):
+        with self._locked(key):
             record = self._get(key, content)
             if record is None:
                 for leftover in self.folder.glob(f".{key}*.partial"):
-                    leftover.unlink(missing_ok=True)
+                    with suppress(OSError):
+                        leftover.unlink()
                 record = measure()
                 self._put(key, content, record)
         return record
+
+    def _locked(self, key: str) -> AbstractContextManager[object]:
+        from filelock import FileLock
+
+        try:
+            return FileLock(self.folder / f"{key}.lock").acquire()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> InputError:
+        return InputError(f"--maxact-cache {self.folder}: cannot be written ({error.strerror})\n  give another folder with --maxact-cache")
 
     def _get(self, key: str, content: Mapping[str, Any]) -> Record | None:
         """What is kept under a key; None also for a Record that is damaged, which is measured again."""
@@ -58,8 +69,11 @@ class Store:
         record.save(self._path(key))
         target = self._manifest(key)
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(_manifest_of(key, content), indent=1), encoding="utf-8")
-        os.replace(partial, target)
+        try:
+            partial.write_text(json.dumps(_manifest_of(key, content), indent=1), encoding="utf-8")
+            os.replace(partial, target)
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}{SUFFIX}"

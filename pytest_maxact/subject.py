@@ -115,6 +115,11 @@ def require_comparable(subject: Opened, baseline: Opened, what: str) -> None:
             f"{what} cannot be compared with {whose}: they differ in {', '.join(fields)}{counts}\n"
             "  measure both on the same corpus, with the same tokenizer, protocol, dtype and cut"
         )
+    if subject.identity.hidden_size != baseline.identity.hidden_size:
+        raise InputError(
+            f"{what} cannot be compared with {whose}: it is a model of {baseline.identity.shape}, this one of {subject.identity.shape}\n"
+            "  a baseline is of the same architecture; give one of this model's"
+        )
     here, there = {site.name: site for site in subject.sites}, {site.name: site for site in baseline.sites}
     lacking = [name for name in here if name not in there]
     gone = [name for name, site in there.items() if name not in here and not site.is_linear_input]

@@ -99,8 +99,16 @@ def trends(series: Sequence[Stage]) -> list[Trend]:
     return found
 
 
+def can_be_continued(series: Sequence[Stage]) -> bool:
+    """Whether there is growth to continue: the step of the last checkpoint is known, and that of another one."""
+    return series[-1].step is not None and len({stage.step for stage in series} - {None}) > 1
+
+
 def crossings(series: Sequence[Stage], limits: Iterable[Limit], horizon: int) -> list[Crossing]:
-    """Sites whose largest magnitude is within its limit at the last checkpoint and, growing on as it has, crosses it before step `horizon`."""
+    """Sites whose largest magnitude is within its limit at the last checkpoint and, growing on as it has, crosses it before step `horizon`.
+
+    None too where the series cannot be continued.
+    """
     last = series[-1]
     found = []
     for limit in limits:

@@ -99,8 +99,12 @@ def check(record: Record, limit: Limit, baseline: Record | None = None) -> Findi
 
 
 def waived(finding: Finding, waivers: Iterable[Waiver], checkpoint: str = "", today: date | None = None) -> Finding:
-    """The finding with the first waiver that lets it pass today. A site with non-finite entries is never let pass."""
-    if finding.passed or (finding.reading is not None and finding.reading.nonfinite):
+    """The finding with the first waiver that lets it pass today.
+
+    What is broken is never let pass: a site with non-finite entries, one whose every entry is zero, a value that is no number.
+    """
+    broken = finding.reading is not None and (finding.reading.nonfinite or (finding.limit.metric == "max_abs" and finding.value == 0.0))
+    if finding.passed or broken or math.isnan(finding.value):
         return finding
     found = (waiver for waiver in waivers if waiver.covers(finding.limit, checkpoint) and not expired(waiver, today))
     return replace(finding, waiver=next(found, None))
@@ -134,6 +138,10 @@ def _check_change(record: Record, limit: Limit, baseline: Record | None) -> Find
         if before is None or reading is None or not before.count or not reading.count:
             raise MeasureError(
                 f"{limit.site}: {limit.against if reading is not None else 'the Record'} holds nothing of this site to compare with\n  measure it again"
+            )
+        if is_integer_error(limit.metric) and 0 in (split.count for r in (before, reading) for split in (r.calibration, r.evaluation)):
+            raise MeasureError(
+                f"{limit.site}: a split holds nothing of this site, so {limit.metric} is no figure to judge\n  measure it again"
             )
         value = site_change(before, reading, limit.metric, limit.floor)
         words = _change_words(before, reading, limit, value)

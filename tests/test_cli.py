@@ -59,6 +59,7 @@ def test_judge_passes_and_fails_with_pytests_exit_codes(saved: Path, tmp_path: P
     ("arguments", "message"),
     [
         (["judge", "/no/record"], "no Record at /no/record"),
+        (["judge", "/no/record-*"], "maxact judge takes one Record, and /no/record-* is a pattern"),
         (["show", "/no/record"], "no Record at /no/record"),
         (["measure", "/no/model", "-o", "x"], "no model at /no/model"),
     ],

@@ -48,6 +48,11 @@ def baseline_words(name: str, before: Record, after: Record, findings: Sequence[
 def parting_words(before: Record, after: Record, findings: Sequence[Finding]) -> Text:
     """Where two Records part: the first site, in the order in which values arise, that breaches a relative limit, else that differs at all."""
     breaches = [finding for finding in findings if not finding.passed]
+    return breach_words(after, breaches) if breaches else Text(_difference(compare(before, after)))
+
+
+def breach_words(after: Record, breaches: Sequence[Finding]) -> Text:
+    """Where a Record parts from what it breaches relative limits against; at least one breach."""
     sites = sorted((finding.reading.site for finding in breaches if finding.reading), key=lambda site: site.flow)
     if sites:
         count = len({site.name for site in sites})
@@ -56,9 +61,7 @@ def parting_words(before: Record, after: Record, findings: Sequence[Finding]) ->
         return Text(
             f"they part at {layer_of(sites[0])}: {what} ({first.limit.metric} {first.value:.4g}, limit {first.limit.bound:g})", style="red"
         )
-    if breaches:
-        return Text(f"no site changed too much, the model as a whole did: {breaches[0].limit.metric} {breaches[0].value:g}", style="red")
-    return Text(_difference(compare(before, after)))
+    return Text(f"no site changed too much, the model as a whole did: {breaches[0].limit.metric} {breaches[0].value:g}", style="red")
 
 
 def _difference(comparison: Comparison) -> str:

@@ -10,10 +10,10 @@ from rich.text import Text
 
 from pytest_maxact.limits import Limit
 from pytest_maxact.record import Record
-from pytest_maxact.report.compare import parting_words
+from pytest_maxact.report.compare import breach_words
 from pytest_maxact.report.console import is_unicode, short, to_text
 from pytest_maxact.report.verdict import verdict_of
-from pytest_maxact.trend import Crossing, Milestone, Stage, Trend, crossings, milestones, trends
+from pytest_maxact.trend import Crossing, Milestone, Stage, Trend, can_be_continued, crossings, milestones, trends
 from pytest_maxact.verdict import Finding
 
 CROSSINGS_SHOWN = 5
@@ -46,8 +46,8 @@ def render(
 
 
 def as_data(series: Sequence[Stage], limits: Iterable[Limit] = (), horizon: int | None = None) -> dict[str, Any]:
-    """For a program; what is no finite number is null."""
-    crossing = crossings(series, limits, horizon) if horizon is not None else []
+    """For a program; what is no finite number is null, and so are `crossings` without a horizon, or of a series that cannot be continued."""
+    crossing = crossings(series, limits, horizon) if horizon is not None and can_be_continued(series) else None
     return {
         "schema": 1,
         "checkpoints": [
@@ -66,7 +66,9 @@ def as_data(series: Sequence[Stage], limits: Iterable[Limit] = (), horizon: int 
         "crossings": [
             {"site": found.limit.site, "value": found.value, "limit": found.limit.bound, "growth_per_1000_steps": found.growth, "step": found.step}
             for found in crossing
-        ],
+        ]
+        if crossing is not None
+        else None,
     }  # fmt: skip
 
 
@@ -122,6 +124,8 @@ def _table(rows: Sequence[Milestone], findings: Mapping[str, Sequence[Finding]])
 
 
 def _outcome(findings: Sequence[Finding]) -> Text:
+    if not findings:
+        return Text("-")
     failed = sum(not finding.accepted for finding in findings)
     waived = sum(finding.waiver is not None for finding in findings)
     if failed:
@@ -134,8 +138,8 @@ def _partings(records: Mapping[str, Record], findings: Mapping[str, Sequence[Fin
     for name, of_one in findings.items():
         broken = [finding for finding in of_one if finding.limit.against and not finding.passed]
         for against in dict.fromkeys(finding.limit.against for finding in broken):
-            if name in records and against in records:
-                words = parting_words(records[against], records[name], [finding for finding in broken if finding.limit.against == against])
+            if name in records:
+                words = breach_words(records[name], [finding for finding in broken if finding.limit.against == against])
                 yield Text.assemble((f"{against} > {name}: ", "bold"), words)
 
 
@@ -162,8 +166,10 @@ def _bars(values: Sequence[float], solid: bool, most: int = 24) -> str:
 
 
 def _crossings(series: Sequence[Stage], limits: Sequence[Limit], horizon: int) -> Iterator[RenderableType]:
-    if sum(stage.step is not None for stage in series) < 2:
-        yield Text("no growth to continue: fewer than two of these checkpoints have a known step", style="yellow")
+    if not can_be_continued(series):
+        unknown = f"the step of {series[-1].name} is not known"
+        few = "fewer than two of these checkpoints have a known step"
+        yield Text(f"no growth to continue: {unknown if series[-1].step is None else few}", style="yellow")
         return
     found = crossings(series, limits, horizon)
     if not found:
