@@ -5,7 +5,7 @@ A floor keeps noise on values that nobody minds from counting.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise, product
 
 import numpy as np
@@ -19,7 +19,7 @@ from pytest_maxact.record import Record, differing_fields
 JUMP_FACTOR = 10.0
 """A layer that multiplies the residual maximum of the one before by this or more is a jump layer (arXiv 2605.15572)."""
 _JUMP_TOLERANCE = 1.25
-"""Jumps within this factor of `JUMP_FACTOR` may count or not: where the first one lies must not hang on rounding."""
+"""Jumps within this factor of `JUMP_FACTOR`, and to magnitudes within it of the floor, may count or not: where the first lies must not hang on rounding."""
 
 
 def require_alike(before: Record, after: Record) -> None:
@@ -40,7 +40,8 @@ def site_change(before: SiteReading, after: SiteReading, metric: str, floor: flo
     if metric == GROWTH:
         return growth(before.max_abs, after.max_abs, floor or 0.0)
     if metric == SHRINK:
-        return growth(after.max_abs, before.max_abs, floor or 0.0)
+        # nothing but zeros is a block that died, however small it was
+        return math.inf if after.max_abs == 0 < before.max_abs else growth(after.max_abs, before.max_abs, floor or 0.0)
     if metric == SHIFT:
         return shift(before, after)
     if metric.endswith(DROP):
@@ -138,7 +139,13 @@ def _jumps(record: Record, floor: float) -> list[tuple[int, float]]:
 
 
 def _possible_jumps(record: Record, floor: float) -> set[int | None]:
-    """The first jump under every factor that tolerance allows: it changes only at a factor that some layer has exactly."""
-    low, high = JUMP_FACTOR / _JUMP_TOLERANCE, JUMP_FACTOR * _JUMP_TOLERANCE
-    factors = {low, high, *(ratio for _, ratio in _jumps(record, floor) if low <= ratio <= high)}
-    return {first_jump(record, floor, factor) for factor in factors}
+    """The first jump under every factor and floor that tolerance allows: it changes only at a factor, or a magnitude, that some layer has exactly."""
+    factors = _around(JUMP_FACTOR, [ratio for _, ratio in _jumps(record, 0.0)])
+    floors = _around(floor, [reading.max_abs for reading in stream(record)])
+    return {first_jump(record, least, factor) for factor in factors for least in floors}
+
+
+def _around(value: float, found: Iterable[float]) -> set[float]:
+    """The ends of what tolerance allows around a value, and what was found between them."""
+    low, high = value / _JUMP_TOLERANCE, value * _JUMP_TOLERANCE
+    return {low, high, *(entry for entry in found if low <= entry <= high)}

@@ -185,6 +185,12 @@ def _header(shard: Path) -> dict[str, Any]:
         raise InputError(f"{shard} is corrupt or truncated: {error}\n  copy or download it again") from error
 
 
+def weight_stamps(folder: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of everything that `weights_digest` reads: it differs where somebody wrote there."""
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.py")])
+    return [(file.name, stat.st_size, stat.st_mtime_ns) for file in files for stat in [file.stat()]]
+
+
 def weights_digest(folder: Path) -> str:
     """SHA-256 over the names and contents of the weight files, and of any code beside them."""
     state = hashlib.sha256()

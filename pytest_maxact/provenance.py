@@ -94,6 +94,9 @@ def content_of(prepared: "Prepared", settings: Settings, weights: str, bounds: I
         "metric_version": METRIC_VERSION,
         "weights_sha256": weights,
         "config_sha256": _config_digest(prepared.checkpoint.config),
+        "beside": {
+            name: _file_digest(prepared.checkpoint.folder / name) for name in ("model.safetensors.index.json", "adapter_config.json")
+        },
         # what the digest of a config leaves out
         "attention": str(getattr(text, "_attn_implementation", None)),
         "experts": str(getattr(text, "_experts_implementation", None)),
@@ -116,6 +119,10 @@ def _expected_dtype(config: Any, settings: Settings) -> str | None:
         return str(DTYPES[settings.dtype]).removeprefix("torch.")
     stated = getattr(config, "dtype", None) or getattr(config.get_text_config(), "dtype", None)
     return str(stated).removeprefix("torch.") if stated is not None else None
+
+
+def _file_digest(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def _config_digest(config: Any) -> str:

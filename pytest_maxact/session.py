@@ -24,14 +24,23 @@ from pytest_maxact.limits import (
     with_fitness,
 )
 from pytest_maxact.limits.rules import family_speaking_of
-from pytest_maxact.limits.waivers import refuse_unmatched
+from pytest_maxact.limits.waivers import about, refuse_unmatched
 from pytest_maxact.record import Record
 from pytest_maxact.record_file import require_writable
 from pytest_maxact.series import is_pattern
 from pytest_maxact.settings import Settings
 from pytest_maxact.sources import Source, baselines_of, sources_of
 from pytest_maxact.store import Store
-from pytest_maxact.subject import Opened, Subject, open_source, read_subjects, require_comparable, require_sound, write_subjects
+from pytest_maxact.subject import (
+    Opened,
+    Subject,
+    open_source,
+    read_subjects,
+    require_comparable,
+    require_distributions,
+    require_sound,
+    write_subjects,
+)
 from pytest_maxact.suggest import refuse_in_ci
 from pytest_maxact.verdict import Finding, check, judge, require_protocol, waived, waiver_fault
 
@@ -81,10 +90,12 @@ class GateSession:
             earlier = [opened[other.key] for other in dict.fromkeys((sources[0], sources[index - 1]))] if index else []
             for other in earlier:
                 require_comparable(one, other, other.source.name)
-            subjects.append(self._subject(one, files, [other.source.name for other in (*baselines, *earlier)]))
+            subjects.append(self._subject(one, files, [*baselines, *earlier]))
+        labels = [subject.label for subject in subjects]
+        subjects = [replace(one, rules=replace(one.rules, waivers=about(one.rules.waivers, labels))) for one in subjects]
         refuse_unmatched(
-            {waiver for subject in subjects for waiver in subject.rules.waivers},
-            [(subject.name, limit) for subject in subjects for limit in subject.rules.limits],
+            dict.fromkeys(waiver for subject in subjects for waiver in subject.rules.waivers),
+            [(subject.label, limit) for subject in subjects for limit in subject.rules.limits],
         )
         self._subjects = tuple(subjects)
         return self._subjects
@@ -119,7 +130,7 @@ class GateSession:
             self._records[source.key] = one.record
         return one
 
-    def _subject(self, one: Opened, files: list[LimitsFile], against: list[str]) -> Subject:
+    def _subject(self, one: Opened, files: list[LimitsFile], against: list[Opened]) -> Subject:
         family = self.settings.family
         if self.settings.update and family is None and family_speaking_of(files, one.identity.model_type) is None:
             family = GENERIC  # its limits are yet to be written
@@ -128,9 +139,10 @@ class GateSession:
             rules, files, one.sites, checked=self.settings.deploy, reported=one.schemes, predicts=one.predicts, effects=one.effects
         )  # fmt: skip
         require_protocol(one.protocol, rules)
-        for name in against:
-            rules = with_baseline(rules, files, one.sites, one.schemes, name)
-        return Subject(source=one.source, title=one.title, rules=rules, against=tuple(against))
+        for other in against:
+            rules = with_baseline(rules, files, one.sites, one.schemes, other.source.name)
+            require_distributions(one, other, rules)
+        return Subject(source=one.source, title=one.title, rules=rules, against=tuple(other.source.name for other in against))
 
     def _require_replayable(self, one: Opened, protocol_given: bool) -> None:
         """A Record is judged for what it was measured under; sites or effects that it lacks would be checks that nobody runs."""
@@ -210,20 +222,20 @@ class GateSession:
     def check(self, subject: Subject, limit: Limit, showing: Showing = lambda: None) -> Finding:
         """One limit on one checkpoint, with the waiver that lets it pass, if any."""
         baseline = self.baseline(limit.against, showing) if limit.against else None
-        return waived(check(self.record(subject, showing), limit, baseline), subject.rules.waivers, subject.name)
+        return waived(check(self.record(subject, showing), limit, baseline), subject.rules.waivers, subject.label)
 
     def judge(self, subject: Subject) -> list[Finding]:
         """Every limit on one checkpoint."""
         rules = subject.rules
-        return judge(self.record(subject), rules.limits, self.baselines(subject), rules.waivers, subject.name)
+        return judge(self.record(subject), rules.limits, self.baselines(subject), rules.waivers, subject.label)
 
     def waiver_fault(self, waiver: Waiver, showing: Showing = lambda: None) -> str | None:
         """Why a waiver fails, judged over every check of the run, whether it ran or not; None where it does its work."""
         findings = (
-            (subject.name, self.check(subject, limit, showing))
+            (subject.label, self.check(subject, limit, showing))
             for subject in self.subjects
             for limit in subject.rules.limits
-            if waiver.covers(limit, subject.name)
+            if waiver.covers(limit, subject.label)
         )
         return waiver_fault(waiver, findings)
 
@@ -279,7 +291,7 @@ class GateSession:
     def _measure(self, source: Source, rules: Ruleset | None, showing: Showing) -> Record:
         """The Record, from the cache where its content was measured before."""
         from pytest_maxact import measure
-        from pytest_maxact.checkpoint import weights_digest, with_weights
+        from pytest_maxact.checkpoint import weight_stamps, weights_digest, with_weights
         from pytest_maxact.provenance import content_of
 
         settings = source.settings(self.settings)
@@ -298,9 +310,19 @@ class GateSession:
         if store is None:
             record = measured()
         else:
-            digest = weights_digest(with_weights(prepared.checkpoint, settings))
+            folder = with_weights(prepared.checkpoint, settings)
+            before, digest = weight_stamps(folder), weights_digest(folder)
             content = content_of(prepared, settings, digest, [(limit.check, limit.bound) for limit in fitness])
-            record = store.obtain(content, lambda: measured(digest))
+
+            def unchanged() -> Record:
+                record = measured(digest)
+                if weight_stamps(folder) != before:
+                    raise MeasureError(
+                        f"{folder}: its weight files changed while they were measured\n  measure it when nobody writes there"
+                    )
+                return record
+
+            record = store.obtain(content, unchanged)
             # the same content may have been measured under another path
             name, revision = prepared.checkpoint.name, prepared.checkpoint.revision
             record = replace(record, provenance=replace(record.provenance, model=name, revision=revision, family=family))

@@ -59,7 +59,7 @@ class Store:
         """What is kept under a key; None also for a Record that is damaged, which is measured again."""
         try:
             manifest = json.loads(self._manifest(key).read_text(encoding="utf-8"))
-            if manifest == _manifest_of(key, content):
+            if manifest == self._manifest_of(key, content):
                 return Record.load(self._path(key))
         except (OSError, ValueError, InputError):
             pass
@@ -70,10 +70,16 @@ class Store:
         target = self._manifest(key)
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         try:
-            partial.write_text(json.dumps(_manifest_of(key, content), indent=1), encoding="utf-8")
+            partial.write_text(json.dumps(self._manifest_of(key, content), indent=1), encoding="utf-8")
             os.replace(partial, target)
         except OSError as error:
             raise self._unwritable(error) from error
+
+    def _manifest_of(self, key: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        """What the manifest of the Record that lies there now says."""
+        digest = hashlib.sha256(self._path(key).read_bytes()).hexdigest()
+        plain: dict[str, Any] = json.loads(json.dumps({"record": self._path(key).name, "sha256": digest, "measured_from": content}))
+        return plain
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}{SUFFIX}"
@@ -85,8 +91,3 @@ class Store:
 def key_of(content: Mapping[str, Any]) -> str:
     """SHA-256 of content in one canonical form."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _manifest_of(key: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps({"record": f"{key}{SUFFIX}", "measured_from": content}))
-    return plain

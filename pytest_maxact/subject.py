@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_maxact.errors import InputError
 from pytest_maxact.families import Identity, identity_of
 from pytest_maxact.limits import Limit, Ruleset, Waiver
+from pytest_maxact.limits.regression import SHIFT
 from pytest_maxact.names import Site
 from pytest_maxact.record import COMPARABLE, Record
+from pytest_maxact.series import short_name
 from pytest_maxact.settings import Settings
 from pytest_maxact.sources import Source
 
@@ -31,6 +33,11 @@ class Subject:
     @property
     def name(self) -> str:
         return self.source.name
+
+    @property
+    def label(self) -> str:
+        """What a waiver calls it: its name in a series, else that of its folder or file."""
+        return self.name or short_name(Path(self.source.path))
 
     @property
     def node(self) -> str:
@@ -140,6 +147,17 @@ def require_sound(baseline: Opened, what: str) -> None:
     """Raise InputError for a baseline that is broken itself, as far as that is known before measuring."""
     if baseline.record and (broken := [reading.site.name for reading in baseline.record.sites.values() if reading.nonfinite]):
         raise InputError(f"{what}: {broken[0]} holds NaN or infinite entries, so nothing can be compared with it\n  give a sound baseline")
+
+
+def require_distributions(subject: Opened, baseline: Opened, rules: Ruleset) -> None:
+    """Raise InputError where distributions are to be compared, and a slim Record keeps none."""
+    wanted = next((limit for limit in rules.limits if limit.metric == SHIFT), None)
+    slim = next((one for one in (subject, baseline) if one.record and one.record.is_slim), None)
+    if wanted and slim:
+        raise InputError(
+            f"{wanted.file}:{wanted.line}: max_shift compares distributions, and the Record {slim.source.path} is slim, it keeps none\n"
+            "  measure it again without --maxact-slim, or leave out max_shift"
+        )
 
 
 def _brief(value: Any) -> str:

@@ -59,9 +59,11 @@ def _of_site(files: Sequence[LimitsFile], site: Site, schemes: Sequence[str], ag
     if bound := _stated(files, "max_shift", site):
         yield _limit(site.name, SHIFT, bound, None, against)
     if bound := _stated(files, "max_sqnr_drop_db", site):
-        measured = [name for name in schemes if site.is_linear_input and SCHEMES[name].activations]
-        for metric in ("int8.max_abs", *measured):
-            yield _limit(site.name, f"{metric}.sqnr_db{DROP}", bound, _stated(files, "sqnr_floor_db", site), against)
+        measured = [name for name in schemes if site.is_linear_input]
+        metrics = [f"{name}.sqnr_db" for name in ("int8.max_abs", *(name for name in measured if SCHEMES[name].activations))]
+        metrics += [f"{name}.weight_sqnr_db" for name in measured if SCHEMES[name].weights]
+        for metric in metrics:
+            yield _limit(site.name, f"{metric}{DROP}", bound, _stated(files, "sqnr_floor_db", site), against)
 
 
 def _of_model(files: Sequence[LimitsFile], key: str, metric: str, floor: str, against: str) -> Iterator[Limit]:

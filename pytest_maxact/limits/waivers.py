@@ -51,6 +51,11 @@ def waivers_of(files: Sequence[LimitsFile], family: str) -> tuple[Waiver, ...]:
     )  # fmt: skip
 
 
+def about(waivers: Iterable[Waiver], checkpoints: Sequence[str]) -> tuple[Waiver, ...]:
+    """Those that speak about any of these checkpoints: a file may hold waivers for others."""
+    return tuple(waiver for waiver in waivers if any(fnmatch.fnmatchcase(name, waiver.checkpoint) for name in checkpoints))
+
+
 def refuse_unmatched(waivers: Iterable[Waiver], checks: Iterable[tuple[str, Limit]]) -> None:
     """Raise InputError for a waiver that speaks about none of the checks, pairs of a checkpoint's name and a limit."""
     known = list(checks)

@@ -85,6 +85,8 @@ def _parts(
     if not series:
         return
     yield _table(milestones(series), findings)
+    if len(series) == 1 and not baselines and not unmeasured:
+        yield Text("one checkpoint: there is nothing to compare it with", style="yellow")
     yield Text()
     if partings := list(_partings({**baselines, **{stage.name: stage.record for stage in series}}, findings)):
         yield from (*partings, Text())
@@ -170,6 +172,9 @@ def _crossings(series: Sequence[Stage], limits: Sequence[Limit], horizon: int) -
         unknown = f"the step of {series[-1].name} is not known"
         few = "fewer than two of these checkpoints have a known step"
         yield Text(f"no growth to continue: {unknown if series[-1].step is None else few}", style="yellow")
+        return
+    if (series[-1].step or 0) >= horizon:
+        yield Text(f"the series has passed step {horizon}: give a horizon beyond step {series[-1].step}", style="yellow")
         return
     found = crossings(series, limits, horizon)
     if not found:
