@@ -166,10 +166,11 @@ def _measure(options: argparse.Namespace) -> int:
 def _judge(options: argparse.Namespace) -> int:
     from pytest_maxact.report.summary import verdict_data
     from pytest_maxact.report.terminal import render
+    from pytest_maxact.series import is_pattern
     from pytest_maxact.session import GateSession
 
     session = GateSession(_settings(options))
-    if session.is_series_asked:
+    if is_pattern(options.replay):
         raise InputError(f"maxact judge takes one Record, and {options.replay} is a pattern\n  give one file; pytest judges a series")
     (subject,) = session.open()
     findings = session.judge(subject)

@@ -4,45 +4,21 @@ The process that starts the run resolves sites and limits before any weights loa
 needs a Record measures it there under a file lock, and the others load it. A measurement that failed is not tried again by the next worker.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_maxact.errors import InputError, MaxactError, MeasureError
+from pytest_maxact.errors import MaxactError, MeasureError
 from pytest_maxact.fitness import failing_sites
-from pytest_maxact.limits import (
-    GENERIC,
-    Limit,
-    LimitsFile,
-    Ruleset,
-    Waiver,
-    builtin_path,
-    load_limits,
-    select_rules,
-    with_baseline,
-    with_fitness,
-)
-from pytest_maxact.limits.rules import family_speaking_of
-from pytest_maxact.limits.waivers import about, refuse_unmatched
+from pytest_maxact.limits import Limit, Ruleset, Waiver
+from pytest_maxact.opening import open_run
 from pytest_maxact.record import Record
-from pytest_maxact.record_file import require_writable
-from pytest_maxact.series import is_pattern
 from pytest_maxact.settings import Settings
-from pytest_maxact.sources import Source, baselines_of, sources_of
+from pytest_maxact.sources import Source
 from pytest_maxact.store import Store
-from pytest_maxact.subject import (
-    Opened,
-    Subject,
-    open_source,
-    read_subjects,
-    require_comparable,
-    require_distributions,
-    require_sound,
-    write_subjects,
-)
-from pytest_maxact.suggest import refuse_in_ci
-from pytest_maxact.verdict import Finding, check, judge, require_protocol, waived, waiver_fault
+from pytest_maxact.subject import Subject, read_subjects, write_subjects
+from pytest_maxact.verdict import Finding, check, judge, waived, waiver_fault
 
 if TYPE_CHECKING:
     from pytest_maxact.measure import Prepared
@@ -64,103 +40,13 @@ class GateSession:
         self._records: dict[str, Record] = {}
         self._failures: dict[str, MaxactError] = {}
 
-    # before measuring
-
     def open(self, protocol_given: bool = False) -> tuple[Subject, ...]:
-        """Resolve sites and limits of every checkpoint; no weights are loaded. Raises InputError for a request that is wrong."""
-        files = self._limits()
-        if self.settings.save:
-            require_writable(Path(self.settings.save), folder=self.is_series_asked)
-        if self.settings.cache:
-            Store(Path(self.settings.cache))
-        sources = sources_of(self.settings)
-        self._baselines = baselines_of(self.settings, {source.name for source in sources})
-        opened: dict[str, Opened] = {}
-        for source in (*sources, *self._baselines):
-            opened[source.key] = self._open(source, opened)
-        baselines = [opened[source.key] for source in self._baselines]
-        for baseline in baselines:
-            require_sound(baseline, f"--maxact-baseline {baseline.source.path}")
-        subjects = []
-        for index, source in enumerate(sources):
-            one = opened[source.key]
-            self._require_replayable(one, protocol_given)
-            for baseline in baselines:
-                require_comparable(one, baseline, f"--maxact-baseline {baseline.source.path}")
-            earlier = [opened[other.key] for other in dict.fromkeys((sources[0], sources[index - 1]))] if index else []
-            for other in earlier:
-                require_comparable(one, other, other.source.name)
-            subjects.append(self._subject(one, files, [*baselines, *earlier]))
-        labels = [subject.label for subject in subjects]
-        subjects = [replace(one, rules=replace(one.rules, waivers=about(one.rules.waivers, labels))) for one in subjects]
-        refuse_unmatched(
-            dict.fromkeys(waiver for subject in subjects for waiver in subject.rules.waivers),
-            [(subject.label, limit) for subject in subjects for limit in subject.rules.limits],
-        )
-        self._subjects = tuple(subjects)
-        return self._subjects
-
-    def _limits(self) -> list[LimitsFile]:
-        """The limits files that apply. Where limits are to be written, by a person, the file need not be there yet."""
-        path = Path(self.settings.limits) if self.settings.limits else None
-        if self.settings.update:
-            refuse_in_ci("--maxact-update")
-            if path is None:
-                raise InputError(
-                    "--maxact-update writes to a limits file of yours\n  name it with --maxact-limits=FILE, which need not exist yet"
-                )
-            if path.resolve() == builtin_path().resolve():
-                raise InputError(
-                    f"{path} holds the shipped limits, which stay as they were published\n  give a file of your own with --maxact-limits"
-                )
-            if not path.exists():
-                path = None
-        return load_limits(path)
-
-    @property
-    def is_series_asked(self) -> bool:
-        return is_pattern(self.settings.replay or self.settings.model or "")
-
-    def _open(self, source: Source, before: Mapping[str, Opened]) -> Opened:
-        like = next((one.prepared for one in before.values() if one.prepared), None)
-        one = open_source(source, self.settings, like)
-        if one.prepared:
-            self._prepared[source.key] = one.prepared
-        if one.record:
-            self._records[source.key] = one.record
-        return one
-
-    def _subject(self, one: Opened, files: list[LimitsFile], against: list[Opened]) -> Subject:
-        family = self.settings.family
-        if self.settings.update and family is None and family_speaking_of(files, one.identity.model_type) is None:
-            family = GENERIC  # its limits are yet to be written
-        rules = select_rules(files, one.identity, one.sites, family)
-        rules = with_fitness(
-            rules, files, one.sites, checked=self.settings.deploy, reported=one.schemes, predicts=one.predicts, effects=one.effects
-        )  # fmt: skip
-        require_protocol(one.protocol, rules)
-        for other in against:
-            rules = with_baseline(rules, files, one.sites, one.schemes, other.source.name)
-            require_distributions(one, other, rules)
-        return Subject(source=one.source, title=one.title, rules=rules, against=tuple(other.source.name for other in against))
-
-    def _require_replayable(self, one: Opened, protocol_given: bool) -> None:
-        """A Record is judged for what it was measured under; sites or effects that it lacks would be checks that nobody runs."""
-        if not one.record:
-            return
-        if protocol_given and one.protocol != self.settings.protocol:
-            raise InputError(
-                f"{one.source.path} was measured under protocol {one.protocol!r}, not {self.settings.protocol!r}\n"
-                "  leave out --maxact-protocol, or measure again under it"
-            )
-        linear = any(site.is_linear_input for site in one.sites)
-        for name in self.settings.deploy:
-            if not linear or name not in one.schemes or (one.predicts and name not in one.effects):
-                what = "was not measured under it" if name not in one.schemes else "holds nothing of its effect on predictions"
-                raise InputError(
-                    f"--maxact-deploy {name}: the Record {one.source.path} {what}\n"
-                    f"  measure again with --maxact-effect {','.join(self.settings.deploy)}"
-                )
+        """Find out what the run is about; no weights are loaded. Raises InputError for a request that is wrong."""
+        opening = open_run(self.settings, protocol_given)
+        self._subjects, self._baselines = opening.subjects, opening.baselines
+        self._prepared = {one.source.key: one.prepared for one in opening.opened if one.prepared}
+        self._records = {one.source.key: one.record for one in opening.opened if one.record}
+        return opening.subjects
 
     # what is known
 

@@ -136,7 +136,32 @@ def test_a_slim_baseline_serves_as_a_full_one(pytester: pytest.Pytester, saved: 
     run_gate(pytester, f"--maxact-replay={saved}", "--maxact-baseline=slim.safetensors", passed=CHECKS + RELATIVE)
 
 
+def test_under_schemes_inputs_and_weights_may_lose_no_more_than_the_limit(
+    pytester: pytest.Pytester, checkpoint: Path, corpus: Path, tmp_path: Path
+) -> None:
+    model = tiny.random_model("qwen3")
+    with torch.no_grad():
+        model.layers[1].mlp.down_proj.weight[:, 0] *= 60.0
+    tiny.save(tmp_path / "lossy", model)
+    limits = tmp_path / "limits.yaml"
+    limits.write_text("version: 1\nextends: builtin\nregression: {sqnr_floor_db: 60}\n")
+    options = (f"--maxact-model={tmp_path / 'lossy'}", f"--maxact-corpus={corpus}", "--maxact-schemes=W8A8", f"--maxact-limits={limits}")
+    result = run_gate(pytester, *options, f"--maxact-baseline={checkpoint}")
+    assert result.ret == 1
+    assert "maxact::layers.1.down_in::W8A8.weight_sqnr_db.drop[qwen3]" in result.stdout.str()
+    result.stdout.fnmatch_lines(["layers.1.down_in: W8A8.weight_sqnr_db fell by * dB, from * to *, which exceeds the limit 3; *"])
+
+
 # What cannot be compared
+
+
+def test_distributions_that_a_slim_baseline_lacks_are_asked_for_in_vain(pytester: pytest.Pytester, saved: Path, tmp_path: Path) -> None:
+    Record.load(saved).slim().save(pytester.path / "slim.safetensors")
+    limits = tmp_path / "limits.yaml"
+    limits.write_text("version: 1\nextends: builtin\nregression: {max_shift: 0.05}\n")
+    result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-baseline=slim.safetensors", f"--maxact-limits={limits}")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: *limits.yaml:3: max_shift compares distributions, and the Record slim.safetensors is slim*"])
 
 
 @pytest.mark.parametrize(

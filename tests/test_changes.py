@@ -350,6 +350,17 @@ def test_the_jump_that_moved_is_told_by_its_layers() -> None:
     assert gone.message.startswith("the first jump layer went from layer 0 to none")
 
 
+def test_a_block_that_died_has_shrunk_without_measure_however_small_it_was() -> None:
+    assert site_change(reading(0.25, 0.125), reading(0.0, 0.0), SHRINK, 0.5) == math.inf
+    assert site_change(reading(0.0, 0.0), reading(0.0, 0.0), SHRINK, 0.5) == 1.0
+    assert site_change(reading(0.25), reading(0.125), SHRINK, 0.5) == 1.0
+
+
+def test_a_jump_to_a_magnitude_about_the_floor_may_count_or_not() -> None:
+    assert jump_shift(residual(0.5, 9.9375), residual(0.5, 10.0), 10.0) == 0.0
+    assert jump_shift(residual(0.5, 7.5), residual(0.5, 13.0), 10.0) == math.inf
+
+
 def test_no_baseline_is_no_verdict() -> None:
     with pytest.raises(MeasureError, match=r"there is no baseline v1 to compare with\n  give it with --maxact-baseline"):
         check(residual(1.0, 1.0), relative(GROWTH, 2.0), None)
@@ -360,7 +371,7 @@ def test_a_baseline_that_was_measured_otherwise_is_no_verdict(field: str) -> Non
     record = residual(1.0, 1.0)
     other = replace(record, provenance=replace(record.provenance, **{field: "another"}))
     for site, metric in (("layers.0.hidden", GROWTH), ("model", JUMP)):
-        with pytest.raises(MeasureError, match=f"v1 was not measured as somebody/model was; they differ in {field}"):
+        with pytest.raises(InputError, match=f"were not measured alike; they differ in {field}"):
             check(record, relative(metric, 2.0, site), other)
 
 

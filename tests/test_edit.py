@@ -14,7 +14,7 @@ from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.families import identity_of
 from pytest_maxact.limits import CARRIER, Limit, builtin_path, load_limits, select_rules
 from pytest_maxact.limits.edit import Proposal, propose
-from pytest_maxact.limits.schema import parse_limits
+from pytest_maxact.limits.file import parse_limits
 from pytest_maxact.record import Record
 from pytest_maxact.verdict import Finding, judge
 from tests.records import Measured, bf16, record, record_of

@@ -302,6 +302,28 @@ def test_a_checkpoint_that_cannot_be_measured_is_an_error_of_its_checks_and_of_t
     result.stdout.fnmatch_lines(["not measured: checkpoint-10"])
 
 
+def test_weights_that_change_while_they_are_measured_are_kept_under_no_name(
+    run: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pytest_maxact import measure
+    from pytest_maxact.errors import MeasureError
+    from pytest_maxact.session import GateSession
+    from pytest_maxact.settings import Settings
+
+    original = measure.load
+
+    def load_late(checkpoint: object, settings: object) -> object:
+        scale_weight(tmp_path / "run" / "checkpoint-5", "layers.1.mlp.down_proj.weight", 2.0)
+        return original(checkpoint, settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(measure, "load", load_late)
+    session = GateSession(Settings(model=run, corpus=str(corpus), cache=str(tmp_path / "cache")))
+    first, *_ = session.open()
+    with pytest.raises(MeasureError, match="its weight files changed while they were measured"):
+        session.record(first)
+    assert not list((tmp_path / "cache").glob("*.safetensors"))
+
+
 # Killed
 
 

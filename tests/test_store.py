@@ -1,5 +1,6 @@
 """Records kept by content: measured once, whole or again, by one process at a time; and what that content is."""
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -144,7 +145,23 @@ def test_a_record_without_its_manifest_is_not_read(store: Store) -> None:
 
 def test_a_manifest_says_what_its_record_was_measured_from(store: Store) -> None:
     store.obtain(CONTENT, Counted(record()))
-    assert json.loads(manifest_of(store, CONTENT).read_text()) == {"record": path_of(store, CONTENT).name, "measured_from": CONTENT}
+    digest = hashlib.sha256(path_of(store, CONTENT).read_bytes()).hexdigest()
+    manifest = json.loads(manifest_of(store, CONTENT).read_text())
+    assert manifest == {"record": path_of(store, CONTENT).name, "sha256": digest, "measured_from": CONTENT}
+
+
+def test_another_sound_record_under_the_key_is_not_believed(store: Store) -> None:
+    store.obtain(CONTENT, Counted(record()))
+    path_of(store, CONTENT).write_bytes(_other_bytes(store))
+    again = Counted(record())
+    store.obtain(CONTENT, again)
+    assert again.times == 1
+
+
+def _other_bytes(store: Store) -> bytes:
+    other = store.folder / "other.safetensors"
+    record().slim().save(other)
+    return other.read_bytes()
 
 
 def test_leftovers_of_a_killed_process_go_and_those_of_other_content_stay(store: Store) -> None:

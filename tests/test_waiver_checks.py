@@ -98,3 +98,11 @@ def test_in_a_series_one_is_needed_by_the_checkpoint_that_it_names(
     assert result.parseoutcomes()["xfailed"] == 1
     assert result.parseoutcomes()["failed"] == 1
     result.stdout.fnmatch_lines(["step-1 *1 waived", "step-2 *1 FAIL", "FAILED maxact[[]step-2[]]::layers.1.hidden::max_abs*"])
+
+
+def test_alone_a_checkpoint_answers_to_the_name_of_its_folder_and_others_waivers_are_left_aside(
+    pytester: pytest.Pytester, checkpoint: Path, corpus: Path, tmp_path: Path
+) -> None:
+    options = (f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}")
+    run_gate(pytester, *options, f"--maxact-limits={limits(tmp_path, more=', checkpoint: qwen3')}", passed=CHECKS, xfailed=1)
+    run_gate(pytester, *options, f"--maxact-limits={limits(tmp_path, more=', checkpoint: checkpoint-5*')}", passed=CHECKS - 1, failed=1)

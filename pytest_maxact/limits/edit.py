@@ -20,9 +20,10 @@ import yaml
 from pytest_maxact.errors import InputError
 from pytest_maxact.families import identity_of
 from pytest_maxact.limits.family_source import Limit
+from pytest_maxact.limits.file import LimitsFile, builtin_path, load_limits, parse_limits
 from pytest_maxact.limits.plan import Plan, stated_limits
 from pytest_maxact.limits.rules import select_rules
-from pytest_maxact.limits.schema import LimitsFile, Shape, builtin_path, load_limits, parse_limits
+from pytest_maxact.limits.schema import Shape
 from pytest_maxact.limits.yaml_edit import assign
 from pytest_maxact.names import KINDS
 from pytest_maxact.record import Record

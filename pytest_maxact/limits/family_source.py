@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.families import Identity
-from pytest_maxact.limits.schema import INT8, Figures, Int8Rule, LimitsFile, Shape
+from pytest_maxact.limits.file import LimitsFile
+from pytest_maxact.limits.schema import INT8, Figures, Int8Rule, Shape
 from pytest_maxact.names import Site
 
 CARRIER = "carrier"

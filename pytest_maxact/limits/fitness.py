@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.limits.family_source import Limit
-from pytest_maxact.limits.schema import Fitness, LimitsFile
+from pytest_maxact.limits.file import LimitsFile
+from pytest_maxact.limits.schema import Fitness
 from pytest_maxact.names import Site
 from pytest_maxact.record import Effect
 from pytest_maxact.schemes.table import SCHEMES, Scheme

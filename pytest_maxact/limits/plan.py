@@ -10,8 +10,9 @@ from typing import Any
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.limits.family_source import CARRIER, FamilySource, Limit
+from pytest_maxact.limits.file import LimitsFile
 from pytest_maxact.limits.rules import family_speaking_of
-from pytest_maxact.limits.schema import INT8, Family, LimitsDocument, LimitsFile, Shape
+from pytest_maxact.limits.schema import INT8, Family, LimitsDocument, Shape
 from pytest_maxact.names import KINDS, LINEAR_KINDS
 from pytest_maxact.suggest import Evidence, margin
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.limits.family_source import Limit, specificity
+from pytest_maxact.limits.file import LimitsFile
 from pytest_maxact.limits.fitness import MODEL
-from pytest_maxact.limits.schema import LimitsFile
 from pytest_maxact.names import Site
 from pytest_maxact.schemes.table import SCHEMES
 

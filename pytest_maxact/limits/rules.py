@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pytest_maxact.errors import InputError
 from pytest_maxact.families import Identity
 from pytest_maxact.limits.family_source import UNREACHED, FamilySource, Limit
+from pytest_maxact.limits.file import LimitsFile
 from pytest_maxact.limits.fitness import fitness_limits, stated_limits
 from pytest_maxact.limits.regression import relative_limits
-from pytest_maxact.limits.schema import LimitsFile
 from pytest_maxact.limits.waivers import Waiver, waivers_of
 from pytest_maxact.names import Site
 

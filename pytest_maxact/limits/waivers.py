@@ -11,7 +11,7 @@ from datetime import date
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.limits.family_source import Limit
-from pytest_maxact.limits.schema import LimitsFile
+from pytest_maxact.limits.file import LimitsFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
