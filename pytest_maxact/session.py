@@ -18,7 +18,7 @@ from pytest_maxact.settings import Settings
 from pytest_maxact.sources import Source
 from pytest_maxact.store import Store
 from pytest_maxact.subject import Subject, read_subjects, write_subjects
-from pytest_maxact.verdict import Finding, check, judge, waived, waiver_fault
+from pytest_maxact.verdict import Finding, check, waived, waiver_fault
 
 if TYPE_CHECKING:
     from pytest_maxact.measure import Prepared
@@ -39,6 +39,7 @@ class GateSession:
         self._prepared: dict[str, Prepared] = {}
         self._records: dict[str, Record] = {}
         self._failures: dict[str, MaxactError] = {}
+        self._findings: dict[tuple[str, str], Finding] = {}
 
     def open(self, protocol_given: bool = False) -> tuple[Subject, ...]:
         """Find out what the run is about; no weights are loaded. Raises InputError for a request that is wrong."""
@@ -107,13 +108,16 @@ class GateSession:
 
     def check(self, subject: Subject, limit: Limit, showing: Showing = lambda: None) -> Finding:
         """One limit on one checkpoint, with the waiver that lets it pass, if any."""
-        baseline = self.baseline(limit.against, showing) if limit.against else None
-        return waived(check(self.record(subject, showing), limit, baseline), subject.rules.waivers, subject.label)
+        key = (subject.source.key, limit.check)
+        if key not in self._findings:
+            baseline = self.baseline(limit.against, showing) if limit.against else None
+            finding = check(self.record(subject, showing), limit, baseline)
+            self._findings[key] = waived(finding, subject.rules.waivers, subject.label)
+        return self._findings[key]
 
     def judge(self, subject: Subject) -> list[Finding]:
         """Every limit on one checkpoint."""
-        rules = subject.rules
-        return judge(self.record(subject), rules.limits, self.baselines(subject), rules.waivers, subject.label)
+        return [self.check(subject, limit) for limit in subject.rules.limits]
 
     def waiver_fault(self, waiver: Waiver, showing: Showing = lambda: None) -> str | None:
         """Why a waiver fails, judged over every check of the run, whether it ran or not; None where it does its work."""

@@ -53,15 +53,13 @@ def baselines_of(settings: Settings, taken: set[str]) -> tuple[Source, ...]:
     found: list[Source] = []
     for given in settings.baseline:
         path, is_record = Path(given), Path(given).is_file()
-        if is_pattern(given) or (settings.replay and not is_record):
-            why = (
-                "a baseline is one Record or one checkpoint"
-                if is_pattern(given)
-                else "beside --maxact-replay a baseline is a Record's file"
-            )
+        if is_pattern(given):
             raise InputError(
-                f"--maxact-baseline {given}: {'is a pattern' if is_pattern(given) else 'no such file'}; {why}\n  give the path of one, or several such options"
+                f"--maxact-baseline {given}: is a pattern, and a baseline is one Record or one checkpoint\n  give the path of one, or several such options"
             )
+        if not is_record and (settings.replay or path.suffix == ".safetensors"):
+            beside = "; beside --maxact-replay a baseline is a Record's file" if settings.replay else ""
+            raise InputError(f"--maxact-baseline {given}: no such file{beside}\n  a Record comes from --maxact-save FILE")
         name, revision = short_name(path), None
         if not path.exists() and "@" in given:
             given, _, revision = given.partition("@")

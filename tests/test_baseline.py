@@ -210,13 +210,20 @@ def test_a_baseline_of_another_metric_version_is_refused(pytester: pytest.Pytest
     ("baseline", "words"),
     [
         ("nowhere.safetensors", "no such file; beside --maxact-replay a baseline is a Record's file"),
-        ("*.safetensors", "is a pattern; a baseline is one Record or one checkpoint"),
+        ("*.safetensors", "is a pattern, and a baseline is one Record or one checkpoint"),
     ],
 )
 def test_a_baseline_that_is_not_there_is_refused(baseline: str, words: str, pytester: pytest.Pytester, saved: Path) -> None:
     result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-baseline={baseline}")
     assert result.ret == 4
     result.stderr.fnmatch_lines([f"ERROR: --maxact-baseline {baseline}: {words}"])
+
+
+def test_a_record_that_is_missing_is_not_looked_for_on_the_hub(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
+    options = (f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "--maxact-baseline=nowhere.safetensors")
+    result = run_gate(pytester, *options)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: --maxact-baseline nowhere.safetensors: no such file"])
 
 
 def test_a_broken_baseline_is_refused(pytester: pytest.Pytester, corpus: Path, saved: Path, tmp_path: Path) -> None:
