@@ -1,14 +1,13 @@
 """A series of Records over training steps: how the largest magnitudes grow, and when they would cross a limit. No torch.
 
-Growth is the median of the slopes between all pairs of checkpoints (Theil and Sen): one odd checkpoint does not turn it. To continue it is to draw a
-straight line from the last checkpoint; that is a warning, never a verdict.
+Growth is the slope of the straight line that fits the checkpoints best (least squares). To continue it is to draw a line of that slope from the last
+checkpoint; that is a warning, never a verdict.
 """
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from statistics import median
+from statistics import linear_regression
 
 from pytest_maxact.changes import first_jump, stream
 from pytest_maxact.limits import Limit
@@ -123,10 +122,10 @@ def crossings(series: Sequence[Stage], limits: Iterable[Limit], horizon: int) ->
 
 
 def slope(points: Iterable[tuple[int | None, float]]) -> float:
-    """Growth per step: the median slope between points at different known steps, NaN without two such; values that are not finite are left out."""
+    """Growth per step: the slope of least squares, NaN without points at two known steps; values that are not finite are left out."""
     known = [(step, value) for step, value in points if step is not None and math.isfinite(value)]
-    slopes = [(later - earlier) / (b - a) for (a, earlier), (b, later) in combinations(known, 2) if a != b]
-    return median(slopes) if slopes else math.nan
+    steps, values = [step for step, _ in known], [value for _, value in known]
+    return linear_regression(steps, values).slope if len(set(steps)) > 1 else math.nan
 
 
 def _factor(before: float, after: float) -> float:

@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 from textwrap import dedent
 
+import numpy as np
 import pytest
 
 from pytest_maxact.record import Record
@@ -170,6 +171,11 @@ def test_the_growth_and_the_jump_layer_of_the_trained_run_are_found(pytester: py
     assert values[-1] > 1.2 * values[0]
     assert [float(row[5]) for row in rows[1:]] == [pytest.approx(value / values[0], abs=0.006) for value in values[1:]]
     assert [row[6] for row in rows] == ["0"] * 5
+    growth = {
+        line.split()[0]: float(line.split()[4]) for line in result.outlines if line.startswith(("hidden ", "mlp_output ", "final_norm "))
+    }
+    assert len(growth) == 3
+    assert all(value > 0 for value in growth.values())
     below = trained_run(pytester, tmp_path, "{max_growth: 1.2}")
     assert below.ret == 1
     below.stdout.fnmatch_lines(
@@ -213,8 +219,7 @@ def test_growth_that_would_cross_a_limit_before_the_horizon_is_warned_of(
 
 
 def _slope(steps: list[int], values: list[float]) -> float:
-    pairs = [(0, 1), (0, 2), (1, 2)]
-    return sorted((values[b] - values[a]) / (steps[b] - steps[a]) for a, b in pairs)[1]
+    return float(np.polyfit(steps, values, 1)[0])
 
 
 def _records(pytester: pytest.Pytester, options: tuple[str, ...], tmp_path: Path) -> list[Record]:

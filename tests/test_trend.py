@@ -1,4 +1,4 @@
-"""Growth over training steps: the median slope of plain arithmetic, what it crosses and when, and no growth where none can be told."""
+"""Growth over training steps: the slope of least squares, what it crosses and when, and no growth where none can be told."""
 
 import math
 from collections.abc import Sequence
@@ -39,10 +39,11 @@ def series(*points: tuple[int | None, float]) -> list[Stage]:
 
 @patient
 @given(st.lists(st.tuples(st.integers(0, 1000), st.floats(-1e6, 1e6)), max_size=12))
-def test_the_slope_is_the_median_of_all_slopes_between_points(points: list[tuple[int, float]]) -> None:
-    slopes = [(y2 - y1) / (x2 - x1) for i, (x1, y1) in enumerate(points) for x2, y2 in points[:i] if x1 != x2]
-    if slopes:
-        assert slope(points) == pytest.approx(float(np.median(slopes)))
+def test_the_slope_is_that_of_least_squares(points: list[tuple[int, float]]) -> None:
+    steps, values = np.array([step for step, _ in points], float), np.array([value for _, value in points])
+    if len(set(steps)) > 1:
+        fitted = np.linalg.lstsq(np.stack([steps, np.ones_like(steps)], 1), values, rcond=None)[0][0]
+        assert slope(points) == pytest.approx(float(fitted), rel=1e-6, abs=1e-6)
     else:
         assert math.isnan(slope(points))
 
@@ -53,10 +54,9 @@ def test_points_on_a_line_have_its_slope(steps: list[int], rise: int, start: int
     assert slope([(step, float(start + rise * step)) for step in steps]) == pytest.approx(rise)
 
 
-def test_one_odd_point_does_not_turn_the_slope() -> None:
-    steps = [0, 10, 20, 30, 40]
-    assert slope([(step, 2.0 * step) for step in steps]) == 2.0
-    assert slope([(step, 1e9 if step == 20 else 2.0 * step) for step in steps]) == pytest.approx(2.0)
+def test_a_rise_that_levels_off_is_growth_all_the_same() -> None:
+    """As of the trained run: up at once, then slowly down again, and more at the end than at the beginning."""
+    assert slope([(900, 354.0), (1800, 584.0), (2700, 560.0), (3600, 540.0), (4500, 486.0)]) == pytest.approx(0.02444, rel=1e-3)
 
 
 @pytest.mark.parametrize("bad", BROKEN)
@@ -78,7 +78,7 @@ def test_a_trend_is_the_largest_over_layers_at_every_checkpoint() -> None:
     found = {trend.kind: trend for trend in trends(stages)}
     assert list(found) == ["embedding", "hidden"]
     assert found["hidden"].values == (8.0, 16.0, 12.0)
-    assert found["hidden"].growth == pytest.approx(1000 * float(np.median([8 / 500, 4 / 1000, -4 / 500])))
+    assert found["hidden"].growth == pytest.approx(1000 * float(np.polyfit([0, 500, 1000], [8.0, 16.0, 12.0], 1)[0]))
     assert found["hidden"].relative_growth == pytest.approx(found["hidden"].growth / 8.0)
     assert (found["embedding"].growth, found["embedding"].relative_growth) == (0.0, 0.0)
 

@@ -94,7 +94,7 @@ def _parts(
     if horizon is not None:
         yield from _crossings(series, limits, horizon)
     yield Text(
-        "M: largest magnitude of all counted sites. Trends: the largest over all layers; growth is the median slope between checkpoints.",
+        "M: largest magnitude of all counted sites. Trends: the largest over all layers; growth is the slope of the line that fits best.",
         style="dim",
     )
 
