@@ -239,6 +239,10 @@ def _series(options: argparse.Namespace) -> int:
     stages = [Stage(name=member.name, step=member.step, record=Record.load(member.path)) for member in members]
     for stage in stages[1:]:
         require_alike(stages[0].record, stage.record)
+        if stage.record.sites.keys() != stages[0].record.sites.keys():
+            raise InputError(
+                f"{stage.name} and {stages[0].name} have other sites: a series is one run of one architecture\n  leave one of them out"
+            )
     last = stages[-1].record
     limits: Sequence[Limit] = ()
     if options.horizon is not None:

@@ -3,6 +3,7 @@
 Everything that can be wrong with a request is found here, as an InputError.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,6 +74,9 @@ def _limits(settings: Settings) -> list[LimitsFile]:
             raise InputError(
                 f"{path} holds the shipped limits, which stay as they were published\n  give a file of your own with --maxact-limits"
             )
+        folder = path.resolve().parent
+        if not (folder.is_dir() and os.access(folder, os.W_OK)):
+            raise InputError(f"limits cannot be written to {path}\n  give a file in a folder that exists and may be written")
         if not path.exists():
             path = None
     return load_limits(path)

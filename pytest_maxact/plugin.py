@@ -56,6 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
             config.args = []
         return
     _refuse_separate_paths(config)
+    _refuse_checkpoints_as_tests(config)
     _take_own_ids(config)
     session = GateSession(settings, cache=lambda: _cache_of(config))
     try:
@@ -90,6 +91,17 @@ def _refuse_separate_paths(config: pytest.Config) -> None:
         if separate and here not in (path := Path(value).resolve(), *path.parents):
             raise pytest.UsageError(
                 f"{name} {value}: pytest would read its configuration from there, not from {here}\n  write {name}={value}"
+            )
+
+
+def _refuse_checkpoints_as_tests(config: pytest.Config) -> None:
+    """The shell expands a pattern that is not quoted: its first match would be gated, and the others taken for places of tests."""
+    for argument in config.args:
+        path = Path(argument)
+        if (path.is_dir() and (path / "config.json").is_file()) or (path.is_file() and path.suffix == ".safetensors"):
+            raise pytest.UsageError(
+                f"{argument} is a {'checkpoint' if path.is_dir() else 'Record'}, and stands where tests are named, so it would not be gated\n"
+                "  for a series quote the pattern: --maxact-model='runs/checkpoint-*'"
             )
 
 

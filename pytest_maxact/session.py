@@ -5,6 +5,7 @@ needs a Record measures it there under a file lock, and the others load it. A me
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,7 +111,7 @@ class GateSession:
         """One limit on one checkpoint, with the waiver that lets it pass, if any."""
         key = (subject.source.key, limit.check)
         if key not in self._findings:
-            baseline = self.baseline(limit.against, showing) if limit.against else None
+            baseline = self._sound(limit.against, showing) if limit.against else None
             finding = check(self.record(subject, showing), limit, baseline)
             self._findings[key] = waived(finding, subject.rules.waivers, subject.label)
         return self._findings[key]
@@ -139,7 +140,27 @@ class GateSession:
             raise MeasureError("nothing was measured, so there is no evidence for limits")
         proposal = propose(records, Path(self.settings.limits or ""), mode=self.settings.update or "")
         proposal.write()
-        return [*proposal.diff().splitlines(), *closing(proposal, [], per_layer=False, written=True)]
+        failed = sum(not finding.accepted for subject in self.subjects for finding in self._findings_of(subject))
+        remark = [f"note: {failed} checks of this run did not hold, and these limits accept what it measured"] if failed else []
+        return [*proposal.diff().splitlines(), *closing(proposal, [], per_layer=False, written=True), *(remark if proposal.changed else [])]
+
+    def _findings_of(self, subject: Subject) -> list[Finding]:
+        """Those that could be had."""
+        found = []
+        for limit in subject.rules.limits:
+            with suppress(MaxactError):
+                found.append(self.check(subject, limit))
+        return found
+
+    def _sound(self, name: str, showing: Showing) -> Record:
+        """A baseline that can be compared with. Raises MeasureError for one that is broken itself."""
+        record = self.baseline(name, showing)
+        if broken := [reading.site for reading in record.sites.values() if reading.nonfinite]:
+            first = min(broken, key=lambda site: site.flow)
+            raise MeasureError(
+                f"{name} is broken itself, {first.name} has entries that are NaN or infinite, so nothing can be compared with it"
+            )
+        return record
 
     def _known(self, source: Source) -> Record | None:
         if source.key not in self._records and self.folder is not None and (shared := self.folder / f"{source.file}.safetensors").is_file():

@@ -236,6 +236,22 @@ def test_a_broken_baseline_is_refused(pytester: pytest.Pytester, corpus: Path, s
     result.stderr.fnmatch_lines(["*layers.1.hidden holds NaN or infinite entries, so nothing can be compared with it"])
 
 
+def test_a_checkpoint_that_turns_out_broken_is_no_baseline(
+    pytester: pytest.Pytester, checkpoint: Path, corpus: Path, tmp_path: Path
+) -> None:
+    model = tiny.random_model("qwen3")
+    with torch.no_grad():
+        model.layers[1].mlp.down_proj.weight[0, 0] = float("nan")
+    broken = tiny.save(tmp_path / "broken", model)
+    options = (f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", f"--maxact-baseline={broken}")
+    result = run_gate(pytester, *options, passed=CHECKS, failed=RELATIVE)
+    text = " ".join(result.stdout.str().split())
+    assert (
+        f"FAIL: {RELATIVE} checks could not be judged: broken is broken itself, layers.1.mlp_output has entries that are NaN or infinite"
+        in text
+    )
+
+
 def test_a_broken_checkpoint_fails_against_a_sound_baseline(pytester: pytest.Pytester, corpus: Path, saved: Path, tmp_path: Path) -> None:
     model = tiny.random_model("qwen3")
     with torch.no_grad():

@@ -260,6 +260,27 @@ def test_a_pattern_that_finds_no_checkpoint_is_refused(pattern: str, words: str,
     result.stderr.fnmatch_lines([f"ERROR: {words}"])
 
 
+@pytest.mark.parametrize("option", ["--maxact-model", "--maxact-baseline"])
+def test_a_pattern_that_the_shell_expanded_is_refused(option: str, pytester: pytest.Pytester, corpus: Path) -> None:
+    for step in (1, 2):
+        tiny.save(pytester.path / "run" / f"step-{step}", tiny.random_model("qwen3"))
+    model = [] if option == "--maxact-model" else ["--maxact-model=run/step-1"]
+    result = run_gate(pytester, *model, f"--maxact-corpus={corpus}", option, "run/step-1", "run/step-2")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: run/step-2 is a checkpoint, and stands where tests are named, so it would not be gated"])
+
+
+def test_one_broken_checkpoint_fails_and_is_named_and_its_neighbour_is_not_blamed(
+    pytester: pytest.Pytester, run: str, corpus: Path, tmp_path: Path
+) -> None:
+    scale_weight(tmp_path / "run" / "checkpoint-10", "layers.1.mlp.down_proj.weight", float("nan"))
+    result = run_gate(pytester, f"--maxact-model={run}", f"--maxact-corpus={corpus}")
+    assert result.ret == 1
+    text = " ".join(result.stdout.str().split())
+    assert "the first site with non-finite values in checkpoint-10 is layers.1.mlp_output" in text
+    assert f"{RELATIVE} checks of checkpoint-20 could not be judged: checkpoint-10 is broken itself, layers.1.mlp_output has" in text
+
+
 # Measured once
 
 

@@ -218,7 +218,9 @@ def test_bars_of_a_long_series_keep_its_ends() -> None:
 def test_a_broken_checkpoint_stands_out_and_breaks_no_report(bad: float) -> None:
     stages = [stage(4.0, 500), stage(bad, 1000), stage(8.0, 1500)]
     text = text_of(stages, findings_of(stages, limit(0.0, metric="nonfinite"), limit(1e9)), limits=[limit(1e9)], horizon=2000)
-    assert text.startswith("FAIL: 2 of 6 checks of 3 checkpoints do not hold\nthe first site with non-finite values is layers.31.hidden\n")
+    assert text.startswith(
+        "FAIL: 2 of 6 checks of 3 checkpoints do not hold\nthe first site with non-finite values in step-1000 is layers.31.hidden"
+    )
     assert row_of(text, "step-1000") == [
         "step-1000",
         "1000",

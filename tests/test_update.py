@@ -43,6 +43,7 @@ def test_a_breach_fails_this_run_and_all_sets_the_limit_for_the_next(pytester: p
     kept.stdout.fnmatch_lines(["no limits were written: * would not pass mine.yaml; nothing was written:"])
     changed = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", "--maxact-update=all")
     assert changed.ret == 1
+    changed.stdout.fnmatch_lines(["note: * checks of this run did not hold, and these limits accept what it measured"])
     run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", passed=CHECKS)
 
 
@@ -65,6 +66,7 @@ def test_nothing_measured_writes_nothing(pytester: pytest.Pytester, checkpoint: 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--maxact-update=new", "--maxact-limits=nowhere/mine.yaml"], "limits cannot be written to nowhere/mine.yaml"),
         (["--maxact-update=new"], "--maxact-update writes to a limits file of yours"),
         (["--maxact-update=new", "--maxact-limits={builtin}"], "* holds the shipped limits, which stay as they were published"),
     ],

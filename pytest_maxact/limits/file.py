@@ -121,6 +121,8 @@ def _message(problem: Any, location: Location) -> str:
         return f"no site kind called {name!r}{_did_you_mean(name, kinds)}"
     if problem["type"] in ("float_type", "int_type") and isinstance(given, str):
         return f"{given!r} is text, not a number; YAML wants 1.0e+5 or 100000"
+    if str(problem["type"]).startswith("date"):
+        return f"{given!r} is no date; write it as 2027-01-31, without quotes"
     if problem["type"] == "finite_number":
         return f"{given} is not a limit; write a finite number"
     message = str(problem["msg"]).removeprefix("Value error, ").replace("Input should", "should")

@@ -40,6 +40,8 @@ def baseline_words(name: str, before: Record, after: Record, findings: Sequence[
     table.add_column(overflow="fold")
     table.add_row("against", f"{name}: M {short(before.carrier.max_abs)} in {before.carrier.site.name}, now {short(after.carrier.max_abs)}")
     table.add_row("", parting_words(before, after, findings))
+    if before.provenance.model_type != after.provenance.model_type:
+        table.add_row("", Text(f"it is a {before.provenance.model_type}, this a {after.provenance.model_type}", style="yellow"))
     if before.provenance.weights_sha256 == after.provenance.weights_sha256:
         table.add_row("", Text("it holds the same weights: compared with itself", style="yellow"))
     return table

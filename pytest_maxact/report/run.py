@@ -108,5 +108,7 @@ def _tightening(session: "GateSession") -> str:
         return ""
     file = settings.limits or "FILE"
     if settings.replay:
-        return shlex.join(["maxact", "suggest", settings.replay, "--limits", file, "--update", "all"])
-    return shlex.join(["pytest", f"--maxact-model={settings.model}", f"--maxact-limits={file}", "--maxact-update=all"])
+        return (
+            f"{shlex.join(['maxact', 'suggest', settings.replay, '--limits', file, '--update', 'all'])} (with --per-layer for every site)"
+        )
+    return f"the same command with --maxact-limits={shlex.quote(file)} --maxact-update=all; for every site, maxact suggest --per-layer"

@@ -79,7 +79,7 @@ def _parts(
 ) -> Iterator[RenderableType]:  # fmt: skip
     judged = [(name, finding) for name, of_one in findings.items() for finding in of_one]
     if judged:
-        yield from verdict_of(judged, ran, faults, f" of {len(findings)} checkpoints")
+        yield from verdict_of(judged, ran, faults, f" of {len(findings)} {'checkpoints' if len(findings) > 1 else 'checkpoint'}")
     if unmeasured:
         yield Text(f"not measured: {', '.join(unmeasured)}", style="yellow")
     if not series:

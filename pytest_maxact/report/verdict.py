@@ -35,9 +35,12 @@ def verdict_of(
     if left:
         failing = sum(not finding.accepted for name, finding in findings if (name, finding) not in run)
         yield Text(f"not selected: {left} checks, of which {failing} would fail", style="yellow")
-    broken = [finding.reading for _, finding in breaches if finding.limit.metric == "nonfinite" and finding.reading]
-    if broken:
-        yield Text(f"the first site with non-finite values is {first_broken(broken)}", style="red")
+    broken: dict[str, list[SiteReading]] = {}
+    for name, finding in breaches:
+        if finding.limit.metric == "nonfinite" and finding.reading:
+            broken.setdefault(name, []).append(finding.reading)
+    for name, readings in broken.items():
+        yield Text(f"the first site with non-finite values{f' in {name}' if name else ''} is {first_broken(readings)}", style="red")
     told = [(name, finding) for name, finding in breaches if not (across and finding.limit.against)]
     for name, finding in told[:BREACHES_SHOWN]:
         yield Text(f"- {_prefix(name)}{finding.message}", style="red")
