@@ -203,7 +203,7 @@ def test_one_baseline_given_over_and_over_is_refused(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (Settings(model="m", baseline=("runs/*",)), "runs/*: is a pattern; a baseline is one Record or one checkpoint"),
+        (Settings(model="m", baseline=("runs/*",)), "runs/*: is a pattern, and a baseline is one Record or one checkpoint"),
         (Settings(replay="r", baseline=("nowhere",)), "nowhere: no such file; beside --maxact-replay a baseline is a Record's file"),
         (Settings(replay="r", baseline=("runs/*",)), "runs/*: is a pattern"),
     ],
