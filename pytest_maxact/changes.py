@@ -5,8 +5,8 @@ A floor keeps noise on values that nobody minds from counting.
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from itertools import pairwise, product
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -107,15 +107,28 @@ def new_massive_layers(before: Record, after: Record, floor: float = 0.0) -> lis
     return [layer for layer, had, has in tokens if had < floor <= has and has > 2 * had]
 
 
-def first_jump(record: Record, floor: float = 0.0, factor: float = JUMP_FACTOR) -> int | None:
-    """The first layer whose residual maximum is `factor` times that of the layer before, or more, and at least `floor`; the embedding comes first."""
-    return next((layer for layer, ratio in _jumps(record, floor) if ratio >= factor), None)
+def first_jump(record: Record, floor: float = 0.0) -> int | None:
+    """The first layer whose residual maximum is ten times that of the layer before, or more, and at least `floor`; the embedding comes first."""
+    return next((layer for layer, certainty in _jumps(record, floor) if certainty >= 1.0), None)
 
 
 def jump_shift(before: Record, after: Record, floor: float = 0.0) -> float:
-    """Layers between the first jumps of two Records, inf where only one has any; the least over what tolerance lets the first jump be."""
-    pairs = product(_possible_jumps(before, floor), _possible_jumps(after, floor))
-    return min(0.0 if a == b else math.inf if a is None or b is None else float(abs(a - b)) for a, b in pairs)
+    """Layers between the first jumps, to `floor` or above, of two Records; inf where only one has any.
+
+    Where a layer jumps in one and nearly does in the other, both jump there; where it only just jumps in one and not at all in the other, neither does.
+    """
+    firsts = [first_jump(record, floor) for record in (before, after)]
+    apart = math.inf if None in firsts else float(abs((firsts[0] or 0) - (firsts[1] or 0)))
+    here_of, there_of = dict(_jumps(before, floor)), dict(_jumps(after, floor))
+    for layer in sorted(here_of.keys() | there_of.keys()):
+        here, there = here_of.get(layer, 0.0), there_of.get(layer, 0.0)
+        low, high = sorted((here, there))
+        if high >= 1.0 and low >= 1.0 / _JUMP_TOLERANCE:
+            return 0.0
+        if high >= _JUMP_TOLERANCE:
+            elsewhere = firsts[1] if here > there else firsts[0]
+            return math.inf if elsewhere is None else min(apart, float(abs(layer - elsewhere)))
+    return 0.0
 
 
 def stream(record: Record) -> Sequence[SiteReading]:
@@ -130,22 +143,14 @@ def _massive(reading: SiteReading | None) -> int:
 
 
 def _jumps(record: Record, floor: float) -> list[tuple[int, float]]:
-    """Factor from every layer's residual maximum to the next, where the latter reaches `floor`."""
+    """How certainly every layer jumps: its factor over `JUMP_FACTOR`, or what it reaches over `floor` where that is less; 1 is a jump just so."""
     return [
-        (after.site.layer, after.max_abs / before.max_abs)
+        (after.site.layer, min(_over(after.max_abs, before.max_abs) / JUMP_FACTOR, after.max_abs / floor if floor else math.inf))
         for before, after in pairwise(stream(record))
-        if after.site.layer is not None and before.max_abs > 0 and after.max_abs >= floor
+        if after.site.layer is not None
     ]
 
 
-def _possible_jumps(record: Record, floor: float) -> set[int | None]:
-    """The first jump under every factor and floor that tolerance allows: it changes only at a factor, or a magnitude, that some layer has exactly."""
-    factors = _around(JUMP_FACTOR, [ratio for _, ratio in _jumps(record, 0.0)])
-    floors = _around(floor, [reading.max_abs for reading in stream(record)])
-    return {first_jump(record, least, factor) for factor in factors for least in floors}
-
-
-def _around(value: float, found: Iterable[float]) -> set[float]:
-    """The ends of what tolerance allows around a value, and what was found between them."""
-    low, high = value / _JUMP_TOLERANCE, value * _JUMP_TOLERANCE
-    return {low, high, *(entry for entry in found if low <= entry <= high)}
+def _over(after: float, before: float) -> float:
+    """Their quotient; 0 where there is nothing to multiply."""
+    return after / before if before > 0 else 0.0

@@ -96,11 +96,12 @@ def _refuse_separate_paths(config: pytest.Config) -> None:
 
 def _refuse_checkpoints_as_tests(config: pytest.Config) -> None:
     """The shell expands a pattern that is not quoted: its first match would be gated, and the others taken for places of tests."""
-    for argument in config.args:
+    for argument in config.args if config.args_source is config.ArgsSource.ARGS else ():
         path = Path(argument)
-        if (path.is_dir() and (path / "config.json").is_file()) or (path.is_file() and path.suffix == ".safetensors"):
+        is_checkpoint = (path / "config.json").is_file() and any(path.glob("*.safetensors"))
+        if is_checkpoint or (path.is_file() and path.suffix == ".safetensors"):
             raise pytest.UsageError(
-                f"{argument} is a {'checkpoint' if path.is_dir() else 'Record'}, and stands where tests are named, so it would not be gated\n"
+                f"{argument} is a {'checkpoint' if is_checkpoint else 'Record'}, and stands where tests are named, so it would not be gated\n"
                 "  for a series quote the pattern: --maxact-model='runs/checkpoint-*'"
             )
 

@@ -11,7 +11,6 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +20,7 @@ import numpy.typing as npt
 
 from pytest_maxact.dropped import DroppedChannels, DroppedHistogram, DroppedSums
 from pytest_maxact.errors import InputError
+from pytest_maxact.files import write_whole
 from pytest_maxact.histogram import Histogram
 from pytest_maxact.names import Site
 from pytest_maxact.packing import Bytes, differences, packed, summed, unpacked
@@ -41,13 +41,9 @@ def write(record: Record, target: Path) -> None:
     tensors = _tensors(record)
     document = _document(record)
     document["sha256"] = _digest(document, tensors)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(save(tensors, metadata={_KEY: _canonical(document)}))
-        os.replace(partial, target)
+        write_whole(target, save(tensors, metadata={_KEY: _canonical(document)}))
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise InputError(
             f"cannot write the Record to {target}: {error.strerror}\n  give a path in a folder that exists and may be written"
         ) from error

@@ -19,7 +19,7 @@ from pytest_maxact.settings import Settings
 from pytest_maxact.sources import Source
 from pytest_maxact.store import Store
 from pytest_maxact.subject import Subject, read_subjects, write_subjects
-from pytest_maxact.verdict import Finding, check, waived, waiver_fault
+from pytest_maxact.verdict import Finding, check, require_any, waived, waiver_fault
 
 if TYPE_CHECKING:
     from pytest_maxact.measure import Prepared
@@ -41,6 +41,7 @@ class GateSession:
         self._records: dict[str, Record] = {}
         self._failures: dict[str, MaxactError] = {}
         self._findings: dict[tuple[str, str], Finding] = {}
+        self._broken: dict[str, str | None] = {}
 
     def open(self, protocol_given: bool = False) -> tuple[Subject, ...]:
         """Find out what the run is about; no weights are loaded. Raises InputError for a request that is wrong."""
@@ -117,8 +118,8 @@ class GateSession:
         return self._findings[key]
 
     def judge(self, subject: Subject) -> list[Finding]:
-        """Every limit on one checkpoint."""
-        return [self.check(subject, limit) for limit in subject.rules.limits]
+        """Every limit on one checkpoint. Raises MeasureError where there is none."""
+        return require_any([self.check(subject, limit) for limit in subject.rules.limits])
 
     def waiver_fault(self, waiver: Waiver, showing: Showing = lambda: None) -> str | None:
         """Why a waiver fails, judged over every check of the run, whether it ran or not; None where it does its work."""
@@ -155,11 +156,11 @@ class GateSession:
     def _sound(self, name: str, showing: Showing) -> Record:
         """A baseline that can be compared with. Raises MeasureError for one that is broken itself."""
         record = self.baseline(name, showing)
-        if broken := [reading.site for reading in record.sites.values() if reading.nonfinite]:
-            first = min(broken, key=lambda site: site.flow)
-            raise MeasureError(
-                f"{name} is broken itself, {first.name} has entries that are NaN or infinite, so nothing can be compared with it"
-            )
+        if name not in self._broken:  # asked at every check, so found out once
+            broken = [reading.site for reading in record.sites.values() if reading.nonfinite]
+            self._broken[name] = min(broken, key=lambda site: site.flow).name if broken else None
+        if first := self._broken[name]:
+            raise MeasureError(f"{name} is broken itself, {first} has entries that are NaN or infinite, so nothing can be compared with it")
         return record
 
     def _known(self, source: Source) -> Record | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_maxact.errors import InputError
+from pytest_maxact.files import write_whole
 from pytest_maxact.record import Record
 
 SUFFIX = ".record.safetensors"
@@ -67,11 +68,8 @@ class Store:
 
     def _put(self, key: str, content: Mapping[str, Any], record: Record) -> None:
         record.save(self._path(key))
-        target = self._manifest(key)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         try:
-            partial.write_text(json.dumps(self._manifest_of(key, content), indent=1), encoding="utf-8")
-            os.replace(partial, target)
+            write_whole(self._manifest(key), json.dumps(self._manifest_of(key, content), indent=1).encode())
         except OSError as error:
             raise self._unwritable(error) from error
 

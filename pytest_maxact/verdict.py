@@ -70,6 +70,11 @@ def judge(
         waived(check(record, limit, (baselines or {}).get(limit.against) if limit.against else None), waivers, checkpoint)
         for limit in limits
     ]
+    return require_any(findings)
+
+
+def require_any(findings: list[Finding]) -> list[Finding]:
+    """The findings. Raises MeasureError where there are none: nothing was checked."""
     if not findings:
         raise MeasureError("there are no limits to judge by, so nothing was checked")
     return findings

@@ -356,6 +356,11 @@ def test_a_block_that_died_has_shrunk_without_measure_however_small_it_was() -> 
     assert site_change(reading(0.25), reading(0.125), SHRINK, 0.5) == 1.0
 
 
+def test_a_near_jump_of_both_hides_no_jump_of_one() -> None:
+    assert jump_shift(residual(1.0, 9.0, 9.0, 9.0), residual(1.0, 9.0, 9.0, 450.0)) == math.inf
+    assert jump_shift(residual(1.0, 9.0, 180.0, 180.0), residual(1.0, 9.0, 9.0, 450.0)) == 1.0
+
+
 def test_a_jump_to_a_magnitude_about_the_floor_may_count_or_not() -> None:
     assert jump_shift(residual(0.5, 9.9375), residual(0.5, 10.0), 10.0) == 0.0
     assert jump_shift(residual(0.5, 7.5), residual(0.5, 13.0), 10.0) == math.inf

@@ -270,6 +270,13 @@ def test_a_pattern_that_the_shell_expanded_is_refused(option: str, pytester: pyt
     result.stderr.fnmatch_lines(["ERROR: run/step-2 is a checkpoint, and stands where tests are named, so it would not be gated"])
 
 
+def test_the_gate_runs_inside_the_checkpoints_own_folder(
+    pytester: pytest.Pytester, checkpoint: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(shutil.copytree(checkpoint, tmp_path / "inside"))
+    run_gate(pytester, "--maxact-model=.", f"--maxact-corpus={corpus}", passed=CHECKS)
+
+
 def test_one_broken_checkpoint_fails_and_is_named_and_its_neighbour_is_not_blamed(
     pytester: pytest.Pytester, run: str, corpus: Path, tmp_path: Path
 ) -> None:

@@ -8,10 +8,8 @@ Guard: before anything can be written, the new text is loaded as a limits file, 
 """
 
 import difflib
-import os
-import shutil
+import stat
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import yaml
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.families import identity_of
+from pytest_maxact.files import write_whole
 from pytest_maxact.limits.family_source import Limit
 from pytest_maxact.limits.file import LimitsFile, builtin_path, load_limits, parse_limits
 from pytest_maxact.limits.plan import Plan, stated_limits
@@ -67,15 +66,9 @@ class Proposal:
         if _text_of(self.path) != (None if self.is_new else self.before):
             raise InputError(f"{self.path} changed while limits for it were proposed; nothing was written\n  run the command again")
         target = self.path.resolve()
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         try:
-            partial.write_bytes(self.after.encode())
-            if not self.is_new:
-                shutil.copymode(target, partial)
-            os.replace(partial, target)
+            write_whole(target, self.after.encode(), None if self.is_new else stat.S_IMODE(target.stat().st_mode))
         except OSError as error:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
             raise InputError(
                 f"cannot write {self.path}: {error.strerror}\n  give a path in a folder that exists and may be written"
             ) from error
