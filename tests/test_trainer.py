@@ -327,12 +327,26 @@ def test_a_measurement_beyond_its_budget_is_skipped_and_training_goes_on(
     assert "nothing was measured in this run" in caplog.text
 
 
-def test_one_slow_measurement_is_skipped_and_the_next_is_of_the_same_sample(tmp_path: Path, corpus: Path) -> None:
-    pause = [0.0]
+def slow_passes(trainer: Any, monkeypatch: pytest.MonkeyPatch, seconds: list[float]) -> None:
+    """Every pass of a measurement takes so many seconds, the first of the list, by a clock that nothing else moves."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+
+    def passed(module: Any, args: Any) -> None:
+        if not module.training:
+            clock[0] += seconds[0]
+
+    trainer.model.model.layers[0].register_forward_pre_hook(passed)
+
+
+def test_one_slow_measurement_is_skipped_and_the_next_is_of_the_same_sample(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = [0.01]
     trainer = trainer_of(
-        tmp_path, callbacks=[Doing(3, lambda model: pause.__setitem__(0, 2.0)), Doing(5, lambda model: pause.__setitem__(0, 0.0))]
+        tmp_path, callbacks=[Doing(3, lambda model: seconds.__setitem__(0, 2.0)), Doing(5, lambda model: seconds.__setitem__(0, 0.01))]
     )
-    trainer.model.model.layers[0].register_forward_pre_hook(lambda module, args: None if module.training else time.sleep(pause[0]))
+    slow_passes(trainer, monkeypatch, seconds)
     callback = train(tmp_path, corpus, trainer=trainer, every=2, budget_seconds=3.0, batch_tokens=1)
     assert list(callback.findings) == [2, 6]
     assert [entry["step"] for entry in logged(callback, "maxact/skipped")] == [4]
@@ -340,10 +354,10 @@ def test_one_slow_measurement_is_skipped_and_the_next_is_of_the_same_sample(tmp_
 
 
 def test_fewer_samples_are_read_where_all_would_not_fit_and_the_same_throughout(
-    tmp_path: Path, corpus: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, corpus: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = trainer_of(tmp_path)
-    trainer.model.model.layers[0].register_forward_pre_hook(lambda module, args: None if module.training else time.sleep(0.25))
+    slow_passes(trainer, monkeypatch, [0.25])
     callback = train(tmp_path, corpus, trainer=trainer, budget_seconds=2.5, batch_tokens=1)
     samples = record_at(tmp_path, 3).provenance.samples
     assert 2 <= len(samples) < 12
