@@ -356,8 +356,12 @@ def test_paths_in_an_ini_file_start_from_its_folder(pytester: pytest.Pytester, s
     run_gate(pytester, passed=CHECKS)
 
 
-def test_unused_the_plugin_costs_at_most_15_ms_of_pytests_start() -> None:
-    """The import is the cost, in processor time, the least of several runs: a busy machine only ever adds. Whole processes: benchmarks/startup.py."""
-    code = "import time, pytest; t = time.process_time(); import pytest_maxact.plugin; print(time.process_time() - t)"
-    times = [float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(9)]
-    assert min(times) < 0.015
+def test_unused_the_plugin_costs_little_of_pytests_start() -> None:
+    """At most 15 ms where importing pytest takes 115, and as much less on a faster machine; in processor time, the least of several runs, as other
+    processes only ever add. Whole processes: benchmarks/startup.py."""
+    code = (
+        "import time; start = time.process_time(); import pytest; middle = time.process_time(); import pytest_maxact.plugin; "
+        "print((time.process_time() - middle) / (middle - start))"
+    )
+    shares = [float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(9)]
+    assert min(shares) < 0.13
