@@ -14,7 +14,7 @@ from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.limits.regression import DROP, GROWTH, JUMP, MASSIVE, SHIFT, SHRINK
 from pytest_maxact.metrics import metric_value
 from pytest_maxact.reading import SiteReading
-from pytest_maxact.record import Record, differing_fields
+from pytest_maxact.record import Record, differences, footing_of
 
 JUMP_FACTOR = 10.0
 """A layer that multiplies the residual maximum of the one before by this or more is a jump layer (arXiv 2605.15572)."""
@@ -24,9 +24,9 @@ _JUMP_TOLERANCE = 1.25
 
 def require_alike(before: Record, after: Record) -> None:
     """Raise InputError for Records whose figures are not of the same measurement on different weights."""
-    if differing := differing_fields(before.provenance, after.provenance):
+    if differing := differences(footing_of(before.provenance), footing_of(after.provenance)):
         raise InputError(
-            f"{after.provenance.model} and {before.provenance.model} were not measured alike; they differ in {', '.join(differing)}\n"
+            f"{before.provenance.model} (there) and {after.provenance.model} (here) were not measured alike; they differ in {', '.join(differing)}\n"
             "  measure both on the same corpus, with the same tokenizer, protocol, dtype and cut"
         )
 

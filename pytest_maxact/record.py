@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.reading import SiteReading
@@ -204,9 +205,27 @@ COMPARABLE = ("corpus_sha256", "tokenizer_sha256", "protocol", "dtype", "max_seq
 """What two measurements share whose figures may be compared."""
 
 
-def differing_fields(one: Provenance, other: Provenance) -> list[str]:
-    """What two comparable measurements share and these do not."""
-    return [name for name in COMPARABLE if getattr(one, name) != getattr(other, name)]
+def footing_of(provenance: Provenance) -> dict[str, Any]:
+    """The fields of `COMPARABLE`, by name."""
+    return {name: getattr(provenance, name) for name in COMPARABLE}
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """The fields of `COMPARABLE` in which two footings differ, each with both values, as in `dtype (bfloat16 there, float32 here)`.
+
+    None, what only loading can tell, differs from nothing.
+    """
+    return [
+        f"{name} ({_brief(there[name])} there, {_brief(here[name])} here)"
+        for name in COMPARABLE
+        if there[name] is not None and here[name] is not None and there[name] != here[name]
+    ]
+
+
+def _brief(value: Any) -> str:
+    """A value in words; of a SHA-256 its beginning."""
+    text = str(value)
+    return text[:12] if len(text) == 64 else text
 
 
 def corpus_digest(sample_digests: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from pytest_maxact.families import Identity, identity_of
 from pytest_maxact.limits import Limit, Ruleset, Waiver
 from pytest_maxact.limits.regression import SHIFT
 from pytest_maxact.names import Site
-from pytest_maxact.record import COMPARABLE, Record
+from pytest_maxact.record import Record, differences, footing_of
 from pytest_maxact.series import short_name
 from pytest_maxact.settings import Settings
 from pytest_maxact.sources import Source
@@ -100,7 +100,7 @@ def _of_record(source: Source, record: Record) -> Opened:
         predicts=provenance.predicts,
         protocol=provenance.protocol,
         samples=len(provenance.samples),
-        footing={name: getattr(provenance, name) for name in COMPARABLE},
+        footing=footing_of(provenance),
         record=record,
     )
 
@@ -111,11 +111,7 @@ def require_comparable(subject: Opened, baseline: Opened, what: str) -> None:
     `what` says what the baseline is, as in `--maxact-baseline v1.safetensors`.
     """
     whose = subject.source.name or subject.title.split(" (")[0]
-    fields = [
-        f"{name} ({_brief(there)} there, {_brief(here)} here)"
-        for name in COMPARABLE
-        if (here := subject.footing[name]) is not None and (there := baseline.footing[name]) is not None and here != there
-    ]
+    fields = differences(baseline.footing, subject.footing)
     if fields:
         counts = f"; {baseline.samples} samples there, {subject.samples} here" if subject.samples != baseline.samples else ""
         raise InputError(
@@ -158,11 +154,6 @@ def require_distributions(subject: Opened, baseline: Opened, rules: Ruleset) -> 
             f"{wanted.file}:{wanted.line}: max_shift compares distributions, and the Record {slim.source.path} is slim, it keeps none\n"
             "  measure it again without --maxact-slim, or leave out max_shift"
         )
-
-
-def _brief(value: Any) -> str:
-    text = str(value)
-    return text[:12] if len(text) == 64 else text
 
 
 def write_subjects(path: Path, subjects: Iterable[Subject], baselines: Iterable[Source]) -> None:

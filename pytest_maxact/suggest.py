@@ -17,7 +17,7 @@ from pytest_maxact.errors import InputError
 from pytest_maxact.families import Identity, identity_of
 from pytest_maxact.metrics import metric_value
 from pytest_maxact.names import KINDS, Site
-from pytest_maxact.record import Record, differing_fields
+from pytest_maxact.record import Record, differences, footing_of
 from pytest_maxact.verdict import NEVER_ZERO
 
 FIGURE_DIGITS, HEADROOM_DIGITS = 6, 4
@@ -141,12 +141,12 @@ def _require_sound(record: Record) -> None:
 def _evidence(identity: Identity, group: Sequence[Record]) -> Evidence:
     first = group[0]
     for other in group[1:]:
-        differing = differing_fields(first.provenance, other.provenance)
+        differing = differences(footing_of(first.provenance), footing_of(other.provenance))
         differing += ["metric_version"] if first.metric_version != other.metric_version else []
         differing += ["sites"] if first.sites.keys() != other.sites.keys() else []
         if differing:
             raise InputError(
-                f"{other.provenance.model} and {first.provenance.model} were not measured alike; they differ in {', '.join(differing)}\n"
+                f"{first.provenance.model} (there) and {other.provenance.model} (here) were not measured alike; they differ in {', '.join(differing)}\n"
                 "  a limit needs Records of the same corpus, tokenizer, protocol, dtype, cut and sites"
             )
     sqnr = [_carrier_sqnr(record) for record in group]

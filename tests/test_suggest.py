@@ -169,7 +169,8 @@ def test_a_kind_that_is_zero_throughout_is_no_evidence() -> None:
 )
 def test_records_that_were_not_measured_alike_are_refused_with_the_field(field: str, value: Any) -> None:
     text = refusal([seen(model="a"), seen(model="b", **{field: value})])
-    assert text.startswith(f"b and a were not measured alike; they differ in {field}\n")
+    assert text.startswith(f"a (there) and b (here) were not measured alike; they differ in {field} (")
+    assert f" there, {value} here)\n" in text
 
 
 def test_records_of_other_metric_versions_or_sites_are_refused() -> None:

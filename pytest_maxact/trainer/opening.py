@@ -18,7 +18,7 @@ from pytest_maxact.limits import Ruleset, load_limits, select_rules, with_baseli
 from pytest_maxact.measure import Prepared, encode, max_length, read_corpus
 from pytest_maxact.model import load_tokenizer
 from pytest_maxact.names import Site
-from pytest_maxact.record import COMPARABLE, Record, corpus_digest
+from pytest_maxact.record import Record, corpus_digest, differences, footing_of
 from pytest_maxact.record_file import require_writable
 from pytest_maxact.settings import Settings
 from pytest_maxact.sites import resolve
@@ -161,12 +161,10 @@ def _tokenizer(trainer: Any) -> Any:
 
 def _require_comparable(name: str, record: Record, here: Mapping[str, object], sites: Sequence[Site]) -> None:
     """Raise InputError where a Record was not measured as this run will be."""
-    differing = [field for field in COMPARABLE if getattr(record.provenance, field) != here[field]]
-    if differing:
-        states = ", ".join(f"{field} {here[field]}" for field in ("dtype", "protocol", "max_seq_len"))
+    if differing := differences(footing_of(record.provenance), here):
         raise InputError(
             f"{name} was not measured as this run would be; they differ in {', '.join(differing)}\n"
-            f"  measure it again on the same corpus, with this run's tokenizer, {states}, or do without it"
+            "  measure it again as this run would be, or do without it"
         )
     lacking = [site.name for site in sites if site.name not in record.sites]
     if lacking:
