@@ -25,8 +25,10 @@ _JUMP_TOLERANCE = 1.25
 def require_alike(before: Record, after: Record) -> None:
     """Raise InputError for Records whose figures are not of the same measurement on different weights."""
     if differing := differences(footing_of(before.provenance), footing_of(after.provenance)):
+        samples = [len(record.provenance.samples) for record in (before, after)]
+        counts = f"; {samples[0]} samples there, {samples[1]} here" if samples[0] != samples[1] else ""
         raise InputError(
-            f"{before.provenance.model} (there) and {after.provenance.model} (here) were not measured alike; they differ in {', '.join(differing)}\n"
+            f"{before.provenance.model} (there) and {after.provenance.model} (here) were not measured alike; they differ in {', '.join(differing)}{counts}\n"
             "  measure both on the same corpus, with the same tokenizer, protocol, dtype and cut"
         )
 

@@ -10,15 +10,17 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from pytest_maxact.errors import MaxactError
+from pytest_maxact.errors import MaxactError, first_line
 from pytest_maxact.fixtures import session_key
 from pytest_maxact.limits import Limit, Waiver
 from pytest_maxact.report.progress import shown_by
 from pytest_maxact.subject import Subject
 
+_told_key = pytest.StashKey[set[str]]()
+
 
 class Gate(pytest.Collector):
-    """Every check of one checkpoint. Its setup makes or loads the Record; where that cannot be done, every check is an error."""
+    """Every check of one checkpoint."""
 
     def __init__(self, *, subject: Subject, **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]
@@ -30,12 +32,6 @@ class Gate(pytest.Collector):
             by_site.setdefault(limit.site, []).append(limit)
         for site, limits in by_site.items():
             yield SiteChecks.from_parent(self, name=site, subject=self.subject, limits=limits)
-
-    def setup(self) -> None:
-        try:
-            self.config.stash[session_key].record(self.subject, shown_by(self.config, self.subject.name))
-        except MaxactError as error:
-            pytest.fail(f"could not measure: {error}", pytrace=False)
 
 
 class SiteChecks(pytest.Collector):
@@ -66,17 +62,26 @@ class _Unskippable(pytest.Item):
 
 
 class Check(_Unskippable):
-    """One limit against the Record, and the baseline where it is relative to one."""
+    """One limit against the Record, and the baseline where it is relative to one.
+
+    Its setup makes or loads the Record; where that cannot be done, every check is an error.
+    """
 
     def __init__(self, *, subject: Subject, limit: Limit, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.subject, self.limit = subject, limit
 
+    def setup(self) -> None:
+        try:
+            self.config.stash[session_key].record(self.subject, shown_by(self.config, self.subject.name))
+        except MaxactError as error:
+            raise _failure(self.config, error, "could not measure: ") from None
+
     def runtest(self) -> None:
         try:
             finding = self.config.stash[session_key].check(self.subject, self.limit, shown_by(self.config, self.limit.against))
         except MaxactError as error:
-            pytest.fail(str(error), pytrace=False)
+            raise _failure(self.config, error) from None
         limit = self.limit
         self.user_properties += [
             ("maxact.site", finding.site),
@@ -127,10 +132,19 @@ class WaiverCheck(_Unskippable):
         try:
             fault = self.config.stash[session_key].waiver_fault(self.waiver, shown_by(self.config, ""))
         except MaxactError as error:
-            pytest.fail(f"could not measure: {error}", pytrace=False)
+            raise _failure(self.config, error, "could not measure: ") from None
         if fault:
             pytest.fail(fault, pytrace=False)
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
         """The line of the waiver."""
         return self.waiver.file, self.waiver.line - 1, f"waiver for {self.waiver.site}"
+
+
+def _failure(config: pytest.Config, error: MaxactError, what: str = "") -> BaseException:
+    """The failure of a check that could not be judged: in full where it is the first of its kind in this process, in a line at every other check."""
+    text = f"{what}{error}"
+    told = config.stash.setdefault(_told_key, set())
+    words = f"{what}{first_line(error)}" if text in told else text
+    told.add(text)
+    return pytest.fail.Exception(words, pytrace=False)

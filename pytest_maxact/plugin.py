@@ -193,6 +193,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         config.stash[_written_key] = gate.update()
     except MaxactError as error:
         config.stash[_written_key] = [f"no limits were written: {error}"]
+        if session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config: pytest.Config) -> None:

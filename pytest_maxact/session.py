@@ -99,6 +99,13 @@ class GateSession:
         """The Record where this run has one already; never measures."""
         return self._known(subject.source)
 
+    def failure_if_any(self, subject: Subject) -> str | None:
+        """Why its Record could not be had, where this run tried."""
+        if failure := self._failures.get(subject.source.key):
+            return str(failure)
+        failed = self._failed(subject.source)
+        return failed.read_text(encoding="utf-8") if failed and failed.is_file() else None
+
     def baseline(self, name: str, showing: Showing = lambda: None) -> Record:
         """The Record of a baseline, or of another checkpoint of the series."""
         source = next((source for source in self._baselines if source.name == name), None)
@@ -186,7 +193,8 @@ class GateSession:
             return self._measure(source, rules, showing)
         from filelock import FileLock
 
-        failed = self.folder / f"{source.file}.failed"
+        failed = self._failed(source)
+        assert failed is not None
         with FileLock(self.folder / f"{source.file}.lock"):
             if (known := self._known(source)) is not None:
                 return known
@@ -199,6 +207,10 @@ class GateSession:
                 raise
             record.save(self.folder / f"{source.file}.safetensors")
             return record
+
+    def _failed(self, source: Source) -> Path | None:
+        """Where xdist workers say why a checkpoint cannot be measured."""
+        return self.folder / f"{source.file}.failed" if self.folder else None
 
     def _measure(self, source: Source, rules: Ruleset | None, showing: Showing) -> Record:
         """The Record, from the cache where its content was measured before."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.families import Identity, identity_of
-from pytest_maxact.limits import Limit, Ruleset, Waiver
+from pytest_maxact.limits import Limit, Measured, Ruleset, Waiver
 from pytest_maxact.limits.regression import SHIFT
 from pytest_maxact.names import Site
 from pytest_maxact.record import Record, differences, footing_of
@@ -170,6 +170,7 @@ def read_subjects(path: Path) -> tuple[tuple[Subject, ...], tuple[Source, ...]]:
         rules = entry["rules"]
         for name in ("limits", "fitness"):
             rules[name] = tuple(Limit(**limit) for limit in rules[name])
+        rules["measured"] = Measured(**rules["measured"]) if rules["measured"] else None
         rules["waivers"] = tuple(Waiver(**{**waiver, "until": date.fromisoformat(waiver["until"])}) for waiver in rules["waivers"])
         subjects.append(
             Subject(source=Source(**entry["source"]), title=entry["title"], rules=Ruleset(**rules), against=tuple(entry["against"]))

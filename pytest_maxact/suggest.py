@@ -27,12 +27,13 @@ _SQNR = "int8.max_abs.sqnr_db"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """What the accepted Records of one shape saw. `maxima`: the largest magnitude of every site, in depth order, in each Record; `sqnr_db`: the INT-8 SQNR
-    (per tensor, max_abs) of the site that carries M in each Record, empty where one has none that is finite; `corpus`: its name, digest and tokens in words.
+    (per tensor, max_abs) of the site that carries M in each Record, empty where one has none that is finite; `measured`: corpus, the first digits of its
+    SHA-256, tokens and dtype, as limits files have them.
     """
 
     identity: Identity
     checkpoints: tuple[str, ...]
-    corpus: str
+    measured: Mapping[str, str | int]
     sites: tuple[Site, ...]
     maxima: Mapping[str, tuple[float, ...]]
     sqnr_db: tuple[float, ...]
@@ -74,9 +75,9 @@ class Evidence:
     def source(self) -> str:
         """Where the figures come from, in words."""
         if self.records == 1:
-            return f"1 Record, no spread seen; {self.corpus}"
+            return "1 Record, no spread seen"
         widest = max(self.spread(self.of_kind(kind)) for kind in self.kinds)
-        return f"{self.records} Records, spread up to x{rounded_up(widest, HEADROOM_DIGITS):g}; {self.corpus}"
+        return f"{self.records} Records, spread up to x{rounded_up(widest, HEADROOM_DIGITS):g}"
 
 
 def gather(records: Sequence[Record]) -> tuple[Evidence, ...]:
@@ -154,7 +155,12 @@ def _evidence(identity: Identity, group: Sequence[Record]) -> Evidence:
     return Evidence(
         identity=identity,
         checkpoints=tuple(dict.fromkeys(_name(record.provenance.model) for record in group)),
-        corpus=f"corpus {provenance.corpus} ({provenance.corpus_sha256[:12]}), {provenance.tokens} tokens, {provenance.dtype}",
+        measured={
+            "corpus": provenance.corpus,
+            "sha256": provenance.corpus_sha256[:12],
+            "tokens": provenance.tokens,
+            "dtype": provenance.dtype,
+        },
         sites=tuple(sorted((reading.site for reading in first.sites.values()), key=lambda site: site.order)),
         maxima={name: tuple(record.sites[name].max_abs for record in group) for name in first.sites},
         sqnr_db=tuple(sqnr) if all(map(math.isfinite, sqnr)) else (),

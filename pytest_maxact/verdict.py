@@ -25,6 +25,8 @@ from pytest_maxact.schemes.table import SCHEMES
 _RELATIONS = {("max", True): "within", ("max", False): "exceeds", ("min", True): "meets", ("min", False): "falls below"}
 NEVER_ZERO = frozenset({"embedding", "hidden", "final_norm"})
 """Kinds that no sound checkpoint leaves at zero throughout."""
+_RARELY_ZERO = frozenset({"attn_output", "mlp_output"})
+"""Kinds that are zero throughout where a block is switched off, which is seldom meant: a waiver can say that it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +98,10 @@ def check(record: Record, limit: Limit, baseline: Record | None = None) -> Findi
             f"{reading.site.name}: nothing was counted there, so {limit.metric} is no figure to judge\n  measure the checkpoint again"
         )
     value = metric_value(reading, limit.metric)
-    if limit.metric == "max_abs" and value == 0.0 and reading.site.kind in NEVER_ZERO:
-        message = f"{reading.site.name}: every entry is zero, which no sound checkpoint gives; the weights are empty or were not loaded"
+    if limit.metric == "max_abs" and value == 0.0 and reading.site.kind in NEVER_ZERO | _RARELY_ZERO:
+        never = "which no sound checkpoint gives; the weights are empty or were not loaded"
+        rarely = "the block does nothing: its weights are empty or were not loaded; where that is meant, a waiver says so"
+        message = f"{reading.site.name}: every entry is zero, {never if reading.site.kind in NEVER_ZERO else rarely}"
         return Finding(limit=limit, value=value, passed=False, reading=reading, message=message)
     passed = holds(value, limit)
     return Finding(limit=limit, value=value, passed=passed, reading=reading, message=_message(reading, limit, value, passed))
@@ -106,13 +110,19 @@ def check(record: Record, limit: Limit, baseline: Record | None = None) -> Findi
 def waived(finding: Finding, waivers: Iterable[Waiver], checkpoint: str = "", today: date | None = None) -> Finding:
     """The finding with the first waiver that lets it pass today.
 
-    What is broken is never let pass: a site with non-finite entries, one whose every entry is zero, a value that is no number.
+    What is broken is never let pass: a site with non-finite entries, a residual stream of zeros, a value that is no number.
     """
-    broken = finding.reading is not None and (finding.reading.nonfinite or (finding.limit.metric == "max_abs" and finding.value == 0.0))
+    reading = finding.reading
+    empty = finding.limit.metric == "max_abs" and finding.value == 0.0
+    broken = reading is not None and (reading.nonfinite or (empty and reading.site.kind in NEVER_ZERO))
     if finding.passed or broken or math.isnan(finding.value):
         return finding
-    found = (waiver for waiver in waivers if waiver.covers(finding.limit, checkpoint) and not expired(waiver, today))
-    return replace(finding, waiver=next(found, None))
+    speaking = [waiver for waiver in waivers if waiver.covers(finding.limit, checkpoint) and not expired(waiver, today)]
+    found = next((waiver for waiver in speaking if waiver.reaches(finding.limit, finding.value)), None)
+    if speaking and not found:
+        beyond = f"beyond what the waiver of {speaking[0].owner} lets pass, {speaking[0].up_to:g} ({_written(speaking[0])})"
+        return replace(finding, message=f"{finding.message}; {beyond}")
+    return replace(finding, waiver=found)
 
 
 def expired(waiver: Waiver, today: date | None = None) -> bool:
@@ -122,12 +132,17 @@ def expired(waiver: Waiver, today: date | None = None) -> bool:
 
 def waiver_fault(waiver: Waiver, findings: Iterable[tuple[str, Finding]], today: date | None = None) -> str | None:
     """Why a waiver fails, None where it does its work; `findings` are those of the whole run, each with its checkpoint's name."""
-    where = f"{Path(waiver.file).name}:{waiver.line}"
+    where = _written(waiver)
     if expired(waiver, today):
         return f"the waiver for {waiver.site} by {waiver.owner} expired on {waiver.until} ({where}): mend the checkpoint, or renew it with a reason"
     if not any(waiver.covers(finding.limit, checkpoint) and not finding.passed for checkpoint, finding in findings):
         return f"the waiver for {waiver.site} by {waiver.owner} is stale, none of its checks fails ({where}): remove it"
     return None
+
+
+def _written(waiver: Waiver) -> str:
+    """Where a waiver stands."""
+    return f"{Path(waiver.file).name}:{waiver.line}"
 
 
 def _check_change(record: Record, limit: Limit, baseline: Record | None) -> Finding:

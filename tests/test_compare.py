@@ -11,6 +11,7 @@ from pytest_maxact.cli import main
 from pytest_maxact.compare import compare
 from pytest_maxact.errors import InputError
 from pytest_maxact.record import Record
+from pytest_maxact.report.compare import render
 from tests import records
 
 CALM = {
@@ -72,13 +73,31 @@ def test_the_command_prints_where_they_part_within_80_columns(
     with_values(layers__0__hidden=[[4.0, 1.0, 2.0, -80.0]]).save(tmp_path / "b")
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     text = capsys.readouterr().out
-    assert "they part at layers.0.hidden: 8 to 80" in text
+    assert "the first maximum that differs by more than 5 % is that of layers.0.hidden, 8 to 80" in " ".join(text.split())
     assert "first jump layer: none before, 0 after" in text
     assert max(map(len, text.splitlines())) <= 80
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert data["parted_at"] == "layers.0.hidden"
     assert data["sites"]["layers.0.hidden"]["ratio"] == 10.0
+
+
+def test_every_layer_is_a_row_with_the_ratio_of_each_of_its_sites() -> None:
+    before = {
+        "embedding": [[1.0]],
+        "layers.0.hidden": [[2.0]],
+        "layers.0.attn_output": [[4.0]],
+        "layers.0.router": [[8.0]],
+        "final_norm": [[1.0]],
+    }
+    after = {**before, "layers.0.hidden": [[3.0]], "layers.0.attn_output": [[2.0]], "layers.0.router": [[math.nan]]}
+    pair = records.record(before), records.record(after)
+    lines = [line.split() for line in render(compare(*pair), *pair, width=80, color=False).splitlines()]
+    assert ["layer", "before", "after", "ratio", "shift", "dB", "massive", "attn", "router"] in lines
+    assert [row[:4] for row in lines if row and row[0] in ("embed", "0", "norm")] == [
+        ["embed", "1", "1", "1"], ["0", "2", "3", "1.5"], ["norm", "1", "1", "1"],
+    ]  # fmt: skip
+    assert next(row for row in lines if row and row[0] == "0")[-2:] == ["0.5", "-"]
 
 
 def test_the_command_joins_parts_and_refuses_the_same_part_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

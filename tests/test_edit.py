@@ -44,6 +44,9 @@ families:
 """
 
 
+MEASURED = f"{{corpus: built-in, sha256: {seen().provenance.corpus_sha256[:12]}, tokens: 2, dtype: bfloat16}}"
+
+
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
     path = tmp_path / "mine.yaml"
@@ -89,15 +92,16 @@ def test_a_new_file_extends_the_shipped_one_and_holds_the_shape(mode: str, tmp_p
         "      - name: house\n"
         "        checkpoints: [house]\n"
         f"        source: {proposal.evidence[0].source}\n"
+        f"        measured: {MEASURED}\n"
         "        layers: 2\n"
         "        hidden_size: 4\n"
         "        limits: {embedding: 1, hidden: 8, gate: 2.5, final_norm: 3}\n"
         f"        int8: {{site: carrier, policy: max_abs, sqnr_db: {sqnr}}}\n"
     )
-    assert proposal.diff().splitlines()[:3] == ["--- /dev/null", f"+++ {tmp_path / 'mine.yaml'}", "@@ -0,0 +1,12 @@"]
+    assert proposal.diff().splitlines()[:3] == ["--- /dev/null", f"+++ {tmp_path / 'mine.yaml'}", "@@ -0,0 +1,13 @@"]
     limits = limits_of(proposal.after, one)
     assert limits["layers.0.hidden::max_abs"].bound == 10
-    assert limits["layers.0.hidden::max_abs"].source.startswith("1 Record, no spread seen; corpus built-in (")
+    assert limits["layers.0.hidden::max_abs"].source == "1 Record, no spread seen"
     assert not any(limit.envelope for limit in limits.values())
 
 
@@ -177,10 +181,11 @@ def test_new_adds_what_has_no_limit_and_leaves_every_other_line(own: Path) -> No
 
 def test_all_sets_every_figure_of_the_shape_and_leaves_every_other_line(own: Path) -> None:
     proposal = propose([seen(model="org/v2")], own, mode="all")
-    assert moved(proposal)[:4] == [
+    assert moved(proposal)[:5] == [
         '-        checkpoints: ["v1"]',
         "+        checkpoints: [v2]",
         f"+        source: {proposal.evidence[0].source}",
+        f"+        measured: {MEASURED}",
         "-          embedding:  1.5    # seen in May",
     ]
     assert "+          embedding:  1    # seen in May" in moved(proposal)

@@ -146,6 +146,7 @@ def test_a_failed_measurement_under_xdist_is_an_error_on_every_check_and_tried_o
     result = pytester.runpytest_subprocess(f"--maxact-model={folder}", f"--maxact-corpus={corpus}", "-n", "2")
     result.assert_outcomes(errors=CHECKS)
     assert result.ret == 1
+    result.stdout.fnmatch_lines(["FAIL: could not measure: the weights*"])
 
 
 def test_what_cannot_be_measured_is_an_error_on_every_check(pytester: pytest.Pytester, corpus: Path, tmp_path: Path) -> None:
@@ -154,6 +155,10 @@ def test_what_cannot_be_measured_is_an_error_on_every_check(pytester: pytest.Pyt
     result = run_gate(pytester, f"--maxact-model={folder}", f"--maxact-corpus={corpus}", errors=CHECKS)
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*could not measure: the weights of * lack 1 tensors*the first layers.1.mlp.up_proj.weight*"])
+    result.stdout.fnmatch_lines(["FAIL: could not measure: the weights*", "*export the checkpoint"])
+    told = result.stdout.str()
+    assert told.count("do not belong together") == 2, "in full at the first check and in the report"
+    assert "During handling" not in told
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
@@ -170,7 +175,9 @@ def test_a_poisoned_layer_fails_the_gate_and_is_named_first(poison: float, pytes
     result.stdout.fnmatch_lines(["the first site with non-finite values is layers.1.mlp_output"])
     failed = {line.split()[1] for line in result.outlines if line.startswith("FAILED")}
     assert {"maxact::layers.1.hidden::nonfinite", "maxact::layers.1.mlp_output::nonfinite", "maxact::layers.1.hidden::max_abs"} <= failed
-    assert not any("layers.0" in name for name in failed)
+    assert {name for name in failed if "layers.0" in name} <= {
+        f"maxact::layers.0.{block}::max_abs" for block in ("attn_output", "mlp_output")
+    }, "the model was planted in zeros, and blocks that give nothing else fail"
 
 
 def test_a_run_saves_its_record_and_says_where(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
@@ -272,7 +279,7 @@ def test_unused_the_plugin_imports_nothing_heavy_and_prints_nothing(pytester: py
 def test_the_report_of_a_part_says_so(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
     result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={tight}", "-k", "embedding", passed=2, deselected=CHECKS - 2)
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["PASS: all 2 checks that ran hold*", f"not selected: {CHECKS - 2} checks, of which 1 would fail"])
+    result.stdout.fnmatch_lines(["PASS: all 2 checks that ran hold*", f"not run: {CHECKS - 2} checks, of which 1 would fail"])
 
 
 def test_deployed_limits_judge_a_deployed_measurement(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:

@@ -35,6 +35,35 @@ def shown(measured: Record, width: int = 80, limits: Path | None = None, **optio
     return render(measured, rules, judge(measured, rules.limits), width=width, color=False, **options)  # type: ignore[arg-type]
 
 
+# What the limits were measured on
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ({}, ""),
+        ({"tokens": 1}, ""),  # the digest decides, the count comes with it
+        ({"sha256": "0" * 12, "tokens": 7000}, "on 7 000 tokens of corpus mine (000000000000) in bfloat16, this run on 6 tokens of "),
+        ({"sha256": "0" * 12, "tokens": 2}, "on 2 tokens of corpus mine (000000000000) in bfloat16, this run on 6 tokens of "),
+        ({"dtype": "float32"}, "in float32, this run on 6 tokens of "),
+    ],
+)
+def test_limits_that_were_measured_otherwise_are_remarked(stated: dict[str, object], said: str, tmp_path: Path) -> None:
+    measured = deep(4)
+    digest = measured.provenance.corpus_sha256[:12]
+    on = {"corpus": "mine", "sha256": digest, "tokens": 6, "dtype": "bfloat16", **stated}
+    place = ", ".join(f"{key}: {value!r}" for key, value in on.items())
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "version: 1\nextends: builtin\nfamilies: {qwen3: {shapes: [{name: house, layers: 4, hidden_size: 8, limits: {hidden: 900}, "
+        f"measured: {{{place}}}}}]}}}}\n"
+    )
+    text = " ".join(shown(measured, limits=own).split())
+    assert ("The figures of shape house were measured" in text) == bool(said)
+    assert said in text
+    assert ("a maximum over fewer tokens is a lower bound" in text.partition("The figures of shape")[2]) == (on["tokens"] == 7000)
+
+
 @pytest.mark.parametrize("width", [80, 100, 132])
 @pytest.mark.parametrize(
     "kinds", [("hidden", "attn_output", "mlp_output", "gate"), ("hidden", "attn_output", "mlp_output", "gate", "router")]

@@ -17,7 +17,7 @@ import pytest
 
 from pytest_maxact.record import Record
 from tests import tiny
-from tests.gate_runs import CHECKS, run_gate
+from tests.gate_runs import CHECKS, drop_tensor, run_gate
 from tests.trained import run_in, scale_weight
 
 RELATIVE = 3 * (4 * tiny.LAYERS + 2) + 2
@@ -109,7 +109,7 @@ def test_pasted_ids_last_failures_and_names_select(pytester: pytest.Pytester, ru
     assert f"FAILED {name}" in result.stdout.str()
     run_gate(pytester, *options, "--lf", failed=3, deselected=total - 3)
     result = run_gate(pytester, *options, name, failed=1, deselected=total - 1)
-    result.stdout.fnmatch_lines(["not selected: *", "not measured: checkpoint-10"])
+    result.stdout.fnmatch_lines(["not run: *", "not measured: checkpoint-10"])
     run_gate(pytester, *options, "maxact[checkpoint-5]", passed=CHECKS, deselected=total - CHECKS)
     run_gate(
         pytester,
@@ -327,12 +327,22 @@ def test_under_xdist_without_a_cache_each_model_is_loaded_once_too(
 def test_a_checkpoint_that_cannot_be_measured_is_an_error_of_its_checks_and_of_those_against_it(
     pytester: pytest.Pytester, run: str, corpus: Path, tmp_path: Path
 ) -> None:
-    from tests.gate_runs import drop_tensor
-
     drop_tensor(tmp_path / "run" / "checkpoint-10", "layers.1.mlp.down_proj.weight")
     result = run_gate(pytester, f"--maxact-model={run}", f"--maxact-corpus={corpus}")
     result.assert_outcomes(errors=CHECKS + RELATIVE, failed=RELATIVE, passed=2 * CHECKS + RELATIVE)
-    result.stdout.fnmatch_lines(["not measured: checkpoint-10"])
+    result.stdout.fnmatch_lines(["FAIL: could not measure checkpoint-10: the weights*", "not measured: checkpoint-10"])
+
+
+def test_a_series_whose_last_checkpoint_cannot_be_measured_has_not_passed(
+    pytester: pytest.Pytester, run: str, corpus: Path, tmp_path: Path
+) -> None:
+    drop_tensor(tmp_path / "run" / "checkpoint-20", "layers.1.mlp.down_proj.weight")
+    result = run_gate(
+        pytester, f"--maxact-model={run}", f"--maxact-corpus={corpus}", errors=CHECKS + 2 * RELATIVE, passed=2 * CHECKS + RELATIVE
+    )
+    assert result.ret == 1
+    assert "PASS" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["FAIL: could not measure checkpoint-20: the weights*"])
 
 
 def test_weights_that_change_while_they_are_measured_are_kept_under_no_name(

@@ -94,7 +94,11 @@ def test_what_was_not_measured_and_what_waivers_lack_is_said() -> None:
 
 def test_only_checks_that_ran_are_in_the_verdict_and_others_are_counted() -> None:
     text = text_of(GROWING, findings_of(GROWING, limit(7.0)), ran={("step-500", "layers.31.hidden::max_abs")})
-    assert text.startswith("PASS: all 1 checks that ran of 3 checkpoints hold\nnot selected: 2 checks, of which 1 would fail\n")
+    assert text.startswith("PASS: all 1 checks that ran of 3 checkpoints hold\nnot run: 2 checks, of which 1 would fail\n")
+
+
+def test_remarks_come_last() -> None:
+    assert text_of(GROWING, findings_of(GROWING), notes=["of other text"]).splitlines()[-1] == "of other text"
 
 
 def test_waived_checks_are_told_with_their_owner() -> None:
@@ -106,7 +110,7 @@ def test_waived_checks_are_told_with_their_owner() -> None:
         for name, of_one in findings_of(GROWING, limit(7.0)).items()
     }
     text = text_of(GROWING, findings)
-    assert text.startswith("PASS: 2 of 3 checks of 3 checkpoints hold, 1 are waived\n")
+    assert text.startswith("PASS: 2 of 3 checks of 3 checkpoints hold, 1 is waived\n")
     assert "waived until 2026-03-31 by ann: known: step-1000: layers.31.hidden" in text
     assert row_of(text, "step-1000")[-2:] == ["1", "waived"]
 

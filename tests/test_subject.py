@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_maxact.errors import InputError
-from pytest_maxact.limits import Limit, Ruleset, Waiver
+from pytest_maxact.limits import Limit, Measured, Ruleset, Waiver
 from pytest_maxact.names import LINEAR_KINDS
 from pytest_maxact.settings import Settings
 from pytest_maxact.sources import Source
@@ -89,7 +89,15 @@ def test_other_processes_read_what_this_one_found(tmp_path: Path) -> None:
         for against, floor, figure in (("v1", 0.5, None), ("", None, 1.25))
     )  # fmt: skip
     waiver = Waiver(site="*", metric="*", checkpoint="*", reason="é", owner="ann", until=date(2026, 3, 31), file="f.yaml", line=9)
-    rules = Ruleset(family="qwen3", shape=None, protocol="paper", limits=limits, fitness=limits[:1], waivers=(waiver,))
+    rules = Ruleset(
+        family="qwen3",
+        shape=None,
+        protocol="paper",
+        limits=limits,
+        fitness=limits[:1],
+        waivers=(waiver,),
+        measured=Measured(corpus="c", sha256="0" * 12, tokens=7, dtype="bfloat16"),
+    )
     subjects = (Subject(source=Source(name="step-1", path="a", is_record=False, step=1), title="t", rules=rules, against=("v1",)),)
     baselines = (Source(name="v1", path="b", is_record=True, revision="abc"),)
     write_subjects(tmp_path / "opening.json", subjects, baselines)

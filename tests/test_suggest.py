@@ -126,11 +126,12 @@ def test_checkpoints_are_named_without_the_folders_of_a_machine() -> None:
     assert evidence.checkpoints == ("name", "step-900", "win", "plain")
 
 
-def test_the_source_says_how_many_records_of_which_corpus() -> None:
+def test_the_source_says_how_many_records_and_what_they_were_measured_on() -> None:
     digest = seen().provenance.corpus_sha256[:12]
-    assert gather([seen()])[0].source == f"1 Record, no spread seen; corpus built-in ({digest}), 2 tokens, bfloat16"
-    two = gather([seen(8.0), seen(12.0)])[0]
-    assert two.source == f"2 Records, spread up to x1.5; corpus built-in ({digest}), 2 tokens, bfloat16"
+    one, two = gather([seen()])[0], gather([seen(8.0), seen(12.0)])[0]
+    assert one.source == "1 Record, no spread seen"
+    assert two.source == "2 Records, spread up to x1.5"
+    assert one.measured == two.measured == {"corpus": "built-in", "sha256": digest, "tokens": 2, "dtype": "bfloat16"}
 
 
 # What is no evidence

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_maxact.errors import InputError
+from pytest_maxact.limits.edit import Proposal
 from tests import tiny
 from tests.gate_runs import CHECKS, run_gate
 
@@ -52,6 +54,16 @@ def test_under_xdist_limits_are_written_once(pytester: pytest.Pytester, checkpoi
     result = pytester.runpytest_subprocess(*options)
     result.assert_outcomes(passed=CHECKS)
     assert result.stdout.str().count("mine.yaml: written") == 1
+
+
+def test_limits_that_cannot_be_written_fail_the_run(pytester: pytest.Pytester, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Proposal) -> None:
+        raise InputError("mine.yaml cannot be written: no space left\n  make room")
+
+    monkeypatch.setattr(Proposal, "write", full)
+    result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", "--maxact-update=new", passed=CHECKS)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["no limits were written: mine.yaml cannot be written: no space left"])
 
 
 def test_nothing_measured_writes_nothing(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pytest_maxact.cli import main
+from pytest_maxact.record import Record
 from tests import tiny
 from tests.gate_runs import CHECKS, run_gate
 
@@ -28,7 +29,7 @@ def test_a_waived_breach_is_an_expected_failure_and_the_report_says_whose(pytest
     result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={limits(tmp_path)}", passed=CHECKS, xfailed=1)
     assert result.ret == 0
     text = " ".join(result.stdout.str().split())
-    assert f"PASS: {CHECKS - 1} of {CHECKS} checks hold, 1 are waived" in text
+    assert f"PASS: {CHECKS - 1} of {CHECKS} checks hold, 1 is waived" in text
     assert f"waived until {TODAY + timedelta(days=30)} by me@here: known outlier: layers.1.hidden: max_abs" in text
 
 
@@ -54,7 +55,18 @@ def test_it_is_stale_by_what_the_run_holds_and_not_by_what_was_selected(pytester
     result = run_gate(
         pytester, f"--maxact-replay={saved}", f"--maxact-limits={limits(tmp_path)}", "maxact::waive", passed=1, deselected=CHECKS
     )
-    result.stdout.fnmatch_lines(["not selected: *"])
+    result.stdout.fnmatch_lines(["not run: *"])
+
+
+def test_a_breach_beyond_the_value_that_it_names_fails(pytester: pytest.Pytester, saved: Path, tmp_path: Path) -> None:
+    value = Record.load(saved)["layers.1.hidden"].max_abs
+    enough, little = (
+        limits(folder, more=f", metric: max_abs, up_to: {bound}") for folder, bound in ((tmp_path, value), (pytester.path, value / 2))
+    )
+    run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={enough}", passed=CHECKS, xfailed=1)
+    result = pytester.runpytest_subprocess(f"--maxact-replay={saved}", f"--maxact-limits={little}", "-n", "2")
+    result.assert_outcomes(passed=CHECKS, failed=1)
+    assert f"; beyond what the waiver of me@here lets pass, {value / 2:g} (limits.yaml:5)" in " ".join(result.stdout.str().split())
 
 
 def test_a_metric_that_it_does_not_name_still_fails(pytester: pytest.Pytester, saved: Path, tmp_path: Path) -> None:
@@ -83,7 +95,7 @@ def test_one_that_matches_no_check_is_refused(pytester: pytest.Pytester, saved: 
 
 def test_the_command_says_and_exits_alike(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["judge", str(saved), "--limits", str(limits(tmp_path))]) == 0
-    assert "1 are waived" in capsys.readouterr().out
+    assert "1 is waived" in capsys.readouterr().out
     assert main(["judge", str(saved), "--limits", str(limits(tmp_path, until=-1)), "--json"]) == 1
     assert '"waiver_faults": [\n    "the waiver for layers.1.* by me@here expired' in capsys.readouterr().out
 

@@ -22,8 +22,10 @@ TODAY = datetime.now(timezone.utc).date()
 ENTRY = "site: layers.3.hidden, reason: known, owner: ann, until: 2026-03-31"
 
 
-def waiver(site: str = HIDDEN, metric: str = "*", checkpoint: str = "*", until: date = DAY) -> Waiver:
-    return Waiver(site=site, metric=metric, checkpoint=checkpoint, reason="known", owner="ann", until=until, file="limits.yaml", line=4)
+def waiver(site: str = HIDDEN, metric: str = "*", checkpoint: str = "*", until: date = DAY, up_to: float | None = None) -> Waiver:
+    return Waiver(
+        site=site, metric=metric, checkpoint=checkpoint, reason="known", owner="ann", until=until, file="limits.yaml", line=4, up_to=up_to
+    )
 
 
 def limit(bound: float = 1.0, site: str = HIDDEN, metric: str = "max_abs", sense: str = "max", against: str = "") -> Limit:
@@ -128,6 +130,19 @@ def test_empty_patterns_and_unknown_keys_are_refused(change: str, said: str, tmp
     assert said in refusal(f"waive: [{{{', '.join([*kept, change])}}}]", tmp_path)
 
 
+@pytest.mark.parametrize("metric", ["", "metric: '*', ", "metric: max_*, ", "metric: 'int[48].max_abs.sqnr_db', ", "metric: 'rm?', "])
+def test_a_value_up_to_which_it_holds_is_of_one_metric(metric: str, tmp_path: Path) -> None:
+    assert "limits.yaml:3: waive.0: " in (message := refusal(f"waive: [{{{metric}{ENTRY}, up_to: 9.5}}]", tmp_path))
+    assert "`up_to` is a value of one metric, and `metric` names none, or several; say which" in message
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "'9'", "true"])
+def test_a_value_up_to_which_it_holds_is_a_finite_number(value: str, tmp_path: Path) -> None:
+    assert "waive.0.up_to" in refusal(f"waive: [{{metric: max_abs, {ENTRY}, up_to: {value}}}]", tmp_path)
+    (found,) = of(f"waive: [{{metric: max_abs, {ENTRY}, up_to: 9}}]", tmp_path)
+    assert found.up_to == 9.0
+
+
 # What it covers
 
 
@@ -199,6 +214,27 @@ def test_the_first_that_holds_lets_it_pass() -> None:
     assert waived(failing(), [old, elsewhere], today=DAY).waiver is None
 
 
+@pytest.mark.parametrize(
+    ("metric", "sense", "value", "better"), [("max_abs", "max", 8.0, 7.99), ("int8.max_abs.rel_rmse", "min", 0.0, 0.001)]
+)
+def test_up_to_a_value_and_no_further(metric: str, sense: str, value: float, better: float) -> None:
+    record, bound = holding(8.0), limit(1.0, metric=metric, sense=sense)
+    finding = check(record, bound)
+    assert (finding.value, finding.passed) == (value, False)
+    assert waived(finding, [waiver(metric=metric, up_to=value)], today=DAY).accepted
+    beyond = waived(finding, [waiver(metric=metric, up_to=better)], today=DAY)
+    assert not beyond.accepted
+    assert beyond.message == f"{finding.message}; beyond what the waiver of ann lets pass, {better:g} (limits.yaml:4)"
+    assert waived(finding, [waiver(metric=metric, up_to=better), waiver()], today=DAY).waiver == waiver()
+    assert waiver_fault(waiver(metric=metric, up_to=better), [("", beyond)], DAY) is None, "its check fails, so it is not stale"
+
+
+def test_a_change_without_measure_is_beyond_every_value() -> None:
+    finding = check(holding(1.0), limit(2.0, metric="growth", against="v1"), holding(0.0))
+    assert finding.value == math.inf
+    assert not waived(finding, [waiver(metric="growth", up_to=1e300)], today=DAY).accepted
+
+
 def test_a_check_that_holds_needs_none() -> None:
     finding = check(holding(0.5), limit())
     assert waived(finding, [waiver()], today=DAY) is finding
@@ -228,6 +264,16 @@ def test_a_site_of_zeros_is_never_waived(site: str) -> None:
     finding = check(holding(0.0, site=site), limit(9.0, site=site))
     assert not finding.passed
     assert not waived(finding, [waiver(site="*")], today=DAY).accepted
+
+
+@pytest.mark.parametrize("site", ["layers.0.attn_output", "layers.0.mlp_output"])
+def test_a_block_that_does_nothing_fails_and_a_waiver_can_say_that_it_is_meant(site: str) -> None:
+    finding = check(holding(0.0, site=site), limit(9.0, site=site))
+    assert not finding.passed
+    assert finding.message.startswith(f"{site}: every entry is zero, the block does nothing")
+    assert waived(finding, [waiver(site=site)], today=DAY).accepted
+    for quiet in ("layers.0.gate", "layers.0.router"):
+        assert check(holding(0.0, site=quiet), limit(9.0, site=quiet)).passed
 
 
 @pytest.mark.parametrize("metric", ["growth", "shrink", "shift", "int8.max_abs.sqnr_db.drop", "jump_shift", "new_massive_layers"])

@@ -4,7 +4,7 @@
 from pytest_maxact.limits.family_source import CARRIER, Limit
 from pytest_maxact.limits.file import LimitsFile, builtin_path, load_limits
 from pytest_maxact.limits.fitness import EFFECTS, MODEL
-from pytest_maxact.limits.rules import GENERIC, Ruleset, select_rules, with_baseline, with_fitness
+from pytest_maxact.limits.rules import GENERIC, Measured, Ruleset, select_rules, with_baseline, with_fitness
 from pytest_maxact.limits.waivers import Waiver
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "MODEL",
     "Limit",
     "LimitsFile",
+    "Measured",
     "Ruleset",
     "Waiver",
     "builtin_path",

@@ -86,6 +86,7 @@ class Plan:
         yield (*place, "checkpoints"), self._checkpoints(self._shape)
         if self.everything:
             yield (*place, "source"), self.evidence.source
+            yield (*place, "measured"), self.evidence.measured
         if (headroom := self._written_headroom(figures.headroom)) is not None:
             yield (*place, "headroom"), headroom
         for kind, figure in figures.limits.items():
@@ -116,6 +117,7 @@ class Plan:
             "name": evidence.checkpoints[0],
             "checkpoints": list(evidence.checkpoints),
             "source": evidence.source,
+            "measured": evidence.measured,
             "layers": evidence.identity.layers,
             "hidden_size": evidence.identity.hidden_size,
             "headroom": self._written_headroom(figures.headroom),

@@ -20,8 +20,19 @@ GENERIC = "generic"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What the figures behind limits were measured on: corpus, the first digits of its SHA-256, its tokens, and the dtype of the model."""
+
+    corpus: str
+    sha256: str
+    tokens: int
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ruleset:
-    """The limits of one checkpoint, in depth order. `shape` is the published shape they come from, None for an envelope or no shape.
+    """The limits of one checkpoint, in depth order. `shape` is the published shape they come from, None for an envelope or no shape, and `measured` what
+    its figures were measured on, None where the file does not say.
 
     `fitness`: those for deployment schemes, which are reported; the ones that are checks stand among `limits` too. `waivers`: what may fail for now.
     """
@@ -32,6 +43,7 @@ class Ruleset:
     limits: tuple[Limit, ...]
     fitness: tuple[Limit, ...] = ()
     waivers: tuple[Waiver, ...] = ()
+    measured: Measured | None = None
 
     @property
     def files(self) -> list[str]:
@@ -59,10 +71,16 @@ def select_rules(files: Sequence[LimitsFile], identity: Identity, sites: Iterabl
             f"  add a shape, `limits:` or `envelope:` to families.{name} in {sources[0].file.path}, or judge with --maxact-family generic"
         )
     int8: list[Limit] = next(filter(None, (source.int8(ordered) for source in sources)), [])
-    shape = next((source.shape.name for source in sources if source.shape), None)
-    return _ruleset(
-        files, name, shape, files[0].document.protocol, [*nonfinite, *figures, *int8, *_unreached(files, sources, ordered)], ordered
+    shape = next((source.shape for source in sources if source.shape), None)
+    rules = _ruleset(
+        files,
+        name,
+        shape.name if shape else None,
+        files[0].document.protocol,
+        [*nonfinite, *figures, *int8, *_unreached(files, sources, ordered)],
+        ordered,
     )
+    return replace(rules, measured=Measured(**shape.measured.model_dump()) if shape and shape.measured else None)
 
 
 def with_fitness(

@@ -83,8 +83,18 @@ def _refuse_repeats(names: list[str]) -> None:
 Int8Rules = Annotated[list[Int8Rule], BeforeValidator(_as_list), AfterValidator(_no_rule_twice)]
 
 
+class MeasuredOn(_Strict):
+    """What figures were measured on: the corpus by name and the beginning of its digest, its tokens, and the dtype of the model."""
+
+    corpus: Text
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,64}$")]
+    tokens: Annotated[int, Field(gt=0)]
+    dtype: Text
+
+
 class Shape(_Strict):
-    """Figures of one depth and width; `checkpoints` are those they were taken from, `source` says how, where that is not as for the family.
+    """Figures of one depth and width; `checkpoints` are those they were taken from, `source` says how, where that is not as for the family, and
+    `measured` on what: a run on less or other text then says so.
 
     `headroom`: a number for all of its figures, or one per site kind and for `int8`.
     """
@@ -92,6 +102,7 @@ class Shape(_Strict):
     name: Text
     checkpoints: list[Text] = []
     source: Text | None = None
+    measured: MeasuredOn | None = None
     layers: Annotated[int, Field(gt=0)]
     hidden_size: Annotated[int, Field(gt=0)]
     headroom: ShapeHeadroom | None = None
@@ -212,7 +223,7 @@ class Regression(Change):
 class WaiverEntry(_Strict):
     """Checks that are known to fail and let pass until a day: `site`, `metric` and `checkpoint` (of a series) are patterns with `*`, `?` and `[0-3]`.
 
-    `family`: the entry speaks about this family only.
+    `family`: the entry speaks about this family only. `up_to`: the worst value that it lets pass, of the one metric that it then names.
     """
 
     site: Text
@@ -222,6 +233,13 @@ class WaiverEntry(_Strict):
     reason: Words
     owner: Words
     until: date
+    up_to: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _one_metric_for_a_value(self) -> "WaiverEntry":
+        if self.up_to is not None and any(sign in self.metric for sign in "*?["):
+            raise ValueError("`up_to` is a value of one metric, and `metric` names none, or several; say which")
+        return self
 
 
 class LimitsDocument(_Strict):

@@ -16,7 +16,8 @@ from pytest_maxact.limits.file import LimitsFile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiver:
-    """One entry. `until` is the last day on which it holds, in UTC; `site`, `metric` and `checkpoint` are patterns."""
+    """One entry. `until` is the last day on which it holds, in UTC; `site`, `metric` and `checkpoint` are patterns; `up_to` is the worst value that it
+    lets pass, None for any."""
 
     site: str
     metric: str
@@ -26,11 +27,16 @@ class Waiver:
     until: date
     file: str
     line: int
+    up_to: float | None = None
 
     def covers(self, limit: Limit, checkpoint: str) -> bool:
         """Whether it speaks about this check of this checkpoint, expired or not."""
         pairs = ((checkpoint, self.checkpoint), (limit.site, self.site), (limit.metric, self.metric))
         return limit.metric != "nonfinite" and all(fnmatch.fnmatchcase(name, pattern) for name, pattern in pairs)
+
+    def reaches(self, limit: Limit, value: float) -> bool:
+        """Whether a value of a check that it covers is one that it lets pass."""
+        return self.up_to is None or (value <= self.up_to if limit.sense == "max" else value >= self.up_to)
 
     @property
     def words(self) -> str:
@@ -43,7 +49,7 @@ def waivers_of(files: Sequence[LimitsFile], family: str) -> tuple[Waiver, ...]:
     return tuple(
         Waiver(
             site=entry.site, metric=entry.metric, checkpoint=entry.checkpoint, reason=entry.reason, owner=entry.owner, until=entry.until,
-            file=str(file.path), line=file.line("waive", index),
+            file=str(file.path), line=file.line("waive", index), up_to=entry.up_to,
         )
         for file in files
         for index, entry in enumerate(file.document.waive)

@@ -15,6 +15,8 @@ from pytest_maxact.record import Record
 from pytest_maxact.report.console import short, to_text
 from pytest_maxact.verdict import Finding
 
+_OTHERS = (("attn_output", "attn"), ("mlp_output", "mlp"), ("gate", "gate"), ("router", "router"))
+
 
 def as_data(comparison: Comparison) -> dict[str, Any]:
     """For a program; what is no finite number is null."""
@@ -93,34 +95,51 @@ def layer_of(site: Site) -> str:
 def _parts(comparison: Comparison, before: Record, after: Record) -> Iterator[RenderableType]:
     yield Text(f"before  {before.provenance.model}: M {short(before.carrier.max_abs)} in {before.carrier.site.name}")
     yield Text(f"after   {after.provenance.model}: M {short(after.carrier.max_abs)} in {after.carrier.site.name}")
-    parted = comparison.parted
-    if parted:
-        yield Text(f"they part at {parted.site}: {short(parted.before)} to {short(parted.after)}", style="bold")
-    yield Text(_difference(comparison))
+    yield Text(_difference(comparison), style="bold")
     if comparison.jump_before != comparison.jump_after:
         yield Text(f"first jump layer: {_layer(comparison.jump_before)} before, {_layer(comparison.jump_after)} after", style="yellow")
     for what, names in (("gone", comparison.gone), ("new", comparison.new)):
         if names:
             yield Text(f"{what}: {len(names)} sites, the first {names[0]}", style="yellow")
     yield Text()
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("site")
-    for name in ("before", "after", "ratio", "shift", "INT-8 dB", "massive"):
-        table.add_column(name, justify="right")
-    for change in comparison.changes:
-        if change.site in ("embedding", "final_norm") or change.site.endswith(".hidden") or change is parted:
-            table.add_row(*_row(change))
-    yield table
+    yield _layers(comparison.changes)
+    yield Text(
+        "before, after, ratio, shift (Kolmogorov-Smirnov), INT-8 SQNR in dB and tokens that meet the massive-activation criterion are of the residual "
+        "stream; the other columns are ratios of the largest magnitude.",
+        style="dim",
+    )
+
+
+def _layers(changes: Sequence[SiteChange]) -> Table:
+    """A row per layer: its residual stream, and by how much its other sites changed."""
+    rows: dict[str, dict[str, SiteChange]] = {}
+    for change in changes:
+        layer, _, kind = change.site.removeprefix("layers.").rpartition(".")
+        rows.setdefault(layer or kind, {})[kind] = change
+    kinds = [kind for kind, _ in _OTHERS if any(kind in row for row in rows.values())]
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("layer", no_wrap=True)
+    for name in ("before", "after", "ratio", "shift", "dB", "massive", *(dict(_OTHERS)[kind] for kind in kinds)):
+        table.add_column(name, justify="right", no_wrap=True)
+    for label, row in rows.items():
+        main = row.get("hidden") or next(iter(row.values()))
+        table.add_row(
+            {"embedding": "embed", "final_norm": "norm"}.get(label, label), *_row(main), *(_ratio(row.get(kind)) for kind in kinds)
+        )
+    return table
 
 
 def _row(change: SiteChange) -> tuple[str, ...]:
     massive = "" if change.massive_after is None else f"{change.massive_before} > {change.massive_after}"
     lost = change.int8_after - change.int8_before
     return (
-        change.site, short(change.before), short(change.after), "-" if math.isnan(change.ratio) else f"{change.ratio:.3f}",
-        "-" if math.isnan(change.shift) else f"{change.shift:.3f}",
+        short(change.before), short(change.after), _ratio(change), "-" if math.isnan(change.shift) else f"{change.shift:.3f}",
         f"{lost:+.1f}" if math.isfinite(lost) else "-", massive,
     )  # fmt: skip
+
+
+def _ratio(change: SiteChange | None) -> str:
+    return "" if change is None else "-" if math.isnan(change.ratio) else f"{change.ratio:.3g}"
 
 
 def _layer(layer: int | None) -> str:

@@ -32,6 +32,11 @@ def is_unicode(encoding: str) -> bool:
     return "utf" in encoding.lower()
 
 
+def grouped(number: int) -> str:
+    """A count with a space between thousands."""
+    return f"{number:,}".replace(",", " ")
+
+
 def short(value: float) -> str:
     """A magnitude in at most seven characters."""
     if value != value or value in (float("inf"), float("-inf")):

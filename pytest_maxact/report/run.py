@@ -6,10 +6,14 @@ from collections.abc import Iterable, Set
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from rich.text import Text
+
 from pytest_maxact.errors import MaxactError, first_line
 from pytest_maxact.limits import Waiver
 from pytest_maxact.record import Record
 from pytest_maxact.report import series
+from pytest_maxact.report.console import to_text
+from pytest_maxact.report.footing import footing_notes
 from pytest_maxact.report.terminal import render
 from pytest_maxact.trend import Stage
 from pytest_maxact.verdict import Finding
@@ -46,11 +50,16 @@ def _text(session: "GateSession", ran: Set[str], writer: Any) -> str | None:
     """The report; None where nothing was measured."""
     screen = {"width": writer.fullwidth, "color": writer.hasmarkup, "encoding": str(getattr(writer._file, "encoding", None) or "ascii")}
     measured = [subject for subject in session.subjects if session.record_if_any(subject) is not None]
+    failures = [
+        f"could not measure{f' {subject.name}' if subject.name else ''}: {failure}"
+        for subject in session.subjects
+        if (failure := session.failure_if_any(subject)) is not None
+    ]
     if not measured:
-        return None
+        return to_text([Text(f"FAIL: {failure}", style="bold red") for failure in failures], **screen) if failures else None
     checked = {(s.name, name.removeprefix(f"{s.node}::")) for name in ran for s in session.subjects if name.startswith(f"{s.node}::")}
     findings = {subject.name: _judged(session, subject) for subject in measured}
-    faults = [trouble for _, troubles in findings.values() for trouble in troubles]
+    faults = failures + [trouble for _, troubles in findings.values() for trouble in troubles]
     if any(name.startswith("maxact::waive::") for name in ran):
         faults += [fault for waiver in session.waivers if (fault := _fault(session, waiver))]
     if not session.is_series:
@@ -69,6 +78,7 @@ def _text(session: "GateSession", ran: Set[str], writer: Any) -> str | None:
         faults=faults,
         unmeasured=[subject.name for subject in session.subjects if subject not in measured],
         baselines=_known_baselines(session, session.baseline_names),
+        notes=footing_notes(session.record(latest), latest.rules, findings[latest.name][0]),
         **screen,
     )
 

@@ -34,15 +34,16 @@ def render(
     faults: Sequence[str] = (),
     unmeasured: Sequence[str] = (),
     baselines: Mapping[str, Record] | None = None,
+    notes: Iterable[str] = (),
 ) -> str:
     """As text of at most `width` columns.
 
     `findings`: by checkpoint, empty where nothing was judged; `limits`: those of the last checkpoint, for `horizon`, a step; `ran`: (checkpoint,
     check) of those that ran, None for all; `faults`: of waivers; `unmeasured`: checkpoints of which there is no Record;
-    `baselines`: what all of them were compared with besides, by name.
+    `baselines`: what all of them were compared with besides, by name; `notes`: remarks, shown last.
     """
     parts = _parts(series, findings, tuple(limits), horizon, ran, faults, unmeasured, baselines or {}, is_unicode(encoding))
-    return to_text(parts, width=width, color=color, encoding=encoding)
+    return to_text([*parts, *(Text(note, style="dim") for note in notes)], width=width, color=color, encoding=encoding)
 
 
 def as_data(series: Sequence[Stage], limits: Iterable[Limit] = (), horizon: int | None = None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ def as_data(proposal: Proposal) -> dict[str, Any]:
                 "checkpoints": list(evidence.checkpoints),
                 "records": evidence.records,
                 "source": evidence.source,
+                "measured": dict(evidence.measured),
                 "max_abs": {name: list(values) for name, values in evidence.maxima.items()},
                 "int8_sqnr_db": list(evidence.sqnr_db),
             }

@@ -16,12 +16,12 @@ from pytest_maxact.published import standing
 from pytest_maxact.reading import SiteReading
 from pytest_maxact.record import Record
 from pytest_maxact.report.compare import baseline_words
-from pytest_maxact.report.console import is_unicode, short, to_text
+from pytest_maxact.report.console import grouped, is_unicode, short, to_text
 from pytest_maxact.report.fitness import render_fitness
+from pytest_maxact.report.footing import footing_notes
 from pytest_maxact.report.verdict import first_broken, verdict_of
 from pytest_maxact.verdict import Finding, beyond_fp16, describe_peak, describe_unreached
 
-PUBLISHED_TOKENS = 16_000_000
 _BAR = 10
 
 
@@ -62,7 +62,7 @@ def _parts(
         yield baseline_words(name, baseline, record, [finding for finding in findings if finding.limit.against == name])
     yield Text()
     yield _layers(record, findings, solid)
-    yield Text("\n".join(_notes(record, findings, tighten)), style="dim")
+    yield Text("\n".join(_notes(record, rules, findings, tighten)), style="dim")
     if rules is not None:
         yield from render_fitness(record, rules)
 
@@ -84,7 +84,7 @@ def _facts(record: Record, rules: Ruleset | None) -> Table:
     digest = provenance.corpus_sha256[:12]
     table.add_row(
         "corpus",
-        f"{provenance.corpus} ({digest}), {len(provenance.samples)} samples, {_grouped(record.tokens)} tokens, protocol {provenance.protocol}",
+        f"{provenance.corpus} ({digest}), {len(provenance.samples)} samples, {grouped(record.tokens)} tokens, protocol {provenance.protocol}",
     )
     peak = f", {describe_peak(carrier.peaks[0]).removeprefix('at ')}" if carrier.peaks and not carrier.nonfinite else ""
     value = "not finite" if carrier.nonfinite else f"{carrier.max_abs:.6g}"
@@ -131,16 +131,16 @@ def _fp16_words(record: Record) -> str:
     beyond = beyond_fp16(record)
     if not beyond:
         largest = max(record.sites.values(), key=lambda reading: reading.max_abs)
-        return f"fits: no site above {_grouped(int(FP16_MAX))}; {largest.site.name} uses {largest.max_abs / FP16_MAX:.2%}"
+        return f"fits: no site above {grouped(int(FP16_MAX))}; {largest.site.name} uses {largest.max_abs / FP16_MAX:.2%}"
     names = ", ".join(reading.site.name for reading in beyond[:4])
     more = f" and {len(beyond) - 4} more" if len(beyond) > 4 else ""
-    return f"does not fit: {len(beyond)} sites above {_grouped(int(FP16_MAX))} or not finite: {names}{more}"
+    return f"does not fit: {len(beyond)} sites above {grouped(int(FP16_MAX))} or not finite: {names}{more}"
 
 
 def _nonfinite_words(record: Record) -> str:
     broken = [reading for reading in record.sites.values() if reading.nonfinite]
     total = sum(reading.nonfinite for reading in broken)
-    return f"{_grouped(total)} NaN or infinite entries at {len(broken)} sites, the first {first_broken(broken)}"
+    return f"{grouped(total)} NaN or infinite entries at {len(broken)} sites, the first {first_broken(broken)}"
 
 
 def _int8_words(carrier: SiteReading) -> str:
@@ -160,9 +160,7 @@ def _massive_words(record: Record) -> str:
     most = max(layers, key=lambda reading: reading.massive.tokens if reading.massive else 0)
     tokens = most.massive.tokens if most.massive else 0
     first, last = layers[0].site.layer, layers[-1].site.layer
-    return (
-        f"layers {first} to {last}: {len(layers)} meet the criterion of Sun et al., on up to {_grouped(tokens)} tokens ({most.site.name})"
-    )
+    return f"layers {first} to {last}: {len(layers)} meet the criterion of Sun et al., on up to {grouped(tokens)} tokens ({most.site.name})"
 
 
 def _experts_words(routers: Sequence[SiteReading]) -> RenderableType:
@@ -170,10 +168,10 @@ def _experts_words(routers: Sequence[SiteReading]) -> RenderableType:
     total = sum(len(reading.expert_tokens or ()) for reading in routers)
     missed = [reading for reading in routers if reading.unreached_experts]
     if not missed:
-        return f"every one of {_grouped(total)} routed experts in {len(routers)} layers was given tokens"
+        return f"every one of {grouped(total)} routed experts in {len(routers)} layers was given tokens"
     count = sum(len(reading.unreached_experts) for reading in missed)
     most = max(missed, key=lambda reading: len(reading.unreached_experts))
-    words = f"no token reached {_grouped(count)} of {_grouped(total)} routed experts; most in {most.site.name}, {describe_unreached(most)}"
+    words = f"no token reached {grouped(count)} of {grouped(total)} routed experts; most in {most.site.name}, {describe_unreached(most)}"
     return Text(words, style="yellow")
 
 
@@ -234,18 +232,14 @@ def _bar(usage: float, failed: bool, solid: bool) -> Text:
     return Text.assemble((full * filled, style), (empty * (_BAR - filled), "dim"), f" {words}", style=style if failed else "")
 
 
-def _notes(record: Record, findings: Sequence[Finding], tighten: str) -> Iterator[str]:
+def _notes(record: Record, rules: Ruleset | None, findings: Sequence[Finding], tighten: str) -> Iterator[str]:
     yield ""
     yield "max|a|: largest magnitude of the residual stream after the layer. INT-8: SQNR in dB, per tensor."
-    if record.tokens < PUBLISHED_TOKENS and any(finding.limit.source.startswith("arXiv") for finding in findings):
-        yield "The limits come from 16-17 M tokens of the paper's corpus; a maximum over fewer tokens is a lower bound."
+    if rules is not None:
+        yield from footing_notes(record, rules, findings)
     if tighten and (slack := notices(findings)):
         yield slack.line(tighten)
 
 
 def _cell(reading: SiteReading) -> str:
     return short(reading.max_abs)
-
-
-def _grouped(number: int) -> str:
-    return f"{number:,}".replace(",", " ")

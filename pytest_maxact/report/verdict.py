@@ -29,12 +29,14 @@ def verdict_of(
         faults = faults[1:]
     else:
         hold = (
-            f"all {len(run)} {what} hold" if not waived else f"{len(run) - len(waived)} of {len(run)} {what} hold, {len(waived)} are waived"
+            f"all {len(run)} {what} hold"
+            if not waived
+            else f"{len(run) - len(waived)} of {len(run)} {what} hold, {len(waived)} {'is' if len(waived) == 1 else 'are'} waived"
         )
         yield Text(f"PASS: {hold}", style="bold green")
     if left:
         failing = sum(not finding.accepted for name, finding in findings if (name, finding) not in run)
-        yield Text(f"not selected: {left} checks, of which {failing} would fail", style="yellow")
+        yield Text(f"not run: {left} checks, of which {failing} would fail", style="yellow")
     broken: dict[str, list[SiteReading]] = {}
     for name, finding in breaches:
         if finding.limit.metric == "nonfinite" and finding.reading:
