@@ -209,7 +209,7 @@ def _sites(options: argparse.Namespace) -> int:
     checkpoint = locate(_settings(options), weights=False)
     anatomy = resolve(skeleton(checkpoint), checkpoint.config, _settings(options).linear_inputs)
     if options.json:
-        print(json.dumps(as_data(anatomy), indent=2))
+        print(json.dumps(as_data(anatomy, checkpoint.config.model_type), indent=2))
     else:
         print(render(anatomy, checkpoint.config.model_type, **_screen()))
     return PASSED

@@ -129,6 +129,7 @@ def test_sites_prints_the_map_of_a_bare_config(
 def test_sites_as_json_names_every_site_and_what_is_left_out(configured: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sites", str(configured), "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
+    assert (data["layers"], data["model_type"]) == (3, json.loads(configured.read_text())["model_type"])
     by_name = {entry["site"]: entry for entry in data["sites"]}
     assert by_name["layers.1.router"] | {"detail": ""} == {
         "site": "layers.1.router", "kind": "router", "layer": 1, "module": "layers.1.mlp.gate", "modules": ["layers.1.mlp.gate"], "detail": "",

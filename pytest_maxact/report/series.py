@@ -17,6 +17,8 @@ from pytest_maxact.trend import Crossing, Milestone, Stage, Trend, can_be_contin
 from pytest_maxact.verdict import Finding
 
 CROSSINGS_SHOWN = 5
+_NAME = 16
+"""Columns of a checkpoint's name: `checkpoint-12345`, with which the rows of a series fit into 80."""
 _BARS = "▁▂▃▄▅▆▇█"
 _PLAIN_BARS = "_.-=+*%#"
 
@@ -85,7 +87,7 @@ def _parts(
         yield Text(f"not measured: {', '.join(unmeasured)}", style="yellow")
     if not series:
         return
-    yield _table(milestones(series), findings)
+    yield _table(milestones(series), findings, "…" if solid else "...")
     if len(series) == 1 and not baselines and not unmeasured:
         yield Text("one checkpoint: there is nothing to compare it with", style="yellow")
     yield Text()
@@ -100,7 +102,8 @@ def _parts(
     )
 
 
-def _table(rows: Sequence[Milestone], findings: Mapping[str, Sequence[Finding]]) -> Table:
+def _table(rows: Sequence[Milestone], findings: Mapping[str, Sequence[Finding]], cut: str) -> Table:
+    labels = _labels([row.name for row in rows], cut)
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("checkpoint", overflow="fold")
     for name in ("step", "M"):
@@ -112,7 +115,7 @@ def _table(rows: Sequence[Milestone], findings: Mapping[str, Sequence[Finding]])
         table.add_column("checks", no_wrap=True)
     for row in rows:
         table.add_row(
-            row.name,
+            labels[row.name],
             str(row.step) if row.step is not None else "-",
             short(row.m),
             row.site.removeprefix("layers."),
@@ -124,6 +127,12 @@ def _table(rows: Sequence[Milestone], findings: Mapping[str, Sequence[Finding]])
             *([_outcome(findings.get(row.name, ()))] if findings else []),
         )
     return table
+
+
+def _labels(names: Sequence[str], cut: str) -> dict[str, str]:
+    """Names as a narrow column shows them: the ends of long ones, where those tell them apart."""
+    short_ones = {name: name if len(name) <= _NAME else f"{cut}{name[len(cut) - _NAME :]}" for name in names}
+    return short_ones if len(set(short_ones.values())) == len(set(names)) else {name: name for name in names}
 
 
 def _outcome(findings: Sequence[Finding]) -> Text:

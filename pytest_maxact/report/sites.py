@@ -15,8 +15,9 @@ from pytest_maxact.sites.anatomy import Anatomy, Tap
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
 
 
-def as_data(anatomy: Anatomy) -> dict[str, Any]:
-    """`{"sites": [{"site", "kind", "layer", "module", "modules", "detail"}, ...], "left_out": [{"what", "why", "by_design"}, ...]}`.
+def as_data(anatomy: Anatomy, model_type: str) -> dict[str, Any]:
+    """`{"model_type", "layers", "hidden_size", "sites": [{"site", "kind", "layer", "module", "modules", "detail"}, ...], "left_out": [{"what", "why",
+    "by_design"}, ...]}`.
 
     `module` is where a site is read first, `modules` every module whose tensors make it up; paths are those in the model without its head.
     """
@@ -24,6 +25,9 @@ def as_data(anatomy: Anatomy) -> dict[str, Any]:
     for tap in anatomy.taps:
         taps.setdefault(tap.site.name, []).append(tap)
     return {
+        "model_type": model_type,
+        "layers": anatomy.layers,
+        "hidden_size": anatomy.hidden_size,
         "sites": [
             {
                 "site": site.name,
