@@ -56,6 +56,8 @@ def locate(settings: Settings, weights: bool = True) -> Checkpoint:
             f"{name} is a file\n  give the folder that holds config.json and the weights"
             + ("" if weights else ", or the config.json itself")
         )
+    if reason := of_adapters(folder):
+        raise InputError(f"{folder} is not a model directory: {reason}")
     if not (folder / "config.json").is_file():
         raise InputError(
             f"{folder} is not a model directory: it has no config.json\n  give a folder written by save_pretrained, or a hub id"
@@ -79,6 +81,16 @@ def with_weights(checkpoint: Checkpoint, settings: Settings) -> Path:
         folder = fetch(checkpoint.name, replace(settings, revision=checkpoint.revision), weights=True)
     check_weight_files(folder)
     return folder
+
+
+def of_adapters(folder: Path) -> str:
+    """Why a folder is no model where it holds adapters, alone or beside weights that they would change; "" where it holds none."""
+    if not (folder / "adapter_config.json").is_file():
+        return ""
+    return (
+        "it holds adapters (adapter_config.json)\n"
+        "  merge them into their base model and save that, as with PeftModel.merge_and_unload() and save_pretrained, and give that folder"
+    )
 
 
 def fetch(name: str, settings: Settings, weights: bool = False) -> Path:

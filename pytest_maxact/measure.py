@@ -188,7 +188,7 @@ def measure_loaded(
     Raises InputError or MeasureError; a partial measurement is never returned.
     """
     checkpoint = prepared.checkpoint
-    anatomy = resolve(loaded.model, checkpoint.config, settings.linear_inputs)
+    anatomy = resolve(loaded.model, checkpoint.config, settings.linear_inputs, loaded.adapters)
     if anatomy.outline != prepared.anatomy.outline:
         raise _changed(checkpoint, prepared.anatomy, anatomy)
     observer = observe(loaded, anatomy, prepared.sequences, settings.batch_tokens, progress, prepared.schemes)

@@ -32,7 +32,10 @@ _DERIVED_KEYS = re.compile(r"rotary_emb\.inv_freq$|\.attn\.(?:masked_)?bias$|emb
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """The base model (no LM head) in evaluation mode, its decoder, and what of the checkpoint stays outside the measurement."""
+    """The base model (no LM head) in evaluation mode, its decoder, and what of the checkpoint stays outside the measurement.
+
+    `adapters`: PEFT trains some around its modules, and they are part of it.
+    """
 
     model: nn.Module
     decoder: nn.Module
@@ -40,6 +43,7 @@ class LoadedModel:
     device: torch.device
     folder: Path
     left_out: tuple[str, ...]
+    adapters: bool = False
 
 
 def skeleton(checkpoint: Checkpoint) -> nn.Module:

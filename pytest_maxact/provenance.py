@@ -94,9 +94,7 @@ def content_of(prepared: "Prepared", settings: Settings, weights: str, bounds: I
         "metric_version": METRIC_VERSION,
         "weights_sha256": weights,
         "config_sha256": _config_digest(prepared.checkpoint.config),
-        "beside": {
-            name: _file_digest(prepared.checkpoint.folder / name) for name in ("model.safetensors.index.json", "adapter_config.json")
-        },
+        "index": _file_digest(prepared.checkpoint.folder / "model.safetensors.index.json"),
         # what the digest of a config leaves out
         "attention": str(getattr(text, "_attn_implementation", None)),
         "experts": str(getattr(text, "_experts_implementation", None)),

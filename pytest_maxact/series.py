@@ -12,6 +12,7 @@ from glob import glob, has_magic
 from itertools import pairwise
 from pathlib import Path
 
+from pytest_maxact.checkpoint import of_adapters
 from pytest_maxact.errors import InputError
 
 RECORD_SUFFIXES = (".maxact.safetensors", ".record.safetensors", ".safetensors")
@@ -48,9 +49,8 @@ def find(pattern: str, *, records: bool = False) -> list[Member]:
             + ("files written by --maxact-save" if records else "folders written by save_pretrained")
         )
     if strangers := [path for path in found if not records and not (path / "config.json").is_file()]:
-        raise InputError(
-            f"{strangers[0]} matches {pattern} and is no checkpoint: it has no config.json\n  narrow the pattern, or finish writing the folder"
-        )
+        reason = of_adapters(strangers[0]) or "it has no config.json\n  narrow the pattern, or finish writing the folder"
+        raise InputError(f"{strangers[0]} matches {pattern} and is no checkpoint: {reason}")
     return in_order(found, pattern)
 
 

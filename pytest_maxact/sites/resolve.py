@@ -12,6 +12,7 @@ from torch import nn
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.names import Site, ranges
+from pytest_maxact.sites.adapters import with_adapters, without_adapters
 from pytest_maxact.sites.anatomy import Anatomy, Experts, LeftOut, Tap
 from pytest_maxact.sites.backbone import Backbone
 from pytest_maxact.sites.decoder import beside_layers, decoder_of, embedding_of, final_norm_of, layers_of
@@ -23,11 +24,19 @@ from pytest_maxact.sites.modules import at, class_of, has, unknown
 from pytest_maxact.sites.table import Exceptions, exceptions_of
 
 
-def resolve(model: nn.Module, config: Any, linear_inputs: bool = False) -> Anatomy:
+def resolve(model: nn.Module, config: Any, linear_inputs: bool = False, adapters: bool = False) -> Anatomy:
     """The sites of a model's language backbone; paths of modules are those in `model`. Raises InputError that names what could not be found.
 
-    `linear_inputs`: those of the linear layers beside those of the paper.
+    `linear_inputs`: those of the linear layers beside those of the paper. `adapters`: modules may be wrapped by those of PEFT, which are part of it.
     """
+    if not adapters:
+        return _resolve(model, config, linear_inputs)
+    with without_adapters(model) as wrappers:
+        anatomy = _resolve(model, config, linear_inputs)
+    return with_adapters(anatomy, wrappers)
+
+
+def _resolve(model: nn.Module, config: Any, linear_inputs: bool) -> Anatomy:
     if reason := exceptions_of(config).unsupported:
         raise InputError(f"{config.model_type} cannot be measured: {reason}")
     backbone = backbone_of(model, config)

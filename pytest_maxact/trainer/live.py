@@ -12,23 +12,46 @@ from torch import nn
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.model import LoadedModel, dtype_of
-from pytest_maxact.sites import decoder_of
+from pytest_maxact.sites import decoder_of, without_adapters
 from pytest_maxact.sites.table import HEADED
 
 _SERIES = "gate the saved checkpoints as a series instead: pytest --maxact-model='OUTPUT_DIR/checkpoint-*'"
+_BEYOND_MODULES = ("alora_invocation_tokens", "arrow_config", "layer_replication", "target_parameters")
+"""Options of a LoRA that act beyond the modules it wraps, or within them."""
 
 
 def unwrapped(trainer: Any) -> Any:
-    """The transformers model that a Trainer trains, without what data parallelism and compilation put around it. Raises InputError for any other."""
+    """The transformers model that a Trainer trains, without what data parallelism, compilation and PEFT put around it; adapters inside stay.
+
+    Raises InputError for any other, and for adapters that cannot be measured unmerged.
+    """
     from transformers import PreTrainedModel
 
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
+    outer = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
+    model = outer.get_base_model() if hasattr(outer, "get_base_model") else outer
     if not isinstance(model, PreTrainedModel):
         raise InputError(
             f"{type(model).__name__} is no model of transformers (PreTrainedModel), so its sites are not known\n"
-            "  adapters are measured after merging: save the merged model, and gate it with pytest --maxact-model"
+            "  gate its saved checkpoints instead, with pytest --maxact-model"
         )
+    _refuse_adapters(outer, model)
     return model
+
+
+def _refuse_adapters(outer: Any, model: Any) -> None:
+    """Raise InputError for adapters that do more than change what modules give: prompts, routing, other layers, other tokens."""
+    for config in (getattr(outer, "peft_config", None) or {}).values():
+        kind = str(getattr(config.peft_type, "value", config.peft_type))
+        more = next((name for name in _BEYOND_MODULES if getattr(config, name, None)), None)
+        if kind != "LORA" or more:
+            what = f"{kind} adapters{f' with {more}' if more else ''}"
+        elif getattr(model, "is_quantized", False):
+            what = "adapters on a quantized model"
+        else:
+            continue
+        raise InputError(
+            f"{what} cannot be measured while they train\n  merge them, save the merged model, and gate it with pytest --maxact-model"
+        )
 
 
 def refuse_sharded(trainer: Any) -> None:
@@ -61,7 +84,8 @@ def refuse_attention(model: Any, dtype: str) -> None:
 def as_loaded(model: Any, folder: Path) -> LoadedModel:
     """A live model as `model.load` would give it from a checkpoint: the base model, and what stays outside it; `folder` names the checkpoint."""
     base = model if model.config.model_type in HEADED else model.base_model
-    decoder = decoder_of(base)
+    with without_adapters(base) as wrappers:
+        decoder = decoder_of(base)
     inside = {id(parameter) for parameter in base.parameters()}
     beside = [
         name
@@ -75,6 +99,7 @@ def as_loaded(model: Any, folder: Path) -> LoadedModel:
         device=next(decoder.parameters()).device,
         folder=folder,
         left_out=tuple(f"{name}: not part of the decoder" for name in sorted(beside)) if base is not model else (),
+        adapters=bool(wrappers),
     )
 
 

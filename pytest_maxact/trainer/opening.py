@@ -67,7 +67,7 @@ def open_run(trainer: Any, settings: Settings, baseline: Path | None, state: Any
     model = unwrapped(trainer)
     loaded = as_loaded(model, folder)
     refuse_attention(model, loaded.dtype)
-    anatomy = resolve(loaded.model, model.config)
+    anatomy = resolve(loaded.model, model.config, adapters=loaded.adapters)
     identity = Identity(model_type=model.config.model_type, layers=anatomy.layers, hidden_size=anatomy.hidden_size)
     files = load_limits(Path(settings.limits) if settings.limits else None)
     limits = select_rules(files, identity, anatomy.sites, settings.family)

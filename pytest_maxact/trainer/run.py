@@ -53,7 +53,8 @@ class Run:
                 self._sample = tuple(self._choose(budget, lambda pilot: self._pass(loaded, pilot, budget)))
             named = replace(prepared, sequences=self._sample, checkpoint=replace(prepared.checkpoint, name=name))
             family = self.opening.limits.family
-            record = measure.measure_loaded(named, settings, loaded, family, lambda: f"in training, step {step}", budget.check)
+            adapted = ", with its adapters" if loaded.adapters else ""
+            record = measure.measure_loaded(named, settings, loaded, family, lambda: f"in training, step {step}{adapted}", budget.check)
         record.save(target)
         findings = self._judge(record, name)
         if self.first is None:
@@ -79,5 +80,5 @@ class Run:
         return chosen
 
     def _pass(self, loaded: LoadedModel, sequences: Sequence[corpus.Sequence], budget: Budget) -> None:
-        anatomy = resolve(loaded.model, self.opening.prepared.checkpoint.config)
+        anatomy = resolve(loaded.model, self.opening.prepared.checkpoint.config, adapters=loaded.adapters)
         measure.observe(loaded, anatomy, sequences, self.opening.settings.batch_tokens, budget.check)
