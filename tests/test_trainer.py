@@ -621,7 +621,8 @@ def test_errors_name_arguments_where_they_named_options() -> None:
 
 
 def test_the_module_can_be_imported_without_accelerate_and_what_needs_it() -> None:
-    code = "import sys; sys.modules['accelerate'] = sys.modules['peft'] = None; from pytest_maxact.trainer import MaxActCallback; print(MaxActCallback.__name__)"
+    absent = "sys.modules['accelerate'] = sys.modules['peft'] = None"
+    code = f"import sys; {absent}; from pytest_maxact.trainer import MaxActCallback; print(MaxActCallback.__name__)"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120, check=False)
     assert result.stdout.strip() == "MaxActCallback", result.stderr
