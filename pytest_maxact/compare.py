@@ -32,6 +32,11 @@ class SiteChange:
     massive_before: int | None
     massive_after: int | None
 
+    @property
+    def parted(self) -> bool:
+        """Whether the maxima differ by more than a twentieth, or cannot be compared."""
+        return not (1 / _PARTED <= self.ratio <= _PARTED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
@@ -50,7 +55,7 @@ class Comparison:
 
     @property
     def parted(self) -> SiteChange | None:
-        return next((change for change in self.changes if not (1 / _PARTED <= change.ratio <= _PARTED)), None)
+        return next((change for change in self.changes if change.parted), None)
 
     @property
     def most_shifted(self) -> SiteChange | None:

@@ -21,6 +21,7 @@ __all__ = ["maxact_check", "maxact_checkpoint", "maxact_record"]
 
 _GATE = re.compile(r"maxact(\[[^/]*\])?")
 _written_key = pytest.StashKey[list[str]]()
+_unwritten_key = pytest.StashKey[list[str]]()
 _selected_key = pytest.StashKey[list[str]]()
 
 
@@ -192,7 +193,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     try:
         config.stash[_written_key] = gate.update()
     except MaxactError as error:
-        config.stash[_written_key] = [f"no limits were written: {error}"]
+        config.stash[_unwritten_key] = [f"no limits were written: {error}"]
         if session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -201,12 +202,16 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config:
     session: GateSession | None = config.stash.get(session_key, None)
     if session is None or hasattr(config, "workerinput") or config.option.collectonly:
         return
-    outcomes = ("passed", "failed", "error", "xfailed", "xpassed")
-    reports = [report for outcome in outcomes for report in terminalreporter.stats.get(outcome, [])]
-    ran = {name for report in reports if _GATE.fullmatch((name := getattr(report, "nodeid", "")).split("::")[0])}
-    from pytest_maxact.report.run import write_summary
+    from pytest_maxact.report.run import Outcomes, write_summary
 
-    write_summary(terminalreporter, session, ran)
+    def reported(*outcomes: str) -> set[str]:
+        reports = [report for outcome in outcomes for report in terminalreporter.stats.get(outcome, [])]
+        return {name for report in reports if _GATE.fullmatch((name := getattr(report, "nodeid", "")).split("::")[0])}
+
+    broken = reported("failed", "error")
+    unwritten: list[str] = config.stash.get(_unwritten_key, [])
+    outcomes = Outcomes(run=broken | reported("passed", "xfailed", "xpassed"), failed=broken, troubles=unwritten)
+    write_summary(terminalreporter, session, outcomes)
     for line in config.stash.get(_written_key, []):
         terminalreporter.write_line(line)
 

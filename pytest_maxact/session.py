@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_maxact.errors import MaxactError, MeasureError
+from pytest_maxact.errors import MaxactError, MeasureError, first_line
 from pytest_maxact.fitness import failing_sites
 from pytest_maxact.limits import Limit, Ruleset, Waiver
 from pytest_maxact.opening import open_run
@@ -111,6 +111,10 @@ class GateSession:
         source = next((source for source in self._baselines if source.name == name), None)
         return self._obtain(source, None, showing) if source else self.record(self.subject(name), showing)
 
+    def baseline_if_any(self, name: str) -> Record | None:
+        """The same where this run has it already; never measures."""
+        return self._known(self._source(name))
+
     def baselines(self, subject: Subject, showing: Showing = lambda: None) -> dict[str, Record]:
         """The Records that a checkpoint is compared with, by name."""
         return {name: self.baseline(name, showing) for name in subject.against}
@@ -148,17 +152,28 @@ class GateSession:
             raise MeasureError("nothing was measured, so there is no evidence for limits")
         proposal = propose(records, Path(self.settings.limits or ""), mode=self.settings.update or "")
         proposal.write()
-        failed = sum(not finding.accepted for subject in self.subjects for finding in self._findings_of(subject))
+        failed = sum(not finding.accepted for subject in self.subjects for finding in self.findings_known(subject))
         remark = [f"note: {failed} checks of this run did not hold, and these limits accept what it measured"] if failed else []
         return [*proposal.diff().splitlines(), *closing(proposal, [], per_layer=False, written=True), *(remark if proposal.changed else [])]
 
-    def _findings_of(self, subject: Subject) -> list[Finding]:
-        """Those that could be had."""
+    def is_known(self, subject: Subject, limit: Limit) -> bool:
+        """Whether a check can be judged from Records that this run has; where not, it would have to be measured."""
+        names = [limit.against] if limit.against else []
+        sources = [subject.source, *(self._source(name) for name in names)]
+        return all(self._known(source) is not None for source in sources)
+
+    def findings_known(self, subject: Subject) -> list[Finding]:
+        """Of every check that can be judged from Records that this run has."""
         found = []
         for limit in subject.rules.limits:
             with suppress(MaxactError):
-                found.append(self.check(subject, limit))
+                if self.is_known(subject, limit):
+                    found.append(self.check(subject, limit))
         return found
+
+    def _source(self, name: str) -> Source:
+        """Of a baseline, or of another checkpoint of the series."""
+        return next((source for source in self._baselines if source.name == name), None) or self.subject(name).source
 
     def _sound(self, name: str, showing: Showing) -> Record:
         """A baseline that can be compared with. Raises MeasureError for one that is broken itself."""
@@ -181,8 +196,8 @@ class GateSession:
         if source.key not in self._records:
             try:
                 self._records[source.key] = self._load_or_measure(source, rules, showing)
-            except MaxactError as error:
-                self._failures[source.key] = error
+            except BaseException as error:
+                self._failures[source.key] = _as_failure(error)
                 raise
         return self._records[source.key]
 
@@ -202,10 +217,10 @@ class GateSession:
                 raise MeasureError(failed.read_text(encoding="utf-8"))
             try:
                 record = self._measure(source, rules, showing)
-            except Exception as error:
-                failed.write_text(str(error) or type(error).__name__, encoding="utf-8")
+                record.save(self.folder / f"{source.file}.safetensors")
+            except BaseException as error:
+                failed.write_text(str(_as_failure(error)), encoding="utf-8")
                 raise
-            record.save(self.folder / f"{source.file}.safetensors")
             return record
 
     def _failed(self, source: Source) -> Path | None:
@@ -269,3 +284,10 @@ class GateSession:
             return target
         target.mkdir(exist_ok=True)
         return target / f"{source.name}.maxact.safetensors"
+
+
+def _as_failure(error: BaseException) -> MaxactError:
+    """What every check is told that needs what could not be measured: of a timeout, or a fault of ours, its first line. It is not tried again."""
+    return (
+        error if isinstance(error, MaxactError) else MeasureError(f"the measurement ended in {type(error).__name__}: {first_line(error)}")
+    )

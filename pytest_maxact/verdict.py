@@ -26,7 +26,7 @@ _RELATIONS = {("max", True): "within", ("max", False): "exceeds", ("min", True):
 NEVER_ZERO = frozenset({"embedding", "hidden", "final_norm"})
 """Kinds that no sound checkpoint leaves at zero throughout."""
 _RARELY_ZERO = frozenset({"attn_output", "mlp_output"})
-"""Kinds that are zero throughout where a block is switched off, which is seldom meant: a waiver can say that it is."""
+"""Kinds that are zero throughout where a block is switched off, which is seldom meant: a waiver `up_to: 0` says that it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ def check(record: Record, limit: Limit, baseline: Record | None = None) -> Findi
     value = metric_value(reading, limit.metric)
     if limit.metric == "max_abs" and value == 0.0 and reading.site.kind in NEVER_ZERO | _RARELY_ZERO:
         never = "which no sound checkpoint gives; the weights are empty or were not loaded"
-        rarely = "the block does nothing: its weights are empty or were not loaded; where that is meant, a waiver says so"
+        rarely = "the block does nothing: its weights are empty or were not loaded"
         message = f"{reading.site.name}: every entry is zero, {never if reading.site.kind in NEVER_ZERO else rarely}"
         return Finding(limit=limit, value=value, passed=False, reading=reading, message=message)
     passed = holds(value, limit)
@@ -110,19 +110,30 @@ def check(record: Record, limit: Limit, baseline: Record | None = None) -> Findi
 def waived(finding: Finding, waivers: Iterable[Waiver], checkpoint: str = "", today: date | None = None) -> Finding:
     """The finding with the first waiver that lets it pass today.
 
-    What is broken is never let pass: a site with non-finite entries, a residual stream of zeros, a value that is no number.
+    What is broken is never let pass: a site with non-finite entries, a residual stream of zeros, a value that is no number. A block that gives nothing
+    but zeros is let pass by a waiver that says just that, with `up_to: 0`; it is not a maximum that is a little too large.
     """
-    reading = finding.reading
-    empty = finding.limit.metric == "max_abs" and finding.value == 0.0
-    broken = reading is not None and (reading.nonfinite or (empty and reading.site.kind in NEVER_ZERO))
-    if finding.passed or broken or math.isnan(finding.value):
+    if finding.passed or _is_broken(finding):
         return finding
+    empty = finding.limit.metric == "max_abs" and finding.value == 0.0
     speaking = [waiver for waiver in waivers if waiver.covers(finding.limit, checkpoint) and not expired(waiver, today)]
-    found = next((waiver for waiver in speaking if waiver.reaches(finding.limit, finding.value)), None)
-    if speaking and not found:
-        beyond = f"beyond what the waiver of {speaking[0].owner} lets pass, {speaking[0].up_to:g} ({_written(speaking[0])})"
-        return replace(finding, message=f"{finding.message}; {beyond}")
-    return replace(finding, waiver=found)
+    found = next((w for w in speaking if w.reaches(finding.limit, finding.value) and (not empty or w.up_to == 0.0)), None)
+    if found or not speaking:
+        return replace(finding, waiver=found)
+    beyond = (
+        "which is let pass by `up_to: 0` only"
+        if empty
+        else f"beyond what the waiver of {speaking[0].owner} lets pass, {speaking[0].up_to:g}"
+    )
+    return replace(finding, message=f"{finding.message}; {beyond} ({_written(speaking[0])})")
+
+
+def _is_broken(finding: Finding) -> bool:
+    """Whether it tells of a checkpoint that is broken, and not of one that is too large somewhere."""
+    reading = finding.reading
+    if math.isnan(finding.value) or (reading is not None and reading.nonfinite):
+        return True
+    return reading is not None and reading.site.kind in NEVER_ZERO and finding.limit.metric == "max_abs" and finding.value == 0.0
 
 
 def expired(waiver: Waiver, today: date | None = None) -> bool:

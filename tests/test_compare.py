@@ -95,9 +95,29 @@ def test_every_layer_is_a_row_with_the_ratio_of_each_of_its_sites() -> None:
     lines = [line.split() for line in render(compare(*pair), *pair, width=80, color=False).splitlines()]
     assert ["layer", "before", "after", "ratio", "shift", "dB", "massive", "attn", "router"] in lines
     assert [row[:4] for row in lines if row and row[0] in ("embed", "0", "norm")] == [
-        ["embed", "1", "1", "1"], ["0", "2", "3", "1.5"], ["norm", "1", "1", "1"],
+        ["embed", "1", "1", "1.00"], ["0", "2", "3", "1.50"], ["norm", "1", "1", "1.00"],
     ]  # fmt: skip
-    assert next(row for row in lines if row and row[0] == "0")[-2:] == ["0.5", "-"]
+    assert next(row for row in lines if row and row[0] == "0")[-2:] == ["0.50", "-"]
+    narrow = render(compare(*pair), *pair, width=60, color=False)
+    assert "router" not in narrow.split("before, after, ratio")[0]
+    assert max(map(len, narrow.splitlines())) <= 60
+
+
+def test_a_layer_whose_residual_stream_is_not_there_shows_no_other_as_such_and_inputs_of_linear_layers_have_rows_where_they_changed() -> (
+    None
+):
+    before = {
+        "embedding": [[1.0]],
+        "layers.0.attn_output": [[4.0]],
+        "layers.0.qkv_in": [[2.0]],
+        "layers.0.o_in": [[2.0]],
+        "final_norm": [[1.0]],
+    }
+    pair = records.record(before), records.record({**before, "layers.0.qkv_in": [[200.0]]})
+    lines = [line.split() for line in render(compare(*pair), *pair, width=80, color=False).splitlines()]
+    assert ["0", "1.00"] in lines
+    assert next(row for row in lines if row[:1] == ["qkv_in"])[:4] == ["qkv_in", "2", "200", "1e+02"]
+    assert not any(row[:1] == ["o_in"] for row in lines)
 
 
 def test_the_command_joins_parts_and_refuses_the_same_part_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

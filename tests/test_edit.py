@@ -195,6 +195,41 @@ def test_all_sets_every_figure_of_the_shape_and_leaves_every_other_line(own: Pat
     assert "\n\n  # another\n  mine:\n    model_types: [mine]\n" in proposal.after
 
 
+def test_new_puts_no_figures_beside_those_of_other_text(own: Path) -> None:
+    digest = seen().provenance.corpus_sha256
+    for sha256, said in ((digest[:12], False), (digest, False), (digest[:8], False), ("0" * 12, True)):
+        own.write_text(
+            OWN.replace("layers: 2", f"layers: 2\n        measured: {{corpus: built-in, sha256: '{sha256}', tokens: 2, dtype: bfloat16}}")
+        )
+        if said:
+            text = refusal([seen()], own, "new")
+            assert text.startswith(
+                f"shape House of family qwen3 was measured on 2 tokens of built-in ({sha256}) in bfloat16, these Records on 2 tokens"
+            )
+            assert f"({digest[:12]}) in bfloat16; nothing was written" in text
+            assert f"measured: {MEASURED}" in propose([seen()], own, mode="all").after
+        else:
+            assert "final_norm: 3" in propose([seen()], own, mode="new").after
+
+
+def test_a_block_that_is_meant_to_do_nothing_needs_a_waiver_before_limits(own: Path) -> None:
+    sites = {
+        "embedding": [[1.0]],
+        "layers.0.hidden": [[8.0]],
+        "layers.0.mlp_output": [[0.0]],
+        "layers.1.hidden": [[8.0]],
+        "layers.1.mlp_output": [[4.0]],
+    }
+    dead = record({**sites, "final_norm": [[3.0]]}, layers=2, hidden_size=4, model="org/dead")
+    for waiver in ("", "waive: [{site: 'layers.*', metric: max_abs, reason: large, owner: me, until: 2999-01-01, up_to: 100}]\n"):
+        own.write_text(OWN + waiver)
+        text = refusal([dead], own)
+        assert text.startswith("org/dead would pass no limit; nothing was written:\n  layers.0.mlp_output: every entry is zero")
+        assert f"say so in {own}: `waive:` with site layers.0.mlp_output, metric max_abs and up_to 0" in text
+    own.write_text(f"{OWN}waive: [{{site: layers.0.mlp_output, metric: max_abs, reason: meant, owner: me, until: 2999-01-01, up_to: 0}}]\n")
+    assert propose([dead], own, mode="all").changed
+
+
 def test_all_may_loosen_and_new_may_not(own: Path) -> None:
     louder = seen(100.0)
     assert limits_of(propose([louder], own, mode="all").after, louder)["layers.1.hidden::max_abs"].figure == 100

@@ -42,7 +42,7 @@ def shown(measured: Record, width: int = 80, limits: Path | None = None, **optio
     ("stated", "said"),
     [
         ({}, ""),
-        ({"tokens": 1}, ""),  # the digest decides, the count comes with it
+        ({"tokens": 7000}, "on 7 000 tokens of corpus mine ("),  # the same samples, cut
         ({"sha256": "0" * 12, "tokens": 7000}, "on 7 000 tokens of corpus mine (000000000000) in bfloat16, this run on 6 tokens of "),
         ({"sha256": "0" * 12, "tokens": 2}, "on 2 tokens of corpus mine (000000000000) in bfloat16, this run on 6 tokens of "),
         ({"dtype": "float32"}, "in float32, this run on 6 tokens of "),

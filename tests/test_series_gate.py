@@ -345,6 +345,27 @@ def test_a_series_whose_last_checkpoint_cannot_be_measured_has_not_passed(
     result.stdout.fnmatch_lines(["FAIL: could not measure checkpoint-20: the weights*"])
 
 
+def test_what_was_not_selected_is_neither_measured_for_the_report_nor_held_against_the_run(
+    pytester: pytest.Pytester, run: str, corpus: Path, counted: Path, tmp_path: Path
+) -> None:
+    drop_tensor(tmp_path / "run" / "checkpoint-10", "layers.1.mlp.down_proj.weight")
+    (pytester.path / "mine.yaml").write_text("version: 1\nextends: builtin\n")
+    options = (f"--maxact-model={run}", f"--maxact-corpus={corpus}", "--maxact-limits=mine.yaml")
+    result = run_gate(
+        pytester, *options, "maxact[checkpoint-20]::layers.0.hidden::max_abs", passed=1, deselected=3 * CHECKS + 3 * RELATIVE - 1
+    )
+    assert result.ret == 0
+    assert loads(counted) == {"checkpoint-20": 1}
+    left = CHECKS + 2 * RELATIVE - 1
+    result.stdout.fnmatch_lines(
+        [
+            "PASS: all 1 checks that ran of 1 checkpoint hold",
+            f"not run: {left} checks; of the {CHECKS - 1} that were measured 0 would fail",
+            "not measured: checkpoint-5, checkpoint-10",
+        ]
+    )
+
+
 def test_weights_that_change_while_they_are_measured_are_kept_under_no_name(
     run: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,7 +42,7 @@ def test_a_breach_fails_this_run_and_all_sets_the_limit_for_the_next(pytester: p
     file.write_text(re.sub(r"([{ ]hidden): [0-9.]+", r"\1: 0.5", file.read_text()))
     kept = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", "--maxact-update=new")
     assert kept.ret == 1
-    kept.stdout.fnmatch_lines(["no limits were written: * would not pass mine.yaml; nothing was written:"])
+    kept.stdout.fnmatch_lines(["FAIL: 3 of * checks do not hold", "- no limits were written:*"])
     changed = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", "--maxact-update=all")
     assert changed.ret == 1
     changed.stdout.fnmatch_lines(["note: * checks of this run did not hold, and these limits accept what it measured"])
@@ -63,13 +63,14 @@ def test_limits_that_cannot_be_written_fail_the_run(pytester: pytest.Pytester, s
     monkeypatch.setattr(Proposal, "write", full)
     result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", "--maxact-update=new", passed=CHECKS)
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["no limits were written: mine.yaml cannot be written: no space left"])
+    result.stdout.fnmatch_lines(["FAIL: no limits were written: mine.yaml cannot be written: no space left"])
+    assert "PASS" not in result.stdout.str()
 
 
 def test_nothing_measured_writes_nothing(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
     options = (f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "--maxact-limits=mine.yaml", "--maxact-update=new")
     result = run_gate(pytester, *options, "-k", "nothing_at_all")
-    result.stdout.fnmatch_lines(["no limits were written: nothing was measured, so there is no evidence for limits"])
+    result.stdout.fnmatch_lines(["maxact: no limits were written: nothing was measured, so there is no evidence for limits"])
     assert not (pytester.path / "mine.yaml").exists()
     run_gate(pytester, *options, "--co")
     assert not (pytester.path / "mine.yaml").exists()

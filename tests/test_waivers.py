@@ -267,11 +267,15 @@ def test_a_site_of_zeros_is_never_waived(site: str) -> None:
 
 
 @pytest.mark.parametrize("site", ["layers.0.attn_output", "layers.0.mlp_output"])
-def test_a_block_that_does_nothing_fails_and_a_waiver_can_say_that_it_is_meant(site: str) -> None:
+def test_a_block_that_does_nothing_fails_and_only_a_waiver_that_says_so_lets_it_pass(site: str) -> None:
     finding = check(holding(0.0, site=site), limit(9.0, site=site))
     assert not finding.passed
     assert finding.message.startswith(f"{site}: every entry is zero, the block does nothing")
-    assert waived(finding, [waiver(site=site)], today=DAY).accepted
+    assert waived(finding, [waiver(site=site), waiver(site="*", metric="max_abs", up_to=0.0)], today=DAY).accepted
+    for outlier in (waiver(site=site), waiver(site=site, metric="max_abs", up_to=60000.0)):
+        kept = waived(finding, [outlier], today=DAY)
+        assert not kept.accepted, "it was waived for being large"
+        assert kept.message == f"{finding.message}; which is let pass by `up_to: 0` only (limits.yaml:4)"
     for quiet in ("layers.0.gate", "layers.0.router"):
         assert check(holding(0.0, site=quiet), limit(9.0, site=quiet)).passed
 

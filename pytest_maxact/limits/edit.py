@@ -26,6 +26,7 @@ from pytest_maxact.limits.schema import Shape
 from pytest_maxact.limits.yaml_edit import assign
 from pytest_maxact.names import KINDS
 from pytest_maxact.record import Record
+from pytest_maxact.series import short_name
 from pytest_maxact.suggest import Evidence, gather
 from pytest_maxact.verdict import judge, require_protocol
 
@@ -172,12 +173,20 @@ def _is_looser(limit: Limit, than: Limit) -> bool:
 
 
 def _require_passed(text: str, path: Path, records: Sequence[Record]) -> None:
-    """Every accepted Record passes every limit that the file would set for it."""
+    """Every accepted Record passes every limit that the file would set for it, but for blocks that a waiver says are meant to do nothing."""
     files = parse_limits(text, path)
     for record in records:
         rules = select_rules(files, identity_of(record.provenance), [reading.site for reading in record.sites.values()])
         require_protocol(record.provenance.protocol, rules)
-        failed = next((finding for finding in judge(record, rules.limits) if not finding.passed), None)
+        meant = [waiver for waiver in rules.waivers if waiver.up_to == 0.0]
+        findings = judge(record, rules.limits, waivers=meant, checkpoint=short_name(Path(record.provenance.model)))
+        failed = next((finding for finding in findings if not finding.accepted), None)
+        if failed is not None and failed.limit.metric == "max_abs" and failed.value == 0.0:
+            raise InputError(
+                f"{record.provenance.model} would pass no limit; nothing was written:\n"
+                f"  {failed.message}\n"
+                f"  mend it, or, where that is meant, say so in {path}: `waive:` with site {failed.site}, metric max_abs and up_to 0"
+            )
         if failed is not None:
             raise InputError(
                 f"{record.provenance.model} would not pass {path}; nothing was written:\n"

@@ -81,6 +81,7 @@ class Plan:
         if self._shape is None:
             yield self._entry(data, self._new_shape(figures))
             return
+        self._require_one_footing(self._shape)
         place: Location = ("families", self.family, "shapes", self._index)
         raw = data["families"][self.family]["shapes"][self._index]
         yield (*place, "checkpoints"), self._checkpoints(self._shape)
@@ -126,6 +127,20 @@ class Plan:
             "int8": {**_RULE, "sqnr_db": figures.sqnr_db} if figures.sqnr_db is not None else None,
         }
         return {key: value for key, value in shape.items() if value is not None}
+
+    def _require_one_footing(self, shape: Shape) -> None:
+        """Raise InputError where figures would stand beside others that were measured on something else, and the file would say that all were."""
+        if self.everything or shape.measured is None:
+            return
+        stated, seen = shape.measured.model_dump(), dict(self.evidence.measured)
+        digits = min(len(str(on["sha256"])) for on in (stated, seen))
+        if all(str(stated[key])[:digits] == str(seen[key])[:digits] if key == "sha256" else stated[key] == seen[key] for key in seen):
+            return
+        there, here = (f"{on['tokens']} tokens of {on['corpus']} ({on['sha256']}) in {on['dtype']}" for on in (stated, seen))
+        raise InputError(
+            f"shape {shape.name} of family {self.family} was measured on {there}, these Records on {here}; nothing was written\n"
+            "  give Records of the same text and dtype, or set every figure of the shape with --maxact-update all"
+        )
 
     def _checkpoints(self, shape: Shape) -> list[str]:
         return list(self.evidence.checkpoints if self.everything else dict.fromkeys((*shape.checkpoints, *self.evidence.checkpoints)))

@@ -10,11 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_maxact.compare import Comparison, SiteChange, compare
-from pytest_maxact.names import Site
+from pytest_maxact.names import LINEAR_KINDS, Site
 from pytest_maxact.record import Record
 from pytest_maxact.report.console import short, to_text
 from pytest_maxact.verdict import Finding
 
+_WIDE = 80
+"""Columns from which every kind of site has one."""
+_LABELS = {"embedding": "embed", "final_norm": "norm"}
+_MAIN = ("before", "after", "ratio", "shift", "dB", "massive")
 _OTHERS = (("attn_output", "attn"), ("mlp_output", "mlp"), ("gate", "gate"), ("router", "router"))
 
 
@@ -32,7 +36,7 @@ def as_data(comparison: Comparison) -> dict[str, Any]:
 
 def render(comparison: Comparison, before: Record, after: Record, *, width: int, color: bool, encoding: str = "utf-8") -> str:
     """As text of at most `width` columns."""
-    return to_text(_parts(comparison, before, after), width=width, color=color, encoding=encoding)
+    return to_text(_parts(comparison, before, after, width), width=width, color=color, encoding=encoding)
 
 
 def baseline_words(name: str, before: Record, after: Record, findings: Sequence[Finding]) -> RenderableType:
@@ -92,7 +96,7 @@ def layer_of(site: Site) -> str:
     return f"layer {site.layer}" if site.layer is not None else site.kind.replace("_", " ")
 
 
-def _parts(comparison: Comparison, before: Record, after: Record) -> Iterator[RenderableType]:
+def _parts(comparison: Comparison, before: Record, after: Record, width: int) -> Iterator[RenderableType]:
     yield Text(f"before  {before.provenance.model}: M {short(before.carrier.max_abs)} in {before.carrier.site.name}")
     yield Text(f"after   {after.provenance.model}: M {short(after.carrier.max_abs)} in {after.carrier.site.name}")
     yield Text(_difference(comparison), style="bold")
@@ -102,35 +106,38 @@ def _parts(comparison: Comparison, before: Record, after: Record) -> Iterator[Re
         if names:
             yield Text(f"{what}: {len(names)} sites, the first {names[0]}", style="yellow")
     yield Text()
-    yield _layers(comparison.changes)
+    yield _layers(comparison.changes, wide=width >= _WIDE)
     yield Text(
         "before, after, ratio, shift (Kolmogorov-Smirnov), INT-8 SQNR in dB and tokens that meet the massive-activation criterion are of the residual "
-        "stream; the other columns are ratios of the largest magnitude.",
+        "stream, or of the input of linear layers that the row names; the other columns are ratios of the largest magnitude.",
         style="dim",
     )
 
 
-def _layers(changes: Sequence[SiteChange]) -> Table:
-    """A row per layer: its residual stream, and by how much its other sites changed."""
+def _layers(changes: Sequence[SiteChange], *, wide: bool) -> Table:
+    """A row per layer: its residual stream, and by how much its other sites changed where there is room; a row more for an input of linear layers that
+    changed."""
     rows: dict[str, dict[str, SiteChange]] = {}
     for change in changes:
         layer, _, kind = change.site.removeprefix("layers.").rpartition(".")
-        rows.setdefault(layer or kind, {})[kind] = change
-    kinds = [kind for kind, _ in _OTHERS if any(kind in row for row in rows.values())]
+        rows.setdefault(layer or kind, {})[kind if layer else "hidden"] = change
+    kinds = [kind for kind, _ in _OTHERS if wide and any(kind in row for row in rows.values())]
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("layer", no_wrap=True)
-    for name in ("before", "after", "ratio", "shift", "dB", "massive", *(dict(_OTHERS)[kind] for kind in kinds)):
+    for name in (*_MAIN, *(dict(_OTHERS)[kind] for kind in kinds)):
         table.add_column(name, justify="right", no_wrap=True)
     for label, row in rows.items():
-        main = row.get("hidden") or next(iter(row.values()))
-        table.add_row(
-            {"embedding": "embed", "final_norm": "norm"}.get(label, label), *_row(main), *(_ratio(row.get(kind)) for kind in kinds)
-        )
+        others = [_ratio(row[kind]) if kind in row else "" for kind in kinds]
+        table.add_row(_LABELS.get(label, label), *(_row(row["hidden"]) if "hidden" in row else [""] * len(_MAIN)), *others)
+        for kind, change in row.items():
+            if kind in LINEAR_KINDS and change.parted:
+                table.add_row(f"  {kind}", *_row(change))
     return table
 
 
 def _row(change: SiteChange) -> tuple[str, ...]:
-    massive = "" if change.massive_after is None else f"{change.massive_before} > {change.massive_after}"
+    tokens = change.massive_before, change.massive_after
+    massive = "" if None in tokens else str(tokens[0]) if tokens[0] == tokens[1] else f"{tokens[0]}>{tokens[1]}"
     lost = change.int8_after - change.int8_before
     return (
         short(change.before), short(change.after), _ratio(change), "-" if math.isnan(change.shift) else f"{change.shift:.3f}",
@@ -138,8 +145,10 @@ def _row(change: SiteChange) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _ratio(change: SiteChange | None) -> str:
-    return "" if change is None else "-" if math.isnan(change.ratio) else f"{change.ratio:.3g}"
+def _ratio(change: SiteChange) -> str:
+    """In five characters at most."""
+    ratio = change.ratio
+    return "-" if math.isnan(ratio) else "0" if ratio == 0 else f"{ratio:.2f}" if 0.01 <= ratio < 100 else f"{ratio:.0e}"
 
 
 def _layer(layer: int | None) -> str:

@@ -18,7 +18,7 @@ def footing_notes(record: Record, rules: Ruleset, findings: Sequence[Finding]) -
     stated, provenance = rules.measured, record.provenance
     if stated is None:
         return
-    same_text = provenance.corpus_sha256.startswith(stated.sha256)
+    same_text = provenance.corpus_sha256.startswith(stated.sha256) and record.tokens == stated.tokens  # a cut leaves the digest as it is
     if same_text and provenance.dtype == stated.dtype:
         return
     there = f"{grouped(stated.tokens)} tokens of corpus {stated.corpus} ({stated.sha256[:12]}) in {stated.dtype}"

@@ -34,6 +34,7 @@ def render(
     horizon: int | None = None,
     ran: Set[tuple[str, str]] | None = None,
     faults: Sequence[str] = (),
+    unknown: int = 0,
     unmeasured: Sequence[str] = (),
     baselines: Mapping[str, Record] | None = None,
     notes: Iterable[str] = (),
@@ -41,10 +42,11 @@ def render(
     """As text of at most `width` columns.
 
     `findings`: by checkpoint, empty where nothing was judged; `limits`: those of the last checkpoint, for `horizon`, a step; `ran`: (checkpoint,
-    check) of those that ran, None for all; `faults`: of waivers; `unmeasured`: checkpoints of which there is no Record;
+    check) of those that ran, None for all; `faults`: what else went wrong; `unknown`: checks that did not run and cannot be judged; `unmeasured`:
+    checkpoints of which there is no Record;
     `baselines`: what all of them were compared with besides, by name; `notes`: remarks, shown last.
     """
-    parts = _parts(series, findings, tuple(limits), horizon, ran, faults, unmeasured, baselines or {}, is_unicode(encoding))
+    parts = _parts(series, findings, tuple(limits), horizon, ran, faults, unknown, unmeasured, baselines or {}, is_unicode(encoding))
     return to_text([*parts, *(Text(note, style="dim") for note in notes)], width=width, color=color, encoding=encoding)
 
 
@@ -77,12 +79,12 @@ def as_data(series: Sequence[Stage], limits: Iterable[Limit] = (), horizon: int 
 
 def _parts(
     series: Sequence[Stage], findings: Mapping[str, Sequence[Finding]], limits: Sequence[Limit], horizon: int | None,
-    ran: Set[tuple[str, str]] | None, faults: Sequence[str], unmeasured: Sequence[str],
+    ran: Set[tuple[str, str]] | None, faults: Sequence[str], unknown: int, unmeasured: Sequence[str],
     baselines: Mapping[str, Record], solid: bool,
 ) -> Iterator[RenderableType]:  # fmt: skip
     judged = [(name, finding) for name, of_one in findings.items() for finding in of_one]
-    if judged:
-        yield from verdict_of(judged, ran, faults, f" of {len(findings)} {'checkpoints' if len(findings) > 1 else 'checkpoint'}")
+    if judged or faults:
+        yield from verdict_of(judged, ran, faults, f" of {len(findings)} {'checkpoints' if len(findings) > 1 else 'checkpoint'}", unknown)
     if unmeasured:
         yield Text(f"not measured: {', '.join(unmeasured)}", style="yellow")
     if not series:

@@ -35,16 +35,18 @@ def render(
     encoding: str = "utf-8",
     ran: Set[str] | None = None,
     faults: Sequence[str] = (),
+    unknown: int = 0,
     baselines: Mapping[str, Record] | None = None,
     tighten: str = "",
 ) -> str:
     """The report as text of at most `width` columns; with no rules, the figures alone.
 
-    `ran`: names of the checks that ran, None for all; `faults`: what is wrong with waivers; `baselines`: what it is compared with, by name;
+    `ran`: names of the checks that ran, None for all; `faults`: what else went wrong; `unknown`: checks that did not run and cannot be judged;
+    `baselines`: what it is compared with, by name;
     `tighten`: the command that tightens limits much wider than what was found.
     """
     return to_text(
-        _parts(record, rules, findings, is_unicode(encoding), ran, faults, baselines or {}, tighten),
+        _parts(record, rules, findings, is_unicode(encoding), ran, faults, unknown, baselines or {}, tighten),
         width=width,
         color=color,
         encoding=encoding,
@@ -53,10 +55,12 @@ def render(
 
 def _parts(
     record: Record, rules: Ruleset | None, findings: Sequence[Finding], solid: bool, ran: Set[str] | None, faults: Sequence[str],
-    baselines: Mapping[str, Record], tighten: str,
+    unknown: int,    baselines: Mapping[str, Record], tighten: str,
 ) -> Iterator[RenderableType]:  # fmt: skip
     if rules is not None:
-        yield from verdict_of([("", finding) for finding in findings], None if ran is None else {("", check) for check in ran}, faults)
+        yield from verdict_of(
+            [("", finding) for finding in findings], None if ran is None else {("", check) for check in ran}, faults, unknown=unknown
+        )
     yield _facts(record, rules)
     for name, baseline in baselines.items():
         yield baseline_words(name, baseline, record, [finding for finding in findings if finding.limit.against == name])

@@ -14,11 +14,12 @@ Named = tuple[str, Finding]
 
 
 def verdict_of(
-    findings: Sequence[Named], ran: Set[tuple[str, str]] | None, faults: Sequence[str] = (), across: str = ""
+    findings: Sequence[Named], ran: Set[tuple[str, str]] | None, faults: Sequence[str] = (), across: str = "", unknown: int = 0
 ) -> Iterator[RenderableType]:
-    """`ran`: (checkpoint, check) of those that ran, None for all. `faults`: of waivers. `across`: what the checks are of, as in `of 5 checkpoints`."""
+    """`ran`: (checkpoint, check) of those that ran, None for all. `faults`: what else went wrong. `across`: what the checks are of, as in `of 5
+    checkpoints`. `unknown`: how many did not run and cannot be judged."""
     run = [(name, finding) for name, finding in findings if ran is None or (name, finding.limit.check) in ran]
-    left = len(findings) - len(run)
+    left = len(findings) - len(run) + unknown
     breaches = [(name, finding) for name, finding in run if not finding.accepted]
     waived = [(name, finding) for name, finding in run if finding.waiver]
     what = f"{'checks that ran' if left else 'checks'}{across}"
@@ -36,7 +37,8 @@ def verdict_of(
         yield Text(f"PASS: {hold}", style="bold green")
     if left:
         failing = sum(not finding.accepted for name, finding in findings if (name, finding) not in run)
-        yield Text(f"not run: {left} checks, of which {failing} would fail", style="yellow")
+        which = f"; of the {left - unknown} that were measured {failing} would fail" if unknown else f", of which {failing} would fail"
+        yield Text(f"not run: {left} checks{which}", style="yellow")
     broken: dict[str, list[SiteReading]] = {}
     for name, finding in breaches:
         if finding.limit.metric == "nonfinite" and finding.reading:
