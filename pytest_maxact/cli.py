@@ -275,6 +275,7 @@ def _suggest(options: argparse.Namespace) -> int:
     from pytest_maxact.limits.edit import propose
     from pytest_maxact.record import Record
     from pytest_maxact.report.suggest import as_data, closing
+    from pytest_maxact.series import short_name
     from pytest_maxact.suggest import refuse_in_ci
 
     refuse_in_ci("maxact suggest")
@@ -282,7 +283,8 @@ def _suggest(options: argparse.Namespace) -> int:
     if options.update and path is None:
         raise InputError("--maxact-update writes limits, and --maxact-limits FILE says where; give both")
     records = [Record.load(record) for record in options.records]
-    proposal = propose(records, path, mode=options.update or "all", per_layer=options.per_layer)
+    labels = [short_name(Path(record)) for record in options.records]
+    proposal = propose(records, path, mode=options.update or "all", per_layer=options.per_layer, labels=labels)
     if options.update:
         proposal.write()
     print(json.dumps(as_data(proposal), indent=2) if options.json else proposal.diff(), end="\n" if options.json else "")

@@ -115,10 +115,9 @@ class WaiverNode(pytest.Collector):
     """One level more, as every other item has: `--lf` looks for them there."""
 
     def collect(self) -> Iterator["WaiverCheck"]:
-        waivers = self.config.stash[session_key].waivers
-        for waiver in waivers:
-            several = sum(other.site == waiver.site for other in waivers) > 1
-            yield WaiverCheck.from_parent(self, name=f"{waiver.site}:{waiver.line}" if several else waiver.site, waiver=waiver)
+        session = self.config.stash[session_key]
+        for waiver in session.waivers:
+            yield WaiverCheck.from_parent(self, name=session.waiver_name(waiver), waiver=waiver)
 
 
 class WaiverCheck(_Unskippable):

@@ -198,7 +198,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", exitstatus: int, config: pytest.Config) -> None:
     session: GateSession | None = config.stash.get(session_key, None)
     if session is None or hasattr(config, "workerinput") or config.option.collectonly:
         return
@@ -209,8 +209,10 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config:
         return {name for report in reports if _GATE.fullmatch((name := getattr(report, "nodeid", "")).split("::")[0])}
 
     broken = reported("failed", "error")
-    unwritten: list[str] = config.stash.get(_unwritten_key, [])
-    outcomes = Outcomes(run=broken | reported("passed", "xfailed", "xpassed"), failed=broken, troubles=unwritten)
+    troubles: list[str] = config.stash.get(_unwritten_key, [])
+    if exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
+        troubles = ["the run was broken off before its end", *troubles]
+    outcomes = Outcomes(run=broken | reported("passed", "xfailed", "xpassed"), failed=broken, troubles=troubles)
     write_summary(terminalreporter, session, outcomes)
     for line in config.stash.get(_written_key, []):
         terminalreporter.write_line(line)

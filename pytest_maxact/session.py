@@ -101,10 +101,7 @@ class GateSession:
 
     def failure_if_any(self, subject: Subject) -> str | None:
         """Why its Record could not be had, where this run tried."""
-        if failure := self._failures.get(subject.source.key):
-            return str(failure)
-        failed = self._failed(subject.source)
-        return failed.read_text(encoding="utf-8") if failed and failed.is_file() else None
+        return self._failure(subject.source)
 
     def baseline(self, name: str, showing: Showing = lambda: None) -> Record:
         """The Record of a baseline, or of another checkpoint of the series."""
@@ -147,29 +144,50 @@ class GateSession:
         from pytest_maxact.limits.edit import propose
         from pytest_maxact.report.suggest import closing
 
-        records = [record for subject in self.subjects if (record := self.record_if_any(subject)) is not None]
+        measured = {subject.label: record for subject in self.subjects if (record := self.record_if_any(subject)) is not None}
+        labels, records = list(measured), list(measured.values())
         if not records:
             raise MeasureError("nothing was measured, so there is no evidence for limits")
-        proposal = propose(records, Path(self.settings.limits or ""), mode=self.settings.update or "")
+        proposal = propose(records, Path(self.settings.limits or ""), mode=self.settings.update or "", labels=labels)
         proposal.write()
         failed = sum(not finding.accepted for subject in self.subjects for finding in self.findings_known(subject))
         remark = [f"note: {failed} checks of this run did not hold, and these limits accept what it measured"] if failed else []
         return [*proposal.diff().splitlines(), *closing(proposal, [], per_layer=False, written=True), *(remark if proposal.changed else [])]
 
-    def is_known(self, subject: Subject, limit: Limit) -> bool:
-        """Whether a check can be judged from Records that this run has; where not, it would have to be measured."""
+    def is_settled(self, subject: Subject, limit: Limit) -> bool:
+        """Whether this run has, or failed to have, every Record that a check needs; where not, judging it would measure."""
         names = [limit.against] if limit.against else []
         sources = [subject.source, *(self._source(name) for name in names)]
-        return all(self._known(source) is not None for source in sources)
+        return all(self._known(source) is not None or self._failure(source) is not None for source in sources)
+
+    def waiver_is_settled(self, waiver: Waiver) -> bool:
+        """The same of every check that a waiver covers."""
+        return all(
+            self.is_settled(subject, limit)
+            for subject in self.subjects
+            for limit in subject.rules.limits
+            if waiver.covers(limit, subject.label)
+        )
+
+    def waiver_name(self, waiver: Waiver) -> str:
+        """What its check is called: its site, with its line where several have that site."""
+        several = sum(other.site == waiver.site for other in self.waivers) > 1
+        return f"{waiver.site}:{waiver.line}" if several else waiver.site
 
     def findings_known(self, subject: Subject) -> list[Finding]:
         """Of every check that can be judged from Records that this run has."""
         found = []
         for limit in subject.rules.limits:
             with suppress(MaxactError):
-                if self.is_known(subject, limit):
+                if self.is_settled(subject, limit):
                     found.append(self.check(subject, limit))
         return found
+
+    def _failure(self, source: Source) -> str | None:
+        if failure := self._failures.get(source.key):
+            return str(failure)
+        failed = self._failed(source)
+        return failed.read_text(encoding="utf-8") if failed and failed.is_file() else None
 
     def _source(self, name: str) -> Source:
         """Of a baseline, or of another checkpoint of the series."""

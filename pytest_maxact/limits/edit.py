@@ -75,10 +75,11 @@ class Proposal:
             ) from error
 
 
-def propose(records: Sequence[Record], path: Path | None, *, mode: str, per_layer: bool = False) -> Proposal:
+def propose(records: Sequence[Record], path: Path | None, *, mode: str, per_layer: bool = False, labels: Sequence[str] = ()) -> Proposal:
     """The limits file at `path` (which need not exist; None for a new one without a name) with limits from accepted Records.
 
-    `mode`: "new" or "all". `per_layer`: also a figure for every site by its exact name. Raises InputError for Records that are no evidence or of another
+    `mode`: "new" or "all". `per_layer`: also a figure for every site by its exact name. `labels`: what waivers call the Records, their models' names
+    unless said otherwise. Raises InputError for Records that are no evidence or of another
     protocol than the file, for a file that is no limits file or the shipped one, and where a Record would not pass limits that are not of its shape.
     """
     evidence = gather(records)
@@ -98,7 +99,7 @@ def propose(records: Sequence[Record], path: Path | None, *, mode: str, per_laye
     if text == begun and found is None:
         text = ""
     else:
-        _require_passed(text, name, records)
+        _require_passed(text, name, records, labels or [short_name(Path(record.provenance.model)) for record in records])
     return Proposal(
         path=path,
         before=found or "",
@@ -172,14 +173,14 @@ def _is_looser(limit: Limit, than: Limit) -> bool:
     return limit.bound > than.bound if limit.sense == "max" else limit.bound < than.bound
 
 
-def _require_passed(text: str, path: Path, records: Sequence[Record]) -> None:
+def _require_passed(text: str, path: Path, records: Sequence[Record], labels: Sequence[str]) -> None:
     """Every accepted Record passes every limit that the file would set for it, but for blocks that a waiver says are meant to do nothing."""
     files = parse_limits(text, path)
-    for record in records:
+    for record, label in zip(records, labels, strict=True):
         rules = select_rules(files, identity_of(record.provenance), [reading.site for reading in record.sites.values()])
         require_protocol(record.provenance.protocol, rules)
-        meant = [waiver for waiver in rules.waivers if waiver.up_to == 0.0]
-        findings = judge(record, rules.limits, waivers=meant, checkpoint=short_name(Path(record.provenance.model)))
+        meant = [waiver for waiver in rules.waivers if waiver.metric == "max_abs" and waiver.up_to == 0.0]
+        findings = judge(record, rules.limits, waivers=meant, checkpoint=label)
         failed = next((finding for finding in findings if not finding.accepted), None)
         if failed is not None and failed.limit.metric == "max_abs" and failed.value == 0.0:
             raise InputError(

@@ -34,10 +34,11 @@ class Outcomes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Judged:
-    """Findings of one checkpoint, why others could not be had of checks that ran, and how many were neither run nor can be judged."""
+    """Findings of one checkpoint, why others could not be had of checks that ran, which those are, and how many were neither run nor can be judged."""
 
     findings: Sequence[Finding]
     troubles: Sequence[str]
+    unjudged: Set[str]
     unknown: int
 
 
@@ -72,14 +73,12 @@ def _text(session: "GateSession", outcomes: Outcomes, writer: Any) -> str | None
         for subject in session.subjects
         if (failure := session.failure_if_any(subject)) is not None
     ]
-    if not measured:
-        told = [*failures, *outcomes.troubles]
-        return to_text([Text(f"FAIL: {trouble}", style="bold red") for trouble in told], **screen) if told else None
     judged = {subject.name: _judged(session, subject, _of(subject, outcomes.run)) for subject in measured}
+    waivers = _waiver_faults(session, outcomes.run)
     faults = [*failures, *outcomes.troubles, *(trouble for one in judged.values() for trouble in one.troubles)]
-    faults += _broken_off(session, {subject.name: _of(subject, outcomes.failed) for subject in measured}, judged)
-    if any(name.startswith("maxact::waive::") for name in outcomes.run):
-        faults += [fault for waiver in session.waivers if (fault := _fault(session, waiver))]
+    faults += [*_broken_off(session, outcomes.failed, judged, waivers), *waivers.values()]
+    if not measured:
+        return to_text([Text(f"FAIL: {fault}", style="bold red") for fault in faults], **screen) if faults else None
     unknown = sum(one.unknown for one in judged.values())
     if not session.is_series:
         subject = measured[0]
@@ -110,39 +109,55 @@ def _of(subject: "Subject", names: Set[str]) -> set[str]:
 
 def _judged(session: "GateSession", subject: "Subject", ran: Set[str]) -> _Judged:
     """Every check that ran, and of the others those that need nothing more to be measured."""
-    findings, reasons, unknown = [], Counter[str](), 0
+    findings, reasons, unknown = [], dict[str, str](), 0
     for limit in subject.rules.limits:
-        if limit.check not in ran and not session.is_known(subject, limit):
+        reason = "broken off before the Records that they need were there"
+        if session.is_settled(subject, limit):
+            try:
+                findings.append(session.check(subject, limit))
+                continue
+            except MaxactError as error:
+                reason = first_line(error)
+        if limit.check in ran:
+            reasons[limit.check] = reason
+        else:
             unknown += 1
-            continue
-        try:
-            findings.append(session.check(subject, limit))
-        except MaxactError as error:
-            if limit.check in ran:
-                reasons[first_line(error)] += 1
-            else:
-                unknown += 1
     whose = f" of {subject.name}" if subject.name else ""
-    troubles = [f"{count} checks{whose} could not be judged: {reason}" for reason, count in reasons.items()]
-    return _Judged(findings=findings, troubles=troubles, unknown=unknown)
+    troubles = [f"{count} checks{whose} could not be judged: {reason}" for reason, count in Counter(reasons.values()).items()]
+    return _Judged(findings=findings, troubles=troubles, unjudged=reasons.keys(), unknown=unknown)
 
 
-def _broken_off(session: "GateSession", failed: Mapping[str, Set[str]], judged: Mapping[str, _Judged]) -> list[str]:
-    """Checks that hold, and failed all the same: something else broke them off, as a hook of the user's, or a worker that died."""
-    names = [
-        f"{session.subject(name).node}::{finding.limit.check}"
-        for name, one in judged.items()
-        for finding in one.findings
-        if finding.accepted and finding.limit.check in failed[name]
-    ]
-    return [f"{len(names)} checks were broken off by an error outside of the gate, the first {names[0]}"] if names else []
+def _waiver_faults(session: "GateSession", ran: Set[str]) -> dict[str, str]:
+    """What is wrong with the waivers whose checks ran, by node id."""
+    faults = {}
+    for waiver in session.waivers:
+        name = f"maxact::waive::{session.waiver_name(waiver)}"
+        if name in ran and (fault := _fault(session, waiver)):
+            faults[name] = fault
+    return faults
 
 
 def _fault(session: "GateSession", waiver: Waiver) -> str | None:
     try:
-        return session.waiver_fault(waiver)
+        if session.waiver_is_settled(waiver):
+            return session.waiver_fault(waiver)
+        return f"the waiver for {waiver.site} could not be judged: its checks were not measured"
     except MaxactError as error:
         return f"the waiver for {waiver.site} could not be judged: {first_line(error)}"
+
+
+def _broken_off(session: "GateSession", failed: Set[str], judged: Mapping[str, _Judged], waivers: Mapping[str, str]) -> list[str]:
+    """What failed and is explained by nothing of the gate: a hook of the user's broke it off, or a worker died."""
+    explained = set(waivers)
+    for subject in session.subjects:
+        if session.failure_if_any(subject) is not None:
+            explained |= {f"{subject.node}::{check}" for check in _of(subject, failed)}
+        elif subject.name in judged:
+            one = judged[subject.name]
+            breaches = (finding.limit.check for finding in one.findings if not finding.accepted)
+            explained |= {f"{subject.node}::{check}" for check in (*breaches, *one.unjudged)}
+    names = sorted(failed - explained)
+    return [f"{len(names)} checks were broken off by an error outside of the gate, the first {names[0]}"] if names else []
 
 
 def _known_baselines(session: "GateSession", names: Iterable[str]) -> dict[str, Record]:

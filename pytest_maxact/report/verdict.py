@@ -28,6 +28,8 @@ def verdict_of(
     elif faults:
         yield Text(f"FAIL: {faults[0]}", style="bold red")
         faults = faults[1:]
+    elif not run:
+        yield Text(f"no limit was checked{across}", style="bold yellow")
     else:
         hold = (
             f"all {len(run)} {what} hold"

@@ -9,7 +9,7 @@ from dataclasses import replace
 from torch import nn
 
 from pytest_maxact.errors import InputError
-from pytest_maxact.sites.anatomy import Anatomy, Tap
+from pytest_maxact.sites.anatomy import Anatomy
 from pytest_maxact.sites.modules import class_of
 
 _INSIDE = ("base_layer", "original_module")
@@ -37,19 +37,18 @@ def without_adapters(model: nn.Module) -> Iterator[dict[nn.Module, nn.Module]]:
 
 
 def with_adapters(anatomy: Anatomy, wrappers: Mapping[nn.Module, nn.Module]) -> Anatomy:
-    """The sites as the wrapped model has them. Raises InputError where an adapter lies around what is read from within: routers, fused experts."""
+    """The sites as the wrapped model has them. Raises InputError where an adapter lies around what is read from within: routers, fused experts, blocks of
+    which another copy runs."""
+    below = {module for inside in wrappers for module in inside.modules() if module is not inside}
+    matrices = {id(parameter) for inside in wrappers for parameter in inside.parameters()}
     for module in (*anatomy.stripped, *(experts.module for experts in anatomy.experts)):
-        if module in wrappers:
+        if module in wrappers or module in below:
             raise _unreadable(class_of(module))
-    return replace(anatomy, taps=tuple(_wrapped(tap, wrappers) for tap in anatomy.taps))
-
-
-def _wrapped(tap: Tap, wrappers: Mapping[nn.Module, nn.Module]) -> Tap:
-    if tap.module not in wrappers:
-        return tap
-    if tap.reads not in _OUTSIDE:
-        raise _unreadable(tap.site.module)
-    return replace(tap, module=wrappers[tap.module])
+    for tap in anatomy.taps:
+        within = tap.module in wrappers and tap.reads not in _OUTSIDE
+        if within or tap.module in below or (tap.parameter is not None and id(tap.parameter) in matrices):
+            raise _unreadable(tap.site.module)
+    return replace(anatomy, taps=tuple(replace(tap, module=wrappers.get(tap.module, tap.module)) for tap in anatomy.taps))
 
 
 def _unreadable(what: str) -> InputError:

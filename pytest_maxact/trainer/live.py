@@ -39,19 +39,31 @@ def unwrapped(trainer: Any) -> Any:
 
 
 def _refuse_adapters(outer: Any, model: Any) -> None:
-    """Raise InputError for adapters that do more than change what modules give: prompts, routing, other layers, other tokens."""
-    for config in (getattr(outer, "peft_config", None) or {}).values():
-        kind = str(getattr(config.peft_type, "value", config.peft_type))
-        more = next((name for name in _BEYOND_MODULES if getattr(config, name, None)), None)
-        if kind != "LORA" or more:
-            what = f"{kind} adapters{f' with {more}' if more else ''}"
-        elif getattr(model, "is_quantized", False):
-            what = "adapters on a quantized model"
-        else:
-            continue
+    """Raise InputError for adapters that do more than change what modules give: prompts, routing, other layers, other tokens, tied weights."""
+    configs = [config for module in outer.modules() for config in (getattr(module, "peft_config", None) or {}).values()]
+    if not configs:
+        return
+    what = next(filter(None, map(_unmeasurable, configs)), "")
+    with without_adapters(model) as wrappers:
+        embedding = model.get_input_embeddings()
+        tied = any(inside is not embedding and getattr(inside, "weight", None) is embedding.weight for inside in wrappers)
+    if getattr(model, "is_quantized", False):
+        what = "adapters on a quantized model"
+    elif any(getattr(wrapper, "disable_adapters", False) for wrapper in wrappers.values()):
+        what = "adapters that are switched off"
+    elif tied:
+        what = "adapters on an output embedding that is tied to the input's, into which they would be merged,"
+    if what:
         raise InputError(
             f"{what} cannot be measured while they train\n  merge them, save the merged model, and gate it with pytest --maxact-model"
         )
+
+
+def _unmeasurable(config: Any) -> str:
+    """What a configuration of PEFT asks for beyond changing what modules give, "" where nothing."""
+    kind = str(getattr(config.peft_type, "value", config.peft_type))
+    more = next((name for name in _BEYOND_MODULES if getattr(config, name, None)), None)
+    return f"{kind} adapters{f' with {more}' if more else ''}" if kind != "LORA" or more else ""
 
 
 def refuse_sharded(trainer: Any) -> None:
