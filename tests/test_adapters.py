@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from peft import IA3Config, LoraConfig, PromptTuningConfig, get_peft_model
+from peft import IA3Config, LoHaConfig, LoraConfig, PromptTuningConfig, get_peft_model, inject_adapter_in_model
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.sites import resolve, without_adapters
 from pytest_maxact.trainer import MaxActCallback
 from tests import tiny
 from tests.training import causal_lm, hooks_on, record_at, saved_record, trainer_of
+from tests.zoo import configs
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 
@@ -142,14 +143,44 @@ def test_adapters_on_a_quantized_model_are_refused(tmp_path: Path, corpus: Path,
     refused(wrapped, "adapters on a quantized model cannot be measured", tmp_path, corpus)
 
 
-def test_an_adapter_around_what_is_read_from_within_is_refused(tmp_path: Path, corpus: Path) -> None:
-    router = lora(ATTENTION, modules_to_save=["gate"])
+@pytest.mark.parametrize(
+    ("model_type", "config", "where"),
+    [
+        ("qwen3_moe", lora(ATTENTION, modules_to_save=["gate"]), r"layers\.0\.mlp\.gate"),
+        ("jetmoe", lora(), r"layers\.0\.\S*router\S*"),
+        ("qwen3", lora(["q_proj"], modules_to_save=["mlp"]), r"layers\.0\.mlp\S*"),
+        ("qwen3", lora(["q_proj"], modules_to_save=["layers.1"]), r"layers\.1\S*"),
+    ],
+    ids=["router", "inside-router", "block", "layer"],
+)
+def test_an_adapter_around_what_is_read_from_within_is_refused(
+    model_type: str, config: LoraConfig, where: str, tmp_path: Path, corpus: Path
+) -> None:
+    model = configs.build(model_type) if model_type == "jetmoe" else causal_lm(model_type)
     refused(
-        get_peft_model(causal_lm("qwen3_moe"), router),
-        "an adapter lies around layers.0.mlp.gate, which is read from within",
+        get_peft_model(model, config),
+        f"an adapter lies around {where}, which is read from within",
         tmp_path,
         corpus,
+        family="generic",
     )
+
+
+def test_adapters_on_a_tied_output_embedding_are_refused(tmp_path: Path, corpus: Path) -> None:
+    tied = causal_lm(tie_word_embeddings=True)
+    refused(get_peft_model(tied, lora(["q_proj", "lm_head"])), "adapters on an output embedding that is tied", tmp_path, corpus)
+
+
+def test_adapters_that_are_switched_off_are_refused(tmp_path: Path, corpus: Path) -> None:
+    wrapped = get_peft_model(causal_lm(), lora())
+    wrapped.base_model.disable_adapter_layers()
+    refused(wrapped, "adapters that are switched off cannot be measured", tmp_path, corpus)
+
+
+def test_adapters_put_into_a_part_of_the_model_are_looked_at_too(tmp_path: Path, corpus: Path) -> None:
+    model = causal_lm()
+    inject_adapter_in_model(LoHaConfig(target_modules=["q_proj"]), model.model)
+    refused(model, "LOHA adapters cannot be measured", tmp_path, corpus)
 
 
 def test_a_module_of_peft_that_is_not_known_is_refused() -> None:
@@ -167,9 +198,9 @@ def test_a_module_of_peft_that_is_not_known_is_refused() -> None:
         resolve(model, model.config, adapters=True)
 
 
-def refused(model: Any, message: str, folder: Path, corpus: Path) -> None:
+def refused(model: Any, message: str, folder: Path, corpus: Path, **options: Any) -> None:
     trainer = trainer_of(folder / "out", model)
-    trainer.add_callback(MaxActCallback(trainer, corpus=corpus))
+    trainer.add_callback(MaxActCallback(trainer, corpus=corpus, **options))
     with pytest.raises(InputError, match=f"^MaxActCallback: {message}(.|\n)*merge"):
         trainer.train()
     assert trainer.state.global_step == 0

@@ -228,6 +228,11 @@ def test_a_block_that_is_meant_to_do_nothing_needs_a_waiver_before_limits(own: P
         assert f"say so in {own}: `waive:` with site layers.0.mlp_output, metric max_abs and up_to 0" in text
     own.write_text(f"{OWN}waive: [{{site: layers.0.mlp_output, metric: max_abs, reason: meant, owner: me, until: 2999-01-01, up_to: 0}}]\n")
     assert propose([dead], own, mode="all").changed
+    own.write_text(
+        f"{OWN}waive: [{{site: layers.0.mlp_output, checkpoint: v1, metric: max_abs, reason: meant, owner: me, until: 2999-01-01, up_to: 0}}]\n"
+    )
+    assert propose([dead], own, mode="all", labels=["v1"]).changed
+    assert "would pass no limit" in refusal([dead], own)
 
 
 def test_all_may_loosen_and_new_may_not(own: Path) -> None:

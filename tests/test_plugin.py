@@ -208,6 +208,43 @@ def test_a_check_that_something_else_broke_off_has_not_passed(options: tuple[str
     assert "FAIL: 1 checks were broken off by an error outside of the gate, the first maxact::layers.1.hidden::max_abs" in text
 
 
+def test_a_run_that_was_interrupted_has_not_passed(pytester: pytest.Pytester, saved: Path) -> None:
+    pytester.makeconftest(
+        """
+        def pytest_runtest_call(item):
+            if item.nodeid == "maxact::layers.1.hidden::max_abs":
+                raise KeyboardInterrupt
+        """
+    )
+    result = pytester.runpytest_subprocess(f"--maxact-replay={saved}")
+    assert result.ret == 2
+    assert "PASS" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["FAIL: the run was broken off before its end"])
+
+
+def test_the_report_measures_nothing_that_a_worker_died_of(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
+    pytester.makeconftest(
+        """
+        import os
+        from pathlib import Path
+        from pytest_maxact import measure
+
+        def load(checkpoint, settings):
+            with open(Path(__file__).parent / "loads.txt", "a") as file:
+                file.write(os.environ.get("PYTEST_XDIST_WORKER", "controller") + " ")
+            os._exit(9)
+
+        measure.load = load
+        """
+    )
+    options = ("-n", "1", "--max-worker-restart=0", "maxact::layers.0.hidden::max_abs")
+    result = pytester.runpytest_subprocess(f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", *options)
+    assert result.ret != 0
+    assert "controller" not in (pytester.path / "loads.txt").read_text()
+    assert "PASS" not in result.stdout.str()
+    assert "FAIL: 1 checks were broken off by an error outside of the gate" in " ".join(result.stdout.str().split())
+
+
 def test_a_record_that_was_not_written_is_not_said_to_be(pytester: pytest.Pytester, corpus: Path, tmp_path: Path) -> None:
     folder = tiny.save(tmp_path / "partial", tiny.random_model("qwen3"))
     drop_tensor(folder, "layers.1.mlp.up_proj.weight")

@@ -69,6 +69,38 @@ def test_a_breach_beyond_the_value_that_it_names_fails(pytester: pytest.Pytester
     assert f"; beyond what the waiver of me@here lets pass, {value / 2:g} (limits.yaml:5)" in " ".join(result.stdout.str().split())
 
 
+@pytest.mark.parametrize("options", [(), ("-n", "2")])
+def test_a_waivers_check_that_something_else_broke_off_has_not_passed(
+    options: tuple[str, ...], pytester: pytest.Pytester, saved: Path, tmp_path: Path
+) -> None:
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_call(item):
+            if item.nodeid.startswith("maxact::waive"):
+                raise RuntimeError("of the user's own")
+        """
+    )
+    result = pytester.runpytest_subprocess(f"--maxact-replay={saved}", f"--maxact-limits={limits(tmp_path)}", *options)
+    result.assert_outcomes(failed=1, passed=CHECKS - 1, xfailed=1)
+    assert "PASS" not in result.stdout.str()
+    assert "broken off by an error outside of the gate, the first maxact::waive::layers.1.*" in " ".join(result.stdout.str().split())
+
+
+def test_only_the_waiver_that_ran_is_held_against_the_run(pytester: pytest.Pytester, saved: Path, tmp_path: Path) -> None:
+    file = limits(tmp_path)
+    stale = f"  - {{site: layers.2.hidden, metric: max_abs, reason: known, owner: me, until: {TODAY}}}\n"
+    file.write_text(file.read_text() + stale)
+    result = run_gate(
+        pytester, f"--maxact-replay={saved}", f"--maxact-limits={file}", "maxact::waive::layers.1.*", passed=1, deselected=CHECKS + 1
+    )
+    assert result.ret == 0
+    assert "FAIL" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["no limit was checked"])
+
+
 def test_a_metric_that_it_does_not_name_still_fails(pytester: pytest.Pytester, saved: Path, tmp_path: Path) -> None:
     file = limits(tmp_path, more=", metric: 'int8.*'", rest=TIGHT.replace("}}}}", "}}, int8: {site: layers.1.*, min_sqnr_db: 99}}}"))
     result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={file}")
