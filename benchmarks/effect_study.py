@@ -1,11 +1,13 @@
-"""How the effect of a scheme on predictions relates to the maximum activation and to SQNR: rank correlations over trained and planted checkpoints.
+"""How the effect of a scheme on predictions relates to the maximum activation and to SQNR: rank correlations over
+trained and planted checkpoints.
 
     python benchmarks/effect_study.py                    # about ten minutes on two cores
     python benchmarks/effect_study.py --samples 20 --schemes W8A8
 
-Checkpoints: `fixtures/qwen3-tiny`, the four of its training run, and variants of the last one with planted outliers: a channel of a layer's
-feed-forward block or of its norm scaled up, with the next weights scaled down by as much, so that the model computes the same; and a constant added to
-a channel of every token's embedding, which raises the maximum of the residual stream. The divergence is always from the same checkpoint in 16 bits.
+Checkpoints: `fixtures/qwen3-tiny`, the four of its training run, and variants of the last one with planted outliers: a
+channel of a layer's feed-forward block or of its norm scaled up, with the next weights scaled down by as much, so that
+the model computes the same; and a constant added to a channel of every token's embedding, which raises the maximum of
+the residual stream. The divergence is always from the same checkpoint in 16 bits.
 """
 
 import argparse
@@ -64,7 +66,9 @@ def residual(constant: float) -> Callable[[Tensors], None]:
 
 
 def checkpoints(folder: Path) -> Iterator[tuple[str, Path]]:
-    for step in sorted((FIXTURES / "qwen3-tiny-steps").iterdir(), key=lambda path: int(path.name.removeprefix("step-"))):
+    for step in sorted(
+        (FIXTURES / "qwen3-tiny-steps").iterdir(), key=lambda path: int(path.name.removeprefix("step-"))
+    ):
         yield step.name, step
     yield "trained", FIXTURES / "qwen3-tiny"
     for factor in (8.0, 64.0, 512.0):
@@ -91,7 +95,9 @@ def figures(record: Record, scheme: str) -> dict[str, float]:
 
 def ranks(values: list[float]) -> list[float]:
     """Ranks from 1, equal values sharing the mean of theirs."""
-    return [sum(other < value for other in values) + (1 + sum(other == value for other in values)) / 2 for value in values]
+    return [
+        sum(other < value for other in values) + (1 + sum(other == value for other in values)) / 2 for value in values
+    ]
 
 
 def rank_correlation(one: list[float], other: list[float]) -> float:
@@ -113,14 +119,17 @@ def main() -> None:
             for name in names:
                 table[name][label] = figures(record, name)
             row = "  ".join(
-                f"{name} KL {table[name][label]['mean KL']:.3g} ({-table[name][label]['lowest SQNR']:.1f} dB)" for name in names
+                f"{name} KL {table[name][label]['mean KL']:.3g} ({-table[name][label]['lowest SQNR']:.1f} dB)"
+                for name in names
             )
             print(f"{label:16} M {record.carrier.max_abs:8.5g}  {row}", flush=True)
     columns = [name for name in next(iter(table[names[0]].values())) if name != "mean KL"]
     print(f"\n| rank correlation with mean KL | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
     for name in names:
         rows = list(table[name].values())
-        found = [rank_correlation([row[column] for row in rows], [row["mean KL"] for row in rows]) for column in columns]
+        found = [
+            rank_correlation([row[column] for row in rows], [row["mean KL"] for row in rows]) for column in columns
+        ]
         print(f"| {name} | {' | '.join(f'{value:+.2f}' for value in found)} |")
 
 

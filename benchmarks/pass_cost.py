@@ -7,7 +7,8 @@
     python benchmarks/pass_cost.py --schemes W8A8,FP8_DYNAMIC,NVFP4 --widths 1024   # linear inputs and schemes too, beside the three-pass method
     python benchmarks/pass_cost.py --device cuda --widths 4096 --layers 36 --intermediate 12288   # the shape of Qwen3-8B
 
-Weights are random; sequences have mixed lengths, so batches are padded. Everything that a gate run records is switched on.
+Weights are random; sequences have mixed lengths, so batches are padded. Everything that a gate run records is switched
+on.
 """
 
 import argparse
@@ -28,8 +29,12 @@ from pytest_maxact.schemes.table import scheme_called
 from pytest_maxact.sites import resolve
 
 
-def build(width: int, layers: int, intermediate: int, device: torch.device, peaks: bool, experts: int = 0) -> torch.nn.Module:
-    """A random Qwen3; with `peaks`, one channel of every embedding is 200, so that every token's residual stream is above 100."""
+def build(
+    width: int, layers: int, intermediate: int, device: torch.device, peaks: bool, experts: int = 0
+) -> torch.nn.Module:
+    """A random Qwen3; with `peaks`, one channel of every embedding is 200, so that every token's residual stream is
+    above 100.
+    """
     inner = intermediate or 3 * width
     shape = {
         "vocab_size": 8192,
@@ -64,7 +69,9 @@ def sequences(tokens: int, length: int) -> list[Sequence]:
 
 
 def three_passes(model: torch.nn.Module, plan: BatchPlan, device: torch.device, modules: list[torch.nn.Module]) -> None:
-    """INT-8 error of the given modules' inputs the way that needs three passes: the maximum, then a linear histogram below it, then the error."""
+    """INT-8 error of the given modules' inputs the way that needs three passes: the maximum, then a linear histogram
+    below it, then the error.
+    """
     peaks = {id(module): 0.0 for module in modules}
     counts = {id(module): torch.zeros(2048, device=device) for module in modules}
     sums = {id(module): [0.0, 0.0] for module in modules}
@@ -91,7 +98,9 @@ def three_passes(model: torch.nn.Module, plan: BatchPlan, device: torch.device, 
 
 
 def measure(options: argparse.Namespace, width: int) -> tuple[list[list[float]], int]:
-    """Seconds per round of the bare pass, of the hooked one, and with schemes of the three-pass method; and the tokens of a round."""
+    """Seconds per round of the bare pass, of the hooked one, and with schemes of the three-pass method; and the tokens
+    of a round.
+    """
     device = torch.device(options.device)
     model = build(width, options.layers, options.intermediate, device, options.peaks, options.experts)
     data = sequences(options.tokens, options.length)
@@ -150,20 +159,30 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--experts", type=int, default=0, help="default: a dense model")
-    parser.add_argument("--schemes", default="", help="names, comma between them: observe linear inputs and quantize them")
+    parser.add_argument(
+        "--schemes", default="", help="names, comma between them: observe linear inputs and quantize them"
+    )
     parser.add_argument("--peaks", action="store_true")
     options = parser.parse_args()
     print(
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, transformers {transformers.__version__}"
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__},"
+        f" transformers {transformers.__version__}"
     )
-    print("| width | tokens | bare, s | hooked, s | ratio | ratio per round | three passes |\n|---|---|---|---|---|---|---|")
+    print(
+        "| width | tokens | bare, s | hooked, s | ratio | ratio per round | three passes |\n"
+        "|---|---|---|---|---|---|---|"
+    )
     middle = statistics.median
     for width in options.widths:
         (bare, hooked, *three), tokens = measure(options, width)
         ratios = [h / b for b, h in zip(bare, hooked, strict=True)]
         rounds = " ".join(f"{ratio:.3f}" for ratio in ratios)
         other = f"{middle([t / b for b, t in zip(bare, three[0], strict=True)]):.3f}" if three else ""
-        print(f"| {width} | {tokens} | {middle(bare):.2f} | {middle(hooked):.2f} | {middle(ratios):.3f} | {rounds} | {other} |", flush=True)
+        print(
+            f"| {width} | {tokens} | {middle(bare):.2f} | {middle(hooked):.2f} | {middle(ratios):.3f} | {rounds} |"
+            f" {other} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

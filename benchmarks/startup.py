@@ -1,4 +1,5 @@
-"""What the plugin costs a project that never asks for it, and how long a replay takes: whole processes, alternating, medians.
+"""What the plugin costs a project that never asks for it, and how long a replay takes: whole processes, alternating,
+medians.
 
 python benchmarks/startup.py [RECORD]
 """

@@ -1,7 +1,7 @@
 """How far a checkpoint is from a baseline: the figures that relative limits bound. No torch.
 
-Every figure is one that may not be large, and NaN or infinite where either side has no finite value to compare: no bound holds then by accident.
-A floor keeps noise on values that nobody minds from counting.
+Every figure is one that may not be large, and NaN or infinite where either side has no finite value to compare: no
+bound holds then by accident. A floor keeps noise on values that nobody minds from counting.
 """
 
 import math
@@ -19,7 +19,9 @@ from pytest_maxact.record import Record, differences, footing_of
 JUMP_FACTOR = 10.0
 """A layer that multiplies the residual maximum of the one before by this or more is a jump layer (arXiv 2605.15572)."""
 _JUMP_TOLERANCE = 1.25
-"""Jumps within this factor of `JUMP_FACTOR`, and to magnitudes within it of the floor, may count or not: where the first lies must not hang on rounding."""
+"""Jumps within this factor of `JUMP_FACTOR`, and to magnitudes within it of the floor, may count or not: where the
+first lies must not hang on rounding.
+"""
 
 
 def require_alike(before: Record, after: Record) -> None:
@@ -28,14 +30,15 @@ def require_alike(before: Record, after: Record) -> None:
         samples = [len(record.provenance.samples) for record in (before, after)]
         counts = f"; {samples[0]} samples there, {samples[1]} here" if samples[0] != samples[1] else ""
         raise InputError(
-            f"{before.provenance.model} (there) and {after.provenance.model} (here) were not measured alike; they differ in {', '.join(differing)}{counts}\n"
+            f"{before.provenance.model} (there) and {after.provenance.model} (here) were not measured alike; they "
+            f"differ in {', '.join(differing)}{counts}\n"
             "  measure both on the same corpus, with the same tokenizer, protocol, dtype and cut"
         )
 
 
 def site_change(before: SiteReading, after: SiteReading, metric: str, floor: float | None) -> float:
-    """The change of one site under a relative metric: `growth` and `shrink` are factors of the largest magnitude, `shift` is a share in [0, 1],
-    `<metric>.drop` a loss in its unit.
+    """The change of one site under a relative metric: `growth` and `shrink` are factors of the largest magnitude,
+    `shift` is a share in [0, 1], `<metric>.drop` a loss in its unit.
 
     Raises InputError for a name that is none of these.
     """
@@ -49,11 +52,15 @@ def site_change(before: SiteReading, after: SiteReading, metric: str, floor: flo
     if metric.endswith(DROP):
         name = metric.removesuffix(DROP)
         return drop(metric_value(before, name), metric_value(after, name), math.inf if floor is None else floor)
-    raise InputError(f"no relative metric called {metric!r}\n  there are {GROWTH}, {SHRINK}, {SHIFT} and <metric>{DROP}")
+    raise InputError(
+        f"no relative metric called {metric!r}\n  there are {GROWTH}, {SHRINK}, {SHIFT} and <metric>{DROP}"
+    )
 
 
 def growth(before: float, after: float, floor: float) -> float:
-    """`after` over `before`, magnitudes below `floor` taken as `floor`; 1 where both are 0, inf from 0 to anything, NaN unless both are finite."""
+    """`after` over `before`, magnitudes below `floor` taken as `floor`; 1 where both are 0, inf from 0 to anything, NaN
+    unless both are finite.
+    """
     if not (math.isfinite(before) and math.isfinite(after)):
         return math.nan
     low, high = max(before, floor), max(after, floor)
@@ -61,9 +68,11 @@ def growth(before: float, after: float, floor: float) -> float:
 
 
 def shift(before: SiteReading, after: SiteReading) -> float:
-    """The largest difference between the shares of entries up to a magnitude, over all magnitudes: the distance of Kolmogorov and Smirnov.
+    """The largest difference between the shares of entries up to a magnitude, over all magnitudes: the distance of
+    Kolmogorov and Smirnov.
 
-    Twice the spread of a normal distribution is 0.33. NaN where either side holds entries that are not finite, or none at all.
+    Twice the spread of a normal distribution is 0.33. NaN where either side holds entries that are not finite, or none
+    at all.
     """
     one, other = before.histogram, after.histogram
     if one.nonfinite or other.nonfinite or not one.count or not other.count:
@@ -85,7 +94,9 @@ def drop(before: float, after: float, floor: float) -> float:
 
 
 def record_change(before: Record, after: Record, metric: str, floor: float | None) -> float:
-    """The change of a residual stream as a whole: new massive-activation layers, or layers by which the first jump moved (inf: it came or went)."""
+    """The change of a residual stream as a whole: new massive-activation layers, or layers by which the first jump
+    moved (inf: it came or went).
+    """
     if any(reading.nonfinite for record in (before, after) for reading in stream(record)):
         return math.nan
     if metric == MASSIVE:
@@ -96,7 +107,8 @@ def record_change(before: Record, after: Record, metric: str, floor: float | Non
 
 
 def new_massive_layers(before: Record, after: Record, floor: float = 0.0) -> list[int]:
-    """Layers that meet the criterion of Sun et al. on at least `floor` tokens, one at least, did not, and now do on more than twice as many tokens.
+    """Layers that meet the criterion of Sun et al. on at least `floor` tokens, one at least, did not, and now do on
+    more than twice as many tokens.
 
     Raises MeasureError where either Record was not tested for it.
     """
@@ -110,14 +122,17 @@ def new_massive_layers(before: Record, after: Record, floor: float = 0.0) -> lis
 
 
 def first_jump(record: Record, floor: float = 0.0) -> int | None:
-    """The first layer whose residual maximum is ten times that of the layer before, or more, and at least `floor`; the embedding comes first."""
+    """The first layer whose residual maximum is ten times that of the layer before, or more, and at least `floor`; the
+    embedding comes first.
+    """
     return next((layer for layer, certainty in _jumps(record, floor) if certainty >= 1.0), None)
 
 
 def jump_shift(before: Record, after: Record, floor: float = 0.0) -> float:
     """Layers between the first jumps, to `floor` or above, of two Records; inf where only one has any.
 
-    Where a layer jumps in one and nearly does in the other, both jump there; where it only just jumps in one and not at all in the other, neither does.
+    Where a layer jumps in one and nearly does in the other, both jump there; where it only just jumps in one and not at
+    all in the other, neither does.
     """
     firsts = [first_jump(record, floor) for record in (before, after)]
     apart = math.inf if None in firsts else float(abs((firsts[0] or 0) - (firsts[1] or 0)))
@@ -145,9 +160,14 @@ def _massive(reading: SiteReading | None) -> int:
 
 
 def _jumps(record: Record, floor: float) -> list[tuple[int, float]]:
-    """How certainly every layer jumps: its factor over `JUMP_FACTOR`, or what it reaches over `floor` where that is less; 1 is a jump just so."""
+    """How certainly every layer jumps: its factor over `JUMP_FACTOR`, or what it reaches over `floor` where that is
+    less; 1 is a jump just so.
+    """
     return [
-        (after.site.layer, min(_over(after.max_abs, before.max_abs) / JUMP_FACTOR, after.max_abs / floor if floor else math.inf))
+        (
+            after.site.layer,
+            min(_over(after.max_abs, before.max_abs) / JUMP_FACTOR, after.max_abs / floor if floor else math.inf),
+        )
         for before, after in pairwise(stream(record))
         if after.site.layer is not None
     ]

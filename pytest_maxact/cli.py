@@ -55,14 +55,19 @@ def _own_options(error: Exception) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="maxact", description="Maximum activations and low-bit reconstruction error of LLM checkpoints.")
+    parser = _Parser(
+        prog="maxact", description="Maximum activations and low-bit reconstruction error of LLM checkpoints."
+    )
     parser.add_argument("--version", action="version", version=f"maxact {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     measure = commands.add_parser("measure", help="measure a checkpoint and write its Record")
     measure.add_argument("model", metavar="PATH_OR_HUB_ID", help="a folder written by save_pretrained, or a hub id")
     measure.add_argument("-o", "--save", metavar="FILE", required=True, help="where the Record goes")
-    _add_options(measure, [option.name for option in OPTIONS if option.measures and option.name not in ("model", "save", "cache")])
+    _add_options(
+        measure,
+        [option.name for option in OPTIONS if option.measures and option.name not in ("model", "save", "cache")],
+    )
     measure.set_defaults(run=_measure)
 
     judge = commands.add_parser("judge", help="judge a Record by its family's limits")
@@ -82,9 +87,14 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--json", action="store_true", help="for a program")
     compare.set_defaults(run=_compare)
 
-    series = commands.add_parser("series", help="print how the Records of a training run develop, checkpoint by checkpoint")
+    series = commands.add_parser(
+        "series", help="print how the Records of a training run develop, checkpoint by checkpoint"
+    )
     series.add_argument(
-        "records", metavar="RECORD", nargs="+", help="files whose names hold the training step, as checkpoint-500.maxact.safetensors"
+        "records",
+        metavar="RECORD",
+        nargs="+",
+        help="files whose names hold the training step, as checkpoint-500.maxact.safetensors",
     )
     _add_options(series, ["limits", "family", "horizon"])
     series.add_argument("--json", action="store_true", help="for a program")
@@ -96,9 +106,18 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument("--json", action="store_true", help="print the Record of the whole, for a program")
     merge.set_defaults(run=_merge)
 
-    suggest = commands.add_parser("suggest", help="propose limits from accepted Records, as a diff to review; refused in CI")
-    suggest.add_argument("records", metavar="RECORD", nargs="+", help="accepted Records; of those of one shape the limits cover the spread")
-    suggest.add_argument("--per-layer", action="store_true", help="a figure for every site, not only for every kind of site")
+    suggest = commands.add_parser(
+        "suggest", help="propose limits from accepted Records, as a diff to review; refused in CI"
+    )
+    suggest.add_argument(
+        "records",
+        metavar="RECORD",
+        nargs="+",
+        help="accepted Records; of those of one shape the limits cover the spread",
+    )
+    suggest.add_argument(
+        "--per-layer", action="store_true", help="a figure for every site, not only for every kind of site"
+    )
     _add_options(suggest, ["limits", "update"])
     suggest.add_argument("--json", action="store_true", help="for a program")
     suggest.set_defaults(run=_suggest)
@@ -106,17 +125,25 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="write what a quantization step needs from a Record, as safetensors")
     export.add_argument("replay", metavar="RECORD", help="a file written with --maxact-sites deploy or a scheme")
     what = export.add_mutually_exclusive_group(required=True)
-    what.add_argument("--smoothquant", metavar="FILE", help="largest magnitude of every input channel of every linear layer")
-    what.add_argument("--scales", nargs=2, metavar=("SCHEME", "FILE"), help="static activation scales of FP8, W8A8_STATIC or NVFP4")
+    what.add_argument(
+        "--smoothquant", metavar="FILE", help="largest magnitude of every input channel of every linear layer"
+    )
+    what.add_argument(
+        "--scales", nargs=2, metavar=("SCHEME", "FILE"), help="static activation scales of FP8, W8A8_STATIC or NVFP4"
+    )
     export.set_defaults(run=_export)
 
-    weights = commands.add_parser("weights", help="print what schemes do to the weights of a checkpoint; no forward pass")
+    weights = commands.add_parser(
+        "weights", help="print what schemes do to the weights of a checkpoint; no forward pass"
+    )
     weights.add_argument("model", metavar="PATH_OR_HUB_ID", help="a checkpoint's folder, or a hub id")
     _add_options(weights, ["revision", "trust-remote-code", "schemes"])
     weights.add_argument("--json", action="store_true", help="for a program")
     weights.set_defaults(run=_weights)
 
-    sites = commands.add_parser("sites", help="print what of a model is observed, in which module, and what is left out; loads no weights")
+    sites = commands.add_parser(
+        "sites", help="print what of a model is observed, in which module, and what is left out; loads no weights"
+    )
     sites.add_argument("model", metavar="PATH_OR_HUB_ID", help="a checkpoint's folder, its config.json, or a hub id")
     _add_options(sites, ["revision", "trust-remote-code"])
     _add_options(sites, ["sites"])
@@ -129,11 +156,18 @@ def _add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
     for option in OPTIONS:
         if option.name in names:
             if option.is_flag:
-                parser.add_argument(f"--{option.name}", dest=option.field, action="store_true", default=None, help=option.help)
+                parser.add_argument(
+                    f"--{option.name}", dest=option.field, action="store_true", default=None, help=option.help
+                )
             else:
                 action = "append" if option.repeatable else "store"
                 parser.add_argument(
-                    f"--{option.name}", dest=option.field, type=option.parse, metavar=option.metavar, help=option.help, action=action
+                    f"--{option.name}",
+                    dest=option.field,
+                    type=option.parse,
+                    metavar=option.metavar,
+                    help=option.help,
+                    action=action,
                 )
 
 
@@ -158,7 +192,8 @@ def _measure(options: argparse.Namespace) -> int:
     record = measure.measure(prepared, settings, family, Lines(lambda text: print(text, file=sys.stderr)))
     (record.slim() if settings.slim else record).save(settings.save)
     print(
-        f"{settings.save}: M {record.carrier.max_abs:.6g} in {record.carrier.site.name}, {record.tokens} tokens, {len(record.sites)} sites"
+        f"{settings.save}: M {record.carrier.max_abs:.6g} in {record.carrier.site.name}, {record.tokens} tokens,"
+        f" {len(record.sites)} sites"
     )
     return PASSED
 
@@ -171,7 +206,9 @@ def _judge(options: argparse.Namespace) -> int:
 
     session = GateSession(_settings(options))
     if is_pattern(options.replay):
-        raise InputError(f"maxact judge takes one Record, and {options.replay} is a pattern\n  give one file; pytest judges a series")
+        raise InputError(
+            f"maxact judge takes one Record, and {options.replay} is a pattern\n  give one file; pytest judges a series"
+        )
     (subject,) = session.open()
     findings = session.judge(subject)
     faults = [fault for waiver in session.waivers if (fault := session.waiver_fault(waiver))]
@@ -180,7 +217,9 @@ def _judge(options: argparse.Namespace) -> int:
         print(json.dumps(verdict_data(findings, faults), indent=2))
     else:
         record, baselines = session.record(subject), session.baselines(subject)
-        tighten = shlex.join(["maxact", "suggest", options.replay, "--limits", options.limits or "FILE", "--update", "all"])
+        tighten = shlex.join(
+            ["maxact", "suggest", options.replay, "--limits", options.limits or "FILE", "--update", "all"]
+        )
         print(render(record, subject.rules, findings, faults=faults, baselines=baselines, tighten=tighten, **_screen()))
     return PASSED if passed else FAILED
 
@@ -241,13 +280,16 @@ def _series(options: argparse.Namespace) -> int:
         require_alike(stages[0].record, stage.record)
         if stage.record.sites.keys() != stages[0].record.sites.keys():
             raise InputError(
-                f"{stage.name} and {stages[0].name} have other sites: a series is one run of one architecture\n  leave one of them out"
+                f"{stage.name} and {stages[0].name} have other sites: a series is one run of one architecture\n"
+                "  leave one of them out"
             )
     last = stages[-1].record
     limits: Sequence[Limit] = ()
     if options.horizon is not None:
         files = load_limits(Path(options.limits) if options.limits else None)
-        limits = select_rules(files, identity_of(last.provenance), [reading.site for reading in last.sites.values()], options.family).limits
+        limits = select_rules(
+            files, identity_of(last.provenance), [reading.site for reading in last.sites.values()], options.family
+        ).limits
     if options.json:
         print(json.dumps(as_data(stages, limits, options.horizon), indent=2))
     else:
@@ -267,7 +309,10 @@ def _merge(options: argparse.Namespace) -> int:
 
         print(json.dumps(summarize(record), indent=2))
     else:
-        print(f"{options.save}: {len(record.provenance.samples)} samples, {record.tokens} tokens, M {record.carrier.max_abs:.6g}")
+        print(
+            f"{options.save}: {len(record.provenance.samples)} samples, {record.tokens} tokens, M"
+            f" {record.carrier.max_abs:.6g}"
+        )
     return PASSED
 
 
@@ -287,7 +332,9 @@ def _suggest(options: argparse.Namespace) -> int:
     proposal = propose(records, path, mode=options.update or "all", per_layer=options.per_layer, labels=labels)
     if options.update:
         proposal.write()
-    print(json.dumps(as_data(proposal), indent=2) if options.json else proposal.diff(), end="\n" if options.json else "")
+    print(
+        json.dumps(as_data(proposal), indent=2) if options.json else proposal.diff(), end="\n" if options.json else ""
+    )
     for line in closing(proposal, options.records, per_layer=options.per_layer, written=bool(options.update)):
         print(line, file=sys.stderr)
     return PASSED
@@ -303,7 +350,11 @@ def _export(options: argparse.Namespace) -> int:
     else:
         scheme = scheme_called(options.scales[0]).name
         tensors, target, what = static_scales(record, scheme), Path(options.scales[1]), scheme
-    write(tensors, target, {"model": record.provenance.model, "weights_sha256": record.provenance.weights_sha256, "what": what})
+    write(
+        tensors,
+        target,
+        {"model": record.provenance.model, "weights_sha256": record.provenance.weights_sha256, "what": what},
+    )
     print(f"{target}: {len(tensors)} tensors ({what})")
     return PASSED
 

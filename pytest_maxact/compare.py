@@ -1,6 +1,7 @@
 """Two Records of one measurement on different weights: what changed, site by site. No torch.
 
-Comparable are Records of the same corpus, tokenizer, protocol, cut and dtype; anything else is refused with the field that differs.
+Comparable are Records of the same corpus, tokenizer, protocol, cut and dtype; anything else is refused with the field
+that differs.
 """
 
 import math
@@ -18,9 +19,11 @@ _SHIFTED = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteChange:
-    """One site in both Records: `before` and `after` are its largest magnitudes, `ratio` after over before; `shift` the largest difference between the
-    shares of entries up to a magnitude, NaN where a slim Record dropped them; INT-8 SQNR (per tensor, max_abs) in dB; how
-    many tokens meet the massive-activation criterion, None where that is not tested. Not finite is inf, and its ratio NaN."""
+    """One site in both Records: `before` and `after` are its largest magnitudes, `ratio` after over before; `shift` the
+    largest difference between the shares of entries up to a magnitude, NaN where a slim Record dropped them; INT-8 SQNR
+    (per tensor, max_abs) in dB; how many tokens meet the massive-activation criterion, None where that is not tested.
+    Not finite is inf, and its ratio NaN.
+    """
 
     site: str
     before: float
@@ -40,9 +43,11 @@ class SiteChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Changes of the sites of both Records in depth order, sites that only one has, and the first jump layer of each, None for none.
+    """Changes of the sites of both Records in depth order, sites that only one has, and the first jump layer of each,
+    None for none.
 
-    `parted`: the first site in depth order whose maximum differs by more than a twentieth; `most_shifted`: the one whose distribution differs most.
+    `parted`: the first site in depth order whose maximum differs by more than a twentieth; `most_shifted`: the one
+    whose distribution differs most.
     """
 
     changes: tuple[SiteChange, ...]
@@ -80,7 +85,13 @@ def compare(before: Record, after: Record) -> Comparison:
 
 def _change(before: SiteReading, after: SiteReading) -> SiteChange:
     old, new = before.max_abs, after.max_abs
-    ratio = 1.0 if old == new and math.isfinite(old) else new / old if old and math.isfinite(old) and math.isfinite(new) else math.nan
+    ratio = (
+        1.0
+        if old == new and math.isfinite(old)
+        else new / old
+        if old and math.isfinite(old) and math.isfinite(new)
+        else math.nan
+    )
     return SiteChange(
         site=after.site.name,
         before=old,

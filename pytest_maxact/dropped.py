@@ -1,4 +1,6 @@
-"""What stands in a slim Record for what it does not keep. Read as empty it would give small numbers, and a bad model would pass: so it is refused."""
+"""What stands in a slim Record for what it does not keep. Read as empty it would give small numbers, and a bad model
+would pass: so it is refused.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -6,11 +6,15 @@ class MaxactError(Exception):
 
 
 class InputError(MaxactError):
-    """The request itself is wrong (a path, an option, a limits file); found before any weights are loaded. pytest exits with 4."""
+    """The request itself is wrong (a path, an option, a limits file); found before any weights are loaded. pytest exits
+    with 4.
+    """
 
 
 class MeasureError(MaxactError):
-    """The measurement could not be made, or not in full. Every check of the gate becomes an ERROR; pytest exits with 1."""
+    """The measurement could not be made, or not in full. Every check of the gate becomes an ERROR; pytest exits with
+    1.
+    """
 
 
 def first_line(error: BaseException) -> str:

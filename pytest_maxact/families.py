@@ -10,7 +10,9 @@ from pytest_maxact.record import Provenance
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """`model_type` of the whole checkpoint (a wrapper's, where there is one); depth and width of its language backbone."""
+    """`model_type` of the whole checkpoint (a wrapper's, where there is one); depth and width of its language
+    backbone.
+    """
 
     model_type: str
     layers: int

@@ -1,7 +1,9 @@
-"""The figures of a site that follow from its histograms, or that a slim Record kept of them: the same numbers either way.
+"""The figures of a site that follow from its histograms, or that a slim Record kept of them: the same numbers either
+way.
 
-Non-finite entries are left out of every figure here; `verdict` says what a site that has any is worth. Figures are kept by the names of metrics, `rms`,
-`quantile.<q>`, `int<bits>.<policy>.<quantity>` and `<SCHEME>.<quantity>`, beside `mean_abs` and `smoothing_gain_db`, which are only reported.
+Non-finite entries are left out of every figure here; `verdict` says what a site that has any is worth. Figures are kept
+by the names of metrics, `rms`, `quantile.<q>`, `int<bits>.<policy>.<quantity>` and `<SCHEME>.<quantity>`, beside
+`mean_abs` and `smoothing_gain_db`, which are only reported.
 """
 
 from collections.abc import Mapping
@@ -31,7 +33,9 @@ def mean_abs(reading: SiteReading) -> float:
 
 
 def quantile(reading: SiteReading, q: float) -> float:
-    """As `Histogram.quantile`. Raises ValueError for a q outside (0, 1], InputError for one that a slim Record did not keep."""
+    """As `Histogram.quantile`. Raises ValueError for a q outside (0, 1], InputError for one that a slim Record did not
+    keep.
+    """
     if not reading.is_slim:
         return reading.histogram.quantile(q)
     _EMPTY.quantile(q)  # a name that means nothing is refused as such
@@ -42,7 +46,9 @@ def quantile(reading: SiteReading, q: float) -> float:
 
 
 def integer_figures(reading: SiteReading, policy: str, bits: int = 8) -> FormatError:
-    """As `formats.integer_error`. Raises ValueError for another width or policy, InputError for what a slim Record did not keep."""
+    """As `formats.integer_error`. Raises ValueError for another width or policy, InputError for what a slim Record did
+    not keep.
+    """
     if not reading.is_slim:
         return integer_error(reading.calibration, reading.evaluation, policy, bits)
     integer_error(_EMPTY, _EMPTY, policy, bits)  # likewise
@@ -57,7 +63,9 @@ def quantile_name(q: float) -> str:
 
 
 def integer_name(policy: str, bits: int) -> str:
-    """What the figures of a policy and width begin with, however the quantile is written: `int8.clip_q0.999` for `clip_q.9990`."""
+    """What the figures of a policy and width begin with, however the quantile is written: `int8.clip_q0.999` for
+    `clip_q.9990`.
+    """
     share = policy.removeprefix("clip_q")
     return f"int{bits}.{policy if share == policy else f'clip_q{float(share)!r}'}"
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 
 def write_whole(target: Path, content: bytes, mode: int | None = None) -> None:
-    """Put `content` in place by renaming, with the permissions `mode` where they are given. Raises OSError, and then leaves nothing behind.
+    """Put `content` in place by renaming, with the permissions `mode` where they are given. Raises OSError, and then
+    leaves nothing behind.
 
     A process that is killed may leave `.NAME.PID.partial` beside `target`, which nobody reads.
     """

@@ -1,7 +1,9 @@
-"""Can it ship in low bits: for every scheme that was measured, whether it fits, what stands in its way, and what would help. No torch.
+"""Can it ship in low bits: for every scheme that was measured, whether it fits, what stands in its way, and what would
+help. No torch.
 
-The findings are those of `verdict`; advice is computed from the same Record: which linear layers to keep in 16 bits, whether a scheme with a scale per
-token would do at the sites that fail, and how far smoothing would bring down the channels that set the scale.
+The findings are those of `verdict`; advice is computed from the same Record: which linear layers to keep in 16 bits,
+whether a scheme with a scale per token would do at the sites that fail, and how far smoothing would bring down the
+channels that set the scale.
 """
 
 import math
@@ -26,9 +28,11 @@ _PER_TOKEN = {"W8A8_STATIC": "W8A8", "FP8": "FP8_DYNAMIC"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemeFitness:
-    """One scheme: what was judged of it, the sites that fail, what was not measured, and what would help, a sentence each.
+    """One scheme: what was judged of it, the sites that fail, what was not measured, and what would help, a sentence
+    each.
 
-    `lowest` is the smallest SQNR over linear inputs, with its site, `lowest_weight` that over weights; None where the scheme has none.
+    `lowest` is the smallest SQNR over linear inputs, with its site, `lowest_weight` that over weights; None where the
+    scheme has none.
     """
 
     scheme: str
@@ -65,10 +69,14 @@ def fitness_of(record: Record, limits: Iterable[Limit]) -> list[SchemeFitness]:
 
 
 def failing_sites(record: Record, limits: Iterable[Limit]) -> dict[str, tuple[str, ...]]:
-    """The linear inputs at which each scheme fails, where there are few enough to be kept in 16 bits: `{"W8A8": ("layers.3.down_in",)}`."""
+    """The linear inputs at which each scheme fails, where there are few enough to be kept in 16 bits: `{"W8A8":
+    ("layers.3.down_in",)}`.
+    """
     found = {}
     for name in dict.fromkeys(limit.metric.partition(".")[0] for limit in limits):
-        findings = [_check(record, limit) for limit in limits if limit.metric.startswith(f"{name}.") and limit.site != MODEL]
+        findings = [
+            _check(record, limit) for limit in limits if limit.metric.startswith(f"{name}.") and limit.site != MODEL
+        ]
         sites = _failing(record, [finding for finding in findings if isinstance(finding, Finding)])
         if sites and not SCHEMES[name].cast and _is_worth_keeping(record, sites):
             found[name] = sites
@@ -124,7 +132,10 @@ def _advice(record: Record, name: str, findings: Sequence[Finding]) -> Iterable[
     linear = sum(reading.site.is_linear_input for reading in record.sites.values())
     if not sites:
         if any(finding.limit.site == MODEL and not finding.passed for finding in findings):
-            yield "every linear input and weight meets its bounds: the error is spread over all of them, and no exception would mend it"
+            yield (
+                "every linear input and weight meets its bounds: the error is spread over all of them, and no exception"
+                " would mend it"
+            )
         return
     words = in_words(record, sites)
     if SCHEMES[name].cast:
@@ -133,15 +144,23 @@ def _advice(record: Record, name: str, findings: Sequence[Finding]) -> Iterable[
     if not _is_worth_keeping(record, sites):
         yield f"fails at {len(sites)} of {linear} linear inputs: {words}"
     else:
-        yield f"passes site by site with {words} in 16 bits ({len(sites)} of {linear} linear inputs){_kept_words(record, name, findings)}"
+        yield (
+            f"passes site by site with {words} in 16 bits ({len(sites)} of {linear} linear"
+            f" inputs){_kept_words(record, name, findings)}"
+        )
     if other := _PER_TOKEN.get(name):
         yield from _per_token(record, other, sites, findings)
-    yield from _smoothing(record, name, [finding for finding in findings if finding.site in sites and not finding.passed])
+    yield from _smoothing(
+        record, name, [finding for finding in findings if finding.site in sites and not finding.passed]
+    )
 
 
 def _kept_words(record: Record, name: str, findings: Sequence[Finding]) -> str:
     """What predictions then look like."""
-    kept, limits = record.effects.get(name + KEPT), [finding.limit for finding in findings if finding.limit.site == MODEL]
+    kept, limits = (
+        record.effects.get(name + KEPT),
+        [finding.limit for finding in findings if finding.limit.site == MODEL],
+    )
     if kept is None:
         return ""
     held = all(holds(getattr(kept, limit.metric.partition(".")[2]), limit) for limit in limits)
@@ -152,7 +171,10 @@ def _per_token(record: Record, other: str, sites: Sequence[str], findings: Seque
     """Whether the scheme's sibling with a scale per token would meet the same bounds at these sites."""
     try:
         judged = [
-            (metric_value(record.sites[finding.site], f"{other}.{finding.limit.metric.partition('.')[2]}"), finding.limit)
+            (
+                metric_value(record.sites[finding.site], f"{other}.{finding.limit.metric.partition('.')[2]}"),
+                finding.limit,
+            )
             for finding in findings
             if finding.site in sites and not finding.limit.metric.endswith("weight_sqnr_db")
         ]
@@ -160,11 +182,16 @@ def _per_token(record: Record, other: str, sites: Sequence[str], findings: Seque
         return
     failing = sum(not holds(value, limit) for value, limit in judged)
     if judged:
-        yield f"scales per token ({other}) {'meet every bound there' if not failing else f'still miss {failing} of {len(judged)} bounds there'}"
+        yield (
+            f"scales per token ({other})"
+            f" {'meet every bound there' if not failing else f'still miss {failing} of {len(judged)} bounds there'}"
+        )
 
 
 def _smoothing(record: Record, name: str, breaches: Sequence[Finding]) -> Iterable[str]:
-    """How far smoothing halfway towards the weights (alpha 0.5) would bring down the largest channel, in the activations that fail."""
+    """How far smoothing halfway towards the weights (alpha 0.5) would bring down the largest channel, in the
+    activations that fail.
+    """
     how = SCHEMES[name].activations
     if how is None or how.granularity == "group":
         return
@@ -175,20 +202,29 @@ def _smoothing(record: Record, name: str, breaches: Sequence[Finding]) -> Iterab
             gains |= {} if gain is None else {finding.site: gain}
     if gains and max(gains.values()) >= 1.0:
         site = max(gains, key=lambda name: gains[name])
-        yield f"smoothing (alpha 0.5) would bring the largest channel {gains[site]:.0f} dB nearer to the median one at {site}"
+        yield (
+            f"smoothing (alpha 0.5) would bring the largest channel {gains[site]:.0f} dB nearer to the median one at"
+            f" {site}"
+        )
 
 
 def smoothing_gain(reading: SiteReading) -> float | None:
     """The largest `smoothing_gain_db` of a site's parts; None where its channels were not observed."""
     if reading.is_slim:
         return reading.figures.get("smoothing_gain_db")
-    return max((smoothing_gain_db(amax) for amax in reading.channels.parts.values()), default=None) if reading.channels else None
+    return (
+        max((smoothing_gain_db(amax) for amax in reading.channels.parts.values()), default=None)
+        if reading.channels
+        else None
+    )
 
 
 def smoothing_gain_db(amax: np.ndarray) -> float:
-    """How much nearer the loudest channel comes to the median one if every channel maximum is replaced by its root, in dB.
+    """How much nearer the loudest channel comes to the median one if every channel maximum is replaced by its root, in
+    dB.
 
-    That is SmoothQuant with alpha 0.5 before weights of even channels (Xiao et al., ICML 2023): an estimate from maxima, not a measurement.
+    That is SmoothQuant with alpha 0.5 before weights of even channels (Xiao et al., ICML 2023): an estimate from
+    maxima, not a measurement.
     """
     sound = amax[np.isfinite(amax) & (amax > 0)].astype(np.float64)
     return float(10 * np.log10(sound.max() / np.median(sound))) if sound.size else 0.0
@@ -200,4 +236,6 @@ def in_words(record: Record, sites: Sequence[str]) -> str:
     for name in sites:
         site = record.sites[name].site
         layers[site.kind].append(site.layer or 0)
-    return "; ".join(f"{kind} of layer{'s' if len(where) > 1 else ''} {ranges(where)}" for kind, where in layers.items() if where)
+    return "; ".join(
+        f"{kind} of layer{'s' if len(where) > 1 else ''} {ranges(where)}" for kind, where in layers.items() if where
+    )

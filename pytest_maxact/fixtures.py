@@ -24,7 +24,9 @@ def maxact_checkpoint(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def maxact_record(request: pytest.FixtureRequest, maxact_checkpoint: str) -> "Record":
-    """The Record of the run: `maxact_record["layers.3.hidden"].max_abs`. Measures on first use; the gate's checks share it."""
+    """The Record of the run: `maxact_record["layers.3.hidden"].max_abs`. Measures on first use; the gate's checks share
+    it.
+    """
     from pytest_maxact.errors import MaxactError
     from pytest_maxact.report.progress import shown_by
 
@@ -44,10 +46,14 @@ class Checker:
         self._rules = rules
         self._record = record
 
-    def __call__(self, site: str, metric: str = "max_abs", *, at_most: float | None = None, at_least: float | None = None) -> "Finding":
-        """Check `metric` of `site` ("carrier": the site of M; "model": all of it) against the run's limit for it, or against the bound given.
+    def __call__(
+        self, site: str, metric: str = "max_abs", *, at_most: float | None = None, at_least: float | None = None
+    ) -> "Finding":
+        """Check `metric` of `site` ("carrier": the site of M; "model": all of it) against the run's limit for it, or
+        against the bound given.
 
-        Fails the test where it does not hold, and where there is neither a limit nor a bound, or no such site or metric.
+        Fails the test where it does not hold, and where there is neither a limit nor a bound, or no such site or
+        metric.
         """
         from pytest_maxact.errors import MaxactError
         from pytest_maxact.limits import CARRIER, MODEL, Limit
@@ -63,11 +69,16 @@ class Checker:
         bound = at_most if at_most is not None else at_least
         if bound is not None:
             sense = "max" if at_most is not None else "min"
-            limit = Limit(site=site, metric=metric, bound=bound, sense=sense, rule="bound in the test", source="", file="", line=0)
+            limit = Limit(
+                site=site, metric=metric, bound=bound, sense=sense, rule="bound in the test", source="", file="", line=0
+            )
         else:
             found = [limit for limit in self._rules.limits if (limit.site, limit.metric) == (site, metric)]
             if not found:
-                pytest.fail(f"no limit for {metric} of {site} in family {self._rules.family}; give at_most= or at_least=", pytrace=False)
+                pytest.fail(
+                    f"no limit for {metric} of {site} in family {self._rules.family}; give at_most= or at_least=",
+                    pytrace=False,
+                )
             limit = found[0]
         problem = ""
         try:
@@ -83,5 +94,7 @@ class Checker:
 
 @pytest.fixture(scope="session")
 def maxact_check(request: pytest.FixtureRequest, maxact_checkpoint: str, maxact_record: "Record") -> Checker:
-    """`maxact_check("layers.3.hidden")` asserts the gate's limit, `maxact_check(site, metric, at_most=...)` a bound of your own."""
+    """`maxact_check("layers.3.hidden")` asserts the gate's limit, `maxact_check(site, metric, at_most=...)` a bound of
+    your own.
+    """
     return Checker(request.config.stash[session_key].subject(maxact_checkpoint).rules, maxact_record)

@@ -1,10 +1,11 @@
 """Low-bit formats and what they do to a tensor whose exact magnitude histogram is known.
 
-The paper's INT-8 check (arXiv 2605.15572): symmetric uniform quantization per tensor, levels -127..127, the scale from a calibration split, the
-error on an evaluation split. Two policies set the scale: `max_abs` (the calibration maximum) and `clip_q0.999` (the 0.999 quantile of |x|).
-Beside them stands `optimal`, the threshold of least squared error on the calibration split. Any other quantile and width can be asked for.
-FP8 (E4M3, one scale from the calibration maximum) is computed in the tensor's own arithmetic, as it is deployed; FP16 and BF16 are casts.
-Because every grid is symmetric the error depends on |x| alone, so the histogram gives it exactly, in float64.
+The paper's INT-8 check (arXiv 2605.15572): symmetric uniform quantization per tensor, levels -127..127, the scale from
+a calibration split, the error on an evaluation split. Two policies set the scale: `max_abs` (the calibration maximum)
+and `clip_q0.999` (the 0.999 quantile of |x|). Beside them stands `optimal`, the threshold of least squared error on the
+calibration split. Any other quantile and width can be asked for. FP8 (E4M3, one scale from the calibration maximum) is
+computed in the tensor's own arithmetic, as it is deployed; FP16 and BF16 are casts. Because every grid is symmetric the
+error depends on |x| alone, so the histogram gives it exactly, in float64.
 """
 
 import math
@@ -28,10 +29,12 @@ _COARSE, _FINE = 96, 33
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormatError:
-    """What one format under one policy costs a tensor; ratios are dimensionless, `threshold` is in units of the activation.
+    """What one format under one policy costs a tensor; ratios are dimensionless, `threshold` is in units of the
+    activation.
 
-    `sqnr_db` is inf where nothing was lost. `flush_to_zero` is the share of the non-zero entries that become zero, `levels_used` how many of the
-    format's magnitude levels (0..127 for INT-8) any entry maps to: whole-tensor SQNR looks fine while both say that little is left.
+    `sqnr_db` is inf where nothing was lost. `flush_to_zero` is the share of the non-zero entries that become zero,
+    `levels_used` how many of the format's magnitude levels (0..127 for INT-8) any entry maps to: whole-tensor SQNR
+    looks fine while both say that little is left.
     """
 
     policy: str
@@ -45,7 +48,8 @@ class FormatError:
 
 
 def clip_threshold(calibration: Histogram, policy: str, bits: int = 8) -> float:
-    """The magnitude that the largest level stands for: `max_abs`, `clip_q<Q>` for any quantile 0 < Q <= 1, or `optimal` for integers of `bits`.
+    """The magnitude that the largest level stands for: `max_abs`, `clip_q<Q>` for any quantile 0 < Q <= 1, or `optimal`
+    for integers of `bits`.
 
     Raises ValueError for any other policy.
     """
@@ -59,10 +63,11 @@ def clip_threshold(calibration: Histogram, policy: str, bits: int = 8) -> float:
 
 
 def integer_error(calibration: Histogram, evaluation: Histogram, policy: str, bits: int = 8) -> FormatError:
-    """Error of symmetric per-tensor quantization to integers of 2 to 16 `bits`; non-finite entries are left out (they fail a check of their own).
+    """Error of symmetric per-tensor quantization to integers of 2 to 16 `bits`; non-finite entries are left out (they
+    fail a check of their own).
 
-    Shapes: none, both splits are histograms of one site. A calibration split of zeros gives scale 0, under which every entry becomes zero.
-    Raises ValueError for another width or policy.
+    Shapes: none, both splits are histograms of one site. A calibration split of zeros gives scale 0, under which every
+    entry becomes zero. Raises ValueError for another width or policy.
     """
     if bits not in BITS:
         raise ValueError(f"integers have {BITS[0]} to {BITS[-1]} bits here, not {bits}")
@@ -73,8 +78,9 @@ def integer_error(calibration: Histogram, evaluation: Histogram, policy: str, bi
 
 
 def fp8_error(calibration: Histogram, evaluation: Histogram, dtype: str) -> FormatError:
-    """Error of FP8 E4M3 with one scale for the tensor, the calibration maximum over 448, in the arithmetic of `dtype`: `bfloat16`, `float16` or
-    `float32`, whose scale, quotient and product are rounded to it as in compressed-tensors."""
+    """Error of FP8 E4M3 with one scale for the tensor, the calibration maximum over 448, in the arithmetic of `dtype`:
+    `bfloat16`, `float16` or `float32`, whose scale, quotient and product are rounded to it as in compressed-tensors.
+    """
     values, counts = evaluation.finite()
     scale = rounded_to(np.asarray([calibration.max_abs], np.float32) / np.float32(FP8_MAX), dtype)
     scale[scale == 0] = EPSILON[dtype]
@@ -84,15 +90,23 @@ def fp8_error(calibration: Histogram, evaluation: Histogram, dtype: str) -> Form
 
 
 def cast_error(seen: Histogram, dtype: str) -> FormatError:
-    """Error of a cast to `float16` or `bfloat16`; `clip_rate` is the share that becomes infinite, and SQNR is then -inf."""
+    """Error of a cast to `float16` or `bfloat16`; `clip_rate` is the share that becomes infinite, and SQNR is then
+    -inf.
+    """
     values, counts = seen.finite()
     with np.errstate(over="ignore"):
         single = values.astype(np.float32)
-        restored = single.astype(np.float16).astype(np.float64) if dtype == "float16" else rounded_to(single, dtype).astype(np.float64)
+        restored = (
+            single.astype(np.float16).astype(np.float64)
+            if dtype == "float16"
+            else rounded_to(single, dtype).astype(np.float64)
+        )
     return _error("cast", FP16_MAX if dtype == "float16" else BF16_MAX, values, counts, restored, restored)
 
 
-def _error(policy: str, threshold: float, values: Floats, counts: Counts, levels: Floats, restored: Floats) -> FormatError:
+def _error(
+    policy: str, threshold: float, values: Floats, counts: Counts, levels: Floats, restored: Floats
+) -> FormatError:
     """Figures of a round trip of magnitudes, of which every one occurred so often."""
     error = np.abs(values - restored)
     signal_energy, error_energy = float(np.dot(values * values, counts)), float(np.dot(error * error, counts))
@@ -117,7 +131,9 @@ def rounded_to(values: npt.NDArray[np.float32], dtype: str) -> npt.NDArray[np.fl
     if dtype == "float16":
         return values.astype(np.float16).astype(np.float32)
     bits = values.view(np.uint32)
-    return ((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)).view(np.float32)
+    return ((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)).view(
+        np.float32
+    )
 
 
 def _to_e4m3(magnitudes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -139,7 +155,9 @@ def _round_trip(values: Floats, threshold: float, bits: int) -> tuple[Floats, Fl
 
 
 def _optimal_threshold(calibration: Histogram, bits: int) -> float:
-    """The threshold of least squared error, by a search in three steps: over all magnitudes, around the best, around the best of those."""
+    """The threshold of least squared error, by a search in three steps: over all magnitudes, around the best, around
+    the best of those.
+    """
     top = calibration.max_abs
     if top == 0.0:
         return 0.0

@@ -1,8 +1,9 @@
-"""The ready-made tests of a checkpoint: below the node `maxact`, in a series below `maxact[checkpoint-500]` for each, a node per site, below that one
-item per limit, `maxact::layers.12.hidden::max_abs`; and below `maxact::waive` one per waiver.
+"""The ready-made tests of a checkpoint: below the node `maxact`, in a series below `maxact[checkpoint-500]` for each, a
+node per site, below that one item per limit, `maxact::layers.12.hidden::max_abs`; and below `maxact::waive` one per
+waiver.
 
-Custom items take no fixtures of the user's, and a check takes no skip mark: a conftest that skips whatever it does not know must not turn
-the gate green. Who wants fewer checks deselects them, which the report says.
+Custom items take no fixtures of the user's, and a check takes no skip mark: a conftest that skips whatever it does not
+know must not turn the gate green. Who wants fewer checks deselects them, which the report says.
 """
 
 import os
@@ -43,7 +44,8 @@ class SiteChecks(pytest.Collector):
 
     def collect(self) -> Iterator["Check"]:
         for limit in self._limits:
-            # pytest 9.2 parses `[...]` at the end of an id; one put together from a parent's and a name is not equal to the parsed one
+            # pytest 9.2 parses `[...]` at the end of an id; one put together from a parent's and a name is not equal to
+            # the parsed one
             nodeid = f"{self.nodeid}::{limit.name}"
             yield Check.from_parent(self, name=limit.name, nodeid=nodeid, subject=self._subject, limit=limit)
 
@@ -79,7 +81,9 @@ class Check(_Unskippable):
 
     def runtest(self) -> None:
         try:
-            finding = self.config.stash[session_key].check(self.subject, self.limit, shown_by(self.config, self.limit.against))
+            finding = self.config.stash[session_key].check(
+                self.subject, self.limit, shown_by(self.config, self.limit.against)
+            )
         except MaxactError as error:
             raise _failure(self.config, error) from None
         limit = self.limit
@@ -141,7 +145,9 @@ class WaiverCheck(_Unskippable):
 
 
 def _failure(config: pytest.Config, error: MaxactError, what: str = "") -> BaseException:
-    """The failure of a check that could not be judged: in full where it is the first of its kind in this process, in a line at every other check."""
+    """The failure of a check that could not be judged: in full where it is the first of its kind in this process, in a
+    line at every other check.
+    """
     text = f"{what}{error}"
     told = config.stash.setdefault(_told_key, set())
     words = f"{what}{first_line(error)}" if text in told else text

@@ -1,9 +1,11 @@
 """Exact magnitude histograms: how often every representable |x| of a 16-bit float occurred at a site.
 
-A bfloat16 or float16 magnitude has 15 bits, so 32 768 counters hold the whole distribution without loss. Maximum, quantiles, rms and the
-error of every per-tensor number format follow from them exactly. Histograms add: parts of a corpus, merged in any order, give the identical whole.
+A bfloat16 or float16 magnitude has 15 bits, so 32 768 counters hold the whole distribution without loss. Maximum,
+quantiles, rms and the error of every per-tensor number format follow from them exactly. Histograms add: parts of a
+corpus, merged in any order, give the identical whole.
 
-Counts are int64. Bins at and above `infinity_bin` are infinities and NaN: they are counted, and kept out of every other figure.
+Counts are int64. Bins at and above `infinity_bin` are infinities and NaN: they are counted, and kept out of every other
+figure.
 """
 
 from dataclasses import dataclass
@@ -102,7 +104,9 @@ class Histogram:
         return float(values[-1]) if values.size else 0.0
 
     def quantile(self, q: float) -> float:
-        """The smallest magnitude that at least a share q of the finite entries do not exceed (numpy's `inverted_cdf`), 0 < q <= 1."""
+        """The smallest magnitude that at least a share q of the finite entries do not exceed (numpy's `inverted_cdf`),
+        0 < q <= 1.
+        """
         if not 0.0 < q <= 1.0:
             raise ValueError(f"a quantile lies in (0, 1], not {q}")
         values, counts = self.finite()
@@ -133,5 +137,7 @@ class Histogram:
 
 
 def _ceil_exact(q: float, total: int) -> int:
-    """ceil(q * total) with q read as the decimal it was written as: 0.999 of 1 000 is 999, whatever its binary form is."""
+    """ceil(q * total) with q read as the decimal it was written as: 0.999 of 1 000 is 999, whatever its binary form
+    is.
+    """
     return -int(-Fraction(repr(q)) * total // 1)

@@ -1,4 +1,6 @@
-"""From settings to a Record: the live half of the program, and the only road through model, sites, corpus and observer."""
+"""From settings to a Record: the live half of the program, and the only road through model, sites, corpus and
+observer.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +36,9 @@ Failing = Callable[[Record], Mapping[str, Sequence[str]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A measurement that has been checked as far as that goes without weights: what `--co` needs, and what a bad request fails on."""
+    """A measurement that has been checked as far as that goes without weights: what `--co` needs, and what a bad
+    request fails on.
+    """
 
     checkpoint: Checkpoint
     identity: Identity
@@ -78,7 +82,9 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         sequences = tuple(corpus.within_token_budget(encoded, budget, settings.seed) if budget is not None else encoded)
     return Prepared(
         checkpoint=checkpoint,
-        identity=Identity(model_type=checkpoint.config.model_type, layers=anatomy.layers, hidden_size=anatomy.hidden_size),
+        identity=Identity(
+            model_type=checkpoint.config.model_type, layers=anatomy.layers, hidden_size=anatomy.hidden_size
+        ),
         anatomy=anatomy,
         tokenizer=tokenizer,
         sequences=sequences,
@@ -88,7 +94,9 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     )
 
 
-def _taken_over(like: Prepared | None, tokenizer: Any, anatomy: Anatomy, max_seq_len: int) -> tuple[corpus.Sequence, ...] | None:
+def _taken_over(
+    like: Prepared | None, tokenizer: Any, anatomy: Anatomy, max_seq_len: int
+) -> tuple[corpus.Sequence, ...] | None:
     """The encoded corpus of a checkpoint prepared before, where this one's would be the same."""
     if (
         like is None
@@ -126,13 +134,16 @@ def _refuse_quantized(checkpoint: Checkpoint) -> None:
     if stated:
         method = stated.get("quant_method") if isinstance(stated, dict) else getattr(stated, "quant_method", None)
         raise InputError(
-            f"{checkpoint.name}: its weights are quantized already ({getattr(method, 'value', method)}), so it cannot be told what a scheme would cost\n"
+            f"{checkpoint.name}: its weights are quantized already ({getattr(method, 'value', method)}), so it cannot "
+            "be told what a scheme would cost\n"
             "  give the checkpoint in 16 bits, or measure this one without schemes and without --maxact-sites deploy"
         )
 
 
 def _refuse_widths(anatomy: Anatomy, settings: Settings) -> None:
-    """Raise InputError for a scheme that is to be gated, or to run, and cannot quantize a linear layer of this model."""
+    """Raise InputError for a scheme that is to be gated, or to run, and cannot quantize a linear layer of this
+    model.
+    """
     for name in settings.effects_measured:
         for how in (SCHEMES[name].activations, SCHEMES[name].weights):
             for tap in anatomy.linears if how else ():
@@ -144,7 +155,9 @@ def _refuse_widths(anatomy: Anatomy, settings: Settings) -> None:
 
 
 def _refuse_unread(anatomy: Anatomy, settings: Settings) -> None:
-    """Raise InputError where a scheme is to be gated and matrices as large as a linear layer's are none, and would pass unseen."""
+    """Raise InputError where a scheme is to be gated and matrices as large as a linear layer's are none, and would pass
+    unseen.
+    """
     unread = [entry for entry in anatomy.left_out if entry.elements >= anatomy.hidden_size**2]
     if unread and any(not SCHEMES[name].cast for name in settings.deploy):
         raise InputError(
@@ -163,18 +176,26 @@ def read_corpus(settings: Settings) -> list[corpus.Sample]:
 
 
 def measure(
-    prepared: Prepared, settings: Settings, family: str | None, progress: Progress | None = None, failing: Failing = lambda record: {},
+    prepared: Prepared,
+    settings: Settings,
+    family: str | None,
+    progress: Progress | None = None,
+    failing: Failing = lambda record: {},
     digest: str | None = None,
-) -> Record:  # fmt: skip
-    """Load the weights, run one hooked pass over the corpus, and return its Record; then what schemes do to predictions, where that was asked for.
+) -> Record:
+    """Load the weights, run one hooked pass over the corpus, and return its Record; then what schemes do to
+    predictions, where that was asked for.
 
-    `failing` tells, of what was measured so far, at which sites each scheme fails: the effect is measured once more with these in 16 bits.
-    `digest`: that of the weight files, where it is known already. Raises InputError or MeasureError; a partial measurement is never returned.
+    `failing` tells, of what was measured so far, at which sites each scheme fails: the effect is measured once more
+    with these in 16 bits. `digest`: that of the weight files, where it is known already. Raises InputError or
+    MeasureError; a partial measurement is never returned.
     """
     with ThreadPoolExecutor(1) as background:
         loaded = load(prepared.checkpoint, settings)
         known = background.submit(weights_digest, loaded.folder) if digest is None else None
-        record = measure_loaded(prepared, settings, loaded, family, lambda: known.result() if known else digest or "", progress)
+        record = measure_loaded(
+            prepared, settings, loaded, family, lambda: known.result() if known else digest or "", progress
+        )
     del loaded
     return replace(record, effects=_effects(prepared, settings, record, failing(record)))
 
@@ -183,7 +204,8 @@ def measure_loaded(
     prepared: Prepared, settings: Settings, loaded: LoadedModel, family: str | None, identify: Callable[[], str],
     progress: Progress | None = None,
 ) -> Record:  # fmt: skip
-    """The Record of a model whose weights are in memory, without effects; `identify` gives what its weights are known by.
+    """The Record of a model whose weights are in memory, without effects; `identify` gives what its weights are known
+    by.
 
     Raises InputError or MeasureError; a partial measurement is never returned.
     """
@@ -197,12 +219,22 @@ def measure_loaded(
         _refuse_broken_weights(loaded, anatomy)
     errors = weight_errors(loaded.folder, loaded.model, anatomy.linears, prepared.schemes) if prepared.schemes else {}
     seen = {name: replace(reading, weights=errors.get(name, {})) for name, reading in seen.items()}
-    return Record(provenance=provenance_of(prepared, settings, loaded, anatomy, observer, family, identify()), sites=seen)
+    return Record(
+        provenance=provenance_of(prepared, settings, loaded, anatomy, observer, family, identify()), sites=seen
+    )
 
 
-def _effects(prepared: Prepared, settings: Settings, record: Record, failing: Mapping[str, Sequence[str]]) -> dict[str, Effect]:
-    """What schemes do to predictions, and, as `W8A8 kept`, what they do with the sites at which they fail in 16 bits."""
-    if not prepared.predicts or not settings.effects_measured or any(reading.nonfinite for reading in record.sites.values()):
+def _effects(
+    prepared: Prepared, settings: Settings, record: Record, failing: Mapping[str, Sequence[str]]
+) -> dict[str, Effect]:
+    """What schemes do to predictions, and, as `W8A8 kept`, what they do with the sites at which they fail in 16
+    bits.
+    """
+    if (
+        not prepared.predicts
+        or not settings.effects_measured
+        or any(reading.nonfinite for reading in record.sites.values())
+    ):
         return {}
     schemes = [SCHEMES[name] for name in settings.effects_measured]
     common = (prepared.checkpoint, settings)
@@ -216,12 +248,15 @@ def _effects(prepared: Prepared, settings: Settings, record: Record, failing: Ma
 
 
 def _refuse_broken_weights(loaded: LoadedModel, anatomy: Anatomy) -> None:
-    """Raise MeasureError for a NaN or an infinity in a layer's weights that no token of the corpus met, as in an expert none was routed to.
+    """Raise MeasureError for a NaN or an infinity in a layer's weights that no token of the corpus met, as in an expert
+    none was routed to.
 
     Rows of the token embedding are left alone: those of tokens that do not occur may never have been trained.
     """
     modules = {tap.site.module: tap.module for tap in anatomy.taps if tap.site.kind in ("hidden", "final_norm")}
-    tensors = {f"{path}.{name}": tensor for path, module in modules.items() for name, tensor in module.state_dict().items()}
+    tensors = {
+        f"{path}.{name}": tensor for path, module in modules.items() for name, tensor in module.state_dict().items()
+    }
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not tensor.numel():
             continue
@@ -242,9 +277,13 @@ def _changed(checkpoint: Checkpoint, built: Anatomy, loaded: Anatomy) -> Measure
 
 
 def observe(
-    loaded: LoadedModel, anatomy: Anatomy, sequences: Sequence[corpus.Sequence], batch_tokens: int, progress: Progress | None = None,
+    loaded: LoadedModel,
+    anatomy: Anatomy,
+    sequences: Sequence[corpus.Sequence],
+    batch_tokens: int,
+    progress: Progress | None = None,
     schemes: Sequence[Scheme] = (),
-) -> Observer:  # fmt: skip
+) -> Observer:
     """One hooked pass over encoded samples, finished and checked."""
     splits = corpus.assign_splits([sequence.sample for sequence in sequences])
     observer = Observer(loaded.decoder, anatomy, schemes)
@@ -258,7 +297,9 @@ def readings(observer: Observer, tokenizer: Any) -> dict[str, SiteReading]:
     """What a finished observer saw, site by site in depth order, tokens as text."""
     sums = observer.fidelity.sums
     return {
-        site.name: _reading(site, observer, tokenizer, {name: found for (where, name), found in sums.items() if where == site.name})
+        site.name: _reading(
+            site, observer, tokenizer, {name: found for (where, name), found in sums.items() if where == site.name}
+        )
         for site in observer.anatomy.sites
     }
 
@@ -279,9 +320,11 @@ def _reading(site: Site, observer: Observer, tokenizer: Any, schemes: Mapping[st
         evaluation=Histogram.from_dense(seen.encoding, seen.dense_counts("evaluation")),
         peaks=tuple(replace(peak, token=text(peak.token_id)) for peak in seen.peaks),
         massive=seen.massive if seen.tests_massive else None,
-        first_nonfinite=NonFinite(sample=first.sample, position=first.position, token=text(first.token_id), channel=first.channel)
-        if first
-        else None,
+        first_nonfinite=(
+            NonFinite(sample=first.sample, position=first.position, token=text(first.token_id), channel=first.channel)
+            if first
+            else None
+        ),
         schemes=schemes,
         channels=Channels(parts) if (parts := _channels(site, observer)) else None,
         shared={
@@ -295,7 +338,8 @@ def _reading(site: Site, observer: Observer, tokenizer: Any, schemes: Mapping[st
     binned = torch.tensor(reading.finite_max).to(getattr(torch, seen.encoding)).item()
     if not reading.nonfinite and binned != reading.histogram.max_abs:
         raise MeasureError(
-            f"{site.name}: its largest entry {reading.finite_max} is not its histogram's {reading.histogram.max_abs}\n  please report the model_type"
+            f"{site.name}: its largest entry {reading.finite_max} is not its histogram's {reading.histogram.max_abs}\n"
+            "  please report the model_type"
         )
     return reading
 
@@ -308,4 +352,6 @@ def _channels(site: Site, observer: Observer) -> dict[str, Any]:
 def max_length(settings: Settings, text_config: Any) -> int:
     """Tokens after which a sample is cut: what was asked for, at most what the model has positions for."""
     positions = getattr(text_config, "max_position_embeddings", None)
-    return min(settings.max_seq_len, positions) if isinstance(positions, int) and positions > 0 else settings.max_seq_len
+    return (
+        min(settings.max_seq_len, positions) if isinstance(positions, int) and positions > 0 else settings.max_seq_len
+    )

@@ -10,17 +10,21 @@ from pytest_maxact.reading import SiteReading
 from pytest_maxact.schemes.error import QUANTITIES, scheme_error
 from pytest_maxact.schemes.table import SCHEMES, Scheme
 
-_METRICS = "there are max_abs, nonfinite, rms, unreached_experts, quantile.<q>, int<bits>.<policy>.<quantity> and <SCHEME>.<quantity>, as in W8A8.sqnr_db"
+_METRICS = (
+    "there are max_abs, nonfinite, rms, unreached_experts, quantile.<q>, int<bits>.<policy>.<quantity> and"
+    " <SCHEME>.<quantity>, as in W8A8.sqnr_db"
+)
 _INTEGERS = re.compile(r"int(\d+)")
 _INT8_QUANTITIES = tuple(name for name in FormatError.__dataclass_fields__ if name != "policy")
 
 
 def metric_value(reading: SiteReading, metric: str) -> float:
-    """A metric by its name: `max_abs`, `nonfinite`, `rms`, `unreached_experts` (a share), `quantile.<q>`, `int<bits>.<policy>.<quantity>`,
-    `<SCHEME>.<quantity>` with a quantity of `SchemeError`, `<SCHEME>.weight_sqnr_db` or, for FP16 and BF16, `.headroom`.
+    """A metric by its name: `max_abs`, `nonfinite`, `rms`, `unreached_experts` (a share), `quantile.<q>`,
+    `int<bits>.<policy>.<quantity>`, `<SCHEME>.<quantity>` with a quantity of `SchemeError`, `<SCHEME>.weight_sqnr_db`
+    or, for FP16 and BF16, `.headroom`.
 
-    With non-finite entries at the site, magnitudes are inf and errors NaN: neither passes a limit. Raises InputError for an unknown name, and for a
-    figure that a slim Record did not keep.
+    With non-finite entries at the site, magnitudes are inf and errors NaN: neither passes a limit. Raises InputError
+    for an unknown name, and for a figure that a slim Record did not keep.
     """
     name, _, detail = metric.partition(".")
     policy, _, quantity = detail.rpartition(".")
@@ -55,7 +59,8 @@ def _scheme_value(reading: SiteReading, scheme: Scheme, quantity: str) -> float:
         errors = [errors[scheme.name] for errors in reading.weights.values() if scheme.name in errors]
         if not errors:
             raise MeasureError(
-                f"{reading.site.name}: the Record holds nothing of its weights under {scheme.name}\n  measure again with --maxact-schemes {scheme.name}"
+                f"{reading.site.name}: the Record holds nothing of its weights under {scheme.name}\n"
+                f"  measure again with --maxact-schemes {scheme.name}"
             )
         values = [error.lowest_db for error in errors]
         return math.nan if any(math.isnan(value) for value in values) else min(values)

@@ -1,8 +1,10 @@
-"""The vocabulary of sites: which tensors of a decoder are observed and what they are called, everywhere and in every file.
+"""The vocabulary of sites: which tensors of a decoder are observed and what they are called, everywhere and in every
+file.
 
-Names: `embedding`, `layers.{i}.hidden`, `layers.{i}.attn_output`, `layers.{i}.mlp_output`, `layers.{i}.gate`, `layers.{i}.router`, `final_norm`,
-the set of "Measuring Maximum Activations in Open Large Language Models", arXiv 2605.15572; and what low-bit kernels quantize, the inputs of the
-linear layers: `layers.{i}.qkv_in`, `layers.{i}.o_in`, `layers.{i}.mlp_in`, `layers.{i}.down_in`.
+Names: `embedding`, `layers.{i}.hidden`, `layers.{i}.attn_output`, `layers.{i}.mlp_output`, `layers.{i}.gate`,
+`layers.{i}.router`, `final_norm`, the set of "Measuring Maximum Activations in Open Large Language Models", arXiv
+2605.15572; and what low-bit kernels quantize, the inputs of the linear layers: `layers.{i}.qkv_in`, `layers.{i}.o_in`,
+`layers.{i}.mlp_in`, `layers.{i}.down_in`.
 """
 
 from collections.abc import Sequence
@@ -12,14 +14,28 @@ from itertools import pairwise
 LAYER_KINDS = ("hidden", "attn_output", "mlp_output", "gate", "router")
 """Kinds of the paper that every layer may have."""
 LINEAR_KINDS = ("qkv_in", "o_in", "mlp_in", "down_in")
-"""Inputs of linear layers: of a token mixer's projections and of its last one, of a feed-forward block's and of its last one."""
+"""Inputs of linear layers: of a token mixer's projections and of its last one, of a feed-forward block's and of its
+last one.
+"""
 KINDS = ("embedding", *LAYER_KINDS, *LINEAR_KINDS, "final_norm")
 FLOW = (
-    "embedding", "qkv_in", "o_in", "attn_output", "mlp_in", "router", "gate", "down_in", "mlp_output", "hidden", "final_norm",
-)  # fmt: skip
+    "embedding",
+    "qkv_in",
+    "o_in",
+    "attn_output",
+    "mlp_in",
+    "router",
+    "gate",
+    "down_in",
+    "mlp_output",
+    "hidden",
+    "final_norm",
+)
 """Kinds in the order in which their values arise: a fault shows first where it comes from."""
 COUNTED_KINDS = frozenset({"embedding", "hidden", "attn_output", "mlp_output", "final_norm"})
-"""Kinds whose entries count toward M, the checkpoint's maximum activation; `gate` and `router` are measured beside it."""
+"""Kinds whose entries count toward M, the checkpoint's maximum activation; `gate` and `router` are measured beside
+it.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +43,8 @@ class Site:
     """One observed tensor of a decoder.
 
     `layer` is None for `embedding` and `final_norm`. `module` is the path of the module it is read from, for people;
-    `detail` says what stands behind the kind where that differs between layers ("full_attention", "linear_attention", "experts").
+    `detail` says what stands behind the kind where that differs between layers ("full_attention", "linear_attention",
+    "experts").
     """
 
     kind: str
@@ -54,7 +71,9 @@ class Site:
 
     @property
     def flow(self) -> tuple[int, int]:
-        """Order in which values arise: layer by layer, within a layer the blocks before the residual stream that they write to."""
+        """Order in which values arise: layer by layer, within a layer the blocks before the residual stream that they
+        write to.
+        """
         return self._depth, FLOW.index(self.kind)
 
     @property

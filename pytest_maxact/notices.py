@@ -1,6 +1,8 @@
-"""Limits that are much wider than what was found: findings in, one line with the command that tightens them out. A notice, never a failure.
+"""Limits that are much wider than what was found: findings in, one line with the command that tightens them out. A
+notice, never a failure.
 
-Only limits that stand on a figure are counted, for those are what the command sets: bounds that a person stated as such stay as they are.
+Only limits that stand on a figure are counted, for those are what the command sets: bounds that a person stated as such
+stay as they are.
 """
 
 import math
@@ -25,9 +27,9 @@ class Slack:
         """For a person; `command` is what tightens the limits."""
         value, bound = self.widest.value, self.widest.limit.bound
         return (
-            f"{self.wide} of {self.judged} limits lie more than {TIMES:g} times above what was found "
-            f"(the widest: {self.widest.limit.site}, {bound:.6g} for {value:.6g}{'' if self.widest.limit.sense == 'max' else ' dB'}); "
-            f"to tighten them: {command}"
+            f"{self.wide} of {self.judged} limits lie more than {TIMES:g} times above what was found (the widest:"
+            f" {self.widest.limit.site}, {bound:.6g} for"
+            f" {value:.6g}{'' if self.widest.limit.sense == 'max' else ' dB'}); to tighten them: {command}"
         )
 
 
@@ -41,7 +43,9 @@ def notices(findings: Sequence[Finding]) -> Slack | None:
 
 
 def _room(finding: Finding) -> float:
-    """How many times what was found the limit is, dB as a factor on the error's amplitude; 0.0 where there is nothing to say."""
+    """How many times what was found the limit is, dB as a factor on the error's amplitude; 0.0 where there is nothing
+    to say.
+    """
     limit, value = finding.limit, finding.value
     if not finding.passed or limit.figure is None or not math.isfinite(value):
         return 0.0

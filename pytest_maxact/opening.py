@@ -1,4 +1,5 @@
-"""From settings to what a run is about, before any weights load: its checkpoints and baselines, whether they may be compared, and the limits of each.
+"""From settings to what a run is about, before any weights load: its checkpoints and baselines, whether they may be
+compared, and the limits of each.
 
 Everything that can be wrong with a request is found here, as an InputError.
 """
@@ -9,7 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_maxact.errors import InputError
-from pytest_maxact.limits import GENERIC, LimitsFile, builtin_path, load_limits, select_rules, with_baseline, with_fitness
+from pytest_maxact.limits import (
+    GENERIC,
+    LimitsFile,
+    builtin_path,
+    load_limits,
+    select_rules,
+    with_baseline,
+    with_fitness,
+)
 from pytest_maxact.limits.rules import family_speaking_of
 from pytest_maxact.limits.waivers import about, refuse_unmatched
 from pytest_maxact.record_file import require_writable
@@ -32,7 +41,8 @@ class Opening:
 
 
 def open_run(settings: Settings, protocol_given: bool = False) -> Opening:
-    """Resolve sites and limits of every checkpoint; no weights are loaded. `protocol_given`: the protocol was asked for, and is no default.
+    """Resolve sites and limits of every checkpoint; no weights are loaded. `protocol_given`: the protocol was asked
+    for, and is no default.
 
     Raises InputError for a request that is wrong.
     """
@@ -68,15 +78,19 @@ def _limits(settings: Settings) -> list[LimitsFile]:
         refuse_in_ci("--maxact-update")
         if path is None:
             raise InputError(
-                "--maxact-update writes to a limits file of yours\n  name it with --maxact-limits=FILE, which need not exist yet"
+                "--maxact-update writes to a limits file of yours\n"
+                "  name it with --maxact-limits=FILE, which need not exist yet"
             )
         if path.resolve() == builtin_path().resolve():
             raise InputError(
-                f"{path} holds the shipped limits, which stay as they were published\n  give a file of your own with --maxact-limits"
+                f"{path} holds the shipped limits, which stay as they were published\n"
+                "  give a file of your own with --maxact-limits"
             )
         folder = path.resolve().parent
         if not (folder.is_dir() and os.access(folder, os.W_OK)):
-            raise InputError(f"limits cannot be written to {path}\n  give a file in a folder that exists and may be written")
+            raise InputError(
+                f"limits cannot be written to {path}\n  give a file in a folder that exists and may be written"
+            )
         if not path.exists():
             path = None
     return load_limits(path)
@@ -88,17 +102,27 @@ def _subject(one: Opened, files: list[LimitsFile], against: Sequence[Opened], se
         family = GENERIC  # its limits are yet to be written
     rules = select_rules(files, one.identity, one.sites, family)
     rules = with_fitness(
-        rules, files, one.sites, checked=settings.deploy, reported=one.schemes, predicts=one.predicts, effects=one.effects
-    )  # fmt: skip
+        rules,
+        files,
+        one.sites,
+        checked=settings.deploy,
+        reported=one.schemes,
+        predicts=one.predicts,
+        effects=one.effects,
+    )
     require_protocol(one.protocol, rules)
     for other in against:
         rules = with_baseline(rules, files, one.sites, one.schemes, other.source.name)
         require_distributions(one, other, rules)
-    return Subject(source=one.source, title=one.title, rules=rules, against=tuple(other.source.name for other in against))
+    return Subject(
+        source=one.source, title=one.title, rules=rules, against=tuple(other.source.name for other in against)
+    )
 
 
 def _with_own_waivers(subjects: Iterable[Subject]) -> tuple[Subject, ...]:
-    """The same with the waivers that speak about a checkpoint of this run. Raises InputError for one that matches no check of it."""
+    """The same with the waivers that speak about a checkpoint of this run. Raises InputError for one that matches no
+    check of it.
+    """
     given = list(subjects)
     labels = [subject.label for subject in given]
     kept = [replace(one, rules=replace(one.rules, waivers=about(one.rules.waivers, labels))) for one in given]
@@ -110,7 +134,9 @@ def _with_own_waivers(subjects: Iterable[Subject]) -> tuple[Subject, ...]:
 
 
 def _require_replayable(one: Opened, settings: Settings, protocol_given: bool) -> None:
-    """A Record is judged for what it was measured under; sites or effects that it lacks would be checks that nobody runs."""
+    """A Record is judged for what it was measured under; sites or effects that it lacks would be checks that nobody
+    runs.
+    """
     if not one.record:
         return
     if protocol_given and one.protocol != settings.protocol:
@@ -121,7 +147,9 @@ def _require_replayable(one: Opened, settings: Settings, protocol_given: bool) -
     linear = any(site.is_linear_input for site in one.sites)
     for name in settings.deploy:
         if not linear or name not in one.schemes or (one.predicts and name not in one.effects):
-            what = "was not measured under it" if name not in one.schemes else "holds nothing of its effect on predictions"
+            what = (
+                "was not measured under it" if name not in one.schemes else "holds nothing of its effect on predictions"
+            )
             raise InputError(
                 f"--maxact-deploy {name}: the Record {one.source.path} {what}\n"
                 f"  measure again with --maxact-effect {','.join(settings.deploy)}"

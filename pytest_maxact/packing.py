@@ -1,8 +1,9 @@
-"""Whole-number arrays as compressed bytes and back, without loss: neighbouring counts of a histogram differ by little, and little is what is stored.
+"""Whole-number arrays as compressed bytes and back, without loss: neighbouring counts of a histogram differ by little,
+and little is what is stored.
 
-What is packed is split into byte planes, the lowest byte of every entry, then the next, and every plane becomes one zlib stream: of the differences of
-counts the lowest plane is noise, and the others are nearly even. The same array gives the same bytes on one machine; other builds of zlib may write
-others, and read these.
+What is packed is split into byte planes, the lowest byte of every entry, then the next, and every plane becomes one
+zlib stream: of the differences of counts the lowest plane is noise, and the others are nearly even. The same array
+gives the same bytes on one machine; other builds of zlib may write others, and read these.
 """
 
 import zlib
@@ -17,14 +18,18 @@ _Whole = TypeVar("_Whole", np.uint16, np.uint32, np.int64)
 
 
 def packed(name: str, values: npt.NDArray[_Whole]) -> dict[str, Bytes]:
-    """Whole numbers [n] as zlib streams uint8 [any], one per byte plane: `name.0` the lowest; planes above the highest byte that occurs are left out."""
+    """Whole numbers [n] as zlib streams uint8 [any], one per byte plane: `name.0` the lowest; planes above the highest
+    byte that occurs are left out.
+    """
     planes = values.astype(values.dtype.newbyteorder("<")).view(np.uint8).reshape(-1, values.itemsize).T
     used = max((place + 1 for place, plane in enumerate(planes) if plane.any()), default=0)
     return {f"{name}.{place}": np.frombuffer(_compressed(planes[place].tobytes()), np.uint8) for place in range(used)}
 
 
 def unpacked(name: str, tensors: Mapping[str, Bytes], dtype: type[_Whole], entries: int) -> npt.NDArray[_Whole]:
-    """The reverse of `packed`: [entries] of `dtype`. Raises ValueError for streams that are damaged or do not hold a byte of every entry."""
+    """The reverse of `packed`: [entries] of `dtype`. Raises ValueError for streams that are damaged or do not hold a
+    byte of every entry.
+    """
     size = np.dtype(dtype).itemsize
     planes = np.zeros((entries, size), np.uint8)
     for place in range(size):
@@ -34,7 +39,9 @@ def unpacked(name: str, tensors: Mapping[str, Bytes], dtype: type[_Whole], entri
 
 
 def differences(values: npt.NDArray[_Whole]) -> npt.NDArray[_Whole]:
-    """Every entry less the one before, modulo its width, the sign moved to the lowest bit: what is near zero on either side has small bytes."""
+    """Every entry less the one before, modulo its width, the sign moved to the lowest bit: what is near zero on either
+    side has small bytes.
+    """
     steps = np.diff(values, prepend=values.dtype.type(0)).view(f"i{values.itemsize}")
     folded: npt.NDArray[_Whole] = ((steps << 1) ^ (steps >> (8 * values.itemsize - 1))).view(values.dtype)
     return folded
@@ -49,7 +56,9 @@ def summed(folded: npt.NDArray[_Whole]) -> npt.NDArray[_Whole]:
 
 
 def _compressed(plane: bytes) -> bytes:
-    """Run lengths and Huffman codes alone: of such bytes they leave as little as a search for repeats, in a third of its time."""
+    """Run lengths and Huffman codes alone: of such bytes they leave as little as a search for repeats, in a third of
+    its time.
+    """
     stream = zlib.compressobj(level=6, memLevel=9, strategy=zlib.Z_RLE)
     return stream.compress(plane) + stream.flush()
 

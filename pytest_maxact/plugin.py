@@ -1,4 +1,6 @@
-"""The pytest side, in the order pytest calls it. No logic lives here, and nothing heavy is imported unless a gate was asked for."""
+"""The pytest side, in the order pytest calls it. No logic lives here, and nothing heavy is imported unless a gate was
+asked for.
+"""
 
 import re
 import shutil
@@ -28,10 +30,18 @@ _selected_key = pytest.StashKey[list[str]]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("maxact", "maxact: release gate for LLM checkpoints")
     for option in OPTIONS:
-        how: dict[str, Any] = {"action": "store_true"} if option.is_flag else {"type": option.parse, "metavar": option.metavar}
+        how: dict[str, Any] = (
+            {"action": "store_true"} if option.is_flag else {"type": option.parse, "metavar": option.metavar}
+        )
         if option.repeatable:
             how["action"] = "append"
-        group.addoption(f"--maxact-{option.name}", dest=f"maxact_{option.field}", default=None, help=option.help.replace("%", "%%"), **how)
+        group.addoption(
+            f"--maxact-{option.name}",
+            dest=f"maxact_{option.field}",
+            default=None,
+            help=option.help.replace("%", "%%"),
+            **how,
+        )
         parser.addini(f"maxact_{option.field}", help=f"same as --maxact-{option.name}", type="string", default=None)
 
 
@@ -42,7 +52,9 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     given = {option.field: config.getoption(f"maxact_{option.field}") for option in OPTIONS}
     try:
-        settings = resolve(given, lambda field: config.getini(f"maxact_{field}"), config.inipath.parent if config.inipath else None)
+        settings = resolve(
+            given, lambda field: config.getini(f"maxact_{field}"), config.inipath.parent if config.inipath else None
+        )
     except InputError as error:
         raise pytest.UsageError(str(error)) from error
     if not settings.wanted:
@@ -77,32 +89,42 @@ def _selects(name: str, check: str) -> bool:
 
 
 def _cache_of(config: pytest.Config) -> Path | None:
-    """Where Records of several checkpoints are kept unless the user says where; None where pytest runs without its cache."""
+    """Where Records of several checkpoints are kept unless the user says where; None where pytest runs without its
+    cache.
+    """
     cache = getattr(config, "cache", None)
     return Path(cache.mkdir("maxact")) if cache is not None else None
 
 
 def _refuse_separate_paths(config: pytest.Config) -> None:
-    """Pytest looks for its configuration near every path on the command line, and takes `--maxact-model PATH` for one: refuse what leads it
-    out of the directory it was started in, as the project's own ini file, and with it the project's limits, would be ignored."""
+    """Pytest looks for its configuration near every path on the command line, and takes `--maxact-model PATH` for one:
+    refuse what leads it out of the directory it was started in, as the project's own ini file, and with it the
+    project's limits, would be ignored.
+    """
     arguments = [str(argument) for argument in config.invocation_params.args]
     here = config.invocation_params.dir.resolve()
     for name, value in pairwise(arguments):
-        separate = name.startswith("--maxact-") and "=" not in name and not value.startswith("-") and Path(value).exists()
+        separate = (
+            name.startswith("--maxact-") and "=" not in name and not value.startswith("-") and Path(value).exists()
+        )
         if separate and here not in (path := Path(value).resolve(), *path.parents):
             raise pytest.UsageError(
-                f"{name} {value}: pytest would read its configuration from there, not from {here}\n  write {name}={value}"
+                f"{name} {value}: pytest would read its configuration from there, not from {here}\n"
+                f"  write {name}={value}"
             )
 
 
 def _refuse_checkpoints_as_tests(config: pytest.Config) -> None:
-    """The shell expands a pattern that is not quoted: its first match would be gated, and the others taken for places of tests."""
+    """The shell expands a pattern that is not quoted: its first match would be gated, and the others taken for places
+    of tests.
+    """
     for argument in config.args if config.args_source is config.ArgsSource.ARGS else ():
         path = Path(argument)
         is_checkpoint = (path / "config.json").is_file() and any(path.glob("*.safetensors"))
         if is_checkpoint or (path.is_file() and path.suffix == ".safetensors"):
             raise pytest.UsageError(
-                f"{argument} is a {'checkpoint' if is_checkpoint else 'Record'}, and stands where tests are named, so it would not be gated\n"
+                f"{argument} is a {'checkpoint' if is_checkpoint else 'Record'}, and stands where tests are named, so "
+                "it would not be gated\n"
                 "  for a series quote the pattern: --maxact-model='runs/checkpoint-*'"
             )
 
@@ -112,8 +134,12 @@ def _take_own_ids(config: pytest.Config) -> None:
 
     Below the root directory pytest prints them as `../maxact::...`, and so they are pasted.
     """
-    own = [arg for arg in config.args if _GATE.fullmatch(Path(path := arg.split("::")[0]).name) and not Path(path).exists()]
-    config.stash[_selected_key] = ["::".join([Path(path).name, *rest]) for path, *rest in (arg.split("::") for arg in own)]
+    own = [
+        arg for arg in config.args if _GATE.fullmatch(Path(path := arg.split("::")[0]).name) and not Path(path).exists()
+    ]
+    config.stash[_selected_key] = [
+        "::".join([Path(path).name, *rest]) for path, *rest in (arg.split("::") for arg in own)
+    ]
     config.args = [arg for arg in config.args if arg not in own]
 
 
@@ -139,18 +165,28 @@ def pytest_report_header(config: pytest.Config) -> str | None:
         title = f"{len(session.subjects)} checkpoints, {session.subjects[0].name} to {session.latest.name}"
     shape = f", shape {rules.shape}" if rules.shape else ""
     baselines = "".join(f", baseline {name}" for name in session.baseline_names)
-    return f"maxact: {title}, family {rules.family}{shape}, protocol {session.settings.protocol}, limits {' '.join(rules.files)}{baselines}"
+    return (
+        f"maxact: {title}, family {rules.family}{shape}, protocol {session.settings.protocol}, limits"
+        f" {' '.join(rules.files)}{baselines}"
+    )
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     report = yield
-    if isinstance(collector, pytest.Session) and report.passed and collector.config.stash.get(session_key, None) is not None:
+    if (
+        isinstance(collector, pytest.Session)
+        and report.passed
+        and collector.config.stash.get(session_key, None) is not None
+    ):
         from pytest_maxact.gate import Gate, Waivers
 
         session = collector.config.stash[session_key]
         nodes: list[pytest.Collector] = [
-            Gate.from_parent(collector, name=subject.node, nodeid=subject.node, subject=subject) for subject in session.subjects
+            Gate.from_parent(collector, name=subject.node, nodeid=subject.node, subject=subject)
+            for subject in session.subjects
         ]
         if session.waivers:
             nodes.append(Waivers.from_parent(collector, name="maxact", nodeid="maxact"))
@@ -198,7 +234,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", exitstatus: int, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: "pytest.TerminalReporter", exitstatus: int, config: pytest.Config
+) -> None:
     session: GateSession | None = config.stash.get(session_key, None)
     if session is None or hasattr(config, "workerinput") or config.option.collectonly:
         return

@@ -80,14 +80,19 @@ def expected(prepared: "Prepared", settings: Settings) -> dict[str, Any]:
     }
 
 
-def content_of(prepared: "Prepared", settings: Settings, weights: str, bounds: Iterable[tuple[str, float]]) -> dict[str, Any]:
+def content_of(
+    prepared: "Prepared", settings: Settings, weights: str, bounds: Iterable[tuple[str, float]]
+) -> dict[str, Any]:
     """Everything that decides a Record's figures, as plain data: two measurements of equal content give equal Records.
 
-    `weights`: the digest of the files. `bounds`: those of the schemes whose effect is measured, which decide what is kept in 16 bits then.
+    `weights`: the digest of the files. `bounds`: those of the schemes whose effect is measured, which decide what is
+    kept in 16 bits then.
     """
     ids = hashlib.sha256()
     for sequence in sorted(prepared.sequences, key=lambda sequence: sequence.sample.id):
-        ids.update(json.dumps([sequence.sample.id, sequence.sample.category, sequence.sample.digest, sequence.ids]).encode())
+        ids.update(
+            json.dumps([sequence.sample.id, sequence.sample.category, sequence.sample.digest, sequence.ids]).encode()
+        )
     device, text = pick_device(settings.device), prepared.checkpoint.config.get_text_config()
     return {
         **expected(prepared, settings),
@@ -132,4 +137,7 @@ def _corpus_name(settings: Settings) -> str:
 
 
 def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: version(name) for name in ("pytest-maxact", "torch", "transformers")}}
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("pytest-maxact", "torch", "transformers")},
+    }

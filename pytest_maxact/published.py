@@ -1,6 +1,8 @@
-"""The 27 published checkpoints, as context: where a measured M stands among them. They are no limits; those are in thresholds.yaml.
+"""The 27 published checkpoints, as context: where a measured M stands among them. They are no limits; those are in
+thresholds.yaml.
 
-Source: result files of "Measuring Maximum Activations in Open Large Language Models", arXiv 2605.15572 (Chen et al., May 2026, CC BY 4.0).
+Source: result files of "Measuring Maximum Activations in Open Large Language Models", arXiv 2605.15572 (Chen et al.,
+May 2026, CC BY 4.0).
 """
 
 import math

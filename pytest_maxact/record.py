@@ -1,4 +1,5 @@
-"""The Record: all that one pass saw, and everything a verdict needs. No model and no torch is needed to read it (`record_file`) or to judge it.
+"""The Record: all that one pass saw, and everything a verdict needs. No model and no torch is needed to read it
+(`record_file`) or to judge it.
 
 Records of parts of one corpus merge by addition, in any order, to the identical whole.
 """
@@ -22,9 +23,10 @@ METRIC_VERSION = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What a scheme does to predictions on evaluation samples: `mean_kl` and `kl_q99`, Kullback-Leibler divergence of the next-token distribution from
-    that of the model itself, in nats, over `tokens` tokens; `top1_agreement`, the share of them whose most likely token stays; `perplexity` of the
-    model itself and `perplexity_ratio` of the quantized one to it. `kept`: sites that stayed in 16 bits.
+    """What a scheme does to predictions on evaluation samples: `mean_kl` and `kl_q99`, Kullback-Leibler divergence of
+    the next-token distribution from that of the model itself, in nats, over `tokens` tokens; `top1_agreement`, the
+    share of them whose most likely token stays; `perplexity` of the model itself and `perplexity_ratio` of the
+    quantized one to it. `kept`: sites that stayed in 16 bits.
     """
 
     scheme: str
@@ -65,8 +67,9 @@ class Provenance:
     attention: str
     experts: str | None
     batching: Mapping[str, int]
-    """`batch_tokens` asked for, `batches` run, `padded_tokens` excluded, `out_of_memory` halvings, sequences run `alone` because the model lets a
-    token see its batch."""
+    """`batch_tokens` asked for, `batches` run, `padded_tokens` excluded, `out_of_memory` halvings, sequences run
+    `alone` because the model lets a token see its batch.
+    """
     versions: Mapping[str, str]
     sample_digests: tuple[str, ...] = ()
     schemes: tuple[str, ...] = ()
@@ -123,7 +126,8 @@ class Record:
         return any(reading.is_slim for reading in self.sites.values())
 
     def slim(self, metrics: Iterable[str] = ()) -> "Record":
-        """The same with figures in place of histograms: those that reports, comparisons and shipped limits read, and `metrics`, named as in limits.
+        """The same with figures in place of histograms: those that reports, comparisons and shipped limits read, and
+        `metrics`, named as in limits.
 
         Raises InputError for a metric that there is not, or that this Record, slim already, did not keep.
         """
@@ -139,7 +143,9 @@ class Record:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Record":
-        """Read a Record. Raises InputError with the reason for a file that is missing, truncated, foreign, edited or of another version."""
+        """Read a Record. Raises InputError with the reason for a file that is missing, truncated, foreign, edited or of
+        another version.
+        """
         from pytest_maxact.record_file import read
 
         return read(Path(path))
@@ -152,20 +158,30 @@ def merge(records: Iterable[Record]) -> Record:
     """
     first, *rest = records
     if any(part.is_slim for part in (first, *rest)):
-        raise InputError("a slim Record holds no histograms that add up\n  merge Records that were measured without --maxact-slim")
+        raise InputError(
+            "a slim Record holds no histograms that add up\n  merge Records that were measured without --maxact-slim"
+        )
     for other in rest:
         if first.sites.keys() != other.sites.keys():
             raise InputError("these Records are not parts of one measurement; they observed different sites")
         if first.effects or other.effects:
-            raise InputError("the effect of a scheme on predictions does not add up over parts of a corpus; measure it on the whole")
+            raise InputError(
+                "the effect of a scheme on predictions does not add up over parts of a corpus; measure it on the whole"
+            )
         if differing := incomparable(first.provenance, other.provenance):
             raise InputError(f"these Records are not parts of one measurement; they differ in {', '.join(differing)}")
     parts = [first, *rest]
-    pairs = sorted((s, d) for part in parts for s, d in zip(part.provenance.samples, part.provenance.sample_digests, strict=True))
+    pairs = sorted(
+        (s, d) for part in parts for s, d in zip(part.provenance.samples, part.provenance.sample_digests, strict=True)
+    )
     names = [sample[0] for sample, _ in pairs]
     if len(set(names)) != len(names):
         raise InputError("these Records share samples; merging them would count those twice")
-    batching = {key: sum(p.provenance.batching[key] for p in parts) for key in first.provenance.batching if key != "batch_tokens"}
+    batching = {
+        key: sum(p.provenance.batching[key] for p in parts)
+        for key in first.provenance.batching
+        if key != "batch_tokens"
+    }
     digests = tuple(digest for _, digest in pairs)
     provenance = replace(
         first.provenance,
@@ -211,7 +227,8 @@ def footing_of(provenance: Provenance) -> dict[str, Any]:
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """The fields of `COMPARABLE` in which two footings differ, each with both values, as in `dtype (bfloat16 there, float32 here)`.
+    """The fields of `COMPARABLE` in which two footings differ, each with both values, as in `dtype (bfloat16 there,
+    float32 here)`.
 
     None, what only loading can tell, differs from nothing.
     """
@@ -229,5 +246,7 @@ def _brief(value: Any) -> str:
 
 
 def corpus_digest(sample_digests: Iterable[str]) -> str:
-    """Identity of a corpus: SHA-256 over its samples' digests in sorted order, so that it does not depend on their order."""
+    """Identity of a corpus: SHA-256 over its samples' digests in sorted order, so that it does not depend on their
+    order.
+    """
     return hashlib.sha256("\n".join(sorted(sample_digests)).encode()).hexdigest()

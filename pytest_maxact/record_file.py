@@ -1,9 +1,10 @@
 """A Record as one `.safetensors` file.
 
-Tensors hold the histograms (two per site, calibration and evaluation split, their non-empty bins end to end), compressed (`packing`); one JSON document
-in the file's metadata holds provenance and readings. The document carries a SHA-256 over itself and the tensors as they are stored, so a truncated,
-foreign or edited file is refused with its reason before anything of it is unpacked, never read as a smaller number. A file is written whole or not at
-all, and the same Record gives the same bytes.
+Tensors hold the histograms (two per site, calibration and evaluation split, their non-empty bins end to end),
+compressed (`packing`); one JSON document in the file's metadata holds provenance and readings. The document carries a
+SHA-256 over itself and the tensors as they are stored, so a truncated, foreign or edited file is refused with its
+reason before anything of it is unpacked, never read as a smaller number. A file is written whole or not at all, and the
+same Record gives the same bytes.
 """
 
 import hashlib
@@ -45,23 +46,33 @@ def write(record: Record, target: Path) -> None:
         write_whole(target, save(tensors, metadata={_KEY: _canonical(document)}))
     except OSError as error:
         raise InputError(
-            f"cannot write the Record to {target}: {error.strerror}\n  give a path in a folder that exists and may be written"
+            f"cannot write the Record to {target}: {error.strerror}\n"
+            "  give a path in a folder that exists and may be written"
         ) from error
 
 
 def require_writable(target: Path, folder: bool = False) -> None:
-    """Raise InputError where a Record, or with `folder` several, could not be written to `target`; asked before measuring, not after."""
+    """Raise InputError where a Record, or with `folder` several, could not be written to `target`; asked before
+    measuring, not after.
+    """
     if folder:
         if target.exists() and not (target.is_dir() and os.access(target, os.W_OK)):
-            raise InputError(f"the Records of a series cannot be written to {target}\n  give a folder, which is made if it does not exist")
+            raise InputError(
+                f"the Records of a series cannot be written to {target}\n"
+                "  give a folder, which is made if it does not exist"
+            )
         target = target / "record" if target.exists() else target
     parent = target.resolve().parent
     if not parent.is_dir() or not os.access(parent, os.W_OK) or target.is_dir():
-        raise InputError(f"the Record cannot be written to {target}\n  give a file in a folder that exists and may be written")
+        raise InputError(
+            f"the Record cannot be written to {target}\n  give a file in a folder that exists and may be written"
+        )
 
 
 def read(path: Path) -> Record:
-    """Read a Record. Raises InputError with the reason for a file that is missing, truncated, foreign, edited or of another version."""
+    """Read a Record. Raises InputError with the reason for a file that is missing, truncated, foreign, edited or of
+    another version.
+    """
     document, tensors = _parts(path)
     stated = document.pop("sha256", None)
     try:
@@ -69,10 +80,14 @@ def read(path: Path) -> Record:
     except ValueError:
         actual = None
     if actual is None or stated != actual:
-        raise InputError(f"{path}: contents do not match their checksum; the Record was edited or damaged\n  measure the checkpoint again")
+        raise InputError(
+            f"{path}: contents do not match their checksum; the Record was edited or damaged\n"
+            "  measure the checkpoint again"
+        )
     if document["metric_version"] != METRIC_VERSION:
         raise InputError(
-            f"{path}: measured with metric version {document['metric_version']}, this is {METRIC_VERSION}; their figures are not comparable\n"
+            f"{path}: measured with metric version {document['metric_version']}, this is {METRIC_VERSION}; their "
+            "figures are not comparable\n"
             "  measure the checkpoint again"
         )
     provenance = document["provenance"]
@@ -84,11 +99,15 @@ def read(path: Path) -> Record:
     except ValueError as error:
         raise _not_whole(path, error) from error
     effects = {name: _restored(Effect, effect) for name, effect in document["effects"].items()}
-    return Record(provenance=Provenance(**provenance), sites={reading.site.name: reading for reading in readings}, effects=effects)
+    return Record(
+        provenance=Provenance(**provenance), sites={reading.site.name: reading for reading in readings}, effects=effects
+    )
 
 
 def _tensors(record: Record) -> dict[str, Bytes]:
-    histograms = [h for r in record.sites.values() for h in (r.calibration, r.evaluation) if not isinstance(h, DroppedHistogram)]
+    histograms = [
+        h for r in record.sites.values() for h in (r.calibration, r.evaluation) if not isinstance(h, DroppedHistogram)
+    ]
     channels = [amax for reading in record.sites.values() for amax in _parts_of(reading).values()]
     return {
         **packed("bins", differences(np.concatenate([np.zeros(0, np.uint16), *(h.bins for h in histograms)]))),
@@ -111,7 +130,11 @@ def _readings(entries: Sequence[dict[str, Any]], tensors: Mapping[str, Bytes]) -
             part = slice(start, start + split.get("bins", 0))
             start = part.stop
             kept = "bins" in split
-            splits.append(Histogram(entry["encoding"], bins[part], counts[part]) if kept else DroppedHistogram(entry["encoding"], **split))
+            splits.append(
+                Histogram(entry["encoding"], bins[part], counts[part])
+                if kept
+                else DroppedHistogram(entry["encoding"], **split)
+            )
         parts: dict[str, npt.NDArray[np.float32]] = {}
         for name, size in (entry["channels"] or {}).items():
             parts[name] = channels[first : first + size]
@@ -137,10 +160,19 @@ def _document(record: Record) -> dict[str, Any]:
                 "massive": asdict(reading.massive) if reading.massive else None,
                 "expert_tokens": reading.expert_tokens,
                 "first_nonfinite": asdict(reading.first_nonfinite) if reading.first_nonfinite else None,
-                "schemes": sorted(reading.schemes) if reading.is_slim else {name: _plain(sums) for name, sums in reading.schemes.items()},
-                "channels": {part: amax.size for part, amax in _parts_of(reading).items()} if reading.channels else None,
+                "schemes": (
+                    sorted(reading.schemes)
+                    if reading.is_slim
+                    else {name: _plain(sums) for name, sums in reading.schemes.items()}
+                ),
+                "channels": (
+                    {part: amax.size for part, amax in _parts_of(reading).items()} if reading.channels else None
+                ),
                 "shared": dict(reading.shared),
-                "weights": {name: {scheme: _plain(error) for scheme, error in errors.items()} for name, errors in reading.weights.items()},
+                "weights": {
+                    name: {scheme: _plain(error) for scheme, error in errors.items()}
+                    for name, errors in reading.weights.items()
+                },
                 "figures": _plain(reading.figures),
             }
             for reading in record.sites.values()
@@ -162,7 +194,10 @@ def _parts_of(reading: SiteReading) -> Mapping[str, npt.NDArray[np.float32]]:
 def _plain(value: SchemeSums | WeightError | Effect | Mapping[str, float]) -> dict[str, Any]:
     """A dataclass, or figures, as JSON: what is no finite number is text, for JSON has none."""
     entries = value if isinstance(value, Mapping) else asdict(value)
-    return {name: str(entry) if isinstance(entry, float) and not math.isfinite(entry) else entry for name, entry in entries.items()}
+    return {
+        name: str(entry) if isinstance(entry, float) and not math.isfinite(entry) else entry
+        for name, entry in entries.items()
+    }
 
 
 def _restored(kind: type[_Plain], entry: Mapping[str, Any]) -> _Plain:
@@ -177,7 +212,9 @@ def _value(value: Any, is_text: bool) -> Any:
     return float(value) if isinstance(value, str) and not is_text else value
 
 
-def _reading(entry: dict[str, Any], calibration: Histogram, evaluation: Histogram, channels: Channels | None) -> SiteReading:
+def _reading(
+    entry: dict[str, Any], calibration: Histogram, evaluation: Histogram, channels: Channels | None
+) -> SiteReading:
     return SiteReading(
         site=Site(**entry["site"]),
         dtype=entry["dtype"],
@@ -188,13 +225,16 @@ def _reading(entry: dict[str, Any], calibration: Histogram, evaluation: Histogra
         massive=Massive(**entry["massive"]) if entry["massive"] else None,
         first_nonfinite=NonFinite(**entry["first_nonfinite"]) if entry["first_nonfinite"] else None,
         expert_tokens=tuple(entry["expert_tokens"]) if entry["expert_tokens"] is not None else None,
-        schemes=DroppedSums(tuple(entry["schemes"]))
-        if entry["figures"]
-        else {name: _restored(SchemeSums, sums) for name, sums in entry["schemes"].items()},
+        schemes=(
+            DroppedSums(tuple(entry["schemes"]))
+            if entry["figures"]
+            else {name: _restored(SchemeSums, sums) for name, sums in entry["schemes"].items()}
+        ),
         channels=channels,
         shared=entry["shared"],
         weights={
-            name: {scheme: _restored(WeightError, error) for scheme, error in errors.items()} for name, errors in entry["weights"].items()
+            name: {scheme: _restored(WeightError, error) for scheme, error in errors.items()}
+            for name, errors in entry["weights"].items()
         },
         figures={name: float(value) for name, value in entry["figures"].items()},
     )
@@ -222,15 +262,21 @@ def _parts(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise InputError(f"no Record at {path}\n  write one with --maxact-save FILE, or with: maxact measure MODEL -o FILE")
+        raise InputError(
+            f"no Record at {path}\n  write one with --maxact-save FILE, or with: maxact measure MODEL -o FILE"
+        )
     try:
         with safe_open(path, framework="numpy") as file:
             document = json.loads((file.metadata() or {}).get(_KEY, "null"))
             if not isinstance(document, dict):
-                raise InputError(f"{path}: a safetensors file, but not a Record of pytest-maxact\n  a Record comes from --maxact-save FILE")
+                raise InputError(
+                    f"{path}: a safetensors file, but not a Record of pytest-maxact\n"
+                    "  a Record comes from --maxact-save FILE"
+                )
             if document.get("schema") != SCHEMA:
                 raise InputError(
-                    f"{path}: Record schema {document.get('schema')!r}, this version reads {SCHEMA}\n  measure again, or use the version that wrote it"
+                    f"{path}: Record schema {document.get('schema')!r}, this version reads {SCHEMA}\n"
+                    "  measure again, or use the version that wrote it"
                 )
             return document, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError) as error:

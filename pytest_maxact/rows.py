@@ -1,4 +1,6 @@
-"""A Record as rows of plain values, one per site: what `Record.readings()` gives to a table, a CSV file or a data frame."""
+"""A Record as rows of plain values, one per site: what `Record.readings()` gives to a table, a CSV file or a data
+frame.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -23,8 +25,9 @@ _METRICS = {
 def rows(record: "Record") -> list[Row]:
     """A row per site in depth order, every row with the same keys.
 
-    `elements` counts entries; `max_abs`, `rms` and quantiles are magnitudes, inf where an entry is not finite; `_db` are decibels; shares lie in [0, 1];
-    `massive_tokens` is None where that is not tested. With schemes, `<SCHEME>.sqnr_db` of inputs of linear layers and `<SCHEME>.weight_sqnr_db`.
+    `elements` counts entries; `max_abs`, `rms` and quantiles are magnitudes, inf where an entry is not finite; `_db`
+    are decibels; shares lie in [0, 1]; `massive_tokens` is None where that is not tested. With schemes,
+    `<SCHEME>.sqnr_db` of inputs of linear layers and `<SCHEME>.weight_sqnr_db`.
     """
     return [_row(reading, record.provenance.schemes) for reading in record.sites.values()]
 

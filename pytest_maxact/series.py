@@ -1,7 +1,8 @@
 """A pattern to the checkpoints, or Records, of a series, in the order of training. No torch.
 
-The step of a checkpoint is the number in its name: `checkpoint-1500`. Names that are built otherwise than most of the series (`final`) have no step,
-and come last. Where it cannot be told which number is the step, there is no order to compare in, and the series is refused.
+The step of a checkpoint is the number in its name: `checkpoint-1500`. Names that are built otherwise than most of the
+series (`final`) have no step, and come last. Where it cannot be told which number is the step, there is no order to
+compare in, and the series is refused.
 """
 
 import re
@@ -22,7 +23,9 @@ _CALLED_STEP = re.compile(r"(steps?|checkpoint|ckpt|iter|iterations?)[^a-z0-9]*$
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One checkpoint of a series: its short name, where it lies, and its training step, None where the name does not tell."""
+    """One checkpoint of a series: its short name, where it lies, and its training step, None where the name does not
+    tell.
+    """
 
     name: str
     path: str
@@ -37,7 +40,8 @@ def is_pattern(value: str) -> bool:
 def find(pattern: str, *, records: bool = False) -> list[Member]:
     """The folders that match a pattern, or the files where Records are looked for, in the order of their steps.
 
-    Raises InputError where nothing matches, where a folder is no checkpoint, where two have one name, and where steps cannot be told.
+    Raises InputError where nothing matches, where a folder is no checkpoint, where two have one name, and where steps
+    cannot be told.
     """
     matches = sorted(Path(match) for match in glob(pattern))
     found = [path for path in matches if (path.is_file() if records else path.is_dir())]
@@ -49,21 +53,35 @@ def find(pattern: str, *, records: bool = False) -> list[Member]:
             + ("files written by --maxact-save" if records else "folders written by save_pretrained")
         )
     if strangers := [path for path in found if not records and not (path / "config.json").is_file()]:
-        reason = of_adapters(strangers[0]) or "it has no config.json\n  narrow the pattern, or finish writing the folder"
+        reason = (
+            of_adapters(strangers[0]) or "it has no config.json\n  narrow the pattern, or finish writing the folder"
+        )
         raise InputError(f"{strangers[0]} matches {pattern} and is no checkpoint: {reason}")
     return in_order(found, pattern)
 
 
 def in_order(paths: Sequence[Path], whence: str) -> list[Member]:
-    """Checkpoints or Records in the order of their steps, those without one last. Raises InputError where two have one name."""
+    """Checkpoints or Records in the order of their steps, those without one last. Raises InputError where two have one
+    name.
+    """
     names = [short_name(path) for path in paths]
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         same = [str(path) for path, name in zip(paths, names, strict=True) if name == repeated[0]]
-        raise InputError(f"{' and '.join(same[:2])} are both called {repeated[0]}\n  a series is one run; narrow {whence} to it")
+        raise InputError(
+            f"{' and '.join(same[:2])} are both called {repeated[0]}\n  a series is one run; narrow {whence} to it"
+        )
     steps = steps_of(names)
-    members = [Member(name=name, path=str(path), step=step) for name, path, step in zip(names, paths, steps, strict=True)]
+    members = [
+        Member(name=name, path=str(path), step=step) for name, path, step in zip(names, paths, steps, strict=True)
+    ]
     return sorted(
-        members, key=lambda member: (member.step is None, member.step or 0, not _NUMBER.search(member.name), _natural(member.name))
+        members,
+        key=lambda member: (
+            member.step is None,
+            member.step or 0,
+            not _NUMBER.search(member.name),
+            _natural(member.name),
+        ),
     )
 
 
@@ -73,10 +91,12 @@ def short_name(path: Path) -> str:
 
 
 def steps_of(names: Sequence[str]) -> list[int | None]:
-    """The training step in every name: of the numbers that differ in names built alike, the one after `step` or `checkpoint`, else the last.
+    """The training step in every name: of the numbers that differ in names built alike, the one after `step` or
+    `checkpoint`, else the last.
 
-    `["qwen3-step-500", "qwen3-step-1000", "final"]` -> `[500, 1000, None]`. None for all where several names have numbers and none are built alike.
-    Raises InputError where several numbers differ, none is called a step, and they put the series in different orders.
+    `["qwen3-step-500", "qwen3-step-1000", "final"]` -> `[500, 1000, None]`. None for all where several names have
+    numbers and none are built alike. Raises InputError where several numbers differ, none is called a step, and they
+    put the series in different orders.
     """
     parts = [_NUMBER.split(name) for name in names]
     built = [tuple(part[::2]) for part in parts]
@@ -84,7 +104,9 @@ def steps_of(names: Sequence[str]) -> list[int | None]:
     usual, count = max(numbered.items(), key=lambda item: item[1], default=((), 0))
     if count <= 1 < len(numbered) or not numbered:
         return [None] * len(names)
-    numbers = [[int(number) for number in part[1::2]] for part, skeleton in zip(parts, built, strict=True) if skeleton == usual]
+    numbers = [
+        [int(number) for number in part[1::2]] for part, skeleton in zip(parts, built, strict=True) if skeleton == usual
+    ]
     differing = [place for place, values in enumerate(zip(*numbers, strict=True)) if len(set(values)) > 1]
     places = differing or list(range(len(usual) - 1))
     called = [place for place in places if _CALLED_STEP.search(usual[place])]
@@ -92,7 +114,8 @@ def steps_of(names: Sequence[str]) -> list[int | None]:
     if not called and not _is_in_one_order(numbers, differing):
         one, other, *_ = (name for name, skeleton in zip(names, built, strict=True) if skeleton == usual)
         raise InputError(
-            f"which number in {one}, {other} is the training step cannot be told: they put the series in different orders\n"
+            f"which number in {one}, {other} is the training step cannot be told: they put the series in different "
+            "orders\n"
             "  name the checkpoints by one number, as in checkpoint-500, or narrow the pattern"
         )
     return [int(part[1::2][place]) if skeleton == usual else None for part, skeleton in zip(parts, built, strict=True)]

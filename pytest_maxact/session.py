@@ -1,7 +1,9 @@
-"""One gate run over one checkpoint or a series: opened once, measured or loaded once, shared by checks, fixtures, xdist workers and the report.
+"""One gate run over one checkpoint or a series: opened once, measured or loaded once, shared by checks, fixtures, xdist
+workers and the report.
 
-The process that starts the run resolves sites and limits before any weights load. Under xdist it writes them to a folder; the first worker that
-needs a Record measures it there under a file lock, and the others load it. A measurement that failed is not tried again by the next worker.
+The process that starts the run resolves sites and limits before any weights load. Under xdist it writes them to a
+folder; the first worker that needs a Record measures it there under a file lock, and the others load it. A measurement
+that failed is not tried again by the next worker.
 """
 
 from collections.abc import Callable
@@ -29,9 +31,13 @@ Showing = Callable[[], "Display | None"]
 
 
 class GateSession:
-    """State of one run. `folder`: where xdist workers meet, None in a run of one process; `cache`: where Records are kept unless settings say so."""
+    """State of one run. `folder`: where xdist workers meet, None in a run of one process; `cache`: where Records are
+    kept unless settings say so.
+    """
 
-    def __init__(self, settings: Settings, folder: Path | None = None, cache: Callable[[], Path | None] = lambda: None) -> None:
+    def __init__(
+        self, settings: Settings, folder: Path | None = None, cache: Callable[[], Path | None] = lambda: None
+    ) -> None:
         self.settings = settings
         self.folder = folder
         self._cache = cache
@@ -91,7 +97,9 @@ class GateSession:
     # measuring and judging
 
     def record(self, subject: Subject | None = None, showing: Showing = lambda: None) -> Record:
-        """The Record of a checkpoint under test, of the latest unless said otherwise, measured on first use. Raises MaxactError, the same one each time."""
+        """The Record of a checkpoint under test, of the latest unless said otherwise, measured on first use. Raises
+        MaxactError, the same one each time.
+        """
         subject = subject or self.latest
         return self._obtain(subject.source, subject.rules, showing)
 
@@ -130,7 +138,9 @@ class GateSession:
         return require_any([self.check(subject, limit) for limit in subject.rules.limits])
 
     def waiver_fault(self, waiver: Waiver, showing: Showing = lambda: None) -> str | None:
-        """Why a waiver fails, judged over every check of the run, whether it ran or not; None where it does its work."""
+        """Why a waiver fails, judged over every check of the run, whether it ran or not; None where it does its
+        work.
+        """
         findings = (
             (subject.label, self.check(subject, limit, showing))
             for subject in self.subjects
@@ -140,22 +150,36 @@ class GateSession:
         return waiver_fault(waiver, findings)
 
     def update(self) -> list[str]:
-        """Write limits from what was measured, as --maxact-update says; what was done, a line each. Raises MaxactError where nothing can be written."""
+        """Write limits from what was measured, as --maxact-update says; what was done, a line each. Raises MaxactError
+        where nothing can be written.
+        """
         from pytest_maxact.limits.edit import propose
         from pytest_maxact.report.suggest import closing
 
-        measured = {subject.label: record for subject in self.subjects if (record := self.record_if_any(subject)) is not None}
+        measured = {
+            subject.label: record for subject in self.subjects if (record := self.record_if_any(subject)) is not None
+        }
         labels, records = list(measured), list(measured.values())
         if not records:
             raise MeasureError("nothing was measured, so there is no evidence for limits")
         proposal = propose(records, Path(self.settings.limits or ""), mode=self.settings.update or "", labels=labels)
         proposal.write()
         failed = sum(not finding.accepted for subject in self.subjects for finding in self.findings_known(subject))
-        remark = [f"note: {failed} checks of this run did not hold, and these limits accept what it measured"] if failed else []
-        return [*proposal.diff().splitlines(), *closing(proposal, [], per_layer=False, written=True), *(remark if proposal.changed else [])]
+        remark = (
+            [f"note: {failed} checks of this run did not hold, and these limits accept what it measured"]
+            if failed
+            else []
+        )
+        return [
+            *proposal.diff().splitlines(),
+            *closing(proposal, [], per_layer=False, written=True),
+            *(remark if proposal.changed else []),
+        ]
 
     def is_settled(self, subject: Subject, limit: Limit) -> bool:
-        """Whether this run has, or failed to have, every Record that a check needs; where not, judging it would measure."""
+        """Whether this run has, or failed to have, every Record that a check needs; where not, judging it would
+        measure.
+        """
         names = [limit.against] if limit.against else []
         sources = [subject.source, *(self._source(name) for name in names)]
         return all(self._known(source) is not None or self._failure(source) is not None for source in sources)
@@ -200,11 +224,18 @@ class GateSession:
             broken = [reading.site for reading in record.sites.values() if reading.nonfinite]
             self._broken[name] = min(broken, key=lambda site: site.flow).name if broken else None
         if first := self._broken[name]:
-            raise MeasureError(f"{name} is broken itself, {first} has entries that are NaN or infinite, so nothing can be compared with it")
+            raise MeasureError(
+                f"{name} is broken itself, {first} has entries that are NaN or infinite, so nothing can be compared"
+                " with it"
+            )
         return record
 
     def _known(self, source: Source) -> Record | None:
-        if source.key not in self._records and self.folder is not None and (shared := self.folder / f"{source.file}.safetensors").is_file():
+        if (
+            source.key not in self._records
+            and self.folder is not None
+            and (shared := self.folder / f"{source.file}.safetensors").is_file()
+        ):
             self._records[source.key] = Record.load(shared)
         return self._records.get(source.key)
 
@@ -258,7 +289,9 @@ class GateSession:
         def measured(digest: str | None = None) -> Record:
             progress = showing()
             try:
-                return measure.measure(prepared, settings, family, progress, lambda record: failing_sites(record, fitness), digest)
+                return measure.measure(
+                    prepared, settings, family, progress, lambda record: failing_sites(record, fitness), digest
+                )
             finally:
                 if progress:
                     progress.close()
@@ -275,14 +308,17 @@ class GateSession:
                 record = measured(digest)
                 if weight_stamps(folder) != before:
                     raise MeasureError(
-                        f"{folder}: its weight files changed while they were measured\n  measure it when nobody writes there"
+                        f"{folder}: its weight files changed while they were measured\n"
+                        "  measure it when nobody writes there"
                     )
                 return record
 
             record = store.obtain(content, unchanged)
             # the same content may have been measured under another path
             name, revision = prepared.checkpoint.name, prepared.checkpoint.revision
-            record = replace(record, provenance=replace(record.provenance, model=name, revision=revision, family=family))
+            record = replace(
+                record, provenance=replace(record.provenance, model=name, revision=revision, family=family)
+            )
         if rules and self.settings.save:
             kept = (limit.metric for limit in rules.limits if not limit.against)
             (record.slim(kept) if self.settings.slim else record).save(self._saved(source))
@@ -305,7 +341,11 @@ class GateSession:
 
 
 def _as_failure(error: BaseException) -> MaxactError:
-    """What every check is told that needs what could not be measured: of a timeout, or a fault of ours, its first line. It is not tried again."""
+    """What every check is told that needs what could not be measured: of a timeout, or a fault of ours, its first line.
+    It is not tried again.
+    """
     return (
-        error if isinstance(error, MaxactError) else MeasureError(f"the measurement ended in {type(error).__name__}: {first_line(error)}")
+        error
+        if isinstance(error, MaxactError)
+        else MeasureError(f"the measurement ended in {type(error).__name__}: {first_line(error)}")
     )

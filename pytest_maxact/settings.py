@@ -1,6 +1,7 @@
 """What a run was asked to do, resolved once: command line, then ini file, then default.
 
-One table declares every option; the pytest plugin and the `maxact` command both read it. Standard library only: this is imported at every start of pytest.
+One table declares every option; the pytest plugin and the `maxact` command both read it. Standard library only: this is
+imported at every start of pytest.
 """
 
 import argparse
@@ -158,16 +159,26 @@ OPTIONS = (
         metavar="PATH_OR_HUB_ID",
         parse=_text,
         is_path=True,
-        help="the checkpoint to gate: a folder written by save_pretrained, or a hub id; a pattern ('runs/checkpoint-*') for a series of them",
+        help=(
+            "the checkpoint to gate: a folder written by save_pretrained, or a hub id; a pattern ('runs/checkpoint-*')"
+            " for a series of them"
+        ),
     ),
-    Option(name="revision", metavar="REV", parse=_text, help="branch, tag or commit of a hub id (default: its main branch)"),
+    Option(
+        name="revision", metavar="REV", parse=_text, help="branch, tag or commit of a hub id (default: its main branch)"
+    ),
     Option(
         name="dtype",
         metavar="DTYPE",
         parse=_choice("auto", "bf16", "fp16", "fp32"),
         help="auto (the checkpoint's own, default), bf16, fp16 or fp32",
     ),
-    Option(name="device", metavar="DEVICE", parse=_device, help="auto (CUDA if there is one, else CPU; default), cpu, cuda or cuda:N"),
+    Option(
+        name="device",
+        metavar="DEVICE",
+        parse=_device,
+        help="auto (CUDA if there is one, else CPU; default), cpu, cuda or cuda:N",
+    ),
     Option(
         name="trust-remote-code",
         parse=_boolean,
@@ -187,13 +198,36 @@ OPTIONS = (
         is_path=True,
         help="tokenizer that a corpus of input_ids was encoded with",
     ),
-    Option(name="max-samples", metavar="N", parse=_positive, help="a subset of N samples, categories in proportion (default: all)"),
     Option(
-        name="max-tokens", metavar="N", parse=_positive, help="at most N tokens, whole samples, categories in proportion (default: all)"
+        name="max-samples",
+        metavar="N",
+        parse=_positive,
+        help="a subset of N samples, categories in proportion (default: all)",
     ),
-    Option(name="max-seq-len", metavar="N", parse=_positive, help="cut samples after N tokens (default: 4096, or the model's own limit)"),
-    Option(name="batch-tokens", metavar="N", parse=_positive, help="tokens per forward pass, padding included (default: 8192)"),
-    Option(name="seed", metavar="N", parse=_whole, help="which subset --maxact-max-samples and --maxact-max-tokens draw (default: 0)"),
+    Option(
+        name="max-tokens",
+        metavar="N",
+        parse=_positive,
+        help="at most N tokens, whole samples, categories in proportion (default: all)",
+    ),
+    Option(
+        name="max-seq-len",
+        metavar="N",
+        parse=_positive,
+        help="cut samples after N tokens (default: 4096, or the model's own limit)",
+    ),
+    Option(
+        name="batch-tokens",
+        metavar="N",
+        parse=_positive,
+        help="tokens per forward pass, padding included (default: 8192)",
+    ),
+    Option(
+        name="seed",
+        metavar="N",
+        parse=_whole,
+        help="which subset --maxact-max-samples and --maxact-max-tokens draw (default: 0)",
+    ),
     Option(
         name="protocol",
         metavar="NAME",
@@ -210,7 +244,10 @@ OPTIONS = (
         name="schemes",
         metavar="NAMES",
         parse=_schemes,
-        help="quantize the inputs of linear layers and their weights with these schemes and report the error, e.g. W8A8,FP8_DYNAMIC",
+        help=(
+            "quantize the inputs of linear layers and their weights with these schemes and report the error, e.g."
+            " W8A8,FP8_DYNAMIC"
+        ),
     ),
     Option(
         name="effect",
@@ -226,7 +263,12 @@ OPTIONS = (
         help="make fitness for these schemes a set of checks, with the limits of `deploy:` in the limits file",
     ),
     Option(
-        name="limits", metavar="FILE", parse=_text, is_path=True, measures=False, help="limits file (default: the shipped thresholds.yaml)"
+        name="limits",
+        metavar="FILE",
+        parse=_text,
+        is_path=True,
+        measures=False,
+        help="limits file (default: the shipped thresholds.yaml)",
     ),
     Option(
         name="family",
@@ -242,7 +284,10 @@ OPTIONS = (
         is_path=True,
         measures=False,
         repeatable=True,
-        help="compare every site with an earlier Record, or with a checkpoint that is measured likewise; may be given several times",
+        help=(
+            "compare every site with an earlier Record, or with a checkpoint that is measured likewise; may be given"
+            " several times"
+        ),
     ),
     Option(
         name="horizon",
@@ -256,7 +301,10 @@ OPTIONS = (
         metavar="DIR",
         parse=_text,
         is_path=True,
-        help="keep Records here by the content they were measured from (default: in .pytest_cache for a series or a baseline model, else nowhere)",
+        help=(
+            "keep Records here by the content they were measured from (default: in .pytest_cache for a series or a"
+            " baseline model, else nowhere)"
+        ),
     ),
     Option(
         name="save",
@@ -265,7 +313,9 @@ OPTIONS = (
         is_path=True,
         help="write the Record of the pass to FILE, those of a series into the folder FILE",
     ),
-    Option(name="slim", parse=_boolean, help="write Records without histograms: figures only, for verdicts and comparisons"),
+    Option(
+        name="slim", parse=_boolean, help="write Records without histograms: figures only, for verdicts and comparisons"
+    ),
     Option(
         name="replay",
         metavar="FILE",
@@ -284,11 +334,15 @@ OPTIONS = (
 )
 
 
-def resolve(given: Mapping[str, Any], ini: Callable[[str], str | None] = lambda _: None, folder: Path | None = None) -> Settings:
-    """Settings from parsed command-line values (None where not given) and a reader of ini values, whose paths start from `folder`.
+def resolve(
+    given: Mapping[str, Any], ini: Callable[[str], str | None] = lambda _: None, folder: Path | None = None
+) -> Settings:
+    """Settings from parsed command-line values (None where not given) and a reader of ini values, whose paths start
+    from `folder`.
 
-    Raises InputError for a bad ini value, options that exclude each other, and options that would silently do nothing: those of a gate
-    that nobody asked for, and those of a measurement where a Record is replayed. In an ini file such values lie idle.
+    Raises InputError for a bad ini value, options that exclude each other, and options that would silently do nothing:
+    those of a gate that nobody asked for, and those of a measurement where a Record is replayed. In an ini file such
+    values lie idle.
     """
     values: dict[str, Any] = {}
     explicit = {option.name for option in OPTIONS if given.get(option.field) is not None}
@@ -302,30 +356,45 @@ def resolve(given: Mapping[str, Any], ini: Callable[[str], str | None] = lambda 
         if given_name in explicit and other not in explicit:
             values.pop(other, None)
     if "replay" in values and "model" in values:
-        raise InputError("--maxact-model measures a checkpoint and --maxact-replay judges a saved Record; give one of them")
+        raise InputError(
+            "--maxact-model measures a checkpoint and --maxact-replay judges a saved Record; give one of them"
+        )
     if "update" in values and "update" not in explicit:
         raise InputError(
-            "maxact_update in an ini file would rewrite limits at every run\n  give --maxact-update on the command line, when you mean it"
+            "maxact_update in an ini file would rewrite limits at every run\n"
+            "  give --maxact-update on the command line, when you mean it"
         )
     if "horizon" in explicit and not has_magic(values.get("replay", values.get("model", "*"))):
         raise InputError(
-            "--maxact-horizon looks ahead of a series, and this run has one checkpoint\n  give a pattern, as in --maxact-model='runs/checkpoint-*'"
+            "--maxact-horizon looks ahead of a series, and this run has one checkpoint\n"
+            "  give a pattern, as in --maxact-model='runs/checkpoint-*'"
         )
     if explicit and "replay" not in values and "model" not in values:
         raise InputError(
-            f"--maxact-{min(explicit)} does nothing without --maxact-model or --maxact-replay\n  give one of them, or leave it out"
+            f"--maxact-{min(explicit)} does nothing without --maxact-model or --maxact-replay\n"
+            "  give one of them, or leave it out"
         )
     if values.get("slim") and "slim" in explicit and not {"save", "replay"} & values.keys():
         raise InputError("--maxact-slim does nothing without --maxact-save\n  give it a file, or leave it out")
     if "replay" in values:
-        if idle := sorted(option.name for option in OPTIONS if option.measures and option.name in explicit - {"model", "protocol"}):
-            raise InputError(f"--maxact-{idle[0]} shapes a measurement, and --maxact-replay makes none\n  leave one of them out")
-        values = {name: value for name, value in values.items() if name in _JUDGING or (name in given and given[name] is not None)}
+        if idle := sorted(
+            option.name for option in OPTIONS if option.measures and option.name in explicit - {"model", "protocol"}
+        ):
+            raise InputError(
+                f"--maxact-{idle[0]} shapes a measurement, and --maxact-replay makes none\n  leave one of them out"
+            )
+        values = {
+            name: value
+            for name, value in values.items()
+            if name in _JUDGING or (name in given and given[name] is not None)
+        }
     return Settings(**{field.name: values[field.name] for field in fields(Settings) if field.name in values})
 
 
 def _from_ini(option: Option, text: str, folder: Path | None) -> Any:
-    """An ini value, or several, one to a line. Paths start from `folder`; what may be a hub id only where there is such a path."""
+    """An ini value, or several, one to a line. Paths start from `folder`; what may be a hub id only where there is such
+    a path.
+    """
     found = []
     for entry in filter(None, map(str.strip, text.splitlines())) if option.repeatable else [text]:
         try:
@@ -334,7 +403,9 @@ def _from_ini(option: Option, text: str, folder: Path | None) -> Any:
             raise InputError(f"ini option maxact_{option.field}: {error}") from error
         if option.is_path and folder is not None:
             path = folder / Path(value).expanduser()
-            value = str(path) if option.name not in ("model", "baseline") or path.exists() or has_magic(value) else value
+            value = (
+                str(path) if option.name not in ("model", "baseline") or path.exists() or has_magic(value) else value
+            )
         found.append(value)
     return found if option.repeatable else found[0]
 

@@ -1,8 +1,10 @@
-"""A Record with figures in place of distributions: enough to be judged, shown and compared, in a small part of the space.
+"""A Record with figures in place of distributions: enough to be judged, shown and compared, in a small part of the
+space.
 
-Kept are provenance, effects, counts, the largest entry of every site and where it sat, and whatever figure a report, a comparison or a shipped limit
-reads. Dropped are histograms, further peaks, channel maxima, sums of schemes, and every weight but the worst under each scheme: so a slim Record
-cannot be merged or exported, and a figure that was not kept is refused, never read as a small one.
+Kept are provenance, effects, counts, the largest entry of every site and where it sat, and whatever figure a report, a
+comparison or a shipped limit reads. Dropped are histograms, further peaks, channel maxima, sums of schemes, and every
+weight but the worst under each scheme: so a slim Record cannot be merged or exported, and a figure that was not kept is
+refused, never read as a small one.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,7 +27,9 @@ from pytest_maxact.schemes.table import SCHEMES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    """What is kept of every site: quantiles, integer formats as (policy, bits), and schemes where the site was measured under them."""
+    """What is kept of every site: quantiles, integer formats as (policy, bits), and schemes where the site was measured
+    under them.
+    """
 
     quantiles: tuple[float, ...]
     integers: tuple[tuple[str, int], ...]
@@ -33,7 +37,8 @@ class _Wanted:
 
 
 def slim(record: Record, metrics: Iterable[str] = ()) -> Record:
-    """The slim form of a Record, which keeps `metrics` too, named as in limits: `int4.clip_q0.99.sqnr_db`. A slim Record is its own.
+    """The slim form of a Record, which keeps `metrics` too, named as in limits: `int4.clip_q0.99.sqnr_db`. A slim
+    Record is its own.
 
     Raises InputError for a metric that there is not, or that a Record which is slim already did not keep.
     """
@@ -71,8 +76,10 @@ def _wanted(record: Record, metrics: Iterable[str]) -> _Wanted:
         elif name.startswith("int"):
             integers.append((detail.rpartition(".")[0], int(name.removeprefix("int"))))
     return _Wanted(
-        quantiles=tuple(dict.fromkeys(quantiles)), integers=tuple(dict.fromkeys(integers)), schemes=tuple(dict.fromkeys(schemes))
-    )  # fmt: skip
+        quantiles=tuple(dict.fromkeys(quantiles)),
+        integers=tuple(dict.fromkeys(integers)),
+        schemes=tuple(dict.fromkeys(schemes)),
+    )
 
 
 def _slim(reading: SiteReading, wanted: _Wanted) -> SiteReading:
@@ -111,5 +118,7 @@ def _worst(weights: Mapping[str, Mapping[str, WeightError]]) -> dict[str, dict[s
     schemes = dict.fromkeys(scheme for errors in weights.values() for scheme in errors)
     worst = {scheme: worst_weight(weights, scheme) for scheme in schemes}
     return {
-        path: kept for path, errors in weights.items() if (kept := {name: error for name, error in errors.items() if worst[name] == path})
+        path: kept
+        for path, errors in weights.items()
+        if (kept := {name: error for name, error in errors.items() if worst[name] == path})
     }

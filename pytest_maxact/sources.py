@@ -1,4 +1,6 @@
-"""Which checkpoints and Records a run is about: those under test, and the baselines they are compared with. No torch."""
+"""Which checkpoints and Records a run is about: those under test, and the baselines they are compared with. No
+torch.
+"""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -12,7 +14,8 @@ from pytest_maxact.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where a checkpoint's figures come from: a `model` to measure or a `record` to load, under a name that is unique in the run.
+    """Where a checkpoint's figures come from: a `model` to measure or a `record` to load, under a name that is unique
+    in the run.
 
     `name` is empty for the only checkpoint under test. `step`: its training step in a series, where its name tells one.
     """
@@ -25,7 +28,9 @@ class Source:
 
     @property
     def key(self) -> str:
-        """One checkpoint in one role: a path that is under test and a baseline too is opened twice, for different ends."""
+        """One checkpoint in one role: a path that is under test and a baseline too is opened twice, for different
+        ends.
+        """
         return f"{self.name}|{self.path}"
 
     @property
@@ -35,7 +40,9 @@ class Source:
 
     def settings(self, run: Settings) -> Settings:
         """The run's settings for this checkpoint alone."""
-        place: dict[str, Any] = {"replay": self.path, "model": None} if self.is_record else {"model": self.path, "replay": None}
+        place: dict[str, Any] = (
+            {"replay": self.path, "model": None} if self.is_record else {"model": self.path, "replay": None}
+        )
         return replace(run, **place, revision=self.revision)
 
 
@@ -49,17 +56,22 @@ def sources_of(settings: Settings) -> list[Source]:
 
 
 def baselines_of(settings: Settings, taken: set[str]) -> tuple[Source, ...]:
-    """The baselines, each under its short name, or under its path where that is taken: a name stands for one checkpoint of the run."""
+    """The baselines, each under its short name, or under its path where that is taken: a name stands for one checkpoint
+    of the run.
+    """
     found: list[Source] = []
     for given in settings.baseline:
         path, is_record = Path(given), Path(given).is_file()
         if is_pattern(given):
             raise InputError(
-                f"--maxact-baseline {given}: is a pattern, and a baseline is one Record or one checkpoint\n  give the path of one, or several such options"
+                f"--maxact-baseline {given}: is a pattern, and a baseline is one Record or one checkpoint\n"
+                "  give the path of one, or several such options"
             )
         if not is_record and (settings.replay or path.suffix == ".safetensors"):
             beside = "; beside --maxact-replay a baseline is a Record's file" if settings.replay else ""
-            raise InputError(f"--maxact-baseline {given}: no such file{beside}\n  a Record comes from --maxact-save FILE")
+            raise InputError(
+                f"--maxact-baseline {given}: no such file{beside}\n  a Record comes from --maxact-save FILE"
+            )
         name, revision = short_name(path), None
         if not path.exists() and "@" in given:
             given, _, revision = given.partition("@")

@@ -1,8 +1,9 @@
 """Records kept by the content they were measured from, so that nothing is measured twice. No torch.
 
-A key is the SHA-256 of what decides the figures: weights, config, tokenizer, encoded corpus, settings, versions. Beside a Record lies its manifest,
-which is written last: without it a Record is not read. Both are put in place by renaming, and one lock per key lets only one process measure.
-A process that is killed leaves a Record whole or not at all, and its lock to the next.
+A key is the SHA-256 of what decides the figures: weights, config, tokenizer, encoded corpus, settings, versions. Beside
+a Record lies its manifest, which is written last: without it a Record is not read. Both are put in place by renaming,
+and one lock per key lets only one process measure. A process that is killed leaves a Record whole or not at all, and
+its lock to the next.
 """
 
 import hashlib
@@ -27,13 +28,17 @@ class Store:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"--maxact-cache {folder}: cannot be made ({error.strerror})\n  give a folder that can be written") from error
+            raise InputError(
+                f"--maxact-cache {folder}: cannot be made ({error.strerror})\n  give a folder that can be written"
+            ) from error
         if not os.access(folder, os.W_OK):
             raise InputError(f"--maxact-cache {folder}: may not be written\n  give another folder with --maxact-cache")
         self.folder = folder
 
     def obtain(self, content: Mapping[str, Any], measure: Callable[[], Record]) -> Record:
-        """The Record of this content, measured if nobody has. Where another process measures it now, this one waits for it."""
+        """The Record of this content, measured if nobody has. Where another process measures it now, this one waits for
+        it.
+        """
         key = key_of(content)
         with self._locked(key):
             record = self._get(key, content)
@@ -54,7 +59,10 @@ class Store:
             raise self._unwritable(error) from error
 
     def _unwritable(self, error: OSError) -> InputError:
-        return InputError(f"--maxact-cache {self.folder}: cannot be written ({error.strerror})\n  give another folder with --maxact-cache")
+        return InputError(
+            f"--maxact-cache {self.folder}: cannot be written ({error.strerror})\n"
+            "  give another folder with --maxact-cache"
+        )
 
     def _get(self, key: str, content: Mapping[str, Any]) -> Record | None:
         """What is kept under a key; None also for a Record that is damaged, which is measured again."""
@@ -76,7 +84,9 @@ class Store:
     def _manifest_of(self, key: str, content: Mapping[str, Any]) -> dict[str, Any]:
         """What the manifest of the Record that lies there now says."""
         digest = hashlib.sha256(self._path(key).read_bytes()).hexdigest()
-        plain: dict[str, Any] = json.loads(json.dumps({"record": self._path(key).name, "sha256": digest, "measured_from": content}))
+        plain: dict[str, Any] = json.loads(
+            json.dumps({"record": self._path(key).name, "sha256": digest, "measured_from": content})
+        )
         return plain
 
     def _path(self, key: str) -> Path:

@@ -1,4 +1,6 @@
-"""One checkpoint of a run, under test or a baseline: opened once before any weights load, then measured, or loaded, once."""
+"""One checkpoint of a run, under test or a baseline: opened once before any weights load, then measured, or loaded,
+once.
+"""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A checkpoint under test, what is known of it before measuring: its limits, a title, and the names of the baselines it is compared with."""
+    """A checkpoint under test, what is known of it before measuring: its limits, a title, and the names of the
+    baselines it is compared with.
+    """
 
     source: Source
     title: str
@@ -47,7 +51,9 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """What is known of a checkpoint before it is measured. `footing`: the fields of `COMPARABLE`, None where only loading can tell."""
+    """What is known of a checkpoint before it is measured. `footing`: the fields of `COMPARABLE`, None where only
+    loading can tell.
+    """
 
     source: Source
     title: str
@@ -64,7 +70,9 @@ class Opened:
 
 
 def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -> Opened:
-    """Resolve a checkpoint, or load a Record. `like`: a checkpoint of the same run, prepared before. Raises InputError."""
+    """Resolve a checkpoint, or load a Record. `like`: a checkpoint of the same run, prepared before. Raises
+    InputError.
+    """
     if source.is_record:
         return _of_record(source, Record.load(source.path))
     from pytest_maxact import measure
@@ -106,21 +114,25 @@ def _of_record(source: Source, record: Record) -> Opened:
 
 
 def require_comparable(subject: Opened, baseline: Opened, what: str) -> None:
-    """Raise InputError where figures of `subject` may not be compared with those of `baseline`, with the fields that differ.
+    """Raise InputError where figures of `subject` may not be compared with those of `baseline`, with the fields that
+    differ.
 
     `what` says what the baseline is, as in `--maxact-baseline v1.safetensors`.
     """
     whose = subject.source.name or subject.title.split(" (")[0]
     fields = differences(baseline.footing, subject.footing)
     if fields:
-        counts = f"; {baseline.samples} samples there, {subject.samples} here" if subject.samples != baseline.samples else ""
+        counts = (
+            f"; {baseline.samples} samples there, {subject.samples} here" if subject.samples != baseline.samples else ""
+        )
         raise InputError(
             f"{what} cannot be compared with {whose}: they differ in {', '.join(fields)}{counts}\n"
             "  measure both on the same corpus, with the same tokenizer, protocol, dtype and cut"
         )
     if subject.identity.hidden_size != baseline.identity.hidden_size:
         raise InputError(
-            f"{what} cannot be compared with {whose}: it is a model of {baseline.identity.shape}, this one of {subject.identity.shape}\n"
+            f"{what} cannot be compared with {whose}: it is a model of {baseline.identity.shape}, this one of "
+            f"{subject.identity.shape}\n"
             "  a baseline is of the same architecture; give one of this model's"
         )
     here, there = {site.name: site for site in subject.sites}, {site.name: site for site in baseline.sites}
@@ -129,7 +141,8 @@ def require_comparable(subject: Opened, baseline: Opened, what: str) -> None:
     if lacking or gone:
         words = f"has no {lacking[0]}" if lacking else f"has {gone[0]}, which is not here"
         raise InputError(
-            f"{what} cannot be compared with {whose}: it {words}, so not every site could be ({len(lacking) + len(gone)} such sites)\n"
+            f"{what} cannot be compared with {whose}: it {words}, so not every site could be "
+            f"({len(lacking) + len(gone)} such sites)\n"
             "  a baseline is of the same architecture, measured with the same --maxact-sites and schemes"
         )
     if missing := [name for name in subject.schemes if name not in baseline.schemes]:
@@ -141,8 +154,13 @@ def require_comparable(subject: Opened, baseline: Opened, what: str) -> None:
 
 def require_sound(baseline: Opened, what: str) -> None:
     """Raise InputError for a baseline that is broken itself, as far as that is known before measuring."""
-    if baseline.record and (broken := [reading.site.name for reading in baseline.record.sites.values() if reading.nonfinite]):
-        raise InputError(f"{what}: {broken[0]} holds NaN or infinite entries, so nothing can be compared with it\n  give a sound baseline")
+    if baseline.record and (
+        broken := [reading.site.name for reading in baseline.record.sites.values() if reading.nonfinite]
+    ):
+        raise InputError(
+            f"{what}: {broken[0]} holds NaN or infinite entries, so nothing can be compared with it\n"
+            "  give a sound baseline"
+        )
 
 
 def require_distributions(subject: Opened, baseline: Opened, rules: Ruleset) -> None:
@@ -151,14 +169,18 @@ def require_distributions(subject: Opened, baseline: Opened, rules: Ruleset) -> 
     slim = next((one for one in (subject, baseline) if one.record and one.record.is_slim), None)
     if wanted and slim:
         raise InputError(
-            f"{wanted.file}:{wanted.line}: max_shift compares distributions, and the Record {slim.source.path} is slim, it keeps none\n"
+            f"{wanted.file}:{wanted.line}: max_shift compares distributions, and the Record {slim.source.path} is "
+            "slim, it keeps none\n"
             "  measure it again without --maxact-slim, or leave out max_shift"
         )
 
 
 def write_subjects(path: Path, subjects: Iterable[Subject], baselines: Iterable[Source]) -> None:
     """What was found before measuring, for other processes."""
-    found = {"subjects": [asdict(subject) for subject in subjects], "baselines": [asdict(source) for source in baselines]}
+    found = {
+        "subjects": [asdict(subject) for subject in subjects],
+        "baselines": [asdict(source) for source in baselines],
+    }
     path.write_text(json.dumps(found, default=str), encoding="utf-8")
 
 
@@ -171,8 +193,15 @@ def read_subjects(path: Path) -> tuple[tuple[Subject, ...], tuple[Source, ...]]:
         for name in ("limits", "fitness"):
             rules[name] = tuple(Limit(**limit) for limit in rules[name])
         rules["measured"] = Measured(**rules["measured"]) if rules["measured"] else None
-        rules["waivers"] = tuple(Waiver(**{**waiver, "until": date.fromisoformat(waiver["until"])}) for waiver in rules["waivers"])
+        rules["waivers"] = tuple(
+            Waiver(**{**waiver, "until": date.fromisoformat(waiver["until"])}) for waiver in rules["waivers"]
+        )
         subjects.append(
-            Subject(source=Source(**entry["source"]), title=entry["title"], rules=Ruleset(**rules), against=tuple(entry["against"]))
+            Subject(
+                source=Source(**entry["source"]),
+                title=entry["title"],
+                rules=Ruleset(**rules),
+                against=tuple(entry["against"]),
+            )
         )
     return tuple(subjects), tuple(Source(**source) for source in data["baselines"])

@@ -1,10 +1,12 @@
-"""Limits from evidence: accepted Records in, figures and margins out. `limits.edit` writes them into a limits file. No torch.
+"""Limits from evidence: accepted Records in, figures and margins out. `limits.edit` writes them into a limits file. No
+torch.
 
-Guards two rules: a figure is never smaller than what was accepted, and what is no evidence (a non-finite entry, a stream of zeros, measurements that
-cannot be compared) becomes no limit.
+Guards two rules: a figure is never smaller than what was accepted, and what is no evidence (a non-finite entry, a
+stream of zeros, measurements that cannot be compared) becomes no limit.
 
-A margin covers the spread that was seen, largest over smallest among the Records of one shape, and is never below the file's own headroom: two Records
-that agree say nothing of a larger corpus, where the maximum of one and the same checkpoint grew by up to 1.157 (arXiv 2605.15572, 1 000 to 5 000 samples).
+A margin covers the spread that was seen, largest over smallest among the Records of one shape, and is never below the
+file's own headroom: two Records that agree say nothing of a larger corpus, where the maximum of one and the same
+checkpoint grew by up to 1.157 (arXiv 2605.15572, 1 000 to 5 000 samples).
 """
 
 import math
@@ -26,9 +28,10 @@ _SQNR = "int8.max_abs.sqnr_db"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What the accepted Records of one shape saw. `maxima`: the largest magnitude of every site, in depth order, in each Record; `sqnr_db`: the INT-8 SQNR
-    (per tensor, max_abs) of the site that carries M in each Record, empty where one has none that is finite; `measured`: corpus, the first digits of its
-    SHA-256, tokens and dtype, as limits files have them.
+    """What the accepted Records of one shape saw. `maxima`: the largest magnitude of every site, in depth order, in
+    each Record; `sqnr_db`: the INT-8 SQNR (per tensor, max_abs) of the site that carries M in each Record, empty where
+    one has none that is finite; `measured`: corpus, the first digits of its SHA-256, tokens and dtype, as limits files
+    have them.
     """
 
     identity: Identity
@@ -41,7 +44,9 @@ class Evidence:
 
     @property
     def kinds(self) -> list[str]:
-        """Site kinds that were observed, but for the inputs of linear layers: a plain pass does not observe those, and refuses limits on them."""
+        """Site kinds that were observed, but for the inputs of linear layers: a plain pass does not observe those, and
+        refuses limits on them.
+        """
         seen = {site.kind for site in self.sites if not site.is_linear_input}
         return [kind for kind in KINDS if kind in seen]
 
@@ -49,12 +54,16 @@ class Evidence:
         return [site.name for site in self.sites if site.kind == kind]
 
     def figure(self, names: Iterable[str]) -> float | None:
-        """The largest magnitude of these sites over all Records, rounded up; None where one Record saw only zeros there."""
+        """The largest magnitude of these sites over all Records, rounded up; None where one Record saw only zeros
+        there.
+        """
         largest = self._largest(names)
         return rounded_up(max(largest)) if min(largest) > 0 else None
 
     def spread(self, names: Iterable[str]) -> float:
-        """Largest over smallest among the Records' maxima of these sites; 1.0 of one Record, and where one saw only zeros."""
+        """Largest over smallest among the Records' maxima of these sites; 1.0 of one Record, and where one saw only
+        zeros.
+        """
         largest = self._largest(names)
         return max(largest) / min(largest) if min(largest) > 0 else 1.0
 
@@ -83,8 +92,8 @@ class Evidence:
 def gather(records: Sequence[Record]) -> tuple[Evidence, ...]:
     """What accepted Records are evidence of, shape by shape in the order given.
 
-    Raises InputError for no Records, for one with an entry that is not finite or a kind of site that is zero throughout, and for Records of one shape
-    that were not measured alike.
+    Raises InputError for no Records, for one with an entry that is not finite or a kind of site that is zero
+    throughout, and for Records of one shape that were not measured alike.
     """
     if not records:
         raise InputError("limits need evidence: no Record was given\n  write one with --maxact-save FILE")
@@ -133,10 +142,15 @@ def _require_sound(record: Record) -> None:
                 "  give Records of sound checkpoints"
             )
         if reading.site.kind in NEVER_ZERO and reading.max_abs == 0.0:
-            raise InputError(f"{model} is no evidence for a limit: every entry of {name} is zero\n  give Records of sound checkpoints")
+            raise InputError(
+                f"{model} is no evidence for a limit: every entry of {name} is zero\n"
+                "  give Records of sound checkpoints"
+            )
     kinds = {reading.site.kind for reading in record.sites.values()}
     for kind in sorted(kinds - {reading.site.kind for reading in record.sites.values() if reading.max_abs > 0}):
-        raise InputError(f"{model} is no evidence for a limit: every {kind} is zero throughout\n  give Records of sound checkpoints")
+        raise InputError(
+            f"{model} is no evidence for a limit: every {kind} is zero throughout\n  give Records of sound checkpoints"
+        )
 
 
 def _evidence(identity: Identity, group: Sequence[Record]) -> Evidence:
@@ -147,7 +161,8 @@ def _evidence(identity: Identity, group: Sequence[Record]) -> Evidence:
         differing += ["sites"] if first.sites.keys() != other.sites.keys() else []
         if differing:
             raise InputError(
-                f"{first.provenance.model} (there) and {other.provenance.model} (here) were not measured alike; they differ in {', '.join(differing)}\n"
+                f"{first.provenance.model} (there) and {other.provenance.model} (here) were not measured alike; they "
+                f"differ in {', '.join(differing)}\n"
                 "  a limit needs Records of the same corpus, tokenizer, protocol, dtype, cut and sites"
             )
     sqnr = [_carrier_sqnr(record) for record in group]

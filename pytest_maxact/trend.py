@@ -1,7 +1,8 @@
-"""A series of Records over training steps: how the largest magnitudes grow, and when they would cross a limit. No torch.
+"""A series of Records over training steps: how the largest magnitudes grow, and when they would cross a limit. No
+torch.
 
-Growth is the slope of the straight line that fits the checkpoints best (least squares). To continue it is to draw a line of that slope from the last
-checkpoint; that is a warning, never a verdict.
+Growth is the slope of the straight line that fits the checkpoints best (least squares). To continue it is to draw a
+line of that slope from the last checkpoint; that is a warning, never a verdict.
 """
 
 import math
@@ -54,8 +55,9 @@ class Crossing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Milestone:
-    """One checkpoint in one row: M and its site, its factor to the one before and to the first (NaN for the first), the first jump layer, how many
-    layers meet the massive-activation criterion, and the carrier's INT-8 SQNR in dB."""
+    """One checkpoint in one row: M and its site, its factor to the one before and to the first (NaN for the first), the
+    first jump layer, how many layers meet the massive-activation criterion, and the carrier's INT-8 SQNR in dB.
+    """
 
     name: str
     step: int | None
@@ -91,7 +93,10 @@ def trends(series: Sequence[Stage]) -> list[Trend]:
     """One per site kind that every checkpoint has, in the order of kinds."""
     found = []
     for kind in KINDS:
-        values = [max((r.max_abs for r in stage.record.sites.values() if r.site.kind == kind), default=math.nan) for stage in series]
+        values = [
+            max((r.max_abs for r in stage.record.sites.values() if r.site.kind == kind), default=math.nan)
+            for stage in series
+        ]
         if not any(math.isnan(value) for value in values):
             points = [(stage.step, value) for stage, value in zip(series, values, strict=True)]
             found.append(Trend(kind=kind, values=tuple(values), growth=1000 * slope(points)))
@@ -104,7 +109,8 @@ def can_be_continued(series: Sequence[Stage]) -> bool:
 
 
 def crossings(series: Sequence[Stage], limits: Iterable[Limit], horizon: int) -> list[Crossing]:
-    """Sites whose largest magnitude is within its limit at the last checkpoint and, growing on as it has, crosses it before step `horizon`.
+    """Sites whose largest magnitude is within its limit at the last checkpoint and, growing on as it has, crosses it
+    before step `horizon`.
 
     None too where the series cannot be continued.
     """
@@ -114,7 +120,9 @@ def crossings(series: Sequence[Stage], limits: Iterable[Limit], horizon: int) ->
         if limit.metric != "max_abs" or limit.site not in last.record.sites or last.step is None:
             continue
         value = last.record.sites[limit.site].max_abs
-        points = [(stage.step, stage.record.sites[limit.site].max_abs) for stage in series if limit.site in stage.record.sites]
+        points = [
+            (stage.step, stage.record.sites[limit.site].max_abs) for stage in series if limit.site in stage.record.sites
+        ]
         growth = slope(points)
         if growth > 0 and value <= limit.bound and (step := last.step + (limit.bound - value) / growth) < horizon:
             found.append(Crossing(limit=limit, value=value, growth=1000 * growth, step=step))
@@ -122,7 +130,9 @@ def crossings(series: Sequence[Stage], limits: Iterable[Limit], horizon: int) ->
 
 
 def slope(points: Iterable[tuple[int | None, float]]) -> float:
-    """Growth per step: the slope of least squares, NaN without points at two known steps; values that are not finite are left out."""
+    """Growth per step: the slope of least squares, NaN without points at two known steps; values that are not finite
+    are left out.
+    """
     known = [(step, value) for step, value in points if step is not None and math.isfinite(value)]
     steps, values = [step for step, _ in known], [value for _, value in known]
     return linear_regression(steps, values).slope if len(set(steps)) > 1 else math.nan

@@ -1,7 +1,7 @@
 """Records against limits: the only comparisons in the program. Everything that shows a verdict shows these findings.
 
-Fail closed: a comparison passes only where it is true of numbers (`not (value <= bound)` fails on NaN), a site with a non-finite entry has no
-maximum that could pass, and a limit on a site that the Record lacks is an error.
+Fail closed: a comparison passes only where it is true of numbers (`not (value <= bound)` fails on NaN), a site with a
+non-finite entry has no maximum that could pass, and a limit on a site that the Record lacks is an error.
 """
 
 import math
@@ -26,12 +26,15 @@ _RELATIONS = {("max", True): "within", ("max", False): "exceeds", ("min", True):
 NEVER_ZERO = frozenset({"embedding", "hidden", "final_norm"})
 """Kinds that no sound checkpoint leaves at zero throughout."""
 _RARELY_ZERO = frozenset({"attn_output", "mlp_output"})
-"""Kinds that are zero throughout where a block is switched off, which is seldom meant: a waiver `up_to: 0` says that it is."""
+"""Kinds that are zero throughout where a block is switched off, which is seldom meant: a waiver `up_to: 0` says that it
+is.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One check's outcome: the value found, the limit it met, and the site where the value sat; None for a figure of the whole model.
+    """One check's outcome: the value found, the limit it met, and the site where the value sat; None for a figure of
+    the whole model.
 
     `waiver`: lets a check that failed pass for now.
     """
@@ -61,15 +64,23 @@ class Finding:
 
 
 def judge(
-    record: Record, limits: Iterable[Limit], baselines: Mapping[str, Record] | None = None, waivers: Iterable[Waiver] = (), checkpoint: str = ""
-) -> list[Finding]:  # fmt: skip
-    """A finding for every limit. Raises MeasureError where the Record lacks a limit's site, or there are no limits at all.
+    record: Record,
+    limits: Iterable[Limit],
+    baselines: Mapping[str, Record] | None = None,
+    waivers: Iterable[Waiver] = (),
+    checkpoint: str = "",
+) -> list[Finding]:
+    """A finding for every limit. Raises MeasureError where the Record lacks a limit's site, or there are no limits at
+    all.
 
-    `baselines`: the Records that relative limits compare with, by name; `checkpoint`: which one of a series this is, for its waivers.
+    `baselines`: the Records that relative limits compare with, by name; `checkpoint`: which one of a series this is,
+    for its waivers.
     """
     waivers = tuple(waivers)
     findings = [
-        waived(check(record, limit, (baselines or {}).get(limit.against) if limit.against else None), waivers, checkpoint)
+        waived(
+            check(record, limit, (baselines or {}).get(limit.against) if limit.against else None), waivers, checkpoint
+        )
         for limit in limits
     ]
     return require_any(findings)
@@ -91,11 +102,15 @@ def check(record: Record, limit: Limit, baseline: Record | None = None) -> Findi
     reading = record.carrier if limit.site == CARRIER else record.sites.get(limit.site)
     if reading is None:
         raise MeasureError(
-            f"the Record has no site {limit.site}, for which {limit.file}:{limit.line} sets a limit\n  measure the checkpoint again"
+            f"the Record has no site {limit.site}, for which {limit.file}:{limit.line} sets a limit\n"
+            "  measure the checkpoint again"
         )
-    if reading.count == 0 or (is_integer_error(limit.metric) and 0 in (reading.calibration.count, reading.evaluation.count)):
+    if reading.count == 0 or (
+        is_integer_error(limit.metric) and 0 in (reading.calibration.count, reading.evaluation.count)
+    ):
         raise MeasureError(
-            f"{reading.site.name}: nothing was counted there, so {limit.metric} is no figure to judge\n  measure the checkpoint again"
+            f"{reading.site.name}: nothing was counted there, so {limit.metric} is no figure to judge\n"
+            "  measure the checkpoint again"
         )
     value = metric_value(reading, limit.metric)
     if limit.metric == "max_abs" and value == 0.0 and reading.site.kind in NEVER_ZERO | _RARELY_ZERO:
@@ -104,20 +119,25 @@ def check(record: Record, limit: Limit, baseline: Record | None = None) -> Findi
         message = f"{reading.site.name}: every entry is zero, {never if reading.site.kind in NEVER_ZERO else rarely}"
         return Finding(limit=limit, value=value, passed=False, reading=reading, message=message)
     passed = holds(value, limit)
-    return Finding(limit=limit, value=value, passed=passed, reading=reading, message=_message(reading, limit, value, passed))
+    return Finding(
+        limit=limit, value=value, passed=passed, reading=reading, message=_message(reading, limit, value, passed)
+    )
 
 
 def waived(finding: Finding, waivers: Iterable[Waiver], checkpoint: str = "", today: date | None = None) -> Finding:
     """The finding with the first waiver that lets it pass today.
 
-    What is broken is never let pass: a site with non-finite entries, a residual stream of zeros, a value that is no number. A block that gives nothing
-    but zeros is let pass by a waiver that says just that, with `up_to: 0`; it is not a maximum that is a little too large.
+    What is broken is never let pass: a site with non-finite entries, a residual stream of zeros, a value that is no
+    number. A block that gives nothing but zeros is let pass by a waiver that says just that, with `up_to: 0`; it is not
+    a maximum that is a little too large.
     """
     if finding.passed or _is_broken(finding):
         return finding
     empty = finding.limit.metric == "max_abs" and finding.value == 0.0
     speaking = [waiver for waiver in waivers if waiver.covers(finding.limit, checkpoint) and not expired(waiver, today)]
-    found = next((w for w in speaking if w.reaches(finding.limit, finding.value) and (not empty or w.up_to == 0.0)), None)
+    found = next(
+        (w for w in speaking if w.reaches(finding.limit, finding.value) and (not empty or w.up_to == 0.0)), None
+    )
     if found or not speaking:
         return replace(finding, waiver=found)
     beyond = (
@@ -133,7 +153,12 @@ def _is_broken(finding: Finding) -> bool:
     reading = finding.reading
     if math.isnan(finding.value) or (reading is not None and reading.nonfinite):
         return True
-    return reading is not None and reading.site.kind in NEVER_ZERO and finding.limit.metric == "max_abs" and finding.value == 0.0
+    return (
+        reading is not None
+        and reading.site.kind in NEVER_ZERO
+        and finding.limit.metric == "max_abs"
+        and finding.value == 0.0
+    )
 
 
 def expired(waiver: Waiver, today: date | None = None) -> bool:
@@ -142,10 +167,15 @@ def expired(waiver: Waiver, today: date | None = None) -> bool:
 
 
 def waiver_fault(waiver: Waiver, findings: Iterable[tuple[str, Finding]], today: date | None = None) -> str | None:
-    """Why a waiver fails, None where it does its work; `findings` are those of the whole run, each with its checkpoint's name."""
+    """Why a waiver fails, None where it does its work; `findings` are those of the whole run, each with its
+    checkpoint's name.
+    """
     where = _written(waiver)
     if expired(waiver, today):
-        return f"the waiver for {waiver.site} by {waiver.owner} expired on {waiver.until} ({where}): mend the checkpoint, or renew it with a reason"
+        return (
+            f"the waiver for {waiver.site} by {waiver.owner} expired on {waiver.until} ({where}): mend the checkpoint,"
+            " or renew it with a reason"
+        )
     if not any(waiver.covers(finding.limit, checkpoint) and not finding.passed for checkpoint, finding in findings):
         return f"the waiver for {waiver.site} by {waiver.owner} is stale, none of its checks fails ({where}): remove it"
     return None
@@ -159,7 +189,9 @@ def _written(waiver: Waiver) -> str:
 def _check_change(record: Record, limit: Limit, baseline: Record | None) -> Finding:
     """A limit on what changed since a baseline."""
     if baseline is None:
-        raise MeasureError(f"{limit.check}: there is no baseline {limit.against} to compare with\n  give it with --maxact-baseline")
+        raise MeasureError(
+            f"{limit.check}: there is no baseline {limit.against} to compare with\n  give it with --maxact-baseline"
+        )
     require_alike(baseline, record)
     if limit.site == MODEL:
         value, reading = record_change(baseline, record, limit.metric, limit.floor), None
@@ -168,31 +200,47 @@ def _check_change(record: Record, limit: Limit, baseline: Record | None) -> Find
         before, reading = baseline.sites.get(limit.site), record.sites.get(limit.site)
         if before is None or reading is None or not before.count or not reading.count:
             raise MeasureError(
-                f"{limit.site}: {limit.against if reading is not None else 'the Record'} holds nothing of this site to compare with\n  measure it again"
+                f"{limit.site}: {limit.against if reading is not None else 'the Record'} holds nothing of this site to "
+                "compare with\n"
+                "  measure it again"
             )
-        if is_integer_error(limit.metric) and 0 in (split.count for r in (before, reading) for split in (r.calibration, r.evaluation)):
+        if is_integer_error(limit.metric) and 0 in (
+            split.count for r in (before, reading) for split in (r.calibration, r.evaluation)
+        ):
             raise MeasureError(
-                f"{limit.site}: a split holds nothing of this site, so {limit.metric} is no figure to judge\n  measure it again"
+                f"{limit.site}: a split holds nothing of this site, so {limit.metric} is no figure to judge\n"
+                "  measure it again"
             )
         value = site_change(before, reading, limit.metric, limit.floor)
         words = _change_words(before, reading, limit, value)
     passed = holds(value, limit)
-    message = f"{words}, which {_RELATIONS[limit.sense, passed]} the limit {limit.bound:.6g}; {limit.rule}{_origin(limit)}"
+    message = (
+        f"{words}, which {_RELATIONS[limit.sense, passed]} the limit {limit.bound:.6g}; {limit.rule}{_origin(limit)}"
+    )
     return Finding(limit=limit, value=value, passed=passed, reading=reading, message=message)
 
 
 def _change_words(before: SiteReading, after: SiteReading, limit: Limit, value: float) -> str:
     place = after.site.name
     if broken := [whose for whose, reading in (("it", after), (limit.against, before)) if reading.nonfinite]:
-        return f"{place}: no {limit.metric} to tell, {' and '.join(broken)} {'have' if len(broken) > 1 else 'has'} entries that are NaN or infinite"
+        return (
+            f"{place}: no {limit.metric} to tell, {' and '.join(broken)} {'have' if len(broken) > 1 else 'has'} entries"
+            " that are NaN or infinite"
+        )
     if limit.metric in (GROWTH, SHRINK):
         did = "grew" if limit.metric == GROWTH else "shrank"
         peak = f" {describe_peak(after.peaks[0])}" if after.peaks else ""
         return f"{place}: max_abs {did} {value:.4g} times, from {before.max_abs:.6g} to {after.max_abs:.6g}{peak}"
     if limit.metric == SHIFT:
-        return f"{place}: its distribution shifted by {value:.3g}, the rms went from {metric_value(before, 'rms'):.4g} to {metric_value(after, 'rms'):.4g}"
+        return (
+            f"{place}: its distribution shifted by {value:.3g}, the rms went from {metric_value(before, 'rms'):.4g} to"
+            f" {metric_value(after, 'rms'):.4g}"
+        )
     name = limit.metric.removesuffix(DROP)
-    return f"{place}: {name} fell by {value:.2f} dB, from {metric_value(before, name):.2f} to {metric_value(after, name):.2f}"
+    return (
+        f"{place}: {name} fell by {value:.2f} dB, from {metric_value(before, name):.2f} to"
+        f" {metric_value(after, name):.2f}"
+    )
 
 
 def _whole_words(before: Record, after: Record, limit: Limit, value: float) -> str:
@@ -201,27 +249,38 @@ def _whole_words(before: Record, after: Record, limit: Limit, value: float) -> s
     if limit.metric == MASSIVE:
         new = new_massive_layers(before, after, limit.floor or 0.0)
         return f"{len(new)} layers meet the massive-activation criterion anew{f' ({ranges(new)})' if new else ''}"
-    layers = ["none" if (layer := first_jump(record, limit.floor or 0.0)) is None else f"layer {layer}" for record in (before, after)]
-    return f"the first jump layer went from {layers[0]} to {layers[1]}" if value else f"the first jump layer stays ({layers[1]})"
+    layers = [
+        "none" if (layer := first_jump(record, limit.floor or 0.0)) is None else f"layer {layer}"
+        for record in (before, after)
+    ]
+    return (
+        f"the first jump layer went from {layers[0]} to {layers[1]}"
+        if value
+        else f"the first jump layer stays ({layers[1]})"
+    )
 
 
 def _check_effect(record: Record, limit: Limit) -> Finding:
     """A limit on what a scheme does to predictions."""
     scheme, _, quantity = limit.metric.partition(".")
     if scheme not in SCHEMES or quantity not in EFFECTS:
-        raise InputError(f"no metric of the whole model called {limit.metric!r}\n  there are <SCHEME>.<quantity> with {', '.join(EFFECTS)}")
+        raise InputError(
+            f"no metric of the whole model called {limit.metric!r}\n"
+            f"  there are <SCHEME>.<quantity> with {', '.join(EFFECTS)}"
+        )
     effect = record.effects.get(scheme)
     if effect is None:
         raise MeasureError(
-            f"the Record holds no effect of {scheme} on predictions{f', for which {limit.file}:{limit.line} sets a limit' if limit.file else ''}\n"
+            f"the Record holds no effect of {scheme} on "
+            f"predictions{f', for which {limit.file}:{limit.line} sets a limit' if limit.file else ''}\n"
             f"  measure again with --maxact-effect {scheme}"
         )
     value = float(getattr(effect, quantity))
     passed = holds(value, limit)
     relation = _RELATIONS[limit.sense, passed]
     message = (
-        f"{limit.metric} {value:.4g} on {effect.tokens} tokens of {effect.samples} samples {relation} the limit {limit.bound:.6g}; "
-        f"{limit.rule}{_origin(limit)}"
+        f"{limit.metric} {value:.4g} on {effect.tokens} tokens of {effect.samples} samples {relation} the limit"
+        f" {limit.bound:.6g}; {limit.rule}{_origin(limit)}"
     )
     return Finding(limit=limit, value=value, passed=passed, reading=None, message=message)
 
@@ -230,8 +289,10 @@ def require_protocol(record_protocol: str, rules: Ruleset) -> None:
     """Raise InputError where limits stated for one protocol would judge a measurement under another."""
     if rules.family != GENERIC and rules.protocol != record_protocol:
         raise InputError(
-            f"the limits of family {rules.family!r} hold for protocol {rules.protocol!r}, the measurement is of protocol {record_protocol!r}\n"
-            f"  measure under protocol {rules.protocol}, give a limits file that says `protocol: {record_protocol}` beside `version: 1`,\n"
+            f"the limits of family {rules.family!r} hold for protocol {rules.protocol!r}, the measurement is of "
+            f"protocol {record_protocol!r}\n"
+            f"  measure under protocol {rules.protocol}, give a limits file that says `protocol: {record_protocol}` "
+            "beside `version: 1`,\n"
             "  or judge by family generic"
         )
 
@@ -266,9 +327,16 @@ def _message(reading: SiteReading, limit: Limit, value: float, passed: bool) -> 
         found = f"no token reached {describe_unreached(reading)}, a share of {value:.4g}"
         return f"{place}: {found}, which {relation} the limit {stated}; {limit.rule}{_origin(limit)}"
     if reading.nonfinite:
-        return f"{place}: no {limit.metric} to hold against {stated}, {reading.nonfinite} entries are NaN or infinite; {limit.rule}{_origin(limit)}"
+        return (
+            f"{place}: no {limit.metric} to hold against {stated}, {reading.nonfinite} entries are NaN or infinite;"
+            f" {limit.rule}{_origin(limit)}"
+        )
     shown = f"{value:.6g}"
-    where = f" {describe_peak(reading.peaks[0])}" if limit.metric == "max_abs" and reading.peaks else _scheme_words(reading, limit.metric)
+    where = (
+        f" {describe_peak(reading.peaks[0])}"
+        if limit.metric == "max_abs" and reading.peaks
+        else _scheme_words(reading, limit.metric)
+    )
     return f"{place}: {limit.metric} {shown}{where} {relation} the limit {stated}; {limit.rule}{_origin(limit)}"
 
 

@@ -24,7 +24,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve short samples for word tokenizers."""
-    return tiny.write_corpus(tmp_path_factory.mktemp("corpus") / "corpus.jsonl", tiny.sentences([5, 9, 3, 12, 7, 7, 4, 11, 6, 8, 10, 5]))
+    return tiny.write_corpus(
+        tmp_path_factory.mktemp("corpus") / "corpus.jsonl", tiny.sentences([5, 9, 3, 12, 7, 7, 4, 11, 6, 8, 10, 5])
+    )
 
 
 @pytest.fixture(scope="session")
@@ -54,5 +56,7 @@ def tight(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _everything_imported(checkpoint: Path, corpus: Path) -> None:
-    """Measure once before any pytest run inside a test: those unload what they imported first, and parts of torch cannot be imported twice."""
+    """Measure once before any pytest run inside a test: those unload what they imported first, and parts of torch
+    cannot be imported twice.
+    """
     record_of(checkpoint, corpus)

@@ -22,7 +22,9 @@ def preset_args(name: str, operand: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Deployed:
-    """What compressed-tensors makes of a tensor: its fake quantization, the levels before the scale, and what lies beyond the largest level."""
+    """What compressed-tensors makes of a tensor: its fake quantization, the levels before the scale, and what lies
+    beyond the largest level.
+    """
 
     restored: torch.Tensor
     levels: torch.Tensor

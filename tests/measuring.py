@@ -27,7 +27,9 @@ def encoded(lengths: Sequence[int], vocabulary: int = 64, seed: int = 0) -> list
     """Random token ids of the given lengths."""
     generator = torch.Generator().manual_seed(seed)
     ids = [tuple(torch.randint(4, vocabulary, (n,), generator=generator).tolist()) for n in lengths]
-    return [Encoded(sample=Sample(id=f"s{i:02d}", category="ab"[i % 2], text=f"{i}"), ids=row) for i, row in enumerate(ids)]
+    return [
+        Encoded(sample=Sample(id=f"s{i:02d}", category="ab"[i % 2], text=f"{i}"), ids=row) for i, row in enumerate(ids)
+    ]
 
 
 def loaded(model: nn.Module) -> LoadedModel:
@@ -48,8 +50,12 @@ def observed(model: Any, sequences: Sequence[Encoded], batch_tokens: int = 64) -
 
 
 @torch.inference_mode()
-def plain_maxima(model: Any, sequences: Sequence[Encoded], read: dict[str, tuple[nn.Module, str, Any]]) -> dict[str, float]:
-    """Largest |x| per site from plain hooks on the named modules: {site: (module, "input" | "output", index)}, one sample at a time."""
+def plain_maxima(
+    model: Any, sequences: Sequence[Encoded], read: dict[str, tuple[nn.Module, str, Any]]
+) -> dict[str, float]:
+    """Largest |x| per site from plain hooks on the named modules: {site: (module, "input" | "output", index)}, one
+    sample at a time.
+    """
     maxima: dict[str, float] = {}
     handles = []
 
@@ -62,7 +68,9 @@ def plain_maxima(model: Any, sequences: Sequence[Encoded], read: dict[str, tuple
         else:
             handles.append(
                 module.register_forward_hook(
-                    lambda m, args, out, site=site, index=index: keep(site, out[index] if isinstance(out, tuple) else out)
+                    lambda m, args, out, site=site, index=index: keep(
+                        site, out[index] if isinstance(out, tuple) else out
+                    )
                 )
             )
     for sequence in sequences:

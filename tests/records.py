@@ -1,4 +1,6 @@
-"""Records built by hand from raw arrays, the slow and plain way: no model, no hooks, no torch. The reference that tests compare with."""
+"""Records built by hand from raw arrays, the slow and plain way: no model, no hooks, no torch. The reference that tests
+compare with.
+"""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +37,11 @@ def site(name: str) -> Site:
 
 def sites(layers: int, kinds: Iterable[str] = ("hidden", "attn_output", "mlp_output", "gate")) -> list[Site]:
     """The sites of a decoder in depth order: embedding, `kinds` of every layer, final norm."""
-    return [site("embedding"), *(site(f"layers.{i}.{kind}") for i in range(layers) for kind in kinds), site("final_norm")]
+    return [
+        site("embedding"),
+        *(site(f"layers.{i}.{kind}") for i in range(layers) for kind in kinds),
+        site("final_norm"),
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +71,17 @@ def record_of(samples: Sequence[Measured], **changes: Any) -> Record:
 
 def record(values: Mapping[str, npt.ArrayLike], **changes: Any) -> Record:
     """A Record of two samples that gave the same activations, one in each split."""
-    return record_of([Measured(id="s0", split="calibration", values=values), Measured(id="s1", values=values)], **changes)
+    return record_of(
+        [Measured(id="s0", split="calibration", values=values), Measured(id="s1", values=values)], **changes
+    )
 
 
 def reading(calibration: npt.ArrayLike, evaluation: npt.ArrayLike, name: str = "layers.0.hidden") -> SiteReading:
     """One site's reading from the raw values of both splits."""
     parts = (("s0", "calibration", calibration), ("s1", "evaluation", evaluation))
-    return _reading(name, [Measured(id=i, split=split, values={name: np.atleast_2d(bf16(values))}) for i, split, values in parts])
+    return _reading(
+        name, [Measured(id=i, split=split, values={name: np.atleast_2d(bf16(values))}) for i, split, values in parts]
+    )
 
 
 def provenance(samples: Sequence[Measured] = (), **changes: Any) -> Provenance:
@@ -129,7 +139,9 @@ def _reading(name: str, samples: Sequence[Measured]) -> SiteReading:
         width=arrays[samples[0].id].shape[1],
         calibration=_histogram(arrays[s.id] for s in samples if s.split == "calibration"),
         evaluation=_histogram(arrays[s.id] for s in samples if s.split == "evaluation"),
-        peaks=tuple(sorted(peaks, key=lambda peak: (-abs(peak.value), peak.sample, peak.position, peak.channel))[:PEAKS_KEPT]),
+        peaks=tuple(
+            sorted(peaks, key=lambda peak: (-abs(peak.value), peak.sample, peak.position, peak.channel))[:PEAKS_KEPT]
+        ),
         massive=_massive(list(arrays.values())) if name.endswith("hidden") else None,
         first_nonfinite=min(broken, key=lambda place: (place.sample, place.position, place.channel), default=None),
     )

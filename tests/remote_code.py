@@ -1,5 +1,7 @@
-"""A checkpoint whose modelling code comes with its weights, built like Ling: another tree of names, experts as a list, a router that also returns
-its choice, a prediction layer beyond the depth, and an embedding that this layer looks up a second time."""
+"""A checkpoint whose modelling code comes with its weights, built like Ling: another tree of names, experts as a list,
+a router that also returns its choice, a prediction layer beyond the depth, and an embedding that this layer looks up a
+second time.
+"""
 
 import json
 from pathlib import Path
@@ -137,7 +139,10 @@ def write(folder: Path) -> Path:
     folder.mkdir()
     (folder / "configuration_bailing_moe.py").write_text(CONFIGURATION)
     (folder / "modeling_bailing_moe.py").write_text(MODELING)
-    auto_map = {"AutoConfig": "configuration_bailing_moe.BailingMoeConfig", "AutoModel": "modeling_bailing_moe.BailingMoeModel"}
+    auto_map = {
+        "AutoConfig": "configuration_bailing_moe.BailingMoeConfig",
+        "AutoModel": "modeling_bailing_moe.BailingMoeModel",
+    }
     config = {
         "model_type": "bailing_moe",
         "auto_map": auto_map,
@@ -150,14 +155,20 @@ def write(folder: Path) -> Path:
     tiny.word_tokenizer().save_pretrained(folder)
     torch.manual_seed(0)
     save_file(
-        {name: torch.randn(shape) * 0.15 for name, shape in _shapes().items()}, folder / "model.safetensors", metadata={"format": "pt"}
+        {name: torch.randn(shape) * 0.15 for name, shape in _shapes().items()},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
     )
     return folder
 
 
 def _shapes() -> dict[str, tuple[int, ...]]:
     def mlp(name: str, inner: int) -> dict[str, tuple[int, ...]]:
-        return {f"{name}.gate_proj.weight": (inner, 64), f"{name}.up_proj.weight": (inner, 64), f"{name}.down_proj.weight": (64, inner)}
+        return {
+            f"{name}.gate_proj.weight": (inner, 64),
+            f"{name}.up_proj.weight": (inner, 64),
+            f"{name}.down_proj.weight": (64, inner),
+        }
 
     shapes: dict[str, tuple[int, ...]] = {"word_embeddings.weight": (64, 64), "norm.weight": (64,)}
     for i in range(4):

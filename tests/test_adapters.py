@@ -1,4 +1,6 @@
-"""Fine-tuning with PEFT's adapters: the live model is measured with them, unmerged, and left as it was; what they cannot be measured in is refused."""
+"""Fine-tuning with PEFT's adapters: the live model is measured with them, unmerged, and left as it was; what they
+cannot be measured in is refused.
+"""
 
 import copy
 import math
@@ -100,7 +102,10 @@ def test_a_broken_adapter_is_found(tmp_path: Path, corpus: Path) -> None:
     callback = train(tmp_path, corpus, wrapped, every=1)
     first = callback.findings[1][0]
     assert first.site in ("layers.1.mlp_output", "layers.1.hidden")
-    assert record_at(tmp_path, 1)["layers.1.mlp_output"].max_abs > 100 * record_at(tmp_path, 1)["layers.0.mlp_output"].max_abs
+    assert (
+        record_at(tmp_path, 1)["layers.1.mlp_output"].max_abs
+        > 100 * record_at(tmp_path, 1)["layers.0.mlp_output"].max_abs
+    )
 
 
 def test_wrappers_are_back_in_their_places_whatever_happens() -> None:
@@ -122,10 +127,26 @@ def test_wrappers_are_back_in_their_places_whatever_happens() -> None:
 @pytest.mark.parametrize(
     ("model_type", "config", "message"),
     [
-        ("qwen3", PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4), "PROMPT_TUNING adapters cannot be measured"),
-        ("qwen3", IA3Config(task_type="CAUSAL_LM", target_modules=["k_proj"], feedforward_modules=[]), "IA3 adapters cannot be measured"),
-        ("qwen3", lora(alora_invocation_tokens=[5, 6]), "LORA adapters with alora_invocation_tokens cannot be measured"),
-        ("qwen3_moe", lora(ATTENTION, target_parameters=["mlp.experts.gate_up_proj"]), "LORA adapters with target_parameters cannot"),
+        (
+            "qwen3",
+            PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4),
+            "PROMPT_TUNING adapters cannot be measured",
+        ),
+        (
+            "qwen3",
+            IA3Config(task_type="CAUSAL_LM", target_modules=["k_proj"], feedforward_modules=[]),
+            "IA3 adapters cannot be measured",
+        ),
+        (
+            "qwen3",
+            lora(alora_invocation_tokens=[5, 6]),
+            "LORA adapters with alora_invocation_tokens cannot be measured",
+        ),
+        (
+            "qwen3_moe",
+            lora(ATTENTION, target_parameters=["mlp.experts.gate_up_proj"]),
+            "LORA adapters with target_parameters cannot",
+        ),
         ("qwen3", lora(layer_replication=[[0, 2], [1, 3]]), "LORA adapters with layer_replication cannot be measured"),
     ],
     ids=["prompt", "ia3", "alora", "parameters", "replication"],
@@ -136,7 +157,9 @@ def test_adapters_that_act_beyond_modules_are_refused_before_the_first_step(
     refused(get_peft_model(causal_lm(model_type), config), message, tmp_path, corpus)
 
 
-def test_adapters_on_a_quantized_model_are_refused(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adapters_on_a_quantized_model_are_refused(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wrapped = get_peft_model(causal_lm(), lora())
     monkeypatch.setattr(type(wrapped.get_base_model()), "is_quantized", True, raising=False)
     monkeypatch.setattr("transformers.trainer.validate_quantization_for_training", lambda model: None)
@@ -168,7 +191,12 @@ def test_an_adapter_around_what_is_read_from_within_is_refused(
 
 def test_adapters_on_a_tied_output_embedding_are_refused(tmp_path: Path, corpus: Path) -> None:
     tied = causal_lm(tie_word_embeddings=True)
-    refused(get_peft_model(tied, lora(["q_proj", "lm_head"])), "adapters on an output embedding that is tied", tmp_path, corpus)
+    refused(
+        get_peft_model(tied, lora(["q_proj", "lm_head"])),
+        "adapters on an output embedding that is tied",
+        tmp_path,
+        corpus,
+    )
 
 
 def test_adapters_that_are_switched_off_are_refused(tmp_path: Path, corpus: Path) -> None:
@@ -194,7 +222,9 @@ def test_a_module_of_peft_that_is_not_known_is_refused() -> None:
     Stranger.__module__ = "peft.tuners.strange"
     model = causal_lm().base_model
     model.layers[1].self_attn = Stranger(model.layers[1].self_attn)
-    with pytest.raises(InputError, match=r"^layers\.1\.self_attn: Stranger of PEFT is not known here\n  merge the adapter"):
+    with pytest.raises(
+        InputError, match=r"^layers\.1\.self_attn: Stranger of PEFT is not known here\n  merge the adapter"
+    ):
         resolve(model, model.config, adapters=True)
 
 
@@ -207,7 +237,9 @@ def refused(model: Any, message: str, folder: Path, corpus: Path, **options: Any
 
 
 @pytest.mark.parametrize("beside", [False, True])
-def test_a_folder_of_adapters_is_no_checkpoint_and_the_message_says_what_to_do(beside: bool, tmp_path: Path, checkpoint: Path) -> None:
+def test_a_folder_of_adapters_is_no_checkpoint_and_the_message_says_what_to_do(
+    beside: bool, tmp_path: Path, checkpoint: Path
+) -> None:
     from pytest_maxact import measure
     from pytest_maxact.series import find
     from pytest_maxact.settings import Settings

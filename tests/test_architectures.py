@@ -1,4 +1,6 @@
-"""Every architecture of the zoo through the real pass: maxima and expert traffic against plain hooks on modules named by hand."""
+"""Every architecture of the zoo through the real pass: maxima and expert traffic against plain hooks on modules named
+by hand.
+"""
 
 import json
 from pathlib import Path
@@ -15,17 +17,36 @@ from tests.measuring import encoded, observed
 from tests.zoo.configs import TYPES, build, headless
 from tests.zoo.plain import Reading, plain_reading
 
-DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers", "num_decoder_layers", "num_blocks")
+DEPTHS = (
+    "num_hidden_layers",
+    "n_layer",
+    "n_layers",
+    "num_layers",
+    "decoder_layers",
+    "num_decoder_layers",
+    "num_blocks",
+)
 LENGTHS = (7, 12, 3, 9, 5)
 FAMILIES_OF_THE_PAPER = {
-    "qwen2", "qwen3", "qwen3_moe", "qwen3_5_text", "qwen3_5_moe_text", "gemma", "gemma2", "gemma3_text", "gpt_oss", "bailing_hybrid",
-}  # fmt: skip
+    "qwen2",
+    "qwen3",
+    "qwen3_moe",
+    "qwen3_5_text",
+    "qwen3_5_moe_text",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "gpt_oss",
+    "bailing_hybrid",
+}
 LEAKING = {"cpmant", "doge"}
 """cpmant takes the mask from the ids, and doge's retrieval splits its logits across the batch."""
 
 
 def expected(model_type: str, alone: bool) -> Reading:
-    """What plain hooks see: of one padded batch, or of one sequence at a time where the architecture lets neighbours see each other."""
+    """What plain hooks see: of one padded batch, or of one sequence at a time where the architecture lets neighbours
+    see each other.
+    """
     model = headless(build(model_type))
     rows = [torch.tensor([sequence.ids]) for sequence in encoded(LENGTHS, vocabulary=128)]
     if not alone:
@@ -80,7 +101,9 @@ def located(folder: Path) -> Checkpoint:
 
 
 @pytest.mark.parametrize("model_type", TYPES)
-def test_a_saved_checkpoint_loads_to_the_sites_of_its_skeleton_and_a_layer_too_many_is_refused(model_type: str, tmp_path: Path) -> None:
+def test_a_saved_checkpoint_loads_to_the_sites_of_its_skeleton_and_a_layer_too_many_is_refused(
+    model_type: str, tmp_path: Path
+) -> None:
     build(model_type).save_pretrained(tmp_path)  # type: ignore[operator]
     checkpoint = located(tmp_path)
     loaded = load(checkpoint, Settings(model=str(tmp_path)))

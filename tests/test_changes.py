@@ -1,4 +1,6 @@
-"""How far two Records are apart: figures by hand and by brute force on raw values, symmetric where they should be, never small where none can be told."""
+"""How far two Records are apart: figures by hand and by brute force on raw values, symmetric where they should be,
+never small where none can be told.
+"""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_maxact.changes import drop, first_jump, growth, jump_shift, new_massive_layers, record_change, shift, site_change
+from pytest_maxact.changes import (
+    drop,
+    first_jump,
+    growth,
+    jump_shift,
+    new_massive_layers,
+    record_change,
+    shift,
+    site_change,
+)
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.limits import Limit
 from pytest_maxact.limits.regression import DROP, GROWTH, JUMP, MASSIVE, SHIFT, SHRINK
@@ -35,15 +46,26 @@ def residual(*maxima: float, massive: Sequence[int] | None = None) -> Record:
     record = records.record({name: [[value, 0.0]] for name, value in zip(names, maxima, strict=True)})
     if massive is None:
         return record
-    found = {name: replace(record[name], massive=Massive(tokens=n, entries=n)) for name, n in zip(names[1:], massive, strict=True)}
+    found = {
+        name: replace(record[name], massive=Massive(tokens=n, entries=n))
+        for name, n in zip(names[1:], massive, strict=True)
+    }
     return replace(record, sites={**record.sites, **found})
 
 
 def relative(metric: str, bound: float, site: str = "layers.0.hidden", floor: float | None = None) -> Limit:
     return Limit(
-        site=site, metric=metric, bound=bound, sense="max", rule="regression against v1", source="", file="limits.yaml", line=3,
-        against="v1", floor=floor,
-    )  # fmt: skip
+        site=site,
+        metric=metric,
+        bound=bound,
+        sense="max",
+        rule="regression against v1",
+        source="",
+        file="limits.yaml",
+        line=3,
+        against="v1",
+        floor=floor,
+    )
 
 
 # Growth and shrinking
@@ -56,7 +78,9 @@ def relative(metric: str, bound: float, site: str = "layers.0.hidden", floor: fl
         (0.0, 0.75, 0.5, 1.5), (0.125, 0.25, 0.5, 1.0), (0.25, 4.0, 0.5, 8.0), (4.0, 0.25, 0.5, 0.125),
     ],
 )  # fmt: skip
-def test_growth_is_after_over_before_and_a_floor_lifts_small_magnitudes(before: float, after: float, floor: float, factor: float) -> None:
+def test_growth_is_after_over_before_and_a_floor_lifts_small_magnitudes(
+    before: float, after: float, floor: float, factor: float
+) -> None:
     assert growth(before, after, floor) == pytest.approx(factor)
 
 
@@ -87,7 +111,9 @@ def test_nothing_grows_from_or_to_what_is_not_finite(bad: float, floor: float) -
 def brute_force(one: Sequence[float], other: Sequence[float]) -> float:
     """The distance of Kolmogorov and Smirnov, counted entry by entry."""
     places = [abs(value) for value in (*one, *other)]
-    shares = [[sum(abs(value) <= place for value in values) / len(values) for place in places] for values in (one, other)]
+    shares = [
+        [sum(abs(value) <= place for value in values) / len(values) for place in places] for values in (one, other)
+    ]
     return max(abs(a - b) for a, b in zip(*shares, strict=True))
 
 
@@ -120,7 +146,11 @@ def test_twice_the_spread_of_a_normal_distribution_is_a_third() -> None:
 
 
 def test_a_shift_spans_encodings() -> None:
-    half = replace(reading(1.0, 2.0), calibration=records.histogram([1.0, 2.0], "float16"), evaluation=records.histogram([4.0], "float16"))
+    half = replace(
+        reading(1.0, 2.0),
+        calibration=records.histogram([1.0, 2.0], "float16"),
+        evaluation=records.histogram([4.0], "float16"),
+    )
     assert shift(half, reading(1.0, 2.0, 4.0)) == 0.0
 
 
@@ -153,7 +183,9 @@ def test_the_shift_of_a_slim_record_is_refused_rather_than_small() -> None:
         (math.inf, math.inf, math.inf, 0.0), (20.0, -math.inf, 30.0, math.inf),
     ],
 )  # fmt: skip
-def test_a_loss_counts_below_the_floor_only_and_then_in_full(before: float, after: float, floor: float, lost: float) -> None:
+def test_a_loss_counts_below_the_floor_only_and_then_in_full(
+    before: float, after: float, floor: float, lost: float
+) -> None:
     assert drop(before, after, floor) == lost
 
 
@@ -176,7 +208,9 @@ def test_changes_by_name() -> None:
 
 
 def test_the_drop_of_a_metric_is_its_loss() -> None:
-    """One coarse entry more in the evaluation split takes quality away, in decibels that a direct computation gives too."""
+    """One coarse entry more in the evaluation split takes quality away, in decibels that a direct computation gives
+    too.
+    """
     name = "int8.max_abs.sqnr_db"
     values = bf16(np.linspace(-1, 1, 50))
     coarse = np.append(values, 100.0)
@@ -221,7 +255,9 @@ def test_an_unknown_change_of_the_whole_model_is_refused() -> None:
         (2, 5, 4.0, True), (3, 7, 4.0, True), (3, 5000, 4.0, True), (4, 5000, 4.0, False),
     ],
 )  # fmt: skip
-def test_a_layer_is_massive_anew_from_the_floor_on_and_not_for_a_token_more(had: int, has: int, floor: float, new: bool) -> None:
+def test_a_layer_is_massive_anew_from_the_floor_on_and_not_for_a_token_more(
+    had: int, has: int, floor: float, new: bool
+) -> None:
     before, after = residual(1.0, 1.0, 1.0, massive=(had, 0)), residual(1.0, 1.0, 1.0, massive=(has, 0))
     assert new_massive_layers(before, after, floor) == ([0] if new else [])
     assert record_change(before, after, MASSIVE, floor) == float(new)
@@ -251,7 +287,9 @@ def test_layers_that_were_not_tested_have_no_count() -> None:
         ((0.125, 2.0, 32.0), 10.0, 1), ((0.125, 2.0, 4.0), 10.0, None), ((0.0, 5.0, 50.0), 0.0, 1),
     ],
 )  # fmt: skip
-def test_the_first_jump_is_the_first_tenfold_layer_above_the_floor(maxima: Sequence[float], floor: float, layer: int | None) -> None:
+def test_the_first_jump_is_the_first_tenfold_layer_above_the_floor(
+    maxima: Sequence[float], floor: float, layer: int | None
+) -> None:
     assert first_jump(residual(*maxima), floor) == layer
 
 
@@ -263,7 +301,9 @@ def test_the_first_jump_is_the_first_tenfold_layer_above_the_floor(maxima: Seque
         ((1.0, 9.0, 270.0), (1.0, 12.0, 360.0), 0.0), ((1.0, 7.0, 210.0), (1.0, 14.0, 420.0), 1.0),
     ],
 )  # fmt: skip
-def test_a_jump_moves_by_layers_and_comes_or_goes_without_measure(before: Sequence[float], after: Sequence[float], moved: float) -> None:
+def test_a_jump_moves_by_layers_and_comes_or_goes_without_measure(
+    before: Sequence[float], after: Sequence[float], moved: float
+) -> None:
     assert jump_shift(residual(*before), residual(*after)) == moved
     assert jump_shift(residual(*after), residual(*before)) == moved
 
@@ -271,14 +311,18 @@ def test_a_jump_moves_by_layers_and_comes_or_goes_without_measure(before: Sequen
 @patient
 @given(st.lists(st.floats(1.0, 30.0), min_size=1, max_size=6), st.lists(st.floats(0.9, 1.1), min_size=6, max_size=6))
 def test_changes_within_tolerance_move_no_jump(factors: list[float], noise: list[float]) -> None:
-    """Factors that stay within 1.2 of what they were leave the first jump where it may have been, wherever ten lies between."""
+    """Factors that stay within 1.2 of what they were leave the first jump where it may have been, wherever ten lies
+    between.
+    """
     maxima = np.cumprod([1.0, *factors])
     other = np.cumprod([1.0, *(factor * wobble for factor, wobble in zip(factors, noise, strict=False))])
     assert jump_shift(residual(*bf16(maxima)), residual(*bf16(other))) == 0.0
 
 
 @patient
-@given(st.lists(st.floats(0.5, 1000.0), min_size=2, max_size=6), st.lists(st.floats(0.5, 1000.0), min_size=2, max_size=6))
+@given(
+    st.lists(st.floats(0.5, 1000.0), min_size=2, max_size=6), st.lists(st.floats(0.5, 1000.0), min_size=2, max_size=6)
+)
 def test_jump_shift_is_symmetric_and_at_most_what_the_first_jumps_say(one: list[float], other: list[float]) -> None:
     before, after = residual(*bf16(one)), residual(*bf16(other))
     moved = jump_shift(before, after)
@@ -327,9 +371,10 @@ def test_a_broken_side_fails_every_relative_limit_of_its_site(metric: str, broke
 def test_growth_is_told_with_both_figures_the_place_and_the_limit() -> None:
     finding = check(residual(1.0, 8.0), relative(GROWTH, 2.0), residual(1.0, 2.0))
     assert not finding.passed
-    assert finding.message == (
-        "layers.0.hidden: max_abs grew 4 times, from 2 to 8 at sample s0, token 0 't0', channel 0, which exceeds the limit 2; "
-        "regression against v1 (limits.yaml:3)"
+    assert (
+        finding.message
+        == "layers.0.hidden: max_abs grew 4 times, from 2 to 8 at sample s0, token 0 't0', channel 0, which exceeds the"
+        " limit 2; regression against v1 (limits.yaml:3)"
     )
 
 
@@ -344,7 +389,9 @@ def test_the_jump_that_moved_is_told_by_its_layers() -> None:
     assert check(after, relative(JUMP, 1.0, "model"), before).message.startswith(
         "the first jump layer went from layer 0 to layer 2, which exceeds the limit 1;"
     )
-    assert check(before, relative(JUMP, 0.0, "model"), before).message.startswith("the first jump layer stays (layer 0), which within")
+    assert check(before, relative(JUMP, 0.0, "model"), before).message.startswith(
+        "the first jump layer stays (layer 0), which within"
+    )
     gone = check(residual(1.0, 1.0, 1.0, 1.0), relative(JUMP, 99.0, "model"), before)
     assert (gone.passed, gone.value) == (False, math.inf)
     assert gone.message.startswith("the first jump layer went from layer 0 to none")
@@ -367,7 +414,9 @@ def test_a_jump_to_a_magnitude_about_the_floor_may_count_or_not() -> None:
 
 
 def test_no_baseline_is_no_verdict() -> None:
-    with pytest.raises(MeasureError, match=r"there is no baseline v1 to compare with\n  give it with --maxact-baseline"):
+    with pytest.raises(
+        MeasureError, match=r"there is no baseline v1 to compare with\n  give it with --maxact-baseline"
+    ):
         check(residual(1.0, 1.0), relative(GROWTH, 2.0), None)
 
 

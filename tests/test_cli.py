@@ -13,15 +13,22 @@ from tests import tiny
 from tests.gate_runs import drop_tensor
 
 
-def test_measure_says_what_it_wrote(checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["measure", str(checkpoint), "-o", str(tmp_path / "r"), "--corpus", str(corpus), "--max-samples", "6"]) == 0
+def test_measure_says_what_it_wrote(
+    checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(["measure", str(checkpoint), "-o", str(tmp_path / "r"), "--corpus", str(corpus), "--max-samples", "6"])
+        == 0
+    )
     captured = capsys.readouterr()
     assert f"{tmp_path / 'r'}: M 1" in captured.out
     assert "tokens, 14 sites" in captured.out
     assert "100 %" in captured.err
 
 
-def test_show_prints_json_for_a_program(checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_prints_json_for_a_program(
+    checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["measure", str(checkpoint), "-o", str(tmp_path / "r"), "--corpus", str(corpus)]) == 0
     capsys.readouterr()
     assert main(["show", str(tmp_path / "r"), "--json"]) == 0
@@ -30,7 +37,9 @@ def test_show_prints_json_for_a_program(checkpoint: Path, corpus: Path, tmp_path
     assert {"value", "site", "sample", "position", "token", "channel"} <= set(data["M"])
     assert (data["family"], data["protocol"], data["tokens"]) == ("qwen3", "paper", 87)
     assert data["sites"]["layers.0.hidden"]["max_abs"] > 0
-    assert data["M"]["value"] == max(site["max_abs"] for site in data["sites"].values() if site["kind"] not in ("gate", "router"))
+    assert data["M"]["value"] == max(
+        site["max_abs"] for site in data["sites"].values() if site["kind"] not in ("gate", "router")
+    )
 
 
 def test_show_prints_a_table_for_a_person_within_80_columns(
@@ -44,7 +53,9 @@ def test_show_prints_a_table_for_a_person_within_80_columns(
     assert "M        1" in text
 
 
-def test_judge_passes_and_fails_with_pytests_exit_codes(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_judge_passes_and_fails_with_pytests_exit_codes(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["judge", str(saved)]) == 0
     assert "PASS: all 29 checks hold" in capsys.readouterr().out
     limits = tmp_path / "limits.yaml"
@@ -64,7 +75,9 @@ def test_judge_passes_and_fails_with_pytests_exit_codes(saved: Path, tmp_path: P
         (["measure", "/no/model", "-o", "x"], "no model at /no/model"),
     ],
 )  # fmt: skip
-def test_a_bad_request_exits_with_4_and_says_what(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_request_exits_with_4_and_says_what(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(arguments) == 4
     assert message in capsys.readouterr().err
 
@@ -100,7 +113,8 @@ def test_a_record_of_another_protocol_is_not_judged_by_these_limits(
     assert main(["judge", str(path), "--family", "generic"]) == 0
 
 
-# -- sites -------------------------------------------------------------------------------------------------------------------------------
+# -- sites
+# -------------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -126,17 +140,26 @@ def test_sites_prints_the_map_of_a_bare_config(
         assert "multi-token prediction  1 layers beyond the decoder's 3" in text
 
 
-def test_sites_as_json_names_every_site_and_what_is_left_out(configured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sites_as_json_names_every_site_and_what_is_left_out(
+    configured: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["sites", str(configured), "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert (data["layers"], data["model_type"]) == (3, json.loads(configured.read_text())["model_type"])
     by_name = {entry["site"]: entry for entry in data["sites"]}
     assert by_name["layers.1.router"] | {"detail": ""} == {
-        "site": "layers.1.router", "kind": "router", "layer": 1, "module": "layers.1.mlp.gate", "modules": ["layers.1.mlp.gate"], "detail": "",
-    }  # fmt: skip
+        "site": "layers.1.router",
+        "kind": "router",
+        "layer": 1,
+        "module": "layers.1.mlp.gate",
+        "modules": ["layers.1.mlp.gate"],
+        "detail": "",
+    }
     assert by_name["layers.1.gate"]["modules"] == ["layers.1.mlp.experts", "layers.1.mlp.shared_experts.gate_proj"]
     assert by_name["embedding"]["layer"] is None
-    assert data["left_out"] == [{"what": "multi-token prediction", "why": "1 layers beyond the decoder's 3", "by_design": False}]
+    assert data["left_out"] == [
+        {"what": "multi-token prediction", "why": "1 layers beyond the decoder's 3", "by_design": False}
+    ]
 
 
 def test_sites_are_those_of_the_record(checkpoint: Path, saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,11 +181,19 @@ def test_sites_loads_no_weights(checkpoint: Path, tmp_path: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("model.safetensors", "x", "is a file\n  give the folder that holds config.json and the weights, or the config.json itself"),
+        (
+            "model.safetensors",
+            "x",
+            "is a file\n  give the folder that holds config.json and the weights, or the config.json itself",
+        ),
         ("config.json", "{", "not readable as JSON"),
         ("config.json", "[]", "list where an object was expected"),
         ("config.json", '{"model_type": "no_such"}', "transformers cannot read this config"),
-        ("config.json", '{"model_type": "blt"}', "blt cannot be measured: its global transformer works on patches of bytes"),
+        (
+            "config.json",
+            '{"model_type": "blt"}',
+            "blt cannot be measured: its global transformer works on patches of bytes",
+        ),
         ("config.json", '{"model_type": "vit"}', "names no token embedding"),
     ],
 )

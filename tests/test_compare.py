@@ -15,9 +15,12 @@ from pytest_maxact.report.compare import render
 from tests import records
 
 CALM = {
-    "embedding": [[1.0, -2.0, 0.5, 0.25]], "layers.0.hidden": [[4.0, 1.0, 2.0, -8.0]], "layers.0.mlp_output": [[3.0, 1.0, 1.0, 1.0]],
-    "layers.1.hidden": [[16.0, 1.0, 2.0, 8.0]], "final_norm": [[1.0, 1.0, 1.0, 2.0]],
-}  # fmt: skip
+    "embedding": [[1.0, -2.0, 0.5, 0.25]],
+    "layers.0.hidden": [[4.0, 1.0, 2.0, -8.0]],
+    "layers.0.mlp_output": [[3.0, 1.0, 1.0, 1.0]],
+    "layers.1.hidden": [[16.0, 1.0, 2.0, 8.0]],
+    "final_norm": [[1.0, 1.0, 1.0, 2.0]],
+}
 
 
 def with_values(**changes: list[list[float]]) -> Record:
@@ -59,9 +62,13 @@ def test_a_jump_layer_multiplies_the_maximum_by_ten() -> None:
     assert first_jump(with_values(layers__0__hidden=[[19.875, 1.0, 1.0, 1.0]])) is None
 
 
-@pytest.mark.parametrize(("field", "value"), [("corpus_sha256", "x"), ("dtype", "float16"), ("protocol", "deployed"), ("max_seq_len", 7)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("corpus_sha256", "x"), ("dtype", "float16"), ("protocol", "deployed"), ("max_seq_len", 7)]
+)
 def test_records_that_were_not_measured_alike_are_refused_with_what_differs(field: str, value: object) -> None:
-    with pytest.raises(InputError, match=rf"were not measured alike; they differ in {field} \(.* there, {value} here\)"):
+    with pytest.raises(
+        InputError, match=rf"were not measured alike; they differ in {field} \(.* there, {value} here\)"
+    ):
         compare(records.record(CALM), records.record(CALM, **{field: value}))
 
 
@@ -73,7 +80,9 @@ def test_the_command_prints_where_they_part_within_80_columns(
     with_values(layers__0__hidden=[[4.0, 1.0, 2.0, -80.0]]).save(tmp_path / "b")
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     text = capsys.readouterr().out
-    assert "the first maximum that differs by more than 5 % is that of layers.0.hidden, 8 to 80" in " ".join(text.split())
+    assert "the first maximum that differs by more than 5 % is that of layers.0.hidden, 8 to 80" in " ".join(
+        text.split()
+    )
     assert "first jump layer: none before, 0 after" in text
     assert max(map(len, text.splitlines())) <= 80
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--json"]) == 0
@@ -120,7 +129,9 @@ def test_a_layer_whose_residual_stream_is_not_there_shows_no_other_as_such_and_i
     assert not any(row[:1] == ["o_in"] for row in lines)
 
 
-def test_the_command_joins_parts_and_refuses_the_same_part_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_joins_parts_and_refuses_the_same_part_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("a", "b"):
         sample = records.Measured(id=f"s-{name}", split="calibration" if name == "a" else "evaluation", values=CALM)
         records.record_of([sample]).save(tmp_path / name)

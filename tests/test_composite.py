@@ -1,4 +1,6 @@
-"""Composite wrappers: the language backbone is what is observed, whatever stands beside it, and the Record says what that is."""
+"""Composite wrappers: the language backbone is what is observed, whatever stands beside it, and the Record says what
+that is.
+"""
 
 import pytest
 import torch
@@ -9,8 +11,17 @@ from tests.measuring import encoded, observed
 from tests.zoo.composite import BACKBONES, FIRST_SPECIAL_TOKEN, NO_FINAL_NORM, RUNS, VISION, headless
 
 NAMED_IN_THE_README = {
-    "qwen2_5_vl", "qwen3_vl", "gemma3", "gemma3n", "gemma4", "llava", "mllama", "internvl", "idefics3", "phi4_multimodal",
-}  # fmt: skip
+    "qwen2_5_vl",
+    "qwen3_vl",
+    "gemma3",
+    "gemma3n",
+    "gemma4",
+    "llava",
+    "mllama",
+    "internvl",
+    "idefics3",
+    "phi4_multimodal",
+}
 MORE_AFTER_THE_NORM = {"embedding_gemma2", *NO_FINAL_NORM}
 LENGTHS = (7, 12, 3, 9, 5)
 
@@ -18,7 +29,10 @@ LENGTHS = (7, 12, 3, 9, 5)
 @torch.inference_mode()
 def last_hidden_maximum(decoder: nn.Module) -> float:
     """Largest magnitude of what the backbone itself returns, one sequence at a time."""
-    outputs = (decoder(input_ids=torch.tensor([s.ids]), use_cache=False)[0] for s in encoded(LENGTHS, vocabulary=FIRST_SPECIAL_TOKEN))
+    outputs = (
+        decoder(input_ids=torch.tensor([s.ids]), use_cache=False)[0]
+        for s in encoded(LENGTHS, vocabulary=FIRST_SPECIAL_TOKEN)
+    )
     return max(output.abs().max().item() for output in outputs)
 
 
@@ -37,9 +51,13 @@ def test_the_language_backbone_is_observed_and_the_rest_is_said_to_be_left_out(m
     said = [entry.what for entry in anatomy.left_out]
     for path in VISION[model_type]:
         if any(parameter.ndim >= 2 for parameter in model.get_submodule(path).parameters()):
-            assert any(path == what or path.startswith(f"{what}.") or what.startswith(f"{path}.") for what in said), path
+            assert any(path == what or path.startswith(f"{what}.") or what.startswith(f"{path}.") for what in said), (
+                path
+            )
     if model_type in RUNS:
         observer = observed(model, encoded(LENGTHS, vocabulary=FIRST_SPECIAL_TOKEN))
         last = "final_norm" if "final_norm" in observer.accumulators else f"layers.{anatomy.layers - 1}.hidden"
         if model_type not in MORE_AFTER_THE_NORM or last != "final_norm":
-            assert abs(observer.accumulators[last].peaks[0].value) == pytest.approx(last_hidden_maximum(decoder), rel=1e-3)
+            assert abs(observer.accumulators[last].peaks[0].value) == pytest.approx(
+                last_hidden_maximum(decoder), rel=1e-3
+            )

@@ -1,6 +1,8 @@
-"""The coverage contract: every causal-LM architecture of the installed transformers resolves to its full site list or to one clear error.
+"""The coverage contract: every causal-LM architecture of the installed transformers resolves to its full site list or
+to one clear error.
 
-The table in docs/architectures.md is what this test found. `MAXACT_WRITE_DOCS=1 pytest tests/test_contract.py` writes it again.
+The table in docs/architectures.md is what this test found. `MAXACT_WRITE_DOCS=1 pytest tests/test_contract.py` writes
+it again.
 """
 
 import contextlib
@@ -65,19 +67,26 @@ def outcomes() -> dict[str, Outcome]:
 
 @pytest.fixture(scope="module")
 def resolved(outcomes: dict[str, Outcome]) -> list[tuple[str, nn.Module, Anatomy]]:
-    return [(o.model_type, o.model, o.anatomy) for o in outcomes.values() if o.model is not None and o.anatomy is not None]
+    return [
+        (o.model_type, o.model, o.anatomy) for o in outcomes.values() if o.model is not None and o.anatomy is not None
+    ]
 
 
 def test_all_but_the_unsupported_resolve(outcomes: dict[str, Outcome]) -> None:
     built = [outcome for outcome in outcomes.values() if outcome.model is not None]
-    assert {outcome.model_type: outcome.error for outcome in built if outcome.anatomy is None}.keys() == UNSUPPORTED & set(outcomes)
+    assert {
+        outcome.model_type: outcome.error for outcome in built if outcome.anatomy is None
+    }.keys() == UNSUPPORTED & set(outcomes)
     assert len(built) - len(UNSUPPORTED) >= 170
 
 
 def test_layers_found_are_layers_configured(resolved: list[tuple[str, nn.Module, Anatomy]]) -> None:
     for name, model, anatomy in resolved:
         config: Any = decoder_of(model).config
-        stated = {getattr(config, key, None) for key in ("num_hidden_layers", "decoder_layers", "num_decoder_layers", "num_layers")}
+        stated = {
+            getattr(config, key, None)
+            for key in ("num_hidden_layers", "decoder_layers", "num_decoder_layers", "num_layers")
+        }
         assert anatomy.layers in stated, name
         idle = [entry for entry in anatomy.left_out if entry.what.startswith("layers ")]
         hidden = [site.layer for site in anatomy.sites if site.kind == "hidden"]
@@ -94,7 +103,9 @@ def test_expected_kinds_are_present_or_absent_by_design(resolved: list[tuple[str
         for kind in ("attn_output", "mlp_output", "gate"):
             assert kinds[kind] == kinds["hidden"] or kind in absent, (name, kind)
         for layer in {site.layer for site in anatomy.sites if site.layer is not None}:
-            assert {f"layers.{layer}.attn_output", f"layers.{layer}.mlp_output"} & {site.name for site in anatomy.sites}, name
+            assert {f"layers.{layer}.attn_output", f"layers.{layer}.mlp_output"} & {
+                site.name for site in anatomy.sites
+            }, name
         assert kinds["router"] == len({experts.site for experts in anatomy.experts}), name
 
 
@@ -111,7 +122,9 @@ def test_every_mixture_of_experts_has_its_router(resolved: list[tuple[str, nn.Mo
 def test_no_module_of_another_sense_is_observed(resolved: list[tuple[str, nn.Module, Anatomy]]) -> None:
     for name, model, anatomy in resolved:
         paths = {id(module): path for path, module in model.named_modules()}
-        seen = [path for tap in anatomy.taps if any(sense in (path := paths[id(tap.module)].lower()) for sense in SENSES)]
+        seen = [
+            path for tap in anatomy.taps if any(sense in (path := paths[id(tap.module)].lower()) for sense in SENSES)
+        ]
         assert not seen, name
         inside = {id(module) for module in decoder_of(model).modules()}
         assert all(id(tap.module) in inside for tap in anatomy.taps), name
@@ -122,11 +135,16 @@ def test_every_matrix_of_a_layer_is_inside_an_observed_block_or_said_to_be_left_
 ) -> None:
     for name, model, anatomy in resolved:
         paths = {id(module): path for path, module in model.named_modules()}
-        blocks = {paths[id(tap.module)] for tap in anatomy.taps if tap.site.kind in ("attn_output", "mlp_output", "gate")}
+        blocks = {
+            paths[id(tap.module)] for tap in anatomy.taps if tap.site.kind in ("attn_output", "mlp_output", "gate")
+        }
         layers = {paths[id(tap.module)] for tap in anatomy.taps if tap.site.kind == "hidden"}
-        # Of BERT's and BART's build the last projection is observed: what lies beside it in the layer is the same block.
+        # Of BERT's and BART's build the last projection is observed: what lies beside it in the layer is the same
+        # block.
         last = {
-            path for path in blocks if path.endswith((".dense", ".fc2", ".o_proj", "ffn_output", "layer_2", "down_proj", "dense_4h_to_h"))
+            path
+            for path in blocks
+            if path.endswith((".dense", ".fc2", ".o_proj", "ffn_output", "layer_2", "down_proj", "dense_4h_to_h"))
         }
         blocks |= {path.rsplit(".", 2)[0] if ".output." in path else path.rsplit(".", 1)[0] for path in last} - layers
         spoken = {entry.what.removeprefix("layers.*.") for entry in anatomy.left_out}
@@ -152,19 +170,31 @@ def renamed(entry: table.Exceptions) -> list[table.Exceptions]:
         listed = entry.layers
         found.append(replace(entry, layers=lambda config: [path.replace("layer", "lair") for path in listed(config)]))
     found += [replace(entry, mixers=(f"{entry.mixers[0]}_renamed", *entry.mixers[1:]))] if entry.mixers else []
-    found += [replace(entry, feed_forwards=(f"{entry.feed_forwards[0]}_renamed", *entry.feed_forwards[1:]))] if entry.feed_forwards else []
+    found += (
+        [replace(entry, feed_forwards=(f"{entry.feed_forwards[0]}_renamed", *entry.feed_forwards[1:]))]
+        if entry.feed_forwards
+        else []
+    )
     found += [replace(entry, final_norm=f"{entry.final_norm}_renamed")] if entry.final_norm else []
     found += [replace(entry, depth=f"{entry.depth}_renamed")] if entry.depth != "num_hidden_layers" else []
     found += (
-        [replace(entry, gates={key: f"{path}_renamed" for key, path in entry.gates.items() if path})] if any(entry.gates.values()) else []
+        [replace(entry, gates={key: f"{path}_renamed" for key, path in entry.gates.items() if path})]
+        if any(entry.gates.values())
+        else []
     )
     found += [replace(entry, gates={})] if entry.gates else []
-    found += [replace(entry, beside={f"{name}_renamed": why for name, why in entry.beside.items()})] if entry.beside else []
+    found += (
+        [replace(entry, beside={f"{name}_renamed": why for name, why in entry.beside.items()})] if entry.beside else []
+    )
     return found
 
 
-@pytest.mark.parametrize("model_type", sorted(name for name, entry in table.TABLE.items() if renamed(entry) and name in TYPES))
-def test_a_module_renamed_since_the_table_was_written_is_an_error(model_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "model_type", sorted(name for name, entry in table.TABLE.items() if renamed(entry) and name in TYPES)
+)
+def test_a_module_renamed_since_the_table_was_written_is_an_error(
+    model_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model: Any = build(model_type)
     resolve(model, model.config)
     for entry in renamed(table.TABLE[model_type]):
@@ -185,7 +215,9 @@ def test_a_module_renamed_since_the_table_was_written_is_an_error(model_type: st
         ("opt", "model.decoder.layers.0", "fc2"),
     ],
 )
-def test_a_module_renamed_in_the_model_is_an_error_or_still_the_same_site(model_type: str, parent: str, name: str) -> None:
+def test_a_module_renamed_in_the_model_is_an_error_or_still_the_same_site(
+    model_type: str, parent: str, name: str
+) -> None:
     model: Any = build(model_type)
     before = {tap.site.name: tap.module for tap in resolve(model, model.config).taps}
     owner = model.get_submodule(parent)
@@ -204,12 +236,17 @@ def document(outcomes: dict[str, Outcome]) -> str:
         [
             "# Architectures",
             "",
-            f"Every causal-LM `model_type` of transformers {transformers.__version__}, built from its default config on the meta device and resolved "
-            "by `tests/test_contract.py`, which wrote this table.",
+            (
+                f"Every causal-LM `model_type` of transformers {transformers.__version__}, built from its default"
+                " config on the meta device and resolved by `tests/test_contract.py`, which wrote this table."
+            ),
             "",
-            f"{len(built)} of {len(outcomes)} types build from their default config. Of these, {len(supported) - len(absent)} have the full site list, "
-            f"{len(absent)} lack a kind of site by design, {len(built) - len(supported)} cannot be measured. {len(TYPES)} types are also run at a small "
-            "size, in a padded batch, and their maxima compared with plain hooks (marked *).",
+            (
+                f"{len(built)} of {len(outcomes)} types build from their default config. Of these,"
+                f" {len(supported) - len(absent)} have the full site list, {len(absent)} lack a kind of site by design,"
+                f" {len(built) - len(supported)} cannot be measured. {len(TYPES)} types are also run at a small size,"
+                " in a padded batch, and their maxima compared with plain hooks (marked *)."
+            ),
             "",
             "| model_type | sites |",
             "|---|---|",
@@ -227,7 +264,9 @@ def _status(outcome: Outcome) -> str:
     if outcome.anatomy is None:
         return f"unsupported: {outcome.error.removeprefix(f'{outcome.model_type} cannot be measured: ')}"
     without = list(dict.fromkeys(entry.what.split(" of ")[0] for entry in outcome.anatomy.left_out if entry.by_design))
-    partly = {entry.what.split(" of ")[0] for entry in outcome.anatomy.left_out if entry.by_design and " of " in entry.what}
+    partly = {
+        entry.what.split(" of ")[0] for entry in outcome.anatomy.left_out if entry.by_design and " of " in entry.what
+    }
     lacking = ", ".join(f"{kind} in some layers" if kind in partly else kind for kind in without)
     mixers = sorted({site.detail for site in outcome.anatomy.sites if site.kind == "attn_output"} - {"attention"})
     routed = ", experts" if outcome.anatomy.experts else ""
@@ -244,5 +283,7 @@ def test_the_table_in_the_docs_is_what_was_found(outcomes: dict[str, Outcome]) -
     assert pinned is not None
     assert f"transformers {pinned[1]}," in stated, "the table is of another release than the one pinned; write it again"
     if transformers.__version__ != pinned[1]:
-        pytest.skip(f"the table is of transformers {pinned[1]}, which constraints.txt pins, not of {transformers.__version__}")
+        pytest.skip(
+            f"the table is of transformers {pinned[1]}, which constraints.txt pins, not of {transformers.__version__}"
+        )
     assert stated == text

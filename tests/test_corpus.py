@@ -1,4 +1,6 @@
-"""The built-in corpus is what it says; readers refuse with the line; choices depend on content and seed alone; batches lose nothing."""
+"""The built-in corpus is what it says; readers refuse with the line; choices depend on content and seed alone; batches
+lose nothing.
+"""
 
 import json
 import random
@@ -31,7 +33,15 @@ from pytest_maxact.corpus.tokens import tokenizer_digest
 from pytest_maxact.errors import InputError
 
 patient = settings(deadline=None)
-PAPER_SAMPLES = {"math": 850, "code": 850, "web_english": 850, "knowledge": 850, "chinese": 400, "minority_scripts": 300, "web_other": 900}
+PAPER_SAMPLES = {
+    "math": 850,
+    "code": 850,
+    "web_english": 850,
+    "knowledge": 850,
+    "chinese": 400,
+    "minority_scripts": 300,
+    "web_other": 900,
+}
 """arXiv 2605.15572: how the 5 000 samples divide into categories."""
 
 
@@ -50,7 +60,9 @@ def shuffled(samples: Iterable[Sample], seed: int = 1) -> list[Sample]:
     return mixed
 
 
-corpora = st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), st.integers(1, 30), min_size=1).map(lambda sizes: texts(**sizes))
+corpora = st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), st.integers(1, 30), min_size=1).map(
+    lambda sizes: texts(**sizes)
+)
 
 # The built-in corpus
 
@@ -61,7 +73,9 @@ def builtin() -> list[Sample]:
 
 
 def test_the_builtin_corpus_has_the_size_it_promises(builtin: list[Sample]) -> None:
-    """Tokens by a rough proxy, as tokenizers differ: 4.5 UTF-8 bytes each, more than any current one takes on English."""
+    """Tokens by a rough proxy, as tokenizers differ: 4.5 UTF-8 bytes each, more than any current one takes on
+    English.
+    """
     assert len(builtin) >= 240
     assert sum(len((sample.text or "").encode()) for sample in builtin) / 4.5 >= 150_000
 
@@ -99,8 +113,13 @@ def test_the_builtin_corpus_is_the_same_every_time(builtin: list[Sample]) -> Non
 def test_a_digest_depends_on_text_and_category_alone() -> None:
     one = Sample(id="1", category="a", text="x")
     assert one.digest == Sample(id="2", category="a", text="x").digest
-    assert len({one.digest, Sample(id="1", category="b", text="x").digest, Sample(id="1", category="a", text="y").digest}) == 3
-    assert Sample(id="1", category="a", input_ids=(1, 23)).digest != Sample(id="1", category="a", input_ids=(12, 3)).digest
+    assert (
+        len({one.digest, Sample(id="1", category="b", text="x").digest, Sample(id="1", category="a", text="y").digest})
+        == 3
+    )
+    assert (
+        Sample(id="1", category="a", input_ids=(1, 23)).digest != Sample(id="1", category="a", input_ids=(12, 3)).digest
+    )
 
 
 # JSON lines
@@ -108,7 +127,10 @@ def test_a_digest_depends_on_text_and_category_alone() -> None:
 
 def corpus_file(folder: Path, *lines: str | bytes | dict[str, Any]) -> Path:
     path = folder / "corpus.jsonl"
-    encoded = [line if isinstance(line, bytes) else (line if isinstance(line, str) else json.dumps(line)).encode() for line in lines]
+    encoded = [
+        line if isinstance(line, bytes) else (line if isinstance(line, str) else json.dumps(line)).encode()
+        for line in lines
+    ]
     path.write_bytes(b"\n".join(encoded))
     return path
 
@@ -160,7 +182,9 @@ BAD_LINES: dict[str, tuple[str | bytes | dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("line", "reason"), BAD_LINES.values(), ids=BAD_LINES)
-def test_a_bad_line_is_refused_with_its_number_and_reason(line: str | bytes | dict[str, Any], reason: str, tmp_path: Path) -> None:
+def test_a_bad_line_is_refused_with_its_number_and_reason(
+    line: str | bytes | dict[str, Any], reason: str, tmp_path: Path
+) -> None:
     path = corpus_file(tmp_path, GOOD, "", line)
     with pytest.raises(InputError) as caught:
         read_jsonl(path)
@@ -206,7 +230,9 @@ def test_the_largest_remainder_gets_the_last_sample() -> None:
 
 @patient
 @given(corpora, st.integers(1, 60), st.integers(0, 5), st.integers(0, 5))
-def test_a_subset_does_not_depend_on_the_order_of_the_file(samples: list[Sample], size: int, seed: int, order: int) -> None:
+def test_a_subset_does_not_depend_on_the_order_of_the_file(
+    samples: list[Sample], size: int, seed: int, order: int
+) -> None:
     drawn = {sample.id for sample in subset(samples, size, seed)}
     assert {sample.id for sample in subset(shuffled(samples, order), size, seed)} == drawn
 
@@ -227,7 +253,9 @@ def test_a_smaller_subset_is_part_of_a_larger_one() -> None:
 @patient
 @given(corpora, st.integers(0, 5))
 def test_every_prefix_of_the_interleaving_keeps_the_proportions(samples: list[Sample], seed: int) -> None:
-    """Each category is spread evenly, so it is off by half a sample, and a prefix's length by half a sample per category."""
+    """Each category is spread evenly, so it is off by half a sample, and a prefix's length by half a sample per
+    category.
+    """
     ordered = interleaved(shuffled(samples), seed)
     assert sorted(s.id for s in ordered) == sorted(s.id for s in samples)
     whole, part = Counter(s.category for s in samples), Counter[str]()
@@ -271,7 +299,9 @@ def test_fewer_than_two_samples_cannot_be_split(count: int) -> None:
 
 
 class LetterTokenizer:
-    """One id per character, its code point; 1 and 2 are special tokens at the ends, 3 is the turn of a chat template."""
+    """One id per character, its code point; 1 and 2 are special tokens at the ends, 3 is the turn of a chat
+    template.
+    """
 
     def __init__(self, chat_template: str | None = None) -> None:
         self.chat_template = chat_template
@@ -338,13 +368,17 @@ def test_ids_are_decoded_by_their_own_tokenizer_and_encoded_by_the_models() -> N
 
 def test_ids_that_their_tokenizer_does_not_have_are_refused() -> None:
     size = max(Upper().get_vocab().values()) + 1
-    with pytest.raises(InputError, match=rf"sample s of the corpus has token id {size}, its tokenizer has {size} tokens"):
+    with pytest.raises(
+        InputError, match=rf"sample s of the corpus has token id {size}, its tokenizer has {size} tokens"
+    ):
         decode([Sample(id="s", category="a", input_ids=(0, size))], Upper())
 
 
 def test_ids_of_an_unknown_tokenizer_are_refused() -> None:
     sample = Sample(id="s7", category="a", input_ids=(0,))
-    with pytest.raises(InputError, match=r"sample s7 of the corpus is given as input_ids.*\n.*--maxact-corpus-tokenizer"):
+    with pytest.raises(
+        InputError, match=r"sample s7 of the corpus is given as input_ids.*\n.*--maxact-corpus-tokenizer"
+    ):
         decode([sample], None)
 
 
@@ -386,7 +420,9 @@ def encoded(lengths: list[int], category: str = "a") -> list[Sequence]:
     st.integers(80, 900),
     st.integers(0, 3),
 )
-def test_a_token_budget_holds_whole_sequences_in_interleaved_order(ours: list[int], theirs: list[int], budget: int, seed: int) -> None:
+def test_a_token_budget_holds_whole_sequences_in_interleaved_order(
+    ours: list[int], theirs: list[int], budget: int, seed: int
+) -> None:
     sequences = encoded(ours, "a") + encoded(theirs, "b")
     kept = within_token_budget(sequences, budget, seed)
     order = [sample.id for sample in interleaved([s.sample for s in sequences], seed)]
@@ -409,7 +445,9 @@ def test_a_budget_below_two_samples_is_refused() -> None:
 
 @patient
 @given(st.lists(st.integers(1, 50), min_size=2, max_size=60), st.integers(1, 200), st.integers(0, 9))
-def test_a_plan_holds_every_sequence_once_within_split_and_budget(lengths: list[int], batch_tokens: int, order: int) -> None:
+def test_a_plan_holds_every_sequence_once_within_split_and_budget(
+    lengths: list[int], batch_tokens: int, order: int
+) -> None:
     sequences = encoded(lengths)
     random.Random(order).shuffle(sequences)
     splits = assign_splits([s.sample for s in sequences])
@@ -422,10 +460,15 @@ def test_a_plan_holds_every_sequence_once_within_split_and_budget(lengths: list[
         assert ids == sorted(ids)
         padded = len(batch.sequences) * max(map(len, batch.sequences))
         assert padded <= batch_tokens or len(batch.sequences) == 1
-        assert (batch.tokens, batch.padded_tokens) == (sum(map(len, batch.sequences)), padded - sum(map(len, batch.sequences)))
+        assert (batch.tokens, batch.padded_tokens) == (
+            sum(map(len, batch.sequences)),
+            padded - sum(map(len, batch.sequences)),
+        )
     longest = [max(map(len, batch.sequences)) for batch in plan]
     assert longest == sorted(longest, reverse=True)
-    assert plan == plan_batches(sorted(sequences, key=lambda s: s.sample.id), splits, batch_tokens), "the same for any order of the file"
+    assert plan == plan_batches(sorted(sequences, key=lambda s: s.sample.id), splits, batch_tokens), (
+        "the same for any order of the file"
+    )
 
 
 def test_batches_are_filled() -> None:

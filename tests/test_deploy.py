@@ -1,4 +1,6 @@
-"""The gate for low bits as its users run it: a flag makes checks, a Record can be judged again, and what cannot be done is said at once."""
+"""The gate for low bits as its users run it: a flag makes checks, a Record can be judged again, and what cannot be done
+is said at once.
+"""
 
 import json
 from pathlib import Path
@@ -26,7 +28,9 @@ LOUD = 11
 
 
 def headed(folder: Path, loud: float = 1.0, **overrides: Any) -> Path:
-    """A random Qwen3 with its head; one channel of the last layer's feed-forward block is `loud` times what it was, its function the same."""
+    """A random Qwen3 with its head; one channel of the last layer's feed-forward block is `loud` times what it was, its
+    function the same.
+    """
     torch.manual_seed(0)
     config = AutoConfig.for_model(
         "qwen3", **{**tiny.FAMILIES["qwen3"], "intermediate_size": 128, "tie_word_embeddings": False, **overrides}
@@ -60,18 +64,24 @@ def gate(pytester: pytest.Pytester, model: Path, corpus: Path, *arguments: str, 
 # Checks
 
 
-def test_fitness_is_a_check_per_linear_input_and_quantity_beside_the_family(pytester: pytest.Pytester, sound: Path, corpus: Path) -> None:
+def test_fitness_is_a_check_per_linear_input_and_quantity_beside_the_family(
+    pytester: pytest.Pytester, sound: Path, corpus: Path
+) -> None:
     result = gate(pytester, sound, corpus, "--maxact-deploy=W8A8", "--co", "-q")
     listed = [line for line in result.outlines if line.startswith("maxact::")]
     fitness = [line for line in listed if "::W8A8." in line]
     assert len(fitness) == 3 * LINEAR + 1
-    assert {"maxact::layers.2.down_in::W8A8.sqnr_db", "maxact::layers.0.o_in::W8A8.weight_sqnr_db", "maxact::model::W8A8.mean_kl"} <= set(
-        fitness
-    )
+    assert {
+        "maxact::layers.2.down_in::W8A8.sqnr_db",
+        "maxact::layers.0.o_in::W8A8.weight_sqnr_db",
+        "maxact::model::W8A8.mean_kl",
+    } <= set(fitness)
     assert len(listed) - len(fitness) == PAPER + LINEAR, "linear inputs must be finite too"
 
 
-def test_a_sound_model_passes_and_the_report_says_what_it_ships_in(pytester: pytest.Pytester, sound: Path, corpus: Path) -> None:
+def test_a_sound_model_passes_and_the_report_says_what_it_ships_in(
+    pytester: pytest.Pytester, sound: Path, corpus: Path
+) -> None:
     result = gate(pytester, sound, corpus, "--maxact-deploy=W8A8,FP8_DYNAMIC,FP16")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["scheme * fits inputs dB *", "W8A8 * yes *", "ships in W8A8, FP8_DYNAMIC, FP16"])
@@ -94,7 +104,9 @@ def test_one_loud_channel_fails_at_its_site_and_the_report_says_what_would_help(
     assert record.effects["W8A8" + KEPT].mean_kl < record.effects["W8A8"].mean_kl
 
 
-def test_without_the_flag_fitness_is_reported_and_fails_nothing(pytester: pytest.Pytester, loud: Path, corpus: Path) -> None:
+def test_without_the_flag_fitness_is_reported_and_fails_nothing(
+    pytester: pytest.Pytester, loud: Path, corpus: Path
+) -> None:
     result = gate(pytester, loud, corpus, "--maxact-schemes=W8A8", passed=PAPER + LINEAR)
     assert result.ret == 0
     result.stdout.fnmatch_lines(["ships in none of these formats as it is (reported; --maxact-deploy makes checks*"])
@@ -110,7 +122,10 @@ def test_a_saved_record_is_judged_again_without_the_model(pytester: pytest.Pytes
     lacking = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-deploy=W8A8,NVFP4")
     assert lacking.ret == 4
     lacking.stderr.fnmatch_lines(
-        ["*--maxact-deploy NVFP4: the Record * was not measured under it*", "*measure again with --maxact-effect W8A8,NVFP4*"]
+        [
+            "*--maxact-deploy NVFP4: the Record * was not measured under it*",
+            "*measure again with --maxact-effect W8A8,NVFP4*",
+        ]
     )
 
 
@@ -133,9 +148,10 @@ def test_a_record_without_linear_inputs_cannot_be_judged_for_a_scheme(pytester: 
     assert result.ret == 4
 
 
-def test_a_users_own_test_asks_for_a_scheme_at_a_site_and_for_its_effect(pytester: pytest.Pytester, loud: Path, corpus: Path) -> None:
-    pytester.makepyfile(
-        """
+def test_a_users_own_test_asks_for_a_scheme_at_a_site_and_for_its_effect(
+    pytester: pytest.Pytester, loud: Path, corpus: Path
+) -> None:
+    pytester.makepyfile("""
         def test_calm(maxact_check):
             maxact_check("layers.0.down_in", "W8A8.sqnr_db", at_least=20)
 
@@ -144,8 +160,7 @@ def test_a_users_own_test_asks_for_a_scheme_at_a_site_and_for_its_effect(pyteste
 
         def test_predictions(maxact_check):
             maxact_check("model", "W8A8.mean_kl", at_most=1e-9)
-        """
-    )
+        """)
     result = gate(pytester, loud, corpus, "--maxact-effect=W8A8", "-m", "not maxact", passed=1, failed=2)
     result.stdout.fnmatch_lines(
         ["*layers.2.down_in: W8A8.flush_to_zero*", "*W8A8.mean_kl * on 60 tokens of 8 samples exceeds the limit 1e-09*"]
@@ -180,8 +195,14 @@ def test_a_weight_that_float16_cannot_hold_fails_where_no_token_meets_it(
     [
         (["--maxact-deploy=W8A9"], "*no scheme called 'W8A9'; did you mean W8A8?*"),
         (["--maxact-deploy=,"], "*names no scheme*"),
-        (["--maxact-deploy=FP8_BLOCK"], "*FP8_BLOCK cannot quantize *q_proj (layers.0.qkv_in): 64 is no multiple of its groups of 128*"),
-        (["--maxact-effect=W4A16"], "*W4A16 cannot quantize *q_proj (layers.0.qkv_in): 64 is no multiple of its groups of 128*"),
+        (
+            ["--maxact-deploy=FP8_BLOCK"],
+            "*FP8_BLOCK cannot quantize *q_proj (layers.0.qkv_in): 64 is no multiple of its groups of 128*",
+        ),
+        (
+            ["--maxact-effect=W4A16"],
+            "*W4A16 cannot quantize *q_proj (layers.0.qkv_in): 64 is no multiple of its groups of 128*",
+        ),
     ],
 )
 def test_a_scheme_that_cannot_be_is_a_usage_error(
@@ -192,7 +213,9 @@ def test_a_scheme_that_cannot_be_is_a_usage_error(
     result.stderr.fnmatch_lines([message])
 
 
-def test_a_scheme_that_cannot_quantize_a_width_may_still_be_reported(pytester: pytest.Pytester, sound: Path, corpus: Path) -> None:
+def test_a_scheme_that_cannot_quantize_a_width_may_still_be_reported(
+    pytester: pytest.Pytester, sound: Path, corpus: Path
+) -> None:
     result = gate(pytester, sound, corpus, "--maxact-schemes=FP8_BLOCK", passed=PAPER + LINEAR)
     result.stdout.fnmatch_lines(["FP8_BLOCK *[?N]*"])
 
@@ -213,8 +236,12 @@ def test_weights_in_low_bits_already_are_refused_before_any_load(
     result.stderr.fnmatch_lines(["*its weights are quantized already (mxfp4)*"])
 
 
-def test_matrices_outside_linear_layers_forbid_a_verdict_on_fitness(pytester: pytest.Pytester, corpus: Path, tmp_path: Path) -> None:
-    """jetmoe's attention is a mixture of experts, whose stacked matrices are read by nobody: it must not be said to ship."""
+def test_matrices_outside_linear_layers_forbid_a_verdict_on_fitness(
+    pytester: pytest.Pytester, corpus: Path, tmp_path: Path
+) -> None:
+    """jetmoe's attention is a mixture of experts, whose stacked matrices are read by nobody: it must not be said to
+    ship.
+    """
     model = tiny.save(tmp_path / "jetmoe", build("jetmoe"))
     common = (f"--maxact-model={model}", f"--maxact-corpus={corpus}", "--maxact-family=generic")
     refused = run_gate(pytester, *common, "--maxact-deploy=W8A8")
@@ -225,7 +252,13 @@ def test_matrices_outside_linear_layers_forbid_a_verdict_on_fitness(pytester: py
 
 def test_an_encoder_has_no_predictions_to_compare(pytester: pytest.Pytester, corpus: Path, tmp_path: Path) -> None:
     config = AutoConfig.for_model(
-        "bert", hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, vocab_size=64, max_position_embeddings=64
+        "bert",
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        vocab_size=64,
+        max_position_embeddings=64,
     )
     model = tiny.save(tmp_path / "bert", AutoModel.from_config(config, dtype=torch.float32))
     common = (f"--maxact-model={model}", f"--maxact-corpus={corpus}", "--maxact-family=generic")
@@ -241,17 +274,33 @@ def test_an_encoder_has_no_predictions_to_compare(pytester: pytest.Pytester, cor
 # FP16
 
 
-def test_what_a_bf16_pass_says_of_fp16_is_what_fp16_does(pytester: pytest.Pytester, corpus: Path, tmp_path: Path) -> None:
-    """70 144 at one token of layer 1: predicted from the bfloat16 model, and seen where the same weights run in float16."""
+def test_what_a_bf16_pass_says_of_fp16_is_what_fp16_does(
+    pytester: pytest.Pytester, corpus: Path, tmp_path: Path
+) -> None:
+    """70 144 at one token of layer 1: predicted from the bfloat16 model, and seen where the same weights run in
+    float16.
+    """
     texts = tiny.write_corpus(tmp_path / "peak.jsonl", tiny.sentences([5, 9, 7, 12, 6, 8], peak=(3, 4)))
     model = tiny.save(tmp_path / "llama", tiny.planted_model("llama", layer=1, value=70144.0))
     predicted = record_of(model, texts, dtype="bf16")
-    assert [reading.site.name for reading in beyond_fp16(predicted)] == ["layers.1.hidden", "layers.1.mlp_output", "layers.2.hidden"]
+    assert [reading.site.name for reading in beyond_fp16(predicted)] == [
+        "layers.1.hidden",
+        "layers.1.mlp_output",
+        "layers.2.hidden",
+    ]
     result = run_gate(
-        pytester, f"--maxact-model={model}", f"--maxact-corpus={texts}", "--maxact-family=generic", "--maxact-dtype=bf16", "--maxact-schemes=FP16"
-    )  # fmt: skip
+        pytester,
+        f"--maxact-model={model}",
+        f"--maxact-corpus={texts}",
+        "--maxact-family=generic",
+        "--maxact-dtype=bf16",
+        "--maxact-schemes=FP16",
+    )
     text = " ".join(result.stdout.str().split())
-    assert "does not fit: 3 sites above 65 504 or not finite: layers.1.mlp_output" in text or "does not fit: 3 sites" in text
+    assert (
+        "does not fit: 3 sites above 65 504 or not finite: layers.1.mlp_output" in text
+        or "does not fit: 3 sites" in text
+    )
     assert "layers.1.mlp_output" in text
     real = record_of(model, texts, dtype="fp16")
     broken = [name for name, reading in real.sites.items() if reading.nonfinite]
@@ -267,7 +316,9 @@ def test_what_a_bf16_pass_says_of_fp16_is_what_fp16_does(pytester: pytest.Pytest
 # Commands
 
 
-def test_weights_need_no_forward_pass(loud: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_need_no_forward_pass(
+    loud: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("torch.nn.Module.__call__", lambda *args, **kwargs: pytest.fail("a module was run"))
     assert main(["weights", str(loud), "--schemes", "W8A8,MXFP4A16"]) == 0
     text = capsys.readouterr().out
@@ -322,7 +373,9 @@ WIDE = 128
 
 
 def patterned(rows: torch.Tensor, folder: Path) -> Path:
-    """A Qwen3 whose first linear layers are given these rows [64, 128], one per word: their root mean square is 1, and every norm leaves them alone."""
+    """A Qwen3 whose first linear layers are given these rows [64, 128], one per word: their root mean square is 1, and
+    every norm leaves them alone.
+    """
     config = AutoConfig.for_model(
         "qwen3", **{**tiny.FAMILIES["qwen3"], "hidden_size": WIDE, "intermediate_size": WIDE, "num_hidden_layers": 1}
     )
@@ -342,17 +395,24 @@ def noise_with(outliers: tuple[int, ...], size: float) -> torch.Tensor:
 
 def sqnr_of(rows: torch.Tensor, scheme: str, corpus: Path, folder: Path) -> dict[str, float]:
     record = record_of(patterned(rows, folder), corpus, schemes=(scheme,))
-    return {name: metric_value(record["layers.0.qkv_in"], f"{scheme}.{name}") for name in ("sqnr_db", "flush_to_zero", "token_low_db")}
+    return {
+        name: metric_value(record["layers.0.qkv_in"], f"{scheme}.{name}")
+        for name in ("sqnr_db", "flush_to_zero", "token_low_db")
+    }
 
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.write_corpus(tmp_path_factory.mktemp("words") / "corpus.jsonl", tiny.sentences([40, 35, 50, 45, 38, 42]))
+    return tiny.write_corpus(
+        tmp_path_factory.mktemp("words") / "corpus.jsonl", tiny.sentences([40, 35, 50, 45, 38, 42])
+    )
 
 
 @pytest.mark.parametrize("outliers", [(5,), (5, 90)])
 @pytest.mark.parametrize("scheme", ["W8A8", "W8A8_STATIC", "W4A8"])
-def test_noise_below_outliers_has_the_error_of_their_step(scheme: str, outliers: tuple[int, ...], words: Path, tmp_path: Path) -> None:
+def test_noise_below_outliers_has_the_error_of_their_step(
+    scheme: str, outliers: tuple[int, ...], words: Path, tmp_path: Path
+) -> None:
     """Uniform noise of amplitude 1 under outliers of 20: the step is 20 / 127.5, its energy a twelfth of its square."""
     size, noise = 20.0, WIDE - len(outliers)
     step = size / (127.0 if scheme == "W8A8_STATIC" else 127.5)
@@ -374,8 +434,12 @@ def test_noise_below_outliers_has_the_error_of_their_step(scheme: str, outliers:
         ("NVFP4", 2.0**20, WIDE),  # the scale of a group without an outlier lies below the smallest FP8 number
     ],
 )
-def test_outliers_take_what_shares_their_scale_with_them(scheme: str, size: float, taken: int, words: Path, tmp_path: Path) -> None:
-    """Two outliers out of reach of the rest, in groups of their own: what shares a scale with one of them becomes zero, the other groups do not."""
+def test_outliers_take_what_shares_their_scale_with_them(
+    scheme: str, size: float, taken: int, words: Path, tmp_path: Path
+) -> None:
+    """Two outliers out of reach of the rest, in groups of their own: what shares a scale with one of them becomes zero,
+    the other groups do not.
+    """
     found = sqnr_of(noise_with((5, 90), size), scheme, words, tmp_path / "m")
     lost = (taken - 2) / WIDE
     spared = 0.1 * (1 - taken / WIDE)  # of noise alone, what lies below a quarter of the smallest step
@@ -388,7 +452,9 @@ def test_a_constant_tensor_loses_what_its_level_is_off_the_scale(scheme: str, wo
     rows = torch.ones(64, WIDE)
     found = sqnr_of(rows, scheme, words, tmp_path / "m")
     if scheme in ("W8A8",):
-        assert found["sqnr_db"] == pytest.approx(20 * torch.log10(torch.tensor(127.5 / 0.5)).item(), abs=0.1), "127 of 127.5 steps"
+        assert found["sqnr_db"] == pytest.approx(20 * torch.log10(torch.tensor(127.5 / 0.5)).item(), abs=0.1), (
+            "127 of 127.5 steps"
+        )
     else:
         assert found["sqnr_db"] > 60, "the largest magnitude is a level, and so is a power of two"
     assert found["flush_to_zero"] == 0

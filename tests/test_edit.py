@@ -1,4 +1,6 @@
-"""Accepted Records become limits in a person's file: they pass it, comments survive, and what a person stated stays unless all is asked for."""
+"""Accepted Records become limits in a person's file: they pass it, comments survive, and what a person stated stays
+unless all is asked for.
+"""
 
 import os
 import tempfile
@@ -55,7 +57,9 @@ def own(tmp_path: Path) -> Path:
 
 
 def limits_of(text: str, one: Record) -> dict[str, Limit]:
-    rules = select_rules(parse_limits(text, Path("mine.yaml")), identity_of(one.provenance), [r.site for r in one.sites.values()])
+    rules = select_rules(
+        parse_limits(text, Path("mine.yaml")), identity_of(one.provenance), [r.site for r in one.sites.values()]
+    )
     return {limit.check: limit for limit in rules.limits}
 
 
@@ -83,8 +87,8 @@ def test_a_new_file_extends_the_shipped_one_and_holds_the_shape(mode: str, tmp_p
     proposal = propose([one], tmp_path / "mine.yaml", mode=mode)
     assert (proposal.is_new, proposal.changed, proposal.before) == (True, True, "")
     sqnr = proposal.evidence[0].sqnr_figure
-    assert proposal.after == (
-        "version: 1\n"
+    assert (
+        proposal.after == "version: 1\n"
         "extends: builtin\n"
         "families:\n"
         "  qwen3:\n"
@@ -115,7 +119,9 @@ def test_a_family_that_nobody_knows_lists_its_model_type() -> None:
 def test_a_family_of_the_shipped_file_keeps_its_model_types_and_its_other_shapes() -> None:
     after = propose([seen()], None, mode="all").after
     other = whole(layers=36, hidden_size=4096)
-    shipped = {limit.check: limit for limit in select_rules(load_limits(), identity_of(other.provenance), _sites(other)).limits}
+    shipped = {
+        limit.check: limit for limit in select_rules(load_limits(), identity_of(other.provenance), _sites(other)).limits
+    }
     assert limits_of(after, other) == shipped
     moe = seen(model_type="qwen3_moe")
     assert limits_of(after, moe)["layers.0.hidden::max_abs"].rule == "envelope of family qwen3_moe: Qwen3-30B-A3B"
@@ -145,7 +151,10 @@ def test_what_a_published_shape_lacks_is_added_beside_the_published_figures() ->
     after = propose([one], None, mode="new").after
     assert "        limits: {}\n        int8: {site: carrier" in after
     limits = limits_of(after, one)
-    assert (limits["layers.0.hidden::max_abs"].figure, limits["layers.0.hidden::max_abs"].file) == (7968, str(builtin_path()))
+    assert (limits["layers.0.hidden::max_abs"].figure, limits["layers.0.hidden::max_abs"].file) == (
+        7968,
+        str(builtin_path()),
+    )
 
 
 def test_a_site_without_a_limit_among_limited_ones_is_added_by_name() -> None:
@@ -199,12 +208,16 @@ def test_new_puts_no_figures_beside_those_of_other_text(own: Path) -> None:
     digest = seen().provenance.corpus_sha256
     for sha256, said in ((digest[:12], False), (digest, False), (digest[:8], False), ("0" * 12, True)):
         own.write_text(
-            OWN.replace("layers: 2", f"layers: 2\n        measured: {{corpus: built-in, sha256: '{sha256}', tokens: 2, dtype: bfloat16}}")
+            OWN.replace(
+                "layers: 2",
+                f"layers: 2\n        measured: {{corpus: built-in, sha256: '{sha256}', tokens: 2, dtype: bfloat16}}",
+            )
         )
         if said:
             text = refusal([seen()], own, "new")
             assert text.startswith(
-                f"shape House of family qwen3 was measured on 2 tokens of built-in ({sha256}) in bfloat16, these Records on 2 tokens"
+                f"shape House of family qwen3 was measured on 2 tokens of built-in ({sha256}) in bfloat16, these"
+                " Records on 2 tokens"
             )
             assert f"({digest[:12]}) in bfloat16; nothing was written" in text
             assert f"measured: {MEASURED}" in propose([seen()], own, mode="all").after
@@ -221,15 +234,24 @@ def test_a_block_that_is_meant_to_do_nothing_needs_a_waiver_before_limits(own: P
         "layers.1.mlp_output": [[4.0]],
     }
     dead = record({**sites, "final_norm": [[3.0]]}, layers=2, hidden_size=4, model="org/dead")
-    for waiver in ("", "waive: [{site: 'layers.*', metric: max_abs, reason: large, owner: me, until: 2999-01-01, up_to: 100}]\n"):
+    for waiver in (
+        "",
+        "waive: [{site: 'layers.*', metric: max_abs, reason: large, owner: me, until: 2999-01-01, up_to: 100}]\n",
+    ):
         own.write_text(OWN + waiver)
         text = refusal([dead], own)
-        assert text.startswith("org/dead would pass no limit; nothing was written:\n  layers.0.mlp_output: every entry is zero")
+        assert text.startswith(
+            "org/dead would pass no limit; nothing was written:\n  layers.0.mlp_output: every entry is zero"
+        )
         assert f"say so in {own}: `waive:` with site layers.0.mlp_output, metric max_abs and up_to 0" in text
-    own.write_text(f"{OWN}waive: [{{site: layers.0.mlp_output, metric: max_abs, reason: meant, owner: me, until: 2999-01-01, up_to: 0}}]\n")
+    own.write_text(
+        f"{OWN}waive: [{{site: layers.0.mlp_output, metric: max_abs, reason: meant, owner: me, until: 2999-01-01,"
+        " up_to: 0}]\n"
+    )
     assert propose([dead], own, mode="all").changed
     own.write_text(
-        f"{OWN}waive: [{{site: layers.0.mlp_output, checkpoint: v1, metric: max_abs, reason: meant, owner: me, until: 2999-01-01, up_to: 0}}]\n"
+        f"{OWN}waive: [{{site: layers.0.mlp_output, checkpoint: v1, metric: max_abs, reason: meant, owner: me, until:"
+        " 2999-01-01, up_to: 0}]\n"
     )
     assert propose([dead], own, mode="all", labels=["v1"]).changed
     assert "would pass no limit" in refusal([dead], own)
@@ -239,7 +261,9 @@ def test_all_may_loosen_and_new_may_not(own: Path) -> None:
     louder = seen(100.0)
     assert limits_of(propose([louder], own, mode="all").after, louder)["layers.1.hidden::max_abs"].figure == 100
     text = refusal([louder], own, "new")
-    assert text.startswith(f"somebody/model would not pass {own}; nothing was written:\n  layers.1.hidden: max_abs 100 at sample s0")
+    assert text.startswith(
+        f"somebody/model would not pass {own}; nothing was written:\n  layers.1.hidden: max_abs 100 at sample s0"
+    )
     assert text.endswith("\n  change that limit by hand if it is wrong, or do not accept the Record")
     assert own.read_text() == OWN
 
@@ -263,7 +287,9 @@ def test_a_shape_is_added_to_a_family_of_ones_own(own: Path) -> None:
 def test_figures_by_layer_have_exact_names() -> None:
     one = seen(8.0)
     after = propose([one], None, mode="all", per_layer=True).after
-    assert "        layer_limits:\n          embedding: {embedding: 1}\n          layers.0.hidden: {hidden: 2}\n" in after
+    assert (
+        "        layer_limits:\n          embedding: {embedding: 1}\n          layers.0.hidden: {hidden: 2}\n" in after
+    )
     limits = limits_of(after, one)
     assert (limits["layers.0.hidden::max_abs"].figure, limits["layers.1.hidden::max_abs"].figure) == (2, 8)
     assert len(failures(after, seen(8.0, first=2.5))) == 0
@@ -272,7 +298,11 @@ def test_figures_by_layer_have_exact_names() -> None:
 
 def test_patterns_of_the_shape_are_set_too(own: Path) -> None:
     own.write_text(
-        OWN.replace("\n  # another", '        layer_limits:\n          "layers.[01].hidden": {hidden: 99}  # early\n\n  # another', 1)
+        OWN.replace(
+            "\n  # another",
+            '        layer_limits:\n          "layers.[01].hidden": {hidden: 99}  # early\n\n  # another',
+            1,
+        )
     )
     proposal = propose([seen()], own, mode="all")
     assert '+          "layers.[01].hidden": {hidden: 8}  # early' in moved(proposal)
@@ -337,8 +367,14 @@ def test_inputs_of_linear_layers_are_limited_only_where_a_person_does(own: Path)
         ("{sqnr_db: 5}", "{sqnr_db: FIGURE}"),
         ("[{sqnr_db: 5, max_rel_rmse: 0.5}]", "[{sqnr_db: FIGURE, max_rel_rmse: 0.5}]"),
         ("{max_rel_rmse: 0.5}", "{max_rel_rmse: 0.5, sqnr_db: FIGURE}"),
-        ("{policy: optimal, sqnr_db: 1}", "[{policy: optimal, sqnr_db: 1}, {site: carrier, policy: max_abs, sqnr_db: FIGURE}]"),
-        ("[{site: embedding, sqnr_db: 1}]", "[{site: embedding, sqnr_db: 1}, {site: carrier, policy: max_abs, sqnr_db: FIGURE}]"),
+        (
+            "{policy: optimal, sqnr_db: 1}",
+            "[{policy: optimal, sqnr_db: 1}, {site: carrier, policy: max_abs, sqnr_db: FIGURE}]",
+        ),
+        (
+            "[{site: embedding, sqnr_db: 1}]",
+            "[{site: embedding, sqnr_db: 1}, {site: carrier, policy: max_abs, sqnr_db: FIGURE}]",
+        ),
         ("{min_sqnr_db: 9}", "{min_sqnr_db: 9}"),
     ],
 )
@@ -351,7 +387,9 @@ def test_the_int8_rule_of_the_carrier_is_set_and_other_rules_stay(stated: str, e
 
 def test_an_int8_bound_and_rules_of_the_family_stay_and_are_noted(own: Path) -> None:
     own.write_text(OWN.replace("hidden:     10", "hidden:     10\n        int8: {min_sqnr_db: 9}"))
-    assert propose([seen()], own, mode="all").notes == ("INT-8: min_sqnr_db 9 of shape House is a bound, no figure, and stays as it is",)
+    assert propose([seen()], own, mode="all").notes == (
+        "INT-8: min_sqnr_db 9 of shape House is a bound, no figure, and stays as it is",
+    )
     own.write_text(OWN.replace("    shapes:", "    int8: {min_sqnr_db: 9, max_rel_rmse: 0.4}\n    shapes:", 1))
     proposal = propose([seen()], own, mode="all")
     assert proposal.notes == ("INT-8: families.qwen3.int8 holds for all of its shapes and stays as it is",)
@@ -431,15 +469,19 @@ def test_the_shipped_limits_are_never_written(tmp_path: Path) -> None:
     link = tmp_path / "link.yaml"
     link.symlink_to(builtin_path())
     for path in (builtin_path(), link):
-        assert refusal([seen()], path) == (
-            f"{path} holds the shipped limits, which stay as they were published\n  give a file of your own with --maxact-limits"
+        assert (
+            refusal([seen()], path)
+            == f"{path} holds the shipped limits, which stay as they were published\n  give a file of your own with"
+            " --maxact-limits"
         )
 
 
 def test_a_record_of_another_protocol_than_the_files_is_refused(own: Path) -> None:
     text = refusal([seen(protocol="deployed")], own)
-    assert text == (
-        f"{own} holds limits for protocol 'paper', somebody/model was measured under 'deployed'\n  keep a limits file for each protocol"
+    assert (
+        text
+        == f"{own} holds limits for protocol 'paper', somebody/model was measured under 'deployed'\n  keep a limits"
+        " file for each protocol"
     )
     assert "holds limits for protocol 'paper'" in refusal([seen(), seen(hidden_size=8, protocol="deployed")], None)
 
@@ -456,17 +498,28 @@ def test_a_file_that_is_no_limits_file_is_refused(own: Path) -> None:
 
 def test_a_family_of_the_models_name_that_does_not_list_it_is_refused(own: Path) -> None:
     own.write_text("version: 1\nfamilies:\n  qwen3: {limits: {hidden: 9}}\n")
-    assert refusal([seen()], own) == (f"{own}:3: family 'qwen3' does not list model_type 'qwen3'\n  add it: `model_types: [qwen3]`")
+    assert (
+        refusal([seen()], own)
+        == f"{own}:3: family 'qwen3' does not list model_type 'qwen3'\n  add it: `model_types: [qwen3]`"
+    )
 
 
 def test_a_check_that_would_be_gone_is_refused(own: Path) -> None:
     """Of an envelope a shape takes over what it states; this one states INT-8 under another policy."""
     own.write_text(
-        "version: 1\nfamilies:\n  house:\n    model_types: [qwen3]\n    envelope: {headroom: 2}\n    shapes:\n"
-        "      - {name: A, layers: 9, hidden_size: 9, limits: {hidden: 9}, int8: {policy: optimal, sqnr_db: 1}}\n"
+        "version: 1\n"
+        "families:\n"
+        "  house:\n"
+        "    model_types: [qwen3]\n"
+        "    envelope: {headroom: 2}\n"
+        "    shapes:\n"
+        "      - {name: A, layers: 9, hidden_size: 9, limits: {hidden: 9}, int8: {policy: optimal, sqnr_db: "
+        "1}}\n"
     )
     text = refusal([seen()], own)
-    assert text.startswith(f"{own}: carrier::int8.optimal.sqnr_db (envelope of family house: A) would no longer be checked for this shape")
+    assert text.startswith(
+        f"{own}: carrier::int8.optimal.sqnr_db (envelope of family house: A) would no longer be checked for this shape"
+    )
 
 
 def test_a_stated_limit_that_new_would_change_is_refused(own: Path) -> None:
@@ -475,23 +528,29 @@ def test_a_stated_limit_that_new_would_change_is_refused(own: Path) -> None:
     wide = [seen(8.0), _scaled(seen(8.0), "layers.1.gate", 3.0)]
     text = refusal(wide, own, "new")
     assert text.startswith(
-        f"{own}: layers.0.gate::max_abs is limited to 5 (pattern layers.0.gate), and would be to 12; nothing was written\n"
+        f"{own}: layers.0.gate::max_abs is limited to 5 (pattern layers.0.gate), and would be to 12; nothing was"
+        " written\n"
     )
 
 
 def test_new_does_not_lift_a_model_over_the_envelope_that_it_breaches(tmp_path: Path) -> None:
     loud = seen(2.0**17)
     text = refusal([loud], tmp_path / "mine.yaml", "new")
-    assert text == (
-        f"{tmp_path / 'mine.yaml'}: layers.0.hidden::max_abs is limited to 70656 (envelope of family qwen3: Qwen3-32B), and would be to 163840; "
-        "nothing was written\n  mode new changes no stated limit and loosens none; use --maxact-update all"
+    assert (
+        text == f"{tmp_path / 'mine.yaml'}: layers.0.hidden::max_abs is limited to 70656 (envelope of family qwen3:"
+        " Qwen3-32B), and would be to 163840; nothing was written\n"
+        "  mode new changes no stated limit and loosens none; use --maxact-update all"
     )
     assert failures(propose([loud], None, mode="all").after, loud) == []
 
 
 def test_a_limit_that_shares_an_anchor_is_refused_with_its_line(own: Path) -> None:
     own.write_text(
-        "version: 1\nfamilies:\n  house:\n    model_types: [qwen3]\n    shapes:\n"
+        "version: 1\n"
+        "families:\n"
+        "  house:\n"
+        "    model_types: [qwen3]\n"
+        "    shapes:\n"
         "      - {name: A, layers: 9, hidden_size: 9, limits: &same {hidden: 9, embedding: 2}}\n"
         "      - {name: B, layers: 2, hidden_size: 4, limits: *same}\n"
     )
@@ -528,7 +587,10 @@ def test_a_file_that_changed_meanwhile_is_not_overwritten(exists: bool, own: Pat
     own.write_text(OWN + "# mine\n")
     with pytest.raises(InputError) as caught:
         proposal.write()
-    assert str(caught.value) == f"{own} changed while limits for it were proposed; nothing was written\n  run the command again"
+    assert (
+        str(caught.value)
+        == f"{own} changed while limits for it were proposed; nothing was written\n  run the command again"
+    )
     assert own.read_text() == OWN + "# mine\n"
 
 
@@ -536,15 +598,17 @@ def test_a_place_that_cannot_be_written_is_refused_and_left_as_it_was(tmp_path: 
     proposal = propose([seen()], tmp_path / "none" / "mine.yaml", mode="all")
     with pytest.raises(InputError) as caught:
         proposal.write()
-    assert str(caught.value) == (
-        f"cannot write {tmp_path / 'none' / 'mine.yaml'}: No such file or directory\n"
+    assert (
+        str(caught.value) == f"cannot write {tmp_path / 'none' / 'mine.yaml'}: No such file or directory\n"
         "  give a path in a folder that exists and may be written"
     )
     assert os.listdir(tmp_path) == []
 
 
 def test_without_a_file_there_is_nothing_to_write_to() -> None:
-    with pytest.raises(InputError, match=r"^no limits file was named to write to\n  give one with --maxact-limits FILE$"):
+    with pytest.raises(
+        InputError, match=r"^no limits file was named to write to\n  give one with --maxact-limits FILE$"
+    ):
         propose([seen()], None, mode="all").write()
 
 
@@ -553,22 +617,32 @@ def test_without_a_file_there_is_nothing_to_write_to() -> None:
 
 _magnitudes = st.floats(min_value=2.0**-60, max_value=2.0**60).map(lambda value: float(bf16(value)))
 _seen = st.fixed_dictionaries(
-    dict.fromkeys(("embedding", "layers.0.hidden", "layers.1.hidden", "layers.0.gate", "layers.1.gate", "final_norm"), _magnitudes)
+    dict.fromkeys(
+        ("embedding", "layers.0.hidden", "layers.1.hidden", "layers.0.gate", "layers.1.gate", "final_norm"), _magnitudes
+    )
 )
 _begun = st.sampled_from(
     [
         None,
         "version: 1\nextends: builtin\n",
         OWN,
-        OWN.replace("extends: builtin\n", "headroom: 1.0\n").replace("  qwen3:\n", "  qwen3:\n    model_types: [qwen3]\n"),
-        "version: 1\nextends: builtin\nfamilies: {qwen3: {shapes: [{name: A, layers: 2, hidden_size: 4, limits: {hidden: 1}}]}}\n",
+        OWN.replace("extends: builtin\n", "headroom: 1.0\n").replace(
+            "  qwen3:\n", "  qwen3:\n    model_types: [qwen3]\n"
+        ),
+        (
+            "version: 1\n"
+            "extends: builtin\n"
+            "families: {qwen3: {shapes: [{name: A, layers: 2, hidden_size: 4, limits: {hidden: 1}}]}}\n"
+        ),
     ]
 )
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(_seen, min_size=1, max_size=3), _begun, st.booleans())
-def test_accepted_records_always_pass_the_file(maxima: list[dict[str, float]], begun: str | None, per_layer: bool) -> None:
+def test_accepted_records_always_pass_the_file(
+    maxima: list[dict[str, float]], begun: str | None, per_layer: bool
+) -> None:
     records = [record({name: [[value, value / 4, value / 512]] for name, value in one.items()}) for one in maxima]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mine.yaml"

@@ -1,4 +1,6 @@
-"""What a scheme does to predictions equals the plain way: full logits of one sample at a time, inputs and weights quantized by compressed-tensors."""
+"""What a scheme does to predictions equals the plain way: full logits of one sample at a time, inputs and weights
+quantized by compressed-tensors.
+"""
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,7 +14,11 @@ import pytest
 import torch
 from compressed_tensors.quantization import fake_quantize
 from compressed_tensors.quantization.quant_scheme import preset_name_to_scheme
-from compressed_tensors.quantization.utils.helpers import calculate_qparams, compute_dynamic_scales_and_zp, generate_gparam
+from compressed_tensors.quantization.utils.helpers import (
+    calculate_qparams,
+    compute_dynamic_scales_and_zp,
+    generate_gparam,
+)
 from safetensors.torch import load_file
 from torch import nn
 from torch.distributions import Categorical, kl_divergence
@@ -34,16 +40,36 @@ from tests.measuring import encoded
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "qwen3-tiny"
 WIDE: dict[str, Any] = {
-    "hidden_size": 128, "intermediate_size": 256, "moe_intermediate_size": 128, "num_hidden_layers": 2, "head_dim": 32, "vocab_size": 64,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "pad_token_id": 0,
-    "max_position_embeddings": 256, "bos_token_id": 1, "eos_token_id": 2,
-}  # fmt: skip
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "moe_intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "head_dim": 32,
+    "vocab_size": 64,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "num_experts": 4,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+    "pad_token_id": 0,
+    "max_position_embeddings": 256,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "llama": WIDE,
     "qwen3": WIDE,
     "gemma2": {**WIDE, "final_logit_softcapping": 2.0, "attn_logit_softcapping": 5.0},
     "granite": {**WIDE, "logits_scaling": 4.0, "residual_multiplier": 0.5, "embedding_multiplier": 3.0},
-    "gpt2": {"n_embd": 128, "n_layer": 2, "n_head": 4, "vocab_size": 64, "n_positions": 256, "bos_token_id": 1, "eos_token_id": 2},
+    "gpt2": {
+        "n_embd": 128,
+        "n_layer": 2,
+        "n_head": 4,
+        "vocab_size": 64,
+        "n_positions": 256,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    },
     "opt": {**WIDE, "ffn_dim": 256, "word_embed_proj_dim": 128},
     "qwen3_moe": WIDE,
     "mixtral": {**WIDE, "intermediate_size": 128},
@@ -52,7 +78,8 @@ LENGTHS = [9, 14, 5, 17, 11, 7, 13, 6, 12, 10, 15, 8]
 COMPARED = ("W8A8", "FP8_DYNAMIC", "FP8", "NVFP4", "W4A16")
 
 
-# -- the plain way ---------------------------------------------------------------------------------------------------------------------
+# -- the plain way
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 def restored(x: torch.Tensor, scheme: str, operand: str, amax: float | None = None) -> torch.Tensor:
@@ -65,7 +92,9 @@ def restored(x: torch.Tensor, scheme: str, operand: str, amax: float | None = No
     above = generate_gparam(-top, top) if str(args.strategy) == "tensor_group" else None
     if args.dynamic:
         shaped = x if x.ndim == 3 else x.reshape(1, -1, x.shape[-1])
-        return fake_quantize(shaped, *compute_dynamic_scales_and_zp(shaped, args, None, above), args, above).view(x.shape)
+        return fake_quantize(shaped, *compute_dynamic_scales_and_zp(shaped, args, None, above), args, above).view(
+            x.shape
+        )
     if str(args.strategy) == "tensor":
         low, high = -top, top
     else:
@@ -78,7 +107,9 @@ def restored(x: torch.Tensor, scheme: str, operand: str, amax: float | None = No
 
 @dataclass
 class Plain:
-    """A model whose linear layers are quantized by plain hooks; without a scheme it notes the maxima of what they are given, by their paths."""
+    """A model whose linear layers are quantized by plain hooks; without a scheme it notes the maxima of what they are
+    given, by their paths.
+    """
 
     model: Any
     scheme: str = ""
@@ -91,13 +122,17 @@ class Plain:
                 module.register_forward_pre_hook(lambda m, args, path=path: (self.given(path, args[0]), *args[1:]))
                 weight = module.weight.data
                 module.weight.data = (
-                    self.weight(weight.T.contiguous()).T.contiguous() if isinstance(module, Conv1D) else self.weight(weight)
+                    self.weight(weight.T.contiguous()).T.contiguous()
+                    if isinstance(module, Conv1D)
+                    else self.weight(weight)
                 )
             elif hasattr(module, "gate_up_proj") and module.gate_up_proj.ndim == 3:
                 for name in ("gate_up_proj", "down_proj"):
                     stacked = getattr(module, name)
                     stacked.data = torch.stack([self.weight(matrix) for matrix in stacked.data])
-                module.forward = lambda states, chosen, shares, m=module, path=path: self.experts(m, path, states, chosen, shares)
+                module.forward = lambda states, chosen, shares, m=module, path=path: self.experts(
+                    m, path, states, chosen, shares
+                )
 
     def weight(self, weight: torch.Tensor) -> torch.Tensor:
         return restored(weight, self.scheme, "weights") if self.scheme else weight
@@ -108,7 +143,9 @@ class Plain:
         self.amax[path] = max(self.amax.get(path, 0.0), x.abs().max().item())
         return x
 
-    def experts(self, module: Any, path: str, states: torch.Tensor, chosen: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    def experts(
+        self, module: Any, path: str, states: torch.Tensor, chosen: torch.Tensor, shares: torch.Tensor
+    ) -> torch.Tensor:
         """Token by token, expert by expert."""
         given = self.given(f"{path}.in", states)
         out = torch.zeros_like(states)
@@ -125,11 +162,16 @@ class Plain:
 
 
 def plain_figures(own: list[torch.Tensor], other: list[torch.Tensor], sequences: Sequence[Encoded]) -> dict[str, float]:
-    divergences = torch.cat([kl_divergence(Categorical(logits=p), Categorical(logits=q)) for p, q in zip(own, other, strict=True)])
+    divergences = torch.cat(
+        [kl_divergence(Categorical(logits=p), Categorical(logits=q)) for p, q in zip(own, other, strict=True)]
+    )
     same = torch.cat([p.argmax(-1) == q.argmax(-1) for p, q in zip(own, other, strict=True)])
     own_loss, loss = (
         torch.cat(
-            [nn.functional.cross_entropy(x[:-1], torch.tensor(s.ids[1:]), reduction="none") for x, s in zip(side, sequences, strict=True)]
+            [
+                nn.functional.cross_entropy(x[:-1], torch.tensor(s.ids[1:]), reduction="none")
+                for x, s in zip(side, sequences, strict=True)
+            ]
         )
         for side in (own, other)
     )
@@ -147,7 +189,8 @@ def split(sequences: Sequence[Encoded], name: str) -> list[Encoded]:
     return [s for s in sequences if splits[s.sample.id] == name]
 
 
-# -- models and measurements -----------------------------------------------------------------------------------------------------------
+# -- models and measurements
+# -----------------------------------------------------------------------------------------------------------
 
 
 def headed(model_type: str, dtype: torch.dtype = torch.float32, **overrides: Any) -> Any:
@@ -172,7 +215,13 @@ class Measured:
 
     def effects(self, *schemes: str, kept: Mapping[str, Collection[str]] = {}, **options: Any) -> dict[str, Effect]:
         return measure_effects(
-            self.checkpoint, self.settings, [SCHEMES[name] for name in schemes], self.readings, self.sequences, kept=kept, **options
+            self.checkpoint,
+            self.settings,
+            [SCHEMES[name] for name in schemes],
+            self.readings,
+            self.sequences,
+            kept=kept,
+            **options,
         )
 
     @property
@@ -223,10 +272,14 @@ def watched() -> Iterator[tuple[set[PreTrainedModel], list[int]]]:
 
 
 def figures(effect: Effect) -> dict[str, float]:
-    return {name: getattr(effect, name) for name in ("mean_kl", "kl_q99", "top1_agreement", "perplexity", "perplexity_ratio")}
+    return {
+        name: getattr(effect, name)
+        for name in ("mean_kl", "kl_q99", "top1_agreement", "perplexity", "perplexity_ratio")
+    }
 
 
-# -- equal to the plain way ------------------------------------------------------------------------------------------------------------
+# -- equal to the plain way
+# ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model_type", ARCHITECTURES)
@@ -237,7 +290,8 @@ def test_every_figure_is_that_of_full_logits_and_plain_hooks(model_type: str, tm
     observer.logits(calibration)
     own = Plain(checkpoint.model).logits(evaluation)
     effects = checkpoint.effects(*COMPARED)
-    tolerance = 1e-2 if model_type in ("qwen3_moe", "mixtral") else 1e-5  # products of one row differ from those of many in their last bits
+    # products of one row differ from those of many in their last bits
+    tolerance = 1e-2 if model_type in ("qwen3_moe", "mixtral") else 1e-5
     assert list(effects) == list(COMPARED)
     for name, effect in effects.items():
         other = Plain(checkpoint.model, scheme=name, amax=observer.amax).logits(evaluation)
@@ -283,8 +337,14 @@ def test_a_trained_checkpoint_in_bfloat16_gives_the_plain_figures() -> None:
 
 
 @pytest.mark.parametrize("model_type", ["gpt_oss", "llama4_text"])
-def test_stacked_experts_that_are_stored_transposed_are_quantized_along_their_inputs(model_type: str, tmp_path: Path) -> None:
-    options = {"intermediate_size": 96, "intermediate_size_mlp": 64} if model_type == "llama4_text" else {"intermediate_size": 64}
+def test_stacked_experts_that_are_stored_transposed_are_quantized_along_their_inputs(
+    model_type: str, tmp_path: Path
+) -> None:
+    options = (
+        {"intermediate_size": 96, "intermediate_size_mlp": 64}
+        if model_type == "llama4_text"
+        else {"intermediate_size": 64}
+    )
     checkpoint = measured(tmp_path, headed(model_type, **options))
     evaluation = split(checkpoint.sequences, "evaluation")
     own, quantized = checkpoint.model, checkpoint.model
@@ -294,7 +354,8 @@ def test_stacked_experts_that_are_stored_transposed_are_quantized_along_their_in
         elif "proj.weight" in path:
             parameter.data = restored(parameter.data, "MXFP8A16", "weights")
     expected = plain_figures(
-        *([m(torch.tensor([s.ids])).logits[0].double().detach() for s in evaluation] for m in (own, quantized)), evaluation
+        *([m(torch.tensor([s.ids])).logits[0].double().detach() for s in evaluation] for m in (own, quantized)),
+        evaluation,
     )
     assert expected["mean_kl"] > 1e-6
     assert figures(checkpoint.effects("MXFP8A16")["MXFP8A16"]) == pytest.approx(expected, rel=1e-3)
@@ -303,7 +364,11 @@ def test_stacked_experts_that_are_stored_transposed_are_quantized_along_their_in
 @pytest.mark.parametrize("model_type", ["gemma3", "qwen2_5_vl", "qwen3_5_moe", "bailing_hybrid"])
 def test_composite_and_hybrid_models_are_run_with_their_head(model_type: str, tmp_path: Path) -> None:
     config = tiny.config_of(model_type)
-    auto = AutoModelForImageTextToText if type(config) in AutoModelForImageTextToText._model_mapping else AutoModelForCausalLM
+    auto = (
+        AutoModelForImageTextToText
+        if type(config) in AutoModelForImageTextToText._model_mapping
+        else AutoModelForCausalLM
+    )
     torch.manual_seed(0)
     tiny.save(tmp_path, auto.from_config(config, dtype=torch.float32).eval())
     settings = Settings(model=str(tmp_path), batch_tokens=64)
@@ -315,11 +380,15 @@ def test_composite_and_hybrid_models_are_run_with_their_head(model_type: str, tm
 def test_float16_is_the_whole_model_in_float16(qwen3: Measured) -> None:
     evaluation = split(qwen3.sequences, "evaluation")
     own, other = qwen3.model, AutoModelForCausalLM.from_pretrained(qwen3.checkpoint.folder, dtype=torch.float16).eval()
-    logits = ([m(torch.tensor([s.ids]), use_cache=False).logits[0].double().detach() for s in evaluation] for m in (own, other))
+    logits = (
+        [m(torch.tensor([s.ids]), use_cache=False).logits[0].double().detach() for s in evaluation]
+        for m in (own, other)
+    )
     assert figures(qwen3.effects("FP16")["FP16"]) == pytest.approx(plain_figures(*logits, evaluation), rel=0.05)
 
 
-# -- what must not matter --------------------------------------------------------------------------------------------------------------
+# -- what must not matter
+# --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_scheme_that_changes_nothing_gives_exactly_nothing() -> None:
@@ -340,7 +409,12 @@ def test_layers_of_kept_sites_are_not_quantized_and_the_others_are(qwen3: Measur
     evaluation = split(qwen3.sequences, "evaluation")
     observer = Plain(qwen3.model)
     observer.logits(split(qwen3.sequences, "calibration"))
-    layers = ("layers.0.mlp.down_proj", "layers.1.self_attn.q_proj", "layers.1.self_attn.k_proj", "layers.1.self_attn.v_proj")
+    layers = (
+        "layers.0.mlp.down_proj",
+        "layers.1.self_attn.q_proj",
+        "layers.1.self_attn.k_proj",
+        "layers.1.self_attn.v_proj",
+    )
     other = Plain(qwen3.model, scheme="NVFP4", amax=observer.amax, kept=layers).logits(evaluation)
     effects = qwen3.effects("NVFP4", "W8A8", kept={"NVFP4": ("layers.1.qkv_in", "layers.0.down_in")})
     expected = plain_figures(Plain(qwen3.model).logits(evaluation), other, evaluation)
@@ -376,20 +450,25 @@ def test_the_model_is_bit_for_bit_its_own_again(qwen3: Measured) -> None:
 def test_no_more_than_a_slice_of_tokens_is_in_the_head(qwen3: Measured) -> None:
     generator = torch.Generator().manual_seed(0)
     long = [
-        Encoded(sample=Sample(id=f"s{i}", category="a", text=f"{i}"), ids=tuple(torch.randint(4, 64, (200,), generator=generator).tolist()))
+        Encoded(
+            sample=Sample(id=f"s{i}", category="a", text=f"{i}"),
+            ids=tuple(torch.randint(4, 64, (200,), generator=generator).tolist()),
+        )
         for i in range(4)
     ]
     with watched() as (_, rows):
-        effect = measure_effects(qwen3.checkpoint, Settings(model=qwen3.settings.model, batch_tokens=800), [SCHEMES["W8A8"]], {}, long)[
-            "W8A8"
-        ]
+        effect = measure_effects(
+            qwen3.checkpoint, Settings(model=qwen3.settings.model, batch_tokens=800), [SCHEMES["W8A8"]], {}, long
+        )["W8A8"]
     assert effect.tokens > 2 * HEAD_ROWS
     assert max(rows) == HEAD_ROWS
     assert sum(count for count in rows if count > 8) >= 2 * effect.tokens
 
 
 def test_a_batch_that_does_not_fit_is_run_in_parts(qwen3: Measured) -> None:
-    large = Measured(qwen3.checkpoint, Settings(model=qwen3.settings.model, batch_tokens=64), qwen3.readings, qwen3.sequences)
+    large = Measured(
+        qwen3.checkpoint, Settings(model=qwen3.settings.model, batch_tokens=64), qwen3.readings, qwen3.sequences
+    )
 
     def small_memory(module: nn.Module, args: Any) -> None:
         if isinstance(module, nn.Embedding) and args[0].numel() > 20:
@@ -409,7 +488,8 @@ def test_a_batch_that_does_not_fit_is_run_in_parts(qwen3: Measured) -> None:
     ]
 
 
-# -- failing closed --------------------------------------------------------------------------------------------------------------------
+# -- failing closed
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def test_an_overflow_in_float16_is_no_small_number(tmp_path: Path) -> None:
@@ -444,7 +524,9 @@ def test_a_scale_that_is_not_finite_is_no_small_number(qwen3: Measured) -> None:
 
 def checkpoint_of(model_type: str, **overrides: Any) -> Checkpoint:
     config = AutoConfig.for_model(model_type, **overrides)
-    return Checkpoint(name="some/model", folder=Path(), revision=None, config=config, trust_remote_code=False, is_hub=False)
+    return Checkpoint(
+        name="some/model", folder=Path(), revision=None, config=config, trust_remote_code=False, is_hub=False
+    )
 
 
 @pytest.mark.parametrize("model_type", ["bert", "roberta", "distilbert", "t5", "bart", "vit"])
@@ -452,12 +534,17 @@ def test_a_model_without_a_next_token_distribution_is_refused_before_weights_loa
     with pytest.raises(InputError) as error:
         require_head(checkpoint_of(model_type))
     assert str(error.value).splitlines() == [
-        f"some/model ({model_type}) has no next-token distribution that transformers can build, on which the effect of a scheme is measured",
+        (
+            f"some/model ({model_type}) has no next-token distribution that transformers can build, on which the effect"
+            " of a scheme is measured"
+        ),
         "  leave out --maxact-effect and --maxact-deploy; --maxact-schemes reports without it",
     ]
 
 
-@pytest.mark.parametrize("model_type", ["llama", "gpt2", "gemma3", "qwen2_5_vl", "qwen3_5", "gpt_oss", "bailing_hybrid"])
+@pytest.mark.parametrize(
+    "model_type", ["llama", "gpt2", "gemma3", "qwen2_5_vl", "qwen3_5", "gpt_oss", "bailing_hybrid"]
+)
 def test_causal_language_models_have_a_head(model_type: str) -> None:
     require_head(checkpoint_of(model_type))
 
@@ -485,8 +572,14 @@ def test_a_checkpoint_without_its_head_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MeasureError) as error:
         checkpoint.effects("W8A8")
     assert str(error.value).splitlines() == [
-        f"the weights of {checkpoint.checkpoint.name} lack the LM head (lm_head.weight), without which there are no predictions to compare",
-        "  save the model with its head, or leave out --maxact-effect and --maxact-deploy: --maxact-schemes needs no head",
+        (
+            f"the weights of {checkpoint.checkpoint.name} lack the LM head (lm_head.weight), without which there are no"
+            " predictions to compare"
+        ),
+        (
+            "  save the model with its head, or leave out --maxact-effect and --maxact-deploy: --maxact-schemes needs"
+            " no head"
+        ),
     ]
 
 
@@ -496,13 +589,18 @@ def test_a_head_that_is_the_embedding_need_not_be_stored(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("name", "operand", "group"), [("FP8_BLOCK", "input", 128), ("MXFP4", "weight", 32)])
-def test_a_width_that_a_scheme_cannot_quantize_is_refused_with_the_layers_name(name: str, operand: str, group: int, tmp_path: Path) -> None:
+def test_a_width_that_a_scheme_cannot_quantize_is_refused_with_the_layers_name(
+    name: str, operand: str, group: int, tmp_path: Path
+) -> None:
     checkpoint = measured(tmp_path, headed("llama", intermediate_size=72))
     stored = load_file(checkpoint.checkpoint.folder / "model.safetensors")
     with watched() as (models, _), pytest.raises(MeasureError) as error:
         checkpoint.effects(name)
     assert str(error.value).splitlines() == [
-        f"model.layers.0.mlp.down_proj: {name} cannot quantize its {operand}, 72 is no multiple of its groups of {group}",
+        (
+            f"model.layers.0.mlp.down_proj: {name} cannot quantize its {operand}, 72 is no multiple of its groups of"
+            f" {group}"
+        ),
         "  keep layers.0.down_in in 16 bits, or choose another scheme",
     ]
     (model,) = models
@@ -524,13 +622,16 @@ def test_a_static_scheme_without_calibration_is_refused(qwen3: Measured) -> None
 
 def test_a_site_that_does_not_exist_cannot_be_kept(qwen3: Measured) -> None:
     with pytest.raises(
-        InputError, match=r"^layers\.7\.down_in is to stay in 16 bits under W8A8, and is no input of linear layers of this model$"
+        InputError,
+        match=r"^layers\.7\.down_in is to stay in 16 bits under W8A8, and is no input of linear layers of this model$",
     ):
         qwen3.effects("W8A8", kept={"W8A8": ("layers.7.down_in",)})
 
 
 def test_a_cast_keeps_no_site(qwen3: Measured) -> None:
-    with pytest.raises(InputError, match=r"^FP16 casts every tensor, and no site can stay as it is\n  keep no site under FP16$"):
+    with pytest.raises(
+        InputError, match=r"^FP16 casts every tensor, and no site can stay as it is\n  keep no site under FP16$"
+    ):
         qwen3.effects("FP16", kept={"FP16": ("layers.0.down_in",)})
 
 
@@ -542,12 +643,14 @@ def test_samples_of_one_token_predict_nothing(qwen3: Measured) -> None:
     assert math.isnan(effect.perplexity_ratio)
 
 
-# -- which samples ---------------------------------------------------------------------------------------------------------------------
+# -- which samples
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 def long_samples(category: str, count: int, length: int) -> list[Encoded]:
     return [
-        Encoded(sample=Sample(id=f"{category}{i:03d}", category=category, text=f"{category}{i}"), ids=(1,) * length) for i in range(count)
+        Encoded(sample=Sample(id=f"{category}{i:03d}", category=category, text=f"{category}{i}"), ids=(1,) * length)
+        for i in range(count)
     ]
 
 
@@ -572,4 +675,6 @@ def test_one_sample_is_taken_however_long() -> None:
 
 def test_all_are_taken_where_there_are_few() -> None:
     sequences = long_samples("math", 9, 10)
-    assert [s.sample.id for s in evaluation_samples(sequences)] == sorted(s.sample.id for s in split(sequences, "evaluation"))
+    assert [s.sample.id for s in evaluation_samples(sequences)] == sorted(
+        s.sample.id for s in split(sequences, "evaluation")
+    )

@@ -1,4 +1,6 @@
-"""Encoders of the BERT kind through the real pass, against plain hooks, and real pretrained weights through the whole gate."""
+"""Encoders of the BERT kind through the real pass, against plain hooks, and real pretrained weights through the whole
+gate.
+"""
 
 from pathlib import Path
 from textwrap import dedent
@@ -56,15 +58,23 @@ def write_limits(path: Path, mlp_output: float) -> Path:
 
 
 @pytest.mark.slow
-def test_pretrained_weights_pass_through_the_whole_gate(pytester: pytest.Pytester, minilm: Path, tmp_path: Path) -> None:
+def test_pretrained_weights_pass_through_the_whole_gate(
+    pytester: pytest.Pytester, minilm: Path, tmp_path: Path
+) -> None:
     saved = tmp_path / "minilm.record.safetensors"
     args = (f"--maxact-model={minilm}", "--maxact-max-samples=20", f"--maxact-save={saved}")
     result = run_gate(pytester, *args, f"--maxact-limits={write_limits(tmp_path / 'wide.yaml', 250)}", passed=2 * 19)
-    result.stdout.fnmatch_lines(["PASS: all 38 checks hold", "*bert, 6 layers x 384, float32 on cpu*", "*final_norm: each layer*"])
+    result.stdout.fnmatch_lines(
+        ["PASS: all 38 checks hold", "*bert, 6 layers x 384, float32 on cpu*", "*final_norm: each layer*"]
+    )
     record = Record.load(saved)
     assert 100 < record["layers.0.mlp_output"].max_abs < 250
     result = run_gate(
-        pytester, f"--maxact-replay={saved}", f"--maxact-limits={write_limits(tmp_path / 'tight.yaml', 100)}", failed=2, passed=36
+        pytester,
+        f"--maxact-replay={saved}",
+        f"--maxact-limits={write_limits(tmp_path / 'tight.yaml', 100)}",
+        failed=2,
+        passed=36,
     )
     result.stdout.fnmatch_lines(["*layers.0.mlp_output: max_abs 1* exceeds the limit 125*shape all-MiniLM-L6-v2*"])
 

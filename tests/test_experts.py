@@ -1,4 +1,6 @@
-"""Mixtures of experts: the same figures however the experts run, who was given tokens, and what a report and a limit make of that."""
+"""Mixtures of experts: the same figures however the experts run, who was given tokens, and what a report and a limit
+make of that.
+"""
 
 import json
 from collections.abc import Callable
@@ -34,7 +36,9 @@ def run_as(model: Any, implementation: str) -> None:
 
 def figures(observer: Observer) -> tuple[dict[str, float], dict[str, list[int]]]:
     maxima = {name: abs(seen.peaks[0].value) for name, seen in observer.accumulators.items()}
-    return maxima, {site: torch.stack(list(splits.values())).sum(0).tolist() for site, splits in observer.traffic.items()}
+    return maxima, {
+        site: torch.stack(list(splits.values())).sum(0).tolist() for site, splits in observer.traffic.items()
+    }
 
 
 class PerExpert(nn.Module):
@@ -95,7 +99,10 @@ def test_a_module_per_expert_gives_the_same_figures_as_fused_experts(dtype: torc
 
 def test_padding_is_no_traffic() -> None:
     model = tiny.random_model("qwen3_moe")
-    padded, plain = observed(model, encoded(LENGTHS), batch_tokens=200), observed(model, encoded(LENGTHS), batch_tokens=1)
+    padded, plain = (
+        observed(model, encoded(LENGTHS), batch_tokens=200),
+        observed(model, encoded(LENGTHS), batch_tokens=1),
+    )
     assert padded.padded_tokens > plain.padded_tokens == 0
     assert figures(padded)[1] == figures(plain)[1]
     assert {sum(tokens) for tokens in figures(padded)[1].values()} == {2 * sum(LENGTHS)}
@@ -137,7 +144,8 @@ def test_dense_experts_keep_the_rows_of_the_tokens_they_were_chosen_for() -> Non
     assert routing.traffic().tolist() == [1, 2]
 
 
-# -- what a Record, a report and a limit make of it --------------------------------------------------------------------------------------
+# -- what a Record, a report and a limit make of it
+# --------------------------------------------------------------------------------------
 
 
 def starve(model: Any, layer: int, experts: tuple[int, ...]) -> Any:
@@ -210,8 +218,13 @@ def test_an_expert_without_tokens_is_reported(starved: Path, capsys: pytest.Capt
 
 def limits(path: Path, share: float, family: str = "", generic: str = "") -> Path:
     path.write_text(
-        f"version: 1\nextends: builtin\n{generic.format(share=share)}families:\n"
-        f"  mine:\n    model_types: [qwen3_moe]\n    limits: {{hidden: 1.0e+4}}\n{family.format(share=share)}"
+        "version: 1\n"
+        "extends: builtin\n"
+        f"{generic.format(share=share)}families:\n"
+        "  mine:\n"
+        "    model_types: [qwen3_moe]\n"
+        "    limits: {hidden: 1.0e+4}\n"
+        f"{family.format(share=share)}"
     )
     return path
 
@@ -220,7 +233,9 @@ FAMILY = "    max_unreached_experts: {share}\n"
 GENERIC = "generic:\n  max_unreached_experts: {share}\n"
 
 
-@pytest.mark.parametrize(("family", "generic"), [(FAMILY, ""), ("", GENERIC), (FAMILY, "generic:\n  max_unreached_experts: 1.0\n")])
+@pytest.mark.parametrize(
+    ("family", "generic"), [(FAMILY, ""), ("", GENERIC), (FAMILY, "generic:\n  max_unreached_experts: 1.0\n")]
+)
 def test_a_limit_on_the_share_of_unreached_experts_passes_up_to_it(
     pytester: pytest.Pytester, starved: Path, tmp_path: Path, family: str, generic: str
 ) -> None:
@@ -230,11 +245,16 @@ def test_a_limit_on_the_share_of_unreached_experts_passes_up_to_it(
     tight = limits(tmp_path / "tight.yaml", 0.12, family, generic)
     result = run_gate(pytester, f"--maxact-replay={starved}", f"--maxact-limits={tight}", failed=1, passed=checks + 2)
     result.stdout.fnmatch_lines(
-        ["*layers.1.router: no token reached 1 of 8 experts (3), a share of 0.125, which exceeds the limit 0.12*tight.yaml*"]
+        [
+            "*layers.1.router: no token reached 1 of 8 experts (3), a share of 0.125, which exceeds the limit"
+            " 0.12*tight.yaml*"
+        ]
     )
 
 
-def test_the_generic_limit_on_experts_holds_under_family_generic(pytester: pytest.Pytester, starved: Path, tmp_path: Path) -> None:
+def test_the_generic_limit_on_experts_holds_under_family_generic(
+    pytester: pytest.Pytester, starved: Path, tmp_path: Path
+) -> None:
     tight = limits(tmp_path / "tight.yaml", 0.0, "", GENERIC)
     run_gate(
         pytester,
@@ -249,10 +269,17 @@ def test_the_generic_limit_on_experts_holds_under_family_generic(pytester: pytes
     )
 
 
-def test_a_limit_on_experts_for_a_model_without_any_is_a_usage_error(pytester: pytest.Pytester, saved: Path, tmp_path: Path) -> None:
+def test_a_limit_on_experts_for_a_model_without_any_is_a_usage_error(
+    pytester: pytest.Pytester, saved: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "limits.yaml"
     path.write_text(
-        "version: 1\nfamilies:\n  mine:\n    model_types: [qwen3]\n    limits: {hidden: 1.0e+4}\n    max_unreached_experts: 0.5\n"
+        "version: 1\n"
+        "families:\n"
+        "  mine:\n"
+        "    model_types: [qwen3]\n"
+        "    limits: {hidden: 1.0e+4}\n"
+        "    max_unreached_experts: 0.5\n"
     )
     result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={path}")
     assert result.ret == 4
@@ -264,7 +291,9 @@ def test_unreached_experts_are_a_metric_of_routers_only(starved: Path) -> None:
 
     record = Record.load(starved)
     assert metric_value(record["layers.1.router"], "unreached_experts") == 0.125
-    assert metric_value(record["layers.1.hidden"], "unreached_experts") != metric_value(record["layers.1.hidden"], "unreached_experts")
+    assert metric_value(record["layers.1.hidden"], "unreached_experts") != metric_value(
+        record["layers.1.hidden"], "unreached_experts"
+    )
 
 
 def test_a_pass_over_starved_experts_names_them() -> None:
@@ -287,7 +316,8 @@ def test_a_broken_expert_that_no_token_reached_cannot_pass(value: float, tmp_pat
         model.layers[1].mlp.experts.down_proj[idle, 3, 4] = value
     folder = tiny.save(tmp_path / "broken", model)
     with pytest.raises(
-        MeasureError, match=r"layers\.1\.mlp\.experts\.down_proj holds a NaN or an infinity, which no token of the corpus met"
+        MeasureError,
+        match=r"layers\.1\.mlp\.experts\.down_proj holds a NaN or an infinity, which no token of the corpus met",
     ):
         record_of(folder, corpus)
 

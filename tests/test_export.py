@@ -1,4 +1,6 @@
-"""Files for quantization tools: against plain hooks over the calibration samples, against compressed-tensors, and what is refused."""
+"""Files for quantization tools: against plain hooks over the calibration samples, against compressed-tensors, and what
+is refused.
+"""
 
 import json
 import math
@@ -40,14 +42,18 @@ def deployed(checkpoint: Path, corpus: Path) -> Record:
 
 @pytest.fixture(scope="module")
 def routed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Record]:
-    """A checkpoint of latent attention, routed and shared experts: sites whose linear layers are given several tensors, and its Record."""
+    """A checkpoint of latent attention, routed and shared experts: sites whose linear layers are given several tensors,
+    and its Record.
+    """
     folder = tiny.save(tmp_path_factory.mktemp("routed"), model_of("deepseek_v3"))
     return folder, record_of(folder, corpus, sites="deploy")
 
 
 @torch.inference_mode()
 def by_plain_hooks(folder: Path, corpus: Path, record: Record) -> dict[str, Floats]:
-    """Largest magnitude per channel of what every module that is a linear layer is given: the calibration samples, one at a time, without padding."""
+    """Largest magnitude per channel of what every module that is a linear layer is given: the calibration samples, one
+    at a time, without padding.
+    """
     model: Any = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     calibration = {sample for sample, _, split, _ in record.provenance.samples if split == "calibration"}
     assert 0 < len(calibration) < len(record.provenance.samples)
@@ -78,10 +84,13 @@ def of_channels(record: Record, dtype: str, amax: float) -> Record:
     return replace(record, sites={"layers.0.qkv_in": reading})
 
 
-# -- channels ---------------------------------------------------------------------------------------------------------------------------
+# -- channels
+# ---------------------------------------------------------------------------------------------------------------------------
 
 
-def test_every_linear_layer_has_the_channels_that_plain_hooks_see(checkpoint: Path, corpus: Path, deployed: Record) -> None:
+def test_every_linear_layer_has_the_channels_that_plain_hooks_see(
+    checkpoint: Path, corpus: Path, deployed: Record
+) -> None:
     found, wanted = export.smoothquant(deployed), by_plain_hooks(checkpoint, corpus, deployed)
     assert found.keys() == wanted.keys()
     assert len(found) == 7 * tiny.LAYERS
@@ -90,7 +99,9 @@ def test_every_linear_layer_has_the_channels_that_plain_hooks_see(checkpoint: Pa
         np.testing.assert_allclose(channels, wanted[path], rtol=1e-4, atol=1e-6)
 
 
-def test_layers_of_one_site_that_are_given_different_tensors_each_have_their_own(corpus: Path, routed: tuple[Path, Record]) -> None:
+def test_layers_of_one_site_that_are_given_different_tensors_each_have_their_own(
+    corpus: Path, routed: tuple[Path, Record]
+) -> None:
     folder, record = routed
     found, wanted = export.smoothquant(record), by_plain_hooks(folder, corpus, record)
     assert len(record["layers.2.qkv_in"].channels.parts) > 1  # type: ignore[union-attr]
@@ -117,13 +128,20 @@ def scales_of(*records: Record) -> Any:
 
 
 def test_a_channel_that_is_zero_throughout_stays_zero(deployed: Record) -> None:
-    assert export.smoothquant(of_channels(deployed, "float32", 8.0))["layers.0.self_attn.v_proj"].tolist() == [0.0, 2.0, 8.0]
+    assert export.smoothquant(of_channels(deployed, "float32", 8.0))["layers.0.self_attn.v_proj"].tolist() == [
+        0.0,
+        2.0,
+        8.0,
+    ]
 
 
-# -- scales -----------------------------------------------------------------------------------------------------------------------------
+# -- scales
+# -----------------------------------------------------------------------------------------------------------------------------
 
 
-def test_every_linear_layer_has_the_scale_of_what_plain_hooks_see(checkpoint: Path, corpus: Path, deployed: Record) -> None:
+def test_every_linear_layer_has_the_scale_of_what_plain_hooks_see(
+    checkpoint: Path, corpus: Path, deployed: Record
+) -> None:
     wanted = by_plain_hooks(checkpoint, corpus, deployed)
     formulas: dict[str, tuple[str, Any]] = {
         "FP8": ("input_scale", lambda amax: amax / 448),
@@ -162,16 +180,21 @@ def test_scales_are_bit_for_bit_those_that_compressed_tensors_calibrates_in_the_
         assert {float(value[0]) for value in found.values()} == {scale}, scheme
 
 
-# -- files ------------------------------------------------------------------------------------------------------------------------------
+# -- files
+# ------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_file_holds_what_was_written_with_its_metadata(deployed: Record, tmp_path: Path) -> None:
     tensors = export.smoothquant(deployed)
     export.write(tensors, tmp_path / "channels.safetensors", {"model": "a", "kind": "smoothquant"})
     found = load_file(tmp_path / "channels.safetensors")
-    assert {name: tensor.tolist() for name, tensor in found.items()} == {name: tensor.tolist() for name, tensor in tensors.items()}
+    assert {name: tensor.tolist() for name, tensor in found.items()} == {
+        name: tensor.tolist() for name, tensor in tensors.items()
+    }
     with safe_open(tmp_path / "channels.safetensors", framework="numpy") as file:
-        assert {name: json.loads(value) for name, value in file.metadata().items()} == {"maxact": {"model": "a", "kind": "smoothquant"}}
+        assert {name: json.loads(value) for name, value in file.metadata().items()} == {
+            "maxact": {"model": "a", "kind": "smoothquant"}
+        }
     assert [path.name for path in tmp_path.iterdir()] == ["channels.safetensors"]
 
 
@@ -202,7 +225,8 @@ def test_a_place_that_cannot_be_written_is_said_and_nothing_is_left(tmp_path: Pa
     assert [path.name for path in tmp_path.rglob("*")] == ["taken"]
 
 
-# -- what is refused --------------------------------------------------------------------------------------------------------------------
+# -- what is refused
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_record_that_observed_no_linear_inputs_says_how_to_measure_them(saved: Path) -> None:
@@ -224,7 +248,9 @@ def test_an_input_that_was_zero_or_not_finite_makes_no_scale(value: float, deplo
     amax = np.asarray([0.0, 0.0 if value == 0.0 else 1.0, value], np.float32)
     record = with_input(deployed, "layers.1.down_in", channels=Channels({"mlp.down_proj": amax}))
     for exported in (export.smoothquant, lambda record: export.static_scales(record, "NVFP4")):
-        with pytest.raises(InputError, match=rf"layers\.1\.down_in: the largest magnitude that layers\.1\.mlp\.down_proj .* is {value}"):
+        with pytest.raises(
+            InputError, match=rf"layers\.1\.down_in: the largest magnitude that layers\.1\.mlp\.down_proj .* is {value}"
+        ):
             exported(record)
 
 
@@ -236,7 +262,9 @@ def test_channels_that_the_record_lacks_are_not_guessed(deployed: Record) -> Non
         {"shared": {**reading.shared, "layers.1.self_attn.v_proj": "self_attn.v_proj"}},
     ]
     for change in changes:
-        with pytest.raises(InputError, match=r"layers\.1\.qkv_in: the Record does not hold the channels of every linear layer there"):
+        with pytest.raises(
+            InputError, match=r"layers\.1\.qkv_in: the Record does not hold the channels of every linear layer there"
+        ):
             export.smoothquant(with_input(deployed, "layers.1.qkv_in", **change))
 
 

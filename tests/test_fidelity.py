@@ -1,4 +1,6 @@
-"""What a pass sums up of schemes and channels, against sums over what plain hooks capture, one unpadded sample at a time."""
+"""What a pass sums up of schemes and channels, against sums over what plain hooks capture, one unpadded sample at a
+time.
+"""
 
 import math
 from collections import defaultdict
@@ -38,12 +40,31 @@ LENGTHS = [9, 17, 5, 12, 9, 3, 14]
 IMPLEMENTATIONS = ("eager", "grouped_mm", "batched_mm")
 WIDE: dict[str, Any] = {"hidden_size": 128, "intermediate_size": 256, "head_dim": 32}
 _MLA: dict[str, Any] = {
-    "hidden_size": 128, "intermediate_size": 256, "moe_intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4,
-    "num_key_value_heads": 4, "vocab_size": 64, "max_position_embeddings": 256, "n_routed_experts": 8, "num_local_experts": 8,
-    "num_experts_per_tok": 2, "n_group": 2, "topk_group": 1, "n_shared_experts": 1, "first_k_dense_replace": 1, "q_lora_rank": 64,
-    "kv_lora_rank": 32, "qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "v_head_dim": 32, "head_dim": 16, "pad_token_id": 0, "bos_token_id": 1,
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "moe_intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "vocab_size": 64,
+    "max_position_embeddings": 256,
+    "n_routed_experts": 8,
+    "num_local_experts": 8,
+    "num_experts_per_tok": 2,
+    "n_group": 2,
+    "topk_group": 1,
+    "n_shared_experts": 1,
+    "first_k_dense_replace": 1,
+    "q_lora_rank": 64,
+    "kv_lora_rank": 32,
+    "qk_nope_head_dim": 16,
+    "qk_rope_head_dim": 16,
+    "v_head_dim": 32,
+    "head_dim": 16,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
     "eos_token_id": 2,
-}  # fmt: skip
+}
 
 _ATTENTION: dict[str, tuple[str, ...]] = {"qkv_in": ("self_attn.q_proj",), "o_in": ("self_attn.o_proj",)}
 _DENSE: dict[str, tuple[str, ...]] = {"mlp_in": ("mlp.gate_proj",), "down_in": ("mlp.down_proj",)}
@@ -72,7 +93,11 @@ def model_of(model_type: str, dtype: torch.dtype = torch.float32, implementation
                 if parameter.ndim >= 2:
                     parameter.normal_(0.0, 0.15)
     else:
-        experts = {"qwen3_moe": {"moe_intermediate_size": 128}, "mixtral": {"intermediate_size": 64}, "gpt_oss": {"intermediate_size": 32}}
+        experts = {
+            "qwen3_moe": {"moe_intermediate_size": 128},
+            "mixtral": {"intermediate_size": 64},
+            "gpt_oss": {"intermediate_size": 32},
+        }
         model = tiny.random_model(model_type, **{**WIDE, **experts.get(model_type, {})})
     for module in model.modules():
         if hasattr(getattr(module, "config", None), "_experts_implementation"):
@@ -89,7 +114,9 @@ def observed(
 ) -> Observer:
     anatomy = resolve(model, model.config, True)
     if splits is None:
-        return measure.observe(loaded(model), anatomy, list(sequences), batch_tokens, schemes=[SCHEMES[name] for name in names])
+        return measure.observe(
+            loaded(model), anatomy, list(sequences), batch_tokens, schemes=[SCHEMES[name] for name in names]
+        )
     observer = Observer(decoder_of(model), anatomy, [SCHEMES[name] for name in names])
     with observer.attached():
         observer.run(corpus.plan_batches(sequences, splits, batch_tokens), torch.device("cpu"))
@@ -97,33 +124,43 @@ def observed(
     return observer
 
 
-# -- what plain hooks see --------------------------------------------------------------------------------------------------------------
+# -- what plain hooks see
+# --------------------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Seen:
-    """Tensors given to linear layers, by site and part: rows of one sample [rows, width], and the position of each row in it."""
+    """Tensors given to linear layers, by site and part: rows of one sample [rows, width], and the position of each row
+    in it.
+    """
 
-    rows: dict[tuple[str, str], list[tuple[str, torch.Tensor, torch.Tensor]]] = field(default_factory=lambda: defaultdict(list))
+    rows: dict[tuple[str, str], list[tuple[str, torch.Tensor, torch.Tensor]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
 
     def of(self, key: tuple[str, str], samples: set[str], chosen: set[tuple[str, int]] | None = None) -> torch.Tensor:
         """All rows of some samples, or of some of their tokens."""
         parts = []
         for sample, rows, positions in self.rows[key]:
             if sample in samples:
-                keep = [i for i, position in enumerate(positions.tolist()) if chosen is None or (sample, position) in chosen]
+                keep = [
+                    i for i, position in enumerate(positions.tolist()) if chosen is None or (sample, position) in chosen
+                ]
                 parts.append(rows[keep])
         return torch.cat(parts)
 
 
-def down_inputs(experts: Any, states: torch.Tensor, chosen: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def down_inputs(
+    experts: Any, states: torch.Tensor, chosen: torch.Tensor
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """What the last projection of each expert is given, worked out expert by expert: rows and their tokens."""
     for number in range(len(experts.down_proj)):
         _, token = torch.where(chosen.T.eq(number))
         if not len(token):
             continue
         given = states[token]
-        if hasattr(experts, "gate_up_proj_bias"):  # gpt_oss: columns interleaved, clamped at 7, a sigmoid of slope 1.702
+        # gpt_oss: columns interleaved, clamped at 7, a sigmoid of slope 1.702
+        if hasattr(experts, "gate_up_proj_bias"):
             both = given @ experts.gate_up_proj[number] + experts.gate_up_proj_bias[number]
             gate, up = both[..., ::2].clamp(max=7.0), both[..., 1::2].clamp(-7.0, 7.0)
             yield (up + 1) * (gate * torch.sigmoid(gate * 1.702)), token
@@ -156,7 +193,9 @@ def plain(model: Any, model_type: str, sequences: Sequence[Encoded]) -> Seen:
         for kind, paths in READ[model_type].items():
             for path in paths:
                 if path in {name for name, _ in layer.named_modules()}:
-                    handles.append(layer.get_submodule(path).register_forward_pre_hook(hook(kind, path, f"layers.{index}.{kind}")))
+                    handles.append(
+                        layer.get_submodule(path).register_forward_pre_hook(hook(kind, path, f"layers.{index}.{kind}"))
+                    )
     for sequence in sequences:
         sample[0] = sequence.sample.id
         model(input_ids=torch.tensor([sequence.ids]), use_cache=False)
@@ -165,7 +204,8 @@ def plain(model: Any, model_type: str, sequences: Sequence[Encoded]) -> Seen:
     return seen
 
 
-# -- sums, worked out on the host ------------------------------------------------------------------------------------------------------
+# -- sums, worked out on the host
+# ------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -194,9 +234,16 @@ class Wanted:
         self.flushed += int(((exact != 0) & (deployed.restored.double().numpy() == 0)).sum())
         self.calm_tokens += int(calm.sum())
         for name, value in {
-            "signal": signals, "error": errors, "signal_abs": np.abs(exact), "error_abs": np.abs(error), "signal_squares": signals**2,
-            "error_squares": errors**2, "products": signals * errors, "calm_signal": signals[calm], "calm_error": errors[calm],
-        }.items():  # fmt: skip
+            "signal": signals,
+            "error": errors,
+            "signal_abs": np.abs(exact),
+            "error_abs": np.abs(error),
+            "signal_squares": signals**2,
+            "error_squares": errors**2,
+            "products": signals * errors,
+            "calm_signal": signals[calm],
+            "calm_error": errors[calm],
+        }.items():
             self.sums[name] += float(value.sum())
         with np.errstate(divide="ignore", invalid="ignore"):
             places = np.floor((10 * np.log10(signals / errors) - DB_LOWEST) / DB_PER_BIN).clip(0, DB_BINS - 2)
@@ -206,7 +253,9 @@ class Wanted:
 
 
 def deployed(x: torch.Tensor, name: str, amax: torch.Tensor) -> Deployed:
-    """What a scheme does to rows: by compressed-tensors, and for the scheme without a preset, 127 steps of a calibration maximum."""
+    """What a scheme does to rows: by compressed-tensors, and for the scheme without a preset, 127 steps of a
+    calibration maximum.
+    """
     if name != "W8A8_STATIC":
         return by_compressed_tensors(x, name, "activations", low=-amax, high=amax)
     scaled = x / (amax / 127)
@@ -214,9 +263,13 @@ def deployed(x: torch.Tensor, name: str, amax: torch.Tensor) -> Deployed:
     return Deployed(restored=levels.to(x.dtype) * (amax / 127), levels=levels, clipped=scaled.abs() > 127)
 
 
-def wanted_of(seen: Seen, site: str, name: str, splits: dict[str, str], chosen: set[tuple[str, int]] | None = None) -> Wanted:
+def wanted_of(
+    seen: Seen, site: str, name: str, splits: dict[str, str], chosen: set[tuple[str, int]] | None = None
+) -> Wanted:
     """Sums of a site over all parts whose width the scheme's groups divide, each by its own calibration maximum."""
-    calibration, evaluation = ({s for s, split in splits.items() if split == wanted} for wanted in ("calibration", "evaluation"))
+    calibration, evaluation = (
+        {s for s, split in splits.items() if split == wanted} for wanted in ("calibration", "evaluation")
+    )
     wanted = Wanted()
     parts = [part for where, part in seen.rows if where == site]
     if any(seen.of((site, part), evaluation, chosen).shape[1] % GROUPS.get(name, 1) for part in parts):
@@ -241,8 +294,8 @@ def places_of(sums: SchemeSums) -> list[int]:
 def check(sums: SchemeSums, wanted: Wanted, name: str, exactly: bool) -> None:
     for quantity in ("tokens", "entries", "calm_tokens"):
         assert getattr(sums, quantity) == getattr(wanted, quantity), quantity
-    # With other shapes the last bits of an entry differ, so that one at the edge of a level may fall on its other side; the edge of the
-    # range is where a dynamic FP8 scale puts the largest entry of every group.
+    # With other shapes the last bits of an entry differ, so that one at the edge of a level may fall on its other side;
+    # the edge of the range is where a dynamic FP8 scale puts the largest entry of every group.
     for quantity in ("nonzero", "clipped", "flushed"):
         found, expected = getattr(sums, quantity), getattr(wanted, quantity)
         at_edge = quantity == "clipped" and SCHEMES[name].activations.number == "fp8_e4m3"  # type: ignore[union-attr]
@@ -262,7 +315,9 @@ SPLITS = corpus.assign_splits([sequence.sample for sequence in encoded(LENGTHS)]
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("model_type", READ)
-def test_sums_of_every_scheme_are_those_over_the_raw_inputs_of_sequences_that_run_alone(model_type: str, dtype: torch.dtype) -> None:
+def test_sums_of_every_scheme_are_those_over_the_raw_inputs_of_sequences_that_run_alone(
+    model_type: str, dtype: torch.dtype
+) -> None:
     model, sequences = model_of(model_type, dtype), encoded(LENGTHS)
     observer, seen = observed(model, sequences), plain(model, model_type, sequences)
     assert observer.padded_tokens == 0
@@ -280,7 +335,10 @@ def test_sums_of_every_scheme_are_those_over_the_raw_inputs_of_sequences_that_ru
 
 @pytest.mark.parametrize(
     ("model_type", "implementation"),
-    [("qwen3", "eager"), *((name, how) for name in ("qwen3_moe", "mixtral", "deepseek_v3", "gpt_oss") for how in IMPLEMENTATIONS)],
+    [
+        ("qwen3", "eager"),
+        *((name, how) for name in ("qwen3_moe", "mixtral", "deepseek_v3", "gpt_oss") for how in IMPLEMENTATIONS),
+    ],
 )
 def test_padding_and_the_way_experts_run_change_no_sum(model_type: str, implementation: str) -> None:
     model, sequences = model_of(model_type, implementation=implementation), encoded(LENGTHS)
@@ -292,7 +350,8 @@ def test_padding_and_the_way_experts_run_change_no_sum(model_type: str, implemen
         check(sums, wanted_of(seen, site, name, SPLITS), name, exactly=False)
 
 
-# -- calibration -----------------------------------------------------------------------------------------------------------------------
+# -- calibration
+# -----------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 60])
@@ -313,7 +372,9 @@ def test_channels_are_the_largest_of_the_calibration_split_alone(model_type: str
 def test_a_static_scale_is_the_calibration_maximum_whatever_the_evaluation_split_holds() -> None:
     model, sequences = model_of("qwen3"), encoded(LENGTHS)
     observer, seen = observed(model, sequences, names=["FP8", "W8A8_STATIC"]), plain(model, "qwen3", sequences)
-    calibration, evaluation = ({s for s, split in SPLITS.items() if split == wanted} for wanted in ("calibration", "evaluation"))
+    calibration, evaluation = (
+        {s for s, split in SPLITS.items() if split == wanted} for wanted in ("calibration", "evaluation")
+    )
     beyond = 0
     for (site, name), sums in observer.fidelity.sums.items():
         [key] = [key for key in seen.rows if key[0] == site]
@@ -324,7 +385,8 @@ def test_a_static_scale_is_the_calibration_maximum_whatever_the_evaluation_split
     assert beyond > 0
 
 
-# -- sampling --------------------------------------------------------------------------------------------------------------------------
+# -- sampling
+# --------------------------------------------------------------------------------------------------------------------------
 
 LONG = [30, 23, 38, 21, 27, 44, 12, 29, 31, 26, 34, 40]
 
@@ -350,18 +412,29 @@ def sampled(
 
 def whose(rows: torch.Tensor, seen: Seen, key: tuple[str, str], samples: set[str]) -> set[tuple[str, int]]:
     """Sample and position of rows, by the captured row of these samples that each is nearest to."""
-    places = [(sample, int(position)) for sample, _, positions in seen.rows[key] if sample in samples for position in positions]
+    places = [
+        (sample, int(position))
+        for sample, _, positions in seen.rows[key]
+        if sample in samples
+        for position in positions
+    ]
     every = seen.of(key, samples)
-    distance, nearest = torch.cdist(rows.double(), every.double(), compute_mode="donot_use_mm_for_euclid_dist").min(dim=1)
+    distance, nearest = torch.cdist(rows.double(), every.double(), compute_mode="donot_use_mm_for_euclid_dist").min(
+        dim=1
+    )
     assert (distance < 1e-3 * every.norm(dim=1).mean()).all()
     return {places[int(index)] for index in nearest}
 
 
 @pytest.mark.parametrize("model_type", ["qwen3", "qwen3_moe"])
-def test_the_same_tokens_are_sampled_however_the_corpus_is_batched(model_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_tokens_are_sampled_however_the_corpus_is_batched(
+    model_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, sequences = model_of(model_type), encoded(LONG)
     splits = corpus.assign_splits([sequence.sample for sequence in sequences])
-    lengths = {sequence.sample.id: len(sequence) for sequence in sequences if splits[sequence.sample.id] == "evaluation"}
+    lengths = {
+        sequence.sample.id: len(sequence) for sequence in sequences if splits[sequence.sample.id] == "evaluation"
+    }
     stride = -(-sum(lengths.values()) // 60)
     seen = plain(model, model_type, sequences)
     key = next(key for key in seen.rows if key[0] == "layers.1.mlp_in")
@@ -390,7 +463,12 @@ def test_the_pairs_that_are_sampled_inside_experts_are_those_of_the_sampled_toke
     splits = corpus.assign_splits([sequence.sample for sequence in sequences])
     seen = plain(model_of("gpt_oss"), "gpt_oss", sequences)
     observer, rows = sampled(monkeypatch, model, sequences, 150, 60, "layers.2.mlp_in")
-    tokens = whose(rows, seen, ("layers.2.mlp_in", "experts"), {sample for sample, split in splits.items() if split == "evaluation"})
+    tokens = whose(
+        rows,
+        seen,
+        ("layers.2.mlp_in", "experts"),
+        {sample for sample, split in splits.items() if split == "evaluation"},
+    )
     assert observer.padded_tokens > 0
     for layer in range(3):
         for name in NAMES:
@@ -402,7 +480,9 @@ def test_the_pairs_that_are_sampled_inside_experts_are_those_of_the_sampled_toke
                 check(observer.fidelity.sums[site, name], wanted, name, exactly=False)
 
 
-def test_the_sqnr_of_a_sample_lies_within_four_standard_errors_of_that_of_all_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sqnr_of_a_sample_lies_within_four_standard_errors_of_that_of_all_tokens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model, sequences = model_of("qwen3"), encoded(LONG)
     splits = corpus.assign_splits([sequence.sample for sequence in sequences])
     everything = observed(model, sequences, 200)
@@ -411,7 +491,8 @@ def test_the_sqnr_of_a_sample_lies_within_four_standard_errors_of_that_of_all_to
     assert everything.stride == 1 < sample.stride
     assert set(sample.fidelity.sums) == set(everything.fidelity.sums)
     for key, sums in sample.fidelity.sums.items():
-        if key[1] in ("FP8", "W8A8_STATIC"):  # one clipped entry may be most of their error, and a small sample lacks it
+        # one clipped entry may be most of their error, and a small sample lacks it
+        if key[1] in ("FP8", "W8A8_STATIC"):
             continue
         full, error = everything.fidelity.sums[key], sums.sqnr_error_db(tokens)
         assert full.tokens == tokens
@@ -420,7 +501,8 @@ def test_the_sqnr_of_a_sample_lies_within_four_standard_errors_of_that_of_all_to
         assert abs(sums.sqnr_db - full.sqnr_db) <= 4 * error, key
 
 
-# -- massive tokens, memory, broken numbers --------------------------------------------------------------------------------------------
+# -- massive tokens, memory, broken numbers
+# --------------------------------------------------------------------------------------------
 
 
 def test_the_sqnr_without_massive_tokens_leaves_them_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -436,7 +518,10 @@ def test_the_sqnr_without_massive_tokens_leaves_them_out(monkeypatch: pytest.Mon
             layer.mlp.gate_proj.weight[7, tiny.FLAG_CHANNEL] = 10.0
     sequences = encoded(LENGTHS)
     peaked = [
-        type(sequence)(sample=sequence.sample, ids=(*sequence.ids[:2], 3, *sequence.ids[3:]) if number in (0, 1, 2, 3, 4) else sequence.ids)
+        type(sequence)(
+            sample=sequence.sample,
+            ids=(*sequence.ids[:2], 3, *sequence.ids[3:]) if number in (0, 1, 2, 3, 4) else sequence.ids,
+        )
         for number, sequence in enumerate(sequences)
     ]
     observer, seen = observed(model, peaked), plain(model, "qwen3", peaked)
@@ -474,7 +559,10 @@ def test_a_row_is_massive_above_a_hundred_and_a_thousand_times_its_median(row: l
 @pytest.mark.parametrize("model_type", ["qwen3", "qwen3_moe"])
 def test_a_batch_that_did_not_fit_leaves_no_trace_in_sums_and_channels(model_type: str) -> None:
     sequences = encoded(LENGTHS)
-    calm, tight = observed(model_of(model_type), sequences), observed(memory_limited(model_of(model_type), 20), sequences, batch_tokens=200)
+    calm, tight = (
+        observed(model_of(model_type), sequences),
+        observed(memory_limited(model_of(model_type), 20), sequences, batch_tokens=200),
+    )
     seen = plain(model_of(model_type), model_type, sequences)
     assert tight.out_of_memory > 0
     assert set(tight.fidelity.sums) == set(calm.fidelity.sums)
@@ -511,7 +599,9 @@ def sums_over(x: torch.Tensor, name: str, amax: torch.Tensor) -> SchemeSums:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
-def test_sums_over_many_rows_are_added_up_piece_by_piece(name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sums_over_many_rows_are_added_up_piece_by_piece(
+    name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
     x = torch.randn((50, 128), generator=torch.Generator().manual_seed(1)).to(dtype)
     x[3], x[7, :100], x[9, 4] = 0.0, 0.0, 700.0
     amax, wanted = x.abs().amax() * 0.5, Wanted()
@@ -571,7 +661,9 @@ def test_parts_quantized_with_scales_of_their_own_do_not_merge() -> None:
         return replace(reading, schemes={scheme: SchemeSums(tokens=1)}, channels=channels)
 
     for scheme in ("FP8", "W8A8_STATIC", "NVFP4"):
-        with pytest.raises(InputError, match="were quantized with scales of different calibration samples and do not merge"):
+        with pytest.raises(
+            InputError, match="were quantized with scales of different calibration samples and do not merge"
+        ):
             part(one, scaled[0], scheme) + part(other, scaled[1], scheme)
     joined = part(one, scaled[0], "W8A8") + part(other, scaled[1], "W8A8")
     assert joined.channels == Channels({"a": np.array([1.0, 3.0], np.float32)})

@@ -1,4 +1,6 @@
-"""Fitness for low bits: which limits speak, what passes and what does not, and the advice that follows from the same Record."""
+"""Fitness for low bits: which limits speak, what passes and what does not, and the advice that follows from the same
+Record.
+"""
 
 import math
 from collections.abc import Mapping
@@ -21,26 +23,48 @@ from pytest_maxact.verdict import check
 from tests import records
 
 SITES = [f"layers.{layer}.{kind}" for layer in range(4) for kind in ("qkv_in", "o_in", "mlp_in", "down_in")]
-CALM = {name: np.tile([0.5, -1.0, 0.75, 0.25], (6, 1)) for name in ["embedding", "layers.0.hidden", *SITES, "final_norm"]}
+CALM = {
+    name: np.tile([0.5, -1.0, 0.75, 0.25], (6, 1)) for name in ["embedding", "layers.0.hidden", *SITES, "final_norm"]
+}
 
 
 def sums(sqnr_db: float, flushed: float = 0.0, tokens: int = 100) -> SchemeSums:
     """Sums of so many tokens of 10 entries with this SQNR and share of entries that become zero."""
     entries = 10 * tokens
     return SchemeSums(
-        tokens=tokens, entries=entries, nonzero=entries, flushed=round(flushed * entries), signal=1000.0, error=1000.0 * 10 ** (-sqnr_db / 10),
-        signal_abs=100.0, error_abs=1.0, calm_tokens=tokens, calm_signal=1000.0, calm_error=1.0, token_db=((1500, tokens),), levels=(0, 1, 2),
-    )  # fmt: skip
+        tokens=tokens,
+        entries=entries,
+        nonzero=entries,
+        flushed=round(flushed * entries),
+        signal=1000.0,
+        error=1000.0 * 10 ** (-sqnr_db / 10),
+        signal_abs=100.0,
+        error_abs=1.0,
+        calm_tokens=tokens,
+        calm_signal=1000.0,
+        calm_error=1.0,
+        token_db=((1500, tokens),),
+        levels=(0, 1, 2),
+    )
 
 
 def weight(sqnr_db: float, refused: str = "") -> WeightError:
-    return WeightError(entries=16, sqnr_db=sqnr_db, lowest_db=sqnr_db, rel_rmse=0.1, clip_rate=0.0, flush_to_zero=0.0, refused=refused)
+    return WeightError(
+        entries=16, sqnr_db=sqnr_db, lowest_db=sqnr_db, rel_rmse=0.1, clip_rate=0.0, flush_to_zero=0.0, refused=refused
+    )
 
 
 def effect(scheme: str, kl: float) -> Effect:
     return Effect(
-        scheme=scheme, samples=3, tokens=64, mean_kl=kl, kl_q99=10 * kl, top1_agreement=1 - kl, perplexity=9.0, perplexity_ratio=1 + kl
-    )  # fmt: skip
+        scheme=scheme,
+        samples=3,
+        tokens=64,
+        mean_kl=kl,
+        kl_q99=10 * kl,
+        top1_agreement=1 - kl,
+        perplexity=9.0,
+        perplexity_ratio=1 + kl,
+    )
 
 
 def measured(
@@ -52,7 +76,9 @@ def measured(
     usual: SchemeSums | None = None,
     predicts: bool = False,
 ) -> Record:
-    """A Record of four layers in which a scheme does well at every linear input but those in `worst`, and with every weight but those in `weights`."""
+    """A Record of four layers in which a scheme does well at every linear input but those in `worst`, and with every
+    weight but those in `weights`.
+    """
     record = records.record(CALM, layers=4, hidden_size=4, schemes=(scheme,), predicts=predicts)
     readings: dict[str, SiteReading] = dict(record.sites)
     for name in SITES:
@@ -130,16 +156,24 @@ def test_the_scheme_before_all_schemes_and_the_own_file_before_the_shipped_one(t
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("extends: builtin\ndeploy: {min_sqnr: 20}\n", r"own.yaml:3: deploy.min_sqnr: unknown key; did you mean 'min_sqnr_db'\?"),
+        (
+            "extends: builtin\ndeploy: {min_sqnr: 20}\n",
+            r"own.yaml:3: deploy.min_sqnr: unknown key; did you mean 'min_sqnr_db'\?",
+        ),
         (
             "extends: builtin\ndeploy: {schemes: {INT3: {min_sqnr_db: 20}}}\n",
             "own.yaml:3: deploy.schemes: no scheme called 'INT3'; there are W8A8",
         ),
-        ("extends: builtin\ndeploy: {max_flush_to_zero: 2}\n", "own.yaml:3: deploy.max_flush_to_zero: should be less than or equal to 1"),
+        (
+            "extends: builtin\ndeploy: {max_flush_to_zero: 2}\n",
+            "own.yaml:3: deploy.max_flush_to_zero: should be less than or equal to 1",
+        ),
         ("extends: builtin\ndeploy: {max_mean_kl: .nan}\n", "own.yaml:3: deploy.max_mean_kl: "),
     ],
 )
-def test_a_deploy_section_that_says_nothing_sound_is_refused_with_its_line(text: str, problem: str, tmp_path: Path) -> None:
+def test_a_deploy_section_that_says_nothing_sound_is_refused_with_its_line(
+    text: str, problem: str, tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match=problem):
         load_limits(write(tmp_path / "own.yaml", text))
 
@@ -162,7 +196,11 @@ def test_it_fits_where_every_bound_holds() -> None:
 
 @pytest.mark.parametrize(
     ("worst", "metric"),
-    [(sums(19.9), "sqnr_db"), (sums(12.0, flushed=0.999), "flush_to_zero"), (sums(60.0, flushed=0.999), "flush_to_zero")],
+    [
+        (sums(19.9), "sqnr_db"),
+        (sums(12.0, flushed=0.999), "flush_to_zero"),
+        (sums(60.0, flushed=0.999), "flush_to_zero"),
+    ],
 )
 def test_a_low_sqnr_fails_and_so_does_a_high_one_with_nearly_everything_at_zero(worst: SchemeSums, metric: str) -> None:
     found = fitness(measured(worst={"layers.2.down_in": worst}))
@@ -182,7 +220,10 @@ def test_predictions_that_part_from_the_models_own_fail(kl: float) -> None:
     found = fitness(measured(effects={"W8A8": effect("W8A8", kl)}), predicts=True)
     assert [finding.limit.check for finding in found.breaches] == ["model::W8A8.mean_kl"]
     assert found.advice == (
-        "every linear input and weight meets its bounds: the error is spread over all of them, and no exception would mend it",
+        (
+            "every linear input and weight meets its bounds: the error is spread over all of them, and no exception"
+            " would mend it"
+        ),
     )
 
 
@@ -190,9 +231,9 @@ def test_without_predictions_compared_nothing_is_said_to_ship() -> None:
     found = fitness(measured(predicts=True))
     assert found.holds
     assert not found.passed
-    assert "fits W8A8 site by site, predictions not compared (--maxact-effect=W8A8)" in report(measured(predicts=True), "W8A8").replace(
-        "\n", " "
-    )
+    assert "fits W8A8 site by site, predictions not compared (--maxact-effect=W8A8)" in report(
+        measured(predicts=True), "W8A8"
+    ).replace("\n", " ")
 
 
 def test_what_was_not_measured_does_not_fit() -> None:
@@ -259,17 +300,22 @@ def test_the_headroom_of_fp16_is_its_largest_number_over_the_largest_entry(peak:
 def test_few_failing_sites_are_to_be_kept_in_sixteen_bits() -> None:
     record = measured(worst={name: sums(8.0) for name in ("layers.1.down_in", "layers.3.down_in", "layers.3.o_in")})
     found = fitness(record)
-    assert found.advice[0] == "passes site by site with o_in of layer 3; down_in of layers 1, 3 in 16 bits (3 of 16 linear inputs)"
-    assert failing_sites(record, rules_for(record, "W8A8").fitness) == {"W8A8": ("layers.1.down_in", "layers.3.o_in", "layers.3.down_in")}
+    assert (
+        found.advice[0]
+        == "passes site by site with o_in of layer 3; down_in of layers 1, 3 in 16 bits (3 of 16 linear inputs)"
+    )
+    assert failing_sites(record, rules_for(record, "W8A8").fitness) == {
+        "W8A8": ("layers.1.down_in", "layers.3.o_in", "layers.3.down_in")
+    }
 
 
 def test_with_an_effect_measured_while_they_are_kept_the_advice_says_what_it_is() -> None:
     worst = {"layers.1.down_in": sums(8.0)}
     effects = {"W8A8": effect("W8A8", 0.4), "W8A8" + KEPT: effect("W8A8", 0.02)}
-    (first, *_) = fitness(measured(worst=worst, effects=effects), predicts=True).advice
+    first, *_ = fitness(measured(worst=worst, effects=effects), predicts=True).advice
     assert first.endswith("(1 of 16 linear inputs); mean KL is then 0.02")
     effects["W8A8" + KEPT] = effect("W8A8", 0.3)
-    (first, *_) = fitness(measured(worst=worst, effects=effects), predicts=True).advice
+    first, *_ = fitness(measured(worst=worst, effects=effects), predicts=True).advice
     assert first.endswith("mean KL is then 0.3, still beyond its limit")
 
 
@@ -279,11 +325,15 @@ def test_a_scheme_that_fails_nearly_everywhere_is_not_to_be_mended_by_exceptions
     assert failing_sites(record, rules_for(record, "W8A8").fitness) == {}
 
 
-@pytest.mark.parametrize(("sibling", "words"), [(40.0, "meet every bound there"), (15.0, "still miss 1 of 2 bounds there")])
+@pytest.mark.parametrize(
+    ("sibling", "words"), [(40.0, "meet every bound there"), (15.0, "still miss 1 of 2 bounds there")]
+)
 def test_where_a_static_scale_fails_a_scale_per_token_is_tried_on_the_same_bounds(sibling: float, words: str) -> None:
     record = measured("FP8", worst={"layers.1.down_in": sums(8.0)})
     readings = {
-        name: replace(reading, schemes={**reading.schemes, "FP8_DYNAMIC": sums(sibling)}) if reading.schemes else reading
+        name: (
+            replace(reading, schemes={**reading.schemes, "FP8_DYNAMIC": sums(sibling)}) if reading.schemes else reading
+        )
         for name, reading in record.sites.items()
     }
     assert f"scales per token (FP8_DYNAMIC) {words}" in fitness(replace(record, sites=readings), "FP8").advice
@@ -298,7 +348,9 @@ def test_one_loud_channel_is_what_smoothing_helps_with() -> None:
 
 
 def test_sites_are_named_by_kind_and_range() -> None:
-    assert in_words(measured(), SITES) == "; ".join(f"{kind} of layers 0-3" for kind in ("qkv_in", "o_in", "mlp_in", "down_in"))
+    assert in_words(measured(), SITES) == "; ".join(
+        f"{kind} of layers 0-3" for kind in ("qkv_in", "o_in", "mlp_in", "down_in")
+    )
 
 
 # The report
@@ -321,8 +373,13 @@ def test_a_scheme_that_was_not_asked_to_be_checked_is_reported_and_fails_nothing
     record, files = measured(worst={"layers.1.down_in": sums(8.0)}), load_limits()
     seen = [reading.site for reading in record.sites.values()]
     rules = with_fitness(
-        select_rules(files, identity_of(record.provenance), seen, "generic"), files, seen, checked=(), reported=("W8A8",), predicts=True
-    )  # fmt: skip
+        select_rules(files, identity_of(record.provenance), seen, "generic"),
+        files,
+        seen,
+        checked=(),
+        reported=("W8A8",),
+        predicts=True,
+    )
     findings = [check(record, limit) for limit in rules.limits]
     text = render(record, rules, findings, width=80, color=False)
     assert text.startswith("PASS")

@@ -1,4 +1,6 @@
-"""The error of a format, from two histograms, equals quantizing the raw tensors: in plain float64, and by compressed_tensors."""
+"""The error of a format, from two histograms, equals quantizing the raw tensors: in plain float64, and by
+compressed_tensors.
+"""
 
 import math
 from dataclasses import asdict
@@ -76,19 +78,25 @@ def heavy_tailed(size: int, seed: int, outlier: float = 0.0) -> Floats:
 
 
 signed = st.one_of(
-    st.sampled_from([0.0, -0.0, 1.0, -1.0, SMALLEST, -SMALLEST, 127.0, 3.3895313892515355e38, math.inf, -math.inf, math.nan]),
+    st.sampled_from(
+        [0.0, -0.0, 1.0, -1.0, SMALLEST, -SMALLEST, 127.0, 3.3895313892515355e38, math.inf, -math.inf, math.nan]
+    ),
     st.floats(-1e5, 1e5, width=32),
     st.floats(-2.0, 2.0, width=32),
 )
 splits = st.lists(signed, max_size=120).map(bf16)
-policies = st.sampled_from([*INT8_POLICIES, "clip_q0.5", "clip_q0.9", "clip_q0.95", "clip_q0.99", "clip_q0.9999", "clip_q1.0"])
+policies = st.sampled_from(
+    [*INT8_POLICIES, "clip_q0.5", "clip_q0.9", "clip_q0.95", "clip_q0.99", "clip_q0.9999", "clip_q1.0"]
+)
 
 
 @patient
 @given(splits, splits, policies, st.sampled_from([2, 4, 8, 12]))
 @example(bf16([1.0, -2.0, 3.0]), bf16([]), "max_abs", 8)
 @example(bf16([]), bf16([1.0, -2.0]), "clip_q0.999", 8)
-def test_every_quantity_equals_quantizing_the_raw_tensors(calibration: Floats, evaluation: Floats, policy: str, bits: int) -> None:
+def test_every_quantity_equals_quantizing_the_raw_tensors(
+    calibration: Floats, evaluation: Floats, policy: str, bits: int
+) -> None:
     error = integer_error(histogram(calibration), histogram(evaluation), policy, bits)
     expected = direct(calibration, evaluation, policy, bits)
     assert error.policy == policy
@@ -124,8 +132,13 @@ def by_compressed_tensors(values: Floats, threshold: float, bits: int) -> Floats
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("policy", [*INT8_POLICIES, "clip_q0.9"])
 def test_compressed_tensors_restores_the_same_tensor(policy: str, bits: int) -> None:
-    """Its range is -128..127, ours -127..127: entries below minus the threshold are given to it as positive, where both clip at 127."""
-    calibration, evaluation = heavy_tailed(20_000, seed=5, outlier=900.0), heavy_tailed(40_000, seed=6, outlier=-3_000.0)
+    """Its range is -128..127, ours -127..127: entries below minus the threshold are given to it as positive, where both
+    clip at 127.
+    """
+    calibration, evaluation = (
+        heavy_tailed(20_000, seed=5, outlier=900.0),
+        heavy_tailed(40_000, seed=6, outlier=-3_000.0),
+    )
     error = integer_error(histogram(calibration), histogram(evaluation), policy, bits)
     values = np.where(evaluation < -error.threshold, -evaluation, evaluation)
     restored = by_compressed_tensors(values, error.threshold, bits)
@@ -173,7 +186,9 @@ def test_zeros_lose_nothing() -> None:
 
 
 @pytest.mark.parametrize("policy", INT8_POLICIES)
-@pytest.mark.parametrize("calibration", [np.zeros(64), np.zeros(0), np.full(3, math.nan)], ids=["zeros", "nothing", "nan"])
+@pytest.mark.parametrize(
+    "calibration", [np.zeros(64), np.zeros(0), np.full(3, math.nan)], ids=["zeros", "nothing", "nan"]
+)
 def test_calibration_that_saw_no_magnitude_makes_everything_zero(calibration: Floats, policy: str) -> None:
     error = integer_error(histogram(calibration), histogram([0.0, 1.0, -2.0, 4.0]), policy)
     assert (error.sqnr_db, error.rel_rmse, error.rel_mae) == (0.0, 1.0, 1.0)
@@ -191,7 +206,9 @@ def test_one_outlier_in_uniform_noise_has_the_error_of_its_step() -> None:
     assert error.flush_to_zero == pytest.approx(step / 2, rel=0.05)
     clipped = integer_error(histogram(with_outlier), histogram(with_outlier), "clip_q0.999")
     assert clipped.threshold == noise.max() < 1.0
-    assert clipped.clip_rate == 1 / 200_001, "bfloat16 has 128 values below 1, so the quantile is the largest of the noise"
+    assert clipped.clip_rate == 1 / 200_001, (
+        "bfloat16 has 128 values below 1, so the quantile is the largest of the noise"
+    )
 
 
 def test_clipping_an_outlier_costs_its_energy() -> None:
@@ -215,7 +232,9 @@ def test_subnormals_are_quantized_like_any_magnitude() -> None:
 def test_the_largest_bfloat16_does_not_overflow() -> None:
     largest = 3.3895313892515355e38
     error = integer_error(histogram([largest]), histogram([largest, largest / 2]), "max_abs")
-    assert error.sqnr_db == pytest.approx(direct(bf16([largest]), bf16([largest, largest / 2]), "max_abs")["sqnr_db"], rel=1e-9)
+    assert error.sqnr_db == pytest.approx(
+        direct(bf16([largest]), bf16([largest, largest / 2]), "max_abs")["sqnr_db"], rel=1e-9
+    )
     assert 0 < error.rel_rmse < 0.01
 
 
@@ -245,7 +264,9 @@ def test_the_clip_quantile_is_exact_where_a_linear_histogram_returns_its_first_b
 
 
 def test_an_sqnr_of_12_db_with_nearly_everything_flushed_is_visible() -> None:
-    """Three entries carry the energy, the scale is theirs, and whole-tensor SQNR does not see that the rest became zero."""
+    """Three entries carry the energy, the scale is theirs, and whole-tensor SQNR does not see that the rest became
+    zero.
+    """
     values = bf16(np.append(np.random.default_rng(11).standard_normal(200_000), [1024.0, -1024.0, 1024.0]))
     error = integer_error(histogram(values), histogram(values), "max_abs")
     assert error.sqnr_db == pytest.approx(12.2, abs=0.3)
@@ -277,7 +298,9 @@ def test_the_optimal_clip_is_as_good_as_the_best_of_a_thousand(bits: int, outlie
     best = integer_error(histogram(values), histogram(values), "optimal", bits)
     top, magnitudes = (1 << (bits - 1)) - 1, np.abs(values)
     thresholds = np.geomspace(magnitudes[magnitudes > 0].min(), magnitudes.max(), 1000)
-    errors = [np.sum((magnitudes - np.minimum(np.rint(magnitudes / (t / top)), top) * (t / top)) ** 2) for t in thresholds]
+    errors = [
+        np.sum((magnitudes - np.minimum(np.rint(magnitudes / (t / top)), top) * (t / top)) ** 2) for t in thresholds
+    ]
     brute = 10 * math.log10(np.sum(magnitudes**2) / min(errors))
     assert best.sqnr_db >= brute - 0.01
     assert best.sqnr_db >= integer_error(histogram(values), histogram(values), "max_abs", bits).sqnr_db

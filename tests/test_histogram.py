@@ -19,8 +19,38 @@ ENCODINGS = ("bfloat16", "float16")
 patient = settings(deadline=None)
 QUANTILES = ("0.001", "0.07", "0.1", "0.3", "0.5", "0.7", "0.9", "0.99", "0.999", "0.9999", "1.0")
 NOTABLE = {
-    "bfloat16": [0x0000, 0x8000, 0x0001, 0x8001, 0x007F, 0x0080, 0x3F80, 0x7F7F, 0xFF7F, 0x7F80, 0xFF80, 0x7FC0, 0xFFFF, 0x7F81],
-    "float16": [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x0400, 0x3C00, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00, 0x7E00, 0xFFFF, 0x7C01],
+    "bfloat16": [
+        0x0000,
+        0x8000,
+        0x0001,
+        0x8001,
+        0x007F,
+        0x0080,
+        0x3F80,
+        0x7F7F,
+        0xFF7F,
+        0x7F80,
+        0xFF80,
+        0x7FC0,
+        0xFFFF,
+        0x7F81,
+    ],
+    "float16": [
+        0x0000,
+        0x8000,
+        0x0001,
+        0x8001,
+        0x03FF,
+        0x0400,
+        0x3C00,
+        0x7BFF,
+        0xFBFF,
+        0x7C00,
+        0xFC00,
+        0x7E00,
+        0xFFFF,
+        0x7C01,
+    ],
 }
 """Both zeros, smallest and largest subnormal, smallest normal, one, largest finite, infinities, NaNs."""
 
@@ -111,7 +141,9 @@ def test_quantiles_agree_with_numpy_where_q_is_a_binary_fraction(tensor: tuple[s
 def test_above_counts_strictly_larger_entries(tensor: tuple[str, Floats], data: st.DataObject) -> None:
     encoding, values = tensor
     sizes = finite_magnitudes(values)
-    threshold = data.draw(st.one_of(st.sampled_from([0.0, 1.0, 65504.0]), st.sampled_from(sizes.tolist() or [0.0]), st.floats(0, 1e6)))
+    threshold = data.draw(
+        st.one_of(st.sampled_from([0.0, 1.0, 65504.0]), st.sampled_from(sizes.tolist() or [0.0]), st.floats(0, 1e6))
+    )
     assert Histogram.from_values(encoding, values).above(threshold) == np.count_nonzero(sizes > threshold)
 
 
@@ -144,17 +176,23 @@ def test_quantile_outside_its_range_is_refused(q: float) -> None:
 
 @patient
 @given(st.lists(st.tuples(st.integers(0, BINS - 1), st.integers(1, 2**40)), max_size=30), st.sampled_from(ENCODINGS))
-def test_statistics_of_large_counts_equal_exact_rational_arithmetic(pairs: list[tuple[int, int]], encoding: str) -> None:
+def test_statistics_of_large_counts_equal_exact_rational_arithmetic(
+    pairs: list[tuple[int, int]], encoding: str
+) -> None:
     counts = np.zeros(BINS, np.int64)
     for place, count in pairs:
         counts[place] += count
     seen, values = Histogram.from_dense(encoding, counts), magnitudes(encoding)
-    finite = [(Fraction(float(values[i])), int(counts[i])) for i in np.flatnonzero(counts) if i < INFINITY_BIN[encoding]]
+    finite = [
+        (Fraction(float(values[i])), int(counts[i])) for i in np.flatnonzero(counts) if i < INFINITY_BIN[encoding]
+    ]
     total = sum(count for _, count in finite) or 1
     assert seen.count == counts.sum()
     assert seen.nonfinite == counts[INFINITY_BIN[encoding] :].sum()
     assert seen.mean_abs == pytest.approx(float(sum((v * n for v, n in finite), Fraction()) / total), rel=1e-12, abs=0)
-    assert seen.rms == pytest.approx(math.sqrt(sum((v * v * n for v, n in finite), Fraction()) / total), rel=1e-12, abs=0)
+    assert seen.rms == pytest.approx(
+        math.sqrt(sum((v * v * n for v, n in finite), Fraction()) / total), rel=1e-12, abs=0
+    )
 
 
 @patient
@@ -189,14 +227,29 @@ def test_dense_and_sparse_hold_the_same(tensor: tuple[str, Floats]) -> None:
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_an_empty_histogram_has_zero_for_every_figure(encoding: str) -> None:
     empty = Histogram.empty(encoding)
-    figures = (empty.count, empty.nonfinite, empty.max_abs, empty.quantile(0.999), empty.rms, empty.mean_abs, empty.above(0.0))
+    figures = (
+        empty.count,
+        empty.nonfinite,
+        empty.max_abs,
+        empty.quantile(0.999),
+        empty.rms,
+        empty.mean_abs,
+        empty.above(0.0),
+    )
     assert figures == (0,) * 7
     assert empty + empty == empty == Histogram.from_values(encoding, np.zeros(0))
 
 
 def test_nothing_but_non_finite_entries_is_told_from_nothing_at_all() -> None:
     broken = histogram([math.nan, math.inf, -math.inf])
-    assert (broken.count, broken.nonfinite, broken.max_abs, broken.rms, broken.quantile(1.0), broken.above(0.0)) == (3, 3, 0.0, 0.0, 0.0, 0)
+    assert (broken.count, broken.nonfinite, broken.max_abs, broken.rms, broken.quantile(1.0), broken.above(0.0)) == (
+        3,
+        3,
+        0.0,
+        0.0,
+        0.0,
+        0,
+    )
     assert broken != Histogram.empty("bfloat16")
 
 

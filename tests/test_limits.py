@@ -1,4 +1,6 @@
-"""thresholds.yaml to limits: the figures are the published ones, the most specific rule wins, and every fault is named with its line."""
+"""thresholds.yaml to limits: the figures are the published ones, the most specific rule wins, and every fault is named
+with its line.
+"""
 
 import math
 import re
@@ -21,7 +23,11 @@ HEAD = "version: 1\nprotocol: paper\nheadroom: 2.0\n"
 
 
 def rules_of(
-    text: str, folder: Path, identity: Identity = UNPUBLISHED, model: Iterable[Site] | None = None, family: str | None = None
+    text: str,
+    folder: Path,
+    identity: Identity = UNPUBLISHED,
+    model: Iterable[Site] | None = None,
+    family: str | None = None,
 ) -> Ruleset:
     """The limits that a file with this text sets for a model, by the road the gate takes."""
     path = folder / "limits.yaml"
@@ -54,12 +60,22 @@ def refusal(text: str, folder: Path, **options: object) -> str:
 
 def shipped_shapes() -> list[tuple[str, list[str], Shape]]:
     (shipped,) = load_limits()
-    return [(name, family.model_types, shape) for name, family in shipped.document.families.items() for shape in family.shapes]
+    return [
+        (name, family.model_types, shape)
+        for name, family in shipped.document.families.items()
+        for shape in family.shapes
+    ]
 
 
-@pytest.mark.parametrize(("family", "model_types", "shape"), shipped_shapes(), ids=lambda value: getattr(value, "name", None))
+@pytest.mark.parametrize(
+    ("family", "model_types", "shape"), shipped_shapes(), ids=lambda value: getattr(value, "name", None)
+)
 def test_a_shipped_shape_holds_the_published_maximum(family: str, model_types: list[str], shape: Shape) -> None:
-    same = [p for p in PUBLISHED if (p.layers, p.hidden_size) == (shape.layers, shape.hidden_size) and p.model_type in model_types]
+    same = [
+        p
+        for p in PUBLISHED
+        if (p.layers, p.hidden_size) == (shape.layers, shape.hidden_size) and p.model_type in model_types
+    ]
     assert sorted(p.model for p in same) == sorted(shape.checkpoints)
     assert max(figure for kind, figure in shape.limits.items() if kind in COUNTED_KINDS) == max(p.max_abs for p in same)
     (carrier,) = {p.carrier.rpartition(".")[2] for p in same if p.max_abs == max(p.max_abs for p in same)}
@@ -129,7 +145,10 @@ def test_nothing_non_finite_is_allowed_at_any_site_of_any_family() -> None:
 
 def test_generic_limits_are_the_range_of_float16_at_every_site() -> None:
     rules = select_rules(
-        load_limits(), Identity(model_type="unheard_of", layers=2, hidden_size=8), sites(2, ["hidden", "gate", "router"]), GENERIC
+        load_limits(),
+        Identity(model_type="unheard_of", layers=2, hidden_size=8),
+        sites(2, ["hidden", "gate", "router"]),
+        GENERIC,
     )
     assert (rules.family, rules.shape, rules.protocol) == (GENERIC, None, None)
     assert bounds(rules) == dict.fromkeys([site.name for site in sites(2, ["hidden", "gate", "router"])], 65504.0)
@@ -137,7 +156,9 @@ def test_generic_limits_are_the_range_of_float16_at_every_site() -> None:
 
 
 def test_limits_come_in_depth_order() -> None:
-    names = [limit.site for limit in select_rules(load_limits(), QWEN3, reversed(sites(36))).limits if limit.site != CARRIER]
+    names = [
+        limit.site for limit in select_rules(load_limits(), QWEN3, reversed(sites(36))).limits if limit.site != CARRIER
+    ]
     assert list(dict.fromkeys(names)) == [s.name for s in sites(36)]
 
 
@@ -182,7 +203,9 @@ def test_a_pattern_wins_over_the_shape_and_the_shape_over_the_family(tmp_path: P
 
 def test_the_family_wins_over_the_envelope(tmp_path: Path) -> None:
     rules = rules_of(LADDER, tmp_path, Identity(model_type="qwen3", layers=3, hidden_size=64))
-    by_site = {limit.site: (limit.bound, limit.envelope, limit.rule) for limit in rules.limits if limit.metric == "max_abs"}
+    by_site = {
+        limit.site: (limit.bound, limit.envelope, limit.rule) for limit in rules.limits if limit.metric == "max_abs"
+    }
     assert by_site["layers.2.hidden"] == (200, False, "family qwen3")
     assert by_site["layers.2.mlp_output"] == (210, True, "envelope of family qwen3: Other")
     assert by_site["layers.2.attn_output"] == (60, True, "envelope of family qwen3: Tiny")
@@ -194,26 +217,35 @@ def test_a_published_shape_takes_nothing_from_the_envelope(tmp_path: Path) -> No
 
 
 def test_depth_and_width_both_make_a_shape(tmp_path: Path) -> None:
-    for identity in (Identity(model_type="qwen3", layers=2, hidden_size=65), Identity(model_type="qwen3", layers=3, hidden_size=64)):
+    for identity in (
+        Identity(model_type="qwen3", layers=2, hidden_size=65),
+        Identity(model_type="qwen3", layers=3, hidden_size=64),
+    ):
         assert rules_of(LADDER, tmp_path, identity).shape is None
 
 
 def test_a_shape_pattern_replaces_the_same_pattern_of_the_family(tmp_path: Path) -> None:
-    text = HEAD + (
-        "families:\n  qwen3:\n    model_types: [qwen3]\n    layers: {'layers.0.*': {hidden: 1}}\n    shapes:\n"
-        "      - {name: T, layers: 2, hidden_size: 64, limits: {hidden: 3}, layer_limits: {'layers.0.*': {hidden: 2}}}\n"
+    text = (
+        HEAD
+        + "families:\n  qwen3:\n    model_types: [qwen3]\n    layers: {'layers.0.*': {hidden: 1}}\n    shapes:\n      -"
+        " {name: T, layers: 2, hidden_size: 64, limits: {hidden: 3}, layer_limits: {'layers.0.*': {hidden: 2}}}\n"
     )
     assert bounds(rules_of(text, tmp_path)) == {"layers.0.hidden": 4, "layers.1.hidden": 6}
 
 
 def test_a_question_mark_is_one_digit(tmp_path: Path) -> None:
-    text = HEAD + "families: {qwen3: {model_types: [qwen3], limits: {hidden: 10}, layers: {'layers.?.hidden': {hidden: 1}}}}\n"
+    text = (
+        HEAD
+        + "families: {qwen3: {model_types: [qwen3], limits: {hidden: 10}, layers: {'layers.?.hidden': {hidden: 1}}}}\n"
+    )
     rules = bounds(rules_of(text, tmp_path, Identity(model_type="qwen3", layers=12, hidden_size=64)))
     assert (rules["layers.9.hidden"], rules["layers.10.hidden"]) == (2, 20)
 
 
 def test_a_family_headroom_replaces_the_files(tmp_path: Path) -> None:
-    text = HEAD + "families: {qwen3: {model_types: [qwen3], headroom: 1.5, limits: {hidden: 10}, int8: {sqnr_db: 20}}}\n"
+    text = (
+        HEAD + "families: {qwen3: {model_types: [qwen3], headroom: 1.5, limits: {hidden: 10}, int8: {sqnr_db: 20}}}\n"
+    )
     rules = rules_of(text, tmp_path)
     assert bounds(rules)["layers.0.hidden"] == 15
     assert limit_of(rules, f"{CARRIER}::int8.max_abs.sqnr_db").bound == pytest.approx(20 - 20 * math.log10(1.5))
@@ -221,13 +253,16 @@ def test_a_family_headroom_replaces_the_files(tmp_path: Path) -> None:
 
 def test_headroom_is_1_25_where_the_file_gives_none(tmp_path: Path) -> None:
     assert (
-        bounds(rules_of("version: 1\nfamilies: {qwen3: {model_types: [qwen3], limits: {hidden: 4}}}\n", tmp_path))["layers.0.hidden"] == 5
+        bounds(rules_of("version: 1\nfamilies: {qwen3: {model_types: [qwen3], limits: {hidden: 4}}}\n", tmp_path))[
+            "layers.0.hidden"
+        ]
+        == 5
     )
 
 
 def test_bounds_of_int8_stand_as_they_are_written(tmp_path: Path) -> None:
-    text = HEAD + (
-        "families:\n  qwen3:\n    model_types: [qwen3]\n    limits: {hidden: 1}\n    int8:\n"
+    text = (
+        HEAD + "families:\n  qwen3:\n    model_types: [qwen3]\n    limits: {hidden: 1}\n    int8:\n"
         "      - {min_sqnr_db: 9.0, max_rel_rmse: 0.4, max_rel_mae: 0.5}\n"
         "      - {site: 'layers.*.hidden', policy: clip_q0.999, max_clip_rate: 0.01, max_flush_to_zero: 0.2}\n"
     )
@@ -248,18 +283,23 @@ def test_bounds_of_int8_stand_as_they_are_written(tmp_path: Path) -> None:
 
 
 def test_int8_rules_of_the_shape_replace_those_of_the_family(tmp_path: Path) -> None:
-    text = HEAD + (
-        "families: {qwen3: {model_types: [qwen3], int8: {min_sqnr_db: 1}, limits: {hidden: 1},"
+    text = (
+        HEAD + "families: {qwen3: {model_types: [qwen3], int8: {min_sqnr_db: 1}, limits: {hidden: 1},"
         " shapes: [{name: T, layers: 2, hidden_size: 64, limits: {}, int8: {min_sqnr_db: 2}}]}}\n"
     )
     assert bounds(rules_of(text, tmp_path), "int8.max_abs.sqnr_db") == {CARRIER: 2}
-    assert bounds(rules_of(text, tmp_path, Identity(model_type="qwen3", layers=3, hidden_size=64)), "int8.max_abs.sqnr_db") == {CARRIER: 1}
+    assert bounds(
+        rules_of(text, tmp_path, Identity(model_type="qwen3", layers=3, hidden_size=64)), "int8.max_abs.sqnr_db"
+    ) == {CARRIER: 1}
 
 
 def shape_with(headroom: str) -> str:
-    return HEAD + (
-        "families:\n  qwen3:\n    model_types: [qwen3]\n    limits: {gate: 10}\n    layers: {'layers.0.hidden': {hidden: 10}}\n    shapes:\n"
-        f"      - {{name: T, layers: 2, hidden_size: 64, headroom: {headroom}, limits: {{hidden: 10, embedding: 10}}, int8: {{sqnr_db: 20}}}}\n"
+    return (
+        HEAD + "families:\n  qwen3:\n    model_types: [qwen3]\n    limits: {gate: 10}\n    layers: {'layers.0.hidden':"
+        " {hidden: 10}}\n"
+        "    shapes:\n"
+        f"      - {{name: T, layers: 2, hidden_size: 64, headroom: {headroom}, limits: {{hidden: 10, embedding: 10}}, "
+        "int8: {sqnr_db: 20}}\n"
     )
 
 
@@ -292,7 +332,10 @@ def test_a_headroom_of_the_shape_holds_for_its_patterns(tmp_path: Path) -> None:
 
 
 def test_a_source_of_the_shape_is_that_of_its_figures(tmp_path: Path) -> None:
-    rules = rules_of(shape_with("1.5, source: 2 Records").replace("    limits: {gate", "    source: a paper\n    limits: {gate"), tmp_path)
+    rules = rules_of(
+        shape_with("1.5, source: 2 Records").replace("    limits: {gate", "    source: a paper\n    limits: {gate"),
+        tmp_path,
+    )
     named = {limit.check: limit.source for limit in rules.limits if limit.figure}
     assert named["layers.1.hidden::max_abs"] == named[f"{CARRIER}::int8.max_abs.sqnr_db"] == "2 Records"
     assert named["layers.0.hidden::max_abs"] == named["layers.0.gate::max_abs"] == "a paper"
@@ -337,11 +380,17 @@ def test_a_file_of_ones_own_wins_over_the_shipped_one_site_kind_by_site_kind(tmp
 
 def test_int8_rules_of_ones_own_replace_the_shipped_ones(tmp_path: Path) -> None:
     rules = rules_of(OWN_HIDDEN + "    int8: {policy: clip_q0.999, min_sqnr_db: 30}\n", tmp_path, QWEN3)
-    assert {limit.metric: limit.bound for limit in rules.limits if limit.metric.startswith("int8")} == {"int8.clip_q0.999.sqnr_db": 30}
+    assert {limit.metric: limit.bound for limit in rules.limits if limit.metric.startswith("int8")} == {
+        "int8.clip_q0.999.sqnr_db": 30
+    }
 
 
 def test_without_extends_the_shipped_limits_do_not_apply(tmp_path: Path) -> None:
-    rules = rules_of(OWN_HIDDEN.replace("extends: builtin\n", "").replace("qwen3:", "qwen3:\n    model_types: [qwen3]"), tmp_path, QWEN3)
+    rules = rules_of(
+        OWN_HIDDEN.replace("extends: builtin\n", "").replace("qwen3:", "qwen3:\n    model_types: [qwen3]"),
+        tmp_path,
+        QWEN3,
+    )
     assert set(bounds(rules)) == {f"layers.{i}.hidden" for i in range(36)}
 
 
@@ -352,7 +401,10 @@ def test_a_new_family_beside_the_shipped_ones(tmp_path: Path) -> None:
 
 
 def test_a_file_that_only_extends_changes_nothing(tmp_path: Path) -> None:
-    assert rules_of("version: 1\nextends: builtin\n", tmp_path, QWEN3).limits == select_rules(load_limits(), QWEN3, sites(36)).limits
+    assert (
+        rules_of("version: 1\nextends: builtin\n", tmp_path, QWEN3).limits
+        == select_rules(load_limits(), QWEN3, sites(36)).limits
+    )
 
 
 @pytest.mark.parametrize("style", ["block", "flow", "list"])
@@ -375,7 +427,11 @@ FAULTS: dict[str, tuple[str, int, str]] = {
     "malformed": (HEAD + "families: {qwen3: [\n", 5, "malformed YAML"),
     "a tab": (HEAD + "families:\n\tqwen3: {}\n", 5, "malformed YAML"),
     "an unclosed quote": (HEAD + "source: 'paper\n", 5, "malformed YAML"),
-    "a Python object": (HEAD + "source: !!python/object/apply:os.system [ls]\n", 4, "malformed YAML: could not determine a constructor"),
+    "a Python object": (
+        HEAD + "source: !!python/object/apply:os.system [ls]\n",
+        4,
+        "malformed YAML: could not determine a constructor",
+    ),
     "two documents": (HEAD + "---\nversion: 1\n", 4, "malformed YAML"),
     "a key given twice": (
         HEAD + FAMILY + "    limits:\n      hidden: 1\n      gate: 2\n      hidden: 3\n",
@@ -388,11 +444,16 @@ FAULTS: dict[str, tuple[str, int, str]] = {
         "'a' is given twice, first on line 5",
     ),
     "an unknown top key": ("version: 1\nheadrom: 2.0\n" + FAMILY, 2, "headrom: unknown key; did you mean 'headroom'?"),
-    "an unknown family key": (HEAD + FAMILY + "    limit: {hidden: 1}\n", 7, "families.qwen3.limit: unknown key; did you mean 'limits'?"),
+    "an unknown family key": (
+        HEAD + FAMILY + "    limit: {hidden: 1}\n",
+        7,
+        "families.qwen3.limit: unknown key; did you mean 'limits'?",
+    ),
     "an unknown shape key": (
         HEAD
         + FAMILY
-        + "    shapes:\n      - name: A\n        layers: 1\n        hidden_siz: 2\n        hidden_size: 2\n        limits: {}\n",
+        + "    shapes:\n      - name: A\n        layers: 1\n        hidden_siz: 2\n        hidden_size: 2\n       "
+        " limits: {}\n",
         10,
         "families.qwen3.shapes.0.hidden_siz: unknown key; did you mean 'hidden_size'?",
     ),
@@ -406,34 +467,70 @@ FAULTS: dict[str, tuple[str, int, str]] = {
         9,
         "unknown key; did you mean 'policy'?",
     ),
-    "a key like no other": (HEAD + "zebra: 1\n" + FAMILY, 4, "zebra: unknown key; there are version, extends, protocol"),
-    "an unknown kind": (HEAD + FAMILY + "    limits:\n      hiden: 1\n", 8, "no site kind called 'hiden'; did you mean 'hidden'?"),
+    "a key like no other": (
+        HEAD + "zebra: 1\n" + FAMILY,
+        4,
+        "zebra: unknown key; there are version, extends, protocol",
+    ),
+    "an unknown kind": (
+        HEAD + FAMILY + "    limits:\n      hiden: 1\n",
+        8,
+        "no site kind called 'hiden'; did you mean 'hidden'?",
+    ),
     "an unknown kind of a pattern": (
         HEAD + FAMILY + "    layers:\n      'layers.0.*':\n        gat: 1\n",
         9,
         "no site kind called 'gat'; did you mean 'gate'?",
     ),
-    "a negative figure": (HEAD + FAMILY + "    limits:\n      hidden: -1\n", 8, "limits.hidden: should be greater than 0, not -1"),
+    "a negative figure": (
+        HEAD + FAMILY + "    limits:\n      hidden: -1\n",
+        8,
+        "limits.hidden: should be greater than 0, not -1",
+    ),
     "zero": (HEAD + FAMILY + "    limits:\n      hidden: 0\n", 8, "limits.hidden: should be greater than 0, not 0"),
-    "NaN": (HEAD + FAMILY + "    limits:\n      hidden: .nan\n", 8, "limits.hidden: nan is not a limit; write a finite number"),
-    "infinity": (HEAD + FAMILY + "    limits:\n      hidden: .inf\n", 8, "limits.hidden: inf is not a limit; write a finite number"),
+    "NaN": (
+        HEAD + FAMILY + "    limits:\n      hidden: .nan\n",
+        8,
+        "limits.hidden: nan is not a limit; write a finite number",
+    ),
+    "infinity": (
+        HEAD + FAMILY + "    limits:\n      hidden: .inf\n",
+        8,
+        "limits.hidden: inf is not a limit; write a finite number",
+    ),
     "negative infinity": (
         HEAD + FAMILY + "    limits:\n      hidden: -.inf\n",
         8,
         "limits.hidden: -inf is not a limit; write a finite number",
     ),
     "NaN in dB": (HEAD + FAMILY + "    int8:\n      - sqnr_db: .nan\n", 8, "nan is not a limit; write a finite number"),
-    "NaN as headroom": ("version: 1\nheadroom: .nan\n" + FAMILY, 2, "headroom: nan is not a limit; write a finite number"),
+    "NaN as headroom": (
+        "version: 1\nheadroom: .nan\n" + FAMILY,
+        2,
+        "headroom: nan is not a limit; write a finite number",
+    ),
     "a number that YAML reads as text": (
         HEAD + FAMILY + "    limits:\n      hidden: 1e5\n",
         8,
         "limits.hidden: '1e5' is text, not a number; YAML wants 1.0e+5 or 100000",
     ),
     "a quoted number": (HEAD + FAMILY + "    limits:\n      hidden: '100'\n", 8, "'100' is text, not a number"),
-    "a boolean": (HEAD + FAMILY + "    limits:\n      hidden: yes\n", 8, "limits.hidden: should be a valid number, not True"),
-    "a missing number": (HEAD + FAMILY + "    limits:\n      hidden:\n", 8, "limits.hidden: should be a valid number, not None"),
+    "a boolean": (
+        HEAD + FAMILY + "    limits:\n      hidden: yes\n",
+        8,
+        "limits.hidden: should be a valid number, not True",
+    ),
+    "a missing number": (
+        HEAD + FAMILY + "    limits:\n      hidden:\n",
+        8,
+        "limits.hidden: should be a valid number, not None",
+    ),
     "an impossible date": (HEAD + FAMILY + "    limits:\n      hidden: 2026-13-45\n", 8, ""),
-    "headroom below 1": ("version: 1\nheadroom: 0.9\n" + FAMILY, 2, "headroom: should be greater than or equal to 1, not 0.9"),
+    "headroom below 1": (
+        "version: 1\nheadroom: 0.9\n" + FAMILY,
+        2,
+        "headroom: should be greater than or equal to 1, not 0.9",
+    ),
     "headroom of an envelope below 1": (
         HEAD + FAMILY + "    envelope: {headroom: 0.5}\n",
         7,
@@ -450,7 +547,11 @@ FAULTS: dict[str, tuple[str, int, str]] = {
         "an int8 rule needs a bound: sqnr_db, min_sqnr_db",
     ),
     "an unknown policy": (HEAD + FAMILY + "    int8:\n      - {policy: clip_q2, sqnr_db: 1}\n", 8, "int8.0.policy"),
-    "a policy that clips everything": (HEAD + FAMILY + "    int8:\n      - {policy: clip_q0.0, sqnr_db: 1}\n", 8, "int8.0.policy"),
+    "a policy that clips everything": (
+        HEAD + FAMILY + "    int8:\n      - {policy: clip_q0.0, sqnr_db: 1}\n",
+        8,
+        "int8.0.policy",
+    ),
     "a share above 1": (
         HEAD + FAMILY + "    int8:\n      - {max_clip_rate: 1.5}\n",
         8,
@@ -458,8 +559,16 @@ FAULTS: dict[str, tuple[str, int, str]] = {
     ),
     "an unknown version": ("version: 2\n" + FAMILY, 1, "version: should be 1, not 2"),
     "no version": ("headroom: 2.0\n" + FAMILY, 1, "version: Field required"),
-    "an unknown protocol": ("version: 1\nprotocol: papr\n" + FAMILY, 2, "protocol: should be 'paper' or 'deployed', not 'papr'"),
-    "a file to extend": ("version: 1\nextends: other.yaml\n" + FAMILY, 2, "extends: should be 'builtin', not 'other.yaml'"),
+    "an unknown protocol": (
+        "version: 1\nprotocol: papr\n" + FAMILY,
+        2,
+        "protocol: should be 'paper' or 'deployed', not 'papr'",
+    ),
+    "a file to extend": (
+        "version: 1\nextends: other.yaml\n" + FAMILY,
+        2,
+        "extends: should be 'builtin', not 'other.yaml'",
+    ),
     "a shape without depth": (
         HEAD + FAMILY + "    shapes:\n      - {name: A, hidden_size: 2, limits: {}}\n",
         8,
@@ -471,7 +580,11 @@ FAULTS: dict[str, tuple[str, int, str]] = {
         "shapes.0.layers: should be a valid integer",
     ),
     "a list of limits": (HEAD + FAMILY + "    limits: [1, 2]\n", 7, "limits: should be a valid dictionary"),
-    "tolerated non-finite entries": (HEAD + "generic: {nonfinite: 3}\n" + FAMILY, 4, "generic.nonfinite: should be 0, not 3"),
+    "tolerated non-finite entries": (
+        HEAD + "generic: {nonfinite: 3}\n" + FAMILY,
+        4,
+        "generic.nonfinite: should be 0, not 3",
+    ),
     "no families": (HEAD, 1, "no families, so no limits\n  add `families:`, or `extends: builtin`"),
     "an empty file": ("", 1, "a limits file is a mapping that begins with `version: 1`"),
     "a comment alone": ("# limits\n", 1, "a limits file is a mapping that begins with `version: 1`"),
@@ -506,7 +619,8 @@ def test_of_many_faults_the_first_three_are_shown(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match=f"no limits file at {re.escape(str(tmp_path / 'none.yaml'))}\n  --maxact-limits takes a YAML file"
+        InputError,
+        match=f"no limits file at {re.escape(str(tmp_path / 'none.yaml'))}\n  --maxact-limits takes a YAML file",
     ):
         load_limits(tmp_path / "none.yaml")
 
@@ -520,7 +634,10 @@ def test_a_folder_or_another_encoding_is_refused(tmp_path: Path) -> None:
 
 def test_extending_shipped_limits_under_another_protocol_is_refused(tmp_path: Path) -> None:
     message = refusal("version: 1\nextends: builtin\nprotocol: deployed\n", tmp_path)
-    assert f"{tmp_path / 'limits.yaml'}:3: protocol 'deployed' cannot extend the shipped limits, which hold for 'paper'" in message
+    assert (
+        f"{tmp_path / 'limits.yaml'}:3: protocol 'deployed' cannot extend the shipped limits, which hold for 'paper'"
+        in message
+    )
 
 
 def test_limits_of_ones_own_may_hold_for_the_deployed_protocol(tmp_path: Path) -> None:
@@ -539,9 +656,17 @@ def test_limits_of_ones_own_may_hold_for_the_deployed_protocol(tmp_path: Path) -
             10,
             "pattern 'layers.7.hidden' with kind 'hidden' matches no site of this model",
         ),
-        ("    layers:\n      'layers.*.gate':\n        hidden: 1\n", 10, "pattern 'layers.*.gate' with kind 'hidden' matches no site"),
+        (
+            "    layers:\n      'layers.*.gate':\n        hidden: 1\n",
+            10,
+            "pattern 'layers.*.gate' with kind 'hidden' matches no site",
+        ),
         ("    layers:\n      'layer.0.*': {hidden: 1}\n", 9, "pattern 'layer.0.*' with kind 'hidden' matches no site"),
-        ("    layers:\n      'layers.0.*': {hidden: 1, router: 2}\n", 9, "pattern 'layers.0.*' with kind 'router' matches no site"),
+        (
+            "    layers:\n      'layers.0.*': {hidden: 1, router: 2}\n",
+            9,
+            "pattern 'layers.0.*' with kind 'router' matches no site",
+        ),
         ("    int8:\n      - {site: layers.9.hidden, sqnr_db: 1}\n", 9, "site 'layers.9.hidden' matches no site"),
         (
             "    shapes:\n      - {name: T, layers: 2, hidden_size: 64, limits: {router: 3}}\n",
@@ -549,16 +674,24 @@ def test_limits_of_ones_own_may_hold_for_the_deployed_protocol(tmp_path: Path) -
             "kind 'router' matches no site of this model",
         ),
         (
-            "    shapes:\n      - {name: T, layers: 2, hidden_size: 64, limits: {}, int8: {site: 'layers.5.*', sqnr_db: 3}}\n",
+            (
+                "    shapes:\n"
+                "      - {name: T, layers: 2, hidden_size: 64, limits: {}, int8: {site: 'layers.5.*', sqnr_db: "
+                "3}}\n"
+            ),
             9,
             "site 'layers.5.*' matches no site",
         ),
     ],
 )
-def test_a_limit_that_matches_nothing_is_refused_with_its_line(rest: str, line: int, reason: str, tmp_path: Path) -> None:
+def test_a_limit_that_matches_nothing_is_refused_with_its_line(
+    rest: str, line: int, reason: str, tmp_path: Path
+) -> None:
     message = refusal(HEAD + FAMILY + "    limits: {hidden: 1}\n" + rest, tmp_path)
     assert message.startswith(f"{tmp_path / 'limits.yaml'}:{line}: {reason}"), message
-    assert "the model has layers 0 to 1 with kinds embedding, hidden, attn_output, mlp_output, gate, final_norm" in message
+    assert (
+        "the model has layers 0 to 1 with kinds embedding, hidden, attn_output, mlp_output, gate, final_norm" in message
+    )
 
 
 def test_a_kind_that_the_model_lacks_is_refused_with_its_line(tmp_path: Path) -> None:
@@ -570,10 +703,8 @@ def test_limits_of_other_shapes_need_not_match(tmp_path: Path) -> None:
     text = (
         HEAD
         + FAMILY
-        + (
-            "    limits: {hidden: 1}\n    shapes:\n"
-            "      - {name: T, layers: 9, hidden_size: 64, limits: {router: 3}, layer_limits: {'layers.8.*': {hidden: 1}}, int8: {site: x, sqnr_db: 1}}\n"
-        )
+        + "    limits: {hidden: 1}\n    shapes:\n      - {name: T, layers: 9, hidden_size: 64, limits: {router: 3},"
+        " layer_limits: {'layers.8.*': {hidden: 1}}, int8: {site: x, sqnr_db: 1}}\n"
     )
     assert rules_of(text, tmp_path).shape is None
 
@@ -597,7 +728,9 @@ def test_the_form_that_the_refusal_suggests_is_accepted(tmp_path: Path) -> None:
     assert bounds(rules) == {"layers.0.hidden": 10, "layers.1.hidden": 10}
 
 
-@pytest.mark.parametrize(("wanted", "hint"), [("qwen33", "did you mean 'qwen3'? "), ("genric", "did you mean 'generic'? "), ("zzz", "")])
+@pytest.mark.parametrize(
+    ("wanted", "hint"), [("qwen33", "did you mean 'qwen3'? "), ("genric", "did you mean 'generic'? "), ("zzz", "")]
+)
 def test_an_unknown_family_option_is_refused_with_the_families(wanted: str, hint: str) -> None:
     with pytest.raises(InputError) as caught:
         select_rules(load_limits(), QWEN3, sites(36), wanted)
@@ -622,12 +755,16 @@ def test_limits_beside_the_maximum_alone_are_not_enough(tmp_path: Path) -> None:
 def test_limits_apply_to_sites_as_the_model_has_them(tmp_path: Path) -> None:
     text = HEAD + FAMILY + "    limits: {hidden: 1, gate: 2}\n"
     hybrid = [site("layers.0.hidden"), site("layers.1.hidden"), site("layers.1.gate")]
-    assert bounds(rules_of(text, tmp_path, model=hybrid)) == {"layers.0.hidden": 2, "layers.1.hidden": 2, "layers.1.gate": 4}
+    assert bounds(rules_of(text, tmp_path, model=hybrid)) == {
+        "layers.0.hidden": 2,
+        "layers.1.hidden": 2,
+        "layers.1.gate": 4,
+    }
 
 
 def test_an_exact_name_wins_over_a_class_of_characters(tmp_path: Path) -> None:
-    text = HEAD + (
-        "families:\n  q:\n    model_types: [qwen3]\n    limits: {hidden: 9}\n"
+    text = (
+        HEAD + "families:\n  q:\n    model_types: [qwen3]\n    limits: {hidden: 9}\n"
         '    layers: {"layers.[0-9].hidden": {hidden: 50}, "layers.1.hidden": {hidden: 2}}\n'
     )
     assert {name: bound for name, bound in bounds(rules_of(text, tmp_path)).items() if name.endswith("hidden")} == {

@@ -1,4 +1,6 @@
-"""The inputs of linear layers in every architecture of the zoo: nothing left unread in silence, maxima of plain hooks, no trace of padding."""
+"""The inputs of linear layers in every architecture of the zoo: nothing left unread in silence, maxima of plain hooks,
+no trace of padding.
+"""
 
 import re
 from collections import Counter, defaultdict
@@ -58,8 +60,14 @@ class Subject:
                     yield tap.site.layer, tap.site.module, tap.module
 
     def unread(self, path: str) -> bool:
-        """Whether a matrix below a layer is one that the anatomy says it leaves out, by its place or by a part of its name."""
-        names = [entry.what.removeprefix("layers.*.") for entry in self.anatomy.left_out if entry.what.startswith("layers.*.")]
+        """Whether a matrix below a layer is one that the anatomy says it leaves out, by its place or by a part of its
+        name.
+        """
+        names = [
+            entry.what.removeprefix("layers.*.")
+            for entry in self.anatomy.left_out
+            if entry.what.startswith("layers.*.")
+        ]
         return any(f"{path}.".startswith(f"{name}.") or name in path.split(".") for name in names)
 
 
@@ -96,7 +104,9 @@ def test_maxima_are_those_of_plain_hooks_on_every_linear_layer(subject: Subject)
             uses[weight].append(tap.site.layer or 0)
 
     def given(split: str) -> dict[tuple[str, str], set[float]]:
-        """What the weights of each part of a site are given in a split: one maximum, where its taps are right that it is one tensor."""
+        """What the weights of each part of a site are given in a split: one maximum, where its taps are right that it
+        is one tensor.
+        """
         rows = [sequence.ids for sequence in SEQUENCES if SPLITS[sequence.sample.id] == split]
         calls, found = plain_inputs(subject.model, subject.model_type, set(uses), rows), defaultdict(set)
         assert set(calls) == set(uses)
@@ -113,11 +123,17 @@ def test_maxima_are_those_of_plain_hooks_on_every_linear_layer(subject: Subject)
     calibration, evaluation = given("calibration"), given("evaluation")
     assert set(observer.fidelity.channels) == set(calibration)
     for key, channels in observer.fidelity.channels.items():
-        assert [channels.max().item()] * len(calibration[key]) == pytest.approx(sorted(calibration[key]), rel=1e-4, abs=1e-7), key
+        assert [channels.max().item()] * len(calibration[key]) == pytest.approx(
+            sorted(calibration[key]), rel=1e-4, abs=1e-7
+        ), key
     expected: dict[str, float] = {}
     for (site, _), values in (*calibration.items(), *evaluation.items()):
         expected[site] = max(expected.get(site, 0.0), *values)
-    found = {site.name: abs(observer.accumulators[site.name].peaks[0].value) for site in subject.anatomy.sites if site.is_linear_input}
+    found = {
+        site.name: abs(observer.accumulators[site.name].peaks[0].value)
+        for site in subject.anatomy.sites
+        if site.is_linear_input
+    }
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-7)
 
 
@@ -139,8 +155,11 @@ def test_what_the_paper_reads_is_the_same_without_the_linear_inputs(subject: Sub
         assert without.massive == beside.massive
         for split in ("calibration", "evaluation"):
             assert (without.dense_counts(split) == beside.dense_counts(split)).all(), name
-    assert {site: {split: given.tolist() for split, given in splits.items()} for site, splits in plain.traffic.items()} == {
-        site: {split: given.tolist() for split, given in splits.items()} for site, splits in subject.single.traffic.items()
+    assert {
+        site: {split: given.tolist() for split, given in splits.items()} for site, splits in plain.traffic.items()
+    } == {
+        site: {split: given.tolist() for split, given in splits.items()}
+        for site, splits in subject.single.traffic.items()
     }
 
 

@@ -1,4 +1,6 @@
-"""Loading: a path or a hub id, pinned; and what is refused before or while weights load, each with its exit code and words."""
+"""Loading: a path or a hub id, pinned; and what is refused before or while weights load, each with its exit code and
+words.
+"""
 
 import json
 import shutil
@@ -49,7 +51,9 @@ def hub(tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 @pytest.mark.parametrize("revision", [None, "main", COMMIT])
-def test_a_hub_id_loads_offline_from_the_hubs_own_cache(revision: str | None, hub: Path, corpus: Path, checkpoint: Path) -> None:
+def test_a_hub_id_loads_offline_from_the_hubs_own_cache(
+    revision: str | None, hub: Path, corpus: Path, checkpoint: Path
+) -> None:
     settings = Settings(model="org/tiny", revision=revision)
     found = locate(settings)
     assert found.is_hub
@@ -157,7 +161,9 @@ def test_a_spoilt_checkpoint_is_a_usage_error_that_says_what_and_how_to_fix_it(
         ("nobody/nothing", "no model nobody/nothing: no such folder here, not in the hub cache"),
     ],
 )  # fmt: skip
-def test_a_model_that_is_not_there_is_a_usage_error(model: str, message: str, pytester: pytest.Pytester, hub: Path) -> None:
+def test_a_model_that_is_not_there_is_a_usage_error(
+    model: str, message: str, pytester: pytest.Pytester, hub: Path
+) -> None:
     status, text = gate(pytester, model)
     assert status == 4
     assert message in text
@@ -187,14 +193,18 @@ def test_a_file_where_a_folder_is_wanted_is_a_usage_error(pytester: pytest.Pytes
         ("--maxact-protocol=deployed", "hold for protocol 'paper', the measurement is of protocol 'deployed'"),
     ],
 )  # fmt: skip
-def test_a_bad_option_value_is_a_usage_error(option: str, message: str, pytester: pytest.Pytester, checkpoint: Path) -> None:
+def test_a_bad_option_value_is_a_usage_error(
+    option: str, message: str, pytester: pytest.Pytester, checkpoint: Path
+) -> None:
     status, text = gate(pytester, checkpoint, option)
     assert status == 4
     assert message in text
     assert "Traceback" not in text
 
 
-def test_an_unknown_family_says_how_to_add_one_and_generic_judges_it(pytester: pytest.Pytester, tmp_path: Path, corpus: Path) -> None:
+def test_an_unknown_family_says_how_to_add_one_and_generic_judges_it(
+    pytester: pytest.Pytester, tmp_path: Path, corpus: Path
+) -> None:
     folder = tiny.save(tmp_path / "llama", tiny.random_model("llama"))
     status, text = gate(pytester, folder)
     assert status == 4
@@ -210,8 +220,9 @@ def test_generic_fails_beyond_fp16(pytester: pytest.Pytester, tmp_path: Path) ->
     corpus = tiny.write_corpus(tmp_path / "corpus.jsonl", tiny.sentences([5, 9, 4], peak=(1, 3)))
     status, text = gate(pytester, folder, "--maxact-family=generic", f"--maxact-corpus={corpus}")
     assert status == 1
-    assert "does not fit: 3 sites above 65 504 or not finite: layers.1.hidden, layers.1.mlp_output, layers.2.hidden" in " ".join(
-        text.split()
+    assert (
+        "does not fit: 3 sites above 65 504 or not finite: layers.1.hidden, layers.1.mlp_output, layers.2.hidden"
+        in " ".join(text.split())
     )
 
 
@@ -246,7 +257,12 @@ def test_a_stray_tensor_of_a_decoder_module_is_not_passed_over(name: str, copy: 
 
 
 def test_a_multi_token_prediction_module_is_left_out_and_said_so(copy: Path) -> None:
-    edit(copy, lambda t: t.update({"mtp.layers.0.mlp.up_proj.weight": torch.zeros(96, 64), "mtp.norm.weight": torch.zeros(64)}))
+    edit(
+        copy,
+        lambda t: t.update(
+            {"mtp.layers.0.mlp.up_proj.weight": torch.zeros(96, 64), "mtp.norm.weight": torch.zeros(64)}
+        ),
+    )
     settings = Settings(model=str(copy))
     assert load(locate(settings), settings).left_out == ("mtp: not part of the decoder",)
 
@@ -266,8 +282,12 @@ def test_tensors_outside_the_decoder_are_left_out_and_said_so(copy: Path) -> Non
     assert "value_head: not part of the decoder" in load(locate(settings), settings).left_out
 
 
-@pytest.mark.parametrize(("dtype", "expected"), [("auto", "bfloat16"), ("bf16", "bfloat16"), ("fp16", "float16"), ("fp32", "float32")])
-def test_the_dtype_is_the_checkpoints_unless_asked_otherwise(dtype: str, expected: str, tmp_path: Path, corpus: Path) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "expected"), [("auto", "bfloat16"), ("bf16", "bfloat16"), ("fp16", "float16"), ("fp32", "float32")]
+)
+def test_the_dtype_is_the_checkpoints_unless_asked_otherwise(
+    dtype: str, expected: str, tmp_path: Path, corpus: Path
+) -> None:
     folder = tiny.save(tmp_path / "m", tiny.planted_model("qwen3", layer=1, value=64.0))
     record = record_of(folder, corpus, dtype=dtype)
     assert record.provenance.dtype == expected
@@ -310,8 +330,14 @@ def test_a_checkpoint_saved_with_its_language_model_head_loads_without_it(tmp_pa
 @pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
 def test_weights_in_low_bits_without_a_word_in_the_config_are_not_measured(dtype: torch.dtype, copy: Path) -> None:
     """transformers would cast them, and measure a model without its scales."""
-    edit(copy, lambda t: t.update({name: tensor.to(dtype) for name, tensor in t.items() if name.endswith("up_proj.weight")}))
+    edit(
+        copy,
+        lambda t: t.update({name: tensor.to(dtype) for name, tensor in t.items() if name.endswith("up_proj.weight")}),
+    )
     settings = Settings(model=str(copy))
     held = {torch.int8: "I8", torch.float8_e4m3fn: "F8_E4M3"}[dtype]
-    with pytest.raises(MeasureError, match=f"layers.0.mlp.up_proj.weight and 2 more weights are {held}, of which config.json says nothing"):
+    with pytest.raises(
+        MeasureError,
+        match=f"layers.0.mlp.up_proj.weight and 2 more weights are {held}, of which config.json says nothing",
+    ):
         load(locate(settings), settings)

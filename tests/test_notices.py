@@ -1,4 +1,6 @@
-"""A limit that is much wider than what was found gives a notice with the command that tightens it; a bound that a person stated does not."""
+"""A limit that is much wider than what was found gives a notice with the command that tightens it; a bound that a
+person stated does not.
+"""
 
 import math
 
@@ -15,9 +17,26 @@ SITE = "layers.0.hidden"
 
 
 def finding(
-    value: float, bound: float, metric: str = "max_abs", sense: str = "max", *, figure: float | None = 1.0, passed: bool = True
+    value: float,
+    bound: float,
+    metric: str = "max_abs",
+    sense: str = "max",
+    *,
+    figure: float | None = 1.0,
+    passed: bool = True,
 ) -> Finding:
-    limit = Limit(site=SITE, metric=metric, bound=bound, sense=sense, rule="r", source="s", file="f", line=1, figure=figure, headroom=1.25)
+    limit = Limit(
+        site=SITE,
+        metric=metric,
+        bound=bound,
+        sense=sense,
+        rule="r",
+        source="s",
+        file="f",
+        line=1,
+        figure=figure,
+        headroom=1.25,
+    )
     return Finding(limit=limit, value=value, passed=passed, reading=None, message="")
 
 
@@ -48,8 +67,10 @@ def test_the_widest_of_maxima_and_decibels_is_named() -> None:
     slack = notices([tight, wide, db])
     assert slack is not None
     assert (slack.wide, slack.judged, slack.widest) == (2, 3, db)
-    assert slack.line("CMD") == (
-        "2 of 3 limits lie more than 4 times above what was found (the widest: layers.0.hidden, 20 for 60 dB); to tighten them: CMD"
+    assert (
+        slack.line("CMD")
+        == "2 of 3 limits lie more than 4 times above what was found (the widest: layers.0.hidden, 20 for 60 dB); to"
+        " tighten them: CMD"
     )
     assert notices([tight, wide]).line("CMD").endswith("(the widest: layers.0.hidden, 80 for 10); to tighten them: CMD")  # type: ignore[union-attr]
 
@@ -61,7 +82,9 @@ def test_a_run_without_findings_or_wide_limits_has_no_notice() -> None:
 
 def test_the_shipped_envelope_is_wide_for_a_small_model() -> None:
     small = seen(8.0)
-    rules = select_rules(load_limits(), identity_of(small.provenance), [reading.site for reading in small.sites.values()])
+    rules = select_rules(
+        load_limits(), identity_of(small.provenance), [reading.site for reading in small.sites.values()]
+    )
     slack = notices(judge(small, rules.limits))
     assert slack is not None
     assert slack.widest.limit.metric in ("max_abs", "int8.max_abs.sqnr_db")

@@ -30,7 +30,9 @@ LENGTHS = [5, 9, 3, 12, 7, 7, 4, 11, 6]
 
 @pytest.mark.parametrize("model_type", ["llama", "qwen3", "mistral", "gemma", "qwen3_moe", "mixtral"])
 @pytest.mark.parametrize(("layer", "value"), [(0, 768.0), (2, -12288.0)])
-def test_a_planted_value_is_found_exactly_where_it_was_put(model_type: str, layer: int, value: float, tmp_path: Path) -> None:
+def test_a_planted_value_is_found_exactly_where_it_was_put(
+    model_type: str, layer: int, value: float, tmp_path: Path
+) -> None:
     folder = tiny.save(tmp_path / "model", tiny.planted_model(model_type, layer=layer, value=value))
     corpus = tiny.write_corpus(tmp_path / "corpus.jsonl", tiny.sentences(LENGTHS, peak=(3, 7)))
     record = record_of(folder, corpus, batch_tokens=30)
@@ -62,11 +64,15 @@ def test_a_planted_value_is_found_behind_a_post_norm(model_type: str, tmp_path: 
 
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
-def test_a_poisoned_layer_is_counted_and_its_first_entry_named(poison: float, dtype: torch.dtype, tmp_path: Path) -> None:
+def test_a_poisoned_layer_is_counted_and_its_first_entry_named(
+    poison: float, dtype: torch.dtype, tmp_path: Path
+) -> None:
     model = tiny.planted_model("qwen3", layer=1, value=64.0, dtype=dtype)
     with torch.no_grad():
         model.layers[1].mlp.down_proj.weight[PEAK, 0] = poison  # type: ignore[union-attr,operator,index]
-    record = record_of(tiny.save(tmp_path / "m", model), tiny.write_corpus(tmp_path / "c.jsonl", tiny.sentences(LENGTHS, peak=(3, 7))))
+    record = record_of(
+        tiny.save(tmp_path / "m", model), tiny.write_corpus(tmp_path / "c.jsonl", tiny.sentences(LENGTHS, peak=(3, 7)))
+    )
     assert record["layers.0.hidden"].nonfinite == 0
     reading = record["layers.1.mlp_output"]
     assert reading.nonfinite == sum(LENGTHS) if math.isnan(poison) else reading.nonfinite >= 1
@@ -80,11 +86,16 @@ PEAK = tiny.PEAK_CHANNEL
 
 
 def dense(observer: Observer) -> dict[str, np.ndarray]:
-    return {name: seen.dense_counts("calibration") + seen.dense_counts("evaluation") for name, seen in observer.accumulators.items()}
+    return {
+        name: seen.dense_counts("calibration") + seen.dense_counts("evaluation")
+        for name, seen in observer.accumulators.items()
+    }
 
 
 def within_one_step(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether some pairing moves no entry by more than one bin; bins below the float32 noise of a sum with cancellation count as one."""
+    """Whether some pairing moves no entry by more than one bin; bins below the float32 noise of a sum with cancellation
+    count as one.
+    """
     largest = magnitudes("bfloat16")[one.nonzero()[0][-1]]
     noise_bin = int(torch.tensor([3e-4 * largest], dtype=torch.bfloat16).view(torch.int16).item())
     one, other = (np.concatenate([[c[:noise_bin].sum()], c[noise_bin:]]).cumsum() for c in (one, other))
@@ -194,7 +205,9 @@ def test_a_router_that_does_not_use_its_matrix_once_is_refused(forward: Any, pro
     model: Any = tiny.random_model("qwen3_moe")
     router = model.layers[0].mlp.gate
     router.forward = lambda x: forward(router, x)
-    with pytest.raises(MeasureError, match=rf"layers\.0\.router.*{products} products with its matrix where one was expected"):
+    with pytest.raises(
+        MeasureError, match=rf"layers\.0\.router.*{products} products with its matrix where one was expected"
+    ):
         observed(model, encoded(LENGTHS))
 
 
@@ -237,7 +250,9 @@ def test_a_batch_that_does_not_fit_is_halved_and_leaves_no_trace() -> None:
     assert tight.tokens == calm.tokens
     for name, counts in dense(tight).items():
         assert counts.sum() == dense(calm)[name].sum()
-        assert abs(tight.accumulators[name].peaks[0].value) == pytest.approx(abs(calm.accumulators[name].peaks[0].value), rel=1e-4)
+        assert abs(tight.accumulators[name].peaks[0].value) == pytest.approx(
+            abs(calm.accumulators[name].peaks[0].value), rel=1e-4
+        )
 
 
 def test_a_single_sample_that_does_not_fit_is_an_error_that_names_it_and_the_knob() -> None:
@@ -252,7 +267,9 @@ def test_an_error_that_is_not_about_memory_is_not_swallowed() -> None:
         raise RuntimeError("shapes do not match")
 
     model.layers[1].register_forward_pre_hook(fail)
-    with pytest.raises(MeasureError, match=r"the forward pass failed on samples s\d\d to s\d\d: RuntimeError: shapes do not match"):
+    with pytest.raises(
+        MeasureError, match=r"the forward pass failed on samples s\d\d to s\d\d: RuntimeError: shapes do not match"
+    ):
         observed(model, encoded(LENGTHS))
 
 
@@ -269,21 +286,46 @@ class PlainTokens:
 
 
 def part_record(sequences: list[Any]) -> Record:
-    """A Record of some samples, their splits those of the whole corpus; batches of one, so that numerics are those of the sample alone."""
+    """A Record of some samples, their splits those of the whole corpus; batches of one, so that numerics are those of
+    the sample alone.
+    """
     decoder = decoder_of(_MODEL)
     observer = Observer(decoder, resolve(decoder, _MODEL.config))  # type: ignore[arg-type]
     with observer.attached():
-        observer.run(corpora.plan_batches(sequences, {s.sample.id: _SPLITS[s.sample.id] for s in sequences}, 1), torch.device("cpu"))
+        observer.run(
+            corpora.plan_batches(sequences, {s.sample.id: _SPLITS[s.sample.id] for s in sequences}, 1),
+            torch.device("cpu"),
+        )
     observer.finish()
     ordered = sorted(sequences, key=lambda s: s.sample.id)
     digests = tuple(s.sample.digest for s in ordered)
     batching = {"batch_tokens": 1, "batches": observer.batches, "padded_tokens": 0, "out_of_memory": 0}
     whole = Provenance(
-        model="m", revision=None, weights_sha256="w", model_type="qwen3", architecture="Qwen3Model", family=None, layers=3, hidden_size=64,
-        config_sha256="c", left_out=(), tokenizer_sha256="t", remote_code=False, protocol="paper", corpus="c", max_seq_len=64, dtype="bfloat16",
-        device="cpu", attention="sdpa", experts=None, batching=batching, versions={}, sample_digests=digests,
-        samples=tuple((s.sample.id, s.sample.category, _SPLITS[s.sample.id], len(s)) for s in ordered), corpus_sha256=corpus_digest(digests),
-    )  # fmt: skip
+        model="m",
+        revision=None,
+        weights_sha256="w",
+        model_type="qwen3",
+        architecture="Qwen3Model",
+        family=None,
+        layers=3,
+        hidden_size=64,
+        config_sha256="c",
+        left_out=(),
+        tokenizer_sha256="t",
+        remote_code=False,
+        protocol="paper",
+        corpus="c",
+        max_seq_len=64,
+        dtype="bfloat16",
+        device="cpu",
+        attention="sdpa",
+        experts=None,
+        batching=batching,
+        versions={},
+        sample_digests=digests,
+        samples=tuple((s.sample.id, s.sample.category, _SPLITS[s.sample.id], len(s)) for s in ordered),
+        corpus_sha256=corpus_digest(digests),
+    )
     return Record(provenance=whole, sites=measure.readings(observer, PlainTokens()))
 
 
@@ -301,7 +343,9 @@ def test_parts_of_a_corpus_merged_in_any_order_equal_the_whole(membership: list[
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_the_device_path_finds_what_the_cpu_shortcut_finds(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Off the CPU the rows are always looked at; run here on CPU tensors, it must agree with the shortcut that mostly skips them."""
+    """Off the CPU the rows are always looked at; run here on CPU tensors, it must agree with the shortcut that mostly
+    skips them.
+    """
     sequences = encoded([6, 9, 3, 12, 6, 9, 3, 12] * 3)
     model: Any = tiny.random_model("qwen3")
     with torch.no_grad():
@@ -310,7 +354,11 @@ def test_the_device_path_finds_what_the_cpu_shortcut_finds(dtype: torch.dtype, m
     lazy = observed(model, sequences, batch_tokens=40)
     monkeypatch.setattr(SiteAccumulator, "_matters", lambda self, top: True)
     monkeypatch.setattr(accumulate, "_massive_on_host", accumulate._massive_on_device)
-    monkeypatch.setattr(accumulate, "_row_findings", lambda encoded, padding, massive, all_finite: _row_findings(encoded, padding, massive))
+    monkeypatch.setattr(
+        accumulate,
+        "_row_findings",
+        lambda encoded, padding, massive, all_finite: _row_findings(encoded, padding, massive),
+    )
     eager = observed(model, sequences, batch_tokens=40)
     for name, seen in lazy.accumulators.items():
         assert seen.peaks == eager.accumulators[name].peaks, name
@@ -343,7 +391,9 @@ def test_counts_are_those_of_numpy_whatever_the_threads_and_the_scatter(dtype: t
     expected = np.bincount(bits.numpy().ravel(), minlength=BINS)
     assert np.array_equal(count_bits(bits).numpy(), expected)
     assert np.array_equal(
-        torch.zeros(BINS, dtype=torch.int64).scatter_add_(0, bits.flatten().long(), torch.ones(bits.numel(), dtype=torch.int64)).numpy(),
+        torch.zeros(BINS, dtype=torch.int64)
+        .scatter_add_(0, bits.flatten().long(), torch.ones(bits.numel(), dtype=torch.int64))
+        .numpy(),
         expected,
     )
 
@@ -378,7 +428,9 @@ def test_a_layer_that_returns_an_update_beside_its_residual_is_refused() -> None
     model: Any = tiny.random_model("qwen3")
     layer = model.layers[1]
     layer.register_forward_hook(lambda m, args, out: (out, out + 1))
-    model.layers[2].register_forward_pre_hook(lambda m, args: (args[0][0], *args[1:]) if isinstance(args[0], tuple) else None)
+    model.layers[2].register_forward_pre_hook(
+        lambda m, args: (args[0][0], *args[1:]) if isinstance(args[0], tuple) else None
+    )
     with pytest.raises(MeasureError, match=r"layers\.1\.hidden.* returns two tensors of one shape"):
         observed(model, encoded(LENGTHS))
 
@@ -435,7 +487,9 @@ def test_sequences_run_alone_where_one_sees_its_batch(how: str, dtype: torch.dty
     together, single = observed(model, sequences, batch_tokens=200), observed(model, sequences, batch_tokens=1)
     assert together.alone
     assert together.batches == single.batches == 4
-    assert {name: seen.peaks for name, seen in together.accumulators.items()} == {n: seen.peaks for n, seen in single.accumulators.items()}
+    assert {name: seen.peaks for name, seen in together.accumulators.items()} == {
+        n: seen.peaks for n, seen in single.accumulators.items()
+    }
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])

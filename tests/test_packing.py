@@ -1,4 +1,6 @@
-"""Arrays packed into bytes come back as they were, in few bytes where neighbours are near, and damaged streams are refused."""
+"""Arrays packed into bytes come back as they were, in few bytes where neighbours are near, and damaged streams are
+refused.
+"""
 
 import numpy as np
 import numpy.typing as npt

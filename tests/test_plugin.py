@@ -1,4 +1,6 @@
-"""The gate inside pytest: what is collected, how it is chosen, what it exits with, and what a project that never asked for it notices."""
+"""The gate inside pytest: what is collected, how it is chosen, what it exits with, and what a project that never asked
+for it notices.
+"""
 
 import json
 import subprocess
@@ -15,7 +17,9 @@ from tests.gate_runs import CHECKS, drop_tensor, run_gate
 from tests.measuring import record_of
 
 
-def test_an_empty_directory_collects_and_runs_the_gate(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
+def test_an_empty_directory_collects_and_runs_the_gate(
+    pytester: pytest.Pytester, checkpoint: Path, corpus: Path
+) -> None:
     result = run_gate(pytester, f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", passed=CHECKS)
     assert result.ret == 0
     result.stdout.fnmatch_lines(
@@ -23,9 +27,10 @@ def test_an_empty_directory_collects_and_runs_the_gate(pytester: pytest.Pytester
     )
 
 
-def test_it_adds_to_a_users_own_tests_and_their_autouse_fixtures_do_not_touch_it(pytester: pytest.Pytester, saved: Path) -> None:
-    pytester.makepyfile(
-        """
+def test_it_adds_to_a_users_own_tests_and_their_autouse_fixtures_do_not_touch_it(
+    pytester: pytest.Pytester, saved: Path
+) -> None:
+    pytester.makepyfile("""
         import pytest
 
         @pytest.fixture(autouse=True)
@@ -34,8 +39,7 @@ def test_it_adds_to_a_users_own_tests_and_their_autouse_fixtures_do_not_touch_it
 
         def test_mine():
             pass
-        """
-    )
+        """)
     run_gate(pytester, f"--maxact-replay={saved}", passed=CHECKS + 1)
     run_gate(pytester, f"--maxact-replay={saved}", "-m", "maxact", passed=CHECKS, deselected=1)
     run_gate(pytester, f"--maxact-replay={saved}", "-m", "not maxact", passed=1, deselected=CHECKS)
@@ -48,7 +52,11 @@ def test_collect_only_lists_every_check_and_loads_no_weights(
     result = run_gate(pytester, f"--maxact-model={checkpoint}", "--co", "-q")
     listed = [line for line in result.outlines if line.startswith("maxact::")]
     assert len(listed) == CHECKS
-    assert {"maxact::embedding::max_abs", "maxact::layers.2.attn_output::nonfinite", "maxact::carrier::int8.max_abs.sqnr_db"} <= set(listed)
+    assert {
+        "maxact::embedding::max_abs",
+        "maxact::layers.2.attn_output::nonfinite",
+        "maxact::carrier::int8.max_abs.sqnr_db",
+    } <= set(listed)
 
 
 def test_k_selects_by_site_and_metric(pytester: pytest.Pytester, saved: Path) -> None:
@@ -99,8 +107,17 @@ def test_a_breach_says_value_place_limit_and_source(pytester: pytest.Pytester, s
     )
 
 
-def test_junit_points_at_the_limits_line_and_carries_the_values(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
-    run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={tight}", "--junitxml=out.xml", "-o", "junit_family=xunit1")
+def test_junit_points_at_the_limits_line_and_carries_the_values(
+    pytester: pytest.Pytester, saved: Path, tight: Path
+) -> None:
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        f"--maxact-limits={tight}",
+        "--junitxml=out.xml",
+        "-o",
+        "junit_family=xunit1",
+    )
     cases = ET.parse(pytester.path / "out.xml").getroot().iter("testcase")
     (failed,) = [case for case in cases if case.find("failure") is not None]
     assert failed.get("line") == "5"
@@ -111,8 +128,7 @@ def test_junit_points_at_the_limits_line_and_carries_the_values(pytester: pytest
 
 
 def test_xdist_workers_share_one_measurement(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
-    pytester.makeconftest(
-        """
+    pytester.makeconftest("""
         from pathlib import Path
         import pytest_maxact.session as session
 
@@ -124,9 +140,10 @@ def test_xdist_workers_share_one_measurement(pytester: pytest.Pytester, checkpoi
             return original(self, *args)
 
         session.GateSession._measure = counted
-        """
+        """)
+    result = pytester.runpytest_subprocess(
+        f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "-n", "2", "-p", "xdist"
     )
-    result = pytester.runpytest_subprocess(f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "-n", "2", "-p", "xdist")
     result.assert_outcomes(passed=CHECKS)
     assert (pytester.path / "loads.txt").read_text() == "load\n"
     result.stdout.fnmatch_lines([f"PASS: all {CHECKS} checks hold"])
@@ -149,15 +166,21 @@ def test_a_failed_measurement_under_xdist_is_an_error_on_every_check_and_tried_o
     result.stdout.fnmatch_lines(["FAIL: could not measure: the weights*"])
 
 
-def test_what_cannot_be_measured_is_an_error_on_every_check(pytester: pytest.Pytester, corpus: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_measured_is_an_error_on_every_check(
+    pytester: pytest.Pytester, corpus: Path, tmp_path: Path
+) -> None:
     folder = tiny.save(tmp_path / "partial", tiny.random_model("qwen3"))
     drop_tensor(folder, "layers.1.mlp.up_proj.weight")
     result = run_gate(pytester, f"--maxact-model={folder}", f"--maxact-corpus={corpus}", errors=CHECKS)
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["*could not measure: the weights of * lack 1 tensors*the first layers.1.mlp.up_proj.weight*"])
+    result.stdout.fnmatch_lines(
+        ["*could not measure: the weights of * lack 1 tensors*the first layers.1.mlp.up_proj.weight*"]
+    )
     result.stdout.fnmatch_lines(["FAIL: could not measure: the weights*", "*export the checkpoint"])
     told = result.stdout.str()
-    assert told.partition("short test summary")[0].count("do not belong together") == 2, "in full at the first check and in the report"
+    assert told.partition("short test summary")[0].count("do not belong together") == 2, (
+        "in full at the first check and in the report"
+    )
     assert "During handling" not in told
 
 
@@ -166,8 +189,7 @@ def test_what_cannot_be_measured_is_an_error_on_every_check(pytester: pytest.Pyt
 def test_a_measurement_that_ends_in_any_other_error_is_not_tried_again(
     error: str, options: tuple[str, ...], pytester: pytest.Pytester, checkpoint: Path, corpus: Path
 ) -> None:
-    pytester.makeconftest(
-        f"""
+    pytester.makeconftest(f"""
         import pytest
         from pathlib import Path
         from pytest_maxact import measure
@@ -178,8 +200,7 @@ def test_a_measurement_that_ends_in_any_other_error_is_not_tried_again(
             raise {error}
 
         measure.load = load
-        """
-    )
+        """)
     result = pytester.runpytest_subprocess(f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", *options)
     result.assert_outcomes(errors=CHECKS)
     assert (pytester.path / "loads.txt").read_text() == "load "
@@ -189,42 +210,44 @@ def test_a_measurement_that_ends_in_any_other_error_is_not_tried_again(
 
 
 @pytest.mark.parametrize("options", [(), ("-n", "2")])
-def test_a_check_that_something_else_broke_off_has_not_passed(options: tuple[str, ...], pytester: pytest.Pytester, saved: Path) -> None:
-    pytester.makeconftest(
-        """
+def test_a_check_that_something_else_broke_off_has_not_passed(
+    options: tuple[str, ...], pytester: pytest.Pytester, saved: Path
+) -> None:
+    pytester.makeconftest("""
         import pytest
 
         @pytest.hookimpl(tryfirst=True)
         def pytest_runtest_call(item):
             if item.nodeid == "maxact::layers.1.hidden::max_abs":
                 raise RuntimeError("of the user's own")
-        """
-    )
+        """)
     result = pytester.runpytest_subprocess(f"--maxact-replay={saved}", *options)
     result.assert_outcomes(failed=1, passed=CHECKS - 1)
     assert result.ret == 1
     assert "PASS" not in result.stdout.str()
     text = " ".join(result.stdout.str().split())
-    assert "FAIL: 1 checks were broken off by an error outside of the gate, the first maxact::layers.1.hidden::max_abs" in text
+    assert (
+        "FAIL: 1 checks were broken off by an error outside of the gate, the first maxact::layers.1.hidden::max_abs"
+        in text
+    )
 
 
 def test_a_run_that_was_interrupted_has_not_passed(pytester: pytest.Pytester, saved: Path) -> None:
-    pytester.makeconftest(
-        """
+    pytester.makeconftest("""
         def pytest_runtest_call(item):
             if item.nodeid == "maxact::layers.1.hidden::max_abs":
                 raise KeyboardInterrupt
-        """
-    )
+        """)
     result = pytester.runpytest_subprocess(f"--maxact-replay={saved}")
     assert result.ret == 2
     assert "PASS" not in result.stdout.str()
     result.stdout.fnmatch_lines(["FAIL: the run was broken off before its end"])
 
 
-def test_the_report_measures_nothing_that_a_worker_died_of(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
-    pytester.makeconftest(
-        """
+def test_the_report_measures_nothing_that_a_worker_died_of(
+    pytester: pytest.Pytester, checkpoint: Path, corpus: Path
+) -> None:
+    pytester.makeconftest("""
         import os
         from pathlib import Path
         from pytest_maxact import measure
@@ -235,8 +258,7 @@ def test_the_report_measures_nothing_that_a_worker_died_of(pytester: pytest.Pyte
             os._exit(9)
 
         measure.load = load
-        """
-    )
+        """)
     options = ("-n", "1", "--max-worker-restart=0", "maxact::layers.0.hidden::max_abs")
     result = pytester.runpytest_subprocess(f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", *options)
     assert result.ret != 0
@@ -245,16 +267,26 @@ def test_the_report_measures_nothing_that_a_worker_died_of(pytester: pytest.Pyte
     assert "FAIL: 1 checks were broken off by an error outside of the gate" in " ".join(result.stdout.str().split())
 
 
-def test_a_record_that_was_not_written_is_not_said_to_be(pytester: pytest.Pytester, corpus: Path, tmp_path: Path) -> None:
+def test_a_record_that_was_not_written_is_not_said_to_be(
+    pytester: pytest.Pytester, corpus: Path, tmp_path: Path
+) -> None:
     folder = tiny.save(tmp_path / "partial", tiny.random_model("qwen3"))
     drop_tensor(folder, "layers.1.mlp.up_proj.weight")
-    result = run_gate(pytester, f"--maxact-model={folder}", f"--maxact-corpus={corpus}", "--maxact-save=never.safetensors", errors=CHECKS)
+    result = run_gate(
+        pytester,
+        f"--maxact-model={folder}",
+        f"--maxact-corpus={corpus}",
+        "--maxact-save=never.safetensors",
+        errors=CHECKS,
+    )
     assert "written to" not in result.stdout.str()
     assert not (pytester.path / "never.safetensors").exists()
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
-def test_a_poisoned_layer_fails_the_gate_and_is_named_first(poison: float, pytester: pytest.Pytester, tmp_path: Path) -> None:
+def test_a_poisoned_layer_fails_the_gate_and_is_named_first(
+    poison: float, pytester: pytest.Pytester, tmp_path: Path
+) -> None:
     import torch
 
     model = tiny.planted_model("qwen3", layer=1, value=64.0)
@@ -266,14 +298,24 @@ def test_a_poisoned_layer_fails_the_gate_and_is_named_first(poison: float, pytes
     assert result.ret == 1
     result.stdout.fnmatch_lines(["the first site with non-finite values is layers.1.mlp_output"])
     failed = {line.split()[1] for line in result.outlines if line.startswith("FAILED")}
-    assert {"maxact::layers.1.hidden::nonfinite", "maxact::layers.1.mlp_output::nonfinite", "maxact::layers.1.hidden::max_abs"} <= failed
+    assert {
+        "maxact::layers.1.hidden::nonfinite",
+        "maxact::layers.1.mlp_output::nonfinite",
+        "maxact::layers.1.hidden::max_abs",
+    } <= failed
     assert {name for name in failed if "layers.0" in name} <= {
         f"maxact::layers.0.{block}::max_abs" for block in ("attn_output", "mlp_output")
     }, "the model was planted in zeros, and blocks that give nothing else fail"
 
 
 def test_a_run_saves_its_record_and_says_where(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
-    result = run_gate(pytester, f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "--maxact-save=out.safetensors", passed=CHECKS)
+    result = run_gate(
+        pytester,
+        f"--maxact-model={checkpoint}",
+        f"--maxact-corpus={corpus}",
+        "--maxact-save=out.safetensors",
+        passed=CHECKS,
+    )
     result.stdout.fnmatch_lines(["Record written to out.safetensors"])
     assert Record.load(pytester.path / "out.safetensors").provenance.family == "qwen3"
 
@@ -286,15 +328,15 @@ def test_ini_options_stand_in_for_the_command_line(pytester: pytest.Pytester, sa
 
 
 def test_replay_judges_without_torch(saved: Path, tmp_path: Path) -> None:
-    code = dedent(
-        """
+    code = dedent("""
         import sys, pytest
         status = pytest.main(["-q", "-p", "no:cacheprovider", "--maxact-replay=" + sys.argv[1]])
         heavy = {"torch", "transformers"} & set(sys.modules)
         sys.exit(f"imported {heavy}" if heavy else int(status))
-        """
+        """)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(saved)], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    done = subprocess.run([sys.executable, "-c", code, str(saved)], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -345,22 +387,30 @@ def test_fixtures_skip_where_no_gate_was_asked_for(pytester: pytest.Pytester) ->
     result.stdout.fnmatch_lines(["*needs --maxact-model or --maxact-replay*"])
 
 
-def test_a_fixture_measures_when_the_gate_itself_is_deselected(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
+def test_a_fixture_measures_when_the_gate_itself_is_deselected(
+    pytester: pytest.Pytester, checkpoint: Path, corpus: Path
+) -> None:
     pytester.makepyfile("def test_one(maxact_record): assert len(maxact_record.sites) == 14")
-    run_gate(pytester, f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "-m", "not maxact", passed=1, deselected=CHECKS)
+    run_gate(
+        pytester,
+        f"--maxact-model={checkpoint}",
+        f"--maxact-corpus={corpus}",
+        "-m",
+        "not maxact",
+        passed=1,
+        deselected=CHECKS,
+    )
 
 
 def test_unused_the_plugin_imports_nothing_heavy_and_prints_nothing(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
+    pytester.makepyfile("""
         import sys
 
         def test_own():
             heavy = {"torch", "transformers", "yaml", "rich", "pydantic", "safetensors", "numpy", "filelock"}
             assert not heavy & set(sys.modules)
             assert "pytest_maxact.plugin" in sys.modules
-        """
-    )
+        """)
     plain = ("-p", "no:hypothesispytest", "-p", "no:xdist", "-p", "no:anyio")
     result = pytester.runpytest_subprocess(*plain)
     result.assert_outcomes(passed=1)
@@ -369,12 +419,24 @@ def test_unused_the_plugin_imports_nothing_heavy_and_prints_nothing(pytester: py
 
 
 def test_the_report_of_a_part_says_so(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
-    result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={tight}", "-k", "embedding", passed=2, deselected=CHECKS - 2)
+    result = run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        f"--maxact-limits={tight}",
+        "-k",
+        "embedding",
+        passed=2,
+        deselected=CHECKS - 2,
+    )
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["PASS: all 2 checks that ran hold*", f"not run: {CHECKS - 2} checks, of which 1 would fail"])
+    result.stdout.fnmatch_lines(
+        ["PASS: all 2 checks that ran hold*", f"not run: {CHECKS - 2} checks, of which 1 would fail"]
+    )
 
 
-def test_deployed_limits_judge_a_deployed_measurement(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
+def test_deployed_limits_judge_a_deployed_measurement(
+    pytester: pytest.Pytester, checkpoint: Path, corpus: Path
+) -> None:
     (pytester.path / "limits.yaml").write_text(
         "version: 1\nprotocol: deployed\nfamilies:\n  q: {model_types: [qwen3], limits: {hidden: 300}}"
     )
@@ -382,13 +444,16 @@ def test_deployed_limits_judge_a_deployed_measurement(pytester: pytest.Pytester,
     assert run_gate(pytester, *options, "--maxact-protocol=deployed").ret == 0
 
 
-def test_ids_of_another_tokenizer_are_decoded_and_encoded_anew(pytester: pytest.Pytester, checkpoint: Path, tmp_path: Path) -> None:
+def test_ids_of_another_tokenizer_are_decoded_and_encoded_anew(
+    pytester: pytest.Pytester, checkpoint: Path, tmp_path: Path
+) -> None:
     """The same words under a vocabulary in reverse: the ids differ, the text and so the figures do not."""
     texts = tiny.sentences([5, 9, 4, 7])
     other = tiny.word_tokenizer(reverse=True)
     other.save_pretrained(tmp_path / "other")
     lines = [
-        json.dumps({"id": name, "input_ids": other(text)["input_ids"], "category": "ab"[i % 2]}) for i, (name, text) in enumerate(texts)
+        json.dumps({"id": name, "input_ids": other(text)["input_ids"], "category": "ab"[i % 2]})
+        for i, (name, text) in enumerate(texts)
     ]
     (tmp_path / "ids.jsonl").write_text("\n".join(lines))
     plain = record_of(checkpoint, tiny.write_corpus(tmp_path / "text.jsonl", texts))
@@ -408,16 +473,16 @@ def test_the_deployed_protocol_adds_special_tokens_or_the_chat_template(tmp_path
     assert record_of(templated, corpus, protocol="deployed").tokens == bare + 24
 
 
-def test_a_conftest_that_skips_what_it_does_not_know_does_not_skip_the_gate(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
-    pytester.makeconftest(
-        """
+def test_a_conftest_that_skips_what_it_does_not_know_does_not_skip_the_gate(
+    pytester: pytest.Pytester, saved: Path, tight: Path
+) -> None:
+    pytester.makeconftest("""
         import pytest
 
         def pytest_collection_modifyitems(items):
             for item in items:
                 item.add_marker(pytest.mark.skip(reason="not one of ours"))
-        """
-    )
+        """)
     run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={tight}", failed=1, passed=CHECKS - 1)
 
 
@@ -427,7 +492,9 @@ def test_a_gate_of_which_nothing_ran_says_so(pytester: pytest.Pytester, saved: P
     result.stdout.fnmatch_lines([f"maxact: none of the {CHECKS} checks of * was run"])
 
 
-def test_a_pasted_id_that_does_not_exist_is_a_usage_error_under_xdist_too(pytester: pytest.Pytester, saved: Path) -> None:
+def test_a_pasted_id_that_does_not_exist_is_a_usage_error_under_xdist_too(
+    pytester: pytest.Pytester, saved: Path
+) -> None:
     result = pytester.runpytest_subprocess(f"--maxact-replay={saved}", "-n", "2", "maxact::typo")
     assert result.ret == 4
     assert "no check called maxact::typo" in result.stderr.str()
@@ -446,7 +513,9 @@ def test_a_site_of_zeros_fails_the_gate(pytester: pytest.Pytester, tmp_path: Pat
     assert "layers.0.hidden: every entry is zero" in result.stdout.str()
 
 
-def test_paths_in_an_ini_file_start_from_its_folder(pytester: pytest.Pytester, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_in_an_ini_file_start_from_its_folder(
+    pytester: pytest.Pytester, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (pytester.path / "r.safetensors").write_bytes(saved.read_bytes())
     (pytester.path / "own.yaml").write_text("version: 1\nextends: builtin\n")
     pytester.makeini("[pytest]\nmaxact_replay = r.safetensors\nmaxact_limits = own.yaml\nmaxact_save = unused\n")
@@ -456,11 +525,15 @@ def test_paths_in_an_ini_file_start_from_its_folder(pytester: pytest.Pytester, s
 
 
 def test_unused_the_plugin_costs_little_of_pytests_start() -> None:
-    """At most 15 ms where importing pytest takes 115, and as much less on a faster machine; in processor time, the least of several runs, as other
-    processes only ever add. Whole processes: benchmarks/startup.py."""
+    """At most 15 ms where importing pytest takes 115, and as much less on a faster machine; in processor time, the
+    least of several runs, as other processes only ever add. Whole processes: benchmarks/startup.py.
+    """
     code = (
-        "import time; start = time.process_time(); import pytest; middle = time.process_time(); import pytest_maxact.plugin; "
-        "print((time.process_time() - middle) / (middle - start))"
+        "import time; start = time.process_time(); import pytest; middle = time.process_time(); import"
+        " pytest_maxact.plugin; print((time.process_time() - middle) / (middle - start))"
     )
-    shares = [float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(9)]
+    shares = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(9)
+    ]
     assert min(shares) < 0.13

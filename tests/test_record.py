@@ -1,4 +1,6 @@
-"""A Record comes back from its file bit for bit, refuses a file that is not whole, and merges with the other parts of its corpus."""
+"""A Record comes back from its file bit for bit, refuses a file that is not whole, and merges with the other parts of
+its corpus.
+"""
 
 import json
 import math
@@ -82,7 +84,9 @@ def test_a_site_is_read_by_its_name(record: Record) -> None:
 
 
 def test_an_unknown_site_is_answered_with_the_closest_names(record: Record) -> None:
-    with pytest.raises(KeyError, match=r"no site 'layers.1.hiden' in this Record; did you mean layers.1.hidden or layers.0.hidden\?"):
+    with pytest.raises(
+        KeyError, match=r"no site 'layers.1.hiden' in this Record; did you mean layers.1.hidden or layers.0.hidden\?"
+    ):
         record["layers.1.hiden"]
     with pytest.raises(KeyError, match="no site 'zzz' in this Record; it has 6 sites"):
         record["zzz"]
@@ -119,7 +123,10 @@ def carrier_of(values: dict[str, float]) -> str:
 
 
 def test_the_carrier_is_the_counted_site_with_the_largest_magnitude() -> None:
-    assert carrier_of({"embedding": 1.0, "layers.0.hidden": -9.0, "layers.1.hidden": 8.0, "final_norm": 2.0}) == "layers.0.hidden"
+    assert (
+        carrier_of({"embedding": 1.0, "layers.0.hidden": -9.0, "layers.1.hidden": 8.0, "final_norm": 2.0})
+        == "layers.0.hidden"
+    )
     assert carrier_of({"embedding": 1.0, "layers.0.hidden": 2.0, "final_norm": 4.0}) == "final_norm"
 
 
@@ -130,7 +137,10 @@ def test_gates_and_routers_do_not_carry() -> None:
 def test_of_equal_carriers_the_shallowest_is_named() -> None:
     assert carrier_of({"layers.10.hidden": -7.0, "layers.9.hidden": 7.0, "final_norm": 7.0}) == "layers.9.hidden"
     assert carrier_of({"final_norm": 7.0, "embedding": -7.0, "layers.0.hidden": 7.0}) == "embedding"
-    assert carrier_of({"layers.2.mlp_output": 7.0, "layers.2.attn_output": 7.0, "layers.2.hidden": 7.0}) == "layers.2.hidden"
+    assert (
+        carrier_of({"layers.2.mlp_output": 7.0, "layers.2.attn_output": 7.0, "layers.2.hidden": 7.0})
+        == "layers.2.hidden"
+    )
 
 
 # The file
@@ -157,7 +167,9 @@ def test_saving_what_was_loaded_writes_identical_bytes(saved: Path, tmp_path: Pa
     value=st.floats(allow_nan=False, allow_infinity=False),
     counts=st.lists(st.integers(1, 2**62), min_size=1, max_size=4),
 )
-def test_any_text_float_and_count_survives(text: str, value: float, counts: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_any_text_float_and_count_survives(
+    text: str, value: float, counts: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = tmp_path_factory.mktemp("any") / "r.safetensors"
     base = records.record({"layers.0.hidden": [[1.0, 2.0]]}, model=text, versions={text: text}, left_out=(text,))
     peak = Peak(value=value, sample=text, position=0, token=text, token_id=0, channel=1, part=text)
@@ -180,7 +192,9 @@ def test_a_name_with_half_a_surrogate_pair_survives(tmp_path: Path) -> None:
 def test_empty_splits_and_float16_histograms_survive(tmp_path: Path) -> None:
     empty, half = Histogram.empty("float16"), Histogram.from_values("float16", np.array([65504.0, 0.0, 6e-8]))
     base = records.record({"embedding": [[1.0]]})
-    whole = replace(base, sites={"embedding": replace(base["embedding"], dtype="float16", calibration=empty, evaluation=half)})
+    whole = replace(
+        base, sites={"embedding": replace(base["embedding"], dtype="float16", calibration=empty, evaluation=half)}
+    )
     whole.save(tmp_path / "r.safetensors")
     loaded = Record.load(tmp_path / "r.safetensors")
     assert loaded == whole
@@ -200,12 +214,18 @@ def test_every_count_is_in_the_file_as_differences_in_byte_planes(record: Record
     planes = [zlib.decompress(tensors[name].tobytes()) for name in sorted(tensors) if name.startswith("counts")]
     folded = [sum(byte << 8 * place for place, byte in enumerate(column)) for column in zip(*planes, strict=True)]
     steps = [value >> 1 if value % 2 == 0 else -(value >> 1) - 1 for value in folded]
-    counts = [count for reading in record.sites.values() for split in (reading.calibration, reading.evaluation) for count in split.counts]
+    counts = [
+        count
+        for reading in record.sites.values()
+        for split in (reading.calibration, reading.evaluation)
+        for count in split.counts
+    ]
     assert list(accumulate(steps)) == counts
 
 
 def noisy(encoding: str, entries: float, scale: float, rng: np.random.Generator) -> Histogram:
-    """Counts as of so many entries of a site: normals of channels whose scales spread, one in a thousand 200 times as large, Poisson noise in every bin.
+    """Counts as of so many entries of a site: normals of channels whose scales spread, one in a thousand 200 times as
+    large, Poisson noise in every bin.
 
     Of float16 every finite bin is filled, of bfloat16 those from 2^-30 up.
     """
@@ -214,21 +234,39 @@ def noisy(encoding: str, entries: float, scale: float, rng: np.random.Generator)
     erf = np.vectorize(math.erf)
     spread = np.linspace(-2, 2, 7)
     weights = np.exp(-(spread**2)) / np.exp(-(spread**2)).sum()
-    share = sum(weight * np.diff(erf(edges / (scale * math.exp(z) * math.sqrt(2)))) for weight, z in zip(weights, spread, strict=True))
+    share = sum(
+        weight * np.diff(erf(edges / (scale * math.exp(z) * math.sqrt(2))))
+        for weight, z in zip(weights, spread, strict=True)
+    )
     share = 0.999 * share + 0.001 * np.diff(erf(edges / (200 * scale * math.sqrt(2))))
     counts = rng.poisson(entries * share + 20.0 * (values > (0.0 if encoding == "float16" else 2.0**-30)))
     (bins,) = np.nonzero(counts)
     return Histogram(encoding, bins.astype(np.uint16), counts[bins])
 
 
-def large_record(encoding: str, kinds: tuple[str, ...], layers: int = 64, tokens: float = 16e6, width: int = 5120) -> Record:
-    """The sites of a deep model over a real corpus: every split with noise of its own, ten peaks with places, 4 000 samples."""
+def large_record(
+    encoding: str, kinds: tuple[str, ...], layers: int = 64, tokens: float = 16e6, width: int = 5120
+) -> Record:
+    """The sites of a deep model over a real corpus: every split with noise of its own, ten peaks with places, 4 000
+    samples.
+    """
     rng = np.random.default_rng(0)
     peaks = tuple(
-        Peak(value=-17664.0 - i, sample=f"minority-scripts-{i:03d}", position=4095, token="Ġinternational", token_id=151_000, channel=4095)
+        Peak(
+            value=-17664.0 - i,
+            sample=f"minority-scripts-{i:03d}",
+            position=4095,
+            token="Ġinternational",
+            token_id=151_000,
+            channel=4095,
+        )
         for i in range(PEAKS_KEPT)
     )
-    everything = [site("embedding"), *(site(f"layers.{i}.{kind}") for i in range(layers) for kind in kinds), site("final_norm")]
+    everything = [
+        site("embedding"),
+        *(site(f"layers.{i}.{kind}") for i in range(layers) for kind in kinds),
+        site("final_norm"),
+    ]
     scales = (0.02, 0.2, 2.0)
     expected = {scale: noisy(encoding, tokens * width / 3, scale, rng) for scale in scales}
     samples = tuple((f"minority-scripts-{i:04d}", "minority_scripts", "evaluation", 4096) for i in range(4000))
@@ -238,15 +276,22 @@ def large_record(encoding: str, kinds: tuple[str, ...], layers: int = 64, tokens
         return Histogram(encoding, like.bins, np.maximum(rng.poisson(like.counts * times), 1))
 
     return Record(
-        provenance=replace(records.provenance(), samples=samples, sample_digests=tuple(f"{i:064d}" for i in range(4000))),
+        provenance=replace(
+            records.provenance(), samples=samples, sample_digests=tuple(f"{i:064d}" for i in range(4000))
+        ),
         sites={
             s.name: SiteReading(
-                site=s, dtype=encoding, width=width, calibration=drawn(scales[i % 3], 1), evaluation=drawn(scales[i % 3], 2),
-                peaks=peaks, massive=Massive(tokens=1, entries=2, max_ratio=10_000.0),
+                site=s,
+                dtype=encoding,
+                width=width,
+                calibration=drawn(scales[i % 3], 1),
+                evaluation=drawn(scales[i % 3], 2),
+                peaks=peaks,
+                massive=Massive(tokens=1, entries=2, max_ratio=10_000.0),
             )
             for i, s in enumerate(everything)
         },
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(("encoding", "filled"), [("float16", 31_743), ("bfloat16", 5_000)])
@@ -293,11 +338,14 @@ def test_a_full_disk_leaves_the_old_record_and_no_partial_file(saved: Path) -> N
     ],
     ids=["missing folder", "below a file", "onto a folder", "over-long name"],
 )
-def test_a_place_that_cannot_be_written_is_named_with_its_reason(record: Record, tmp_path: Path, place: str, reason: str) -> None:
+def test_a_place_that_cannot_be_written_is_named_with_its_reason(
+    record: Record, tmp_path: Path, place: str, reason: str
+) -> None:
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder").mkdir()
     with pytest.raises(
-        InputError, match=f"cannot write the Record to .*: {reason}\n  give a path in a folder that exists and may be written"
+        InputError,
+        match=f"cannot write the Record to .*: {reason}\n  give a path in a folder that exists and may be written",
     ):
         record.save(tmp_path / place)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
@@ -334,7 +382,9 @@ def test_a_record_with_bytes_behind_its_end_is_refused(saved: Path) -> None:
     assert "not a Record" in refusal(saved)
 
 
-@pytest.mark.parametrize("content", [b"hello", b"version: 1\nfamilies: {}\n", b"PK\x03\x04" + b"\0" * 100, b"\xff" * 64])
+@pytest.mark.parametrize(
+    "content", [b"hello", b"version: 1\nfamilies: {}\n", b"PK\x03\x04" + b"\0" * 100, b"\xff" * 64]
+)
 def test_a_file_of_another_format_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(content)
     assert "not a Record, or a truncated one" in refusal(tmp_path / "other")
@@ -363,7 +413,9 @@ def test_a_record_without_its_tensors_is_refused(saved: Path) -> None:
     assert "contents do not match their checksum" in refusal(saved)
 
 
-@pytest.mark.parametrize("damage", [lambda stream: stream[:-1], lambda stream: stream[::-1], lambda stream: np.append(stream, stream[:1])])
+@pytest.mark.parametrize(
+    "damage", [lambda stream: stream[:-1], lambda stream: stream[::-1], lambda stream: np.append(stream, stream[:1])]
+)
 def test_streams_that_do_not_decompress_to_every_count_are_refused_even_under_a_right_checksum(
     damage: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]], saved: Path
 ) -> None:
@@ -437,7 +489,10 @@ def test_another_schema_is_refused_with_both_versions(schema: object, saved: Pat
 def test_another_metric_version_is_refused_with_both_versions(record: Record, tmp_path: Path) -> None:
     replace(record, metric_version=METRIC_VERSION + 1).save(tmp_path / "newer.safetensors")
     text = refusal(tmp_path / "newer.safetensors")
-    assert f"measured with metric version {METRIC_VERSION + 1}, this is {METRIC_VERSION}; their figures are not comparable" in text
+    assert (
+        f"measured with metric version {METRIC_VERSION + 1}, this is {METRIC_VERSION}; their figures are not comparable"
+        in text
+    )
     assert "measure the checkpoint again" in text
 
 
@@ -463,8 +518,14 @@ def test_merging_parts_of_parts_gives_the_same_file(tmp_path: Path) -> None:
 
 def test_merged_provenance_lists_every_sample_once_and_sums_the_batches() -> None:
     samples = measured(5)
-    parts = [record_of(samples[:1], batching={"batch_tokens": 64, "batches": 1, "padded_tokens": 7}), record_of(samples[1:])]
-    parts[1] = replace(parts[1], provenance=replace(parts[1].provenance, batching={"batch_tokens": 64, "batches": 4, "padded_tokens": 5}))
+    parts = [
+        record_of(samples[:1], batching={"batch_tokens": 64, "batches": 1, "padded_tokens": 7}),
+        record_of(samples[1:]),
+    ]
+    parts[1] = replace(
+        parts[1],
+        provenance=replace(parts[1].provenance, batching={"batch_tokens": 64, "batches": 4, "padded_tokens": 5}),
+    )
     joined = merge(reversed(parts)).provenance
     assert [sample[0] for sample in joined.samples] == ["s00", "s01", "s02", "s03", "s04"]
     assert joined.corpus_sha256 == corpus_digest([records.digest_of(f"s0{i}") for i in (4, 1, 0, 2, 3)])
@@ -479,7 +540,10 @@ def test_equal_peaks_rank_by_place_and_only_ten_are_kept() -> None:
     tied = [Measured(id=f"s{i}", values={"layers.0.hidden": np.full((4, 2), (-1.0) ** i * 5.0)}) for i in range(4)]
     joined = merge([record_of(tied[2:]), record_of(tied[:2])])
     places = [(peak.sample, peak.position, peak.channel) for peak in joined["layers.0.hidden"].peaks]
-    assert places == [("s0", token, channel) for token in range(4) for channel in range(2)] + [("s1", 0, 0), ("s1", 0, 1)]
+    assert places == [("s0", token, channel) for token in range(4) for channel in range(2)] + [
+        ("s1", 0, 0),
+        ("s1", 0, 1),
+    ]
 
 
 def test_equal_peaks_of_opposite_sign_whose_rows_are_hidden_merge_in_any_order_to_the_same() -> None:
@@ -487,7 +551,10 @@ def test_equal_peaks_of_opposite_sign_whose_rows_are_hidden_merge_in_any_order_t
 
     def part(name: str, sign: float) -> Record:
         whole = record_of([Measured(id=name, values={"layers.0.gate": [[1.0, 2.0]]})])
-        hidden = tuple(Peak(value=sign * 9.0, sample="", position=-1, token="", token_id=-1, channel=1, part="experts") for _ in range(7))
+        hidden = tuple(
+            Peak(value=sign * 9.0, sample="", position=-1, token="", token_id=-1, channel=1, part="experts")
+            for _ in range(7)
+        )
         return replace(whole, sites={"layers.0.gate": replace(whole["layers.0.gate"], peaks=hidden)})
 
     one, other = part("s0", 1.0), part("s1", -1.0)
@@ -495,7 +562,10 @@ def test_equal_peaks_of_opposite_sign_whose_rows_are_hidden_merge_in_any_order_t
 
 
 def test_the_first_non_finite_entry_of_all_parts_is_kept() -> None:
-    clean, *broken = (Measured(id=f"s{i}", values={"embedding": [[0.0, 1.0], [bad, 1.0]]}) for i, bad in enumerate((1.0, np.nan, np.inf)))
+    clean, *broken = (
+        Measured(id=f"s{i}", values={"embedding": [[0.0, 1.0], [bad, 1.0]]})
+        for i, bad in enumerate((1.0, np.nan, np.inf))
+    )
     joined = merge([record_of([broken[1]]), record_of([clean]), record_of([broken[0]])])
     assert joined["embedding"].first_nonfinite == NonFinite(sample="s1", position=1, token="t1", channel=0)
     assert joined["embedding"].nonfinite == 2
@@ -538,14 +608,23 @@ def test_parts_measured_differently_are_refused_with_what_differs(field: str, va
 def test_a_third_part_that_differs_is_refused_too() -> None:
     samples = measured(6)
     with pytest.raises(InputError, match=r"they differ in weights_sha256, protocol$"):
-        merge([record_of(samples[:2]), record_of(samples[2:4]), record_of(samples[4:], weights_sha256="x", protocol="deployed")])
+        merge(
+            [
+                record_of(samples[:2]),
+                record_of(samples[2:4]),
+                record_of(samples[4:], weights_sha256="x", protocol="deployed"),
+            ]
+        )
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["fewer last", "fewer first"])
 def test_parts_with_different_sites_are_refused(order: tuple[int, int]) -> None:
     """One of them left sites out: what is missing there would silently be missing from the whole."""
     samples = measured(4)
-    fewer = [replace(sample, values={name: sample.values[name] for name in SITES if "gate" not in name}) for sample in samples[2:]]
+    fewer = [
+        replace(sample, values={name: sample.values[name] for name in SITES if "gate" not in name})
+        for sample in samples[2:]
+    ]
     parts = [record_of(samples[:2]), record_of(fewer, left_out=("*.gate",))]
     with pytest.raises(InputError, match="differ"):
         merge(parts[place] for place in order)
@@ -554,5 +633,7 @@ def test_parts_with_different_sites_are_refused(order: tuple[int, int]) -> None:
 def test_readings_of_different_dtype_or_width_do_not_merge() -> None:
     one = records.reading([1.0], [2.0])
     for change in ({"dtype": "float32"}, {"width": 2}, {"site": replace(one.site, module="elsewhere")}):
-        with pytest.raises(InputError, match=r"readings of layers.0.hidden differ in dtype, width or module and do not merge"):
+        with pytest.raises(
+            InputError, match=r"readings of layers.0.hidden differ in dtype, width or module and do not merge"
+        ):
             one + replace(one, **change)

@@ -1,4 +1,6 @@
-"""Relative limits from YAML: what is stated most specifically holds, with its line, and what would never be checked is refused."""
+"""Relative limits from YAML: what is stated most specifically holds, with its line, and what would never be checked is
+refused.
+"""
 
 from pathlib import Path
 
@@ -49,7 +51,11 @@ def test_every_site_and_the_whole_model_get_the_shipped_limits() -> None:
     for metric in ("growth", "shrink", "int8.max_abs.sqnr_db.drop"):
         assert set(bounds(limits, metric)) == names
     assert set(bounds(limits, "new_massive_layers")) == set(bounds(limits, "jump_shift")) == {"model"}
-    assert {limit.metric for limit in limits if limit.site != "model"} == {"growth", "shrink", "int8.max_abs.sqnr_db.drop"}
+    assert {limit.metric for limit in limits if limit.site != "model"} == {
+        "growth",
+        "shrink",
+        "int8.max_abs.sqnr_db.drop",
+    }
     assert {(limit.against, limit.sense, limit.rule) for limit in limits} == {("v1", "max", "regression against v1")}
     assert {limit.file for limit in limits} == {str(builtin_path())}
     assert "max_growth: 2" in written_at(one(limits, HIDDEN, "growth"))
@@ -80,14 +86,23 @@ def test_only_what_is_stated_is_checked(tmp_path: Path) -> None:
         ("max_jump_shift: 1, jump_floor: 12.5", "model", "jump_shift", 12.5), ("max_jump_shift: 1, massive_floor: 9", "model", "jump_shift", None),
     ],
 )  # fmt: skip
-def test_a_floor_goes_with_the_bounds_it_is_for(stated: str, site: str, metric: str, floor: float | None, tmp_path: Path) -> None:
+def test_a_floor_goes_with_the_bounds_it_is_for(
+    stated: str, site: str, metric: str, floor: float | None, tmp_path: Path
+) -> None:
     assert one(limits_of(f"{OWN}regression: {{{stated}}}", tmp_path), site, metric).floor == floor
 
 
 def test_a_bound_of_nothing_is_a_bound(tmp_path: Path) -> None:
-    limits = limits_of(OWN + "regression: {max_sqnr_drop_db: 0, max_jump_shift: 0, max_new_massive_layers: 0, max_shift: 0}", tmp_path)
+    limits = limits_of(
+        OWN + "regression: {max_sqnr_drop_db: 0, max_jump_shift: 0, max_new_massive_layers: 0, max_shift: 0}", tmp_path
+    )
     assert {limit.bound for limit in limits} == {0.0}
-    assert {limit.metric for limit in limits} == {"shift", "int8.max_abs.sqnr_db.drop", "jump_shift", "new_massive_layers"}
+    assert {limit.metric for limit in limits} == {
+        "shift",
+        "int8.max_abs.sqnr_db.drop",
+        "jump_shift",
+        "new_massive_layers",
+    }
 
 
 PATTERNS = """\
@@ -145,7 +160,12 @@ def test_a_section_without_extends_stands_alone(tmp_path: Path) -> None:
 
 def test_schemes_are_bounded_at_the_inputs_of_linear_layers(tmp_path: Path) -> None:
     model = sites(1, ("hidden", *LINEAR_KINDS))
-    limits = limits_of(OWN + "regression: {max_sqnr_drop_db: 3, sqnr_floor_db: 20}", tmp_path, model, ("W8A8", "NVFP4", "W4A16", "FP16"))
+    limits = limits_of(
+        OWN + "regression: {max_sqnr_drop_db: 3, sqnr_floor_db: 20}",
+        tmp_path,
+        model,
+        ("W8A8", "NVFP4", "W4A16", "FP16"),
+    )
     linear = {f"layers.0.{kind}" for kind in LINEAR_KINDS}
     assert set(bounds(limits, "W8A8.sqnr_db.drop")) == set(bounds(limits, "NVFP4.sqnr_db.drop")) == linear
     assert not bounds(limits, "W4A16.sqnr_db.drop"), "it quantizes no activation"
@@ -178,7 +198,9 @@ def test_a_pattern_that_matches_nothing_is_refused_with_its_line(pattern: str, t
 @pytest.mark.parametrize("value", [".nan", ".inf", "-1", "0", "1", "1.0", "'2'", "true", "[2]"])
 @pytest.mark.parametrize("key", ["max_growth", "max_shrink"])
 def test_a_factor_is_a_finite_number_above_one(key: str, value: str, tmp_path: Path) -> None:
-    assert refusal(f"{OWN}regression:\n  {key}: {value}\n", tmp_path).startswith(f"{tmp_path / 'limits.yaml'}:4: regression.{key}: ")
+    assert refusal(f"{OWN}regression:\n  {key}: {value}\n", tmp_path).startswith(
+        f"{tmp_path / 'limits.yaml'}:4: regression.{key}: "
+    )
 
 
 @pytest.mark.parametrize(
@@ -188,7 +210,11 @@ def test_a_factor_is_a_finite_number_above_one(key: str, value: str, tmp_path: P
         *[("max_sqnr_drop_db", value) for value in (".nan", "-3", ".inf")],
         *[("growth_floor", value) for value in (".nan", "-1", ".inf")],
         *[("sqnr_floor_db", value) for value in (".nan", "-.inf")],
-        *[(key, value) for key in ("max_new_massive_layers", "massive_floor", "max_jump_shift") for value in ("-1", "0.5", ".nan", "true")],
+        *[
+            (key, value)
+            for key in ("max_new_massive_layers", "massive_floor", "max_jump_shift")
+            for value in ("-1", "0.5", ".nan", "true")
+        ],
         *[("jump_floor", value) for value in (".nan", "-1")],
     ],
 )

@@ -22,14 +22,19 @@ def ling(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
 
 
 def test_it_does_not_run_unless_trusted(ling: Path) -> None:
-    with pytest.raises(InputError, match="its code comes with the weights: review it, then add --maxact-trust-remote-code"):
+    with pytest.raises(
+        InputError, match="its code comes with the weights: review it, then add --maxact-trust-remote-code"
+    ):
         locate(Settings(model=str(ling)))
 
 
 def test_trusted_it_is_measured_in_full_and_the_record_says_so(ling: Path, corpus: Path) -> None:
     record = record_of(ling, corpus, trust_remote_code=True, batch_tokens=40)
     assert record.provenance.remote_code
-    kinds = {name: [r.site.kind for r in record.sites.values() if r.site.layer == i] for i, name in enumerate(("dense", "sparse", "last"))}
+    kinds = {
+        name: [r.site.kind for r in record.sites.values() if r.site.layer == i]
+        for i, name in enumerate(("dense", "sparse", "last"))
+    }
     assert kinds["dense"] == ["hidden", "attn_output", "mlp_output", "gate"]
     assert kinds["sparse"] == kinds["last"] == ["hidden", "attn_output", "mlp_output", "gate", "router"]
     assert record.provenance.layers == 3
@@ -88,15 +93,22 @@ def test_inputs_of_experts_in_a_list_are_those_of_plain_hooks_counted_once(ling:
     for name, value in plain_maxima(model, sequences, read).items():
         site = name.split(" ")[0]
         expected[site] = max(expected.get(site, 0.0), value)
-    assert {name: abs(observer.accumulators[name].peaks[0].value) for name in expected} == pytest.approx(expected, rel=1e-4)
+    assert {name: abs(observer.accumulators[name].peaks[0].value) for name in expected} == pytest.approx(
+        expected, rel=1e-4
+    )
     tokens = sum(map(len, sequences))
-    counted = sum(int(observer.accumulators["layers.1.mlp_in"].dense_counts(split).sum()) for split in ("calibration", "evaluation"))
+    counted = sum(
+        int(observer.accumulators["layers.1.mlp_in"].dense_counts(split).sum())
+        for split in ("calibration", "evaluation")
+    )
     assert counted == tokens * 64 * (2 + 1), "two experts to a token, and the shared one"
     weights = [weight for tap in anatomy.linears if tap.site.name == "layers.1.mlp_in" for weight in tap.weights]
     assert len(weights) == len(set(weights)) == 2 * (len(model.layers[1].mlp.experts) + 1)  # type: ignore[union-attr,index,arg-type]
 
 
-def test_of_rows_whose_tokens_are_not_known_one_in_so_many_is_sampled(ling: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_rows_whose_tokens_are_not_known_one_in_so_many_is_sampled(
+    ling: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not the first row of every expert's call, which would let an expert with few rows count for more than it has."""
     monkeypatch.setattr("pytest_maxact.observe.observer.SAMPLED_TOKENS", 40)
     settings = Settings(model=str(ling), trust_remote_code=True)
@@ -109,6 +121,7 @@ def test_of_rows_whose_tokens_are_not_known_one_in_so_many_is_sampled(ling: Path
     assert observer.stride >= 8
     sampled = observer.fidelity.sums["layers.1.down_in", "W8A8"].tokens
     batches = sum(
-        batch.split == "evaluation" for batch in corpus.plan_batches(sequences, corpus.assign_splits([s.sample for s in sequences]), 90)
+        batch.split == "evaluation"
+        for batch in corpus.plan_batches(sequences, corpus.assign_splits([s.sample for s in sequences]), 90)
     )
     assert abs(sampled - 3 * tokens / observer.stride) <= 2 * batches

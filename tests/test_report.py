@@ -16,7 +16,9 @@ from pytest_maxact.verdict import judge
 from tests.records import record, sites
 
 
-def deep(layers: int = 64, peak: float = 900.0, kinds: tuple[str, ...] = ("hidden", "attn_output", "mlp_output", "gate")) -> Record:
+def deep(
+    layers: int = 64, peak: float = 900.0, kinds: tuple[str, ...] = ("hidden", "attn_output", "mlp_output", "gate")
+) -> Record:
     rng = np.random.default_rng(0)
     values = {site.name: rng.normal(size=(3, 8)).astype(np.float32) for site in sites(layers, kinds)}
     truncated = {name: (v.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32) for name, v in values.items()}
@@ -43,8 +45,14 @@ def shown(measured: Record, width: int = 80, limits: Path | None = None, **optio
     [
         ({}, ""),
         ({"tokens": 7000}, "on 7 000 tokens of corpus mine ("),  # the same samples, cut
-        ({"sha256": "0" * 12, "tokens": 7000}, "on 7 000 tokens of corpus mine (000000000000) in bfloat16, this run on 6 tokens of "),
-        ({"sha256": "0" * 12, "tokens": 2}, "on 2 tokens of corpus mine (000000000000) in bfloat16, this run on 6 tokens of "),
+        (
+            {"sha256": "0" * 12, "tokens": 7000},
+            "on 7 000 tokens of corpus mine (000000000000) in bfloat16, this run on 6 tokens of ",
+        ),
+        (
+            {"sha256": "0" * 12, "tokens": 2},
+            "on 2 tokens of corpus mine (000000000000) in bfloat16, this run on 6 tokens of ",
+        ),
         ({"dtype": "float32"}, "in float32, this run on 6 tokens of "),
     ],
 )
@@ -55,18 +63,23 @@ def test_limits_that_were_measured_otherwise_are_remarked(stated: dict[str, obje
     place = ", ".join(f"{key}: {value!r}" for key, value in on.items())
     own = tmp_path / "own.yaml"
     own.write_text(
-        "version: 1\nextends: builtin\nfamilies: {qwen3: {shapes: [{name: house, layers: 4, hidden_size: 8, limits: {hidden: 900}, "
-        f"measured: {{{place}}}}}]}}}}\n"
+        "version: 1\n"
+        "extends: builtin\n"
+        "families: {qwen3: {shapes: [{name: house, layers: 4, hidden_size: 8, limits: {hidden: 900}, measured: "
+        f"{{{place}}}}}]}}}}\n"
     )
     text = " ".join(shown(measured, limits=own).split())
     assert ("The figures of shape house were measured" in text) == bool(said)
     assert said in text
-    assert ("a maximum over fewer tokens is a lower bound" in text.partition("The figures of shape")[2]) == (on["tokens"] == 7000)
+    assert ("a maximum over fewer tokens is a lower bound" in text.partition("The figures of shape")[2]) == (
+        on["tokens"] == 7000
+    )
 
 
 @pytest.mark.parametrize("width", [80, 100, 132])
 @pytest.mark.parametrize(
-    "kinds", [("hidden", "attn_output", "mlp_output", "gate"), ("hidden", "attn_output", "mlp_output", "gate", "router")]
+    "kinds",
+    [("hidden", "attn_output", "mlp_output", "gate"), ("hidden", "attn_output", "mlp_output", "gate", "router")],
 )
 def test_sixty_four_layers_fit_the_columns_one_row_each(width: int, kinds: tuple[str, ...]) -> None:
     text = shown(deep(kinds=kinds), width)
@@ -92,7 +105,9 @@ def test_a_terminal_that_cannot_show_blocks_gets_ascii() -> None:
 
 def test_breaches_come_first_in_words_and_their_rows_are_marked(tmp_path: Path) -> None:
     limits = tmp_path / "limits.yaml"
-    limits.write_text("version: 1\nheadroom: 1\nfamilies:\n  mine: {model_types: [qwen3], limits: {hidden: 100, attn_output: 0.01}}\n")
+    limits.write_text(
+        "version: 1\nheadroom: 1\nfamilies:\n  mine: {model_types: [qwen3], limits: {hidden: 100, attn_output: 0.01}}\n"
+    )
     text = shown(deep(4), limits=limits)
     first, second = text.splitlines()[:2]
     assert first.startswith("FAIL: 5 of ")

@@ -15,7 +15,13 @@ def test_rows_are_flat_alike_and_in_depth_order() -> None:
 
 def test_a_row_says_what_was_seen_and_where() -> None:
     row = with_values().readings()[1]
-    assert (row["site"], row["kind"], row["layer"], row["max_abs"], row["channel"]) == ("layers.0.hidden", "hidden", 0, 8.0, 3)
+    assert (row["site"], row["kind"], row["layer"], row["max_abs"], row["channel"]) == (
+        "layers.0.hidden",
+        "hidden",
+        0,
+        8.0,
+        3,
+    )
     assert row["rms"] == math.sqrt((16 + 1 + 4 + 64) / 4)
     assert (row["q0.5"], row["elements"], row["massive_tokens"]) == (2.0, 8, 0)
 

@@ -1,4 +1,6 @@
-"""Low-bit schemes: bit for bit what compressed-tensors does, errors that are known in closed form, names, and the arithmetic of sums."""
+"""Low-bit schemes: bit for bit what compressed-tensors does, errors that are known in closed form, names, and the
+arithmetic of sums.
+"""
 
 import math
 from collections.abc import Callable
@@ -20,7 +22,10 @@ from tests.deployed import by_compressed_tensors, preset_args
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 OPERANDS = [
-    (name, operand) for name, scheme in SCHEMES.items() for operand in ("activations", "weights") if getattr(scheme, operand) is not None
+    (name, operand)
+    for name, scheme in SCHEMES.items()
+    for operand in ("activations", "weights")
+    if getattr(scheme, operand) is not None
 ]
 WITH_PRESET = [(name, operand) for name, operand in OPERANDS if name != "W8A8_STATIC"]
 WIDTH = 256
@@ -32,7 +37,8 @@ def quantizer(name: str, operand: str) -> Quantizer:
     return how
 
 
-# -- against compressed-tensors --------------------------------------------------------------------------------------------------------
+# -- against compressed-tensors
+# --------------------------------------------------------------------------------------------------------
 
 
 def normal(rows: int = 24, width: int = WIDTH, seed: int = 0) -> torch.Tensor:
@@ -64,7 +70,9 @@ def only_subnormal(dtype: torch.dtype) -> torch.Tensor:
 
 def at_maxima_of_formats(dtype: torch.dtype) -> torch.Tensor:
     x = normal()
-    for row, top in enumerate((448.0, -448.0, 6.0, -6.0, 127.5, -127.5, 7.5, 256.0, 4.0, torch.finfo(dtype).max / 4, -127.0, 464.0)):
+    for row, top in enumerate(
+        (448.0, -448.0, 6.0, -6.0, 127.5, -127.5, 7.5, 256.0, 4.0, torch.finfo(dtype).max / 4, -127.0, 464.0)
+    ):
         x[row, row] = top
     return x
 
@@ -72,7 +80,14 @@ def at_maxima_of_formats(dtype: torch.dtype) -> torch.Tensor:
 def ties(dtype: torch.dtype) -> torch.Tensor:
     """Halfway between levels wherever a scale is a power of two."""
     steps = torch.arange(WIDTH) - WIDTH // 2
-    rows = [(steps + 0.5), steps * 0.25, steps * 0.125, (2 * steps + 1) * 2.0**-10, (2 * steps + 1) * 2.0**-6, steps * 8.0 + 4.0]
+    rows = [
+        (steps + 0.5),
+        steps * 0.25,
+        steps * 0.125,
+        (2 * steps + 1) * 2.0**-10,
+        (2 * steps + 1) * 2.0**-6,
+        steps * 8.0 + 4.0,
+    ]
     x = torch.stack([row.clamp(-440.0, 440.0) for row in rows]).repeat(5, 1)
     for row, top in enumerate((127.5, 6.0, 448.0, 7.5, 256.0)):
         x[6 * row : 6 * row + 6] = x[6 * row : 6 * row + 6].clamp(-top, top)
@@ -91,10 +106,17 @@ def small(dtype: torch.dtype) -> torch.Tensor:
 
 
 MATERIALS: dict[str, Callable[[torch.dtype], torch.Tensor]] = {
-    "normal": lambda dtype: normal(), "heavy tails": heavy_tails, "zero rows": zero_rows, "subnormal rows": subnormal_rows,
-    "only subnormal": only_subnormal, "maxima of formats": at_maxima_of_formats, "ties": ties, "one outlier": one_outlier, "small": small,
+    "normal": lambda dtype: normal(),
+    "heavy tails": heavy_tails,
+    "zero rows": zero_rows,
+    "subnormal rows": subnormal_rows,
+    "only subnormal": only_subnormal,
+    "maxima of formats": at_maxima_of_formats,
+    "ties": ties,
+    "one outlier": one_outlier,
+    "small": small,
     "nothing but zero": lambda dtype: torch.zeros(6, WIDTH),
-}  # fmt: skip
+}
 
 
 def quantized_by_itself(x: torch.Tensor, how: Quantizer) -> Quantized:
@@ -121,7 +143,9 @@ def test_every_scheme_is_that_of_compressed_tensors_bit_for_bit(name: str, opera
 @pytest.mark.parametrize("share", [0.25, 1.0, 3.0])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["FP8", "NVFP4"])
-def test_a_calibration_that_saw_less_or_more_is_that_of_compressed_tensors(name: str, dtype: torch.dtype, share: float) -> None:
+def test_a_calibration_that_saw_less_or_more_is_that_of_compressed_tensors(
+    name: str, dtype: torch.dtype, share: float
+) -> None:
     x = one_outlier(dtype).to(dtype)
     amax = (x.abs().amax() * share).to(dtype)
     wanted = by_compressed_tensors(x, name, "activations", low=-amax, high=amax)
@@ -133,10 +157,15 @@ def test_a_calibration_that_saw_less_or_more_is_that_of_compressed_tensors(name:
 
 @pytest.mark.parametrize("shape", [(1, 128), (130, 256), (200, 300), (5, 40)])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_blocks_that_the_shape_does_not_fill_are_those_of_compressed_tensors(shape: tuple[int, int], dtype: torch.dtype) -> None:
+def test_blocks_that_the_shape_does_not_fill_are_those_of_compressed_tensors(
+    shape: tuple[int, int], dtype: torch.dtype
+) -> None:
     x = normal(*shape).to(dtype)
     x[0, 7] = 300.0
-    assert torch.equal(quantize(x, quantizer("FP8_BLOCK", "weights")).restored, by_compressed_tensors(x, "FP8_BLOCK", "weights").restored)
+    assert torch.equal(
+        quantize(x, quantizer("FP8_BLOCK", "weights")).restored,
+        by_compressed_tensors(x, "FP8_BLOCK", "weights").restored,
+    )
 
 
 @settings(max_examples=120, deadline=None)
@@ -159,7 +188,9 @@ def test_any_finite_tensor_is_quantized_as_compressed_tensors_does_it(
 
 
 @pytest.mark.parametrize(("name", "operand"), OPERANDS)
-def test_pieces_of_a_tensor_of_any_shape_are_restored_as_the_whole(name: str, operand: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_of_a_tensor_of_any_shape_are_restored_as_the_whole(
+    name: str, operand: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     how, x = quantizer(name, operand), heavy_tails(torch.bfloat16).bfloat16()
     whole, amax = fake_quantized(x, how), x.abs().amax()
     monkeypatch.setattr(numerics, "_PIECE", 3 * WIDTH)
@@ -168,9 +199,10 @@ def test_pieces_of_a_tensor_of_any_shape_are_restored_as_the_whole(name: str, op
         assert torch.equal(fake_quantized(x, how, amax), quantize(x, how, amax).restored)
 
 
-# -- closed forms ----------------------------------------------------------------------------------------------------------------------
-# With this largest entry a scale is 1, so that noise is stated in steps. `INT` half the range of levels, static ones as many on either side;
-# an E8M0 scale is the power of two below the largest entry over that below the largest level.
+# -- closed forms
+# ----------------------------------------------------------------------------------------------------------------------
+# With this largest entry a scale is 1, so that noise is stated in steps. `INT` half the range of levels, static ones as
+# many on either side; an E8M0 scale is the power of two below the largest entry over that below the largest level.
 
 LEVELS_FP4 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 _BYTES = torch.arange(256, dtype=torch.uint8).view(torch.float8_e4m3fn).float()
@@ -200,7 +232,9 @@ def squared_error(x: torch.Tensor, quantized: Quantized) -> torch.Tensor:
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 @pytest.mark.parametrize(("name", "operand"), OPERANDS)
-def test_beside_an_outlier_noise_of_some_steps_has_the_error_of_a_uniform_step(name: str, operand: str, sign: float) -> None:
+def test_beside_an_outlier_noise_of_some_steps_has_the_error_of_a_uniform_step(
+    name: str, operand: str, sign: float
+) -> None:
     how = quantizer(name, operand)
     (step, span), shared = STEP[how.number], neighbours(how)
     energies = []
@@ -236,7 +270,8 @@ def test_half_a_step_exactly_is_flushed_to_the_even_zero_and_anything_above_is_k
 
 @pytest.mark.parametrize(("name", "operand"), OPERANDS)
 def test_two_outlying_channels_cost_their_own_group_or_the_whole_row(name: str, operand: str) -> None:
-    # The rest is of one magnitude: alone it is at the top of its group. FP8 keeps 2^-10 of an outlier, and needs a greater one to flush it.
+    # The rest is of one magnitude: alone it is at the top of its group. FP8 keeps 2^-10 of an outlier, and needs a
+    # greater one to flush it.
     how = quantizer(name, operand)
     rows, outlier = 8, 2.0**19 if how.number == "fp8_e4m3" and how.granularity in ("row", "tensor") else 2.0**10
     signs = torch.where(normal(rows) > 0, 1.0, -1.0)
@@ -271,7 +306,9 @@ def test_the_scales_of_nvfp4_groups_are_flushed_too_and_those_of_mxfp4_are_not()
 
 
 CONSTANTS = {"int8": 1 / 255, "int4": 1 / 15}
-"""A constant is made 127.5 or 7.5 by a dynamic scale: beyond the largest level, or, where negative, between the last two."""
+"""A constant is made 127.5 or 7.5 by a dynamic scale: beyond the largest level, or, where negative, between the last
+two.
+"""
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -333,12 +370,16 @@ KEPT: dict[tuple[str, str], dict[torch.dtype, str]] = {
     # The scale above all groups overflows and is 1, and a group's own is below FP8.
     ("fp4_e2m1", "e4m3"): {torch.bfloat16: "", torch.float16: "", torch.float32: ""},
 }
-"""Which of the two are not flushed, by number and scale: a scale that is itself flushed becomes the epsilon of its format."""
+"""Which of the two are not flushed, by number and scale: a scale that is itself flushed becomes the epsilon of its
+format.
+"""
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("name", "operand"), OPERANDS)
-def test_subnormal_numbers_are_flushed_or_kept_as_their_scale_can_be_held(name: str, operand: str, dtype: torch.dtype) -> None:
+def test_subnormal_numbers_are_flushed_or_kept_as_their_scale_can_be_held(
+    name: str, operand: str, dtype: torch.dtype
+) -> None:
     how = quantizer(name, operand)
     for label, values in (("smallest", SMALLEST), ("half", HALF_NORMAL)):
         x = torch.full((2, WIDTH), values[dtype], dtype=dtype)
@@ -353,9 +394,12 @@ def test_subnormal_numbers_are_flushed_or_kept_as_their_scale_can_be_held(name: 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("name", "operand"), OPERANDS)
 def test_values_at_the_levels_have_no_error(name: str, operand: str, dtype: torch.dtype) -> None:
-    # A dynamic integer scale puts its largest entry half a step beyond the largest level, so that entry alone is planted off them.
+    # A dynamic integer scale puts its largest entry half a step beyond the largest level, so that entry alone is
+    # planted off them.
     how = quantizer(name, operand)
-    positive = {"fp8_e4m3": LEVELS_FP8, "fp4_e2m1": LEVELS_FP4}.get(how.number) or [float(i) for i in range(1 << (how.bits - 1))]
+    positive = {"fp8_e4m3": LEVELS_FP8, "fp4_e2m1": LEVELS_FP4}.get(how.number) or [
+        float(i) for i in range(1 << (how.bits - 1))
+    ]
     top = top_of_scale_one(how)
     levels = [sign * level for level in positive for sign in (1.0, -1.0) if level <= top]
     size = neighbours(how) if how.granularity == "group" else WIDTH
@@ -394,14 +438,17 @@ def test_an_mx_scale_clips_what_its_power_of_two_leaves_out() -> None:
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("name", "operand"), OPERANDS)
-def test_an_entry_that_is_not_finite_is_not_restored_to_a_number(name: str, operand: str, dtype: torch.dtype, broken: float) -> None:
+def test_an_entry_that_is_not_finite_is_not_restored_to_a_number(
+    name: str, operand: str, dtype: torch.dtype, broken: float
+) -> None:
     x = normal(4).to(dtype)
     x[2, 17] = broken
     found = quantize(x, quantizer(name, operand)).restored
     assert not found[2, 17].isfinite()
 
 
-# -- names -----------------------------------------------------------------------------------------------------------------------------
+# -- names
+# -----------------------------------------------------------------------------------------------------------------------------
 
 
 def test_every_scheme_but_the_papers_and_the_casts_is_a_preset_and_agrees_with_it_on_what_is_quantized() -> None:
@@ -426,7 +473,8 @@ def test_only_static_scales_and_the_one_above_nvfp4s_groups_need_calibration() -
 
 
 @pytest.mark.parametrize(
-    ("asked", "name"), [("INT8", "W8A8"), ("int8", "W8A8"), ("nvfp4", "NVFP4"), ("Fp8_Dynamic", "FP8_DYNAMIC"), ("FP16", "FP16")]
+    ("asked", "name"),
+    [("INT8", "W8A8"), ("int8", "W8A8"), ("nvfp4", "NVFP4"), ("Fp8_Dynamic", "FP8_DYNAMIC"), ("FP16", "FP16")],
 )
 def test_a_scheme_is_found_by_its_name_or_alias_in_any_case(asked: str, name: str) -> None:
     assert scheme_called(asked) is SCHEMES[name]
@@ -487,18 +535,33 @@ def test_a_width_that_groups_do_not_divide_is_refused_with_both_numbers(name: st
     assert quantizer("W8A8", "activations").refuses(width) == quantizer("FP8_BLOCK", "weights").refuses(width) == ""
 
 
-# -- sums ------------------------------------------------------------------------------------------------------------------------------
+# -- sums
+# ------------------------------------------------------------------------------------------------------------------------------
 
 _WHOLE = st.integers(0, 1 << 20)
 _ENERGY = _WHOLE.map(float)  # whole numbers: their sums are exact in any order
 _SUMS = st.builds(
     SchemeSums,
-    tokens=_WHOLE, entries=_WHOLE, nonzero=_WHOLE, clipped=_WHOLE, flushed=_WHOLE, calm_tokens=_WHOLE,
-    signal=_ENERGY, error=_ENERGY, signal_abs=_ENERGY, error_abs=_ENERGY, signal_squares=_ENERGY, error_squares=_ENERGY, products=_ENERGY,
-    calm_signal=_ENERGY, calm_error=_ENERGY,
-    token_db=st.dictionaries(st.integers(0, DB_BINS - 1), st.integers(1, 99), max_size=5).map(lambda d: tuple(sorted(d.items()))),
+    tokens=_WHOLE,
+    entries=_WHOLE,
+    nonzero=_WHOLE,
+    clipped=_WHOLE,
+    flushed=_WHOLE,
+    calm_tokens=_WHOLE,
+    signal=_ENERGY,
+    error=_ENERGY,
+    signal_abs=_ENERGY,
+    error_abs=_ENERGY,
+    signal_squares=_ENERGY,
+    error_squares=_ENERGY,
+    products=_ENERGY,
+    calm_signal=_ENERGY,
+    calm_error=_ENERGY,
+    token_db=st.dictionaries(st.integers(0, DB_BINS - 1), st.integers(1, 99), max_size=5).map(
+        lambda d: tuple(sorted(d.items()))
+    ),
     levels=st.sets(st.integers(0, 255), max_size=9).map(lambda s: tuple(sorted(s))),
-)  # fmt: skip
+)
 
 
 @given(_SUMS, _SUMS, _SUMS)
@@ -525,10 +588,15 @@ def sums_of(signal: np.ndarray, error: np.ndarray) -> SchemeSums:
     places = np.floor((10 * np.log10(signal / error) - DB_LOWEST) / DB_PER_BIN).astype(int)
     bins, counts = np.unique(places, return_counts=True)
     return SchemeSums(
-        tokens=len(signal), entries=len(signal), signal=signal.sum(), error=error.sum(), signal_squares=(signal**2).sum(),
-        error_squares=(error**2).sum(), products=(signal * error).sum(),
+        tokens=len(signal),
+        entries=len(signal),
+        signal=signal.sum(),
+        error=error.sum(),
+        signal_squares=(signal**2).sum(),
+        error_squares=(error**2).sum(),
+        products=(signal * error).sum(),
         token_db=tuple((int(place), int(count)) for place, count in zip(bins, counts, strict=True)),
-    )  # fmt: skip
+    )
 
 
 def test_the_standard_error_is_the_scatter_of_samples_drawn_from_the_population() -> None:
@@ -597,7 +665,9 @@ def test_energies_as_decibel(signal: float, error: float, wanted: float) -> None
     assert SchemeSums(signal=signal, error=error).sqnr_db == wanted
 
 
-@pytest.mark.parametrize(("signal", "error"), [(math.nan, 1.0), (1.0, math.nan), (math.nan, 0.0), (math.inf, 1.0), (math.inf, math.inf)])
+@pytest.mark.parametrize(
+    ("signal", "error"), [(math.nan, 1.0), (1.0, math.nan), (math.nan, 0.0), (math.inf, 1.0), (math.inf, math.inf)]
+)
 def test_energies_that_are_no_numbers_never_pass_for_a_good_ratio(signal: float, error: float) -> None:
     assert not decibel(signal, error) >= 0.0
 

@@ -45,7 +45,11 @@ def test_the_step_is_the_number_that_differs(names: list[str], steps: list[int |
     assert steps_of(names) == steps
 
 
-@given(st.lists(st.integers(0, 10**9), min_size=1, unique=True), st.sampled_from(["step-{}", "{}", "qwen3-{}-hf", "a{}b"]), st.randoms())
+@given(
+    st.lists(st.integers(0, 10**9), min_size=1, unique=True),
+    st.sampled_from(["step-{}", "{}", "qwen3-{}-hf", "a{}b"]),
+    st.randoms(),
+)
 def test_steps_do_not_hang_on_the_order_of_names(steps: list[int], form: str, chance: random.Random) -> None:
     names = [form.format(step) for step in steps]
     chance.shuffle(order := list(range(len(names))))
@@ -54,7 +58,9 @@ def test_steps_do_not_hang_on_the_order_of_names(steps: list[int], form: str, ch
         assert steps_of(names) == steps
 
 
-@pytest.mark.parametrize("names", [["epoch_0.5", "epoch_1.0", "epoch_1.5"], ["a1-b9", "a2-b8"], ["v2-10", "v1-20", "final"]])
+@pytest.mark.parametrize(
+    "names", [["epoch_0.5", "epoch_1.0", "epoch_1.5"], ["a1-b9", "a2-b8"], ["v2-10", "v1-20", "final"]]
+)
 def test_names_whose_numbers_disagree_have_no_order_and_are_refused(names: list[str]) -> None:
     with pytest.raises(InputError) as caught:
         steps_of(names)
@@ -105,7 +111,9 @@ def test_nothing_that_matches_is_refused_with_what_did(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no folder matches .*/step-\*; 1 matches are no folders"):
         found(tmp_path, "step-*")
     folders(tmp_path, "step-2")
-    with pytest.raises(InputError, match=r"no Record matches .*step-2; 1 matches are no Records\n.*written by --maxact-save"):
+    with pytest.raises(
+        InputError, match=r"no Record matches .*step-2; 1 matches are no Records\n.*written by --maxact-save"
+    ):
         found(tmp_path, "step-2", records=True)
 
 
@@ -114,14 +122,26 @@ def test_two_of_one_name_are_refused(tmp_path: Path) -> None:
     folders(tmp_path / "run2", "step-2")
     with pytest.raises(InputError) as caught:
         found(tmp_path, "*/step-*")
-    assert str(caught.value).startswith(f"{tmp_path / 'run1' / 'step-2'} and {tmp_path / 'run2' / 'step-2'} are both called step-2\n")
+    assert str(caught.value).startswith(
+        f"{tmp_path / 'run1' / 'step-2'} and {tmp_path / 'run2' / 'step-2'} are both called step-2\n"
+    )
 
 
 def test_records_are_files_under_the_name_before_their_suffix(tmp_path: Path) -> None:
-    for name in ("step-20.maxact.safetensors", "step-3.record.safetensors", "step-100.safetensors", "final.safetensors"):
+    for name in (
+        "step-20.maxact.safetensors",
+        "step-3.record.safetensors",
+        "step-100.safetensors",
+        "final.safetensors",
+    ):
         (tmp_path / name).write_text("")
     (tmp_path / "step-1.safetensors").mkdir()
-    assert found(tmp_path, "*.safetensors", records=True) == [("step-3", 3), ("step-20", 20), ("step-100", 100), ("final", None)]
+    assert found(tmp_path, "*.safetensors", records=True) == [
+        ("step-3", 3),
+        ("step-20", 20),
+        ("step-100", 100),
+        ("final", None),
+    ]
 
 
 def test_two_records_of_one_checkpoint_are_refused(tmp_path: Path) -> None:
@@ -203,8 +223,14 @@ def test_one_baseline_given_over_and_over_is_refused(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (Settings(model="m", baseline=("runs/*",)), "runs/*: is a pattern, and a baseline is one Record or one checkpoint"),
-        (Settings(replay="r", baseline=("nowhere",)), "nowhere: no such file; beside --maxact-replay a baseline is a Record's file"),
+        (
+            Settings(model="m", baseline=("runs/*",)),
+            "runs/*: is a pattern, and a baseline is one Record or one checkpoint",
+        ),
+        (
+            Settings(replay="r", baseline=("nowhere",)),
+            "nowhere: no such file; beside --maxact-replay a baseline is a Record's file",
+        ),
         (Settings(replay="r", baseline=("runs/*",)), "runs/*: is a pattern"),
     ],
 )

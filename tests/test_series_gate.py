@@ -1,4 +1,6 @@
-"""A series of checkpoints through the whole gate: ids, verdicts, trends, the cache, xdist, and what happens when it is killed."""
+"""A series of checkpoints through the whole gate: ids, verdicts, trends, the cache, xdist, and what happens when it is
+killed.
+"""
 
 import json
 import os
@@ -38,8 +40,7 @@ def run(tmp_path: Path, checkpoint: Path) -> str:
 @pytest.fixture
 def counted(pytester: pytest.Pytester) -> Path:
     """A file with a line for every checkpoint that is loaded, by whatever process."""
-    pytester.makeconftest(
-        """
+    pytester.makeconftest("""
         from pathlib import Path
         from pytest_maxact import measure
 
@@ -55,8 +56,7 @@ def counted(pytester: pytest.Pytester) -> Path:
 
         def pytest_unconfigure(config):
             measure.load = original
-        """
-    )
+        """)
     return pytester.path / "loads.txt"
 
 
@@ -95,11 +95,15 @@ def test_a_series_passes_and_shows_one_table_and_the_trends(pytester: pytest.Pyt
             "hidden * +* (+*%)",
         ]
     )
-    report = result.outlines[result.outlines.index(f"PASS: all {3 * CHECKS + 3 * RELATIVE} checks of 3 checkpoints hold") :]
+    report = result.outlines[
+        result.outlines.index(f"PASS: all {3 * CHECKS + 3 * RELATIVE} checks of 3 checkpoints hold") :
+    ]
     assert max(map(len, report)) <= 80
 
 
-def test_pasted_ids_last_failures_and_names_select(pytester: pytest.Pytester, run: str, corpus: Path, tmp_path: Path) -> None:
+def test_pasted_ids_last_failures_and_names_select(
+    pytester: pytest.Pytester, run: str, corpus: Path, tmp_path: Path
+) -> None:
     limits = tmp_path / "limits.yaml"
     limits.write_text("version: 1\nextends: builtin\nregression: {sites: {layers.2.hidden: {max_growth: 1.02}}}\n")
     options = (f"--maxact-model={run}", f"--maxact-corpus={corpus}", f"--maxact-limits={limits}")
@@ -121,25 +125,27 @@ def test_pasted_ids_last_failures_and_names_select(pytester: pytest.Pytester, ru
     )
     result = run_gate(pytester, *options, "maxact[checkpoint-7]::layers.2.hidden::growth")
     assert result.ret == 4
-    result.stderr.fnmatch_lines(["ERROR: no check called maxact[[]checkpoint-7]::layers.2.hidden::growth; list them with --co"])
+    result.stderr.fnmatch_lines(
+        ["ERROR: no check called maxact[[]checkpoint-7]::layers.2.hidden::growth; list them with --co"]
+    )
 
 
 def test_a_test_of_the_users_runs_once_per_checkpoint(pytester: pytest.Pytester, run: str, corpus: Path) -> None:
-    pytester.makepyfile(
-        """
+    pytester.makepyfile("""
         def test_calm(maxact_record, maxact_check, maxact_checkpoint):
             assert maxact_record.provenance.model.endswith(maxact_checkpoint)
             maxact_check("layers.2.hidden", at_most=1000)
 
         def test_other(): pass
-        """
-    )
+        """)
     result = run_gate(pytester, f"--maxact-model={run}", f"--maxact-corpus={corpus}", "-m", "not maxact", "-v")
     result.assert_outcomes(passed=4, deselected=3 * CHECKS + 3 * RELATIVE)
     result.stdout.fnmatch_lines(["*::test_calm[[]checkpoint-5[]] PASSED*", "*::test_calm[[]checkpoint-20[]] PASSED*"])
 
 
-def test_a_baseline_is_held_against_every_checkpoint(pytester: pytest.Pytester, run: str, corpus: Path, tmp_path: Path) -> None:
+def test_a_baseline_is_held_against_every_checkpoint(
+    pytester: pytest.Pytester, run: str, corpus: Path, tmp_path: Path
+) -> None:
     model = tiny.random_model("qwen3")
     model.layers[0].self_attn.o_proj.weight.data.mul_(0.1)
     tiny.save(tmp_path / "calm", model)
@@ -158,7 +164,13 @@ def trained_run(pytester: pytest.Pytester, tmp_path: Path, regression: str) -> p
     pattern = str(folder / "checkpoint-*") if folder.exists() else run_in(folder)
     limits = tmp_path / "limits.yaml"
     limits.write_text(f"version: 1\nextends: builtin\nregression: {regression}\n")
-    return run_gate(pytester, f"--maxact-model={pattern}", SAMPLES, f"--maxact-limits={limits}", f"--maxact-cache={tmp_path / 'cache'}")
+    return run_gate(
+        pytester,
+        f"--maxact-model={pattern}",
+        SAMPLES,
+        f"--maxact-limits={limits}",
+        f"--maxact-cache={tmp_path / 'cache'}",
+    )
 
 
 def test_the_growth_and_the_jump_layer_of_the_trained_run_are_found(pytester: pytest.Pytester, tmp_path: Path) -> None:
@@ -172,24 +184,32 @@ def test_the_growth_and_the_jump_layer_of_the_trained_run_are_found(pytester: py
     assert [float(row[5]) for row in rows[1:]] == [pytest.approx(value / values[0], abs=0.006) for value in values[1:]]
     assert [row[6] for row in rows] == ["0"] * 5
     growth = {
-        line.split()[0]: float(line.split()[4]) for line in result.outlines if line.startswith(("hidden ", "mlp_output ", "final_norm "))
+        line.split()[0]: float(line.split()[4])
+        for line in result.outlines
+        if line.startswith(("hidden ", "mlp_output ", "final_norm "))
     }
     assert len(growth) == 3
     assert all(value > 0 for value in growth.values())
     below = trained_run(pytester, tmp_path, "{max_growth: 1.2}")
     assert below.ret == 1
     below.stdout.fnmatch_lines(
-        ["checkpoint-900 > checkpoint-1800: they part at embedding: *", "FAILED maxact[[]checkpoint-1800[]]::layers.5.hidden::growth*"]
+        [
+            "checkpoint-900 > checkpoint-1800: they part at embedding: *",
+            "FAILED maxact[[]checkpoint-1800[]]::layers.5.hidden::growth*",
+        ]
     )
 
 
-def test_a_weight_scaled_by_50_in_the_last_checkpoint_names_its_layer(pytester: pytest.Pytester, tmp_path: Path) -> None:
+def test_a_weight_scaled_by_50_in_the_last_checkpoint_names_its_layer(
+    pytester: pytest.Pytester, tmp_path: Path
+) -> None:
     pattern = run_in(tmp_path / "run", (2700, 3600, 4500))
     scale_weight(tmp_path / "run" / "checkpoint-4500", "model.layers.3.mlp.down_proj.weight", 50.0)
     result = run_gate(pytester, f"--maxact-model={pattern}", SAMPLES)
     assert result.ret == 1
     result.stdout.fnmatch_lines(
-        ["checkpoint-3600 > checkpoint-4500: they part at layer 3: *", "*layers.3.mlp_output (growth *", "FAILED *"], consecutive=False
+        ["checkpoint-3600 > checkpoint-4500: they part at layer 3: *", "*layers.3.mlp_output (growth *", "FAILED *"],
+        consecutive=False,
     )
     failed = [line for line in result.outlines if line.startswith("FAILED ")]
     assert failed
@@ -202,7 +222,10 @@ def test_growth_that_would_cross_a_limit_before_the_horizon_is_warned_of(
 ) -> None:
     options = (f"--maxact-model={run}", f"--maxact-corpus={corpus}", f"--maxact-cache={tmp_path / 'cache'}")
     records = _records(pytester, options, tmp_path)
-    last, slope = records[-1]["layers.2.hidden"].max_abs, _slope([5, 10, 20], [record["layers.2.hidden"].max_abs for record in records])
+    last, slope = (
+        records[-1]["layers.2.hidden"].max_abs,
+        _slope([5, 10, 20], [record["layers.2.hidden"].max_abs for record in records]),
+    )
     limits = tmp_path / "limits.yaml"
     family = f"{{model_types: [qwen3], headroom: 1, limits: {{hidden: {last + 100 * slope}}}}}"
     limits.write_text(f"version: 1\nfamilies: {{q: {family}}}\nregression: {{max_growth: 9}}\n")
@@ -233,9 +256,14 @@ def _records(pytester: pytest.Pytester, options: tuple[str, ...], tmp_path: Path
 def test_saved_records_of_a_series_are_judged_again_without_the_models(
     pytester: pytest.Pytester, run: str, corpus: Path, tmp_path: Path
 ) -> None:
-    first = run_gate(pytester, f"--maxact-model={run}", f"--maxact-corpus={corpus}", f"--maxact-save={tmp_path / 'records'}")
+    first = run_gate(
+        pytester, f"--maxact-model={run}", f"--maxact-corpus={corpus}", f"--maxact-save={tmp_path / 'records'}"
+    )
     again = run_gate(pytester, f"--maxact-replay={tmp_path / 'records' / '*'}", passed=3 * CHECKS + 3 * RELATIVE)
-    tables = [[line for line in result.outlines if line.startswith(("checkpoint-", "hidden", "gate"))] for result in (first, again)]
+    tables = [
+        [line for line in result.outlines if line.startswith(("checkpoint-", "hidden", "gate"))]
+        for result in (first, again)
+    ]
     assert tables[0] == tables[1]
     assert len(tables[0]) == 5
 
@@ -246,12 +274,17 @@ def test_a_checkpoint_of_another_tokenizer_in_the_series_is_refused(
     tiny.save(tmp_path / "run" / "checkpoint-30", tiny.random_model("qwen3"), tiny.word_tokenizer(reverse=True))
     result = run_gate(pytester, f"--maxact-model={run}", f"--maxact-corpus={corpus}")
     assert result.ret == 4
-    result.stderr.fnmatch_lines(["ERROR: checkpoint-5 cannot be compared with checkpoint-30: they differ in tokenizer_sha256 (*"])
+    result.stderr.fnmatch_lines(
+        ["ERROR: checkpoint-5 cannot be compared with checkpoint-30: they differ in tokenizer_sha256 (*"]
+    )
 
 
 @pytest.mark.parametrize(
     ("pattern", "words"),
-    [("nothing-*", "no folder matches nothing-[*]*"), ("half-*", "half-1 matches half-[*] and is no checkpoint: it has no config.json")],
+    [
+        ("nothing-*", "no folder matches nothing-[*]*"),
+        ("half-*", "half-1 matches half-[*] and is no checkpoint: it has no config.json"),
+    ],
 )
 def test_a_pattern_that_finds_no_checkpoint_is_refused(pattern: str, words: str, pytester: pytest.Pytester) -> None:
     (pytester.path / "half-1").mkdir()
@@ -267,7 +300,9 @@ def test_a_pattern_that_the_shell_expanded_is_refused(option: str, pytester: pyt
     model = [] if option == "--maxact-model" else ["--maxact-model=run/step-1"]
     result = run_gate(pytester, *model, f"--maxact-corpus={corpus}", option, "run/step-1", "run/step-2")
     assert result.ret == 4
-    result.stderr.fnmatch_lines(["ERROR: run/step-2 is a checkpoint, and stands where tests are named, so it would not be gated"])
+    result.stderr.fnmatch_lines(
+        ["ERROR: run/step-2 is a checkpoint, and stands where tests are named, so it would not be gated"]
+    )
 
 
 def test_the_gate_runs_inside_the_checkpoints_own_folder(
@@ -285,20 +320,31 @@ def test_one_broken_checkpoint_fails_and_is_named_and_its_neighbour_is_not_blame
     assert result.ret == 1
     text = " ".join(result.stdout.str().split())
     assert "the first site with non-finite values in checkpoint-10 is layers.1.mlp_output" in text
-    assert f"{RELATIVE} checks of checkpoint-20 could not be judged: checkpoint-10 is broken itself, layers.1.mlp_output has" in text
+    assert (
+        f"{RELATIVE} checks of checkpoint-20 could not be judged: checkpoint-10 is broken itself,"
+        " layers.1.mlp_output has" in text
+    )
 
 
 # Measured once
 
 
-def test_the_next_run_measures_only_what_is_new(pytester: pytest.Pytester, run: str, corpus: Path, counted: Path, tmp_path: Path) -> None:
+def test_the_next_run_measures_only_what_is_new(
+    pytester: pytest.Pytester, run: str, corpus: Path, counted: Path, tmp_path: Path
+) -> None:
     options = (f"--maxact-model={run}", f"--maxact-corpus={corpus}")
     run_gate(pytester, *options, passed=3 * CHECKS + 3 * RELATIVE)
     assert loads(counted) == {"checkpoint-5": 1, "checkpoint-10": 1, "checkpoint-20": 1}
     tiny.save(tmp_path / "run" / "checkpoint-40", tiny.random_model("qwen3", seed=0))
     moved = shutil.copytree(tmp_path / "run", tmp_path / "moved")
-    run_gate(pytester, f"--maxact-model={moved}/checkpoint-*", f"--maxact-corpus={corpus}", passed=4 * CHECKS + 5 * RELATIVE)
-    assert loads(counted) == {"checkpoint-5": 1, "checkpoint-10": 1, "checkpoint-20": 1}, "checkpoint-40 holds the weights of checkpoint-5"
+    run_gate(
+        pytester, f"--maxact-model={moved}/checkpoint-*", f"--maxact-corpus={corpus}", passed=4 * CHECKS + 5 * RELATIVE
+    )
+    assert loads(counted) == {
+        "checkpoint-5": 1,
+        "checkpoint-10": 1,
+        "checkpoint-20": 1,
+    }, "checkpoint-40 holds the weights of checkpoint-5"
     tiny.save(tmp_path / "run" / "checkpoint-40", tiny.random_model("qwen3", seed=1))
     run_gate(pytester, *options, "--maxact-family=generic")
     assert loads(counted)["checkpoint-40"] == 1
@@ -307,7 +353,9 @@ def test_the_next_run_measures_only_what_is_new(pytester: pytest.Pytester, run: 
     assert sum(loads(counted).values()) == 8, "another batch plan is another measurement"
 
 
-def test_under_xdist_each_model_is_loaded_once_in_total(pytester: pytest.Pytester, run: str, corpus: Path, counted: Path) -> None:
+def test_under_xdist_each_model_is_loaded_once_in_total(
+    pytester: pytest.Pytester, run: str, corpus: Path, counted: Path
+) -> None:
     result = pytester.runpytest_subprocess(
         f"--maxact-model={run}", f"--maxact-corpus={corpus}", "-n", "3", f"--maxact-baseline={run.replace('*', '5')}"
     )
@@ -319,7 +367,9 @@ def test_under_xdist_each_model_is_loaded_once_in_total(pytester: pytest.Pyteste
 def test_under_xdist_without_a_cache_each_model_is_loaded_once_too(
     pytester: pytest.Pytester, run: str, corpus: Path, counted: Path
 ) -> None:
-    result = pytester.runpytest_subprocess(f"--maxact-model={run}", f"--maxact-corpus={corpus}", "-n", "2", "-p", "no:cacheprovider")
+    result = pytester.runpytest_subprocess(
+        f"--maxact-model={run}", f"--maxact-corpus={corpus}", "-n", "2", "-p", "no:cacheprovider"
+    )
     result.assert_outcomes(passed=3 * CHECKS + 3 * RELATIVE)
     assert loads(counted) == {"checkpoint-5": 1, "checkpoint-10": 1, "checkpoint-20": 1}
 
@@ -338,7 +388,11 @@ def test_a_series_whose_last_checkpoint_cannot_be_measured_has_not_passed(
 ) -> None:
     drop_tensor(tmp_path / "run" / "checkpoint-20", "layers.1.mlp.down_proj.weight")
     result = run_gate(
-        pytester, f"--maxact-model={run}", f"--maxact-corpus={corpus}", errors=CHECKS + 2 * RELATIVE, passed=2 * CHECKS + RELATIVE
+        pytester,
+        f"--maxact-model={run}",
+        f"--maxact-corpus={corpus}",
+        errors=CHECKS + 2 * RELATIVE,
+        passed=2 * CHECKS + RELATIVE,
     )
     assert result.ret == 1
     assert "PASS" not in result.stdout.str()
@@ -352,7 +406,11 @@ def test_what_was_not_selected_is_neither_measured_for_the_report_nor_held_again
     (pytester.path / "mine.yaml").write_text("version: 1\nextends: builtin\n")
     options = (f"--maxact-model={run}", f"--maxact-corpus={corpus}", "--maxact-limits=mine.yaml")
     result = run_gate(
-        pytester, *options, "maxact[checkpoint-20]::layers.0.hidden::max_abs", passed=1, deselected=3 * CHECKS + 3 * RELATIVE - 1
+        pytester,
+        *options,
+        "maxact[checkpoint-20]::layers.0.hidden::max_abs",
+        passed=1,
+        deselected=3 * CHECKS + 3 * RELATIVE - 1,
     )
     assert result.ret == 0
     assert loads(counted) == {"checkpoint-20": 1}
@@ -451,8 +509,9 @@ DRIVER = dedent("""\
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [2, 3])
 def test_killed_at_any_moment_a_series_goes_on_where_it_was(seed: int, run: str, corpus: Path, tmp_path: Path) -> None:
-    """Killed again and again, each time at a random moment before, in or after a measurement, until a run gets through; then the Records are those
-    of an undisturbed run, byte for byte."""
+    """Killed again and again, each time at a random moment before, in or after a measurement, until a run gets through;
+    then the Records are those of an undisturbed run, byte for byte.
+    """
     from pytest_maxact.checkpoint import weights_digest
 
     disturbed, undisturbed = tmp_path / "disturbed", tmp_path / "undisturbed"
@@ -465,7 +524,9 @@ def test_killed_at_any_moment_a_series_goes_on_where_it_was(seed: int, run: str,
     assert any(0 < len(attempt["known"]) < 3 for attempt in attempts), "no run was killed halfway"
     names = {weights_digest(folder): folder.name for folder in (tmp_path / "run").iterdir()}
     for attempt in attempts:
-        assert not {names[digest] for digest in attempt["known"]} & set(attempt["loads"]), "measured again what was kept"
+        assert not {names[digest] for digest in attempt["known"]} & set(attempt["loads"]), (
+            "measured again what was kept"
+        )
         assert len(set(attempt["loads"])) == len(attempt["loads"])
     assert contents(disturbed) == contents(undisturbed)
     assert len(contents(undisturbed)) == 6
@@ -473,11 +534,17 @@ def test_killed_at_any_moment_a_series_goes_on_where_it_was(seed: int, run: str,
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Records and manifests of a cache."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".") and path.suffix != ".lock"}
+    return {
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and path.suffix != ".lock"
+    }
 
 
 @pytest.mark.slow
-def test_a_killed_pytest_run_is_resumed_by_the_next(pytester: pytest.Pytester, run: str, corpus: Path, counted: Path) -> None:
+def test_a_killed_pytest_run_is_resumed_by_the_next(
+    pytester: pytest.Pytester, run: str, corpus: Path, counted: Path
+) -> None:
     chosen = random.Random(3)
     command = [sys.executable, "-m", "pytest", f"--maxact-model={run}", f"--maxact-corpus={corpus}", "-q"]
     process = subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -511,7 +578,8 @@ def test_two_processes_on_one_cache_measure_once_between_them(
         "no:cacheprovider",
     ]
     processes = [
-        subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)
+        subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for _ in range(2)
     ]
     outputs = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs

@@ -162,7 +162,8 @@ def test_flags_are_spelled_as_in_ini_files(text: str, value: bool) -> None:
 
 def test_measuring_and_replaying_at_once_is_refused() -> None:
     with pytest.raises(
-        InputError, match="--maxact-model measures a checkpoint and --maxact-replay judges a saved Record; give one of them"
+        InputError,
+        match="--maxact-model measures a checkpoint and --maxact-replay judges a saved Record; give one of them",
     ):
         resolve({"model": "m", "replay": "r"})
 
@@ -179,7 +180,10 @@ def test_replaying_on_the_command_line_replaces_a_model_of_the_ini_file() -> Non
 
 def test_a_model_on_the_command_line_replaces_a_replay_of_the_ini_file() -> None:
     settings = resolve({"model": "m"}, {"replay": "r"}.get)
-    assert (settings.model, settings.replay) == ("m", None), "else an old Record is judged in place of the checkpoint asked for"
+    assert (settings.model, settings.replay) == (
+        "m",
+        None,
+    ), "else an old Record is judged in place of the checkpoint asked for"
 
 
 def test_slim_without_a_file_to_write_is_refused_and_lies_idle_in_the_ini_file() -> None:

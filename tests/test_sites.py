@@ -1,4 +1,6 @@
-"""Sites of every family of the paper, resolved and seen: maxima against plain hooks written out by hand, one name at a time."""
+"""Sites of every family of the paper, resolved and seen: maxima against plain hooks written out by hand, one name at a
+time.
+"""
 
 from typing import Any
 
@@ -46,12 +48,16 @@ def test_maxima_equal_those_of_plain_hooks(model_type: str) -> None:
     found = {name: abs(seen.peaks[0].value) for name, seen in observer.accumulators.items() if name in expected}
     assert found == pytest.approx(expected, rel=1e-4)
     extra = set(observer.accumulators) - set(expected)
-    assert extra == ({f"layers.{i}.gate" for i in range(tiny.LAYERS)} - set(expected) if model_type in tiny.MOE_FAMILIES else set())
+    assert extra == (
+        {f"layers.{i}.gate" for i in range(tiny.LAYERS)} - set(expected) if model_type in tiny.MOE_FAMILIES else set()
+    )
 
 
 @pytest.mark.parametrize("model_type", ["qwen3_moe", "mixtral", "qwen3_5_moe", "gpt_oss", "bailing_hybrid"])
 @pytest.mark.parametrize("implementation", ["eager", "grouped_mm", "batched_mm"])
-def test_gates_inside_experts_are_those_of_the_chosen_experts_by_direct_computation(model_type: str, implementation: str) -> None:
+def test_gates_inside_experts_are_those_of_the_chosen_experts_by_direct_computation(
+    model_type: str, implementation: str
+) -> None:
     model = tiny.random_model(model_type)
     decoder = decoder_of(model)
     for module in decoder.modules():
@@ -98,7 +104,9 @@ def test_a_layer_of_unknown_build_is_an_error_that_names_it() -> None:
     model = tiny.random_model("llama")
     decoder = decoder_of(model)
     decoder.layers[1].extra = nn.Linear(4, 4)
-    with pytest.raises(InputError, match=r"layers\.1 \(LlamaDecoderLayer\): extra \(Linear\) hold matrices and are neither a mixer nor"):
+    with pytest.raises(
+        InputError, match=r"layers\.1 \(LlamaDecoderLayer\): extra \(Linear\) hold matrices and are neither a mixer nor"
+    ):
         resolve(decoder, model.config)
 
 
@@ -115,7 +123,9 @@ def test_a_block_without_a_gate_is_absent_by_design_not_missing() -> None:
         del layer.mlp.gate_proj
     anatomy = resolve(decoder_of(model), model.config)
     assert not any(site.kind == "gate" for site in anatomy.sites)
-    assert [str(entry) for entry in anatomy.left_out if entry.by_design] == ["gate: no gated feed-forward block in these layers"]
+    assert [str(entry) for entry in anatomy.left_out if entry.by_design] == [
+        "gate: no gated feed-forward block in these layers"
+    ]
 
 
 def test_vision_modules_are_not_observed() -> None:
@@ -137,7 +147,9 @@ class Wrapped(nn.Module):
         return self.base_layer(x)  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("names", [("gate_proj",), ("gate_proj", "up_proj"), ("down_proj",), ("gate_proj", "up_proj", "down_proj")])
+@pytest.mark.parametrize(
+    "names", [("gate_proj",), ("gate_proj", "up_proj"), ("down_proj",), ("gate_proj", "up_proj", "down_proj")]
+)
 def test_a_block_of_which_it_cannot_be_told_whether_it_has_a_gate_is_an_error(names: tuple[str, ...]) -> None:
     model: Any = tiny.random_model("llama")
     for name in names:
@@ -221,7 +233,14 @@ def test_a_gated_block_of_berts_build_is_an_error() -> None:
 
 @pytest.mark.parametrize(
     ("layers", "words"),
-    [([0, 1, 2, 5], "0-2, 5"), ([3, 7, 11], "3-11 by 4"), ([4], "4"), ([], ""), ([0, 2], "0, 2"), (list(range(30)), "0-29")],
+    [
+        ([0, 1, 2, 5], "0-2, 5"),
+        ([3, 7, 11], "3-11 by 4"),
+        ([4], "4"),
+        ([], ""),
+        ([0, 2], "0, 2"),
+        (list(range(30)), "0-29"),
+    ],
 )
 def test_layers_in_few_words(layers: list[int], words: str) -> None:
     assert ranges(layers) == words

@@ -1,4 +1,6 @@
-"""A slim Record says what the full one says, in a small part of its space, and refuses what it dropped instead of calling it small."""
+"""A slim Record says what the full one says, in a small part of its space, and refuses what it dropped instead of
+calling it small.
+"""
 
 import json
 import math
@@ -38,25 +40,42 @@ AGAIN = "\n  measure again without --maxact-slim"
 
 def with_routers() -> Record:
     """Two layers of eight experts, one of which nobody reached."""
-    values = {"embedding": [[1.0, 2.0]], "layers.0.hidden": [[3.0, 4.0]], "layers.0.router": [[0.5, 0.25]], "final_norm": [[1.0, 1.0]]}
+    values = {
+        "embedding": [[1.0, 2.0]],
+        "layers.0.hidden": [[3.0, 4.0]],
+        "layers.0.router": [[0.5, 0.25]],
+        "final_norm": [[1.0, 1.0]],
+    }
     whole = records.record(values)
-    return replace(whole, sites={**whole.sites, "layers.0.router": replace(whole["layers.0.router"], expert_tokens=(3, 0, 2, 5))})
+    return replace(
+        whole, sites={**whole.sites, "layers.0.router": replace(whole["layers.0.router"], expert_tokens=(3, 0, 2, 5))}
+    )
 
 
 def rounded() -> Record:
     """float32 sites: exact peaks beside histograms rounded to bfloat16."""
-    whole = records.record({"embedding": [[1.0, 2.0]], "layers.0.hidden": [[-1000.0, 4.0]], "final_norm": [[1.0, 1.0]]}, schemes=("FP16",))
+    whole = records.record(
+        {"embedding": [[1.0, 2.0]], "layers.0.hidden": [[-1000.0, 4.0]], "final_norm": [[1.0, 1.0]]}, schemes=("FP16",)
+    )
     exact = Peak(value=-1000.123, sample="s0", position=0, token="t", token_id=1, channel=0)
-    return replace(whole, sites={name: replace(reading, dtype="float32", peaks=(exact,)) for name, reading in whole.sites.items()})
+    return replace(
+        whole, sites={name: replace(reading, dtype="float32", peaks=(exact,)) for name, reading in whole.sites.items()}
+    )
 
 
 def failing() -> Record:
-    """Linear inputs that miss their limits, a weight without a figure, channels that smoothing would calm, and an effect."""
+    """Linear inputs that miss their limits, a weight without a figure, channels that smoothing would calm, and an
+    effect.
+    """
     worst = {name: test_fitness.sums(9.0, flushed=0.75) for name in test_fitness.SITES[:3]}
     bad = {test_fitness.SITES[4]: test_fitness.weight(math.nan, refused="4 is no multiple of its groups of 128")}
-    whole = test_fitness.measured(worst=worst, weights=bad, effects={"W8A8": test_fitness.effect("W8A8", math.nan)}, predicts=True)
+    whole = test_fitness.measured(
+        worst=worst, weights=bad, effects={"W8A8": test_fitness.effect("W8A8", math.nan)}, predicts=True
+    )
     loud = Channels({"a": np.array([0.5, 0.5, 0.5, 900.0], np.float32), "b": np.ones(4, np.float32)})
-    return replace(whole, sites={name: replace(r, channels=loud if r.channels else None) for name, r in whole.sites.items()})
+    return replace(
+        whole, sites={name: replace(r, channels=loud if r.channels else None) for name, r in whole.sites.items()}
+    )
 
 
 MADE: Mapping[str, Callable[[], Record]] = {
@@ -71,7 +90,9 @@ MADE: Mapping[str, Callable[[], Record]] = {
 @pytest.fixture(scope="module", params=["bf16", "fp32"])
 def deployed(request: pytest.FixtureRequest, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Record:
     """A random Qwen3 with a head under schemes, with the effect of one."""
-    return record_of(headed(tmp_path_factory.mktemp("headed")), corpus, schemes=SCHEMES, effect=("W8A8",), dtype=request.param)
+    return record_of(
+        headed(tmp_path_factory.mktemp("headed")), corpus, schemes=SCHEMES, effect=("W8A8",), dtype=request.param
+    )
 
 
 @pytest.fixture(scope="module", params=MADE)
@@ -148,14 +169,28 @@ def test_advice_and_the_reason_of_a_weight_are_among_what_is_said_alike() -> Non
     """So that the comparison of reports above compares something."""
     for record in (failing(), failing().slim()):
         text = " ".join(told_of(record, rules_of(record, "generic"))[0].split())
-        assert "smoothing (alpha 0.5) would bring the largest channel 33 dB nearer to the median one at layers.0.qkv_in" in text
+        assert (
+            "smoothing (alpha 0.5) would bring the largest channel 33 dB nearer to the median one at layers.0.qkv_in"
+            in text
+        )
         assert "layers.1.qkv_in.weight (4 is no multiple of its groups of 128)" in text
 
 
 def test_every_figure_that_is_kept_is_the_same_number(deployed: Record, tmp_path: Path) -> None:
     full, slim = both(deployed, tmp_path, "int4.clip_q0.99.sqnr_db", "quantile.0.25")
-    names = ["max_abs", "nonfinite", "rms", "quantile.0.25", *(f"quantile.{q}" for q in (0.5, 0.99, 0.999)), "FP16.headroom"]
-    names += [f"int8.{policy}.{quantity}" for policy in ("max_abs", "clip_q0.999", "clip_q.9990", "optimal") for quantity in QUANTITIES]
+    names = [
+        "max_abs",
+        "nonfinite",
+        "rms",
+        "quantile.0.25",
+        *(f"quantile.{q}" for q in (0.5, 0.99, 0.999)),
+        "FP16.headroom",
+    ]
+    names += [
+        f"int8.{policy}.{quantity}"
+        for policy in ("max_abs", "clip_q0.999", "clip_q.9990", "optimal")
+        for quantity in QUANTITIES
+    ]
     names += [f"int4.clip_q0.99.{quantity}" for quantity in QUANTITIES]
     names += [
         f"{scheme}.{quantity}"
@@ -179,7 +214,10 @@ def outcome(record: Record, site: str, metric: str) -> str:
 def test_a_site_that_is_not_finite_passes_no_more_than_before() -> None:
     slim = records.record_of(measured(6)).slim()
     gate = slim["layers.0.gate"]
-    assert (gate.nonfinite, gate.max_abs, metric_value(gate, "rms"), metric_value(gate, "quantile.0.5")) == (2, *[math.inf] * 3)
+    assert (gate.nonfinite, gate.max_abs, metric_value(gate, "rms"), metric_value(gate, "quantile.0.5")) == (
+        2,
+        *[math.inf] * 3,
+    )
     assert math.isnan(metric_value(gate, "int8.max_abs.sqnr_db"))
     assert math.isfinite(gate.figures["rms"]), "of the finite entries, as the report for programs has it"
 
@@ -245,7 +283,14 @@ def test_a_slim_record_of_64_layers_is_small(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "metric",
-    ["quantile.0.9", "int4.max_abs.sqnr_db", "int8.clip_q0.5.clip_rate", "int4.optimal.sqnr_db", "FP16.sqnr_db", "BF16.flush_to_zero"],
+    [
+        "quantile.0.9",
+        "int4.max_abs.sqnr_db",
+        "int8.clip_q0.5.clip_rate",
+        "int4.optimal.sqnr_db",
+        "FP16.sqnr_db",
+        "BF16.flush_to_zero",
+    ],
 )
 def test_a_figure_that_was_not_kept_is_refused_by_its_name(metric: str) -> None:
     full = records.record({"embedding": [[1.0, 2.0]], "layers.0.hidden": [[3.0, 4.0]]})
@@ -255,7 +300,10 @@ def test_a_figure_that_was_not_kept_is_refused_by_its_name(metric: str) -> None:
     assert metric.rpartition(".")[0 if "quantile" not in metric else 2] in str(refused.value)
     assert "layers.0.hidden" + AGAIN in str(refused.value)
     with pytest.raises(InputError, match=SLIM):
-        check(full.slim(), Limit(site="carrier", metric=metric, bound=1e9, sense="max", rule="", source="", file="", line=0))
+        check(
+            full.slim(),
+            Limit(site="carrier", metric=metric, bound=1e9, sense="max", rule="", source="", file="", line=0),
+        )
     with pytest.raises(InputError, match=SLIM):
         full.slim().slim([metric])
     kept = full.slim([metric])
@@ -264,7 +312,8 @@ def test_a_figure_that_was_not_kept_is_refused_by_its_name(metric: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "metric", ["quantile.1.5", "int8.median.sqnr_db", "int99.max_abs.sqnr_db", "int8.clip_qx.sqnr_db", "W8A8.speed", "depth"]
+    "metric",
+    ["quantile.1.5", "int8.median.sqnr_db", "int99.max_abs.sqnr_db", "int8.clip_qx.sqnr_db", "W8A8.speed", "depth"],
 )
 def test_a_name_that_means_nothing_is_called_so_and_not_dropped(metric: str) -> None:
     full = records.record({"embedding": [[1.0, 2.0]]})
@@ -308,7 +357,9 @@ def test_nothing_that_was_dropped_reads_as_empty() -> None:
 def test_slim_records_do_not_merge(order: tuple[int, int]) -> None:
     samples = measured(6)
     parts = [records.record_of(samples[:3]).slim(), records.record_of(samples[3:])]
-    with pytest.raises(InputError, match="a slim Record holds no histograms that add up\n  merge Records that were measured without"):
+    with pytest.raises(
+        InputError, match="a slim Record holds no histograms that add up\n  merge Records that were measured without"
+    ):
         merge(parts[place] for place in order)
     with pytest.raises(InputError, match=SLIM):
         parts[order[0]]["embedding"] + parts[order[1]]["embedding"]
@@ -317,7 +368,9 @@ def test_slim_records_do_not_merge(order: tuple[int, int]) -> None:
 def test_slim_records_are_not_exported() -> None:
     slim = failing().slim()
     for exported in (lambda: export.smoothquant(slim), lambda: export.static_scales(slim, "FP8")):
-        with pytest.raises(InputError, match="this Record is slim and does not hold the maxima of channels, which are exported" + AGAIN):
+        with pytest.raises(
+            InputError, match="this Record is slim and does not hold the maxima of channels, which are exported" + AGAIN
+        ):
             exported()
 
 
@@ -329,7 +382,10 @@ def test_measure_slim_writes_what_show_prints_like_the_full_one(
 ) -> None:
     printed = []
     for path, flags in ((tmp_path / "full", []), (tmp_path / "slim", ["--slim"])):
-        assert main(["measure", str(checkpoint), "-o", str(path), "--corpus", str(corpus), "--sites", "deploy", *flags]) == 0
+        assert (
+            main(["measure", str(checkpoint), "-o", str(path), "--corpus", str(corpus), "--sites", "deploy", *flags])
+            == 0
+        )
         assert Record.load(path).is_slim == bool(flags)
         capsys.readouterr()
         assert (main(["show", str(path)]), main(["judge", str(path)])) == (0, 0)
@@ -339,21 +395,38 @@ def test_measure_slim_writes_what_show_prints_like_the_full_one(
     assert "without --slim" in capsys.readouterr().err
 
 
-def test_a_gate_saves_the_slim_form_with_what_its_limits_name(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
+def test_a_gate_saves_the_slim_form_with_what_its_limits_name(
+    pytester: pytest.Pytester, checkpoint: Path, corpus: Path
+) -> None:
     pytester.path.joinpath("own.yaml").write_text(
-        "version: 1\nextends: builtin\nfamilies:\n  qwen3: {int8: {site: carrier, policy: clip_q0.75, max_clip_rate: 1}}\n"
+        "version: 1\n"
+        "extends: builtin\n"
+        "families:\n"
+        "  qwen3: {int8: {site: carrier, policy: clip_q0.75, max_clip_rate: 1}}\n"
     )
-    run = [f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "--maxact-limits=own.yaml", "--maxact-save=r", "--maxact-slim"]
+    run = [
+        f"--maxact-model={checkpoint}",
+        f"--maxact-corpus={corpus}",
+        "--maxact-limits=own.yaml",
+        "--maxact-save=r",
+        "--maxact-slim",
+    ]
     assert pytester.runpytest(*run).ret == 0
     slim = Record.load(pytester.path / "r")
     assert slim.is_slim
     assert 0 < metric_value(slim.carrier, "int8.clip_q0.75.clip_rate") < 1
     assert pytester.runpytest("--maxact-replay=r", "--maxact-limits=own.yaml").ret == 0
     pytester.path.joinpath("own.yaml").write_text(
-        "version: 1\nextends: builtin\nfamilies:\n  qwen3: {int8: {site: carrier, policy: clip_q0.25, max_clip_rate: 1}}\n"
+        "version: 1\n"
+        "extends: builtin\n"
+        "families:\n"
+        "  qwen3: {int8: {site: carrier, policy: clip_q0.25, max_clip_rate: 1}}\n"
     )
     result = pytester.runpytest("--maxact-replay=r", "--maxact-limits=own.yaml")
     assert result.ret == 1
     result.stdout.fnmatch_lines(
-        ["*the Record is slim and does not hold the error of int8.clip_q0.25 at *", "*measure again without --maxact-slim*"]
+        [
+            "*the Record is slim and does not hold the error of int8.clip_q0.25 at *",
+            "*measure again without --maxact-slim*",
+        ]
     )

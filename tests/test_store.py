@@ -22,7 +22,13 @@ from pytest_maxact.settings import Settings
 from pytest_maxact.store import SUFFIX, Store, key_of
 from tests import records, tiny
 
-CONTENT: dict[str, Any] = {"weights_sha256": "w" * 64, "batch_tokens": 64, "schemes": ["W8A8"], "bounds": [["a::b", 20.0]], "dtype": None}
+CONTENT: dict[str, Any] = {
+    "weights_sha256": "w" * 64,
+    "batch_tokens": 64,
+    "schemes": ["W8A8"],
+    "bounds": [["a::b", 20.0]],
+    "dtype": None,
+}
 VALUES = {"embedding": [[1.0, 2.0]], "layers.0.hidden": [[4.0, -8.0]]}
 
 
@@ -60,14 +66,24 @@ def store(tmp_path: Path) -> Store:
 
 def test_what_was_measured_once_is_read_the_next_time(store: Store) -> None:
     measure = Counted(record())
-    assert store.obtain(CONTENT, measure) == store.obtain(CONTENT, measure) == Store(store.folder).obtain(CONTENT, never)
+    assert (
+        store.obtain(CONTENT, measure) == store.obtain(CONTENT, measure) == Store(store.folder).obtain(CONTENT, never)
+    )
     assert measure.times == 1
 
 
 CHANGES: list[dict[str, Any]] = [
-    {"weights_sha256": "x" * 64}, {"batch_tokens": 65}, {"schemes": []}, {"schemes": ["W8A8", "FP8"]}, {"bounds": []}, {"bounds": [["a::b", 20.5]]},
-    {"dtype": "bfloat16"}, {"more": 1}, {"batch_tokens": "64"}, {"dtype": "None"},
-]  # fmt: skip
+    {"weights_sha256": "x" * 64},
+    {"batch_tokens": 65},
+    {"schemes": []},
+    {"schemes": ["W8A8", "FP8"]},
+    {"bounds": []},
+    {"bounds": [["a::b", 20.5]]},
+    {"dtype": "bfloat16"},
+    {"more": 1},
+    {"batch_tokens": "64"},
+    {"dtype": "None"},
+]
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -172,7 +188,11 @@ def test_leftovers_of_a_killed_process_go_and_those_of_other_content_stay(store:
         path.write_text("half")
     store.obtain(CONTENT, Counted(record()))
     assert [path.exists() for path in (*mine, *others)] == [False, False, True, True]
-    assert sorted(path.name for path in store.folder.glob(f"*{key}*")) == [f"{key}.json", f"{key}.lock", f"{key}{SUFFIX}"]
+    assert sorted(path.name for path in store.folder.glob(f"*{key}*")) == [
+        f"{key}.json",
+        f"{key}.lock",
+        f"{key}{SUFFIX}",
+    ]
 
 
 # Several processes
@@ -278,7 +298,9 @@ def copy(checkpoint: Path, tmp_path: Path) -> Path:
 
 def test_the_same_checkpoint_elsewhere_is_the_same_content(checkpoint: Path, copy: Path, corpus: Path) -> None:
     assert key_of(content(checkpoint, corpus)) == key_of(content(copy, corpus))
-    assert key_of(content(checkpoint, corpus)) == key_of(content(checkpoint, corpus, limits="mine.yaml", baseline=("v1",), save="here"))
+    assert key_of(content(checkpoint, corpus)) == key_of(
+        content(checkpoint, corpus, limits="mine.yaml", baseline=("v1",), save="here")
+    )
 
 
 @pytest.mark.parametrize(
@@ -290,7 +312,9 @@ def test_the_same_checkpoint_elsewhere_is_the_same_content(checkpoint: Path, cop
     ],
     ids=str,
 )  # fmt: skip
-def test_whatever_shapes_a_measurement_is_part_of_its_content(options: dict[str, Any], checkpoint: Path, corpus: Path) -> None:
+def test_whatever_shapes_a_measurement_is_part_of_its_content(
+    options: dict[str, Any], checkpoint: Path, corpus: Path
+) -> None:
     seen = [key_of(content(checkpoint, corpus)), key_of(content(checkpoint, corpus, **options))]
     if options == {"schemes": ("W8A8",), "sites": "deploy"}:
         seen[0] = key_of(content(checkpoint, corpus, sites="deploy"))

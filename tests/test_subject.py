@@ -1,4 +1,6 @@
-"""What is known of a checkpoint before it is measured: with which baselines it may be compared, and the same in every process of a run."""
+"""What is known of a checkpoint before it is measured: with which baselines it may be compared, and the same in every
+process of a run.
+"""
 
 from dataclasses import replace
 from datetime import date
@@ -11,13 +13,23 @@ from pytest_maxact.limits import Limit, Measured, Ruleset, Waiver
 from pytest_maxact.names import LINEAR_KINDS
 from pytest_maxact.settings import Settings
 from pytest_maxact.sources import Source
-from pytest_maxact.subject import Opened, Subject, open_source, read_subjects, require_comparable, require_sound, write_subjects
+from pytest_maxact.subject import (
+    Opened,
+    Subject,
+    open_source,
+    read_subjects,
+    require_comparable,
+    require_sound,
+    write_subjects,
+)
 from tests import records
 
 VALUES = {"embedding": [[1.0, 2.0]], "layers.0.hidden": [[4.0, -8.0]]}
 
 
-def opened(folder: Path, name: str = "v1", values: dict[str, list[list[float]]] | None = None, **provenance: object) -> Opened:
+def opened(
+    folder: Path, name: str = "v1", values: dict[str, list[list[float]]] | None = None, **provenance: object
+) -> Opened:
     path = folder / f"{name}.safetensors"
     records.record(values or VALUES, **provenance).save(path)
     return open_source(Source(name=name, path=str(path), is_record=True), Settings(replay=str(path)))
@@ -33,7 +45,9 @@ def refusal(subject: Opened, baseline: Opened) -> str:
 
 
 def test_records_measured_alike_are_comparable_whatever_their_weights(tmp_path: Path) -> None:
-    require_comparable(opened(tmp_path, "new"), opened(tmp_path, weights_sha256="x" * 64, model="other", device="cuda:0"), "a baseline")
+    require_comparable(
+        opened(tmp_path, "new"), opened(tmp_path, weights_sha256="x" * 64, model="other", device="cuda:0"), "a baseline"
+    )
 
 
 @pytest.mark.parametrize("field", ["corpus_sha256", "tokenizer_sha256", "protocol", "dtype"])
@@ -46,12 +60,16 @@ def test_what_was_measured_otherwise_is_refused_with_both_values(field: str, tmp
 
 def test_what_only_loading_can_tell_is_left_to_the_verdict(tmp_path: Path) -> None:
     new = opened(tmp_path, "new")
-    require_comparable(replace(new, footing={**new.footing, "dtype": None}), opened(tmp_path, dtype="float16"), "a baseline")
+    require_comparable(
+        replace(new, footing={**new.footing, "dtype": None}), opened(tmp_path, dtype="float16"), "a baseline"
+    )
 
 
 def test_a_model_of_another_width_is_refused(tmp_path: Path) -> None:
     """Qwen3-0.6B and Qwen3-1.7B have the same layers, sites and tokenizer."""
-    assert "it is a model of 2 layers x 8, this one of 2 layers x 4" in refusal(opened(tmp_path, "new"), opened(tmp_path, hidden_size=8))
+    assert "it is a model of 2 layers x 8, this one of 2 layers x 4" in refusal(
+        opened(tmp_path, "new"), opened(tmp_path, hidden_size=8)
+    )
 
 
 def test_sites_on_one_side_only_are_refused(tmp_path: Path) -> None:
@@ -83,12 +101,25 @@ def test_a_broken_baseline_is_refused(tmp_path: Path) -> None:
 def test_other_processes_read_what_this_one_found(tmp_path: Path) -> None:
     limits = tuple(
         Limit(
-            site="layers.0.hidden", metric="growth", bound=2.0, sense="max", rule="r", source="s", file="f.yaml", line=3, against=against,
-            floor=floor, figure=figure, headroom=figure, envelope=bool(floor),
+            site="layers.0.hidden",
+            metric="growth",
+            bound=2.0,
+            sense="max",
+            rule="r",
+            source="s",
+            file="f.yaml",
+            line=3,
+            against=against,
+            floor=floor,
+            figure=figure,
+            headroom=figure,
+            envelope=bool(floor),
         )
         for against, floor, figure in (("v1", 0.5, None), ("", None, 1.25))
-    )  # fmt: skip
-    waiver = Waiver(site="*", metric="*", checkpoint="*", reason="é", owner="ann", until=date(2026, 3, 31), file="f.yaml", line=9)
+    )
+    waiver = Waiver(
+        site="*", metric="*", checkpoint="*", reason="é", owner="ann", until=date(2026, 3, 31), file="f.yaml", line=9
+    )
     rules = Ruleset(
         family="qwen3",
         shape=None,
@@ -98,7 +129,11 @@ def test_other_processes_read_what_this_one_found(tmp_path: Path) -> None:
         waivers=(waiver,),
         measured=Measured(corpus="c", sha256="0" * 12, tokens=7, dtype="bfloat16"),
     )
-    subjects = (Subject(source=Source(name="step-1", path="a", is_record=False, step=1), title="t", rules=rules, against=("v1",)),)
+    subjects = (
+        Subject(
+            source=Source(name="step-1", path="a", is_record=False, step=1), title="t", rules=rules, against=("v1",)
+        ),
+    )
     baselines = (Source(name="v1", path="b", is_record=True, revision="abc"),)
     write_subjects(tmp_path / "opening.json", subjects, baselines)
     assert read_subjects(tmp_path / "opening.json") == (subjects, baselines)

@@ -56,7 +56,12 @@ def test_a_figure_is_rounded_away_from_what_was_accepted(value: float, digits: i
 
 @pytest.mark.parametrize(
     ("value", "up", "down"),
-    [(17664.0, 17664, 17664), (0.30078125, 0.300782, 0.300781), (1234567.0, 1234570, 1234560), (31.40741, 31.4075, 31.4074)],
+    [
+        (17664.0, 17664, 17664),
+        (0.30078125, 0.300782, 0.300781),
+        (1234567.0, 1234570, 1234560),
+        (31.40741, 31.4075, 31.4074),
+    ],
 )
 def test_figures_have_six_digits(value: float, up: float, down: float) -> None:
     assert (rounded_up(value), rounded_down(value)) == (up, down)
@@ -150,7 +155,10 @@ def test_no_records_are_no_evidence() -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_record_with_non_finite_entries_is_no_evidence(bad: float) -> None:
     broken = record({"layers.0.hidden": [[1.0, 2.0]], "layers.1.gate": [[1.0, bad]]}, model="broken")
-    text = "broken is no evidence for a limit: layers.1.gate has 2 entries that are NaN or infinite\n  give Records of sound checkpoints"
+    text = (
+        "broken is no evidence for a limit: layers.1.gate has 2 entries that are NaN or infinite\n"
+        "  give Records of sound checkpoints"
+    )
     assert refusal([seen(), broken]) == text
 
 
@@ -166,7 +174,13 @@ def test_a_kind_that_is_zero_throughout_is_no_evidence() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("corpus_sha256", "x"), ("tokenizer_sha256", "x"), ("protocol", "deployed"), ("dtype", "float32"), ("max_seq_len", 64)],
+    [
+        ("corpus_sha256", "x"),
+        ("tokenizer_sha256", "x"),
+        ("protocol", "deployed"),
+        ("dtype", "float32"),
+        ("max_seq_len", 64),
+    ],
 )
 def test_records_that_were_not_measured_alike_are_refused_with_the_field(field: str, value: Any) -> None:
     text = refusal([seen(model="a"), seen(model="b", **{field: value})])
@@ -192,8 +206,9 @@ def test_ci_changes_no_limits(value: str, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("CI", value)
     with pytest.raises(InputError) as caught:
         refuse_in_ci("--maxact-update")
-    assert str(caught.value) == (
-        f"--maxact-update is refused in CI (CI={value}): limits are changed by a person, and reviewed\n"
+    assert (
+        str(caught.value)
+        == f"--maxact-update is refused in CI (CI={value}): limits are changed by a person, and reviewed\n"
         "  run it on a workstation, and commit the limits file"
     )
 
@@ -216,7 +231,9 @@ def two(tmp_path: Path) -> list[str]:
     return [str(path) for path in paths]
 
 
-def test_suggest_prints_a_diff_and_the_command_that_writes_it(two: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_suggest_prints_a_diff_and_the_command_that_writes_it(
+    two: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["suggest", *two]) == 0
     out, err = capsys.readouterr()
     assert out == propose([Record.load(path) for path in two], None, mode="all").diff()
@@ -251,7 +268,9 @@ def test_suggest_as_json_is_for_a_program(two: list[str], capsys: pytest.Capture
 
 def test_what_stays_as_it_is_is_said(two: list[str], tmp_path: Path) -> None:
     limits = tmp_path / "mine.yaml"
-    limits.write_text("version: 1\nextends: builtin\nfamilies:\n  qwen3:\n    layers: {layers.0.hidden: {hidden: 90}}\n")
+    limits.write_text(
+        "version: 1\nextends: builtin\nfamilies:\n  qwen3:\n    layers: {layers.0.hidden: {hidden: 90}}\n"
+    )
     proposal = propose([Record.load(two[0])], limits, mode="all")
     said = list(closing(proposal, [two[0]], per_layer=False, written=False))
     assert said[0] == "left: families.qwen3.layers 'layers.0.hidden' stays as it is, and holds at 1 of the sites"

@@ -41,13 +41,17 @@ def test_the_gate_passes_on_the_trained_checkpoint(pytester: pytest.Pytester) ->
 
 
 def test_the_gate_fails_on_it_under_limits_below_what_it_does(pytester: pytest.Pytester) -> None:
-    (pytester.path / "limits.yaml").write_text("version: 1\nfamilies: {q: {model_types: [qwen3], limits: {hidden: 100}}}\n")
+    (pytester.path / "limits.yaml").write_text(
+        "version: 1\nfamilies: {q: {model_types: [qwen3], limits: {hidden: 100}}}\n"
+    )
     result = pytester.runpytest(f"--maxact-model={TRAINED}", "--maxact-max-samples=30", "--maxact-limits=limits.yaml")
     assert result.ret == 1
     assert result.parseoutcomes()["failed"] >= 5
     text = " ".join(result.stdout.str().split())
     assert re.search(
-        r"- layers\.5\.hidden: max_abs [\d.]+ at sample \S+, token \d+ '.*?', channel \d+ exceeds the limit 125 \(100 x 1\.25\)", text
+        r"- layers\.5\.hidden: max_abs [\d.]+ at sample \S+, token \d+ '.*?', channel \d+ exceeds the limit 125 \(100 x"
+        r" 1\.25\)",
+        text,
     )
 
 

@@ -30,12 +30,26 @@ from tests.measuring import encoded, record_of
 from tests.training import STEPS, Doing, Listening, causal_lm, hooks_on, record_at, saved_record, trainer_of
 
 KINDS = ("embedding", "hidden", "attn_output", "mlp_output", "gate", "final_norm")
-FIGURES = {f"maxact/{name}" for name in (
-    "M", *KINDS, "nonfinite", "int8_sqnr_db", "first_jump_layer", "massive_layers", "growth", "samples", "seconds", "breaches",
-)}  # fmt: skip
+FIGURES = {
+    f"maxact/{name}"
+    for name in (
+        "M",
+        *KINDS,
+        "nonfinite",
+        "int8_sqnr_db",
+        "first_jump_layer",
+        "massive_layers",
+        "growth",
+        "samples",
+        "seconds",
+        "breaches",
+    )
+}
 
 
-def train(folder: Path, corpus: Path, *, resume: Path | None = None, trainer: Trainer | None = None, **options: Any) -> MaxActCallback:
+def train(
+    folder: Path, corpus: Path, *, resume: Path | None = None, trainer: Trainer | None = None, **options: Any
+) -> MaxActCallback:
     trainer = trainer or trainer_of(folder)
     callback = MaxActCallback(trainer, corpus=corpus, **options)
     trainer.add_callback(callback)
@@ -60,14 +74,20 @@ def records_in(folder: Path) -> list[str]:
 # What is measured
 
 
-def test_every_save_has_a_record_beside_it_that_is_what_the_gate_measures_of_the_checkpoint(tmp_path: Path, corpus: Path) -> None:
+def test_every_save_has_a_record_beside_it_that_is_what_the_gate_measures_of_the_checkpoint(
+    tmp_path: Path, corpus: Path
+) -> None:
     tokenizer = tiny.word_tokenizer()
 
     def preprocess(model: Any) -> None:
         tokenizer(["w1 w2 w3"], truncation=True, padding="max_length", max_length=2)
 
     callbacks = [Doing(1, preprocess), Doing(5, preprocess)]
-    train(tmp_path, corpus, trainer=trainer_of(tmp_path, causal_lm(attention_dropout=0.3), tokenizer=tokenizer, callbacks=callbacks))
+    train(
+        tmp_path,
+        corpus,
+        trainer=trainer_of(tmp_path, causal_lm(attention_dropout=0.3), tokenizer=tokenizer, callbacks=callbacks),
+    )
     assert tokenizer.backend_tokenizer.truncation["max_length"] == 2
     assert records_in(tmp_path) == ["checkpoint-3.maxact.safetensors", "checkpoint-6.maxact.safetensors"]
     for step in (3, 6):
@@ -128,7 +148,12 @@ def test_loggers_are_told_finite_figures_through_the_trainer_and_no_loss_is_lost
     history = logged(callback)
     assert [entry["step"] for entry in history] == [2, 4, 6]
     assert all(entry.keys() >= FIGURES for entry in history)
-    assert all(type(value) is float and math.isfinite(value) for entry in history for key, value in entry.items() if key in FIGURES)
+    assert all(
+        type(value) is float and math.isfinite(value)
+        for entry in history
+        for key, value in entry.items()
+        if key in FIGURES
+    )
     assert [step for step, logs in listening.told if logs.keys() >= FIGURES] == [2, 4, 6]
     assert [entry["step"] for entry in logged(callback, "loss")] == [2, 4, 6]
     record, first = record_at(tmp_path, 6), record_at(tmp_path, 2)
@@ -149,7 +174,10 @@ def test_a_model_with_nan_is_a_breach_and_its_figures_are_left_out(tmp_path: Pat
     entry = logged(callback)[0]
     assert entry["maxact/nonfinite"] > 0
     assert entry["maxact/breaches"] > 0
-    assert not {"maxact/M", "maxact/hidden", "maxact/growth", "maxact/int8_sqnr_db", "maxact/first_jump_layer"} & entry.keys()
+    assert (
+        not {"maxact/M", "maxact/hidden", "maxact/growth", "maxact/int8_sqnr_db", "maxact/first_jump_layer"}
+        & entry.keys()
+    )
     assert entry["maxact/embedding"] > 0
     assert {finding.limit.metric for finding in callback.findings[3]} >= {"nonfinite", "max_abs"}
 
@@ -162,7 +190,9 @@ class Saving(TrainerCallback):  # type: ignore[misc]
 
 
 def test_what_another_callback_decided_is_kept(tmp_path: Path, corpus: Path) -> None:
-    train(tmp_path, corpus, trainer=trainer_of(tmp_path, callbacks=[Saving()], save_strategy="no", max_steps=2), every=1)
+    train(
+        tmp_path, corpus, trainer=trainer_of(tmp_path, callbacks=[Saving()], save_strategy="no", max_steps=2), every=1
+    )
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["checkpoint-1", "checkpoint-2"]
     assert len(records_in(tmp_path)) == 2
 
@@ -242,7 +272,9 @@ def grow(model: Any) -> None:
 
 
 def test_what_changed_is_judged_against_the_first_measurement(tmp_path: Path, corpus: Path) -> None:
-    callback = train(tmp_path, corpus, trainer=trainer_of(tmp_path, callbacks=[Doing(4, grow)]), every=2, stop_on_breach=True)
+    callback = train(
+        tmp_path, corpus, trainer=trainer_of(tmp_path, callbacks=[Doing(4, grow)]), every=2, stop_on_breach=True
+    )
     assert callback.trainer.state.global_step == 4
     assert callback.findings[2] == ()
     grown = [finding for finding in callback.findings[4] if finding.limit.metric == "growth"]
@@ -277,7 +309,9 @@ def test_a_measurement_that_cannot_be_made_counts_as_a_breach(
         model.model.layers[1].mlp.register_forward_pre_hook(fail)
 
     tmp_path.joinpath("checkpoint-3.maxact.safetensors").write_text("left by another run")
-    callback = train(tmp_path, corpus, trainer=trainer_of(tmp_path, callbacks=[Doing(2, sabotage)]), stop_on_breach=stop)
+    callback = train(
+        tmp_path, corpus, trainer=trainer_of(tmp_path, callbacks=[Doing(2, sabotage)]), stop_on_breach=stop
+    )
     assert callback.trainer.state.global_step == (3 if stop else STEPS)
     assert "the forward pass failed on samples" in callback.errors[3]
     assert logged(callback, "maxact/failed")[0]["step"] == 3
@@ -347,7 +381,11 @@ def test_one_slow_measurement_is_skipped_and_the_next_is_of_the_same_sample(
 ) -> None:
     seconds = [0.01]
     trainer = trainer_of(
-        tmp_path, callbacks=[Doing(3, lambda model: seconds.__setitem__(0, 2.0)), Doing(5, lambda model: seconds.__setitem__(0, 0.01))]
+        tmp_path,
+        callbacks=[
+            Doing(3, lambda model: seconds.__setitem__(0, 2.0)),
+            Doing(5, lambda model: seconds.__setitem__(0, 0.01)),
+        ],
     )
     slow_passes(trainer, monkeypatch, seconds)
     callback = train(tmp_path, corpus, trainer=trainer, every=2, budget_seconds=3.0, batch_tokens=1)
@@ -380,7 +418,10 @@ def test_the_sample_is_what_a_pilot_leaves_time_for(monkeypatch: pytest.MonkeyPa
 
     chosen = within(Budget(6.0), sequences, 0, run)
     assert len(chosen) == 7
-    assert {category: sum(s.sample.category == category for s in chosen) for category in "ab"} in ({"a": 4, "b": 3}, {"a": 3, "b": 4})
+    assert {category: sum(s.sample.category == category for s in chosen) for category in "ab"} in (
+        {"a": 4, "b": 3},
+        {"a": 3, "b": 4},
+    )
     assert len(within(Budget(100.0), sequences, 0, run)) == 12
     assert len(within(Budget(1.01), sequences, 0, run)) == 2
     with pytest.raises(OverBudgetError):
@@ -398,7 +439,9 @@ def test_a_small_share_of_a_large_corpus_is_read(tmp_path: Path, corpus: Path) -
 # Going on with a run
 
 
-def test_a_run_that_is_resumed_is_measured_on_the_same_sample_and_against_its_first_measurement(tmp_path: Path, corpus: Path) -> None:
+def test_a_run_that_is_resumed_is_measured_on_the_same_sample_and_against_its_first_measurement(
+    tmp_path: Path, corpus: Path
+) -> None:
     train(tmp_path, corpus, trainer=trainer_of(tmp_path, max_steps=4, save_steps=2), samples=5)
     first = record_at(tmp_path, 2)
     again = train(tmp_path, corpus, trainer=trainer_of(tmp_path, save_steps=2), resume=tmp_path / "checkpoint-4")
@@ -411,7 +454,10 @@ def test_a_run_resumed_from_its_first_save_knows_the_record_of_that_save(tmp_pat
     train(tmp_path, corpus, trainer=trainer_of(tmp_path, max_steps=3), samples=5)
     again = train(tmp_path, corpus, resume=tmp_path / "checkpoint-3")
     assert len(record_at(tmp_path, 6).provenance.samples) == 5
-    assert logged(again)[0]["maxact/growth"] == record_at(tmp_path, 6).carrier.max_abs / record_at(tmp_path, 3).carrier.max_abs
+    assert (
+        logged(again)[0]["maxact/growth"]
+        == record_at(tmp_path, 6).carrier.max_abs / record_at(tmp_path, 3).carrier.max_abs
+    )
 
 
 def test_a_run_that_starts_anew_does_not_look_at_records_of_another(tmp_path: Path, corpus: Path) -> None:
@@ -423,7 +469,9 @@ def test_a_run_that_starts_anew_does_not_look_at_records_of_another(tmp_path: Pa
 def test_a_run_is_not_resumed_on_another_corpus(tmp_path: Path, corpus: Path) -> None:
     train(tmp_path, corpus, trainer=trainer_of(tmp_path, max_steps=3))
     other = tiny.write_corpus(tmp_path / "other.jsonl", tiny.sentences([6, 8, 4]))
-    with pytest.raises(InputError, match=r"checkpoint-3\.maxact\.safetensors was measured on sample s\d+, which this corpus"):
+    with pytest.raises(
+        InputError, match=r"checkpoint-3\.maxact\.safetensors was measured on sample s\d+, which this corpus"
+    ):
         train(tmp_path, other, resume=tmp_path / "checkpoint-3")
 
 
@@ -439,7 +487,9 @@ def start(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
     return folder / "start.safetensors"
 
 
-def test_a_baseline_brings_its_samples_and_judges_from_the_first_measurement_on(tmp_path: Path, corpus: Path, start: Path) -> None:
+def test_a_baseline_brings_its_samples_and_judges_from_the_first_measurement_on(
+    tmp_path: Path, corpus: Path, start: Path
+) -> None:
     callback = train(tmp_path, corpus, baseline=start, trainer=trainer_of(tmp_path, learning_rate=0.1))
     assert record_at(tmp_path, 3).provenance.samples == Record.load(start).provenance.samples
     assert any(finding.limit.against == f"baseline {start}" for finding in callback.findings[3])
@@ -453,8 +503,14 @@ def test_a_baseline_brings_its_samples_and_judges_from_the_first_measurement_on(
             lambda folder, corpus: save_record(folder, corpus, causal_lm(), dtype="bf16"),
             r"they differ in dtype \(bfloat16 there, float32 here\)\n",
         ),
-        (lambda folder, corpus: save_record(folder, corpus, causal_lm(), max_seq_len=5), r"they differ in max_seq_len \(5 there, "),
-        (lambda folder, corpus: save_record(folder, corpus, causal_lm(num_hidden_layers=2)), "it has no site layers.2.hidden"),
+        (
+            lambda folder, corpus: save_record(folder, corpus, causal_lm(), max_seq_len=5),
+            r"they differ in max_seq_len \(5 there, ",
+        ),
+        (
+            lambda folder, corpus: save_record(folder, corpus, causal_lm(num_hidden_layers=2)),
+            "it has no site layers.2.hidden",
+        ),
     ],
 )
 def test_a_baseline_that_cannot_be_compared_with_is_refused_before_the_first_step(
@@ -467,7 +523,13 @@ def test_a_baseline_that_the_run_would_write_over_is_refused(tmp_path: Path, cor
     train(tmp_path, corpus)
     kept = tmp_path / "checkpoint-3.maxact.safetensors"
     content = kept.read_bytes()
-    refused(tmp_path, "lies where this run writes its own Record of step 3", trainer_of(tmp_path), corpus=corpus, baseline=kept)
+    refused(
+        tmp_path,
+        "lies where this run writes its own Record of step 3",
+        trainer_of(tmp_path),
+        corpus=corpus,
+        baseline=kept,
+    )
     assert kept.read_bytes() == content
 
 
@@ -612,9 +674,14 @@ def test_a_hyperparameter_search_is_refused(tmp_path: Path) -> None:
 
 def test_errors_name_arguments_where_they_named_options() -> None:
     error = InputError(
-        "no limits\n  give it with --maxact-limits; raise --maxact-max-samples, or use --maxact-family generic, and --maxact-model"
+        "no limits\n"
+        "  give it with --maxact-limits; raise --maxact-max-samples, or use --maxact-family generic, and "
+        "--maxact-model"
     )
-    assert worded(error) == "no limits\n  give it with `limits`; raise `samples`, or use `family` generic, and --maxact-model"
+    assert (
+        worded(error)
+        == "no limits\n  give it with `limits`; raise `samples`, or use `family` generic, and --maxact-model"
+    )
 
 
 # How it is imported
@@ -624,7 +691,9 @@ def test_the_module_can_be_imported_without_accelerate_and_what_needs_it() -> No
     absent = "sys.modules['accelerate'] = sys.modules['peft'] = None"
     code = f"import sys; {absent}; from pytest_maxact.trainer import MaxActCallback; print(MaxActCallback.__name__)"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120, check=False
+    )
     assert result.stdout.strip() == "MaxActCallback", result.stderr
 
 

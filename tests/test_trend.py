@@ -1,4 +1,6 @@
-"""Growth over training steps: the slope of least squares, what it crosses and when, and no growth where none can be told."""
+"""Growth over training steps: the slope of least squares, what it crosses and when, and no growth where none can be
+told.
+"""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +23,9 @@ BROKEN = [math.nan, math.inf, -math.inf]
 
 
 def limit(bound: float, site: str = HIDDEN, metric: str = "max_abs") -> Limit:
-    return Limit(site=site, metric=metric, bound=bound, sense="max", rule="a rule", source="", file="limits.yaml", line=7)
+    return Limit(
+        site=site, metric=metric, bound=bound, sense="max", rule="a rule", source="", file="limits.yaml", line=7
+    )
 
 
 def stage(step: int | None, maximum: float, name: str = "", **others: float) -> Stage:
@@ -49,14 +53,20 @@ def test_the_slope_is_that_of_least_squares(points: list[tuple[int, float]]) -> 
 
 
 @patient
-@given(st.lists(st.integers(0, 10**6), min_size=2, max_size=8, unique=True), st.integers(-1000, 1000), st.integers(-1000, 1000))
+@given(
+    st.lists(st.integers(0, 10**6), min_size=2, max_size=8, unique=True),
+    st.integers(-1000, 1000),
+    st.integers(-1000, 1000),
+)
 def test_points_on_a_line_have_its_slope(steps: list[int], rise: int, start: int) -> None:
     assert slope([(step, float(start + rise * step)) for step in steps]) == pytest.approx(rise)
 
 
 def test_a_rise_that_levels_off_is_growth_all_the_same() -> None:
     """As of the trained run: up at once, then slowly down again, and more at the end than at the beginning."""
-    assert slope([(900, 354.0), (1800, 584.0), (2700, 560.0), (3600, 540.0), (4500, 486.0)]) == pytest.approx(0.02444, rel=1e-3)
+    assert slope([(900, 354.0), (1800, 584.0), (2700, 560.0), (3600, 540.0), (4500, 486.0)]) == pytest.approx(
+        0.02444, rel=1e-3
+    )
 
 
 @pytest.mark.parametrize("bad", BROKEN)
@@ -65,7 +75,9 @@ def test_values_that_are_not_finite_and_unknown_steps_are_left_out(bad: float) -
     assert math.isnan(slope([(0, 1.0), (1, bad)]))
 
 
-@pytest.mark.parametrize("points", [[], [(5, 1.0)], [(5, 1.0), (5, 9.0)], [(None, 1.0), (None, 2.0)], [(None, 1.0), (2, 2.0)]])
+@pytest.mark.parametrize(
+    "points", [[], [(5, 1.0)], [(5, 1.0), (5, 9.0)], [(None, 1.0), (None, 2.0)], [(None, 1.0), (2, 2.0)]]
+)
 def test_fewer_than_two_known_steps_have_no_slope(points: list[tuple[int | None, float]]) -> None:
     assert math.isnan(slope(points))
 
@@ -74,7 +86,11 @@ def test_fewer_than_two_known_steps_have_no_slope(points: list[tuple[int | None,
 
 
 def test_a_trend_is_the_largest_over_layers_at_every_checkpoint() -> None:
-    stages = [stage(0, 2.0, layers__1__hidden=8.0), stage(500, 16.0, layers__1__hidden=4.0), stage(1000, 1.0, layers__1__hidden=12.0)]
+    stages = [
+        stage(0, 2.0, layers__1__hidden=8.0),
+        stage(500, 16.0, layers__1__hidden=4.0),
+        stage(1000, 1.0, layers__1__hidden=12.0),
+    ]
     found = {trend.kind: trend for trend in trends(stages)}
     assert list(found) == ["embedding", "hidden"]
     assert found["hidden"].values == (8.0, 16.0, 12.0)
@@ -120,7 +136,7 @@ def test_only_what_crosses_before_the_horizon_is_warned_of(horizon: int, warned:
 @patient
 @given(st.integers(1, 1000), st.floats(1.0, 100.0), st.floats(0.0, 1000.0))
 def test_at_the_step_of_a_crossing_the_line_meets_the_limit(step: int, rise: float, room: float) -> None:
-    (before, after) = records.bf16([1.0, 1.0 + rise])
+    before, after = records.bf16([1.0, 1.0 + rise])
     stages = series((0, float(before)), (step, float(after)))
     for found in crossings(stages, [limit(float(after) + room)], 10**12):
         assert found.step >= step
@@ -146,7 +162,13 @@ def test_a_value_at_its_limit_crosses_now() -> None:
 
 def test_only_maxima_of_known_sites_are_continued_and_the_soonest_comes_first() -> None:
     stages = [stage(0, 2.0, final_norm=2.0), stage(100, 4.0, final_norm=8.0)]
-    limits = [limit(8.0), limit(0.5, metric="rms"), limit(9.0, "layers.9.hidden"), limit(9.0, "final_norm"), limit(9.0, "carrier")]
+    limits = [
+        limit(8.0),
+        limit(0.5, metric="rms"),
+        limit(9.0, "layers.9.hidden"),
+        limit(9.0, "final_norm"),
+        limit(9.0, "carrier"),
+    ]
     assert [(found.limit.site, found.step) for found in crossings(stages, limits, 10**9)] == [
         ("final_norm", pytest.approx(100 + 100 / 6)), (HIDDEN, 300.0),
     ]  # fmt: skip
@@ -154,7 +176,14 @@ def test_only_maxima_of_known_sites_are_continued_and_the_soonest_comes_first() 
 
 @pytest.mark.parametrize(
     ("steps", "can"),
-    [((0, 100), True), ((None, 0, 100), True), ((0, 100, None), False), ((100,), False), ((None, 100), False), ((5, 5), False)],
+    [
+        ((0, 100), True),
+        ((None, 0, 100), True),
+        ((0, 100, None), False),
+        ((100,), False),
+        ((None, 100), False),
+        ((5, 5), False),
+    ],
 )
 def test_a_series_is_continued_from_a_last_step_that_is_known(steps: Sequence[int | None], can: bool) -> None:
     assert can_be_continued(series(*((step, 1.0) for step in steps))) == can

@@ -17,17 +17,23 @@ def _on_a_workstation(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_first_run_writes_limits_that_hold_the_next_one(pytester: pytest.Pytester, saved: Path) -> None:
-    result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", "--maxact-update=new", passed=CHECKS)
+    result = run_gate(
+        pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", "--maxact-update=new", passed=CHECKS
+    )
     result.stdout.fnmatch_lines(["--- /dev/null", "+++ mine.yaml", "mine.yaml: written; review it, and commit it"])
     again = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", passed=CHECKS)
     assert "limits family qwen3, shape" in " ".join(again.stdout.str().split())
     text = (pytester.path / "mine.yaml").read_text()
-    unchanged = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", "--maxact-update=all", passed=CHECKS)
+    unchanged = run_gate(
+        pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", "--maxact-update=all", passed=CHECKS
+    )
     unchanged.stdout.fnmatch_lines(["mine.yaml: nothing to change"])
     assert (pytester.path / "mine.yaml").read_text() == text
 
 
-def test_a_family_that_nobody_knows_gets_its_first_limits(pytester: pytest.Pytester, corpus: Path, tmp_path: Path) -> None:
+def test_a_family_that_nobody_knows_gets_its_first_limits(
+    pytester: pytest.Pytester, corpus: Path, tmp_path: Path
+) -> None:
     model = tiny.save(tmp_path / "llama", tiny.random_model("llama"))
     options = (f"--maxact-model={model}", f"--maxact-corpus={corpus}", "--maxact-limits=mine.yaml")
     written = run_gate(pytester, *options, "--maxact-update=new")
@@ -36,7 +42,9 @@ def test_a_family_that_nobody_knows_gets_its_first_limits(pytester: pytest.Pytes
     run_gate(pytester, *options, passed=CHECKS)
 
 
-def test_a_breach_fails_this_run_and_all_sets_the_limit_for_the_next(pytester: pytest.Pytester, saved: Path, tmp_path: Path) -> None:
+def test_a_breach_fails_this_run_and_all_sets_the_limit_for_the_next(
+    pytester: pytest.Pytester, saved: Path, tmp_path: Path
+) -> None:
     run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", "--maxact-update=new")
     file = pytester.path / "mine.yaml"
     file.write_text(re.sub(r"([{ ]hidden): [0-9.]+", r"\1: 0.5", file.read_text()))
@@ -50,27 +58,45 @@ def test_a_breach_fails_this_run_and_all_sets_the_limit_for_the_next(pytester: p
 
 
 def test_under_xdist_limits_are_written_once(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
-    options = (f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "--maxact-limits=mine.yaml", "--maxact-update=new", "-n", "2")
+    options = (
+        f"--maxact-model={checkpoint}",
+        f"--maxact-corpus={corpus}",
+        "--maxact-limits=mine.yaml",
+        "--maxact-update=new",
+        "-n",
+        "2",
+    )
     result = pytester.runpytest_subprocess(*options)
     result.assert_outcomes(passed=CHECKS)
     assert result.stdout.str().count("mine.yaml: written") == 1
 
 
-def test_limits_that_cannot_be_written_fail_the_run(pytester: pytest.Pytester, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_that_cannot_be_written_fail_the_run(
+    pytester: pytest.Pytester, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(self: Proposal) -> None:
         raise InputError("mine.yaml cannot be written: no space left\n  make room")
 
     monkeypatch.setattr(Proposal, "write", full)
-    result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", "--maxact-update=new", passed=CHECKS)
+    result = run_gate(
+        pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", "--maxact-update=new", passed=CHECKS
+    )
     assert result.ret == 1
     result.stdout.fnmatch_lines(["FAIL: no limits were written: mine.yaml cannot be written: no space left"])
     assert "PASS" not in result.stdout.str()
 
 
 def test_nothing_measured_writes_nothing(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
-    options = (f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "--maxact-limits=mine.yaml", "--maxact-update=new")
+    options = (
+        f"--maxact-model={checkpoint}",
+        f"--maxact-corpus={corpus}",
+        "--maxact-limits=mine.yaml",
+        "--maxact-update=new",
+    )
     result = run_gate(pytester, *options, "-k", "nothing_at_all")
-    result.stdout.fnmatch_lines(["maxact: no limits were written: nothing was measured, so there is no evidence for limits"])
+    result.stdout.fnmatch_lines(
+        ["maxact: no limits were written: nothing was measured, so there is no evidence for limits"]
+    )
     assert not (pytester.path / "mine.yaml").exists()
     run_gate(pytester, *options, "--co")
     assert not (pytester.path / "mine.yaml").exists()
@@ -81,13 +107,18 @@ def test_nothing_measured_writes_nothing(pytester: pytest.Pytester, checkpoint: 
     [
         (["--maxact-update=new", "--maxact-limits=nowhere/mine.yaml"], "limits cannot be written to nowhere/mine.yaml"),
         (["--maxact-update=new"], "--maxact-update writes to a limits file of yours"),
-        (["--maxact-update=new", "--maxact-limits={builtin}"], "* holds the shipped limits, which stay as they were published"),
+        (
+            ["--maxact-update=new", "--maxact-limits={builtin}"],
+            "* holds the shipped limits, which stay as they were published",
+        ),
     ],
 )
 def test_where_to_write_must_be_said(arguments: list[str], words: str, pytester: pytest.Pytester, saved: Path) -> None:
     from pytest_maxact.limits import builtin_path
 
-    result = run_gate(pytester, f"--maxact-replay={saved}", *(argument.format(builtin=builtin_path()) for argument in arguments))
+    result = run_gate(
+        pytester, f"--maxact-replay={saved}", *(argument.format(builtin=builtin_path()) for argument in arguments)
+    )
     assert result.ret == 4
     result.stderr.fnmatch_lines([f"ERROR: {words}"])
 
@@ -96,7 +127,9 @@ def test_it_is_refused_in_ci(pytester: pytest.Pytester, saved: Path, monkeypatch
     monkeypatch.setenv("CI", "true")
     result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", "--maxact-update=all")
     assert result.ret == 4
-    result.stderr.fnmatch_lines(["ERROR: --maxact-update is refused in CI (CI=true): limits are changed by a person, and reviewed"])
+    result.stderr.fnmatch_lines(
+        ["ERROR: --maxact-update is refused in CI (CI=true): limits are changed by a person, and reviewed"]
+    )
 
 
 def test_it_is_refused_in_an_ini_file(pytester: pytest.Pytester, saved: Path) -> None:
@@ -106,7 +139,9 @@ def test_it_is_refused_in_an_ini_file(pytester: pytest.Pytester, saved: Path) ->
     result.stderr.fnmatch_lines(["ERROR: maxact_update in an ini file would rewrite limits at every run"])
 
 
-def test_limits_much_wider_than_what_was_found_get_a_notice_and_no_failure(pytester: pytest.Pytester, saved: Path) -> None:
+def test_limits_much_wider_than_what_was_found_get_a_notice_and_no_failure(
+    pytester: pytest.Pytester, saved: Path
+) -> None:
     result = run_gate(pytester, f"--maxact-replay={saved}", passed=CHECKS)
     text = " ".join(result.stdout.str().split())
     assert "limits lie more than 4 times above what was found (the widest: " in text

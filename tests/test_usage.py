@@ -1,4 +1,6 @@
-"""Requests that are wrong: exit code 4, and words that say what, where and how to fix it, before any weights are loaded."""
+"""Requests that are wrong: exit code 4, and words that say what, where and how to fix it, before any weights are
+loaded.
+"""
 
 from pathlib import Path
 
@@ -21,7 +23,9 @@ from tests.gate_runs import run_gate
         ("version: 1\nprotocol: deployed\nfamilies:\n  q: {model_types: [qwen3], limits: {hidden: 3}}", "hold for protocol 'deployed'"),
     ],
 )  # fmt: skip
-def test_a_bad_limits_file_is_a_usage_error_that_names_its_line(limits: str, message: str, pytester: pytest.Pytester, saved: Path) -> None:
+def test_a_bad_limits_file_is_a_usage_error_that_names_its_line(
+    limits: str, message: str, pytester: pytest.Pytester, saved: Path
+) -> None:
     (pytester.path / "limits.yaml").write_text(limits)
     result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=limits.yaml")
     assert result.ret == 4
@@ -38,7 +42,9 @@ def test_a_bad_limits_file_is_a_usage_error_that_names_its_line(limits: str, mes
         ('{"input_ids": [1, 2], "category": "x"}\n{"input_ids": [1, 2, 3], "category": "x"}\n', "--maxact-corpus-tokenizer"),
     ],
 )  # fmt: skip
-def test_a_bad_corpus_is_a_usage_error_that_names_its_line(lines: str, message: str, pytester: pytest.Pytester, checkpoint: Path) -> None:
+def test_a_bad_corpus_is_a_usage_error_that_names_its_line(
+    lines: str, message: str, pytester: pytest.Pytester, checkpoint: Path
+) -> None:
     (pytester.path / "bad.jsonl").write_text(lines)
     result = run_gate(pytester, f"--maxact-model={checkpoint}", "--maxact-corpus=bad.jsonl")
     assert result.ret == 4

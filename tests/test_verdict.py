@@ -1,4 +1,6 @@
-"""Comparisons pass only where they are true of numbers, say what was found and where, and reach programs as plain JSON."""
+"""Comparisons pass only where they are true of numbers, say what was found and where, and reach programs as plain
+JSON.
+"""
 
 import json
 import math
@@ -57,7 +59,9 @@ def holding(*values: float, site: str = HIDDEN) -> Record:
 # The comparison
 
 
-@pytest.mark.parametrize(("bound", "passes"), [(7.5, False), (math.nextafter(8.0, 0), False), (8.0, True), (8.5, True), (math.nan, False)])
+@pytest.mark.parametrize(
+    ("bound", "passes"), [(7.5, False), (math.nextafter(8.0, 0), False), (8.0, True), (8.5, True), (math.nan, False)]
+)
 def test_a_maximum_passes_up_to_its_limit(bound: float, passes: bool) -> None:
     finding = check(holding(1.0, -8.0), limit(bound))
     assert (finding.value, finding.passed) == (8.0, passes)
@@ -96,7 +100,9 @@ def test_usage_is_the_share_of_the_limit() -> None:
         ("int8.max_abs.flush_to_zero", "max", 1.0),
     ],
 )
-def test_one_non_finite_entry_fails_every_check_of_its_site(metric: str, sense: str, bound: float, split: str, bad: float) -> None:
+def test_one_non_finite_entry_fails_every_check_of_its_site(
+    metric: str, sense: str, bound: float, split: str, bad: float
+) -> None:
     values = {"calibration": [1.0, 2.0, 0.5], "evaluation": [1.0, 2.0, 0.5]}
     clean = record_of([Measured(id=name, split=name, values={HIDDEN: [entries]}) for name, entries in values.items()])
     assert check(clean, limit(bound, metric=metric, sense=sense)).passed
@@ -148,7 +154,9 @@ def test_the_exact_maximum_of_a_float32_site_is_judged_rather_than_its_rounded_h
 
 
 def test_a_limit_on_the_carrier_is_judged_where_the_maximum_sits() -> None:
-    record = records.record({"layers.0.hidden": [[3.0, 1.0]], "layers.1.hidden": [[8.0, 0.3125]], "layers.1.gate": [[50.0, 1.0]]})
+    record = records.record(
+        {"layers.0.hidden": [[3.0, 1.0]], "layers.1.hidden": [[8.0, 0.3125]], "layers.1.gate": [[50.0, 1.0]]}
+    )
     finding = check(record, limit(0.0, site=CARRIER, metric=INT8, sense="min"))
     assert finding.reading.site.name == "layers.1.hidden"
     assert finding.message.startswith("layers.1.hidden (carrier of M): int8.max_abs.sqnr_db ")
@@ -163,17 +171,26 @@ def test_judging_gives_a_finding_for_every_limit_in_order() -> None:
 
 
 def test_shipped_limits_judge_a_record_end_to_end() -> None:
-    values = {name: np.full((1, 4), 0.25) for name in ("embedding", "layers.0.hidden", "layers.1.hidden", "layers.1.gate", "final_norm")}
+    values = {
+        name: np.full((1, 4), 0.25)
+        for name in ("embedding", "layers.0.hidden", "layers.1.hidden", "layers.1.gate", "final_norm")
+    }
     values["layers.1.hidden"] = np.array([[70_656.0, 1.0, 0.0, 0.0]])
     record = records.record(values)
-    rules = select_rules(load_limits(), identity_of(record.provenance), [reading.site for reading in record.sites.values()])
+    rules = select_rules(
+        load_limits(), identity_of(record.provenance), [reading.site for reading in record.sites.values()]
+    )
     assert [f.limit.check for f in judge(record, rules.limits) if not f.passed] == []
     values["layers.1.hidden"] = bf16([[71_168.0, 1.0, 0.0, 0.0]])
-    assert [f.limit.check for f in judge(records.record(values), rules.limits) if not f.passed] == ["layers.1.hidden::max_abs"]
+    assert [f.limit.check for f in judge(records.record(values), rules.limits) if not f.passed] == [
+        "layers.1.hidden::max_abs"
+    ]
 
 
 def test_a_site_that_the_record_lacks_is_no_verdict() -> None:
-    with pytest.raises(MeasureError, match=r"the Record has no site layers\.9\.hidden, for which limits\.yaml:7 sets a limit"):
+    with pytest.raises(
+        MeasureError, match=r"the Record has no site layers\.9\.hidden, for which limits\.yaml:7 sets a limit"
+    ):
         judge(holding(1.0), [limit(9.0), limit(9.0, "layers.9.hidden")])
 
 
@@ -205,7 +222,9 @@ def test_any_width_and_clip_can_be_asked_of_a_record_afterwards(name: str, bits:
 
 
 @pytest.mark.parametrize("policy", ["max_abs", "clip_q0.5"])
-@pytest.mark.parametrize("quantity", ["threshold", "sqnr_db", "rel_rmse", "rel_mae", "clip_rate", "flush_to_zero", "levels_used"])
+@pytest.mark.parametrize(
+    "quantity", ["threshold", "sqnr_db", "rel_rmse", "rel_mae", "clip_rate", "flush_to_zero", "levels_used"]
+)
 def test_int8_metrics_calibrate_on_one_split_and_measure_on_the_other(policy: str, quantity: str) -> None:
     reading = records.reading([1.0, -4.0], [2.0, 8.0, 0.3125])
     expected = getattr(integer_error(reading.calibration, reading.evaluation, policy), quantity)
@@ -217,7 +236,17 @@ def test_int8_metrics_calibrate_on_one_split_and_measure_on_the_other(policy: st
 @pytest.mark.parametrize(
     "metric",
     [
-        *("", "p99", "max", "MAX_ABS", "quantile.", "quantile.high", "quantile.0", "quantile.1.5", "int1.max_abs.sqnr_db"),
+        *(
+            "",
+            "p99",
+            "max",
+            "MAX_ABS",
+            "quantile.",
+            "quantile.high",
+            "quantile.0",
+            "quantile.1.5",
+            "int1.max_abs.sqnr_db",
+        ),
         *("int.max_abs.sqnr_db", "int99.max_abs.sqnr_db", "int8x.max_abs.sqnr_db"),
         *("int8", "int8.sqnr_db", "int8.max_abs", "int8.max_abs.policy", "int8.max_abs.snr"),
         *("int8.minmax.sqnr_db", "int8.clip_qx.sqnr_db", "int8.clip_q2.sqnr_db"),
@@ -226,7 +255,10 @@ def test_int8_metrics_calibrate_on_one_split_and_measure_on_the_other(policy: st
 @pytest.mark.parametrize("value", [1.0, math.nan])
 def test_an_unknown_metric_is_refused_with_the_known_ones(metric: str, value: float) -> None:
     with pytest.raises(
-        InputError, match=r"max_abs, nonfinite, rms, unreached_experts, quantile\.<q>, int<bits>\.<policy>\.<quantity> and <SCHEME>"
+        InputError,
+        match=(
+            r"max_abs, nonfinite, rms, unreached_experts, quantile\.<q>, int<bits>\.<policy>\.<quantity> and <SCHEME>"
+        ),
     ):
         metric_value(records.reading([value], [value]), metric)
 
@@ -236,13 +268,18 @@ def test_an_unknown_metric_is_refused_with_the_known_ones(metric: str, value: fl
 
 def test_a_breach_says_what_where_and_by_which_limit() -> None:
     finding = check(holding(1.0, -17664.0), limit(16_000.0, figure=12_800.0, headroom=1.25))
-    assert finding.message == (
-        "layers.0.hidden: max_abs 17664 at sample s0, token 0 't0', channel 1 exceeds the limit 16000 (12800 x 1.25); shape Tiny (limits.yaml:7, a paper)"
+    assert (
+        finding.message
+        == "layers.0.hidden: max_abs 17664 at sample s0, token 0 't0', channel 1 exceeds the limit 16000 (12800 x"
+        " 1.25); shape Tiny (limits.yaml:7, a paper)"
     )
 
 
 def test_a_pass_says_so() -> None:
-    assert "max_abs 2 at sample s0, token 0 't0', channel 0 within the limit 3; shape Tiny" in check(holding(2.0), limit(3.0)).message
+    assert (
+        "max_abs 2 at sample s0, token 0 't0', channel 0 within the limit 3; shape Tiny"
+        in check(holding(2.0), limit(3.0)).message
+    )
 
 
 def test_an_sqnr_names_its_headroom_in_db() -> None:
@@ -260,7 +297,10 @@ def test_a_non_finite_entry_is_named_with_sample_token_and_channel() -> None:
         Measured(id="math-03", values={HIDDEN: [[math.inf, 2.0]]}),
     ]
     finding = check(record_of(samples), limit(0.0, metric="nonfinite"))
-    assert finding.message == "layers.0.hidden: 2 non-finite entries of 10, first in sample math-02, token 2 't2', channel 1"
+    assert (
+        finding.message
+        == "layers.0.hidden: 2 non-finite entries of 10, first in sample math-02, token 2 't2', channel 1"
+    )
     assert (finding.value, finding.passed) == (2.0, False)
 
 
@@ -288,7 +328,9 @@ def test_limits_judge_measurements_of_their_own_protocol_only() -> None:
     require_protocol("deployed", ruleset("qwen3", "deployed"))
     with pytest.raises(InputError) as caught:
         require_protocol("deployed", ruleset("qwen3", "paper"))
-    assert "the limits of family 'qwen3' hold for protocol 'paper', the measurement is of protocol 'deployed'" in str(caught.value)
+    assert "the limits of family 'qwen3' hold for protocol 'paper', the measurement is of protocol 'deployed'" in str(
+        caught.value
+    )
     assert "measure under protocol paper" in str(caught.value)
     assert "`protocol: deployed` beside `version: 1`" in str(caught.value)
 
@@ -312,7 +354,9 @@ def test_65504_fits_float16_and_65536_does_not() -> None:
 
 
 def test_any_site_can_be_beyond_float16_gates_and_non_finite_ones_too() -> None:
-    record = records.record({"embedding": [[1.0]], HIDDEN: [[math.inf]], "layers.0.gate": [[131072.0]], "final_norm": [[2.0]]})
+    record = records.record(
+        {"embedding": [[1.0]], HIDDEN: [[math.inf]], "layers.0.gate": [[131072.0]], "final_norm": [[2.0]]}
+    )
     assert [reading.site.name for reading in beyond_fp16(record)] == [HIDDEN, "layers.0.gate"]
 
 
@@ -351,7 +395,8 @@ def test_the_lowest_and_highest_of_a_tier_are_in_its_range(model: str, members: 
 def test_standing_names_the_neighbours_and_the_tier() -> None:
     assert (
         standing(1700)
-        == "larger than 5 of 27 published checkpoints: above gemma-2-9b (1664) and below Qwen3.5-27B (1848); in the range of small Gemma"
+        == "larger than 5 of 27 published checkpoints: above gemma-2-9b (1664) and below Qwen3.5-27B (1848); in the"
+        " range of small Gemma"
     )
     assert standing(20_000).startswith(
         "larger than 19 of 27 published checkpoints: above Qwen3-8B (17664) and below Qwen2.5-32B-Instruct (22144)"
@@ -372,13 +417,23 @@ def test_a_checkpoint_is_not_larger_than_itself() -> None:
 
 # As data
 
-SUMMARY_SITES = {"embedding": [[0.5, 1.0]], HIDDEN: [[4.0, -200.0]], "layers.0.gate": [[0.0, 0.0]], "final_norm": [[2.0, 1.5]]}
+SUMMARY_SITES = {
+    "embedding": [[0.5, 1.0]],
+    HIDDEN: [[4.0, -200.0]],
+    "layers.0.gate": [[0.0, 0.0]],
+    "final_norm": [[2.0, 1.5]],
+}
 
 
 def test_a_summary_says_where_the_maximum_is() -> None:
     summary = summarize(records.record(SUMMARY_SITES))
     assert summary["M"] == {"value": 200.0, "site": HIDDEN, "sample": "s0", "position": 0, "token": "t0", "channel": 1}
-    assert (summary["model"], summary["family"], summary["protocol"], summary["tokens"]) == ("somebody/model", "qwen3", "paper", 2)
+    assert (summary["model"], summary["family"], summary["protocol"], summary["tokens"]) == (
+        "somebody/model",
+        "qwen3",
+        "paper",
+        2,
+    )
     assert summary["published"] == standing(200.0)
     assert summary["fp16"] == {"fits": True, "sites_beyond": []}
 
@@ -389,9 +444,23 @@ def test_a_summary_holds_the_figures_of_every_site() -> None:
     assert list(summary["sites"]) == list(SUMMARY_SITES)
     for name, reading in record.sites.items():
         data, whole = summary["sites"][name], reading.histogram
-        assert (data["kind"], data["layer"], data["width"], data["elements"]) == (reading.site.kind, reading.site.layer, 2, 4)
-        assert (data["max_abs"], data["nonfinite"], data["rms"], data["mean_abs"]) == (whole.max_abs, 0, whole.rms, whole.mean_abs)
-        assert data["quantiles"] == {"0.5": whole.quantile(0.5), "0.99": whole.quantile(0.99), "0.999": whole.quantile(0.999)}
+        assert (data["kind"], data["layer"], data["width"], data["elements"]) == (
+            reading.site.kind,
+            reading.site.layer,
+            2,
+            4,
+        )
+        assert (data["max_abs"], data["nonfinite"], data["rms"], data["mean_abs"]) == (
+            whole.max_abs,
+            0,
+            whole.rms,
+            whole.mean_abs,
+        )
+        assert data["quantiles"] == {
+            "0.5": whole.quantile(0.5),
+            "0.99": whole.quantile(0.99),
+            "0.999": whole.quantile(0.999),
+        }
         assert set(data["int8"]) == {"max_abs", "clip_q0.999"}
         error = integer_error(reading.calibration, reading.evaluation, "max_abs")
         assert data["int8"]["max_abs"]["threshold"] == error.threshold
@@ -410,7 +479,14 @@ def test_a_summary_is_strict_json_whatever_was_seen() -> None:
 
 def test_a_summary_of_nothing_finite_has_no_place_for_its_maximum() -> None:
     summary = summarize(holding(math.nan))
-    assert summary["M"] == {"value": None, "site": HIDDEN, "sample": None, "position": None, "token": None, "channel": None}
+    assert summary["M"] == {
+        "value": None,
+        "site": HIDDEN,
+        "sample": None,
+        "position": None,
+        "token": None,
+        "channel": None,
+    }
     assert summary["sites"][HIDDEN]["nonfinite"] == 2
     json.dumps(summary, allow_nan=False)
 

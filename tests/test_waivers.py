@@ -1,4 +1,6 @@
-"""Waivers let a failing check pass until a day, and nothing else: not longer, not elsewhere, and never what is broken."""
+"""Waivers let a failing check pass until a day, and nothing else: not longer, not elsewhere, and never what is
+broken.
+"""
 
 import math
 from datetime import date, datetime, timedelta, timezone
@@ -22,14 +24,36 @@ TODAY = datetime.now(timezone.utc).date()
 ENTRY = "site: layers.3.hidden, reason: known, owner: ann, until: 2026-03-31"
 
 
-def waiver(site: str = HIDDEN, metric: str = "*", checkpoint: str = "*", until: date = DAY, up_to: float | None = None) -> Waiver:
+def waiver(
+    site: str = HIDDEN, metric: str = "*", checkpoint: str = "*", until: date = DAY, up_to: float | None = None
+) -> Waiver:
     return Waiver(
-        site=site, metric=metric, checkpoint=checkpoint, reason="known", owner="ann", until=until, file="limits.yaml", line=4, up_to=up_to
+        site=site,
+        metric=metric,
+        checkpoint=checkpoint,
+        reason="known",
+        owner="ann",
+        until=until,
+        file="limits.yaml",
+        line=4,
+        up_to=up_to,
     )
 
 
-def limit(bound: float = 1.0, site: str = HIDDEN, metric: str = "max_abs", sense: str = "max", against: str = "") -> Limit:
-    return Limit(site=site, metric=metric, bound=bound, sense=sense, rule="a rule", source="", file="limits.yaml", line=7, against=against)
+def limit(
+    bound: float = 1.0, site: str = HIDDEN, metric: str = "max_abs", sense: str = "max", against: str = ""
+) -> Limit:
+    return Limit(
+        site=site,
+        metric=metric,
+        bound=bound,
+        sense=sense,
+        rule="a rule",
+        source="",
+        file="limits.yaml",
+        line=7,
+        against=against,
+    )
 
 
 def holding(*values: float, site: str = HIDDEN) -> Record:
@@ -59,8 +83,8 @@ def refusal(text: str, folder: Path) -> str:
 
 def test_an_entry_is_read_with_its_line(tmp_path: Path) -> None:
     text = (
-        "waive:\n  - site: layers.3.hidden\n    metric: max_abs\n    reason: ' seen in training '\n    owner: ann\n    until: 2026-03-31\n  - {"
-        + ENTRY
+        "waive:\n  - site: layers.3.hidden\n    metric: max_abs\n    reason: ' seen in training '\n    owner: ann\n   "
+        " until: 2026-03-31\n  - {" + ENTRY
     )
     first, second = of(text + ", checkpoint: final}", tmp_path)
     assert (first.site, first.metric, first.checkpoint, first.reason, first.owner, first.until) == (
@@ -109,7 +133,9 @@ def test_a_day_is_written_as_a_date_and_as_nothing_else(until: str, tmp_path: Pa
 
 
 def test_a_day_that_is_none_is_refused_with_its_line(tmp_path: Path) -> None:
-    assert "limits.yaml:4: malformed YAML" in refusal("waive:\n  - {site: a, reason: r, owner: o, until: 2026-02-30}\n", tmp_path)
+    assert "limits.yaml:4: malformed YAML" in refusal(
+        "waive:\n  - {site: a, reason: r, owner: o, until: 2026-02-30}\n", tmp_path
+    )
 
 
 @pytest.mark.parametrize("key", ["site", "reason", "owner", "until"])
@@ -130,7 +156,9 @@ def test_empty_patterns_and_unknown_keys_are_refused(change: str, said: str, tmp
     assert said in refusal(f"waive: [{{{', '.join([*kept, change])}}}]", tmp_path)
 
 
-@pytest.mark.parametrize("metric", ["", "metric: '*', ", "metric: max_*, ", "metric: 'int[48].max_abs.sqnr_db', ", "metric: 'rm?', "])
+@pytest.mark.parametrize(
+    "metric", ["", "metric: '*', ", "metric: max_*, ", "metric: 'int[48].max_abs.sqnr_db', ", "metric: 'rm?', "]
+)
 def test_a_value_up_to_which_it_holds_is_of_one_metric(metric: str, tmp_path: Path) -> None:
     assert "limits.yaml:3: waive.0: " in (message := refusal(f"waive: [{{{metric}{ENTRY}, up_to: 9.5}}]", tmp_path))
     assert "`up_to` is a value of one metric, and `metric` names none, or several; say which" in message
@@ -167,7 +195,9 @@ def test_a_site_pattern_covers_whole_names(pattern: str, site: str, covered: boo
         ("*", "nonfinite", False), ("nonfinite", "nonfinite", False), ("non*", "nonfinite", False),
     ],
 )  # fmt: skip
-def test_a_metric_pattern_covers_whole_names_and_never_non_finite_entries(pattern: str, metric: str, covered: bool) -> None:
+def test_a_metric_pattern_covers_whole_names_and_never_non_finite_entries(
+    pattern: str, metric: str, covered: bool
+) -> None:
     assert waiver(metric=pattern).covers(limit(metric=metric), "") == covered
 
 
@@ -182,7 +212,9 @@ def test_a_metric_pattern_covers_whole_names_and_never_non_finite_entries(patter
         ("?*", "", False),
     ],
 )
-def test_a_checkpoint_pattern_covers_a_name_and_the_only_checkpoint_has_none(pattern: str, name: str, covered: bool) -> None:
+def test_a_checkpoint_pattern_covers_a_name_and_the_only_checkpoint_has_none(
+    pattern: str, name: str, covered: bool
+) -> None:
     assert waiver(checkpoint=pattern).covers(limit(), name) == covered
 
 
@@ -215,7 +247,8 @@ def test_the_first_that_holds_lets_it_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "sense", "value", "better"), [("max_abs", "max", 8.0, 7.99), ("int8.max_abs.rel_rmse", "min", 0.0, 0.001)]
+    ("metric", "sense", "value", "better"),
+    [("max_abs", "max", 8.0, 7.99), ("int8.max_abs.rel_rmse", "min", 0.0, 0.001)],
 )
 def test_up_to_a_value_and_no_further(metric: str, sense: str, value: float, better: float) -> None:
     record, bound = holding(8.0), limit(1.0, metric=metric, sense=sense)
@@ -226,7 +259,9 @@ def test_up_to_a_value_and_no_further(metric: str, sense: str, value: float, bet
     assert not beyond.accepted
     assert beyond.message == f"{finding.message}; beyond what the waiver of ann lets pass, {better:g} (limits.yaml:4)"
     assert waived(finding, [waiver(metric=metric, up_to=better), waiver()], today=DAY).waiver == waiver()
-    assert waiver_fault(waiver(metric=metric, up_to=better), [("", beyond)], DAY) is None, "its check fails, so it is not stale"
+    assert waiver_fault(waiver(metric=metric, up_to=better), [("", beyond)], DAY) is None, (
+        "its check fails, so it is not stale"
+    )
 
 
 def test_a_change_without_measure_is_beyond_every_value() -> None:
@@ -251,7 +286,9 @@ def test_it_speaks_about_its_own_checkpoint() -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize(("metric", "sense"), [("max_abs", "max"), ("rms", "max"), ("nonfinite", "max"), ("int8.max_abs.sqnr_db", "min")])
+@pytest.mark.parametrize(
+    ("metric", "sense"), [("max_abs", "max"), ("rms", "max"), ("nonfinite", "max"), ("int8.max_abs.sqnr_db", "min")]
+)
 def test_a_site_with_an_entry_that_is_not_finite_is_never_waived(bad: float, metric: str, sense: str) -> None:
     finding = check(holding(1.0, bad), limit(0.0, metric=metric, sense=sense))
     assert not finding.passed
@@ -280,7 +317,9 @@ def test_a_block_that_does_nothing_fails_and_only_a_waiver_that_says_so_lets_it_
         assert check(holding(0.0, site=quiet), limit(9.0, site=quiet)).passed
 
 
-@pytest.mark.parametrize("metric", ["growth", "shrink", "shift", "int8.max_abs.sqnr_db.drop", "jump_shift", "new_massive_layers"])
+@pytest.mark.parametrize(
+    "metric", ["growth", "shrink", "shift", "int8.max_abs.sqnr_db.drop", "jump_shift", "new_massive_layers"]
+)
 def test_a_comparison_with_a_broken_baseline_is_never_waived(metric: str) -> None:
     site = "model" if metric in ("jump_shift", "new_massive_layers") else HIDDEN
     finding = check(holding(1.0), limit(9.0, site=site, metric=metric, against="v1"), holding(1.0, math.nan))
@@ -291,7 +330,9 @@ def test_a_comparison_with_a_broken_baseline_is_never_waived(metric: str) -> Non
 def test_a_change_without_measure_can_be_waived() -> None:
     """From nothing to something is infinite growth, and is a figure."""
     site = "layers.0.gate"
-    finding = check(holding(1.0, site=site), limit(2.0, site=site, metric="growth", against="v1"), holding(0.0, site=site))
+    finding = check(
+        holding(1.0, site=site), limit(2.0, site=site, metric="growth", against="v1"), holding(0.0, site=site)
+    )
     assert (finding.value, finding.passed) == (math.inf, False)
     assert waived(finding, [waiver(site=site)], today=DAY).accepted
 
@@ -306,8 +347,10 @@ def test_one_that_does_its_work_has_no_fault() -> None:
 def test_one_that_expired_is_a_fault_whether_it_is_needed_or_not() -> None:
     for findings in ([("", failing())], []):
         fault = waiver_fault(waiver(), findings, DAY + timedelta(days=1))
-        assert fault == (
-            "the waiver for layers.0.hidden by ann expired on 2026-03-31 (limits.yaml:4): mend the checkpoint, or renew it with a reason"
+        assert (
+            fault
+            == "the waiver for layers.0.hidden by ann expired on 2026-03-31 (limits.yaml:4): mend the checkpoint, or"
+            " renew it with a reason"
         )
 
 
@@ -315,7 +358,10 @@ def test_one_that_no_failing_check_needs_is_stale() -> None:
     held = check(holding(0.5), limit())
     for findings in ([("", held)], [], [("", failing(metric="rms"))]):
         fault = waiver_fault(waiver(metric="max_abs"), findings, DAY)
-        assert fault == "the waiver for layers.0.hidden by ann is stale, none of its checks fails (limits.yaml:4): remove it"
+        assert (
+            fault
+            == "the waiver for layers.0.hidden by ann is stale, none of its checks fails (limits.yaml:4): remove it"
+        )
     assert "is stale" in str(waiver_fault(waiver(checkpoint="final"), [("step-1", failing())], DAY))
     assert waiver_fault(waiver(checkpoint="final"), [("step-1", failing()), ("final", failing())], DAY) is None
 
@@ -323,7 +369,11 @@ def test_one_that_no_failing_check_needs_is_stale() -> None:
 def test_one_that_speaks_about_no_check_is_refused_with_its_line() -> None:
     checks = [("step-1", limit()), ("final", limit(metric="growth"))]
     refuse_unmatched([waiver(), waiver(metric="growth", checkpoint="final"), waiver(site="layers.*")], checks)
-    for stranger in (waiver(site="layers.9.hidden"), waiver(metric="growth", checkpoint="step-1"), waiver(checkpoint="step-2")):
+    for stranger in (
+        waiver(site="layers.9.hidden"),
+        waiver(metric="growth", checkpoint="step-1"),
+        waiver(checkpoint="step-2"),
+    ):
         with pytest.raises(InputError, match=r"limits\.yaml:4: this waiver \(.*\) matches no check of this run"):
             refuse_unmatched([waiver(), stranger], checks)
     with pytest.raises(InputError, match="`nonfinite` cannot be waived"):
@@ -344,7 +394,12 @@ def test_judging_with_waivers_accepts_what_they_cover_and_nothing_more() -> None
     limits = [limit(1.0, "embedding"), limit(1.0), limit(9.0), limit(1.0, "final_norm")]
     tomorrow = TODAY + timedelta(days=2)
     findings = judge(record, limits, None, [waiver(until=tomorrow), waiver(site="final_norm", until=tomorrow)])
-    assert [(finding.passed, finding.accepted) for finding in findings] == [(False, False), (False, True), (True, True), (False, False)]
+    assert [(finding.passed, finding.accepted) for finding in findings] == [
+        (False, False),
+        (False, True),
+        (True, True),
+        (False, False),
+    ]
     past = judge(record, limits, None, iter([waiver(until=TODAY - timedelta(days=2))]))
     assert [finding.accepted for finding in past] == [False, False, True, False]
     assert [finding.accepted for finding in judge(record, limits)] == [False, False, True, False]

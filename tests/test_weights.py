@@ -1,4 +1,6 @@
-"""The error of every weight, from the files alone, against compressed-tensors on the raw matrices, closed forms, and what must not pass."""
+"""The error of every weight, from the files alone, against compressed-tensors on the raw matrices, closed forms, and
+what must not pass.
+"""
 
 import json
 import math
@@ -58,7 +60,9 @@ def edited(folder: Path, edit: Callable[[dict[str, torch.Tensor]], None]) -> Pat
 
 
 def expected(matrices: Sequence[torch.Tensor], name: str, rows: slice = slice(None)) -> dict[str, float]:
-    """The figures of matrices [out, in] as compressed-tensors quantizes each; of `rows` of theirs where a file holds more than one weight in one."""
+    """The figures of matrices [out, in] as compressed-tensors quantizes each; of `rows` of theirs where a file holds
+    more than one weight in one.
+    """
     totals: list[tuple[float, ...]] = []
     for whole in matrices:
         if SCHEMES[name].cast:
@@ -73,9 +77,13 @@ def expected(matrices: Sequence[torch.Tensor], name: str, rows: slice = slice(No
         totals.append((*counts, (x * x).sum().item(), ((x - restored) ** 2).sum().item()))
     entries, nonzero, clipped_all, flushed_all, signal, error = (sum(column) for column in zip(*totals, strict=True))
     return {
-        "entries": entries, "sqnr_db": db(signal, error), "lowest_db": min(db(s, e) for *_, s, e in totals),
-        "rel_rmse": math.sqrt(error / signal), "clip_rate": clipped_all / entries, "flush_to_zero": flushed_all / nonzero,
-    }  # fmt: skip
+        "entries": entries,
+        "sqnr_db": db(signal, error),
+        "lowest_db": min(db(s, e) for *_, s, e in totals),
+        "rel_rmse": math.sqrt(error / signal),
+        "clip_rate": clipped_all / entries,
+        "flush_to_zero": flushed_all / nonzero,
+    }
 
 
 def db(signal: float, error: float) -> float:
@@ -92,7 +100,8 @@ def assert_equal(error: WeightError, wanted: dict[str, float]) -> None:
     assert figures(error) == pytest.approx(wanted, rel=2e-6, abs=1e-12)
 
 
-# -- against compressed-tensors on the raw matrices --------------------------------------------------------------------------------------
+# -- against compressed-tensors on the raw matrices
+# --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
@@ -113,21 +122,30 @@ def test_every_weight_under_every_scheme_is_that_of_compressed_tensors_on_the_ma
         for name, error in by_scheme.items():
             if SCHEMES[name].cast and raw[path].to(getattr(torch, SCHEMES[name].cast)).equal(raw[path]):
                 assert error == WeightError(
-                    entries=raw[path].numel(), sqnr_db=math.inf, lowest_db=math.inf, rel_rmse=0.0, clip_rate=0.0, flush_to_zero=0.0
+                    entries=raw[path].numel(),
+                    sqnr_db=math.inf,
+                    lowest_db=math.inf,
+                    rel_rmse=0.0,
+                    clip_rate=0.0,
+                    flush_to_zero=0.0,
                 )
             else:
                 assert_equal(error, expected([raw[path]], name))
 
 
 def test_a_matrix_larger_than_what_is_quantized_at_a_time_has_the_scales_of_the_whole(tmp_path: Path) -> None:
-    folder = saved(tmp_path, tiny.random_model("qwen3", **(WIDE | {"hidden_size": 512, "intermediate_size": 1664})), torch.bfloat16)
+    folder = saved(
+        tmp_path, tiny.random_model("qwen3", **(WIDE | {"hidden_size": 512, "intermediate_size": 1664})), torch.bfloat16
+    )
 
     def spread(tensors: dict[str, torch.Tensor]) -> None:
         tensors["layers.0.mlp.up_proj.weight"] *= torch.logspace(-3, 1, 1664)[:, None]
 
     raw = load_file(edited(folder, spread) / "model.safetensors")["layers.0.mlp.up_proj.weight"]
     assert raw.numel() > _PIECE
-    for name, error in flat(errors_of(folder, ("W8A8", "FP8", "FP8_BLOCK", "NVFP4", "FP16")))["layers.0.mlp.up_proj.weight"].items():
+    for name, error in flat(errors_of(folder, ("W8A8", "FP8", "FP8_BLOCK", "NVFP4", "FP16")))[
+        "layers.0.mlp.up_proj.weight"
+    ].items():
         assert_equal(error, expected([raw], name))
 
 
@@ -145,7 +163,8 @@ def test_a_scheme_that_leaves_weights_alone_has_no_entry(tmp_path: Path) -> None
     assert {tuple(by_scheme) for by_scheme in flat(found).values()} == {("FP8",)}
 
 
-# -- how matrices lie, and how they are stored --------------------------------------------------------------------------------------------
+# -- how matrices lie, and how they are stored
+# --------------------------------------------------------------------------------------------
 
 
 def test_conv1d_keeps_its_weight_transposed(tmp_path: Path) -> None:
@@ -167,7 +186,9 @@ PER_EXPERT = {
 
 
 @pytest.mark.parametrize("model_type", PER_EXPERT)
-def test_matrices_of_single_experts_are_joined_in_the_stacked_weight_they_make_up(model_type: str, tmp_path: Path) -> None:
+def test_matrices_of_single_experts_are_joined_in_the_stacked_weight_they_make_up(
+    model_type: str, tmp_path: Path
+) -> None:
     folder = saved(tmp_path, tiny.random_model(model_type))
     raw = load_file(folder / "model.safetensors")
     pattern, into, back = PER_EXPERT[model_type]
@@ -195,7 +216,9 @@ def test_gate_and_up_stacked_as_one_in_the_file_share_a_scale_per_expert(tmp_pat
 
 @pytest.mark.parametrize("model_type", ["gpt_oss", "llama4_text", "aria_text", "longcat_flash", "jetmoe"])
 def test_rows_of_stacked_experts_are_what_the_forward_pass_sums_over_inputs(model_type: str, tmp_path: Path) -> None:
-    """An entry of the input that is zero hides the weights it is multiplied with, and these lie along a row [out, in]."""
+    """An entry of the input that is zero hides the weights it is multiplied with, and these lie along a row [out,
+    in].
+    """
     model = configs.headless(configs.build(model_type))
     folder = saved(tmp_path, model)
     found = flat(errors_of(folder, ("W8A8",)))
@@ -210,12 +233,16 @@ def test_rows_of_stacked_experts_are_what_the_forward_pass_sums_over_inputs(mode
 
 
 def input_axis(model_type: str, model: Any, path: str) -> int:
-    """Along which side of its matrices a stacked weight is multiplied with inputs: that of which an entry does nothing where the input is zero; or the
-    other one than that of which an entry moves a single output."""
+    """Along which side of its matrices a stacked weight is multiplied with inputs: that of which an entry does nothing
+    where the input is zero; or the other one than that of which an entry moves a single output.
+    """
     experts, parameter = model.get_submodule(path.rpartition(".")[0]), model.get_parameter(path)
     torch.manual_seed(0)
     into = "gate_up" in path or "input_linear" in path
-    count, width = parameter.shape[0], model.config.hidden_size if into or model_type != "jetmoe" else parameter.shape[2]
+    count, width = (
+        parameter.shape[0],
+        (model.config.hidden_size if into or model_type != "jetmoe" else parameter.shape[2]),
+    )
     states = torch.randn(count, width)
     states[:, 3] = 0.0
 
@@ -273,7 +300,9 @@ def test_a_file_that_holds_experts_transposed_is_quantized_as_the_model_has_them
     folder = saved(tmp_path, composite.headless("qwen3_vl_moe"))
     loaded = AutoModel.from_pretrained(folder)
     path = "language_model.layers.1.mlp.experts.gate_up_proj"
-    name = next(name for name in load_file(folder / "model.safetensors") if "layers.1." in name and "gate_up_proj" in name)
+    name = next(
+        name for name in load_file(folder / "model.safetensors") if "layers.1." in name and "gate_up_proj" in name
+    )
 
     def transposed(tensors: dict[str, torch.Tensor]) -> None:
         tensors[name] = loaded.get_parameter(path).detach().transpose(1, 2).contiguous()
@@ -282,7 +311,8 @@ def test_a_file_that_holds_experts_transposed_is_quantized_as_the_model_has_them
     assert_equal(found[path]["W8A8"], expected(list(loaded.get_parameter(path).detach()), "W8A8"))
 
 
-# -- names and files ----------------------------------------------------------------------------------------------------------------------
+# -- names and files
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 def test_shards_hold_what_one_file_holds(tmp_path: Path) -> None:
@@ -315,7 +345,9 @@ def test_a_model_with_a_head_and_one_without_find_the_weights_of_each_other(tmp_
     found = flat(errors_of(tmp_path / "headed"))
     assert found == flat(errors_of(tmp_path / "bare"))
     assert {f"model.{path}": error for path, error in found.items()} == flat(errors_of(tmp_path / "bare", model=headed))
-    assert_equal(found["layers.0.mlp.up_proj.weight"]["W8A8"], expected([raw["model.layers.0.mlp.up_proj.weight"]], "W8A8"))
+    assert_equal(
+        found["layers.0.mlp.up_proj.weight"]["W8A8"], expected([raw["model.layers.0.mlp.up_proj.weight"]], "W8A8")
+    )
 
 
 def test_a_language_model_that_the_file_keeps_elsewhere_is_found(tmp_path: Path) -> None:
@@ -323,7 +355,8 @@ def test_a_language_model_that_the_file_keeps_elsewhere_is_found(tmp_path: Path)
     name = "language_model.model.layers.0.mlp.up_proj.weight"
     found = flat(errors_of(folder))
     assert_equal(
-        found["language_model.layers.0.mlp.up_proj.weight"]["W8A8"], expected([load_file(folder / "model.safetensors")[name]], "W8A8")
+        found["language_model.layers.0.mlp.up_proj.weight"]["W8A8"],
+        expected([load_file(folder / "model.safetensors")[name]], "W8A8"),
     )
 
 
@@ -373,10 +406,14 @@ def test_one_tensor_is_held_at_a_time_and_each_is_read_once_for_all_schemes(
     found = flat(errors_of(tmp_path, ("W8A8", "FP8", "FP8_BLOCK", "FP16")))
     assert watched.most == 1
     assert len(watched.read) == len(set(watched.read)) == 3 * (4 + 8 * 3)
-    assert sum(by_scheme["FP8"].entries for by_scheme in found.values()) == 3 * (64 * 64 * 2 + 2 * 64 * 32 + 8 * 3 * 64 * 32)
+    assert sum(by_scheme["FP8"].entries for by_scheme in found.values()) == 3 * (
+        64 * 64 * 2 + 2 * 64 * 32 + 8 * 3 * 64 * 32
+    )
 
 
-def test_a_weight_that_layers_share_is_read_once_and_reported_at_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_weight_that_layers_share_is_read_once_and_reported_at_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = saved(tmp_path, configs.build("hrm_text"))
     watched = Watched()
     monkeypatch.setattr(stored, "safe_open", watched.open)
@@ -390,7 +427,9 @@ def test_a_weight_that_layers_share_is_read_once_and_reported_at_each(tmp_path: 
     assert all(error == same[0] for same in places.values() for error in same)
 
 
-def test_a_tied_weight_is_read_once_under_the_name_that_the_file_keeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tied_weight_is_read_once_under_the_name_that_the_file_keeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = saved(tmp_path, configs.build("zamba2"))
     one, other = (f"layers.{layer}.shared_transformer.feed_forward.down_proj.weight" for layer in (1, 3))
     raw = load_file(folder / "model.safetensors")
@@ -403,7 +442,8 @@ def test_a_tied_weight_is_read_once_under_the_name_that_the_file_keeps(tmp_path:
         assert_equal(found[site][path]["W8A8"], expected([raw[f"model.{one}"]], "W8A8"))
 
 
-# -- what must not pass -------------------------------------------------------------------------------------------------------------------
+# -- what must not pass
+# -------------------------------------------------------------------------------------------------------------------
 
 
 def refusal(folder: Path) -> str:
@@ -446,7 +486,11 @@ def packed(tensors: dict[str, torch.Tensor]) -> None:
         (reshaped, f"FOLDER/model.safetensors: {UP} is 64 x 96 where the config makes {UP} 96 x 64\n{AGAIN}"),
         (
             twice,
-            f"FOLDER/model.safetensors: {UP} and what else makes up {UP} hold 12288 elements where the config makes it 96 x 64\n{AGAIN}",
+            (
+                f"FOLDER/model.safetensors: {UP} and what else makes up {UP} hold 12288 elements where the config "
+                "makes it 96 x 64\n"
+                f"{AGAIN}"
+            ),
         ),
         (eight_bits, f"FOLDER/model.safetensors: {UP} holds F8_E4M3\n{ALREADY}"),
         (packed, f"FOLDER/model.safetensors: layers.1.mlp.up_proj.qweight holds I32 in place of {UP}\n{ALREADY}"),
@@ -504,7 +548,9 @@ def test_a_shard_that_is_missing_cut_short_or_of_another_model_is_an_error_that_
     last.unlink()
     assert text().startswith(f"{last} cannot be read: ")
     save_file({"other": torch.zeros(2)}, last)
-    assert text().startswith(f"none of the {len(list(tmp_path.glob('*.safetensors')))} weight files, from {first}, holds layers.2.")
+    assert text().startswith(
+        f"none of the {len(list(tmp_path.glob('*.safetensors')))} weight files, from {first}, holds layers.2."
+    )
 
 
 def test_a_folder_without_weight_files_or_with_a_broken_index_is_an_error(tmp_path: Path) -> None:
@@ -514,7 +560,9 @@ def test_a_folder_without_weight_files_or_with_a_broken_index_is_an_error(tmp_pa
     for content in (None, "{", "[]", json.dumps({"weight_map": ["model.safetensors"]})):
         if content is not None:
             (folder / "model.safetensors.index.json").write_text(content)
-        with pytest.raises(MeasureError, match=r"neither model\.safetensors nor an index of weight files that can be read"):
+        with pytest.raises(
+            MeasureError, match=r"neither model\.safetensors nor an index of weight files that can be read"
+        ):
             errors_of(folder, model=model)
 
 
@@ -523,7 +571,9 @@ def test_matrices_that_do_not_tell_inputs_from_outputs_are_an_error(tmp_path: Pa
     model = skeleton(locate(Settings(model=str(folder))))
     for layer in model.layers:
         del layer.mlp.experts.is_transposed
-    with pytest.raises(MeasureError, match=r"gate_up_proj: matrices of 64 x 64 do not tell inputs from outputs at a width of 64"):
+    with pytest.raises(
+        MeasureError, match=r"gate_up_proj: matrices of 64 x 64 do not tell inputs from outputs at a width of 64"
+    ):
         errors_of(folder, model=model)
 
 
@@ -549,11 +599,14 @@ def test_a_width_that_groups_do_not_divide_is_refused_with_its_reason(tmp_path: 
         refused = found[path]["W4A16"]
         assert refused.refused == f"{width} is no multiple of its groups of 128"
         assert refused.entries == found[path]["W8A8"].entries
-        assert all(math.isnan(number) for number in (refused.sqnr_db, refused.lowest_db, refused.rel_rmse, refused.clip_rate))
+        assert all(
+            math.isnan(number) for number in (refused.sqnr_db, refused.lowest_db, refused.rel_rmse, refused.clip_rate)
+        )
         assert not found[path]["W8A8"].refused
 
 
-# -- closed forms -------------------------------------------------------------------------------------------------------------------------
+# -- closed forms
+# -------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -605,7 +658,9 @@ def test_values_of_the_format_up_to_its_maximum_are_kept_exactly(plain: Path) ->
     integers[:, 0] = -127.5
     error = of_matrix(plain, integers, ("W8A8",))["W8A8"]
     assert error.clip_rate == 0.0
-    assert error.sqnr_db == pytest.approx(10 * math.log10(float((integers.double() ** 2).sum()) / (256 * 0.25)), abs=1e-4)
+    assert error.sqnr_db == pytest.approx(
+        10 * math.log10(float((integers.double() ** 2).sum()) / (256 * 0.25)), abs=1e-4
+    )
 
 
 def test_a_cast_that_overflows_has_no_sqnr_and_counts_what_became_infinite(plain: Path) -> None:

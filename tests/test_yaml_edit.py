@@ -71,7 +71,7 @@ def test_the_same_value_leaves_the_text_as_it_is() -> None:
 
 
 def test_a_key_is_added_to_a_mapping_on_one_line() -> None:
-    (_, added) = changed((*SHAPES, 0, "limits", "final_norm"), 7)
+    _, added = changed((*SHAPES, 0, "limits", "final_norm"), 7)
     assert added == "+         limits: {hidden:   10, 'gate': 2, final_norm: 7}   # seen in May"
     assert assign("a: {}\n", ("a", "b"), {"c": 1}, FILE) == "a: {b: {c: 1}}\n"
     assert assign("a: {x: 1,}\n", ("a", "b"), 2, FILE) == "a: {x: 1, b: 2}\n"
@@ -86,7 +86,9 @@ def test_a_key_is_added_to_a_block_where_its_order_says() -> None:
 
 
 def test_what_is_added_last_stands_before_the_comment_of_the_next_entry() -> None:
-    lines = assign(TEXT, (*SHAPES, 2), {"name": "C", "limits": {"hidden": 1}, "layer_limits": {"x": {"hidden": 2}}}, FILE).splitlines()
+    lines = assign(
+        TEXT, (*SHAPES, 2), {"name": "C", "limits": {"hidden": 1}, "layer_limits": {"x": {"hidden": 2}}}, FILE
+    ).splitlines()
     at = lines.index("      - name: C")
     assert lines[at - 1] == "          # of attention", "a comment that is indented further belongs to the entry before"
     assert lines[at : at + 5] == [
@@ -125,7 +127,10 @@ def test_many_values_are_set_at_once() -> None:
         one_by_one = assign(one_by_one, location, value, FILE)
     assert yaml.safe_load(after) == yaml.safe_load(one_by_one)
     assert "limits: {hidden:   6, 'gate': 2, final_norm: 7, embedding: 8}   # seen in May" in after
-    assert "          hidden:      3   # aligned\n          attn_output: 2\n          gate: 4\n          final_norm: 5\n" in after
+    assert (
+        "          hidden:      3   # aligned\n          attn_output: 2\n          gate: 4\n          final_norm: 5\n"
+        in after
+    )
     assert [line for line in TEXT.splitlines() if "#" in line and "hidden" not in line] == [
         line for line in after.splitlines() if "#" in line and "hidden" not in line
     ]
@@ -160,7 +165,10 @@ def test_what_cannot_be_set_alone_is_refused_with_its_line(text: str, location: 
     with pytest.raises(InputError) as caught:
         assign(text, location, 2, FILE)
     assert str(caught.value).startswith("mine.yaml:")
-    assert f"{'.'.join(map(str, location))} cannot be set without a change elsewhere, as with anchors or merge keys\n" in str(caught.value)
+    assert (
+        f"{'.'.join(map(str, location))} cannot be set without a change elsewhere, as with anchors or merge keys\n"
+        in str(caught.value)
+    )
 
 
 def test_a_merged_value_is_overridden_where_it_is_merged() -> None:
@@ -197,10 +205,16 @@ def test_whatever_is_written_reads_back_with_the_one_value(data: st.DataObject, 
         if not here or data.draw(st.booleans()):
             place.append(data.draw(_texts) if isinstance(here, dict) else len(here))
             break
-        place.append(data.draw(st.sampled_from(list(here))) if isinstance(here, dict) else data.draw(st.integers(0, len(here) - 1)))
+        place.append(
+            data.draw(st.sampled_from(list(here)))
+            if isinstance(here, dict)
+            else data.draw(st.integers(0, len(here) - 1))
+        )
         here = here[place[-1]]
     value = data.draw(_values)
-    text = yaml.safe_dump(document, default_flow_style=flow, indent=indent, width=data.draw(st.sampled_from([20, 4096])), sort_keys=False)
+    text = yaml.safe_dump(
+        document, default_flow_style=flow, indent=indent, width=data.draw(st.sampled_from([20, 4096])), sort_keys=False
+    )
     after = yaml.safe_load(assign(text, tuple(place), value, FILE))
     for part in place:
         after = after[part]

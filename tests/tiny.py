@@ -1,4 +1,6 @@
-"""Tiny checkpoints made on the spot: random ones of every family of the paper, and planted ones whose right answer is known exactly."""
+"""Tiny checkpoints made on the spot: random ones of every family of the paper, and planted ones whose right answer is
+known exactly.
+"""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -18,9 +20,18 @@ PEAK_CHANNEL, FLAG_CHANNEL, PLAIN_CHANNEL = 5, 1, 2
 FLAG_VALUE = 4.0
 
 _TEXT: dict[str, Any] = {
-    "hidden_size": WIDTH, "intermediate_size": 96, "num_hidden_layers": LAYERS, "num_attention_heads": 4, "num_key_value_heads": 2,
-    "head_dim": 16, "vocab_size": 64, "max_position_embeddings": 256, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
-}  # fmt: skip
+    "hidden_size": WIDTH,
+    "intermediate_size": 96,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "vocab_size": 64,
+    "max_position_embeddings": 256,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 _MOE: dict[str, Any] = {
     "num_experts": 8,
     "num_local_experts": 8,
@@ -29,19 +40,43 @@ _MOE: dict[str, Any] = {
     "norm_topk_prob": True,
 }
 _LINEAR: dict[str, Any] = {
-    "layer_types": ["linear_attention", "linear_attention", "full_attention"], "linear_num_key_heads": 2, "linear_num_value_heads": 4,
-    "linear_key_head_dim": 16, "linear_value_head_dim": 16, "linear_conv_kernel_dim": 4,
-}  # fmt: skip
+    "layer_types": ["linear_attention", "linear_attention", "full_attention"],
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 16,
+    "linear_value_head_dim": 16,
+    "linear_conv_kernel_dim": 4,
+}
 
-_VISION: dict[str, Any] = {"depth": 1, "hidden_size": 32, "num_heads": 2, "intermediate_size": 32, "out_hidden_size": WIDTH}
+_VISION: dict[str, Any] = {
+    "depth": 1,
+    "hidden_size": 32,
+    "num_heads": 2,
+    "intermediate_size": 32,
+    "out_hidden_size": WIDTH,
+}
 _SIGLIP: dict[str, Any] = {
-    "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14,
-}  # fmt: skip
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
 _ROPE: dict[str, Any] = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10000.0}
 _LATENT: dict[str, Any] = {
-    "n_group": 2, "topk_group": 1, "n_shared_experts": 1, "first_k_dense_replace": 1, "q_lora_rank": 32, "kv_lora_rank": 16,
-    "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 16, "num_key_value_heads": 4, "head_dim": 16,
-}  # fmt: skip
+    "n_group": 2,
+    "topk_group": 1,
+    "n_shared_experts": 1,
+    "first_k_dense_replace": 1,
+    "q_lora_rank": 32,
+    "kv_lora_rank": 16,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 16,
+    "num_key_value_heads": 4,
+    "head_dim": 16,
+}
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "qwen2": _TEXT,
@@ -49,7 +84,10 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "qwen3": _TEXT,
     "qwen3_moe": {**_TEXT, **_MOE},
     "qwen3_5": {"text_config": {**_TEXT, **_LINEAR}, "vision_config": _VISION},
-    "qwen3_5_moe": {"text_config": {**_TEXT, **_LINEAR, **_MOE, "shared_expert_intermediate_size": 32}, "vision_config": _VISION},
+    "qwen3_5_moe": {
+        "text_config": {**_TEXT, **_LINEAR, **_MOE, "shared_expert_intermediate_size": 32},
+        "vision_config": _VISION,
+    },
     "gemma": _TEXT,
     "gemma2": _TEXT,
     "gemma3_text": _TEXT,
@@ -126,11 +164,13 @@ def sentences(lengths: Sequence[int], peak: tuple[int, int] | None = None) -> li
 def planted_model(
     model_type: str, *, layer: int, value: float, residual: float | None = None, dtype: torch.dtype = torch.bfloat16
 ) -> nn.Module:
-    """A model that is zero but for one thing: at `layer`, the feed-forward block writes `value` to PEAK_CHANNEL for the peak token.
+    """A model that is zero but for one thing: at `layer`, the feed-forward block writes `value` to PEAK_CHANNEL for the
+    peak token.
 
-    Every embedding is one-hot, so every norm is exact: the peak token's normalised input is sqrt(64) = 8 on FLAG_CHANNEL. The gate makes of it
-    8 x 4 = 32, whose SiLU and tanh-GELU are 32 exactly in 16 bits; up makes 8 / 8 = 1; down makes 32 x value / 32. With `residual`, for
-    post-norm families, the norm after the block turns the one-hot output into that value on the residual stream.
+    Every embedding is one-hot, so every norm is exact: the peak token's normalised input is sqrt(64) = 8 on
+    FLAG_CHANNEL. The gate makes of it 8 x 4 = 32, whose SiLU and tanh-GELU are 32 exactly in 16 bits; up makes 8 / 8 =
+    1; down makes 32 x value / 32. With `residual`, for post-norm families, the norm after the block turns the one-hot
+    output into that value on the residual stream.
     """
     model = AutoModel.from_config(config_of(model_type), dtype=dtype).eval()
     decoder = model.get_decoder()

@@ -1,4 +1,6 @@
-"""The trained checkpoints of the repository as a run: folders called after their steps, and changes to single weights."""
+"""The trained checkpoints of the repository as a run: folders called after their steps, and changes to single
+weights.
+"""
 
 import shutil
 from collections.abc import Sequence

@@ -26,7 +26,9 @@ def words(count: int = 32, length: int = 12) -> list[dict[str, list[int]]]:
     return [{"input_ids": row, "labels": row} for row in rows]
 
 
-def trainer_of(folder: Path, model: Any = None, *, kind: type[Trainer] = Trainer, callbacks: Any = None, **options: Any) -> Trainer:
+def trainer_of(
+    folder: Path, model: Any = None, *, kind: type[Trainer] = Trainer, callbacks: Any = None, **options: Any
+) -> Trainer:
     """A Trainer of `STEPS` steps that saves every third and logs every second; `tokenizer` is its processing_class."""
     tokenizer = options.pop("tokenizer", tiny.word_tokenizer())
     stated: dict[str, Any] = {

@@ -1,7 +1,7 @@
 """The batch plan: sequences of similar length together, under a budget of padded tokens, each batch of one split.
 
-A batch holds its sequences in sample order, so that row order within a batch is the order by which equal peaks are ranked. The longest batches
-come first: if memory is short, the run learns it at once.
+A batch holds its sequences in sample order, so that row order within a batch is the order by which equal peaks are
+ranked. The longest batches come first: if memory is short, the run learns it at once.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,8 @@
 """Samples: the built-in corpus, a JSON-lines reader, the category-proportional subset and the two splits.
 
-The built-in corpus was written for this project (Apache-2.0): seven categories in the proportions of arXiv 2605.15572, in files of plain text
-whose samples begin with a line `%%% <id> <language>`. Choices depend on a sample's content and a seed, never on its place in a file.
+The built-in corpus was written for this project (Apache-2.0): seven categories in the proportions of arXiv 2605.15572,
+in files of plain text whose samples begin with a line `%%% <id> <language>`. Choices depend on a sample's content and a
+seed, never on its place in a file.
 """
 
 import hashlib
@@ -22,7 +23,9 @@ _HEADER = re.compile(r"^%%% (?P<id>[a-z0-9-]+) (?P<language>[A-Za-z-]+)$", re.MU
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One text, or the `input_ids` of one in another tokenizer's vocabulary. `digest` identifies its content (SHA-256)."""
+    """One text, or the `input_ids` of one in another tokenizer's vocabulary. `digest` identifies its content
+    (SHA-256).
+    """
 
     id: str
     category: str
@@ -55,7 +58,9 @@ def read_jsonl(path: Path) -> list[Sample]:
     Raises InputError that names the line of anything else.
     """
     if not path.is_file():
-        raise InputError(f"no corpus at {path}\n  --maxact-corpus takes a file of JSON lines; without it the built-in corpus is used")
+        raise InputError(
+            f"no corpus at {path}\n  --maxact-corpus takes a file of JSON lines; without it the built-in corpus is used"
+        )
     samples: list[Sample] = []
     seen: dict[str, int] = {}
     try:
@@ -67,7 +72,9 @@ def read_jsonl(path: Path) -> list[Sample]:
             continue
         sample = _parse_line(raw, f"{path}:{number}", f"{number:07d}")
         if sample.id in seen:
-            raise InputError(f"{path}:{number}: sample id {sample.id!r} is that of line {seen[sample.id]}; ids must differ")
+            raise InputError(
+                f"{path}:{number}: sample id {sample.id!r} is that of line {seen[sample.id]}; ids must differ"
+            )
         seen[sample.id] = number
         samples.append(sample)
     if not samples:
@@ -96,7 +103,9 @@ def _parse_line(raw: bytes, where: str, default_id: str) -> Sample:
 
 
 def subset(samples: Sequence[Sample], size: int, seed: int) -> list[Sample]:
-    """`size` samples in the proportions of the categories (largest remainder), drawn by `seed`; all of them where there are no more."""
+    """`size` samples in the proportions of the categories (largest remainder), drawn by `seed`; all of them where there
+    are no more.
+    """
     if size >= len(samples):
         return list(samples)
     groups = _by_category(samples, seed)
@@ -109,7 +118,9 @@ def subset(samples: Sequence[Sample], size: int, seed: int) -> list[Sample]:
 
 
 def interleaved(samples: Sequence[Sample], seed: int) -> list[Sample]:
-    """All samples in an order whose every prefix keeps the categories' proportions, as nearly as whole samples allow."""
+    """All samples in an order whose every prefix keeps the categories' proportions, as nearly as whole samples
+    allow.
+    """
     placed = []
     for category, group in _by_category(samples, seed).items():
         placed += [((rank + 0.5) / len(group), category, sample) for rank, sample in enumerate(group)]
@@ -124,13 +135,16 @@ def assign_splits(samples: Iterable[Sample]) -> dict[str, str]:
     ordered = [sample for _, group in sorted(_by_category(list(samples), 0).items()) for sample in group]
     if len(ordered) < 2:
         raise InputError(
-            "the corpus has fewer than two samples; calibration and evaluation need at least one each\n  add samples, or raise --maxact-max-samples"
+            "the corpus has fewer than two samples; calibration and evaluation need at least one each\n"
+            "  add samples, or raise --maxact-max-samples"
         )
     return {sample.id: "calibration" if rank % 3 == 0 else "evaluation" for rank, sample in enumerate(ordered)}
 
 
 def _by_category(samples: Sequence[Sample], seed: int) -> dict[str, list[Sample]]:
     groups: dict[str, list[Sample]] = defaultdict(list)
-    for sample in sorted(samples, key=lambda sample: (hashlib.sha256(f"{seed}:{sample.digest}".encode()).digest(), sample.id)):
+    for sample in sorted(
+        samples, key=lambda sample: (hashlib.sha256(f"{seed}:{sample.digest}".encode()).digest(), sample.id)
+    ):
         groups[sample.category].append(sample)
     return groups

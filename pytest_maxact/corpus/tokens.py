@@ -1,7 +1,8 @@
 """Samples to token ids, under a protocol.
 
-`paper` encodes the bare text: no special tokens, so no BOS; the published limits hold for it. `deployed` encodes as the model is served: the
-tokenizer's special tokens and, where it has one, its chat template around the text as a user's message.
+`paper` encodes the bare text: no special tokens, so no BOS; the published limits hold for it. `deployed` encodes as the
+model is served: the tokenizer's special tokens and, where it has one, its chat template around the text as a user's
+message.
 """
 
 import hashlib
@@ -21,7 +22,9 @@ class Tokenizer(Protocol):
 
     def __call__(self, text: str, *, add_special_tokens: bool, verbose: bool) -> Any: ...
     def decode(self, ids: SequenceOf[int], *, skip_special_tokens: bool) -> Any: ...
-    def apply_chat_template(self, conversation: Any, *, tokenize: bool, add_generation_prompt: bool, return_dict: bool) -> Any: ...
+    def apply_chat_template(
+        self, conversation: Any, *, tokenize: bool, add_generation_prompt: bool, return_dict: bool
+    ) -> Any: ...
     def get_vocab(self) -> dict[str, int]: ...
 
 
@@ -37,7 +40,8 @@ class Sequence:
 
 
 def decode(samples: Iterable[Sample], source: Tokenizer | None) -> list[Sample]:
-    """Samples as text: those given as ids of the tokenizer `source` decoded, so that their digest is that of the text that is measured.
+    """Samples as text: those given as ids of the tokenizer `source` decoded, so that their digest is that of the text
+    that is measured.
 
     Raises InputError for ids without a tokenizer, and ids that the tokenizer does not have.
     """
@@ -59,11 +63,15 @@ def _decoded(sample: Sample, source: Tokenizer | None) -> Sample:
         )
     text = str(source.decode(list(ids), skip_special_tokens=True))
     if not text.strip():
-        raise InputError(f"sample {sample.id} of the corpus decodes to no text\n  remove it, or check --maxact-corpus-tokenizer")
+        raise InputError(
+            f"sample {sample.id} of the corpus decodes to no text\n  remove it, or check --maxact-corpus-tokenizer"
+        )
     return Sample(id=sample.id, category=sample.category, text=text)
 
 
-def encode(samples: Iterable[Sample], tokenizer: Tokenizer, *, protocol: str, max_seq_len: int, vocab_size: int) -> list[Sequence]:
+def encode(
+    samples: Iterable[Sample], tokenizer: Tokenizer, *, protocol: str, max_seq_len: int, vocab_size: int
+) -> list[Sequence]:
     """Every sample, a text, as at most `max_seq_len` token ids.
 
     Raises InputError for a sample without tokens, and a token id outside the model's embedding of `vocab_size` rows.
@@ -99,13 +107,16 @@ def within_token_budget(sequences: SequenceOf[Sequence], max_tokens: int, seed: 
         kept.append(by_id[sample.id])
     if len(kept) < 2:
         raise InputError(
-            f"--maxact-max-tokens {max_tokens} holds fewer than two samples of this corpus\n  raise it, or lower --maxact-max-seq-len"
+            f"--maxact-max-tokens {max_tokens} holds fewer than two samples of this corpus\n"
+            "  raise it, or lower --maxact-max-seq-len"
         )
     return kept
 
 
 def tokenizer_digest(tokenizer: Any) -> str:
-    """SHA-256 of what decides a tokenizer's output: its serialised pipeline, or the vocabulary of a slow one, and the chat template."""
+    """SHA-256 of what decides a tokenizer's output: its serialised pipeline, or the vocabulary of a slow one, and the
+    chat template.
+    """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     content = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
     return hashlib.sha256(f"{content}\0{tokenizer.chat_template}".encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,7 +1,9 @@
-"""What a scheme does to predictions: evaluation samples through the whole model, head included, as it is and with its linear layers quantized.
+"""What a scheme does to predictions: evaluation samples through the whole model, head included, as it is and with its
+linear layers quantized.
 
-Quantization is simulated in place: the input of a linear layer, and its weight while it runs, become what the scheme restores of them. Routers,
-embeddings, norms and the LM head stay as they are; FP16 and BF16 cast every tensor. The LM head sees a few rows at a time.
+Quantization is simulated in place: the input of a linear layer, and its weight while it runs, become what the scheme
+restores of them. Routers, embeddings, norms and the LM head stay as they are; FP16 and BF16 cast every tensor. The LM
+head sees a few rows at a time.
 """
 
 import math
@@ -36,8 +38,8 @@ def require_head(checkpoint: Checkpoint) -> None:
     """Raise InputError for a checkpoint whose config is not that of a causal language model; loads no weights."""
     if not has_head(checkpoint):
         raise InputError(
-            f"{checkpoint.name} ({checkpoint.config.model_type}) has no next-token distribution that transformers can build, "
-            "on which the effect of a scheme is measured\n"
+            f"{checkpoint.name} ({checkpoint.config.model_type}) has no next-token distribution that transformers can "
+            "build, on which the effect of a scheme is measured\n"
             "  leave out --maxact-effect and --maxact-deploy; --maxact-schemes reports without it"
         )
 
@@ -46,11 +48,13 @@ def measure_effects(
     checkpoint: Checkpoint, settings: Settings, schemes: Sequence[Scheme], readings: Mapping[str, SiteReading],
     sequences: Sequence[corpus.Sequence], kept: Mapping[str, Collection[str]] = {}, alone: bool = False,
 ) -> dict[str, Effect]:  # fmt: skip
-    """The effect of each scheme on the predictions of a checkpoint, whose weights are loaded with their head, by the scheme's name.
+    """The effect of each scheme on the predictions of a checkpoint, whose weights are loaded with their head, by the
+    scheme's name.
 
-    `readings` of its Record give the calibration maxima, which static schemes need. `kept`: per scheme, the sites whose linear layers stay in 16 bits.
-    `alone`: each sequence runs alone, as a model that lets a token see its batch must. Raises InputError for a model without a next-token
-    distribution and for a site in `kept` that it does not have, MeasureError where it could not be measured in full.
+    `readings` of its Record give the calibration maxima, which static schemes need. `kept`: per scheme, the sites whose
+    linear layers stay in 16 bits. `alone`: each sequence runs alone, as a model that lets a token see its batch must.
+    Raises InputError for a model without a next-token distribution and for a site in `kept` that it does not have,
+    MeasureError where it could not be measured in full.
     """
     require_head(checkpoint)
     chosen = evaluation_samples(sequences)
@@ -71,7 +75,8 @@ def measure_effects(
         except Exception as error:
             if not is_out_of_memory(error):
                 raise MeasureError(
-                    f"the forward pass of {checkpoint.name} with its head failed: {type(error).__name__}: {first_line(error)}"
+                    f"the forward pass of {checkpoint.name} with its head failed: {type(error).__name__}:"
+                    f" {first_line(error)}"
                 ) from error
         if max(len(batch.sequences) for batch in plan) == 1:
             raise MeasureError(
@@ -85,7 +90,9 @@ def measure_effects(
 
 
 def evaluation_samples(sequences: Sequence[corpus.Sequence]) -> list[corpus.Sequence]:
-    """Whole samples of the evaluation split, `EFFECT_TOKENS` tokens or little more: one of each category in turn, in the order of their ids."""
+    """Whole samples of the evaluation split, `EFFECT_TOKENS` tokens or little more: one of each category in turn, in
+    the order of their ids.
+    """
     splits = corpus.assign_splits([sequence.sample for sequence in sequences])
     groups: dict[str, list[corpus.Sequence]] = {}
     for sequence in sorted(sequences, key=lambda sequence: sequence.sample.id):
@@ -105,15 +112,24 @@ def _refuse_unknown(schemes: Iterable[Scheme], taps: Iterable[Tap], kept: Mappin
     for scheme in schemes:
         wanted = kept.get(scheme.name, ())
         if scheme.cast and wanted:
-            raise InputError(f"{scheme.name} casts every tensor, and no site can stay as it is\n  keep no site under {scheme.name}")
+            raise InputError(
+                f"{scheme.name} casts every tensor, and no site can stay as it is\n  keep no site under {scheme.name}"
+            )
         if unknown := sorted(set(wanted) - known):
-            raise InputError(f"{unknown[0]} is to stay in 16 bits under {scheme.name}, and is no input of linear layers of this model")
+            raise InputError(
+                f"{unknown[0]} is to stay in 16 bits under {scheme.name}, and is no input of linear layers of this"
+                " model"
+            )
 
 
 def _effects(
-    headed: Headed, schemes: Sequence[Scheme], taps: Sequence[Tap], readings: Mapping[str, SiteReading], plan: BatchPlan,
+    headed: Headed,
+    schemes: Sequence[Scheme],
+    taps: Sequence[Tap],
+    readings: Mapping[str, SiteReading],
+    plan: BatchPlan,
     kept: Mapping[str, Collection[str]],
-) -> dict[str, Effect]:  # fmt: skip
+) -> dict[str, Effect]:
     model = headed.model
     base, states = _final_states(headed, plan, nullcontext), {}
     for scheme in schemes:
@@ -152,9 +168,11 @@ def _final_states(headed: Headed, plan: BatchPlan, around: Callable[[], Abstract
 
 
 def _compared(log_p: torch.Tensor, log_q: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Figures of log-probabilities [tokens, vocabulary], of the model itself and under a scheme: float64 [4, tokens] on the host.
+    """Figures of log-probabilities [tokens, vocabulary], of the model itself and under a scheme: float64 [4, tokens] on
+    the host.
 
-    KL(p || q); 1 where the most likely token stays; the surprise in nats at the token `targets` (anything where it is -1), of p and of q.
+    KL(p || q); 1 where the most likely token stays; the surprise in nats at the token `targets` (anything where it is
+    -1), of p and of q.
     """
     p = log_p.exp()
     divergence = torch.where(p == 0, 0.0, p * (log_p - log_q)).sum(1).clamp(min=0)
@@ -168,7 +186,9 @@ def _effect(name: str, figures: torch.Tensor, predicted: torch.Tensor, samples: 
     divergence, stays, surprise, surprise_under = figures.numpy()
     tokens = len(divergence)
     rank = -(-99 * tokens // 100) - 1
-    own, other = (float(x[predicted.numpy()].mean()) if predicted.any() else math.nan for x in (surprise, surprise_under))
+    own, other = (
+        float(x[predicted.numpy()].mean()) if predicted.any() else math.nan for x in (surprise, surprise_under)
+    )
     with np.errstate(over="ignore", invalid="ignore"):
         return Effect(
             scheme=name,

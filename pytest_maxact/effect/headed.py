@@ -1,6 +1,8 @@
-"""A causal language model in two parts: the backbone that gives final hidden states, and its head, which sees a few rows at a time.
+"""A causal language model in two parts: the backbone that gives final hidden states, and its head, which sees a few
+rows at a time.
 
-The head is the model's own forward pass with its backbone replaced, so soft caps, scales and norms of every architecture apply.
+The head is the model's own forward pass with its backbone replaced, so soft caps, scales and norms of every
+architecture apply.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,15 +21,18 @@ from pytest_maxact.sites import decoder_of
 from pytest_maxact.sites.modules import class_of
 
 _SAME, _ROUNDED = 1e-3, 1e-2
-"""Relative differences that count as none, in float32 and in 16 bits: experts may be given other rows beside the same ones."""
+"""Relative differences that count as none, in float32 and in 16 bits: experts may be given other rows beside the same
+ones.
+"""
 
 Forward = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Headed:
-    """A causal language model. `backbone`: the part of it that its forward pass calls for the final hidden states [B, T, width]; all else is its head.
-    `wrap` makes of hidden states what the backbone returns."""
+    """A causal language model. `backbone`: the part of it that its forward pass calls for the final hidden states [B,
+    T, width]; all else is its head. `wrap` makes of hidden states what the backbone returns.
+    """
 
     model: nn.Module
     backbone: nn.Module
@@ -45,7 +50,9 @@ class Headed:
         with forwards({self.backbone: forward}):
             self.model(input_ids=input_ids, **inputs, use_cache=False)
         if found[0].shape[:2] != input_ids.shape:
-            raise _unknown(self.model, f"its backbone gives {list(found[0].shape)} for a batch of {list(input_ids.shape)}")
+            raise _unknown(
+                self.model, f"its backbone gives {list(found[0].shape)} for a batch of {list(input_ids.shape)}"
+            )
         return found[0]
 
     def logits(self, ids: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
@@ -62,11 +69,15 @@ class Headed:
         """Parameters and buffers of the head, those among them that it shares with the backbone."""
         inside = set(self.backbone.modules())
         parts = [module for module in self.model.modules() if module not in inside]
-        return [tensor for module in parts for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False))]
+        return [
+            tensor for module in parts for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False))
+        ]
 
 
 def headed_class(checkpoint: Checkpoint) -> Any:
-    """The auto class that builds the model with its language-model head; None where a token sees those after it, or there is no such head."""
+    """The auto class that builds the model with its language-model head; None where a token sees those after it, or
+    there is no such head.
+    """
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM
 
     config = checkpoint.config
@@ -79,10 +90,14 @@ def headed_class(checkpoint: Checkpoint) -> Any:
 
 
 def is_encoder(checkpoint: Checkpoint) -> bool:
-    """Whether a checkpoint's tokens see those after them, by its config: it has no next-token distribution by design."""
+    """Whether a checkpoint's tokens see those after them, by its config: it has no next-token distribution by
+    design.
+    """
     from transformers import AutoModelForMaskedLM
 
-    return type(checkpoint.config) in AutoModelForMaskedLM._model_mapping and not getattr(checkpoint.config, "is_decoder", False)
+    return type(checkpoint.config) in AutoModelForMaskedLM._model_mapping and not getattr(
+        checkpoint.config, "is_decoder", False
+    )
 
 
 def has_head(checkpoint: Checkpoint) -> bool:
@@ -96,8 +111,10 @@ def load_with_head(checkpoint: Checkpoint, settings: Settings) -> tuple[nn.Modul
     refuse_partial(model, decoder_of(model), info, checkpoint)
     if lacking := [key for key in info["missing_keys"] if not key.startswith(f"{model.base_model_prefix}.")]:
         raise MeasureError(
-            f"the weights of {checkpoint.name} lack the LM head ({lacking[0]}), without which there are no predictions to compare\n"
-            "  save the model with its head, or leave out --maxact-effect and --maxact-deploy: --maxact-schemes needs no head"
+            f"the weights of {checkpoint.name} lack the LM head ({lacking[0]}), without which there are no predictions "
+            "to compare\n"
+            "  save the model with its head, or leave out --maxact-effect and --maxact-deploy: --maxact-schemes needs "
+            "no head"
         )
     return model, device
 
@@ -105,12 +122,19 @@ def load_with_head(checkpoint: Checkpoint, settings: Settings) -> tuple[nn.Modul
 def headed_of(model: nn.Module, ids: torch.Tensor, device: torch.device) -> Headed:
     """The backbone of a model, tried on a few ids [tokens].
 
-    Raises MeasureError where its predictions do not follow from the final hidden states, or a token sees those after it.
+    Raises MeasureError where its predictions do not follow from the final hidden states, or a token sees those after
+    it.
     """
     decoder = decoder_of(model)
-    around = [module for module in model.modules() if module is not model and any(inner is decoder for inner in module.modules())]
+    around = [
+        module
+        for module in model.modules()
+        if module is not model and any(inner is decoder for inner in module.modules())
+    ]
     called: list[tuple[nn.Module, Any]] = []
-    handles = [module.register_forward_hook(lambda module, args, output: called.append((module, output))) for module in around]
+    handles = [
+        module.register_forward_hook(lambda module, args, output: called.append((module, output))) for module in around
+    ]
     try:
         logits = first_tensor(model(input_ids=ids[None], use_cache=False))[0]
     finally:
@@ -121,7 +145,9 @@ def headed_of(model: nn.Module, ids: torch.Tensor, device: torch.device) -> Head
     backbone, output = called[-1]
     headed = Headed(model=model, backbone=backbone, wrap=_wrapping(output), device=device)
     again = headed.logits(ids, first_tensor(output)[0])
-    if again.shape != logits.shape or not torch.allclose(again.float(), logits.float(), rtol=_SAME, atol=_SAME, equal_nan=True):
+    if again.shape != logits.shape or not torch.allclose(
+        again.float(), logits.float(), rtol=_SAME, atol=_SAME, equal_nan=True
+    ):
         raise _unknown(model, "its predictions do not follow from its final hidden states alone")
     other = torch.cat([ids[:-1], ids[-1:] - 1 if ids[-1] else ids[-1:] + 1])
     before, after = (headed.states(tried[None])[0, :-1] for tried in (ids, other))
@@ -139,11 +165,17 @@ def _wrapping(output: Any) -> Callable[[torch.Tensor], Any]:
     if isinstance(output, torch.Tensor):
         return lambda states: states
     kind = type(output)
-    return (lambda states: kind(last_hidden_state=states)) if hasattr(output, "last_hidden_state") else lambda states: (states,)
+    return (
+        (lambda states: kind(last_hidden_state=states))
+        if hasattr(output, "last_hidden_state")
+        else lambda states: (states,)
+    )
 
 
 def _unknown(model: nn.Module, what: str) -> MeasureError:
-    return MeasureError(f"{class_of(model)}: {what}\n  its predictions cannot be measured yet; please report the model_type")
+    return MeasureError(
+        f"{class_of(model)}: {what}\n  its predictions cannot be measured yet; please report the model_type"
+    )
 
 
 def first_tensor(output: Any) -> torch.Tensor:

@@ -1,4 +1,5 @@
-"""A scheme in effect on a model: while a linear layer runs, its input and its weight are what the scheme restores of them.
+"""A scheme in effect on a model: while a linear layer runs, its input and its weight are what the scheme restores of
+them.
 
 Whatever is changed is put back bit for bit, and at any time no more than one quantized weight is held.
 """
@@ -25,7 +26,9 @@ from pytest_maxact.sites.modules import class_of
 
 @contextmanager
 def holding(tensors: Iterable[tuple[torch.Tensor, torch.Tensor]], aside: bool = False) -> Iterator[None]:
-    """Tensors with other data for the duration of the context, bit for bit their own after it. `aside`: those wait in the host's memory."""
+    """Tensors with other data for the duration of the context, bit for bit their own after it. `aside`: those wait in
+    the host's memory.
+    """
     own: list[tuple[torch.Tensor, torch.Tensor]] = []
     try:
         for tensor, data in tensors:
@@ -37,8 +40,11 @@ def holding(tensors: Iterable[tuple[torch.Tensor, torch.Tensor]], aside: bool = 
             tensor.data = data.to(tensor.device)
 
 
-def cast(model: Any, form: str, part: Collection[torch.Tensor] | None = None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The tensors, of the model or only of a part of it, that a cast to the format `form` changes, and what they become; none where it is "".
+def cast(
+    model: Any, form: str, part: Collection[torch.Tensor] | None = None
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The tensors, of the model or only of a part of it, that a cast to the format `form` changes, and what they
+    become; none where it is "".
 
     Those that a 16-bit model has in float32 stay, and so do those that transformers would keep in it.
     """
@@ -47,8 +53,13 @@ def cast(model: Any, form: str, part: Collection[torch.Tensor] | None = None) ->
     dtype: torch.dtype = getattr(torch, form)
     halves = {torch.float16, torch.bfloat16} - {dtype}
     changed = halves | ({torch.float32} if model.dtype == torch.float32 else set())
-    names = {*(model._keep_in_fp32_modules_strict or ()), *((dtype == torch.float16 and model._keep_in_fp32_modules) or ())}
-    stay = {id(tensor) for name, tensor in model.named_parameters() if any(f".{kept}." in f".{name}." for kept in names)}
+    names = {
+        *(model._keep_in_fp32_modules_strict or ()),
+        *((dtype == torch.float16 and model._keep_in_fp32_modules) or ()),
+    }
+    stay = {
+        id(tensor) for name, tensor in model.named_parameters() if any(f".{kept}." in f".{name}." for kept in names)
+    }
     wanted = None if part is None else {id(tensor) for tensor in part}
     tensors = [tensor for tensor in model.parameters() if tensor.dtype in changed and id(tensor) not in stay]
     tensors += [tensor for tensor in model.buffers() if tensor.dtype in halves]
@@ -60,11 +71,17 @@ def cast(model: Any, form: str, part: Collection[torch.Tensor] | None = None) ->
 class Simulation:
     """A scheme in effect on linear layers; `running` around each forward pass.
 
-    Modules call by call as `Tap.firing` numbers them; a part without a calibration maximum of its own was given the same tensor as one that has it.
+    Modules call by call as `Tap.firing` numbers them; a part without a calibration maximum of its own was given the
+    same tensor as one that has it.
     """
 
     def __init__(
-        self, model: nn.Module, scheme: Scheme, taps: Iterable[Tap], readings: Mapping[str, SiteReading], kept: Collection[str]
+        self,
+        model: nn.Module,
+        scheme: Scheme,
+        taps: Iterable[Tap],
+        readings: Mapping[str, SiteReading],
+        kept: Collection[str],
     ) -> None:
         self._model = model
         self._scheme = scheme
@@ -77,7 +94,9 @@ class Simulation:
         self._ran: set[Tap] = set()
         self._given: list[tuple[Tap, torch.Tensor]] = []
         self._last: tuple[torch.Tensor, tuple[int, float | None], torch.Tensor] | None = None
-        """The last input that was quantized, its state then and the scale's origin, and what became of it: several layers may be given one tensor."""
+        """The last input that was quantized, its state then and the scale's origin, and what became of it: several
+        layers may be given one tensor.
+        """
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -90,7 +109,9 @@ class Simulation:
         self._last = None
         for tap in (tap for taps in self._taps.values() for tap in taps if tap not in self._ran):
             if not (tap.experts is not None and tap.routed and (tap.reads == "input" or tap.experts.skips)):
-                raise MeasureError(f"{_name(tap)} did not run under {self._scheme.name}\n  please report the model_type")
+                raise MeasureError(
+                    f"{_name(tap)} did not run under {self._scheme.name}\n  please report the model_type"
+                )
 
     def _forward(self, module: nn.Module, taps: Sequence[Tap]) -> Forward:
         own = module.forward
@@ -101,7 +122,9 @@ class Simulation:
             place = next(i for i, value in enumerate(values) if isinstance(value, torch.Tensor))
             transposed = _is_transposed(module, taps, values[place].shape[-1])
             with ExitStack() as stack:
-                stack.enter_context(holding((weight, data) for tap in meant for weight, data in self._weights(tap, transposed)))
+                stack.enter_context(
+                    holding((weight, data) for tap in meant for weight, data in self._weights(tap, transposed))
+                )
                 for tap in meant:
                     if tap.reads == "input":
                         values[place] = self._quantized_input(tap, values[place])
@@ -121,7 +144,9 @@ class Simulation:
         return meant
 
     def _factor(self, tap: Tap, factor: torch.Tensor) -> torch.Tensor:
-        """What a stacked matrix is to be multiplied with; a batched product may hold a row as a column, [rows, width, 1]."""
+        """What a stacked matrix is to be multiplied with; a batched product may hold a row as a column, [rows, width,
+        1].
+        """
         assert tap.parameter is not None
         self._ran.add(tap)
         if factor.ndim == 3 and factor.shape[-1] == 1 and factor.shape[-2] in tap.parameter.shape[1:]:
@@ -148,18 +173,28 @@ class Simulation:
             self._given.clear()
         part: str | None = tap.part
         if part not in parts:
-            part = next((known.part for known, tensor in self._given if known.site.name == tap.site.name and is_same(tensor, given)), None)
+            part = next(
+                (
+                    known.part
+                    for known, tensor in self._given
+                    if known.site.name == tap.site.name and is_same(tensor, given)
+                ),
+                None,
+            )
         elif tap.reads == "input":
             self._given.append((tap, given))
         if part is None:
             raise MeasureError(
-                f"{_name(tap)}: {self._scheme.name} needs the calibration maximum of its input, and the Record has none\n"
+                f"{_name(tap)}: {self._scheme.name} needs the calibration maximum of its input, and the Record has "
+                "none\n"
                 f"  measure again with --maxact-schemes {self._scheme.name}"
             )
         return float(parts[part].max())
 
     def _weights(self, tap: Tap, transposed: bool) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """The weights of a tap, with what the scheme restores of them: [out, in], or [experts, out, in], of which each is a matrix of its own."""
+        """The weights of a tap, with what the scheme restores of them: [out, in], or [experts, out, in], of which each
+        is a matrix of its own.
+        """
         how = self._scheme.weights
         for path in tap.weights if how is not None else ():
             assert how is not None

@@ -1,5 +1,7 @@
-"""thresholds.yaml to limits: `yaml_lines` reads it with line numbers, `schema` is its form, `file` loads and explains it; `family_source`, `rules`,
-`fitness`, `regression` and `waivers` find what it says of one checkpoint; `plan`, `edit` and `yaml_edit` write what was accepted."""
+"""thresholds.yaml to limits: `yaml_lines` reads it with line numbers, `schema` is its form, `file` loads and explains
+it; `family_source`, `rules`, `fitness`, `regression` and `waivers` find what it says of one checkpoint; `plan`, `edit`
+and `yaml_edit` write what was accepted.
+"""
 
 from pytest_maxact.limits.family_source import CARRIER, Limit
 from pytest_maxact.limits.file import LimitsFile, builtin_path, load_limits

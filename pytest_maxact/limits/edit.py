@@ -1,10 +1,11 @@
 """Proposals for a limits file: accepted Records and a file in, the file's new text and its diff out. No torch.
 
-`new` adds what has no limit of its own yet, in place of an envelope too where that does not loosen it; it changes no limit that is stated. `all` also sets
-every figure of the Records' shapes to what was seen, tighter or looser. Bounds that a person stated as such, a family's own patterns and INT-8 rules, and
-other shapes stay as they are.
+`new` adds what has no limit of its own yet, in place of an envelope too where that does not loosen it; it changes no
+limit that is stated. `all` also sets every figure of the Records' shapes to what was seen, tighter or looser. Bounds
+that a person stated as such, a family's own patterns and INT-8 rules, and other shapes stay as they are.
 
-Guard: before anything can be written, the new text is loaded as a limits file, no check of the old one may be gone, and every accepted Record must pass.
+Guard: before anything can be written, the new text is loaded as a limits file, no check of the old one may be gone, and
+every accepted Record must pass.
 """
 
 import difflib
@@ -36,8 +37,9 @@ _ORDER = (*Shape.model_fields, *KINDS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """A limits file as it is and as it would be. `before` is empty for a file that `is_new`; `path` is None where no file was named, and then nothing can be
-    written. `notes`: what was left as it is, and why."""
+    """A limits file as it is and as it would be. `before` is empty for a file that `is_new`; `path` is None where no
+    file was named, and then nothing can be written. `notes`: what was left as it is, and why.
+    """
 
     path: Path | None
     before: str
@@ -54,18 +56,25 @@ class Proposal:
         """As a unified diff; empty where nothing would change."""
         name = str(self.path or _UNNAMED)
         lines = difflib.unified_diff(
-            self.before.splitlines(keepends=True), self.after.splitlines(keepends=True), "/dev/null" if self.is_new else name, name
+            self.before.splitlines(keepends=True),
+            self.after.splitlines(keepends=True),
+            "/dev/null" if self.is_new else name,
+            name,
         )
         return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
     def write(self) -> None:
-        """Write the file, whole or not at all; a link is followed. Raises InputError where it changed since it was read, or cannot be written."""
+        """Write the file, whole or not at all; a link is followed. Raises InputError where it changed since it was
+        read, or cannot be written.
+        """
         if self.path is None:
             raise InputError("no limits file was named to write to\n  give one with --maxact-limits FILE")
         if not self.changed:
             return
         if _text_of(self.path) != (None if self.is_new else self.before):
-            raise InputError(f"{self.path} changed while limits for it were proposed; nothing was written\n  run the command again")
+            raise InputError(
+                f"{self.path} changed while limits for it were proposed; nothing was written\n  run the command again"
+            )
         target = self.path.resolve()
         try:
             write_whole(target, self.after.encode(), None if self.is_new else stat.S_IMODE(target.stat().st_mode))
@@ -75,17 +84,22 @@ class Proposal:
             ) from error
 
 
-def propose(records: Sequence[Record], path: Path | None, *, mode: str, per_layer: bool = False, labels: Sequence[str] = ()) -> Proposal:
-    """The limits file at `path` (which need not exist; None for a new one without a name) with limits from accepted Records.
+def propose(
+    records: Sequence[Record], path: Path | None, *, mode: str, per_layer: bool = False, labels: Sequence[str] = ()
+) -> Proposal:
+    """The limits file at `path` (which need not exist; None for a new one without a name) with limits from accepted
+    Records.
 
-    `mode`: "new" or "all". `per_layer`: also a figure for every site by its exact name. `labels`: what waivers call the Records, their models' names
-    unless said otherwise. Raises InputError for Records that are no evidence or of another
-    protocol than the file, for a file that is no limits file or the shipped one, and where a Record would not pass limits that are not of its shape.
+    `mode`: "new" or "all". `per_layer`: also a figure for every site by its exact name. `labels`: what waivers call the
+    Records, their models' names unless said otherwise. Raises InputError for Records that are no evidence or of another
+    protocol than the file, for a file that is no limits file or the shipped one, and where a Record would not pass
+    limits that are not of its shape.
     """
     evidence = gather(records)
     if path is not None and path.resolve() == builtin_path().resolve():
         raise InputError(
-            f"{path} holds the shipped limits, which stay as they were published\n  give a file of your own with --maxact-limits"
+            f"{path} holds the shipped limits, which stay as they were published\n"
+            "  give a file of your own with --maxact-limits"
         )
     found = _text_of(path) if path else None
     name = path or _UNNAMED
@@ -99,7 +113,9 @@ def propose(records: Sequence[Record], path: Path | None, *, mode: str, per_laye
     if text == begun and found is None:
         text = ""
     else:
-        _require_passed(text, name, records, labels or [short_name(Path(record.provenance.model)) for record in records])
+        _require_passed(
+            text, name, records, labels or [short_name(Path(record.provenance.model)) for record in records]
+        )
     return Proposal(
         path=path,
         before=found or "",
@@ -126,7 +142,8 @@ def _protocol(records: Sequence[Record], found: str | None, path: Path) -> str:
     for record in records:
         if record.provenance.protocol != protocol:
             raise InputError(
-                f"{path} holds limits for protocol {protocol!r}, {record.provenance.model} was measured under {record.provenance.protocol!r}\n"
+                f"{path} holds limits for protocol {protocol!r}, {record.provenance.model} was measured under "
+                f"{record.provenance.protocol!r}\n"
                 "  keep a limits file for each protocol"
             )
     return protocol
@@ -134,15 +151,23 @@ def _protocol(records: Sequence[Record], found: str | None, path: Path) -> str:
 
 def _beginning(protocol: str) -> str:
     """Of a new file. The shipped limits can be extended under their own protocol only."""
-    return "version: 1\nextends: builtin\n" if protocol == load_limits()[0].document.protocol else f"version: 1\nprotocol: {protocol}\n"
+    return (
+        "version: 1\nextends: builtin\n"
+        if protocol == load_limits()[0].document.protocol
+        else f"version: 1\nprotocol: {protocol}\n"
+    )
 
 
-def _with_limits(text: str, path: Path, evidence: Evidence, *, everything: bool, per_layer: bool) -> tuple[str, list[str]]:
+def _with_limits(
+    text: str, path: Path, evidence: Evidence, *, everything: bool, per_layer: bool
+) -> tuple[str, list[str]]:
     """The text with the limits of one shape, and notes on what stayed as it is."""
     own, files = _loaded(text, path)
     plan = Plan(own, files, evidence, everything=everything, per_layer=per_layer)
     edited = assign(text, plan.edits(yaml.safe_load(text)), path, _ORDER)
-    _require_kept(stated_limits(files, evidence), stated_limits(_loaded(edited, path)[1], evidence), path, strict=not everything)
+    _require_kept(
+        stated_limits(files, evidence), stated_limits(_loaded(edited, path)[1], evidence), path, strict=not everything
+    )
     return edited, plan.notes
 
 
@@ -155,7 +180,9 @@ def _loaded(text: str, path: Path) -> tuple[LimitsFile | None, list[LimitsFile]]
 
 
 def _require_kept(before: dict[str, Limit], after: dict[str, Limit], path: Path, *, strict: bool) -> None:
-    """No check may be gone; `strict`: no limit that was stated may have changed, and none that an envelope set may be looser."""
+    """No check may be gone; `strict`: no limit that was stated may have changed, and none that an envelope set may be
+    looser.
+    """
     for check, limit in before.items():
         if check not in after:
             raise InputError(
@@ -164,7 +191,8 @@ def _require_kept(before: dict[str, Limit], after: dict[str, Limit], path: Path,
             )
         if strict and (_is_looser(after[check], limit) if limit.envelope else after[check].bound != limit.bound):
             raise InputError(
-                f"{path}: {check} is limited to {limit.bound:.6g} ({limit.rule}), and would be to {after[check].bound:.6g}; nothing was written\n"
+                f"{path}: {check} is limited to {limit.bound:.6g} ({limit.rule}), and would be to "
+                f"{after[check].bound:.6g}; nothing was written\n"
                 "  mode new changes no stated limit and loosens none; use --maxact-update all"
             )
 
@@ -174,7 +202,9 @@ def _is_looser(limit: Limit, than: Limit) -> bool:
 
 
 def _require_passed(text: str, path: Path, records: Sequence[Record], labels: Sequence[str]) -> None:
-    """Every accepted Record passes every limit that the file would set for it, but for blocks that a waiver says are meant to do nothing."""
+    """Every accepted Record passes every limit that the file would set for it, but for blocks that a waiver says are
+    meant to do nothing.
+    """
     files = parse_limits(text, path)
     for record, label in zip(records, labels, strict=True):
         rules = select_rules(files, identity_of(record.provenance), [reading.site for reading in record.sites.values()])
@@ -186,7 +216,8 @@ def _require_passed(text: str, path: Path, records: Sequence[Record], labels: Se
             raise InputError(
                 f"{record.provenance.model} would pass no limit; nothing was written:\n"
                 f"  {failed.message}\n"
-                f"  mend it, or, where that is meant, say so in {path}: `waive:` with site {failed.site}, metric max_abs and up_to 0"
+                f"  mend it, or, where that is meant, say so in {path}: `waive:` with site {failed.site}, metric "
+                "max_abs and up_to 0"
             )
         if failed is not None:
             raise InputError(

@@ -1,7 +1,8 @@
 """What one limits file says about one family, for one checkpoint.
 
-Layer patterns match site names with `*`, `?` and `[0-3]`; of several an exact name wins, then the one with the most literal characters. A limit
-that was written for this checkpoint and matches nothing of it is an error: it would otherwise be a check that nobody runs.
+Layer patterns match site names with `*`, `?` and `[0-3]`; of several an exact name wins, then the one with the most
+literal characters. A limit that was written for this checkpoint and matches nothing of it is an error: it would
+otherwise be a check that nobody runs.
 """
 
 import fnmatch
@@ -33,9 +34,10 @@ _Location = tuple[str | int, ...]
 class Limit:
     """One bound on one metric of one site, and everything a report may say of it.
 
-    `sense` is "max" (the value may not exceed `bound`) or "min". `figure` with `headroom` gave `bound`, where a figure stands behind it. `rule`
-    names in words what it comes from, `file` and `line` where it is written. `envelope`: taken from other shapes of the family.
-    `against`: the baseline that the metric compares with, and `floor` the absolute value below (of an SQNR: above) which no change counts.
+    `sense` is "max" (the value may not exceed `bound`) or "min". `figure` with `headroom` gave `bound`, where a figure
+    stands behind it. `rule` names in words what it comes from, `file` and `line` where it is written. `envelope`: taken
+    from other shapes of the family. `against`: the baseline that the metric compares with, and `floor` the absolute
+    value below (of an SQNR: above) which no change counts.
     """
 
     site: str
@@ -71,7 +73,11 @@ class FamilySource:
         self._place: _Location = ("families", name)
         self._name = name
         self._family = file.document.families[name]
-        same = [i for i, s in enumerate(self._family.shapes) if (s.layers, s.hidden_size) == (identity.layers, identity.hidden_size)]
+        same = [
+            i
+            for i, s in enumerate(self._family.shapes)
+            if (s.layers, s.hidden_size) == (identity.layers, identity.hidden_size)
+        ]
         self._index = same[0] if same else None
         self.shape = self._family.shapes[same[0]] if same else None
         self.headroom = self._family.headroom or file.document.headroom
@@ -79,7 +85,9 @@ class FamilySource:
 
     def max_abs(self, site: Site) -> Limit | None:
         """The limit on the largest magnitude of `site`, or None where this file has none."""
-        matching = [entry for entry in self._patterns() if fnmatch.fnmatchcase(site.name, entry[1]) and site.kind in entry[2]]
+        matching = [
+            entry for entry in self._patterns() if fnmatch.fnmatchcase(site.name, entry[1]) and site.kind in entry[2]
+        ]
         if matching:
             place, pattern, figures = max(matching, key=lambda entry: specificity(entry[1], site.name))
             return self._figure(site, figures, place, f"pattern {pattern}")
@@ -102,21 +110,27 @@ class FamilySource:
         if self._family.int8:
             place = (*self._place, "int8")
             return [
-                limit for i, rule in enumerate(self._family.int8) for limit in self._int8(rule, sites, (*place, i), f"family {self._name}")
+                limit
+                for i, rule in enumerate(self._family.int8)
+                for limit in self._int8(rule, sites, (*place, i), f"family {self._name}")
             ]
         if not self.shape and self._family.envelope:
             return self._int8_envelope(self._family.envelope.headroom)
         return []
 
     def unreached_experts(self, site: Site) -> Limit | None:
-        """The limit on the share of a router's experts that no token reached, or None where this file's family has none."""
+        """The limit on the share of a router's experts that no token reached, or None where this file's family has
+        none.
+        """
         share = self._family.max_unreached_experts
         if site.kind != "router" or share is None:
             return None
         return self._limit(site.name, UNREACHED, share, (*self._place, "max_unreached_experts"), f"family {self._name}")
 
     def refuse_unmatched(self, sites: Sequence[Site]) -> None:
-        """Raise InputError for a limit of this shape or family, envelope apart, that no site of the model answers to."""
+        """Raise InputError for a limit of this shape or family, envelope apart, that no site of the model answers
+        to.
+        """
         kinds = {site.kind for site in sites}
         for place, pattern, figures in self._patterns():
             matched = {site.kind for site in sites if fnmatch.fnmatchcase(site.name, pattern)}
@@ -161,7 +175,9 @@ class FamilySource:
     def _figure(self, site: Site, figures: Figures, place: _Location, rule: str) -> Limit:
         figure = figures[site.kind]  # type: ignore[index]
         headroom = self._headroom_at(place, site.kind)
-        return self._limit(site.name, "max_abs", figure * headroom, (*place, site.kind), rule, figure=figure, headroom=headroom)
+        return self._limit(
+            site.name, "max_abs", figure * headroom, (*place, site.kind), rule, figure=figure, headroom=headroom
+        )
 
     def _headroom_at(self, place: _Location, what: str) -> float:
         """The headroom of a figure that stands at `place`: of the shape where it stands there, else the family's."""
@@ -180,17 +196,30 @@ class FamilySource:
         figure, headroom = max(figures), self._family.envelope.headroom
         rule = f"envelope of family {self._name}: {figures[figure]}"
         return self._limit(
-            site.name, "max_abs", figure * headroom, (*self._place, "envelope"), rule, figure=figure, headroom=headroom, envelope=True
+            site.name,
+            "max_abs",
+            figure * headroom,
+            (*self._place, "envelope"),
+            rule,
+            figure=figure,
+            headroom=headroom,
+            envelope=True,
         )
 
     def _int8(self, rule: Int8Rule, sites: Sequence[Site], place: _Location, whose: str) -> Iterator[Limit]:
-        names = [CARRIER] if rule.site == CARRIER else [site.name for site in sites if fnmatch.fnmatchcase(site.name, rule.site)]
+        names = (
+            [CARRIER]
+            if rule.site == CARRIER
+            else [site.name for site in sites if fnmatch.fnmatchcase(site.name, rule.site)]
+        )
         for name in names:
             if rule.sqnr_db is not None:
                 headroom = self._headroom_at(place, INT8)
                 bound = rule.sqnr_db - _headroom_db(headroom)
                 metric = f"int8.{rule.policy}.sqnr_db"
-                yield self._limit(name, metric, bound, (*place, "sqnr_db"), whose, sense="min", figure=rule.sqnr_db, headroom=headroom)
+                yield self._limit(
+                    name, metric, bound, (*place, "sqnr_db"), whose, sense="min", figure=rule.sqnr_db, headroom=headroom
+                )
             for key, quantity, sense in _INT8_BOUNDS:
                 if (bound := getattr(rule, key)) is not None:
                     yield self._limit(name, f"int8.{rule.policy}.{quantity}", bound, (*place, key), whose, sense=sense)
@@ -203,11 +232,18 @@ class FamilySource:
                     figures[rule.policy] = min(figures.get(rule.policy, (math.inf, "")), (rule.sqnr_db, shape.name))
         return [
             self._limit(
-                CARRIER, f"int8.{policy}.sqnr_db", figure - _headroom_db(headroom), (*self._place, "envelope"),
-                f"envelope of family {self._name}: {name}", sense="min", figure=figure, headroom=headroom, envelope=True,
+                CARRIER,
+                f"int8.{policy}.sqnr_db",
+                figure - _headroom_db(headroom),
+                (*self._place, "envelope"),
+                f"envelope of family {self._name}: {name}",
+                sense="min",
+                figure=figure,
+                headroom=headroom,
+                envelope=True,
             )
             for policy, (figure, name) in figures.items()
-        ]  # fmt: skip
+        ]
 
     def _source_at(self, place: _Location) -> str:
         shape = self._shape_at(place)
@@ -218,13 +254,24 @@ class FamilySource:
         figure: float | None = None, headroom: float | None = None, envelope: bool = False,
     ) -> Limit:  # fmt: skip
         return Limit(
-            site=site, metric=metric, bound=bound, sense=sense, rule=rule, source=self._source_at(place), file=str(self.file.path),
-            line=self.file.line(*place), figure=figure, headroom=headroom, envelope=envelope,
-        )  # fmt: skip
+            site=site,
+            metric=metric,
+            bound=bound,
+            sense=sense,
+            rule=rule,
+            source=self._source_at(place),
+            file=str(self.file.path),
+            line=self.file.line(*place),
+            figure=figure,
+            headroom=headroom,
+            envelope=envelope,
+        )
 
 
 def specificity(pattern: str, name: str) -> tuple[bool, int]:
-    """Which of several patterns that match `name` wins: the exact name, then the one with the most literal characters."""
+    """Which of several patterns that match `name` wins: the exact name, then the one with the most literal
+    characters.
+    """
     return pattern == name, len(_WILDCARD.sub("", pattern))
 
 

@@ -75,8 +75,9 @@ def _with_builtin(own: LimitsFile) -> list[LimitsFile]:
     builtin = _shipped()
     if own.document.protocol != builtin.document.protocol:
         raise InputError(
-            f"{own.where('protocol')}: protocol {own.document.protocol!r} cannot extend the shipped limits, which hold for "
-            f"{builtin.document.protocol!r}\n  leave out `extends`, and state figures measured under {own.document.protocol!r}"
+            f"{own.where('protocol')}: protocol {own.document.protocol!r} cannot extend the shipped limits, which hold "
+            f"for {builtin.document.protocol!r}\n"
+            f"  leave out `extends`, and state figures measured under {own.document.protocol!r}"
         )
     return [own, builtin]
 
@@ -116,7 +117,11 @@ def _message(problem: Any, location: Location) -> str:
     name, given = str(location[-1]) if location else "", problem.get("input")
     if problem["type"] == "extra_forbidden":
         return f"unknown key{_did_you_mean(name, _keys_at(location[:-1]))}"
-    if problem["loc"] and problem["loc"][-1] == "[key]" and {"limits", "layers", "layer_limits", "headroom"} & set(location):
+    if (
+        problem["loc"]
+        and problem["loc"][-1] == "[key]"
+        and {"limits", "layers", "layer_limits", "headroom"} & set(location)
+    ):
         kinds = [*KINDS, INT8] if "headroom" in location else list(KINDS)
         return f"no site kind called {name!r}{_did_you_mean(name, kinds)}"
     if problem["type"] in ("float_type", "int_type") and isinstance(given, str):

@@ -1,6 +1,8 @@
-"""Limits of fitness for deployment schemes, from the `deploy:` section: at every input of a linear layer, in its weights, and in predictions.
+"""Limits of fitness for deployment schemes, from the `deploy:` section: at every input of a linear layer, in its
+weights, and in predictions.
 
-Of several statements the most specific wins: the user's file before the shipped one; within a file those of the scheme before those for all.
+Of several statements the most specific wins: the user's file before the shipped one; within a file those of the scheme
+before those for all.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,8 +23,11 @@ EFFECTS = tuple(field.name for field in fields(Effect) if field.name not in ("sc
 """Quantities of an effect that a limit may bound."""
 
 
-def fitness_limits(files: Sequence[LimitsFile], schemes: Iterable[str], sites: Sequence[Site], predicts: bool) -> list[Limit]:
-    """The limits that make a model fit for `schemes`. `predicts`: whether it has a next-token distribution, on which an effect is measured.
+def fitness_limits(
+    files: Sequence[LimitsFile], schemes: Iterable[str], sites: Sequence[Site], predicts: bool
+) -> list[Limit]:
+    """The limits that make a model fit for `schemes`. `predicts`: whether it has a next-token distribution, on which an
+    effect is measured.
 
     Raises InputError for a scheme that no limit speaks about: it would pass unseen.
     """
@@ -51,9 +56,15 @@ def _of_scheme(files: Sequence[LimitsFile], scheme: Scheme, sites: Sequence[Site
         bound, file, line, source = stated
         for name in _where(quantity, scheme, sites, predicts):
             yield Limit(
-                site=name, metric=f"{scheme.name}.{quantity}", bound=bound, sense=key.partition("_")[0], rule=f"fitness for {scheme.name}",
-                source=source, file=str(file), line=line,
-            )  # fmt: skip
+                site=name,
+                metric=f"{scheme.name}.{quantity}",
+                bound=bound,
+                sense=key.partition("_")[0],
+                rule=f"fitness for {scheme.name}",
+                source=source,
+                file=str(file),
+                line=line,
+            )
 
 
 def _where(quantity: str, scheme: Scheme, sites: Sequence[Site], predicts: bool) -> list[str]:
@@ -75,7 +86,9 @@ def _stated(files: Sequence[LimitsFile], scheme: Scheme, key: str) -> tuple[floa
         if deploy is None:
             continue
         places = [("deploy", "schemes", scheme.name, key)] if scheme.name in deploy.schemes else []
-        for place, stated in zip([*places, ("deploy", key)], [*([deploy.schemes[scheme.name]] if places else []), deploy], strict=True):
+        for place, stated in zip(
+            [*places, ("deploy", key)], [*([deploy.schemes[scheme.name]] if places else []), deploy], strict=True
+        ):
             if (value := getattr(stated, key)) is not None:
                 return float(value), file.path, file.line(*place), deploy.source or ""
     return None

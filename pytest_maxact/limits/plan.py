@@ -1,4 +1,5 @@
-"""What of a limits file is to be set, so that it limits one shape by evidence: limits files and evidence in, values and their places out.
+"""What of a limits file is to be set, so that it limits one shape by evidence: limits files and evidence in, values and
+their places out.
 
 Guards what a person stated: under `new` no limit that is stated changes; under `all` only figures of this shape do.
 """
@@ -22,17 +23,29 @@ _RULE = {"site": CARRIER, "policy": "max_abs"}
 
 
 def stated_limits(files: Sequence[LimitsFile], evidence: Evidence) -> dict[str, Limit]:
-    """By check, the limits on maxima and INT-8 error that files set for the shape of the evidence; empty where no family speaks about it."""
+    """By check, the limits on maxima and INT-8 error that files set for the shape of the evidence; empty where no
+    family speaks about it.
+    """
     name = family_speaking_of(files, evidence.identity.model_type)
-    sources = [FamilySource(file, name, evidence.identity) for file in files if name is not None and name in file.document.families]
-    found = [limit for site in evidence.sites if (limit := next(filter(None, (source.max_abs(site) for source in sources)), None))]
+    sources = [
+        FamilySource(file, name, evidence.identity)
+        for file in files
+        if name is not None and name in file.document.families
+    ]
+    found = [
+        limit
+        for site in evidence.sites
+        if (limit := next(filter(None, (source.max_abs(site) for source in sources)), None))
+    ]
     int8: list[Limit] = next(filter(None, (source.int8(evidence.sites) for source in sources)), [])
     return {limit.check: limit for limit in (*found, *int8)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Figures:
-    """What is to be set of one shape: figures by kind, by pattern or exact name, of INT-8, and the headrooms that this takes, of those that change."""
+    """What is to be set of one shape: figures by kind, by pattern or exact name, of INT-8, and the headrooms that this
+    takes, of those that change.
+    """
 
     limits: Mapping[str, float]
     layer_limits: Mapping[str, Mapping[str, float]]
@@ -44,13 +57,20 @@ class _Figures:
 
 
 class Plan:
-    """For one shape. `own`: the file that is edited, None for one that is not there yet; `files`: it and what it extends, or what a new one would.
+    """For one shape. `own`: the file that is edited, None for one that is not there yet; `files`: it and what it
+    extends, or what a new one would.
 
     `notes`: what stays as it is though evidence speaks about it.
     """
 
     def __init__(
-        self, own: LimitsFile | None, files: Sequence[LimitsFile], evidence: Evidence, *, everything: bool, per_layer: bool
+        self,
+        own: LimitsFile | None,
+        files: Sequence[LimitsFile],
+        evidence: Evidence,
+        *,
+        everything: bool,
+        per_layer: bool,
     ) -> None:
         self.evidence = evidence
         self.everything = everything
@@ -63,7 +83,8 @@ class Plan:
         self.family = known or evidence.identity.model_type
         if known is None and self.family in families and own:
             raise InputError(
-                f"{own.where('families', self.family)}: family {self.family!r} does not list model_type {self.family!r}\n"
+                f"{own.where('families', self.family)}: family {self.family!r} does not list model_type "
+                f"{self.family!r}\n"
                 f"  add it: `model_types: [{self.family}]`"
             )
         self._family = families.get(self.family, Family())
@@ -96,7 +117,9 @@ class Plan:
             yield (*place, "layer_limits"), figures.layer_limits
         else:
             for pattern, by_kind in figures.layer_limits.items():
-                yield from self._pattern_edits((*place, "layer_limits", pattern), raw["layer_limits"].get(pattern), by_kind)
+                yield from self._pattern_edits(
+                    (*place, "layer_limits", pattern), raw["layer_limits"].get(pattern), by_kind
+                )
         if figures.sqnr_db is not None:
             yield self._int8_edit((*place, "int8"), raw.get("int8"), figures.sqnr_db)
 
@@ -129,24 +152,38 @@ class Plan:
         return {key: value for key, value in shape.items() if value is not None}
 
     def _require_one_footing(self, shape: Shape) -> None:
-        """Raise InputError where figures would stand beside others that were measured on something else, and the file would say that all were."""
+        """Raise InputError where figures would stand beside others that were measured on something else, and the file
+        would say that all were.
+        """
         if self.everything or shape.measured is None:
             return
         stated, seen = shape.measured.model_dump(), dict(self.evidence.measured)
         digits = min(len(str(on["sha256"])) for on in (stated, seen))
-        if all(str(stated[key])[:digits] == str(seen[key])[:digits] if key == "sha256" else stated[key] == seen[key] for key in seen):
+        if all(
+            str(stated[key])[:digits] == str(seen[key])[:digits] if key == "sha256" else stated[key] == seen[key]
+            for key in seen
+        ):
             return
-        there, here = (f"{on['tokens']} tokens of {on['corpus']} ({on['sha256']}) in {on['dtype']}" for on in (stated, seen))
+        there, here = (
+            f"{on['tokens']} tokens of {on['corpus']} ({on['sha256']}) in {on['dtype']}" for on in (stated, seen)
+        )
         raise InputError(
-            f"shape {shape.name} of family {self.family} was measured on {there}, these Records on {here}; nothing was written\n"
+            f"shape {shape.name} of family {self.family} was measured on {there}, these Records on {here}; nothing was "
+            "written\n"
             "  give Records of the same text and dtype, or set every figure of the shape with --maxact-update all"
         )
 
     def _checkpoints(self, shape: Shape) -> list[str]:
-        return list(self.evidence.checkpoints if self.everything else dict.fromkeys((*shape.checkpoints, *self.evidence.checkpoints)))
+        return list(
+            self.evidence.checkpoints
+            if self.everything
+            else dict.fromkeys((*shape.checkpoints, *self.evidence.checkpoints))
+        )
 
     @staticmethod
-    def _pattern_edits(place: Location, stated: Mapping[str, Any] | None, by_kind: Mapping[str, float]) -> Iterator[tuple[Location, Any]]:
+    def _pattern_edits(
+        place: Location, stated: Mapping[str, Any] | None, by_kind: Mapping[str, float]
+    ) -> Iterator[tuple[Location, Any]]:
         if stated is None:
             yield place, dict(by_kind)
         else:
@@ -185,7 +222,9 @@ class Plan:
         return _Figures(limits=limits, layer_limits=layer_limits, sqnr_db=sqnr_db, headroom=self._margins(spreads))
 
     def _targets(self) -> Iterator[tuple[str | None, str, list[str]]]:
-        """What a figure is due for: a pattern or exact name (None for the kind as such), a site kind, and the sites that it holds there."""
+        """What a figure is due for: a pattern or exact name (None for the kind as such), a site kind, and the sites
+        that it holds there.
+        """
         for kind in self._kinds():
             sites = self.evidence.of_kind(kind)
             due = sites if self.everything else [name for name in sites if self._is_open(f"{name}::max_abs")]
@@ -204,7 +243,9 @@ class Plan:
 
     def _kinds(self) -> list[str]:
         """Kinds of a plain pass, and inputs of linear layers where the shape limits them already."""
-        linear = [kind for kind in LINEAR_KINDS if self._shape and kind in self._shape.limits and self.evidence.of_kind(kind)]
+        linear = [
+            kind for kind in LINEAR_KINDS if self._shape and kind in self._shape.limits and self.evidence.of_kind(kind)
+        ]
         return [*self.evidence.kinds, *linear] if self.everything else self.evidence.kinds
 
     def _is_open(self, check: str) -> bool:
@@ -212,15 +253,22 @@ class Plan:
         return limit is None or limit.envelope
 
     def _family_pattern(self, name: str, kind: str) -> str | None:
-        """The pattern of the family, of all its shapes, that limits a site; an exact name of this shape would override it."""
+        """The pattern of the family, of all its shapes, that limits a site; an exact name of this shape would override
+        it.
+        """
         of_shape = self._shape.layer_limits if self._shape else {}
-        matching = (pattern for pattern, figures in self._family.layers.items() if kind in figures and pattern not in of_shape)
+        matching = (
+            pattern for pattern, figures in self._family.layers.items() if kind in figures and pattern not in of_shape
+        )
         return next((pattern for pattern in matching if fnmatch.fnmatchcase(name, pattern)), None)
 
     def _note_family_patterns(self) -> None:
         held = [pattern for site in self.evidence.sites if (pattern := self._family_pattern(site.name, site.kind))]
         for pattern in dict.fromkeys(held):
-            self.notes.append(f"families.{self.family}.layers {pattern!r} stays as it is, and holds at {held.count(pattern)} of the sites")
+            self.notes.append(
+                f"families.{self.family}.layers {pattern!r} stays as it is, and holds at {held.count(pattern)} of the"
+                " sites"
+            )
 
     def _sqnr_figure(self) -> float | None:
         figure = self.evidence.sqnr_figure
@@ -232,7 +280,10 @@ class Plan:
         if self._shape and self._shape.int8:
             bounds = [rule.min_sqnr_db for rule in self._shape.int8 if (rule.site, rule.policy) == (CARRIER, "max_abs")]
             if bounds and bounds[0] is not None:
-                self.notes.append(f"INT-8: min_sqnr_db {bounds[0]:g} of shape {self._shape.name} is a bound, no figure, and stays as it is")
+                self.notes.append(
+                    f"INT-8: min_sqnr_db {bounds[0]:g} of shape {self._shape.name} is a bound, no figure, and stays as"
+                    " it is"
+                )
                 return None
         elif self._family.int8:
             self.notes.append(f"INT-8: families.{self.family}.int8 holds for all of its shapes and stays as it is")
@@ -245,14 +296,18 @@ class Plan:
         return self._shape.headroom_of(key, self._headroom) if self._shape else self._headroom
 
     def _margins(self, spreads: Mapping[str, float]) -> dict[str, float]:
-        """The headroom of what is set: as it is of one Record; of several what covers the spread, and no less than the file says, be it for the family or,
-        if that is less, for the shape: a shape's wider margin is an earlier spread, which evidence replaces."""
+        """The headroom of what is set: as it is of one Record; of several what covers the spread, and no less than the
+        file says, be it for the family or, if that is less, for the shape: a shape's wider margin is an earlier spread,
+        which evidence replaces.
+        """
         if self.evidence.records == 1:
             return {key: self._effective(key) for key in spreads}
         return {key: margin(min(self._effective(key), self._headroom), spread) for key, spread in spreads.items()}
 
     def _written_headroom(self, changed: Mapping[str, float]) -> float | dict[str, float] | None:
-        """The shape's `headroom:`, None where it need not change: kinds that differ from the family's, and INT-8 where it is not what follows from those."""
+        """The shape's `headroom:`, None where it need not change: kinds that differ from the family's, and INT-8 where
+        it is not what follows from those.
+        """
         stated = self._shape.headroom if self._shape else None
         keys = [kind for kind in KINDS if kind in self._kinds() or (isinstance(stated, dict) and kind in stated)]
         before = {key: self._effective(key) for key in (*keys, INT8)}

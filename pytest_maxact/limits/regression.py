@@ -1,7 +1,9 @@
-"""Relative limits, from the `regression:` section: how far a checkpoint may be from a baseline, at every site and in the residual stream as a whole.
+"""Relative limits, from the `regression:` section: how far a checkpoint may be from a baseline, at every site and in
+the residual stream as a whole.
 
-Of several statements the most specific wins: the user's file before the shipped one; within a file a pattern of sites (an exact name first) before
-what holds for all. A bound and its floor are looked up on their own, so a file may change one of them.
+Of several statements the most specific wins: the user's file before the shipped one; within a file a pattern of sites
+(an exact name first) before what holds for all. A bound and its floor are looked up on their own, so a file may change
+one of them.
 """
 
 import fnmatch
@@ -27,16 +29,21 @@ class _Stated:
     place: tuple[str | int, ...]
 
 
-def relative_limits(files: Sequence[LimitsFile], sites: Sequence[Site], schemes: Sequence[str], against: str) -> list[Limit]:
-    """The limits on what may have changed since the baseline `against`, in depth order; `schemes` are those that both were measured under.
+def relative_limits(
+    files: Sequence[LimitsFile], sites: Sequence[Site], schemes: Sequence[str], against: str
+) -> list[Limit]:
+    """The limits on what may have changed since the baseline `against`, in depth order; `schemes` are those that both
+    were measured under.
 
-    Raises InputError where no file states any, and for a pattern that matches no site: either would be a comparison that nobody makes.
+    Raises InputError where no file states any, and for a pattern that matches no site: either would be a comparison
+    that nobody makes.
     """
     for file in files:
         for pattern in file.document.regression.sites if file.document.regression else ():
             if not any(fnmatch.fnmatchcase(site.name, pattern) for site in sites):
                 raise InputError(
-                    f"{file.where('regression', 'sites', pattern)}: pattern {pattern!r} matches no site of this model, so it would never be checked\n"
+                    f"{file.where('regression', 'sites', pattern)}: pattern {pattern!r} matches no site of this model, "
+                    "so it would never be checked\n"
                     "  correct or remove it"
                 )
     found = [limit for site in sites for limit in _of_site(files, site, schemes, against)]
@@ -60,7 +67,9 @@ def _of_site(files: Sequence[LimitsFile], site: Site, schemes: Sequence[str], ag
         yield _limit(site.name, SHIFT, bound, None, against)
     if bound := _stated(files, "max_sqnr_drop_db", site):
         measured = [name for name in schemes if site.is_linear_input]
-        metrics = [f"{name}.sqnr_db" for name in ("int8.max_abs", *(name for name in measured if SCHEMES[name].activations))]
+        metrics = [
+            f"{name}.sqnr_db" for name in ("int8.max_abs", *(name for name in measured if SCHEMES[name].activations))
+        ]
         metrics += [f"{name}.weight_sqnr_db" for name in measured if SCHEMES[name].weights]
         for metric in metrics:
             yield _limit(site.name, f"{metric}{DROP}", bound, _stated(files, "sqnr_floor_db", site), against)
@@ -78,7 +87,9 @@ def _stated(files: Sequence[LimitsFile], key: str, site: Site | None = None) -> 
         if section is None:
             continue
         patterns = [pattern for pattern in section.sites if site and fnmatch.fnmatchcase(site.name, pattern)]
-        for pattern in sorted(patterns, key=lambda pattern: specificity(pattern, site.name if site else ""), reverse=True):
+        for pattern in sorted(
+            patterns, key=lambda pattern: specificity(pattern, site.name if site else ""), reverse=True
+        ):
             if (value := getattr(section.sites[pattern], key)) is not None:
                 return _Stated(value=float(value), file=file, place=("regression", "sites", pattern, key))
         if (value := getattr(section, key)) is not None:
@@ -89,7 +100,14 @@ def _stated(files: Sequence[LimitsFile], key: str, site: Site | None = None) -> 
 def _limit(site: str, metric: str, bound: _Stated, floor: _Stated | None, against: str) -> Limit:
     section = bound.file.document.regression
     return Limit(
-        site=site, metric=metric, bound=bound.value, sense="max", rule=f"regression against {against}",
-        source=(section.source if section else None) or "", file=str(bound.file.path), line=bound.file.line(*bound.place),
-        against=against, floor=floor.value if floor else None,
-    )  # fmt: skip
+        site=site,
+        metric=metric,
+        bound=bound.value,
+        sense="max",
+        rule=f"regression against {against}",
+        source=(section.source if section else None) or "",
+        file=str(bound.file.path),
+        line=bound.file.line(*bound.place),
+        against=against,
+        floor=floor.value if floor else None,
+    )

@@ -18,7 +18,19 @@ from pydantic import (
 
 from pytest_maxact.schemes.table import SCHEMES
 
-Kind = Literal["embedding", "hidden", "attn_output", "mlp_output", "gate", "router", "qkv_in", "o_in", "mlp_in", "down_in", "final_norm"]
+Kind = Literal[
+    "embedding",
+    "hidden",
+    "attn_output",
+    "mlp_output",
+    "gate",
+    "router",
+    "qkv_in",
+    "o_in",
+    "mlp_in",
+    "down_in",
+    "final_norm",
+]
 Figure = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Headroom = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 INT8 = "int8"
@@ -43,7 +55,9 @@ class _Strict(BaseModel):
 
 
 class Int8Rule(_Strict):
-    """An INT-8 limit. `sqnr_db` is a figure, bounded with headroom; the `min_` and `max_` keys are bounds as they stand."""
+    """An INT-8 limit. `sqnr_db` is a figure, bounded with headroom; the `min_` and `max_` keys are bounds as they
+    stand.
+    """
 
     site: Text = "carrier"
     policy: Policy = "max_abs"
@@ -60,7 +74,8 @@ class Int8Rule(_Strict):
             raise ValueError("give sqnr_db (a figure, with headroom) or min_sqnr_db (a bound), not both")
         if all(getattr(self, name) is None for name in type(self).model_fields if name not in ("site", "policy")):
             raise ValueError(
-                "an int8 rule needs a bound: sqnr_db, min_sqnr_db, max_rel_rmse, max_rel_mae, max_clip_rate or max_flush_to_zero"
+                "an int8 rule needs a bound: sqnr_db, min_sqnr_db, max_rel_rmse, max_rel_mae, max_clip_rate or"
+                " max_flush_to_zero"
             )
         return self
 
@@ -84,7 +99,9 @@ Int8Rules = Annotated[list[Int8Rule], BeforeValidator(_as_list), AfterValidator(
 
 
 class MeasuredOn(_Strict):
-    """What figures were measured on: the corpus by name and the beginning of its digest, its tokens, and the dtype of the model."""
+    """What figures were measured on: the corpus by name and the beginning of its digest, its tokens, and the dtype of
+    the model.
+    """
 
     corpus: Text
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,64}$")]
@@ -93,8 +110,8 @@ class MeasuredOn(_Strict):
 
 
 class Shape(_Strict):
-    """Figures of one depth and width; `checkpoints` are those they were taken from, `source` says how, where that is not as for the family, and
-    `measured` on what: a run on less or other text then says so.
+    """Figures of one depth and width; `checkpoints` are those they were taken from, `source` says how, where that is
+    not as for the family, and `measured` on what: a run on less or other text then says so.
 
     `headroom`: a number for all of its figures, or one per site kind and for `int8`.
     """
@@ -113,7 +130,8 @@ class Shape(_Strict):
     def headroom_of(self, what: str, otherwise: float) -> float:
         """The headroom of a site kind's figures, or of those of `int8`; `otherwise` where the shape does not say.
 
-        An INT-8 figure takes the number, the mapping's own `int8`, or the mapping's largest: an outlier that grows by a factor costs as many dB.
+        An INT-8 figure takes the number, the mapping's own `int8`, or the mapping's largest: an outlier that grows by a
+        factor costs as many dB.
         """
         if not isinstance(self.headroom, dict):
             return self.headroom or otherwise
@@ -146,8 +164,9 @@ class Family(_Strict):
 
 
 class Generic(_Strict):
-    """Rules that hold for every family: no non-finite entry; `max_abs` of a site under the family `generic`; the share of routed experts of a
-    layer that no token may have reached, where a family does not state its own."""
+    """Rules that hold for every family: no non-finite entry; `max_abs` of a site under the family `generic`; the share
+    of routed experts of a layer that no token may have reached, where a family does not state its own.
+    """
 
     source: Text | None = None
     nonfinite: Literal[0] = 0
@@ -156,8 +175,10 @@ class Generic(_Strict):
 
 
 class Fitness(_Strict):
-    """Bounds on what a deployment scheme costs: at every input of a linear layer (`sqnr_db` to `rel_rmse`), in every weight (`weight_sqnr_db`), in
-    predictions (`mean_kl` in nats to `perplexity_ratio`), and how far every tensor stays below the largest number of FP16 or BF16 (`headroom`)."""
+    """Bounds on what a deployment scheme costs: at every input of a linear layer (`sqnr_db` to `rel_rmse`), in every
+    weight (`weight_sqnr_db`), in predictions (`mean_kl` in nats to `perplexity_ratio`), and how far every tensor stays
+    below the largest number of FP16 or BF16 (`headroom`).
+    """
 
     min_sqnr_db: Decibel | None = None
     min_token_median_db: Decibel | None = None
@@ -192,9 +213,12 @@ class Deploy(Fitness):
 class Change(_Strict):
     """Bounds on what may change at one site from a baseline to the checkpoint under test.
 
-    - `max_growth`, `max_shrink`: factor between the largest magnitudes; `growth_floor`: a smaller magnitude counts as this much.
-    - `max_shift`: largest difference between the two distributions of magnitudes, as shares of entries below a value (Kolmogorov and Smirnov).
-    - `max_sqnr_drop_db`: loss of SQNR, INT-8 per tensor and of every scheme that was measured; `sqnr_floor_db`: no loss counts down to this SQNR.
+    - `max_growth`, `max_shrink`: factor between the largest magnitudes; `growth_floor`: a smaller magnitude counts as
+      this much.
+    - `max_shift`: largest difference between the two distributions of magnitudes, as shares of entries below a value
+      (Kolmogorov and Smirnov).
+    - `max_sqnr_drop_db`: loss of SQNR, INT-8 per tensor and of every scheme that was measured; `sqnr_floor_db`: no loss
+      counts down to this SQNR.
     """
 
     max_growth: Factor | None = None
@@ -206,10 +230,13 @@ class Change(_Strict):
 
 
 class Regression(Change):
-    """Bounds on changes at every site, at those that a pattern names, which come first, and in the residual stream as a whole.
+    """Bounds on changes at every site, at those that a pattern names, which come first, and in the residual stream as a
+    whole.
 
-    - `max_new_massive_layers`: layers that meet the massive-activation criterion and did not; `massive_floor`: on fewer tokens it does not count.
-    - `max_jump_shift`: layers by which the first jump layer may move; `jump_floor`: a jump to a smaller magnitude does not count.
+    - `max_new_massive_layers`: layers that meet the massive-activation criterion and did not; `massive_floor`: on fewer
+      tokens it does not count.
+    - `max_jump_shift`: layers by which the first jump layer may move; `jump_floor`: a jump to a smaller magnitude does
+      not count.
     """
 
     source: Text | None = None
@@ -221,9 +248,11 @@ class Regression(Change):
 
 
 class WaiverEntry(_Strict):
-    """Checks that are known to fail and let pass until a day: `site`, `metric` and `checkpoint` (of a series) are patterns with `*`, `?` and `[0-3]`.
+    """Checks that are known to fail and let pass until a day: `site`, `metric` and `checkpoint` (of a series) are
+    patterns with `*`, `?` and `[0-3]`.
 
-    `family`: the entry speaks about this family only. `up_to`: the worst value that it lets pass, of the one metric that it then names.
+    `family`: the entry speaks about this family only. `up_to`: the worst value that it lets pass, of the one metric
+    that it then names.
     """
 
     site: Text

@@ -1,10 +1,12 @@
-"""Values set in YAML text, so that nothing else of the text changes: comments, order, quoting, spacing and line ends stay byte for byte.
+"""Values set in YAML text, so that nothing else of the text changes: comments, order, quoting, spacing and line ends
+stay byte for byte.
 
-Takes the text and which value goes where, returns the new text. The parser's marks say where things stand; what is new is written by the emitter. Guard:
-the result is read back, and must be the old data with those values in it, or the edit is refused.
+Takes the text and which value goes where, returns the new text. The parser's marks say where things stand; what is new
+is written by the emitter. Guard: the result is read back, and must be the old data with those values in it, or the edit
+is refused.
 
-A round trip through ruamel.yaml was tried: what is appended lands behind the comment above the next entry, aligned values are moved, and a mapping
-written over several lines is joined.
+A round trip through ruamel.yaml was tried: what is appended lands behind the comment above the next entry, aligned
+values are moved, and a mapping written over several lines is joined.
 """
 
 import re
@@ -25,10 +27,12 @@ _Span = tuple[int, int, str]
 
 
 def assign(text: str, edits: Iterable[Edit], path: Path, order: Sequence[str] = ()) -> str:
-    """The text with plain values at their locations: keys and indices from the top, of which only the last may be missing.
+    """The text with plain values at their locations: keys and indices from the top, of which only the last may be
+    missing.
 
-    An index one past the end appends. A new key of a block comes after those that `order` names before it. `path` is for messages. Raises InputError where
-    the text is written in a way that does not let the values be set alone, as with anchors that two places share.
+    An index one past the end appends. A new key of a block comes after those that `order` names before it. `path` is
+    for messages. Raises InputError where the text is written in a way that does not let the values be set alone, as
+    with anchors that two places share.
     """
     data = yaml.safe_load(text)
     due = [(location, value) for location, value in edits if _at(data, location) != value]
@@ -45,8 +49,9 @@ def assign(text: str, edits: Iterable[Edit], path: Path, order: Sequence[str] = 
     if len(due) == 1:
         ((location, _),) = due
         raise InputError(
-            f"{path}:{_node_at(root, location[:-1]).start_mark.line + 1}: {'.'.join(map(str, location))} cannot be set without a change elsewhere, "
-            "as with anchors or merge keys\n  write the entry out, or set the value by hand"
+            f"{path}:{_node_at(root, location[:-1]).start_mark.line + 1}: {'.'.join(map(str, location))} cannot be set "
+            "without a change elsewhere, as with anchors or merge keys\n"
+            "  write the entry out, or set the value by hand"
         )
     for edit in due:
         text = assign(text, [edit], path, order)
@@ -54,7 +59,11 @@ def assign(text: str, edits: Iterable[Edit], path: Path, order: Sequence[str] = 
 
 
 def _replacements(root: yaml.Node, edits: Sequence[Edit]) -> list[_Span]:
-    found = [(node, value) for location, value in edits if (node := _child(_node_at(root, location[:-1]), location[-1])) is not None]
+    found = [
+        (node, value)
+        for location, value in edits
+        if (node := _child(_node_at(root, location[:-1]), location[-1])) is not None
+    ]
     return [(node.start_mark.index, _end(node), _inline(value)) for node, value in found]
 
 
@@ -80,7 +89,9 @@ def _added_inline(text: str, node: yaml.CollectionNode, entries: Sequence[tuple[
     return len(kept), at, comma + ", ".join(written)
 
 
-def _added_lines(text: str, node: yaml.CollectionNode, entries: Sequence[tuple[str | int, Any]], order: Sequence[str]) -> list[_Span]:
+def _added_lines(
+    text: str, node: yaml.CollectionNode, entries: Sequence[tuple[str | int, Any]], order: Sequence[str]
+) -> list[_Span]:
     column = node.start_mark.column
     spans = []
     for part, value in entries:
@@ -159,7 +170,9 @@ def _predecessor(node: yaml.CollectionNode, before: Sequence[str]) -> _Entry:
 
 
 def _end(entry: _Entry) -> int:
-    """Where content ends; a block's own mark lies behind the comments that follow it, and that of an alias at its anchor."""
+    """Where content ends; a block's own mark lies behind the comments that follow it, and that of an alias at its
+    anchor.
+    """
     if isinstance(entry, tuple):
         return max(_end(part) for part in entry)
     return _end(entry.value[-1]) if _is_block(entry) else int(entry.end_mark.index)
@@ -170,7 +183,8 @@ def _is_block(node: yaml.Node) -> bool:
 
 
 def _line_after(text: str, index: int, column: int) -> int:
-    """Where a line can be put in below the content that ends at `index`: behind comments that are indented further than `column`, which belong to it.
+    """Where a line can be put in below the content that ends at `index`: behind comments that are indented further than
+    `column`, which belong to it.
 
     A block scalar ends at a line's beginning already.
     """
@@ -207,5 +221,7 @@ def _values(value: dict[Any, Any] | list[Any]) -> list[Any]:
 
 
 def _emitted(value: Any, flow: bool | None) -> str:
-    text: str = yaml.dump(value, Dumper=_Emitter, default_flow_style=flow, sort_keys=False, allow_unicode=True, width=float("inf"))
+    text: str = yaml.dump(
+        value, Dumper=_Emitter, default_flow_style=flow, sort_keys=False, allow_unicode=True, width=float("inf")
+    )
     return text.rstrip("\n")

@@ -1,4 +1,6 @@
-"""YAML by the safe loader, with the line of every key, and duplicate keys refused (YAML itself would let the last one win)."""
+"""YAML by the safe loader, with the line of every key, and duplicate keys refused (YAML itself would let the last one
+win).
+"""
 
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,14 @@ class Lines:
         self._lines[location] = line
 
     def of(self, location: Location) -> int:
-        """Line of the deepest part of `location` that the file has; a list may be written as its single entry, without an index."""
-        shorter = tuple(part for i, part in enumerate(location) if not (isinstance(part, int) and location[: i + 1] not in self._lines))
+        """Line of the deepest part of `location` that the file has; a list may be written as its single entry, without
+        an index.
+        """
+        shorter = tuple(
+            part
+            for i, part in enumerate(location)
+            if not (isinstance(part, int) and location[: i + 1] not in self._lines)
+        )
         for end in range(len(shorter), 0, -1):
             if shorter[:end] in self._lines:
                 return self._lines[shorter[:end]]
@@ -29,11 +37,15 @@ class Lines:
 
 
 def read_yaml(path: Path) -> tuple[Any, Lines]:
-    """The document as plain data, and its lines. Raises InputError with the line for malformed YAML or a repeated key."""
+    """The document as plain data, and its lines. Raises InputError with the line for malformed YAML or a repeated
+    key.
+    """
     try:
         return parse_yaml(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError as error:
-        raise InputError(f"no limits file at {path}\n  --maxact-limits takes a YAML file; without it the shipped limits apply") from error
+        raise InputError(
+            f"no limits file at {path}\n  --maxact-limits takes a YAML file; without it the shipped limits apply"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the limits file {path}: {error}") from error
 
@@ -52,7 +64,9 @@ def parse_yaml(text: str, path: Path) -> tuple[Any, Lines]:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     except ValueError as error:
         where, problem = _first_bad_value(node, path), str(error)
-    raise InputError(f"{where}: malformed YAML: {problem}\n  correct the line; thresholds.yaml in the package shows the form")
+    raise InputError(
+        f"{where}: malformed YAML: {problem}\n  correct the line; thresholds.yaml in the package shows the form"
+    )
 
 
 def _first_bad_value(node: yaml.Node | None, path: Path) -> str:
@@ -80,7 +94,9 @@ def _walk(node: yaml.Node | None, location: Location, lines: Lines, path: Path, 
             line = key.start_mark.line + 1
             name = key.value if isinstance(key, yaml.ScalarNode) else str(key.value)
             if name in seen:
-                raise InputError(f"{path}:{line}: {name!r} is given twice, first on line {seen[name]}\n  keep one of them")
+                raise InputError(
+                    f"{path}:{line}: {name!r} is given twice, first on line {seen[name]}\n  keep one of them"
+                )
             seen[name] = line
             lines.add((*location, name), line)
             _walk(value, (*location, name), lines, path, above)

@@ -1,8 +1,9 @@
-"""What is kept of a site while a pass runs: exact counts, the largest entries, the massive-activation test, the first non-finite entry.
+"""What is kept of a site while a pass runs: exact counts, the largest entries, the massive-activation test, the first
+non-finite entry.
 
-Every accumulator stages a batch and commits it whole, so that a batch that ran out of memory half-way leaves no trace. On the CPU the work on
-rows is done only when the counts say that a batch can change the outcome; elsewhere it is always done, on the device, without a host
-synchronisation per call, and read back once per batch.
+Every accumulator stages a batch and commits it whole, so that a batch that ran out of memory half-way leaves no trace.
+On the CPU the work on rows is done only when the counts say that a batch can change the outcome; elsewhere it is always
+done, on the device, without a host synchronisation per call, and read back once per batch.
 """
 
 from collections.abc import Callable
@@ -30,7 +31,9 @@ Locate = Callable[[int], int | None]
 
 @dataclass(frozen=True, slots=True)
 class _Encoded:
-    """A tensor [rows, width] as integers: `bits` int16, its histogram bins; `key`, integers in the order of magnitude, from `infinity` on not finite."""
+    """A tensor [rows, width] as integers: `bits` int16, its histogram bins; `key`, integers in the order of magnitude,
+    from `infinity` on not finite.
+    """
 
     values: torch.Tensor
     bits: torch.Tensor
@@ -85,14 +88,17 @@ class SiteAccumulator:
         self._check(values, part, width)
         if values.numel() > _LOW:
             raise MeasureError(
-                f"{self.name} gave {rows} x {width} entries at once, more than can be told apart\n  lower --maxact-batch-tokens"
+                f"{self.name} gave {rows} x {width} entries at once, more than can be told apart\n"
+                "  lower --maxact-batch-tokens"
             )
         encoded = _encode(values)
         counts = count_bits(encoded.bits)
         if padding is not None:
             counts = counts - count_bits(encoded.bits[padding])
         self._staged_counts = counts if self._staged_counts is None else self._staged_counts + counts
-        self._staged_rows[part] = self._staged_rows.get(part, 0) + rows - (padding.numel() if padding is not None else 0)
+        self._staged_rows[part] = (
+            self._staged_rows.get(part, 0) + rows - (padding.numel() if padding is not None else 0)
+        )
         if rows == 0:
             return
         if values.device.type != "cpu":
@@ -107,7 +113,9 @@ class SiteAccumulator:
         """Keep what the batch staged."""
         split = batch.plan.split
         if self._staged_counts is not None:
-            self.counts[split] = self.counts[split] + self._staged_counts if split in self.counts else self._staged_counts
+            self.counts[split] = (
+                self.counts[split] + self._staged_counts if split in self.counts else self._staged_counts
+            )
         for part, rows in self._staged_rows.items():
             self.rows[part] = self.rows.get(part, 0) + rows
         for findings, locate, part in self._staged:
@@ -131,25 +139,33 @@ class SiteAccumulator:
     def _check(self, values: torch.Tensor, part: str, width: int) -> None:
         dtype = str(values.dtype).removeprefix("torch.")
         if not values.is_floating_point():
-            raise MeasureError(f"{self.name} gave {dtype} values, which are no activations\n  please report the model_type")
+            raise MeasureError(
+                f"{self.name} gave {dtype} values, which are no activations\n  please report the model_type"
+            )
         if self.dtype and dtype != self.dtype:
-            raise MeasureError(f"{self.name} gave {dtype} after {self.dtype}; one site has one dtype\n  please report the model_type")
+            raise MeasureError(
+                f"{self.name} gave {dtype} after {self.dtype}; one site has one dtype\n  please report the model_type"
+            )
         if self.widths.setdefault(part, width) != width:
             raise MeasureError(
-                f"{self.name} is {width} wide after {self.widths[part]}; one site has one width\n  please report the model_type"
+                f"{self.name} is {width} wide after {self.widths[part]}; one site has one width\n"
+                "  please report the model_type"
             )
         self.dtype = dtype
         self.encoding = dtype if dtype in INFINITY_BIN else "bfloat16"
 
     def _matters(self, top: int) -> bool:
-        """Whether a tensor whose largest entry lies in bin `top` can change peaks, the massive-activation test or the non-finite entry.
+        """Whether a tensor whose largest entry lies in bin `top` can change peaks, the massive-activation test or the
+        non-finite entry.
 
         Judged by bins, on the safe side: float32 entries were rounded into theirs.
         """
         if len(self.peaks) < PEAKS_KEPT or top >= INFINITY_BIN[self.encoding]:
             return True
         bin_dtype = torch.float16 if self.encoding == "float16" else torch.bfloat16
-        smallest = int(torch.tensor([abs(self.peaks[-1].value)], dtype=torch.float32).to(bin_dtype).view(torch.int16).item())
+        smallest = int(
+            torch.tensor([abs(self.peaks[-1].value)], dtype=torch.float32).to(bin_dtype).view(torch.int16).item()
+        )
         return top >= smallest or (self.tests_massive and top >= _key_of(MASSIVE_ABOVE, bin_dtype))
 
     def _keep(self, findings: "_RowFindings", batch: Batch, locate: Locate, part: str) -> None:
@@ -159,7 +175,9 @@ class SiteAccumulator:
             row, channel = divmod(flat, width)
             place = locate(row)
             sample, position, token_id = batch.place(place) if place is not None else ("", -1, -1)
-            return Peak(value=value, sample=sample, position=position, token="", token_id=token_id, channel=channel, part=part)
+            return Peak(
+                value=value, sample=sample, position=position, token="", token_id=token_id, channel=channel, part=part
+            )
 
         candidates = [raw(value, flat) for value, flat, key in zip(*findings.peaks(), strict=True) if key >= 0]
         self.peaks = sorted([*self.peaks, *candidates], key=lambda peak: peak.order)[:PEAKS_KEPT]
@@ -167,13 +185,19 @@ class SiteAccumulator:
         if (flat := findings.first_nonfinite_entry()) is not None:
             found = raw(float("nan"), flat)
             known = self.first_nonfinite
-            if known is None or (found.sample, found.position, found.channel) < (known.sample, known.position, known.channel):
+            if known is None or (found.sample, found.position, found.channel) < (
+                known.sample,
+                known.position,
+                known.channel,
+            ):
                 self.first_nonfinite = found
 
 
 @dataclass(frozen=True, slots=True)
 class _RowFindings:
-    """Device tensors of one call, read back at commit: the ten largest entries and their flat places, massive counts, first non-finite place."""
+    """Device tensors of one call, read back at commit: the ten largest entries and their flat places, massive counts,
+    first non-finite place.
+    """
 
     entries: torch.Tensor
     values: torch.Tensor
@@ -196,8 +220,11 @@ class _RowFindings:
         return flat if flat < _LOW else None
 
 
-def _row_findings(encoded: _Encoded, padding: torch.Tensor | None, tests_massive: bool, all_finite: bool = False) -> _RowFindings:
-    """The part of the work that looks at rows; `all_finite` where the counts have shown that no row that counts needs the test.
+def _row_findings(
+    encoded: _Encoded, padding: torch.Tensor | None, tests_massive: bool, all_finite: bool = False
+) -> _RowFindings:
+    """The part of the work that looks at rows; `all_finite` where the counts have shown that no row that counts needs
+    the test.
 
     Equal magnitudes rank by flat place: magnitude and inverted place share one int64 key.
     """
@@ -236,9 +263,11 @@ def _first_broken(broken: torch.Tensor, padding: torch.Tensor | None, places: to
 
 
 def _massive_on_host(key: torch.Tensor, row_max: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Tokens and entries that are massive, and the largest ratio to the median (-1 for none): float64 [3]. Looks at candidate rows only.
+    """Tokens and entries that are massive, and the largest ratio to the median (-1 for none): float64 [3]. Looks at
+    candidate rows only.
 
-    The median is the lower of the two middle ones, as `torch.median` has it; a median of 0 counts as the smallest positive bfloat16.
+    The median is the lower of the two middle ones, as `torch.median` has it; a median of 0 counts as the smallest
+    positive bfloat16.
     """
     limit = _key_of(MASSIVE_ABOVE, dtype)
     candidate = row_max > limit
@@ -271,9 +300,11 @@ def _value(key: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def count_bits(bits: torch.Tensor, size: int = BINS) -> torch.Tensor:
-    """How often each of the 32 768 magnitudes, or each of `size` places, occurs in an int16 tensor of them: int64 [size], on its device.
+    """How often each of the 32 768 magnitudes, or each of `size` places, occurs in an int16 tensor of them: int64
+    [size], on its device.
 
-    On the CPU `torch.bincount` is single-threaded, so the tensor is cut over threads. Elsewhere it would synchronise; a scatter does not.
+    On the CPU `torch.bincount` is single-threaded, so the tensor is cut over threads. Elsewhere it would synchronise; a
+    scatter does not.
     """
     flat = bits.reshape(-1)
     if flat.device.type == "cpu":

@@ -1,8 +1,9 @@
 """A planned batch as tensors: ids, mask, and which rows are real.
 
-Padding goes to the right, whatever side the tokenizer prefers: in a causal model no real token can then see it, in recurrent mixers included.
-It repeats the sequence's own tokens, because a padding token may have an untrained embedding, and an infinity it led to would reach real tokens
-as 0 x inf in the attention's sum. `collate` can pad left too, which the observer handles alike.
+Padding goes to the right, whatever side the tokenizer prefers: in a causal model no real token can then see it, in
+recurrent mixers included. It repeats the sequence's own tokens, because a padding token may have an untrained
+embedding, and an infinity it led to would reach real tokens as 0 x inf in the attention's sum. `collate` can pad left
+too, which the observer handles alike.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from pytest_maxact.corpus.batches import PlannedBatch
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch:
-    """`ids` int64 [B, T]; `mask` bool [B, T], True for real tokens; `real` and `padding` int64, the flat rows b*T+t of each.
+    """`ids` int64 [B, T]; `mask` bool [B, T], True for real tokens; `real` and `padding` int64, the flat rows b*T+t of
+    each.
 
     `starts` is each sequence's first column. `sampled` int64: which of the real tokens are sampled, one in `stride`.
     """
@@ -46,7 +48,9 @@ class Batch:
 
     @property
     def model_inputs(self) -> dict[str, torch.Tensor]:
-        """Arguments of the forward pass: no mask where nothing is padded, positions where padding on the left would shift them."""
+        """Arguments of the forward pass: no mask where nothing is padded, positions where padding on the left would
+        shift them.
+        """
         inputs = {"input_ids": self.ids}
         if self.padded:
             inputs["attention_mask"] = self.mask.long()
@@ -55,7 +59,9 @@ class Batch:
         return inputs
 
     def strip(self, value: Any) -> Any:
-        """A tensor [B, T, ...] as [1, real tokens, ...], one [B*T, ...] as [real tokens, ...]; anything else as it is."""
+        """A tensor [B, T, ...] as [1, real tokens, ...], one [B*T, ...] as [real tokens, ...]; anything else as it
+        is.
+        """
         if not isinstance(value, torch.Tensor):
             return value
         if value.ndim >= 2 and value.shape[:2] == self.ids.shape:
@@ -88,6 +94,12 @@ def collate(plan: PlannedBatch, device: torch.device, side: str = "right", strid
     phases = [torch.arange(len(sequence)) + crc32(sequence.sample.id.encode()) for sequence in plan.sequences]
     sampled = (torch.cat(phases) % stride == 0).nonzero().squeeze(1)
     return Batch(
-        plan=plan, ids=ids.to(device), mask=mask.to(device), real=real.to(device), padding=padding.to(device), starts=starts,
-        sampled=sampled.to(device), stride=stride,
-    )  # fmt: skip
+        plan=plan,
+        ids=ids.to(device),
+        mask=mask.to(device),
+        real=real.to(device),
+        padding=padding.to(device),
+        starts=starts,
+        sampled=sampled.to(device),
+        stride=stride,
+    )

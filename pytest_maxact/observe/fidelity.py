@@ -1,7 +1,9 @@
-"""What the schemes of a run do to the inputs of linear layers: sums over sampled tokens, and the largest magnitude of every channel.
+"""What the schemes of a run do to the inputs of linear layers: sums over sampled tokens, and the largest magnitude of
+every channel.
 
-Channels are of the calibration split, whose batches run first, so that a static scale is known when the evaluation split is quantized. Sampled are
-tokens of the evaluation split, one in a stated number, the same ones however the corpus is batched. A batch is staged and committed whole.
+Channels are of the calibration split, whose batches run first, so that a static scale is known when the evaluation
+split is quantized. Sampled are tokens of the evaluation split, one in a stated number, the same ones however the corpus
+is batched. A batch is staged and committed whole.
 """
 
 from collections.abc import Sequence
@@ -34,7 +36,9 @@ class Fidelity:
         self._totals: dict[_Key, Sums] = {}
         self._refused: set[_Key] = set()
         self.channels: dict[_Key, torch.Tensor] = {}
-        """Largest magnitude of every channel over the calibration split, [width] in the tensor's dtype, by site and part."""
+        """Largest magnitude of every channel over the calibration split, [width] in the tensor's dtype, by site and
+        part.
+        """
         self._staged_sums: dict[_Key, Sums] = {}
         self._staged_channels: list[tuple[_Key, torch.Tensor]] = []
 
@@ -84,9 +88,11 @@ class Fidelity:
 
 @dataclass(frozen=True, slots=True)
 class _Exact:
-    """Rows x [n, width] before any scheme, and what every scheme's sums have in common: `single`, the rows in float32 over the power of two below their
-    largest magnitude, so that no square overflows or vanishes; these powers, float64 [n]; per row the energy and whether it has no massive
-    activation, float64 [n]; over all of them the zeros and the sum of magnitudes."""
+    """Rows x [n, width] before any scheme, and what every scheme's sums have in common: `single`, the rows in float32
+    over the power of two below their largest magnitude, so that no square overflows or vanishes; these powers, float64
+    [n]; per row the energy and whether it has no massive activation, float64 [n]; over all of them the zeros and the
+    sum of magnitudes.
+    """
 
     x: torch.Tensor
     single: torch.Tensor
@@ -99,7 +105,9 @@ class _Exact:
     @classmethod
     def of(cls, x: torch.Tensor) -> "_Exact":
         largest = x.abs().amax(dim=1).float()
-        exponents = torch.where(torch.isfinite(largest) & (largest > 0), torch.frexp(largest).exponent - 1, 0).clamp(-120, 126)
+        exponents = torch.where(torch.isfinite(largest) & (largest > 0), torch.frexp(largest).exponent - 1, 0).clamp(
+            -120, 126
+        )
         power = torch.pow(2.0, exponents.double())
         single = x.float() * (1 / power).float()[:, None]
         zeros = (x.numel() - x.count_nonzero()).double()
@@ -139,12 +147,24 @@ class Sums:
         self._levels += counts
         self._numbers += torch.stack(
             [
-                exact.zeros, quantized.clipped.sum().double(), counts[0] - exact.zeros, energy.sum(), lost.sum(), exact.magnitude,
-                deviation.sum(), (energy * energy).sum(), (lost * lost).sum(), (energy * lost).sum(),
-                calm.sum(), torch.where(calm > 0, energy, 0.0).sum(), torch.where(calm > 0, lost, 0.0).sum(),
+                exact.zeros,
+                quantized.clipped.sum().double(),
+                counts[0] - exact.zeros,
+                energy.sum(),
+                lost.sum(),
+                exact.magnitude,
+                deviation.sum(),
+                (energy * energy).sum(),
+                (lost * lost).sum(),
+                (energy * lost).sum(),
+                calm.sum(),
+                torch.where(calm > 0, energy, 0.0).sum(),
+                torch.where(calm > 0, lost, 0.0).sum(),
             ]
-        )  # fmt: skip
-        places = torch.floor((10.0 * torch.log10(energy / lost) - DB_LOWEST) / DB_PER_BIN).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        )
+        places = torch.floor((10.0 * torch.log10(energy / lost) - DB_LOWEST) / DB_PER_BIN).nan_to_num(
+            nan=0.0, posinf=0.0, neginf=0.0
+        )
         self._db += _counted(torch.where(lost == 0, DB_BINS - 1, places.clamp(0, DB_BINS - 2)), DB_BINS)
 
     def join(self, other: "Sums") -> None:
@@ -173,13 +193,26 @@ class Sums:
 
 
 _NUMBERS = (
-    "zeros", "clipped", "flushed", "signal", "error", "signal_abs", "error_abs", "signal_squares", "error_squares", "products", "calm_tokens",
-    "calm_signal", "calm_error",
-)  # fmt: skip
+    "zeros",
+    "clipped",
+    "flushed",
+    "signal",
+    "error",
+    "signal_abs",
+    "error_abs",
+    "signal_squares",
+    "error_squares",
+    "products",
+    "calm_tokens",
+    "calm_signal",
+    "calm_error",
+)
 
 
 def level_places(levels: torch.Tensor, how: Quantizer) -> torch.Tensor:
-    """A number below 2 048 for every level, by magnitude: an integer's own, or the upper bits of a float32; 0 for zero, and for what is no number."""
+    """A number below 2 048 for every level, by magnitude: an integer's own, or the upper bits of a float32; 0 for zero,
+    and for what is no number.
+    """
     return levels.abs().nan_to_num(0.0) if how.is_integer else (levels.view(torch.int32) >> 20) & 0x7FF
 
 

@@ -1,7 +1,8 @@
-"""Hooks on every tap of an anatomy: they hand tensors to accumulators, real tokens only to what is token-wise, and note who was given what.
+"""Hooks on every tap of an anatomy: they hand tensors to accumulators, real tokens only to what is token-wise, and note
+who was given what.
 
-Padding never counts: padded rows are subtracted from the counts, and mixture-of-experts blocks, which are token-wise, are handed real tokens
-only, so that neither routers nor experts see padding.
+Padding never counts: padded rows are subtracted from the counts, and mixture-of-experts blocks, which are token-wise,
+are handed real tokens only, so that neither routers nor experts see padding.
 """
 
 from collections import Counter
@@ -119,7 +120,8 @@ class Hooks:
                     return
                 if len(products.found) != 1:
                     raise MeasureError(
-                        f"site {tap.site.name}, module {tap.site.module}: {len(products.found)} products with its matrix where one was expected\n"
+                        f"site {tap.site.name}, module {tap.site.module}: {len(products.found)} products with its "
+                        "matrix where one was expected\n"
                         "  please report the model_type"
                     )
                 self._see(meant, products.found[0])
@@ -128,7 +130,9 @@ class Hooks:
         return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave, always_call=True)]
 
     def _wrap_function(self, tap: Tap) -> Callable[[], None]:
-        """Read what fused experts pass to their `_apply_gate` or to an activation that is no module (gpt_oss and lfm2_moe compute it there)."""
+        """Read what fused experts pass to their `_apply_gate` or to an activation that is no module (gpt_oss and
+        lfm2_moe compute it there).
+        """
         experts: Any = tap.module
         name = "_apply_gate" if tap.reads == "gate_up" else "act_fn"
         original = getattr(experts, name)
@@ -136,7 +140,13 @@ class Hooks:
 
         def wrapped(values: torch.Tensor) -> torch.Tensor:
             if self.batch is not None:
-                gate = values if tap.reads == "act_fn" else values.chunk(2, dim=-1)[0] if experts.is_concatenated else values[..., ::2]
+                gate = (
+                    values
+                    if tap.reads == "act_fn"
+                    else values.chunk(2, dim=-1)[0]
+                    if experts.is_concatenated
+                    else values[..., ::2]
+                )
                 self._see(tap, gate)
             return original(values)  # type: ignore[no-any-return]
 
@@ -163,7 +173,8 @@ class Hooks:
             return [experts.module.register_forward_pre_hook(note, with_kwargs=True)]
         if experts.choice == "list":
             return [
-                expert.register_forward_pre_hook(count(index), with_kwargs=True) for index, expert in enumerate(experts.module.children())
+                expert.register_forward_pre_hook(count(index), with_kwargs=True)
+                for index, expert in enumerate(experts.module.children())
             ]
         return []
 
@@ -172,7 +183,9 @@ class Hooks:
         self.traffic[experts.site] = routing.traffic()
 
     def _strip_padding(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Hand a token-wise module real tokens only: every argument that has a row per token, [B, T, ...] or [B*T, ...]."""
+        """Hand a token-wise module real tokens only: every argument that has a row per token, [B, T, ...] or [B*T,
+        ...].
+        """
         batch = self.batch
         if batch is None or not batch.padded:
             return None
@@ -228,7 +241,9 @@ class Hooks:
         return values, locate, offset
 
     def _sampled(self, tap: Tap, values: torch.Tensor, offset: int, batch: Batch) -> torch.Tensor:
-        """The rows of a tap whose tokens are sampled, int64; of routed rows whose tokens are not known, so many of them."""
+        """The rows of a tap whose tokens are sampled, int64; of routed rows whose tokens are not known, so many of
+        them.
+        """
         if not tap.routed or tap.experts is None:
             return batch.sampled if tap.in_moe and batch.padded else batch.real[batch.sampled]
         routing = self._routing.get(tap.experts.site)
@@ -240,7 +255,9 @@ class Hooks:
         return is_sampled[tokens[offset : offset + values.shape[0]]].nonzero().squeeze(1)
 
     def _every(self, site: str, values: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """One row in `stride` of rows whose tokens are not known, counted on from call to call, so that no expert counts for more than its rows."""
+        """One row in `stride` of rows whose tokens are not known, counted on from call to call, so that no expert
+        counts for more than its rows.
+        """
         seen = self._unordered[site]
         self._unordered[site] += values.shape[0]
         phase = crc32(batch.plan.sequences[0].sample.id.encode()) if batch.plan.sequences else 0
@@ -259,7 +276,8 @@ class Hooks:
         found = next((tap for tap in taps if tap.firing == call), None)
         if found is None and call > max(tap.firing or 0 for tap in taps):
             raise MeasureError(
-                f"site {first.site.name}, module {first.site.module}, was called {call + 1} times\n  please report the model_type"
+                f"site {first.site.name}, module {first.site.module}, was called {call + 1} times\n"
+                "  please report the model_type"
             )
         return found
 
@@ -270,7 +288,9 @@ def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
 
 
 def _rows_in(factor: torch.Tensor, tap: Tap) -> torch.Tensor:
-    """What a stacked matrix was multiplied with, as [rows, width]; a batched product may hold a row as a column, [rows, width, 1]."""
+    """What a stacked matrix was multiplied with, as [rows, width]; a batched product may hold a row as a column, [rows,
+    width, 1].
+    """
     assert tap.parameter is not None
     if factor.shape[-1] == 1 and factor.shape[-2] in tap.parameter.shape[1:] and factor.ndim == 3:
         factor = factor.squeeze(-1)

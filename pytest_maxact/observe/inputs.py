@@ -8,8 +8,8 @@ from pytest_maxact.sites import Tap
 class SharedInputs:
     """What the linear layers of one decoder layer were given in this batch.
 
-    A tensor is kept until another decoder layer runs, so that its memory is not another's meanwhile. What is stripped of padding is compared with
-    its like: without padding it would be the same tensor as what is not.
+    A tensor is kept until another decoder layer runs, so that its memory is not another's meanwhile. What is stripped
+    of padding is compared with its like: without padding it would be the same tensor as what is not.
     """
 
     def __init__(self) -> None:
@@ -40,4 +40,6 @@ class SharedInputs:
 
 def is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
     """Whether two tensors are one, or views that lie alike."""
-    return one.data_ptr() == other.data_ptr() and one.numel() == other.numel() and one.stride()[-1:] == other.stride()[-1:]
+    return (
+        one.data_ptr() == other.data_ptr() and one.numel() == other.numel() and one.stride()[-1:] == other.stride()[-1:]
+    )

@@ -1,7 +1,7 @@
 """One hooked forward pass over a batch plan, every batch of which is checked for full coverage before it counts.
 
-Every site's rows must equal the batch's tokens (times the experts per token inside them), and in the end its element count must equal tokens x
-width; anything else is an error, not a figure.
+Every site's rows must equal the batch's tokens (times the experts per token inside them), and in the end its element
+count must equal tokens x width; anything else is an error, not a figure.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +32,9 @@ class Observer:
     def __init__(self, decoder: nn.Module, anatomy: Anatomy, schemes: Sequence[Scheme] = ()) -> None:
         self.decoder = decoder
         self.anatomy = anatomy
-        self.accumulators = {site.name: SiteAccumulator(site.name, massive=site.kind == "hidden") for site in anatomy.sites}
+        self.accumulators = {
+            site.name: SiteAccumulator(site.name, massive=site.kind == "hidden") for site in anatomy.sites
+        }
         self.tokens = {"calibration": 0, "evaluation": 0}
         self.batches = 0
         self.padded_tokens = 0
@@ -62,7 +64,8 @@ class Observer:
         Raises MeasureError for a batch of one sequence that does not fit, and for incomplete coverage.
         """
         total = sum(batch.tokens for batch in plan)
-        plan = sorted(plan, key=lambda batch: batch.split)  # calibration first: it sets the scales that evaluation is quantized with
+        # calibration first: it sets the scales that evaluation is quantized with
+        plan = sorted(plan, key=lambda batch: batch.split)
         self.stride = -(-sum(batch.tokens for batch in plan if batch.split == "evaluation") // SAMPLED_TOKENS) or 1
         queue = list(reversed(plan))
         self.alone = any(batch.padded_tokens for batch in plan) and self._must_be_alone(plan, device)
@@ -122,7 +125,9 @@ class Observer:
                 raise
             if not is_out_of_memory(error):
                 names = f"{planned.sequences[0].sample.id} to {planned.sequences[-1].sample.id}"
-                raise MeasureError(f"the forward pass failed on samples {names}: {type(error).__name__}: {first_line(error)}") from error
+                raise MeasureError(
+                    f"the forward pass failed on samples {names}: {type(error).__name__}: {first_line(error)}"
+                ) from error
             if device.type == "cuda":
                 torch.cuda.empty_cache()
             return False
@@ -155,16 +160,22 @@ class Observer:
             if site.kind == "final_norm":
                 known.add(width)
             if site.kind in FULL_WIDTH and (other := set(accumulator.widths.values()) - known):
-                raise MeasureError(f"{site.name} is {other.pop()} wide where the config says {width}\n  please report the model_type")
+                raise MeasureError(
+                    f"{site.name} is {other.pop()} wide where the config says {width}\n  please report the model_type"
+                )
             routed = [experts for experts in self.anatomy.experts if experts.site == f"layers.{site.layer}.router"]
             for split, tokens in self.tokens.items():
                 pairs = sum(int(self.traffic[e.site][split].sum()) for e in routed if split in self.traffic[e.site])
                 routed_parts = {tap.part for tap in self.anatomy.taps if tap.site.name == site.name and tap.routed}
-                expected = sum((pairs if part in routed_parts else tokens) * width for part, width in accumulator.widths.items())
+                expected = sum(
+                    (pairs if part in routed_parts else tokens) * width for part, width in accumulator.widths.items()
+                )
                 seen = int(accumulator.dense_counts(split).sum())
                 if seen != expected or not accumulator.widths:
                     raise MeasureError(
-                        f"{site.name}: {seen} elements counted in the {split} split where {tokens} tokens make {expected}\n  please report the model_type"
+                        f"{site.name}: {seen} elements counted in the {split} split where {tokens} tokens make "
+                        f"{expected}\n"
+                        "  please report the model_type"
                     )
 
     def _check_coverage(self, planned: PlannedBatch) -> None:
@@ -177,7 +188,8 @@ class Observer:
                 part = f" ({tap.part})" if tap.part else ""
                 what = "did not fire" if rows == 0 else f"gave {rows} rows where {expected} were expected"
                 raise MeasureError(
-                    f"site {tap.site.name}{part}, module {tap.site.module}, {what}\n  a partial measurement is refused; please report the model_type"
+                    f"site {tap.site.name}{part}, module {tap.site.module}, {what}\n"
+                    "  a partial measurement is refused; please report the model_type"
                 )
         depth = [site.name for site in self.anatomy.sites if site.kind in ("embedding", "hidden", "final_norm")]
         if (order := list(dict.fromkeys(self._hooks.order))) != depth:
@@ -185,16 +197,20 @@ class Observer:
             raise MeasureError(f"site {wrong} fired out of the order of depth\n  please report the model_type")
 
     def _pairs(self, experts: Experts, tokens: int) -> int:
-        """Token-expert pairs of the batch, from the router's choice; a token takes as many experts as the model says."""
+        """Token-expert pairs of the batch, from the router's choice; a token takes as many experts as the model
+        says.
+        """
         traffic = self._hooks.traffic.get(experts.site)
         if traffic is None:
             raise MeasureError(
-                f"{experts.site}: its experts were not called\n  a partial measurement is refused; please report the model_type"
+                f"{experts.site}: its experts were not called\n"
+                "  a partial measurement is refused; please report the model_type"
             )
         pairs = int(traffic.sum())
         if not experts.skips and experts.top_k is not None and pairs != tokens * experts.top_k:
             raise MeasureError(
-                f"{experts.site}: {pairs} token-expert pairs where {tokens} tokens take {experts.top_k} each\n  please report the model_type"
+                f"{experts.site}: {pairs} token-expert pairs where {tokens} tokens take {experts.top_k} each\n"
+                "  please report the model_type"
             )
         return pairs
 

@@ -1,6 +1,8 @@
-"""What a module computes with one of its parameters, caught where it happens: the product of an activation with a matrix.
+"""What a module computes with one of its parameters, caught where it happens: the product of an activation with a
+matrix.
 
-A router returns logits, probabilities, scores or indices as its author liked; what all routers have is a matrix that a token is multiplied with.
+A router returns logits, probabilities, scores or indices as its author liked; what all routers have is a matrix that a
+token is multiplied with.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,13 +12,26 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 _MULTIPLIES = {
-    "linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum", "__matmul__", "__rmatmul__", "grouped_mm", "_grouped_mm", "grouped_mm_fallback",
-}  # fmt: skip
+    "linear",
+    "matmul",
+    "mm",
+    "bmm",
+    "addmm",
+    "baddbmm",
+    "einsum",
+    "__matmul__",
+    "__rmatmul__",
+    "grouped_mm",
+    "_grouped_mm",
+    "grouped_mm_fallback",
+}
 
 
 class Products(TorchFunctionMode):
-    """Collects, while active, the results in `found` of every matrix product with `parameter` or with a cast, view or transpose of it, and in
-    `factors` what it was multiplied with. `replace`, where given, is asked for another factor first."""
+    """Collects, while active, the results in `found` of every matrix product with `parameter` or with a cast, view or
+    transpose of it, and in `factors` what it was multiplied with. `replace`, where given, is asked for another factor
+    first.
+    """
 
     def __init__(self, parameter: torch.Tensor, replace: Callable[[torch.Tensor], torch.Tensor] | None = None) -> None:
         super().__init__()
@@ -25,7 +40,9 @@ class Products(TorchFunctionMode):
         self._replace = replace
         self._matrices: dict[int, torch.Tensor] = {id(parameter): parameter}
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         multiplies = any(id(value) in self._matrices for value in _tensors((args, kwargs)))
         if multiplies and func.__name__ in _MULTIPLIES:
             place = next(i for i, value in enumerate(args) if self._is_factor(value))
@@ -41,7 +58,12 @@ class Products(TorchFunctionMode):
         return result
 
     def _is_factor(self, value: Any) -> bool:
-        return isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim >= 2 and id(value) not in self._matrices
+        return (
+            isinstance(value, torch.Tensor)
+            and value.is_floating_point()
+            and value.ndim >= 2
+            and id(value) not in self._matrices
+        )
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:

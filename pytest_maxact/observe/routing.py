@@ -1,7 +1,8 @@
-"""Which token stands behind a row inside the experts of a mixture-of-experts block, and how many tokens each expert was given.
+"""Which token stands behind a row inside the experts of a mixture-of-experts block, and how many tokens each expert was
+given.
 
-transformers 5 runs fused experts in one of several ways, each with its own row order. For those known here the order is recomputed from the
-router's choice; for any other a row's token is unknown, and a peak says only its channel.
+transformers 5 runs fused experts in one of several ways, each with its own row order. For those known here the order is
+recomputed from the router's choice; for any other a row's token is unknown, and a peak says only its channel.
 """
 
 from dataclasses import dataclass, field
@@ -13,13 +14,16 @@ from pytest_maxact.errors import MeasureError
 from pytest_maxact.sites.anatomy import Experts
 
 KNOWN_ORDERS = ("eager", "grouped_mm", "batched_mm", "dense")
-"""Row orders: sorted by expert then by place in the choice, sorted by expert then by token, token by token, every token for every expert."""
+"""Row orders: sorted by expert then by place in the choice, sorted by expert then by token, token by token, every token
+for every expert.
+"""
 
 
 @dataclass(slots=True)
 class Routing:
-    """The choice of experts for one batch: `chosen` int64 [tokens, top_k], and the order in which their rows lie. Experts from `count` on have no
-    weights, and their rows no meaning."""
+    """The choice of experts for one batch: `chosen` int64 [tokens, top_k], and the order in which their rows lie.
+    Experts from `count` on have no weights, and their rows no meaning.
+    """
 
     chosen: torch.Tensor
     order: str
@@ -30,12 +34,15 @@ class Routing:
 
     @classmethod
     def of_arguments(cls, experts: Experts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Routing":
-        """From the arguments of an experts module: hidden states, chosen experts, their weights. Raises MeasureError where no choice is among them."""
+        """From the arguments of an experts module: hidden states, chosen experts, their weights. Raises MeasureError
+        where no choice is among them.
+        """
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
         chosen = [tensor for tensor in tensors if tensor.dtype in (torch.int32, torch.int64) and tensor.ndim == 2]
         if len(chosen) != 1:
             raise MeasureError(
-                f"{experts.site}: its experts were called with {len(chosen)} tensors that could be the choice\n  please report the model_type"
+                f"{experts.site}: its experts were called with {len(chosen)} tensors that could be the choice\n"
+                "  please report the model_type"
             )
         implementation = getattr(getattr(experts.module, "config", None), "_experts_implementation", None) or "eager"
         return cls(chosen[0].long(), implementation, experts.count, experts.skips)
@@ -61,13 +68,16 @@ class Routing:
             return None
         if self.order not in KNOWN_ORDERS:
             raise MeasureError(
-                f"experts implementation {self.order!r}: which rows have no expert with weights is not known\n  measure with eager experts"
+                f"experts implementation {self.order!r}: which rows have no expert with weights is not known\n"
+                "  measure with eager experts"
             )
         flat = self.chosen.reshape(-1)
         return (flat if self.order == "batched_mm" else flat.sort().values) < self.count
 
     def advance(self, rows: int, reader: str = "") -> int:
-        """Start of the next `rows` rows that a reader is given: experts that run one after another see the rows in pieces."""
+        """Start of the next `rows` rows that a reader is given: experts that run one after another see the rows in
+        pieces.
+        """
         start = self._next.get(reader, 0)
         self._next[reader] = start + rows
         return start

@@ -11,9 +11,10 @@ from pytest_maxact.sites import Tap
 def rows_of(tensor: torch.Tensor, tap: Tap, shape: tuple[int, ...]) -> torch.Tensor:
     """A site's tensor as [tokens, width], for a batch of `shape` [B, T].
 
-    Layouts: [B, T, width] or [B*T, width] by default; `time first` [T, B, width]; `first tokens` [B, more than T, width], of which the rest are
-    no tokens, `last tokens` likewise; `streams first` [S, B, T, width] and `streams last` [B, T, S, width], whose streams lie side by side in one row.
-    A linear layer may also be given [B, 1, T, width], or the parts of a row one below the other, [B, T, parts, width]. Raises MeasureError for any other.
+    Layouts: [B, T, width] or [B*T, width] by default; `time first` [T, B, width]; `first tokens` [B, more than T,
+    width], of which the rest are no tokens, `last tokens` likewise; `streams first` [S, B, T, width] and `streams last`
+    [B, T, S, width], whose streams lie side by side in one row. A linear layer may also be given [B, 1, T, width], or
+    the parts of a row one below the other, [B, T, parts, width]. Raises MeasureError for any other.
     """
     rows = shape[0] * shape[1]
     if tap.layout == "time first":
@@ -30,7 +31,8 @@ def rows_of(tensor: torch.Tensor, tap: Tap, shape: tuple[int, ...]) -> torch.Ten
         tensor = tensor.squeeze(1) if tensor.shape[1] == 1 and tensor.shape[2] == shape[1] else tensor.flatten(-2)
     if tuple(tensor.shape[:-1]) not in (shape, (rows,)):
         raise MeasureError(
-            f"site {tap.site.name}, module {tap.site.module}: a tensor of shape {list(tensor.shape)} where the batch is {list(shape)}\n"
+            f"site {tap.site.name}, module {tap.site.module}: a tensor of shape {list(tensor.shape)} where the batch "
+            f"is {list(shape)}\n"
             "  please report the model_type"
         )
     return tensor.reshape(rows, tensor.shape[-1])
@@ -41,8 +43,11 @@ def refuse_two_streams(tap: Tap, output: Any) -> None:
     if not isinstance(output, tuple) or not output:
         return
     first, *others = output
-    if any(isinstance(other, torch.Tensor) and other.shape == first.shape and other.is_floating_point() for other in others):
+    if any(
+        isinstance(other, torch.Tensor) and other.shape == first.shape and other.is_floating_point() for other in others
+    ):
         raise MeasureError(
-            f"site {tap.site.name}, module {tap.site.module}: it returns two tensors of one shape, and it cannot be told which is the residual "
-            "stream\n  please report the model_type"
+            f"site {tap.site.name}, module {tap.site.module}: it returns two tensors of one shape, and it cannot be "
+            "told which is the residual stream\n"
+            "  please report the model_type"
         )

@@ -1,1 +1,3 @@
-"""What a run shows: `terminal` for a person, `summary` for a program, `progress` while measuring. All of it reads the findings of `verdict`."""
+"""What a run shows: `terminal` for a person, `summary` for a program, `progress` while measuring. All of it reads the
+findings of `verdict`.
+"""

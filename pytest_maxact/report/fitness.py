@@ -1,4 +1,6 @@
-"""The part of the report that answers which formats a checkpoint can ship in: a row per scheme, then what stops the others and what would help."""
+"""The part of the report that answers which formats a checkpoint can ship in: a row per scheme, then what stops the
+others and what would help.
+"""
 
 import math
 from collections.abc import Collection, Iterator, Sequence
@@ -38,11 +40,16 @@ def _recommendation(found: Sequence[SchemeFitness], checked: Collection[str]) ->
     unfit = [scheme.scheme for scheme in found if scheme.breaches]
     words = [f"ships in {', '.join(fit)}"] if fit else []
     if site_by_site:
-        words.append(f"fits {', '.join(site_by_site)} site by site, predictions not compared (--maxact-effect={','.join(site_by_site)})")
+        words.append(
+            f"fits {', '.join(site_by_site)} site by site, predictions not compared"
+            f" (--maxact-effect={','.join(site_by_site)})"
+        )
     if unfit:
         words.append(f"not in {', '.join(unfit)}" if words else "ships in none of these formats as it is")
     reported = [scheme.scheme for scheme in found if scheme.scheme not in checked]
-    return "; ".join(words or ["nothing was judged"]) + ("" if not reported else " (reported; --maxact-deploy makes checks of it)")
+    return "; ".join(words or ["nothing was judged"]) + (
+        "" if not reported else " (reported; --maxact-deploy makes checks of it)"
+    )
 
 
 def _table(record: Record, found: Sequence[SchemeFitness]) -> Table:
@@ -55,7 +62,11 @@ def _table(record: Record, found: Sequence[SchemeFitness]) -> Table:
         effect, lowest = scheme.effect, scheme.lowest
         table.add_row(
             scheme.scheme,
-            Text("yes", style="green") if scheme.passed else Text("?" if not scheme.breaches else "NO", style="bold red"),
+            (
+                Text("yes", style="green")
+                if scheme.passed
+                else Text("?" if not scheme.breaches else "NO", style="bold red")
+            ),
             _decibel(lowest),
             lowest[1].removeprefix("layers.") if lowest else "",
             _zeroed(record, scheme.scheme),
@@ -111,11 +122,13 @@ def _severity(finding: Finding) -> tuple[bool, float]:
 
 def _notes(record: Record) -> str:
     lines = [
-        "inputs dB, weights dB: the lowest SQNR of any linear layer's input and weight. zeroed: largest share of an input's entries that become 0."
+        "inputs dB, weights dB: the lowest SQNR of any linear layer's input and weight. zeroed: largest share of an"
+        " input's entries that become 0."
     ]
     if record.provenance.sampling > 1:
         lines.append(
-            f"One evaluation token in {record.provenance.sampling} was quantized; static scales of a single tensor are exact, over all of them."
+            f"One evaluation token in {record.provenance.sampling} was quantized; static scales of a single tensor are"
+            " exact, over all of them."
         )
     if not record.provenance.predicts:
         lines.append("Predictions were not compared: this architecture has no next-token distribution.")

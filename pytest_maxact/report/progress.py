@@ -22,7 +22,9 @@ def shown_by(config: pytest.Config, name: str = "") -> Callable[[], Display | No
 
 
 def showing(config: pytest.Config, name: str = "") -> Display | None:
-    """The progress display that suits this pytest run, None for none. `name`: of the checkpoint, where there are several."""
+    """The progress display that suits this pytest run, None for none. `name`: of the checkpoint, where there are
+    several.
+    """
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     if hasattr(config, "workerinput") or reporter is None or config.get_verbosity() < 0:
         return None

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
-    """What became of the gate's items, by node id: those that were `run`, of them those that `failed` or ended in an error, and what else went wrong."""
+    """What became of the gate's items, by node id: those that were `run`, of them those that `failed` or ended in an
+    error, and what else went wrong.
+    """
 
     run: Set[str]
     failed: Set[str]
@@ -34,7 +36,9 @@ class Outcomes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Judged:
-    """Findings of one checkpoint, why others could not be had of checks that ran, which those are, and how many were neither run nor can be judged."""
+    """Findings of one checkpoint, why others could not be had of checks that ran, which those are, and how many were
+    neither run nor can be judged.
+    """
 
     findings: Sequence[Finding]
     troubles: Sequence[str]
@@ -66,7 +70,11 @@ def write_summary(reporter: Any, session: "GateSession", outcomes: Outcomes) -> 
 
 def _text(session: "GateSession", outcomes: Outcomes, writer: Any) -> str | None:
     """The report; None where there is nothing to say."""
-    screen = {"width": writer.fullwidth, "color": writer.hasmarkup, "encoding": str(getattr(writer._file, "encoding", None) or "ascii")}
+    screen = {
+        "width": writer.fullwidth,
+        "color": writer.hasmarkup,
+        "encoding": str(getattr(writer._file, "encoding", None) or "ascii"),
+    }
     measured = [subject for subject in session.subjects if session.record_if_any(subject) is not None]
     failures = [
         f"could not measure{f' {subject.name}' if subject.name else ''}: {failure}"
@@ -83,9 +91,16 @@ def _text(session: "GateSession", outcomes: Outcomes, writer: Any) -> str | None
     if not session.is_series:
         subject = measured[0]
         return render(
-            session.record(subject), subject.rules, judged[subject.name].findings, ran=_of(subject, outcomes.run), faults=faults,
-            unknown=unknown, baselines=_known_baselines(session, subject.against), tighten=_tightening(session), **screen,
-        )  # fmt: skip
+            session.record(subject),
+            subject.rules,
+            judged[subject.name].findings,
+            ran=_of(subject, outcomes.run),
+            faults=faults,
+            unknown=unknown,
+            baselines=_known_baselines(session, subject.against),
+            tighten=_tightening(session),
+            **screen,
+        )
     latest = measured[-1]
     return series.render(
         [Stage(name=subject.name, step=subject.source.step, record=session.record(subject)) for subject in measured],
@@ -123,7 +138,9 @@ def _judged(session: "GateSession", subject: "Subject", ran: Set[str]) -> _Judge
         else:
             unknown += 1
     whose = f" of {subject.name}" if subject.name else ""
-    troubles = [f"{count} checks{whose} could not be judged: {reason}" for reason, count in Counter(reasons.values()).items()]
+    troubles = [
+        f"{count} checks{whose} could not be judged: {reason}" for reason, count in Counter(reasons.values()).items()
+    ]
     return _Judged(findings=findings, troubles=troubles, unjudged=reasons.keys(), unknown=unknown)
 
 
@@ -146,7 +163,9 @@ def _fault(session: "GateSession", waiver: Waiver) -> str | None:
         return f"the waiver for {waiver.site} could not be judged: {first_line(error)}"
 
 
-def _broken_off(session: "GateSession", failed: Set[str], judged: Mapping[str, _Judged], waivers: Mapping[str, str]) -> list[str]:
+def _broken_off(
+    session: "GateSession", failed: Set[str], judged: Mapping[str, _Judged], waivers: Mapping[str, str]
+) -> list[str]:
     """What failed and is explained by nothing of the gate: a hook of the user's broke it off, or a worker died."""
     explained = set(waivers)
     for subject in session.subjects:
@@ -157,7 +176,9 @@ def _broken_off(session: "GateSession", failed: Set[str], judged: Mapping[str, _
             breaches = (finding.limit.check for finding in one.findings if not finding.accepted)
             explained |= {f"{subject.node}::{check}" for check in (*breaches, *one.unjudged)}
     names = sorted(failed - explained)
-    return [f"{len(names)} checks were broken off by an error outside of the gate, the first {names[0]}"] if names else []
+    return (
+        [f"{len(names)} checks were broken off by an error outside of the gate, the first {names[0]}"] if names else []
+    )
 
 
 def _known_baselines(session: "GateSession", names: Iterable[str]) -> dict[str, Record]:
@@ -173,6 +194,10 @@ def _tightening(session: "GateSession") -> str:
     file = settings.limits or "FILE"
     if settings.replay:
         return (
-            f"{shlex.join(['maxact', 'suggest', settings.replay, '--limits', file, '--update', 'all'])} (with --per-layer for every site)"
+            f"{shlex.join(['maxact', 'suggest', settings.replay, '--limits', file, '--update', 'all'])} (with"
+            " --per-layer for every site)"
         )
-    return f"the same command with --maxact-limits={shlex.quote(file)} --maxact-update=all; for every site, maxact suggest --per-layer"
+    return (
+        f"the same command with --maxact-limits={shlex.quote(file)} --maxact-update=all; for every site, maxact suggest"
+        " --per-layer"
+    )

@@ -1,4 +1,6 @@
-"""A series of checkpoints: the verdict over all of them, one row per checkpoint, one trend per site kind, and what would cross a limit soon."""
+"""A series of checkpoints: the verdict over all of them, one row per checkpoint, one trend per site kind, and what
+would cross a limit soon.
+"""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -41,40 +43,70 @@ def render(
 ) -> str:
     """As text of at most `width` columns.
 
-    `findings`: by checkpoint, empty where nothing was judged; `limits`: those of the last checkpoint, for `horizon`, a step; `ran`: (checkpoint,
-    check) of those that ran, None for all; `faults`: what else went wrong; `unknown`: checks that did not run and cannot be judged; `unmeasured`:
-    checkpoints of which there is no Record;
-    `baselines`: what all of them were compared with besides, by name; `notes`: remarks, shown last.
+    `findings`: by checkpoint, empty where nothing was judged; `limits`: those of the last checkpoint, for `horizon`, a
+    step; `ran`: (checkpoint, check) of those that ran, None for all; `faults`: what else went wrong; `unknown`: checks
+    that did not run and cannot be judged; `unmeasured`: checkpoints of which there is no Record; `baselines`: what all
+    of them were compared with besides, by name; `notes`: remarks, shown last.
     """
-    parts = _parts(series, findings, tuple(limits), horizon, ran, faults, unknown, unmeasured, baselines or {}, is_unicode(encoding))
+    parts = _parts(
+        series,
+        findings,
+        tuple(limits),
+        horizon,
+        ran,
+        faults,
+        unknown,
+        unmeasured,
+        baselines or {},
+        is_unicode(encoding),
+    )
     return to_text([*parts, *(Text(note, style="dim") for note in notes)], width=width, color=color, encoding=encoding)
 
 
 def as_data(series: Sequence[Stage], limits: Iterable[Limit] = (), horizon: int | None = None) -> dict[str, Any]:
-    """For a program; what is no finite number is null, and so are `crossings` without a horizon, or of a series that cannot be continued."""
+    """For a program; what is no finite number is null, and so are `crossings` without a horizon, or of a series that
+    cannot be continued.
+    """
     crossing = crossings(series, limits, horizon) if horizon is not None and can_be_continued(series) else None
     return {
         "schema": 1,
         "checkpoints": [
             {
-                "name": row.name, "step": row.step, "M": _number(row.m), "site": row.site, "to_previous": _number(row.to_previous),
-                "to_first": _number(row.to_first), "first_jump_layer": row.jump, "massive_layers": row.massive_layers,
+                "name": row.name,
+                "step": row.step,
+                "M": _number(row.m),
+                "site": row.site,
+                "to_previous": _number(row.to_previous),
+                "to_first": _number(row.to_first),
+                "first_jump_layer": row.jump,
+                "massive_layers": row.massive_layers,
                 "int8_sqnr_db": _number(row.int8_sqnr_db),
             }
             for row in milestones(series)
         ],
         "trends": {
-            trend.kind: {"values": [_number(value) for value in trend.values], "growth_per_1000_steps": _number(trend.growth)}
+            trend.kind: {
+                "values": [_number(value) for value in trend.values],
+                "growth_per_1000_steps": _number(trend.growth),
+            }
             for trend in trends(series)
         },
         "horizon": horizon,
-        "crossings": [
-            {"site": found.limit.site, "value": found.value, "limit": found.limit.bound, "growth_per_1000_steps": found.growth, "step": found.step}
-            for found in crossing
-        ]
-        if crossing is not None
-        else None,
-    }  # fmt: skip
+        "crossings": (
+            [
+                {
+                    "site": found.limit.site,
+                    "value": found.value,
+                    "limit": found.limit.bound,
+                    "growth_per_1000_steps": found.growth,
+                    "step": found.step,
+                }
+                for found in crossing
+            ]
+            if crossing is not None
+            else None
+        ),
+    }
 
 
 def _parts(
@@ -84,7 +116,9 @@ def _parts(
 ) -> Iterator[RenderableType]:  # fmt: skip
     judged = [(name, finding) for name, of_one in findings.items() for finding in of_one]
     if judged or faults:
-        yield from verdict_of(judged, ran, faults, f" of {len(findings)} {'checkpoints' if len(findings) > 1 else 'checkpoint'}", unknown)
+        yield from verdict_of(
+            judged, ran, faults, f" of {len(findings)} {'checkpoints' if len(findings) > 1 else 'checkpoint'}", unknown
+        )
     if unmeasured:
         yield Text(f"not measured: {', '.join(unmeasured)}", style="yellow")
     if not series:
@@ -99,7 +133,8 @@ def _parts(
     if horizon is not None:
         yield from _crossings(series, limits, horizon)
     yield Text(
-        "M: largest magnitude of all counted sites. Trends: the largest over all layers; growth is the slope of the line that fits best.",
+        "M: largest magnitude of all counted sites. Trends: the largest over all layers; growth is the slope of the"
+        " line that fits best.",
         style="dim",
     )
 
@@ -164,19 +199,26 @@ def _trends(found: Sequence[Trend], solid: bool) -> Table:
     for name in ("first", "last", "per 1 000 steps"):
         table.add_column(name, justify="right", no_wrap=True)
     for trend in found:
-        growth = f"{trend.growth:+.3g} ({trend.relative_growth:+.1%})" if math.isfinite(trend.growth) else "steps unknown"
+        growth = (
+            f"{trend.growth:+.3g} ({trend.relative_growth:+.1%})" if math.isfinite(trend.growth) else "steps unknown"
+        )
         table.add_row(trend.kind, _bars(trend.values, solid), short(trend.values[0]), short(trend.values[-1]), growth)
     return table
 
 
 def _bars(values: Sequence[float], solid: bool, most: int = 24) -> str:
-    """A bar per checkpoint, from the least value to the largest; of a long series evenly chosen ones, its ends among them."""
+    """A bar per checkpoint, from the least value to the largest; of a long series evenly chosen ones, its ends among
+    them.
+    """
     if len(values) > most:
         values = [values[round(i * (len(values) - 1) / (most - 1))] for i in range(most)]
     finite = [value for value in values if math.isfinite(value)]
     low, high = min(finite, default=0.0), max(finite, default=0.0)
     bars = _BARS if solid else _PLAIN_BARS
-    return "".join("!" if not math.isfinite(v) else bars[round(7 * (v - low) / (high - low))] if high > low else bars[3] for v in values)
+    return "".join(
+        "!" if not math.isfinite(v) else bars[round(7 * (v - low) / (high - low))] if high > low else bars[3]
+        for v in values
+    )
 
 
 def _crossings(series: Sequence[Stage], limits: Sequence[Limit], horizon: int) -> Iterator[RenderableType]:
@@ -186,7 +228,9 @@ def _crossings(series: Sequence[Stage], limits: Sequence[Limit], horizon: int) -
         yield Text(f"no growth to continue: {unknown if series[-1].step is None else few}", style="yellow")
         return
     if (series[-1].step or 0) >= horizon:
-        yield Text(f"the series has passed step {horizon}: give a horizon beyond step {series[-1].step}", style="yellow")
+        yield Text(
+            f"the series has passed step {horizon}: give a horizon beyond step {series[-1].step}", style="yellow"
+        )
         return
     found = crossings(series, limits, horizon)
     if not found:
@@ -199,8 +243,8 @@ def _crossings(series: Sequence[Stage], limits: Sequence[Limit], horizon: int) -
 
 def _crossing_words(crossing: Crossing) -> str:
     return (
-        f"WARNING: {crossing.limit.site} is at {short(crossing.value)} of {short(crossing.limit.bound)} and grows {crossing.growth:+.3g} per 1 000 steps: "
-        f"it would cross its limit at step {crossing.step:.0f}"
+        f"WARNING: {crossing.limit.site} is at {short(crossing.value)} of {short(crossing.limit.bound)} and grows"
+        f" {crossing.growth:+.3g} per 1 000 steps: it would cross its limit at step {crossing.step:.0f}"
     )
 
 

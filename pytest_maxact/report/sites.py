@@ -16,10 +16,11 @@ _NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
 
 
 def as_data(anatomy: Anatomy, model_type: str) -> dict[str, Any]:
-    """`{"model_type", "layers", "hidden_size", "sites": [{"site", "kind", "layer", "module", "modules", "detail"}, ...], "left_out": [{"what", "why",
-    "by_design"}, ...]}`.
+    """`{"model_type", "layers", "hidden_size", "sites": [{"site", "kind", "layer", "module", "modules", "detail"},
+    ...], "left_out": [{"what", "why", "by_design"}, ...]}`.
 
-    `module` is where a site is read first, `modules` every module whose tensors make it up; paths are those in the model without its head.
+    `module` is where a site is read first, `modules` every module whose tensors make it up; paths are those in the
+    model without its head.
     """
     taps: dict[str, list[Tap]] = {}
     for tap in anatomy.taps:
@@ -39,7 +40,9 @@ def as_data(anatomy: Anatomy, model_type: str) -> dict[str, Any]:
             }
             for site in anatomy.sites
         ],
-        "left_out": [{"what": entry.what, "why": entry.why, "by_design": entry.by_design} for entry in anatomy.left_out],
+        "left_out": [
+            {"what": entry.what, "why": entry.why, "by_design": entry.by_design} for entry in anatomy.left_out
+        ],
     }
 
 
@@ -49,7 +52,9 @@ def render(anatomy: Anatomy, model_type: str, *, width: int, color: bool, encodi
 
 
 def _parts(anatomy: Anatomy, model_type: str) -> Iterator[RenderableType]:
-    yield Text(f"{model_type}: {anatomy.layers} layers x {anatomy.hidden_size}, {len(anatomy.sites)} sites", style="bold")
+    yield Text(
+        f"{model_type}: {anatomy.layers} layers x {anatomy.hidden_size}, {len(anatomy.sites)} sites", style="bold"
+    )
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for name in ("site", "layers", "module", "what"):
         table.add_column(name, overflow="fold")
@@ -65,7 +70,9 @@ def _parts(anatomy: Anatomy, model_type: str) -> Iterator[RenderableType]:
 
 
 def _alike(anatomy: Anatomy) -> dict[tuple[str, str, str], list[int]]:
-    """Sites by kind, module path without its numbers, and what the module is: the layers that have it, in the order of kinds."""
+    """Sites by kind, module path without its numbers, and what the module is: the layers that have it, in the order of
+    kinds.
+    """
     groups: dict[tuple[str, str, str], list[int]] = {}
     for tap in sorted(anatomy.taps, key=lambda tap: KINDS.index(tap.site.kind)):
         key = (tap.site.kind, _starred(tap), tap.site.detail)
@@ -76,6 +83,8 @@ def _alike(anatomy: Anatomy) -> dict[tuple[str, str, str], list[int]]:
 
 
 def _starred(tap: Tap) -> str:
-    """A module's path with the number of its layer as `*`; where layers share modules that number is another, the first."""
+    """A module's path with the number of its layer as `*`; where layers share modules that number is another, the
+    first.
+    """
     own = re.compile(rf"(?<=\.){tap.site.layer}(?=\.|$)")
     return (own if own.search(tap.site.module) else _NUMBER).sub("*", tap.site.module, count=1)

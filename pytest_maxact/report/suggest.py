@@ -1,4 +1,6 @@
-"""What is said of proposed limits beside their diff: as data for a program, and in a closing line that tells the next command."""
+"""What is said of proposed limits beside their diff: as data for a program, and in a closing line that tells the next
+command.
+"""
 
 import shlex
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,6 @@
-"""A Record for a program: plain data, every figure a number or null (JSON has no infinity), with the schema in its first key."""
+"""A Record for a program: plain data, every figure a number or null (JSON has no infinity), with the schema in its
+first key.
+"""
 
 import math
 from collections.abc import Sequence
@@ -52,33 +54,51 @@ def summarize(record: Record) -> dict[str, Any]:
             "token": peak.token if peak else None,
             "channel": peak.channel if peak else None,
         },
-        "int8": {"site": carrier.site.name, **{policy: _int8(carrier, policy) for policy in (*INT8_POLICIES, "optimal")}},
+        "int8": {
+            "site": carrier.site.name,
+            **{policy: _int8(carrier, policy) for policy in (*INT8_POLICIES, "optimal")},
+        },
         "nonfinite": sum(reading.nonfinite for reading in record.sites.values()),
         "published": standing(carrier.max_abs),
         "schemes": list(provenance.schemes),
         "sampling": provenance.sampling,
         "effects": {name: _plain(asdict(effect)) for name, effect in record.effects.items()},
-        "fp16": {"fits": not beyond_fp16(record), "sites_beyond": [reading.site.name for reading in beyond_fp16(record)]},
+        "fp16": {
+            "fits": not beyond_fp16(record),
+            "sites_beyond": [reading.site.name for reading in beyond_fp16(record)],
+        },
         "sites": {name: _site(reading) for name, reading in record.sites.items()},
     }
 
 
 def verdict_data(findings: Sequence[Finding], faults: Sequence[str] = ()) -> dict[str, Any]:
-    """`{"passed", "checks": [{"check", "site", "metric", "value", "limit", "passed", ...}], "waiver_faults"}`: what a verdict says, for a program."""
+    """`{"passed", "checks": [{"check", "site", "metric", "value", "limit", "passed", ...}], "waiver_faults"}`: what a
+    verdict says, for a program.
+    """
     return {
         "schema": 1,
         "passed": all(finding.accepted for finding in findings) and not faults,
         "checks": [
             {
-                "check": finding.limit.check, "site": finding.site, "metric": finding.limit.metric, "baseline": finding.limit.against or None,
-                "value": _number(finding.value), "limit": finding.limit.bound, "sense": finding.limit.sense, "passed": finding.passed,
-                "waived": finding.waiver.words if finding.waiver else None, "rule": finding.limit.rule, "source": finding.limit.source,
-                "file": finding.limit.file, "line": finding.limit.line, "message": finding.message,
+                "check": finding.limit.check,
+                "site": finding.site,
+                "metric": finding.limit.metric,
+                "baseline": finding.limit.against or None,
+                "value": _number(finding.value),
+                "limit": finding.limit.bound,
+                "sense": finding.limit.sense,
+                "passed": finding.passed,
+                "waived": finding.waiver.words if finding.waiver else None,
+                "rule": finding.limit.rule,
+                "source": finding.limit.source,
+                "file": finding.limit.file,
+                "line": finding.limit.line,
+                "message": finding.message,
             }
             for finding in findings
         ],
         "waiver_faults": list(faults),
-    }  # fmt: skip
+    }
 
 
 def _site(reading: SiteReading) -> dict[str, Any]:
@@ -96,16 +116,31 @@ def _site(reading: SiteReading) -> dict[str, Any]:
         "rms": rms(reading),
         "mean_abs": mean_abs(reading),
         "quantiles": {str(q): quantile(reading, q) for q in QUANTILES},
-        "massive": {"tokens": m.tokens, "entries": m.entries, "max_ratio": m.max_ratio} if (m := reading.massive) else None,
+        "massive": (
+            {"tokens": m.tokens, "entries": m.entries, "max_ratio": m.max_ratio} if (m := reading.massive) else None
+        ),
         "expert_tokens": list(reading.expert_tokens) if reading.expert_tokens is not None else None,
         "int8": {policy: _int8(reading, policy) for policy in INT8_POLICIES},
-        "schemes": {name: _plain(asdict(scheme_error(reading, name))) for name in reading.schemes} if not reading.nonfinite else {},
-        "weights": {path: {name: _plain(asdict(e)) for name, e in errors.items()} for path, errors in reading.weights.items()},
+        "schemes": (
+            {name: _plain(asdict(scheme_error(reading, name))) for name in reading.schemes}
+            if not reading.nonfinite
+            else {}
+        ),
+        "weights": {
+            path: {name: _plain(asdict(e)) for name, e in errors.items()} for path, errors in reading.weights.items()
+        },
         "top": [
-            {"value": p.value, "sample": p.sample, "position": p.position, "token": p.token, "channel": p.channel, "part": p.part}
+            {
+                "value": p.value,
+                "sample": p.sample,
+                "position": p.position,
+                "token": p.token,
+                "channel": p.channel,
+                "part": p.part,
+            }
             for p in reading.peaks
         ],
-    }  # fmt: skip
+    }
 
 
 def _int8(reading: SiteReading, policy: str) -> dict[str, float | None]:

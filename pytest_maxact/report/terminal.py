@@ -1,4 +1,6 @@
-"""The report for a person: verdict and breaches first, in words, then the facts of the run, then a row per layer. Fits 80 columns."""
+"""The report for a person: verdict and breaches first, in words, then the facts of the run, then a row per layer. Fits
+80 columns.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -41,9 +43,9 @@ def render(
 ) -> str:
     """The report as text of at most `width` columns; with no rules, the figures alone.
 
-    `ran`: names of the checks that ran, None for all; `faults`: what else went wrong; `unknown`: checks that did not run and cannot be judged;
-    `baselines`: what it is compared with, by name;
-    `tighten`: the command that tightens limits much wider than what was found.
+    `ran`: names of the checks that ran, None for all; `faults`: what else went wrong; `unknown`: checks that did not
+    run and cannot be judged; `baselines`: what it is compared with, by name; `tighten`: the command that tightens
+    limits much wider than what was found.
     """
     return to_text(
         _parts(record, rules, findings, is_unicode(encoding), ran, faults, unknown, baselines or {}, tighten),
@@ -54,12 +56,22 @@ def render(
 
 
 def _parts(
-    record: Record, rules: Ruleset | None, findings: Sequence[Finding], solid: bool, ran: Set[str] | None, faults: Sequence[str],
-    unknown: int,    baselines: Mapping[str, Record], tighten: str,
-) -> Iterator[RenderableType]:  # fmt: skip
+    record: Record,
+    rules: Ruleset | None,
+    findings: Sequence[Finding],
+    solid: bool,
+    ran: Set[str] | None,
+    faults: Sequence[str],
+    unknown: int,
+    baselines: Mapping[str, Record],
+    tighten: str,
+) -> Iterator[RenderableType]:
     if rules is not None:
         yield from verdict_of(
-            [("", finding) for finding in findings], None if ran is None else {("", check) for check in ran}, faults, unknown=unknown
+            [("", finding) for finding in findings],
+            None if ran is None else {("", check) for check in ran},
+            faults,
+            unknown=unknown,
         )
     yield _facts(record, rules)
     for name, baseline in baselines.items():
@@ -79,7 +91,9 @@ def _facts(record: Record, rules: Ruleset | None) -> Table:
     revision = f" at {provenance.revision[:12]}" if provenance.revision else ""
     table.add_row("model", f"{provenance.model}{revision}")
     table.add_row(
-        "", f"{provenance.model_type}, {provenance.layers} layers x {provenance.hidden_size}, {provenance.dtype} on {provenance.device}"
+        "",
+        f"{provenance.model_type}, {provenance.layers} layers x {provenance.hidden_size}, {provenance.dtype} on"
+        f" {provenance.device}",
     )
     if rules is not None:
         table.add_row("limits", _limits_words(rules))
@@ -88,7 +102,8 @@ def _facts(record: Record, rules: Ruleset | None) -> Table:
     digest = provenance.corpus_sha256[:12]
     table.add_row(
         "corpus",
-        f"{provenance.corpus} ({digest}), {len(provenance.samples)} samples, {grouped(record.tokens)} tokens, protocol {provenance.protocol}",
+        f"{provenance.corpus} ({digest}), {len(provenance.samples)} samples, {grouped(record.tokens)} tokens, protocol"
+        f" {provenance.protocol}",
     )
     peak = f", {describe_peak(carrier.peaks[0]).removeprefix('at ')}" if carrier.peaks and not carrier.nonfinite else ""
     value = "not finite" if carrier.nonfinite else f"{carrier.max_abs:.6g}"
@@ -104,7 +119,9 @@ def _facts(record: Record, rules: Ruleset | None) -> Table:
     if provenance.left_out:
         table.add_row("left out", "; ".join(provenance.left_out))
     if provenance.batching.get("alone"):
-        table.add_row("batches", "every sequence ran alone: in this model what a token gives depends on what else is in its batch")
+        table.add_row(
+            "batches", "every sequence ran alone: in this model what a token gives depends on what else is in its batch"
+        )
     if provenance.batching.get("out_of_memory"):
         table.add_row("memory", f"{provenance.batching['out_of_memory']} batches did not fit and were halved")
     return table
@@ -126,7 +143,8 @@ def _limits_words(rules: Ruleset) -> str:
         return f"family {rules.family}, shape {rules.shape} ({files})"
     if any(limit.envelope for limit in rules.limits):
         return (
-            f"family {rules.family}, envelope: nobody published this shape, so the family's largest figures with a wider headroom ({files})"
+            f"family {rules.family}, envelope: nobody published this shape, so the family's largest figures with a"
+            f" wider headroom ({files})"
         )
     return f"family {rules.family} ({files})"
 
@@ -135,7 +153,9 @@ def _fp16_words(record: Record) -> str:
     beyond = beyond_fp16(record)
     if not beyond:
         largest = max(record.sites.values(), key=lambda reading: reading.max_abs)
-        return f"fits: no site above {grouped(int(FP16_MAX))}; {largest.site.name} uses {largest.max_abs / FP16_MAX:.2%}"
+        return (
+            f"fits: no site above {grouped(int(FP16_MAX))}; {largest.site.name} uses {largest.max_abs / FP16_MAX:.2%}"
+        )
     names = ", ".join(reading.site.name for reading in beyond[:4])
     more = f" and {len(beyond) - 4} more" if len(beyond) > 4 else ""
     return f"does not fit: {len(beyond)} sites above {grouped(int(FP16_MAX))} or not finite: {names}{more}"
@@ -152,8 +172,9 @@ def _int8_words(carrier: SiteReading) -> str:
         return f"{carrier.site.name}: no figure, it has non-finite entries"
     error, best = (integer_figures(carrier, policy) for policy in ("max_abs", "optimal"))
     return (
-        f"{carrier.site.name}, per tensor max_abs: SQNR {error.sqnr_db:.2f} dB, {error.flush_to_zero:.1%} of the non-zero entries become zero, "
-        f"{error.levels_used} of 128 levels used; the clip best in calibration, {best.threshold:.4g}, gives {best.sqnr_db:.2f} dB"
+        f"{carrier.site.name}, per tensor max_abs: SQNR {error.sqnr_db:.2f} dB, {error.flush_to_zero:.1%} of the"
+        f" non-zero entries become zero, {error.levels_used} of 128 levels used; the clip best in calibration,"
+        f" {best.threshold:.4g}, gives {best.sqnr_db:.2f} dB"
     )
 
 
@@ -164,7 +185,10 @@ def _massive_words(record: Record) -> str:
     most = max(layers, key=lambda reading: reading.massive.tokens if reading.massive else 0)
     tokens = most.massive.tokens if most.massive else 0
     first, last = layers[0].site.layer, layers[-1].site.layer
-    return f"layers {first} to {last}: {len(layers)} meet the criterion of Sun et al., on up to {grouped(tokens)} tokens ({most.site.name})"
+    return (
+        f"layers {first} to {last}: {len(layers)} meet the criterion of Sun et al., on up to {grouped(tokens)} tokens"
+        f" ({most.site.name})"
+    )
 
 
 def _experts_words(routers: Sequence[SiteReading]) -> RenderableType:
@@ -175,12 +199,17 @@ def _experts_words(routers: Sequence[SiteReading]) -> RenderableType:
         return f"every one of {grouped(total)} routed experts in {len(routers)} layers was given tokens"
     count = sum(len(reading.unreached_experts) for reading in missed)
     most = max(missed, key=lambda reading: len(reading.unreached_experts))
-    words = f"no token reached {grouped(count)} of {grouped(total)} routed experts; most in {most.site.name}, {describe_unreached(most)}"
+    words = (
+        f"no token reached {grouped(count)} of {grouped(total)} routed experts; most in {most.site.name},"
+        f" {describe_unreached(most)}"
+    )
     return Text(words, style="yellow")
 
 
 def _layers(record: Record, findings: Sequence[Finding], solid: bool) -> Table:
-    """One row per layer: its residual stream against its limit, its other maxima; a row more for any other site that breaches."""
+    """One row per layer: its residual stream against its limit, its other maxima; a row more for any other site that
+    breaches.
+    """
     maxima = {f.limit.site: f for f in findings if f.limit.metric == "max_abs"}
     failed = {f.site for f in findings if not f.accepted}
     routed = any(reading.site.kind == "router" for reading in record.sites.values())
@@ -212,7 +241,9 @@ def _row_name(reading: SiteReading) -> str:
     return {"embedding": "embed", "final_norm": "norm"}.get(reading.site.kind, str(reading.site.layer))
 
 
-def _row(label: str, reading: SiteReading, finding: Finding | None, failed: bool, solid: bool) -> tuple[RenderableType, ...]:
+def _row(
+    label: str, reading: SiteReading, finding: Finding | None, failed: bool, solid: bool
+) -> tuple[RenderableType, ...]:
     style = "red" if failed else ""
     sqnr = integer_figures(reading, "max_abs").sqnr_db
     value = _cell(reading)
@@ -233,7 +264,9 @@ def _bar(usage: float, failed: bool, solid: bool) -> Text:
     filled = min(_BAR, math.ceil(usage * _BAR)) if usage > 0 else 0
     words = "FAIL" if failed else f"{usage:.0%}" if usage >= 0.01 or usage == 0 else "<1%"
     style = "bold red" if failed else "yellow" if usage > 0.8 else "green"
-    return Text.assemble((full * filled, style), (empty * (_BAR - filled), "dim"), f" {words}", style=style if failed else "")
+    return Text.assemble(
+        (full * filled, style), (empty * (_BAR - filled), "dim"), f" {words}", style=style if failed else ""
+    )
 
 
 def _notes(record: Record, rules: Ruleset | None, findings: Sequence[Finding], tighten: str) -> Iterator[str]:

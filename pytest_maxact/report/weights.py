@@ -1,4 +1,6 @@
-"""What schemes do to weights: a row per layer with the lowest SQNR of its linear layers, and the worst weight under each scheme."""
+"""What schemes do to weights: a row per layer with the lowest SQNR of its linear layers, and the worst weight under
+each scheme.
+"""
 
 import math
 import re
@@ -23,7 +25,8 @@ def as_data(errors: Errors) -> dict[str, Any]:
     return {
         weight: {
             scheme: {
-                name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in asdict(error).items()
+                name: None if isinstance(value, float) and not math.isfinite(value) else value
+                for name, value in asdict(error).items()
             }
             for scheme, error in schemes.items()
         }
@@ -39,7 +42,12 @@ def render(errors: Errors, schemes: Sequence[str], *, width: int, color: bool, e
 
 def _parts(errors: Errors, schemes: Sequence[str]) -> Iterator[RenderableType]:
     table = Table(
-        box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold", title="lowest SQNR of a weight, dB", title_justify="left"
+        box=None,
+        padding=(0, 2, 0, 0),
+        pad_edge=False,
+        header_style="bold",
+        title="lowest SQNR of a weight, dB",
+        title_justify="left",
     )
     table.add_column("layer")
     for scheme in schemes:
@@ -52,12 +60,18 @@ def _parts(errors: Errors, schemes: Sequence[str]) -> Iterator[RenderableType]:
         for weight, by_scheme in weights.items():
             for scheme, error in by_scheme.items():
                 row[scheme] = min(row.get(scheme, error), error, key=_badness)
-                worst[scheme] = min(worst.get(scheme, (weight, error)), (weight, error), key=lambda entry: _badness(entry[1]))
+                worst[scheme] = min(
+                    worst.get(scheme, (weight, error)), (weight, error), key=lambda entry: _badness(entry[1])
+                )
     for layer, row in sorted(rows.items()):
         table.add_row(str(layer), *(_decibel(row[scheme]) if scheme in row else "-" for scheme in schemes))
     yield table
     for scheme, (weight, error) in worst.items():
-        reason = f" ({error.refused})" if error.refused else f", {error.flush_to_zero:.1%} of its non-zero entries become zero"
+        reason = (
+            f" ({error.refused})"
+            if error.refused
+            else f", {error.flush_to_zero:.1%} of its non-zero entries become zero"
+        )
         yield Text(f"{scheme}: worst is {weight}, {_decibel(error)} dB{reason}")
 
 
@@ -66,4 +80,6 @@ def _badness(error: WeightError) -> tuple[bool, float]:
 
 
 def _decibel(error: WeightError) -> str:
-    return "none" if math.isnan(error.lowest_db) else "exact" if error.lowest_db == math.inf else f"{error.lowest_db:.1f}"
+    return (
+        "none" if math.isnan(error.lowest_db) else "exact" if error.lowest_db == math.inf else f"{error.lowest_db:.1f}"
+    )

@@ -1,7 +1,7 @@
 """The figures of one site under one scheme, from what a Record keeps. No torch.
 
-Where a static scheme quantizes one tensor, its error is exact, over all tokens, from the histograms; figures of single tokens, and every figure of
-the other schemes, are of the sampled tokens.
+Where a static scheme quantizes one tensor, its error is exact, over all tokens, from the histograms; figures of single
+tokens, and every figure of the other schemes, are of the sampled tokens.
 """
 
 import math
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemeError:
-    """What a scheme costs a tensor. Ratios are dimensionless; NaN where a figure was not taken (figures of single tokens, for FP16 and BF16).
+    """What a scheme costs a tensor. Ratios are dimensionless; NaN where a figure was not taken (figures of single
+    tokens, for FP16 and BF16).
 
     - `sqnr_db`: of the whole tensor, with its standard error `sqnr_error_db` as an estimate from a sample (0: exact).
-    - `token_median_db`, `token_low_db`: median and 1 %-quantile of the SQNR of single tokens. `calm_sqnr_db`: of the tokens without a massive activation.
-    - `clip_rate`: entries beyond the largest level. `flush_to_zero`: non-zero entries that become zero. `levels_used`: magnitudes that occur after it.
+    - `token_median_db`, `token_low_db`: median and 1 %-quantile of the SQNR of single tokens. `calm_sqnr_db`: of the
+      tokens without a massive activation.
+    - `clip_rate`: entries beyond the largest level. `flush_to_zero`: non-zero entries that become zero. `levels_used`:
+      magnitudes that occur after it.
     - `tokens`: how many were sampled.
     """
 
@@ -46,13 +49,16 @@ QUANTITIES = tuple(field.name for field in fields(SchemeError))
 
 
 def scheme_error(reading: "SiteReading", name: str) -> SchemeError:
-    """Raises MeasureError where the Record holds nothing of the scheme at this site, InputError for a cast that a slim one did not keep."""
+    """Raises MeasureError where the Record holds nothing of the scheme at this site, InputError for a cast that a slim
+    one did not keep.
+    """
     if f"{name}.sqnr_db" in reading.figures:
         return restored(SchemeError, name, reading.figures)
     scheme = SCHEMES[name]
     if scheme.cast and reading.dtype in ("float32", "float64"):
         raise MeasureError(
-            f"{reading.site.name}: its histogram is rounded to bfloat16, so the error of a cast to {name} cannot be told from it\n"
+            f"{reading.site.name}: its histogram is rounded to bfloat16, so the error of a cast to {name} cannot be "
+            "told from it\n"
             f"  judge {name}.headroom, and its effect on predictions"
         )
     if scheme.cast and reading.is_slim:
@@ -76,7 +82,9 @@ def _exact(reading: "SiteReading", scheme: Scheme) -> FormatError | None:
         return None
     if how.is_integer:
         return integer_error(reading.calibration, reading.evaluation, "max_abs", how.bits)
-    return fp8_error(reading.calibration, reading.evaluation, "float32" if reading.dtype == "float64" else reading.dtype)
+    return fp8_error(
+        reading.calibration, reading.evaluation, "float32" if reading.dtype == "float64" else reading.dtype
+    )
 
 
 def _join(exact: FormatError, sums: SchemeSums | None) -> SchemeError:

@@ -1,8 +1,9 @@
 """What a scheme does to a tensor: quantized and back, in the tensor's own arithmetic.
 
-Equal bit for bit to the fake quantization of compressed-tensors 0.20, whose rounding in 16 bits (of scales, quotients and products) is part of
-the scheme as it is deployed. A scale is the largest magnitude over half the range (127.5 for INT-8, 448 for FP8, 6 for FP4); the powers of two of
-the MX formats are rounded as vLLM rounds them; NVFP4's scales are themselves FP8, below one scale for the whole tensor.
+Equal bit for bit to the fake quantization of compressed-tensors 0.20, whose rounding in 16 bits (of scales, quotients
+and products) is part of the scheme as it is deployed. A scale is the largest magnitude over half the range (127.5 for
+INT-8, 448 for FP8, 6 for FP4); the powers of two of the MX formats are rounded as vLLM rounds them; NVFP4's scales are
+themselves FP8, below one scale for the whole tensor.
 """
 
 from dataclasses import dataclass
@@ -17,15 +18,20 @@ _MANTISSA_BITS = {"fp8_e4m3": 3, "fp4_e2m1": 1}
 _SMALLEST_NORMAL = {"fp8_e4m3": 2.0**-6, "fp4_e2m1": 1.0}
 _E8M0_OFFSET = {"fp8_e4m3": 8, "fp4_e2m1": 2}
 _E4M3_SMALLEST_SCALE = 0.125
-_LAYOUT = {torch.bfloat16: (7, 8, torch.int16), torch.float16: (10, 5, torch.int16), torch.float32: (23, 8, torch.int32)}
+_LAYOUT = {
+    torch.bfloat16: (7, 8, torch.int16),
+    torch.float16: (10, 5, torch.int16),
+    torch.float32: (23, 8, torch.int32),
+}
 """Mantissa bits, exponent bits and integers of the same size."""
 _PIECE = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """A tensor after the round trip: `restored`, of its shape and dtype; `levels`, what its entries became before the scale, float32; `clipped`, bool,
-    the entries beyond the largest level."""
+    """A tensor after the round trip: `restored`, of its shape and dtype; `levels`, what its entries became before the
+    scale, float32; `clipped`, bool, the entries beyond the largest level.
+    """
 
     restored: torch.Tensor
     levels: torch.Tensor
@@ -35,7 +41,8 @@ class Quantized:
 def quantize(x: torch.Tensor, how: Quantizer, amax: torch.Tensor | None = None) -> Quantized:
     """A tensor [rows, width] of bfloat16, float16 or float32, quantized and back.
 
-    `amax`: the calibration maximum, one element in the dtype of x, where the quantizer needs one; without it the tensor is its own calibration.
+    `amax`: the calibration maximum, one element in the dtype of x, where the quantizer needs one; without it the tensor
+    is its own calibration.
     """
     if how.granularity == "block":
         return _by_block(x, how)
@@ -52,7 +59,9 @@ def quantize(x: torch.Tensor, how: Quantizer, amax: torch.Tensor | None = None) 
 
 
 def fake_quantized(x: torch.Tensor, how: Quantizer, amax: torch.Tensor | None = None) -> torch.Tensor:
-    """What `quantize` restores of a tensor [..., width], in pieces of rows where rows do not depend on one another: memory stays small."""
+    """What `quantize` restores of a tensor [..., width], in pieces of rows where rows do not depend on one another:
+    memory stays small.
+    """
     flat = x.reshape(-1, x.shape[-1])
     together = how.granularity in ("tensor", "block") or how.scale == "e4m3"
     if amax is None and together:
@@ -95,7 +104,9 @@ def _scale_above(amax: torch.Tensor) -> torch.Tensor:
 
 
 def _power_of_two(largest: torch.Tensor, how: Quantizer) -> torch.Tensor:
-    """The power of two of a magnitude rounded to one bit of mantissa, over that of the format's largest number; a subnormal counts as zero."""
+    """The power of two of a magnitude rounded to one bit of mantissa, over that of the format's largest number; a
+    subnormal counts as zero.
+    """
     mantissa, exponent, integers = _LAYOUT[largest.dtype]
     raised = largest.view(integers).to(torch.int64) + (1 << (mantissa - 2))
     field = (raised >> mantissa) & ((1 << exponent) - 1)
@@ -108,7 +119,8 @@ def _power_of_two(largest: torch.Tensor, how: Quantizer) -> torch.Tensor:
 def _round(scaled: torch.Tensor, how: Quantizer) -> torch.Tensor:
     """To the nearest level, halfway to the even one; float32 within the range.
 
-    Adding and subtracting 1.5 x 2^23 steps rounds to a step, which above the smallest normal number depends on the exponent.
+    Adding and subtracting 1.5 x 2^23 steps rounds to a step, which above the smallest normal number depends on the
+    exponent.
     """
     if how.is_integer:
         return scaled.round()

@@ -14,11 +14,11 @@ DB_BINS = 5202
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemeSums:
-    """Over sampled rows x and what a scheme restores of them: counts, sums of x^2 (`signal`) and of the squared error (`error`), of magnitudes, and of
-    the squares and products of both per row.
+    """Over sampled rows x and what a scheme restores of them: counts, sums of x^2 (`signal`) and of the squared error
+    (`error`), of magnitudes, and of the squares and products of both per row.
 
-    `calm_`: over rows without a massive activation. `clipped`: entries beyond the largest level; `flushed`: non-zero ones that become zero.
-    `token_db`: rows per bin of their own SQNR. `levels`: numbers of the levels that occurred.
+    `calm_`: over rows without a massive activation. `clipped`: entries beyond the largest level; `flushed`: non-zero
+    ones that become zero. `token_db`: rows per bin of their own SQNR. `levels`: numbers of the levels that occurred.
     """
 
     tokens: int = 0
@@ -40,9 +40,15 @@ class SchemeSums:
     levels: tuple[int, ...] = ()
 
     def __add__(self, other: "SchemeSums") -> "SchemeSums":
-        sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self) if f.name not in ("token_db", "levels")}
+        sums = {
+            f.name: getattr(self, f.name) + getattr(other, f.name)
+            for f in fields(self)
+            if f.name not in ("token_db", "levels")
+        }
         counts = Counter(dict(self.token_db)) + Counter(dict(other.token_db))
-        return SchemeSums(**sums, token_db=tuple(sorted(counts.items())), levels=tuple(sorted({*self.levels, *other.levels})))
+        return SchemeSums(
+            **sums, token_db=tuple(sorted(counts.items())), levels=tuple(sorted({*self.levels, *other.levels}))
+        )
 
     @property
     def sqnr_db(self) -> float:
@@ -54,7 +60,9 @@ class SchemeSums:
         return decibel(self.calm_signal, self.calm_error) if self.calm_tokens else math.nan
 
     def sqnr_error_db(self, population: int) -> float:
-        """Standard error of the SQNR as an estimate for `population` tokens, in dB: the delta method for a ratio of sums, 0 where all were seen."""
+        """Standard error of the SQNR as an estimate for `population` tokens, in dB: the delta method for a ratio of
+        sums, 0 where all were seen.
+        """
         if self.tokens < 2 or not self.error or not self.signal or self.tokens >= population:
             return 0.0
         ratio = self.error / self.signal
@@ -63,7 +71,9 @@ class SchemeSums:
         return 10.0 / math.log(10.0) * math.sqrt(spread * share) / self.error
 
     def token_quantile_db(self, q: float) -> float:
-        """The SQNR that a share q of the tokens do not exceed: lower edge of its bin, inf for tokens without error; NaN for no tokens."""
+        """The SQNR that a share q of the tokens do not exceed: lower edge of its bin, inf for tokens without error; NaN
+        for no tokens.
+        """
         rank, seen = max(1, math.ceil(q * self.tokens)), 0
         for place, count in self.token_db:
             seen += count
@@ -73,7 +83,9 @@ class SchemeSums:
 
 
 def decibel(signal: float, error: float) -> float:
-    """Ratio of two energies in dB: inf without an error, -inf where the error is infinite or all there is; NaN without a finite signal."""
+    """Ratio of two energies in dB: inf without an error, -inf where the error is infinite or all there is; NaN without
+    a finite signal.
+    """
     if not math.isfinite(signal) or math.isnan(error):
         return math.nan
     if error == 0.0:

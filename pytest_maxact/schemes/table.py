@@ -1,7 +1,8 @@
 """The schemes by the names that vLLM and compressed-tensors use, and how each quantizes activations and weights.
 
-Source: the presets of compressed-tensors 0.20 (`quantization/quant_scheme.py`). `W8A8_STATIC` has no preset: it is the per-tensor INT-8 of
-arXiv 2605.15572, levels -127..127. FP16 and BF16 are formats with a range, to which every tensor of a model is cast.
+Source: the presets of compressed-tensors 0.20 (`quantization/quant_scheme.py`). `W8A8_STATIC` has no preset: it is the
+per-tensor INT-8 of arXiv 2605.15572, levels -127..127. FP16 and BF16 are formats with a range, to which every tensor of
+a model is cast.
 """
 
 import difflib
@@ -15,10 +16,11 @@ class Quantizer:
     """How one operand of a linear layer is quantized.
 
     - `number`: what an entry becomes: `int4`, `int8`, `fp4_e2m1`, `fp8_e4m3`.
-    - `granularity`: what shares a scale, for x [rows, width]: the whole `tensor`, a `row` (a token of activations, an output channel of weights), a
-      `group` of so many neighbours in a row, a `block` of so many rows and columns.
+    - `granularity`: what shares a scale, for x [rows, width]: the whole `tensor`, a `row` (a token of activations, an
+      output channel of weights), a `group` of so many neighbours in a row, a `block` of so many rows and columns.
     - `static`: its scale comes from calibration; otherwise from the tensor itself.
-    - `scale`: the format of a scale where it is not the tensor's own: `e8m0`, a power of two, or `e4m3` beside one scale for the whole tensor.
+    - `scale`: the format of a scale where it is not the tensor's own: `e8m0`, a power of two, or `e4m3` beside one
+      scale for the whole tensor.
     """
 
     number: str
@@ -49,7 +51,9 @@ class Quantizer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheme:
-    """A deployment scheme; None for an operand that stays in 16 bits. `cast`: a format to which every tensor is cast instead."""
+    """A deployment scheme; None for an operand that stays in 16 bits. `cast`: a format to which every tensor is cast
+    instead.
+    """
 
     name: str
     activations: Quantizer | None = None
@@ -71,7 +75,12 @@ class Scheme:
 def _words(how: Quantizer | None, row: str) -> str:
     if how is None:
         return "in 16 bits"
-    shared = {"tensor": "per tensor", "row": f"per {row}", "group": f"per group of {how.group}", "block": f"per block of {how.group}"}
+    shared = {
+        "tensor": "per tensor",
+        "row": f"per {row}",
+        "group": f"per group of {how.group}",
+        "block": f"per block of {how.group}",
+    }
     return f"{how.number} {shared[how.granularity]}{', static' if how.static else ''}"
 
 
@@ -79,9 +88,13 @@ _INT8_ROW, _FP8_ROW = Quantizer(number="int8", granularity="row"), Quantizer(num
 _INT4_GROUP = Quantizer(number="int4", granularity="group", group=128)
 _INT8_GROUP = Quantizer(number="int8", granularity="group", group=128)
 _INT8_TENSOR = Quantizer(number="int8", granularity="tensor", static=True)
-_FP8_STATIC, _FP8_TENSOR = (Quantizer(number="fp8_e4m3", granularity="tensor", static=static) for static in (True, False))
+_FP8_STATIC, _FP8_TENSOR = (
+    Quantizer(number="fp8_e4m3", granularity="tensor", static=static) for static in (True, False)
+)
 _FP8_GROUP, _FP8_BLOCK = (Quantizer(number="fp8_e4m3", granularity=shared, group=128) for shared in ("group", "block"))
-_MXFP8, _MXFP4 = (Quantizer(number=number, granularity="group", group=32, scale="e8m0") for number in ("fp8_e4m3", "fp4_e2m1"))
+_MXFP8, _MXFP4 = (
+    Quantizer(number=number, granularity="group", group=32, scale="e8m0") for number in ("fp8_e4m3", "fp4_e2m1")
+)
 _NVFP4 = Quantizer(number="fp4_e2m1", granularity="group", group=16, scale="e4m3")
 
 SCHEMES = {

@@ -1,4 +1,6 @@
-"""A model's modules to the list of observed sites: `resolve` for the anatomy of a decoder, `decoder_of` for the decoder of a model."""
+"""A model's modules to the list of observed sites: `resolve` for the anatomy of a decoder, `decoder_of` for the decoder
+of a model.
+"""
 
 from pytest_maxact.sites.adapters import without_adapters
 from pytest_maxact.sites.anatomy import Anatomy, Experts, LeftOut, Tap

@@ -1,5 +1,6 @@
-"""Adapters that PEFT put around modules of a model, in place: sites are found on the modules as they are without them, and read from what adapters make
-of those. PEFT is not imported: its wrappers are known by where their classes come from, and by what they call the module inside.
+"""Adapters that PEFT put around modules of a model, in place: sites are found on the modules as they are without them,
+and read from what adapters make of those. PEFT is not imported: its wrappers are known by where their classes come
+from, and by what they call the module inside.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,8 +38,9 @@ def without_adapters(model: nn.Module) -> Iterator[dict[nn.Module, nn.Module]]:
 
 
 def with_adapters(anatomy: Anatomy, wrappers: Mapping[nn.Module, nn.Module]) -> Anatomy:
-    """The sites as the wrapped model has them. Raises InputError where an adapter lies around what is read from within: routers, fused experts, blocks of
-    which another copy runs."""
+    """The sites as the wrapped model has them. Raises InputError where an adapter lies around what is read from within:
+    routers, fused experts, blocks of which another copy runs.
+    """
     below = {module for inside in wrappers for module in inside.modules() if module is not inside}
     matrices = {id(parameter) for inside in wrappers for parameter in inside.parameters()}
     for module in (*anatomy.stripped, *(experts.module for experts in anatomy.experts)):
@@ -48,12 +50,15 @@ def with_adapters(anatomy: Anatomy, wrappers: Mapping[nn.Module, nn.Module]) -> 
         within = tap.module in wrappers and tap.reads not in _OUTSIDE
         if within or tap.module in below or (tap.parameter is not None and id(tap.parameter) in matrices):
             raise _unreadable(tap.site.module)
-    return replace(anatomy, taps=tuple(replace(tap, module=wrappers.get(tap.module, tap.module)) for tap in anatomy.taps))
+    return replace(
+        anatomy, taps=tuple(replace(tap, module=wrappers.get(tap.module, tap.module)) for tap in anatomy.taps)
+    )
 
 
 def _unreadable(what: str) -> InputError:
     return InputError(
-        f"an adapter lies around {what}, which is read from within\n  merge the adapter, and measure the merged model; or leave this module out of it"
+        f"an adapter lies around {what}, which is read from within\n"
+        "  merge the adapter, and measure the merged model; or leave this module out of it"
     )
 
 
@@ -66,7 +71,8 @@ def _wrappers(parent: nn.Module, path: str) -> Iterator[tuple[nn.Module, str, nn
             yield parent, name, child
         else:
             raise InputError(
-                f"{path}{name}: {class_of(child)} of PEFT is not known here\n  merge the adapter, and measure the merged model"
+                f"{path}{name}: {class_of(child)} of PEFT is not known here\n"
+                "  merge the adapter, and measure the merged model"
             )
 
 

@@ -11,7 +11,9 @@ from pytest_maxact.sites.table import Exceptions
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Backbone:
-    """A language backbone: `config` is its own, the text part of a composite one; `paths` are its modules' paths in the whole model."""
+    """A language backbone: `config` is its own, the text part of a composite one; `paths` are its modules' paths in the
+    whole model.
+    """
 
     decoder: nn.Module
     config: Any
@@ -26,7 +28,9 @@ class Backbone:
         return f"{self.path(module)} ({class_of(module)})"
 
     def declares(self, key: str, module: nn.Module) -> bool:
-        """Whether transformers names the module's class under `key` in the decoder's `_can_record_outputs`, for modules at such a path."""
+        """Whether transformers names the module's class under `key` in the decoder's `_can_record_outputs`, for modules
+        at such a path.
+        """
         declared = (getattr(self.decoder, "_can_record_outputs", None) or {}).get(key)
         entries = [] if declared is None else declared if isinstance(declared, list) else [declared]
         return any(_means(entry, module, self.path(module)) for entry in entries)

@@ -1,4 +1,6 @@
-"""The language backbone of a model: the decoder itself, its layers in the order they run, its token embedding, its final norm."""
+"""The language backbone of a model: the decoder itself, its layers in the order they run, its token embedding, its
+final norm.
+"""
 
 import inspect
 from collections.abc import Iterable, Sequence
@@ -15,7 +17,9 @@ _SENSES = {"vision", "visual", "image", "audio", "speech", "multi", "projector",
 
 
 def decoder_of(model: nn.Module) -> nn.Module:
-    """The language backbone: of a composite model its text part, of an encoder-decoder its decoder, of a model with a head its base."""
+    """The language backbone: of a composite model its text part, of an encoder-decoder its decoder, of a model with a
+    head its base.
+    """
     if stated := DECODERS.get(getattr(getattr(model, "config", None), "model_type", "")):
         return _innermost(at(model, stated))
     found = getattr(model, "base_model", model)
@@ -37,7 +41,8 @@ def _innermost(found: nn.Module) -> nn.Module:
             if embedding is not None
             and any(module is embedding for module in child.modules())
             and any(
-                isinstance(module, nn.ModuleList) and any(has_matrix(m) and any(m.children()) for m in module) for module in child.modules()
+                isinstance(module, nn.ModuleList) and any(has_matrix(m) and any(m.children()) for m in module)
+                for module in child.modules()
             )
             and "input_ids" in inspect.signature(child.forward).parameters
         ]
@@ -58,7 +63,9 @@ def embedding_of(decoder: nn.Module) -> nn.Module | None:
 def _is_table(module: nn.Module) -> bool:
     """A table of embeddings, by its class or its one matrix; an image's patches come out of a convolution."""
     weight = getattr(module, "weight", None)
-    return isinstance(module, nn.Embedding) or (isinstance(weight, nn.Parameter) and weight.ndim == 2 and not isinstance(module, nn.Linear))
+    return isinstance(module, nn.Embedding) or (
+        isinstance(weight, nn.Parameter) and weight.ndim == 2 and not isinstance(module, nn.Linear)
+    )
 
 
 def depth_of(config: Any, exceptions: Exceptions) -> int:
@@ -78,7 +85,11 @@ def layers_of(backbone: Backbone) -> list[nn.Module]:
         if len(listed) != depth:
             raise unknown(f"{class_of(decoder)}: found {len(listed)} layers where the config says {depth}")
         return listed
-    stacks = [m for m in decoder.modules() if isinstance(m, nn.ModuleList) and len(m) and any(has_matrix(layer) for layer in m)]
+    stacks = [
+        m
+        for m in decoder.modules()
+        if isinstance(m, nn.ModuleList) and len(m) and any(has_matrix(layer) for layer in m)
+    ]
     declared = [s for s in stacks if any(backbone.declares("hidden_states", layer) for layer in s)]
     if len(declared) == 1 and len(declared[0]) == depth:
         return list(declared[0])
@@ -89,7 +100,8 @@ def layers_of(backbone: Backbone) -> list[nn.Module]:
         return list(lists[0])[:depth]
     found = sum(len(stack) for stack in declared)
     raise unknown(
-        f"{class_of(decoder)}: found {found} declared decoder layers and {len(lists)} module lists of that depth where the config says {depth} layers"
+        f"{class_of(decoder)}: found {found} declared decoder layers and {len(lists)} module lists of that depth where"
+        f" the config says {depth} layers"
     )
 
 
@@ -136,7 +148,11 @@ def beside_layers(model: nn.Module, backbone: Backbone, observed: Iterable[nn.Mo
     inside = {id(module) for block in observed for module in block.modules()}
     found: dict[str, str] = {}
     decoder = backbone.decoder
-    above = [module for module in model.modules() if module is not decoder and any(inner is decoder for inner in module.modules())]
+    above = [
+        module
+        for module in model.modules()
+        if module is not decoder and any(inner is decoder for inner in module.modules())
+    ]
     for child in (child for module in above for child in module.children()):
         if has_matrix(child) and not any(inner is decoder for inner in child.modules()):
             found[backbone.path(child)] = "not part of the language backbone"

@@ -1,4 +1,6 @@
-"""A mixture-of-experts block: its router, the gates of its routed experts, and those of what every token passes beside them."""
+"""A mixture-of-experts block: its router, the gates of its routed experts, and those of what every token passes beside
+them.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,9 +17,11 @@ _TOP_K = ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "top_k_ex
 
 
 def moe_taps(backbone: Backbone, block: nn.Module, experts: nn.Module, layer: int, bare: bool) -> list[Tap]:
-    """Taps on the router logits and on every gate of a mixture-of-experts block, routed and shared; `block` is where its router is looked for.
+    """Taps on the router logits and on every gate of a mixture-of-experts block, routed and shared; `block` is where
+    its router is looked for.
 
-    `bare`: they lie in the layer itself, so that the experts alone are handed real tokens only. Raises InputError that names what is missing.
+    `bare`: they lie in the layer itself, so that the experts alone are handed real tokens only. Raises InputError that
+    names what is missing.
     """
     router = _router(backbone, block, experts)
     count = expert_count(experts)
@@ -35,7 +39,9 @@ def moe_taps(backbone: Backbone, block: nn.Module, experts: nn.Module, layer: in
         skips=choice == "arguments" and parameter.shape[0] > count,
     )
     if choice != "arguments" and routed.top_k is None:
-        raise unknown(f"{backbone.named(block)}: how many experts a token takes is neither in the config nor in its router")
+        raise unknown(
+            f"{backbone.named(block)}: how many experts a token takes is neither in the config nor in its router"
+        )
     logits = Tap(site=site, module=router, reads="product", parameter=parameter, experts=routed, in_moe=not bare)
     shared = [] if bare else shared_taps(backbone, block, layer, known=_parts(block, experts, router))
     return [logits, *_routed_gates(backbone, block, routed, layer), *shared]
@@ -50,7 +56,8 @@ def expert_count(experts: nn.Module) -> int:
 
 
 def shared_taps(backbone: Backbone, block: nn.Module, layer: int, known: Sequence[nn.Module]) -> list[Tap]:
-    """The gates of what every token passes beside the routed experts of a block; `known` are the parts of it that are read otherwise, or not.
+    """The gates of what every token passes beside the routed experts of a block; `known` are the parts of it that are
+    read otherwise, or not.
 
     Raises InputError for a part that is no feed-forward block.
     """
@@ -65,17 +72,25 @@ def shared_taps(backbone: Backbone, block: nn.Module, layer: int, known: Sequenc
             activation = activation_of(member)
             site = Site(kind="gate", layer=layer, module=backbone.path(member), detail=class_of(member))
             if len(stacked) == 3 and activation is not None:
-                taps.append(Tap(site=site, module=activation, reads="input", layout="streams first", part=part, in_moe=True))
+                taps.append(
+                    Tap(site=site, module=activation, reads="input", layout="streams first", part=part, in_moe=True)
+                )
             elif not is_feed_forward(member):
-                raise unknown(f"{backbone.named(member)} holds matrices and is neither router, experts nor a feed-forward block")
+                raise unknown(
+                    f"{backbone.named(member)} holds matrices and is neither router, experts nor a feed-forward block"
+                )
             elif gate := gate_of(member, backbone.exceptions):
                 site = replace(site, module=backbone.path(gate.module))
-                taps.append(Tap(site=site, module=gate.module, reads=gate.reads, columns=gate.columns, part=part, in_moe=True))
+                taps.append(
+                    Tap(site=site, module=gate.module, reads=gate.reads, columns=gate.columns, part=part, in_moe=True)
+                )
     return taps
 
 
 def _router(backbone: Backbone, block: nn.Module, experts: nn.Module) -> nn.Module:
-    """The module that computes router logits: declared, or by structure the one that holds a row of weights for every expert."""
+    """The module that computes router logits: declared, or by structure the one that holds a row of weights for every
+    expert.
+    """
     inside = {id(module) for module in experts.modules()}
     outside = [module for module in block.modules() if module is not block and id(module) not in inside]
     declared = [module for module in outside if backbone.declares("router_logits", module)]
@@ -91,7 +106,9 @@ def _router(backbone: Backbone, block: nn.Module, experts: nn.Module) -> nn.Modu
 
 
 def _routing_matrix(router: nn.Module, count: int, where: str) -> nn.Parameter:
-    """The matrix whose product with a token is the router logits; it may have more rows than there are experts with weights."""
+    """The matrix whose product with a token is the router logits; it may have more rows than there are experts with
+    weights.
+    """
     matrices = [p for p in router.parameters() if p.ndim == 2 and p.shape[0] >= count]
     fewest = min((p.shape[0] for p in matrices), default=0)
     found = [p for p in matrices if p.shape[0] == fewest]
@@ -106,13 +123,23 @@ def _routed_gates(backbone: Backbone, block: nn.Module, routed: Experts, layer: 
 
     def tap(gate: Gate) -> Tap:
         return Tap(
-            site=site, module=gate.module, reads=gate.reads, columns=gate.columns, part="experts", experts=routed, in_moe=True
-        )  # fmt: skip
+            site=site,
+            module=gate.module,
+            reads=gate.reads,
+            columns=gate.columns,
+            part="experts",
+            experts=routed,
+            in_moe=True,
+        )
 
     if isinstance(experts, nn.ModuleList):
         yield from (tap(gate) for expert in experts if (gate := gate_of(expert, backbone.exceptions)))
         return
-    matrices = [p for p in (block if routed.choice == "logits" else experts).parameters() if p.ndim >= 2 and p.shape[0] >= routed.count]
+    matrices = [
+        p
+        for p in (block if routed.choice == "logits" else experts).parameters()
+        if p.ndim >= 2 and p.shape[0] >= routed.count
+    ]
     if len(matrices) == 2 and set(matrices[0].shape[1:]) == set(matrices[1].shape[1:]):
         return
     activations = [module for module in experts.modules() if is_activation(module)]
@@ -130,11 +157,19 @@ def _routed_gates(backbone: Backbone, block: nn.Module, routed: Experts, layer: 
 
 
 def _parts(block: nn.Module, experts: nn.Module, router: nn.Module) -> list[nn.Module]:
-    """The children of a block that hold its router and its experts; experts laid out in the block itself are several."""
+    """The children of a block that hold its router and its experts; experts laid out in the block itself are
+    several.
+    """
     inside = [child for child in block.children() if any(m is router or m is experts for m in child.modules())]
-    return inside + [child for child in block.children() if is_stacked(experts) and is_stacked(child) and type(child) is type(experts)]
+    return inside + [
+        child
+        for child in block.children()
+        if is_stacked(experts) and is_stacked(child) and type(child) is type(experts)
+    ]
 
 
 def _top_k(backbone: Backbone, router: nn.Module, block: nn.Module) -> int | None:
-    stated = [getattr(module, "top_k", None) for module in (router, block)] + [getattr(backbone.config, name, None) for name in _TOP_K]
+    stated = [getattr(module, "top_k", None) for module in (router, block)] + [
+        getattr(backbone.config, name, None) for name in _TOP_K
+    ]
     return next((value for value in stated if isinstance(value, int)), None)

@@ -68,8 +68,8 @@ def experts_in(block: nn.Module) -> nn.Module | None:
 def gate_of(mlp: nn.Module, exceptions: Exceptions) -> Gate | None:
     """The gate of a dense block, where a second projection multiplies it; None for a block without one.
 
-    A projection that is called gate is read itself; else what the activation is given. Raises InputError for a gate that cannot be read, and
-    for a block of which it cannot be told whether it has one.
+    A projection that is called gate is read itself; else what the activation is given. Raises InputError for a gate
+    that cannot be read, and for a block of which it cannot be told whether it has one.
     """
     linears = linears_of(mlp)
     if class_of(mlp) in exceptions.gates:
@@ -80,7 +80,9 @@ def gate_of(mlp: nn.Module, exceptions: Exceptions) -> Gate | None:
         return Gate(module=projection)
     if build in ("separate", "fused"):
         if activation is None:
-            raise unknown(f"{class_of(mlp)}: it has a gate, but neither one activation module nor one projection by that name")
+            raise unknown(
+                f"{class_of(mlp)}: it has a gate, but neither one activation module nor one projection by that name"
+            )
         return Gate(module=activation, reads="input")
     if (inside := _gate_inside(mlp)) is not None:
         return inside
@@ -91,12 +93,17 @@ def gate_of(mlp: nn.Module, exceptions: Exceptions) -> Gate | None:
 
 
 def _gate_projection(linears: list[tuple[str, nn.Module]]) -> nn.Module | None:
-    """The one projection that is called gate; of w1, w2 and w3, as LLaMA's first code had them, w1, if w2 leads down."""
+    """The one projection that is called gate; of w1, w2 and w3, as LLaMA's first code had them, w1, if w2 leads
+    down.
+    """
     named = [linear for name, linear in linears if "gate" in name]
     if len(named) == 1:
         return named[0]
     by_name = dict(linears)
-    if set(by_name) == {"w1", "w2", "w3"} and sizes(by_name["w1"]) == sizes(by_name["w3"]) == sizes(by_name["w2"])[::-1]:
+    if (
+        set(by_name) == {"w1", "w2", "w3"}
+        and sizes(by_name["w1"]) == sizes(by_name["w3"]) == sizes(by_name["w2"])[::-1]
+    ):
         return by_name["w1"]
     return None
 
@@ -112,6 +119,10 @@ def _gate_inside(mlp: nn.Module) -> Gate | None:
     """A gated projection as a module of its own: two equal projections and an activation."""
     for child in mlp.children():
         linears = linears_of(child)
-        if len(linears) == 2 and sizes(linears[0][1]) == sizes(linears[1][1]) and (activation := activation_of(child)) is not None:
+        if (
+            len(linears) == 2
+            and sizes(linears[0][1]) == sizes(linears[1][1])
+            and (activation := activation_of(child)) is not None
+        ):
             return Gate(module=activation, reads="input")
     return None

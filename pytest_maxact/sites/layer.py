@@ -1,7 +1,8 @@
 """The blocks of one layer: its token mixers, its feed-forward blocks, and what is beside them.
 
-Every child that holds matrices must turn out to be one of these. Declared attention classes come first, then what a child is called, then how it
-is built; a child of which none of these says anything is the block that is missing, if one is.
+Every child that holds matrices must turn out to be one of these. Declared attention classes come first, then what a
+child is called, then how it is built; a child of which none of these says anything is the block that is missing, if one
+is.
 """
 
 import re
@@ -37,14 +38,20 @@ _FEED_FORWARD_WORDS = {"mlp", "mlps", "ffn", "ff", "feed", "feedforward", "moe",
 _MIXER_CLASS = re.compile(r"(attention|attn|mixer|mamba2?|deltanet|mla|conv|ssm|lstm)$")
 _FEED_FORWARD_CLASS = re.compile(r"(mlp|ffn|feedforward|moe|experts)$")
 _KINDS = (
-    ({"mamba", "mamba2", "ssm"}, "Mamba"), ({"mlstm", "slstm", "lstm"}, "xLSTM"), ({"rwkv"}, "RWKV"), ({"conv"}, "convolution"),
-    ({"delta", "linear", "lightning"}, "linear attention"), ({"attention", "attn"}, "attention"), ({"recurrent", "rglru"}, "recurrent"),
-)  # fmt: skip
+    ({"mamba", "mamba2", "ssm"}, "Mamba"),
+    ({"mlstm", "slstm", "lstm"}, "xLSTM"),
+    ({"rwkv"}, "RWKV"),
+    ({"conv"}, "convolution"),
+    ({"delta", "linear", "lightning"}, "linear attention"),
+    ({"attention", "attn"}, "attention"),
+    ({"recurrent", "rglru"}, "recurrent"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A mixer or a feed-forward block: `name` is its path in the layer, `module` is read at its output, or at the product with `parameter`.
+    """A mixer or a feed-forward block: `name` is its path in the layer, `module` is read at its output, or at the
+    product with `parameter`.
 
     `inside` is the whole block where `module` is only its last projection.
     """
@@ -78,7 +85,9 @@ def blocks_of(backbone: Backbone, layer: nn.Module, index: int) -> Blocks:
     _settle(found)
     if found.unclear:
         names = ", ".join(f"{block.name} ({class_of(block.module)})" for block in found.unclear)
-        raise unknown(f"{backbone.named(layer)}: {names} hold matrices and are neither a mixer nor a feed-forward block")
+        raise unknown(
+            f"{backbone.named(layer)}: {names} hold matrices and are neither a mixer nor a feed-forward block"
+        )
     if not found.mixers and not found.feed_forwards:
         raise unknown(f"{backbone.named(layer)}: no child that could be a mixer or a feed-forward block")
     return found
@@ -128,7 +137,9 @@ def _role(backbone: Backbone, child: nn.Module, name: str) -> str | None:
 
 
 def _settle(found: Blocks) -> None:
-    """Give what is unclear its place where the rest leaves only one; of several feed-forward blocks, all must be called so."""
+    """Give what is unclear its place where the rest leaves only one; of several feed-forward blocks, all must be called
+    so.
+    """
     if len(found.feed_forwards) > 1:
         found.unclear += [block for block in found.feed_forwards if not _called_feed_forward(block)]
         found.feed_forwards = [block for block in found.feed_forwards if _called_feed_forward(block)]
@@ -159,22 +170,32 @@ def _children(layer: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _bert_blocks(backbone: Backbone, layer: nn.Module) -> Blocks:
-    """BERT's build: `attention.output.dense` and `output.dense` are what is added to the residual stream, which their parents then do."""
+    """BERT's build: `attention.output.dense` and `output.dense` are what is added to the residual stream, which their
+    parents then do.
+    """
     children, found = dict(layer.named_children()), Blocks()
     attention, intermediate, output = (children.pop(name) for name in ("attention", "intermediate", "output"))
     last = at(output, "dense")
     up = [sizes(linear) for _, linear in linears_of(intermediate)]
     if up != [sizes(last)[::-1]]:
-        raise unknown(f"{backbone.named(layer)}: it cannot be told whether the feed-forward block of this build has a gate")
+        raise unknown(
+            f"{backbone.named(layer)}: it cannot be told whether the feed-forward block of this build has a gate"
+        )
     found.mixers.append(Block(name="attention.output.dense", module=at(attention, "output.dense"), inside=attention))
     found.feed_forwards.append(Block(name="output.dense", module=last, inside=intermediate))
     for name, child in children.items():
         if has_matrix(child) and name not in _CROSS:
-            raise unknown(f"{backbone.named(layer)}: {name} ({class_of(child)}) holds matrices beside the blocks of BERT's build")
+            raise unknown(
+                f"{backbone.named(layer)}: {name} ({class_of(child)}) holds matrices beside the blocks of BERT's build"
+            )
         if has_matrix(child):
             found.left_out.append(LeftOut(what=name, why=_CROSS_REASON))
-    extra = [name for name, child in output.named_children() if name != "dense" and not is_norm(child) and has_matrix(child)]
-    found.left_out += [LeftOut(what=f"output.{name}", why="an adapter after the block, read as hidden") for name in extra]
+    extra = [
+        name for name, child in output.named_children() if name != "dense" and not is_norm(child) and has_matrix(child)
+    ]
+    found.left_out += [
+        LeftOut(what=f"output.{name}", why="an adapter after the block, read as hidden") for name in extra
+    ]
     return found
 
 

@@ -1,7 +1,9 @@
-"""The linear layers of one decoder layer, and the sites at which their inputs are read: what a low-bit kernel quantizes.
+"""The linear layers of one decoder layer, and the sites at which their inputs are read: what a low-bit kernel
+quantizes.
 
-Every linear layer below a decoder layer is read, whatever it is called; its place only decides the site it belongs to. Left alone are routers,
-which are deployed in high precision, and what the layer's site map leaves out. Projections that are given the same tensor are one part of a site.
+Every linear layer below a decoder layer is read, whatever it is called; its place only decides the site it belongs to.
+Left alone are routers, which are deployed in high precision, and what the layer's site map leaves out. Projections that
+are given the same tensor are one part of a site.
 """
 
 from collections.abc import Iterable, Iterator
@@ -30,12 +32,17 @@ class _Linear:
 
 
 def linear_taps(
-    backbone: Backbone, layer: nn.Module, index: int, blocks: Blocks, known: Iterable[Tap], stripped: Iterable[nn.Module]
+    backbone: Backbone,
+    layer: nn.Module,
+    index: int,
+    blocks: Blocks,
+    known: Iterable[Tap],
+    stripped: Iterable[nn.Module],
 ) -> list[Tap]:
     """Taps on the input of every linear layer of a decoder layer.
 
-    `known`: the layer's other taps, among them its routers'; `stripped`: its blocks that see real tokens only. Raises InputError for experts of which
-    the input of the last projection cannot be told, and for two sets of them.
+    `known`: the layer's other taps, among them its routers'; `stripped`: its blocks that see real tokens only. Raises
+    InputError for experts of which the input of the last projection cannot be told, and for two sets of them.
     """
     routers = [tap for tap in known if tap.site.kind == "router"]
     if len(routers) > 1:
@@ -49,7 +56,11 @@ def linear_taps(
     taps = list(_expert_taps(backbone, index, routed)) if routed is not None else []
     found: dict[str, list[_Linear]] = {}
     for path, module in _linear_modules(layer, blocks):
-        if id(module) in members or id(module) in router or any(path == name or path.startswith(f"{name}.") for name in beside):
+        if (
+            id(module) in members
+            or id(module) in router
+            or any(path == name or path.startswith(f"{name}.") for name in beside)
+        ):
             continue
         if uncalled & set(path.split(".")):
             continue
@@ -62,14 +73,22 @@ def linear_taps(
             site = Site(kind=kind, layer=index, module=backbone.path(linear.module), detail=class_of(linear.module))
             weight = f"{backbone.path(linear.module)}.weight"
             in_moe = id(linear.module) in inside_moe
-            taps.append(Tap(site=site, module=linear.module, reads="input", part=linear.path, in_moe=in_moe, weights=(weight,)))
+            taps.append(
+                Tap(site=site, module=linear.module, reads="input", part=linear.path, in_moe=in_moe, weights=(weight,))
+            )
     return taps
 
 
 def unread_matrices(layer: nn.Module, taps: Iterable[Tap]) -> list[LeftOut]:
-    """Matrices of a decoder layer that are part of no linear layer and of no routed experts; convolutions, embeddings and routers, which deployments keep
-    in 16 bits, are not meant."""
-    known = {id(module) for tap in taps if tap.site.is_linear_input or tap.site.kind == "router" for module in tap.module.modules()}
+    """Matrices of a decoder layer that are part of no linear layer and of no routed experts; convolutions, embeddings
+    and routers, which deployments keep in 16 bits, are not meant.
+    """
+    known = {
+        id(module)
+        for tap in taps
+        if tap.site.is_linear_input or tap.site.kind == "router"
+        for module in tap.module.modules()
+    }
     return [
         LeftOut(
             what=f"layers.*.{path}.{name}".replace("..", "."),
@@ -96,7 +115,9 @@ def _linear_modules(layer: nn.Module, blocks: Blocks) -> Iterator[tuple[str, nn.
 
 
 def _placed(path: str, module: nn.Module, blocks: Blocks) -> _Linear:
-    """The block of a linear layer: the one that holds it, else the one beside it under the same child of the layer, else the one it fits."""
+    """The block of a linear layer: the one that holds it, else the one beside it under the same child of the layer,
+    else the one it fits.
+    """
     places = [(block, True) for block in blocks.mixers] + [(block, False) for block in blocks.feed_forwards]
     for block, mixes in places:
         if any(inner is module for inner in block.inside.modules()):
@@ -112,7 +133,9 @@ def _placed(path: str, module: nn.Module, blocks: Blocks) -> _Linear:
 
 
 def _last(linears: list[_Linear], width: int) -> list[_Linear]:
-    """The projections of a block that lead back to the residual stream: called so, or read as its output, or the last one of that width."""
+    """The projections of a block that lead back to the residual stream: called so, or read as its output, or the last
+    one of that width.
+    """
     if own := [linear for linear in linears if linear.module is linear.block.module]:
         return own
     back = [linear for linear in linears if sizes(linear.module)[0] == width]
@@ -145,8 +168,14 @@ def _expert_taps(backbone: Backbone, index: int, routed: Experts) -> Iterator[Ta
             for _, child in linears:
                 kind = "down_in" if child is back[-1] else "mlp_in"
                 yield Tap(
-                    site=site(kind), module=child, reads="input", part="experts", experts=routed, in_moe=True, weights=(f"{backbone.path(child)}.weight",)
-                )  # fmt: skip
+                    site=site(kind),
+                    module=child,
+                    reads="input",
+                    part="experts",
+                    experts=routed,
+                    in_moe=True,
+                    weights=(f"{backbone.path(child)}.weight",),
+                )
         return
     stacked = {
         name: parameter
@@ -160,15 +189,24 @@ def _expert_taps(backbone: Backbone, index: int, routed: Experts) -> Iterator[Ta
     down = [name for name in matrices if words(name) & {"down", "w2", "output", "out", "fc2"}]
     if len(down) != 1:
         raise unknown(
-            f"{backbone.named(experts)}: {len(down)} of the matrices {', '.join(matrices)} could be the last projection of these experts"
+            f"{backbone.named(experts)}: {len(down)} of the matrices {', '.join(matrices)} could be the last projection"
+            " of these experts"
         )
     up = tuple(f"{prefix}.{name}" for name in matrices if name != down[0])
     given = routed if routed.choice == "logits" else None
-    yield Tap(site=site("mlp_in"), module=experts, reads="input", part="experts", experts=given, in_moe=True, weights=up)
     yield Tap(
-        site=site("down_in"), module=experts, reads="factor", parameter=matrices[down[0]], part="experts", experts=routed, in_moe=True,
+        site=site("mlp_in"), module=experts, reads="input", part="experts", experts=given, in_moe=True, weights=up
+    )
+    yield Tap(
+        site=site("down_in"),
+        module=experts,
+        reads="factor",
+        parameter=matrices[down[0]],
+        part="experts",
+        experts=routed,
+        in_moe=True,
         weights=(f"{prefix}.{down[0]}",),
-    )  # fmt: skip
+    )
 
 
 def _paired_taps(backbone: Backbone, index: int, routed: Experts) -> Iterator[Tap]:
@@ -178,8 +216,14 @@ def _paired_taps(backbone: Backbone, index: int, routed: Experts) -> Iterator[Ta
     parent = backbone.decoder.get_submodule(path.removeprefix(backbone.path(backbone.decoder)).lstrip("."))
     siblings = [(name, child) for name, child in parent.named_children() if type(child) is type(first)]
     if len(siblings) != 2:
-        raise unknown(f"{backbone.named(first)}: {len(siblings)} such modules beside one another, where two make up experts")
+        raise unknown(
+            f"{backbone.named(first)}: {len(siblings)} such modules beside one another, where two make up experts"
+        )
     for kind, (name, child) in zip(("mlp_in", "down_in"), siblings, strict=True):
-        weights = tuple(f"{path}.{name}.{parameter}" for parameter, value in child.named_parameters(recurse=False) if value.ndim == 3)
+        weights = tuple(
+            f"{path}.{name}.{parameter}"
+            for parameter, value in child.named_parameters(recurse=False)
+            if value.ndim == 3
+        )
         where = Site(kind=kind, layer=index, module=f"{path}.{name}", detail="experts")
         yield Tap(site=where, module=child, reads="input", part="experts", experts=routed, in_moe=True, weights=weights)

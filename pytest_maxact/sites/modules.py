@@ -35,7 +35,9 @@ def has_matrix(module: nn.Module) -> bool:
 
 
 def is_linear(module: nn.Module) -> bool:
-    """A linear projection and nothing else, of whatever class: one two-dimensional `weight`, no children that hold matrices."""
+    """A linear projection and nothing else, of whatever class: one two-dimensional `weight`, no children that hold
+    matrices.
+    """
     own = getattr(module, "weight", None)
     if not isinstance(own, nn.Parameter) or own.ndim != 2 or isinstance(module, nn.Embedding):
         return False

@@ -1,6 +1,8 @@
-"""A decoder's modules to its observed sites, resolved from what transformers declares, from structure, and from a small table of exceptions.
+"""A decoder's modules to its observed sites, resolved from what transformers declares, from structure, and from a small
+table of exceptions.
 
-A site that cannot be found is an error that says where it was looked for; what is not observed is listed with its reason.
+A site that cannot be found is an error that says where it was looked for; what is not observed is listed with its
+reason.
 """
 
 from collections import Counter, defaultdict
@@ -25,9 +27,11 @@ from pytest_maxact.sites.table import Exceptions, exceptions_of
 
 
 def resolve(model: nn.Module, config: Any, linear_inputs: bool = False, adapters: bool = False) -> Anatomy:
-    """The sites of a model's language backbone; paths of modules are those in `model`. Raises InputError that names what could not be found.
+    """The sites of a model's language backbone; paths of modules are those in `model`. Raises InputError that names
+    what could not be found.
 
-    `linear_inputs`: those of the linear layers beside those of the paper. `adapters`: modules may be wrapped by those of PEFT, which are part of it.
+    `linear_inputs`: those of the linear layers beside those of the paper. `adapters`: modules may be wrapped by those
+    of PEFT, which are part of it.
     """
     if not adapters:
         return _resolve(model, config, linear_inputs)
@@ -45,7 +49,13 @@ def _resolve(model: nn.Module, config: Any, linear_inputs: bool) -> Anatomy:
     if embedding is None:
         raise unknown(f"{class_of(decoder)}: it names no token embedding")
     layers = layers_of(backbone)
-    taps = [Tap(site=Site(kind="embedding", module=backbone.path(embedding), detail=class_of(embedding)), module=embedding, once=True)]
+    taps = [
+        Tap(
+            site=Site(kind="embedding", module=backbone.path(embedding), detail=class_of(embedding)),
+            module=embedding,
+            once=True,
+        )
+    ]
     left_out: list[LeftOut] = []
     stripped: list[nn.Module] = []
     routed: list[Experts] = []
@@ -90,7 +100,10 @@ def backbone_of(model: nn.Module, config: Any) -> Backbone:
     decoder = decoder_of(model)
     text = getattr(decoder, "config", None) or config.get_text_config()
     return Backbone(
-        decoder=decoder, config=text, exceptions=exceptions_of(text), paths={id(module): name for name, module in model.named_modules()}
+        decoder=decoder,
+        config=text,
+        exceptions=exceptions_of(text),
+        paths={id(module): name for name, module in model.named_modules()},
     )
 
 
@@ -177,13 +190,19 @@ def _numbered(taps: Iterable[Tap]) -> list[Tap]:
 
 def _laid_out(taps: Iterable[Tap], exceptions: Exceptions) -> list[Tap]:
     return [
-        tap
-        if tap.layout or tap.part == "experts"
-        else replace(tap, layout=exceptions.layout.get(tap.site.kind, exceptions.layout.get("*", "")))
+        (
+            tap
+            if tap.layout or tap.part == "experts"
+            else replace(tap, layout=exceptions.layout.get(tap.site.kind, exceptions.layout.get("*", "")))
+        )
         for tap in taps
     ]
 
 
 def _predictors(layers: Sequence[nn.Module], config: Any) -> list[LeftOut]:
     count = int(getattr(config, "num_nextn_predict_layers", 0) or 0)
-    return [LeftOut(what="multi-token prediction", why=f"{count} layers beyond the decoder's {len(layers)}")] if count else []
+    return (
+        [LeftOut(what="multi-token prediction", why=f"{count} layers beyond the decoder's {len(layers)}")]
+        if count
+        else []
+    )

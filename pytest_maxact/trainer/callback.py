@@ -1,7 +1,7 @@
 """The callback of transformers' Trainer: when to measure, what the loggers are told, and when to stop.
 
-Callbacks are given no Trainer, but only `Trainer.log` reaches its history, its progress bar and its loggers, so this one is made with it, as those
-of the Weights & Biases examples are.
+Callbacks are given no Trainer, but only `Trainer.log` reaches its history, its progress bar and its loggers, so this
+one is made with it, as those of the Weights & Biases examples are.
 """
 
 import math
@@ -27,27 +27,43 @@ _NAMED = 3
 class MaxActCallback(TrainerCallback):  # type: ignore[misc]
     """Measures the model that a Trainer trains, in place: `trainer.add_callback(MaxActCallback(trainer, every=500))`.
 
-    - `every`: after every so many steps; at every save where it is None. The Record lies beside the checkpoint, `checkpoint-500.maxact.safetensors`.
-    - `samples` of `corpus` (the built-in one) at most are read, as many as fit into `budget_seconds`, which is how long one measurement may hold the
-      training up: chosen at the first measurement, the same throughout the run, and in a run resumed beside its Records; one that takes longer is
-      given up between two batches. With a `baseline`, the path of a Record, its samples are read.
-    - `limits`, `family`: as of the gate. What changed is judged against `baseline`, else against the run's first measurement.
+    - `every`: after every so many steps; at every save where it is None. The Record lies beside the checkpoint,
+      `checkpoint-500.maxact.safetensors`.
+    - `samples` of `corpus` (the built-in one) at most are read, as many as fit into `budget_seconds`, which is how long
+      one measurement may hold the training up: chosen at the first measurement, the same throughout the run, and in a
+      run resumed beside its Records; one that takes longer is given up between two batches. With a `baseline`, the path
+      of a Record, its samples are read.
+    - `limits`, `family`: as of the gate. What changed is judged against `baseline`, else against the run's first
+      measurement.
     - `stop_on_breach`: a check that fails, or a measurement that cannot be made, ends the training.
     - `corpus_tokenizer`, `protocol`, `max_seq_len`, `batch_tokens`: as of the gate.
 
-    `findings` holds, by step, the checks that failed there, and `errors` why there could be no measurement. Training starts with an InputError where
-    the run cannot be measured at all. In data-parallel runs the first process measures.
+    `findings` holds, by step, the checks that failed there, and `errors` why there could be no measurement. Training
+    starts with an InputError where the run cannot be measured at all. In data-parallel runs the first process measures.
     """
 
     def __init__(
-        self, trainer: Any, *, every: int | None = None, samples: int = 16, budget_seconds: float = 60.0, limits: str | Path | None = None,
-        family: str | None = None, baseline: str | Path | None = None, stop_on_breach: bool = False, corpus: str | Path | None = None,
-        corpus_tokenizer: str | Path | None = None, protocol: str = "paper", max_seq_len: int = 4096, batch_tokens: int = 8192,
-    ) -> None:  # fmt: skip
+        self,
+        trainer: Any,
+        *,
+        every: int | None = None,
+        samples: int = 16,
+        budget_seconds: float = 60.0,
+        limits: str | Path | None = None,
+        family: str | None = None,
+        baseline: str | Path | None = None,
+        stop_on_breach: bool = False,
+        corpus: str | Path | None = None,
+        corpus_tokenizer: str | Path | None = None,
+        protocol: str = "paper",
+        max_seq_len: int = 4096,
+        batch_tokens: int = 8192,
+    ) -> None:
         if not hasattr(trainer, "accelerator") or not hasattr(trainer, "log"):
             raise InputError(
                 f"MaxActCallback was given {type(trainer).__name__} where a Trainer of transformers was expected\n"
-                "  write trainer.add_callback(MaxActCallback(trainer)); the Trainer needs accelerate: pip install accelerate"
+                "  write trainer.add_callback(MaxActCallback(trainer)); the Trainer needs accelerate: pip install "
+                "accelerate"
             )
         for name, value, least in (
             ("every", every, 1),
@@ -69,13 +85,21 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
         self.findings: dict[int, tuple[Finding, ...]] = {}
         self.errors: dict[int, str] = {}
         self._settings = Settings(
-            max_samples=samples, limits=_path(limits), family=family, corpus=_path(corpus), corpus_tokenizer=_path(corpus_tokenizer),
-            protocol=protocol, max_seq_len=max_seq_len, batch_tokens=batch_tokens,
-        )  # fmt: skip
+            max_samples=samples,
+            limits=_path(limits),
+            family=family,
+            corpus=_path(corpus),
+            corpus_tokenizer=_path(corpus_tokenizer),
+            protocol=protocol,
+            max_seq_len=max_seq_len,
+            batch_tokens=batch_tokens,
+        )
         self._run: Run | None = None
         self._last = -1
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         """Find what would keep this run from being measured. Raises InputError."""
         self.findings, self.errors = {}, {}
         self._run, self._last = None, -1
@@ -87,13 +111,19 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
         except InputError as error:
             raise InputError(f"MaxActCallback: {worded(error)}") from error
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> TrainerControl:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
         return self._at(args, state, control) if self.every and state.global_step % self.every == 0 else control
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> TrainerControl:
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
         return self._at(args, state, control) if self.every is None else control
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         if self._run is not None and not self.findings:
             logger.warning("maxact: nothing was measured in this run, so nothing is known of its activations")
 
@@ -120,13 +150,18 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
             found = run.measure(unwrapped(self.trainer), name, step, record_path(folder, step))
         except OverBudgetError as error:
             logger.warning(
-                "maxact: the measurement at step %d was given up, its budget of %g s is spent (%s); allow more, or fewer samples",
-                step, self.budget_seconds, error,
-            )  # fmt: skip
+                "maxact: the measurement at step %d was given up, its budget of %g s is spent (%s); allow more, or"
+                " fewer samples",
+                step,
+                self.budget_seconds,
+                error,
+            )
             return {f"{PREFIX}skipped": 1.0}, ""
         except Exception as error:
             told = worded(error) if isinstance(error, MaxactError) else f"{type(error).__name__}: {first_line(error)}"
-            logger.warning("maxact: could not measure at step %d: %s", step, told, exc_info=not isinstance(error, MaxactError))
+            logger.warning(
+                "maxact: could not measure at step %d: %s", step, told, exc_info=not isinstance(error, MaxactError)
+            )
             self.errors[step] = told
             return {f"{PREFIX}failed": 1.0}, f"could not measure: {told}"
         self.findings[step] = found.breaches
@@ -142,7 +177,9 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
         return shown[0]
 
     def _log(self, values: dict[str, float], control: TrainerControl) -> TrainerControl:
-        """Through the Trainer, which afterwards believes that all is logged: what it still means to log at this step would be lost."""
+        """Through the Trainer, which afterwards believes that all is logged: what it still means to log at this step
+        would be lost.
+        """
         due = control.should_log
         self.trainer.control = control  # what callbacks before this one may have replaced
         self.trainer.log(values)
@@ -150,7 +187,9 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
         return self.trainer.control
 
     def _agreed(self, args: TrainingArguments, stop: bool) -> bool:
-        """What the first process decided, in every process: one that trained on alone would wait for the others for ever."""
+        """What the first process decided, in every process: one that trained on alone would wait for the others for
+        ever.
+        """
         if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
             return stop
         decision = torch.tensor(int(stop), device=args.device)
@@ -161,15 +200,18 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
         """Raise InputError where no step of this run would be measured, or several runs would write to one place."""
         if state.is_hyper_param_search:
             raise InputError(
-                "a hyperparameter search trains many models\n  gate the checkpoints of the best one with pytest --maxact-model"
+                "a hyperparameter search trains many models\n"
+                "  gate the checkpoints of the best one with pytest --maxact-model"
             )
         if self.every is None and str(getattr(args.save_strategy, "value", args.save_strategy)) == "no":
             raise InputError(
-                "it measures at each save, and this run saves nothing\n  give every=N, or TrainingArguments(save_strategy=...)"
+                "it measures at each save, and this run saves nothing\n"
+                "  give every=N, or TrainingArguments(save_strategy=...)"
             )
         if self.every is not None and self.every > state.max_steps:
             raise InputError(
-                f"every={self.every} is beyond the last step, {state.max_steps}, so nothing would be measured\n  give a smaller number"
+                f"every={self.every} is beyond the last step, {state.max_steps}, so nothing would be measured\n"
+                "  give a smaller number"
             )
 
 

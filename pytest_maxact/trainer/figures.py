@@ -1,6 +1,7 @@
 """What the loggers of a training run are given of a Record: few plain numbers, all finite. No torch.
 
-A figure that is not finite has no key of its own: loggers draw NaN as nothing, or fail on it. `maxact/nonfinite` counts what was there.
+A figure that is not finite has no key of its own: loggers draw NaN as nothing, or fail on it. `maxact/nonfinite` counts
+what was there.
 """
 
 import math

@@ -1,4 +1,6 @@
-"""A model in training as one that was loaded: measured in place, without a second copy, and left exactly as it was found."""
+"""A model in training as one that was loaded: measured in place, without a second copy, and left exactly as it was
+found.
+"""
 
 import random
 from collections.abc import Iterator
@@ -21,7 +23,8 @@ _BEYOND_MODULES = ("alora_invocation_tokens", "arrow_config", "layer_replication
 
 
 def unwrapped(trainer: Any) -> Any:
-    """The transformers model that a Trainer trains, without what data parallelism, compilation and PEFT put around it; adapters inside stay.
+    """The transformers model that a Trainer trains, without what data parallelism, compilation and PEFT put around it;
+    adapters inside stay.
 
     Raises InputError for any other, and for adapters that cannot be measured unmerged.
     """
@@ -39,14 +42,18 @@ def unwrapped(trainer: Any) -> Any:
 
 
 def _refuse_adapters(outer: Any, model: Any) -> None:
-    """Raise InputError for adapters that do more than change what modules give: prompts, routing, other layers, other tokens, tied weights."""
+    """Raise InputError for adapters that do more than change what modules give: prompts, routing, other layers, other
+    tokens, tied weights.
+    """
     configs = [config for module in outer.modules() for config in (getattr(module, "peft_config", None) or {}).values()]
     if not configs:
         return
     what = next(filter(None, map(_unmeasurable, configs)), "")
     with without_adapters(model) as wrappers:
         embedding = model.get_input_embeddings()
-        tied = any(inside is not embedding and getattr(inside, "weight", None) is embedding.weight for inside in wrappers)
+        tied = any(
+            inside is not embedding and getattr(inside, "weight", None) is embedding.weight for inside in wrappers
+        )
     if getattr(model, "is_quantized", False):
         what = "adapters on a quantized model"
     elif any(getattr(wrapper, "disable_adapters", False) for wrapper in wrappers.values()):
@@ -55,7 +62,8 @@ def _refuse_adapters(outer: Any, model: Any) -> None:
         what = "adapters on an output embedding that is tied to the input's, into which they would be merged,"
     if what:
         raise InputError(
-            f"{what} cannot be measured while they train\n  merge them, save the merged model, and gate it with pytest --maxact-model"
+            f"{what} cannot be measured while they train\n"
+            "  merge them, save the merged model, and gate it with pytest --maxact-model"
         )
 
 
@@ -67,7 +75,9 @@ def _unmeasurable(config: Any) -> str:
 
 
 def refuse_sharded(trainer: Any) -> None:
-    """Raise InputError where no process holds the whole model: a pass on one of them would see a part of it, or wait for the others."""
+    """Raise InputError where no process holds the whole model: a pass on one of them would see a part of it, or wait
+    for the others.
+    """
     parameters = list(trainer.model.parameters())
     devices = {str(parameter.device) for parameter in parameters}
     if trainer.is_fsdp_enabled or trainer.is_fsdp_xla_enabled:
@@ -84,17 +94,21 @@ def refuse_sharded(trainer: Any) -> None:
 
 
 def refuse_attention(model: Any, dtype: str) -> None:
-    """Raise InputError where the attention of a run in mixed precision cannot take the weights' own dtype, in which the model is measured."""
+    """Raise InputError where the attention of a run in mixed precision cannot take the weights' own dtype, in which the
+    model is measured.
+    """
     how = str(getattr(model.config.get_text_config(), "_attn_implementation", None))
     if dtype == "float32" and "flash" in how:
         raise InputError(
-            f"the weights are float32, in which the model is measured, and its attention is {how}, which takes 16 bits only\n"
-            '  load the model with dtype=torch.bfloat16, or with attn_implementation="sdpa"'
+            f"the weights are float32, in which the model is measured, and its attention is {how}, which takes 16 bits"
+            ' only\n  load the model with dtype=torch.bfloat16, or with attn_implementation="sdpa"'
         )
 
 
 def as_loaded(model: Any, folder: Path) -> LoadedModel:
-    """A live model as `model.load` would give it from a checkpoint: the base model, and what stays outside it; `folder` names the checkpoint."""
+    """A live model as `model.load` would give it from a checkpoint: the base model, and what stays outside it; `folder`
+    names the checkpoint.
+    """
     base = model if model.config.model_type in HEADED else model.base_model
     with without_adapters(base) as wrappers:
         decoder = decoder_of(base)
@@ -117,7 +131,8 @@ def as_loaded(model: Any, folder: Path) -> LoadedModel:
 
 @contextmanager
 def undisturbed(loaded: LoadedModel) -> Iterator[None]:
-    """A live model in evaluation mode and in the dtype of its weights; afterwards its modules and all random numbers are as they were.
+    """A live model in evaluation mode and in the dtype of its weights; afterwards its modules and all random numbers
+    are as they were.
 
     Modules keep more than a training flag: rotary embeddings recompute their angles for long sequences, some in place.
     """

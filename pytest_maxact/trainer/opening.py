@@ -1,4 +1,6 @@
-"""All that is found out of a training run before its first step: whether it can be measured, on which samples, by which limits."""
+"""All that is found out of a training run before its first step: whether it can be measured, on which samples, by which
+limits.
+"""
 
 import copy
 import re
@@ -39,10 +41,12 @@ _OPTION = re.compile(f"--maxact-({'|'.join(_ARGUMENTS)})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """`prepared` holds the samples that were asked for, or, where `chosen`, those that an earlier Record was measured on.
+    """`prepared` holds the samples that were asked for, or, where `chosen`, those that an earlier Record was measured
+    on.
 
-    `limits`: those of the family; `changes`: these and the relative ones, None where no limits file states any. `reference`: what they refer to
-    by the name `against`, None where that is yet to be measured. `first`: the run's first Record, where it was resumed. `seconds`: what encoding took.
+    `limits`: those of the family; `changes`: these and the relative ones, None where no limits file states any.
+    `reference`: what they refer to by the name `against`, None where that is yet to be measured. `first`: the run's
+    first Record, where it was resumed. `seconds`: what encoding took.
     """
 
     settings: Settings
@@ -57,7 +61,9 @@ class Opening:
 
 
 def open_run(trainer: Any, settings: Settings, baseline: Path | None, state: Any) -> Opening:
-    """Check a training run before its first step. Raises InputError for whatever would keep it from being measured or judged."""
+    """Check a training run before its first step. Raises InputError for whatever would keep it from being measured or
+    judged.
+    """
     folder = Path(trainer.args.output_dir)
     require_writable(record_path(folder, 0))
     against = f"baseline {baseline}" if baseline else FIRST
@@ -89,7 +95,12 @@ def open_run(trainer: Any, settings: Settings, baseline: Path | None, state: Any
     for name, record in fixed.items():
         _require_comparable(name, record, here, anatomy.sites)
     checkpoint = Checkpoint(
-        name=folder.name, folder=folder, revision=None, config=model.config, trust_remote_code=is_remote(model), is_hub=False
+        name=folder.name,
+        folder=folder,
+        revision=None,
+        config=model.config,
+        trust_remote_code=is_remote(model),
+        is_hub=False,
     )
     prepared = Prepared(
         checkpoint=checkpoint, identity=identity, anatomy=anatomy, tokenizer=tokenizer, sequences=tuple(sequences),
@@ -119,7 +130,8 @@ def worded(error: MaxactError) -> str:
 
 
 def _first_of(state: Any, folder: Path) -> tuple[str, Record] | None:
-    """The earliest Record of a run that was resumed, of those still there; the run's own log says at which steps it was measured.
+    """The earliest Record of a run that was resumed, of those still there; the run's own log says at which steps it was
+    measured.
 
     The log of the checkpoint that was resumed from was written before its own measurement.
     """
@@ -134,7 +146,10 @@ def _baseline(path: Path, folder: Path, step: int) -> Record:
     """The Record at `path`. Raises InputError for one that the run, now at `step`, would write over."""
     named = _RECORD.fullmatch(path.name)
     if named and int(named[1]) > step and path.resolve().parent == folder.resolve():
-        raise InputError(f"the baseline {path} lies where this run writes its own Record of step {named[1]}\n  copy it to another folder")
+        raise InputError(
+            f"the baseline {path} lies where this run writes its own Record of step {named[1]}\n"
+            "  copy it to another folder"
+        )
     return Record.load(path)
 
 
@@ -148,13 +163,20 @@ def _samples(settings: Settings, fixed: Mapping[str, Record]) -> list[corpus.Sam
 
 
 def _tokenizer(trainer: Any) -> Any:
-    """A copy of the run's tokenizer: its own is set to truncate and to pad by whoever used it last, which would be taken for another tokenizer."""
+    """A copy of the run's tokenizer: its own is set to truncate and to pad by whoever used it last, which would be
+    taken for another tokenizer.
+    """
     given = trainer.processing_class
     tokenizer = given if hasattr(given, "get_vocab") else getattr(given, "tokenizer", None)
     if not hasattr(tokenizer, "get_vocab"):
-        what = f"{type(given).__name__} as its processing_class, which is no tokenizer" if given is not None else "no processing_class"
+        what = (
+            f"{type(given).__name__} as its processing_class, which is no tokenizer"
+            if given is not None
+            else "no processing_class"
+        )
         raise InputError(
-            f"the Trainer has {what}, so no text can be measured\n  give it the model's: Trainer(..., processing_class=tokenizer)"
+            f"the Trainer has {what}, so no text can be measured\n"
+            "  give it the model's: Trainer(..., processing_class=tokenizer)"
         )
     return copy.deepcopy(tokenizer)
 
@@ -168,4 +190,6 @@ def _require_comparable(name: str, record: Record, here: Mapping[str, object], s
         )
     lacking = [site.name for site in sites if site.name not in record.sites]
     if lacking:
-        raise InputError(f"{name} is of another model: it has no site {lacking[0]}\n  give a Record of this architecture")
+        raise InputError(
+            f"{name} is of another model: it has no site {lacking[0]}\n  give a Record of this architecture"
+        )

@@ -39,9 +39,11 @@ class Run:
         self._owed = opening.seconds
 
     def measure(self, model: Any, name: str, step: int, target: Path) -> Measured:
-        """Measure the model as it is now, write its Record to `target`, and judge it; `name` is what the Record says it is of.
+        """Measure the model as it is now, write its Record to `target`, and judge it; `name` is what the Record says it
+        is of.
 
-        Raises OverBudgetError, InputError or MeasureError. Where there is no Record nothing lies at `target`, for what lay there was of other weights.
+        Raises OverBudgetError, InputError or MeasureError. Where there is no Record nothing lies at `target`, for what
+        lay there was of other weights.
         """
         target.unlink(missing_ok=True)
         budget = Budget(self.budget_seconds, spent=self._owed)
@@ -54,13 +56,17 @@ class Run:
             named = replace(prepared, sequences=self._sample, checkpoint=replace(prepared.checkpoint, name=name))
             family = self.opening.limits.family
             adapted = ", with its adapters" if loaded.adapters else ""
-            record = measure.measure_loaded(named, settings, loaded, family, lambda: f"in training, step {step}{adapted}", budget.check)
+            record = measure.measure_loaded(
+                named, settings, loaded, family, lambda: f"in training, step {step}{adapted}", budget.check
+            )
         record.save(target)
         findings = self._judge(record, name)
         if self.first is None:
             self.first = record
         breaches = tuple(finding for finding in findings if not finding.accepted)
-        return Measured(record=record, breaches=breaches, figures=figures(record, self.first, len(breaches), budget.spent))
+        return Measured(
+            record=record, breaches=breaches, figures=figures(record, self.first, len(breaches), budget.spent)
+        )
 
     def _judge(self, record: Record, name: str) -> list[Finding]:
         opening = self.opening

@@ -1,4 +1,6 @@
-"""Which samples a training run is measured on: chosen once, because figures of different samples cannot be compared, and small enough for a budget."""
+"""Which samples a training run is measured on: chosen once, because figures of different samples cannot be compared,
+and small enough for a budget.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -36,7 +38,8 @@ class Budget:
 def within(
     budget: Budget, sequences: Sequence[corpus.Sequence], seed: int, run: Callable[[Sequence[corpus.Sequence]], None]
 ) -> list[corpus.Sequence]:  # fmt: skip
-    """As many of the samples as fit into what a pilot leaves of the budget, categories in proportion, two at least. `run` makes a pass over some.
+    """As many of the samples as fit into what a pilot leaves of the budget, categories in proportion, two at least.
+    `run` makes a pass over some.
 
     Raises OverBudgetError where two do not fit.
     """
@@ -52,7 +55,9 @@ def within(
 
 
 def samples_of(record: Record, name: str, samples: Sequence[corpus.Sample]) -> list[corpus.Sample]:
-    """The samples that a Record was measured on, out of a corpus. Raises InputError where the corpus lacks one of them."""
+    """The samples that a Record was measured on, out of a corpus. Raises InputError where the corpus lacks one of
+    them.
+    """
     known = {sample.id: sample for sample in samples}
     chosen = []
     for (named, *_), digest in zip(record.provenance.samples, record.provenance.sample_digests, strict=True):

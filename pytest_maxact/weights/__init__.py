@@ -1,4 +1,6 @@
-"""What schemes do to the weights of a checkpoint: where each lies in its files (`stored`), and what becomes of it (`errors`)."""
+"""What schemes do to the weights of a checkpoint: where each lies in its files (`stored`), and what becomes of it
+(`errors`).
+"""
 
 from pytest_maxact.weights.errors import weight_errors
 

@@ -1,7 +1,8 @@
-"""What every scheme does to the weights of linear layers, read tensor by tensor from the checkpoint's files: memory stays at one tensor.
+"""What every scheme does to the weights of linear layers, read tensor by tensor from the checkpoint's files: memory
+stays at one tensor.
 
-Quantized is the [out, in] matrix that the file holds, as a deployment of that checkpoint would quantize it; the figures of several matrices are
-joined in the one parameter that they make up.
+Quantized is the [out, in] matrix that the file holds, as a deployment of that checkpoint would quantize it; the figures
+of several matrices are joined in the one parameter that they make up.
 """
 
 import math
@@ -23,7 +24,9 @@ from pytest_maxact.weights.stored import Stored, Weight, converted, found_in, he
 _PIECE = 1 << 19
 """About so many entries are quantized at a time, in whole rows or rows of blocks."""
 _FAR = 40
-"""Squares of magnitudes beyond 2^40 or below 2^-40 are taken of a multiple, so that none leaves the range of float32."""
+"""Squares of magnitudes beyond 2^40 or below 2^-40 are taken of a multiple, so that none leaves the range of
+float32.
+"""
 
 
 def weight_errors(
@@ -31,15 +34,20 @@ def weight_errors(
 ) -> dict[str, dict[str, dict[str, WeightError]]]:
     """By site, weight path and scheme: the error of every weight that `taps`, on inputs of linear layers, name.
 
-    `model` may lie on the meta device: its names, shapes and classes count, the weights are read from `folder`. A scheme that leaves weights alone
-    has no entry. Figures of a weight with a NaN or an infinity, and of one that a scheme refuses, are NaN.
-    Raises MeasureError for a weight that the files do not hold in full, for files that cannot be read, and for weights that are quantized already.
+    `model` may lie on the meta device: its names, shapes and classes count, the weights are read from `folder`. A
+    scheme that leaves weights alone has no entry. Figures of a weight with a NaN or an infinity, and of one that a
+    scheme refuses, are NaN. Raises MeasureError for a weight that the files do not hold in full, for files that cannot
+    be read, and for weights that are quantized already.
     """
     stored = placed_in(headers(folder, model), model)
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
-    wanted = {path: found_in([path, *names[id(model.get_parameter(path))]], tap, model, stored) for tap in taps for path in tap.weights}
+    wanted = {
+        path: found_in([path, *names[id(model.get_parameter(path))]], tap, model, stored)
+        for tap in taps
+        for path in tap.weights
+    }
     weights = {weight.path: weight for weight in wanted.values()}
     parts = {(part.file, part.key): part for weight in weights.values() for part in weight.parts}
     quantizing = [scheme for scheme in schemes if scheme.weights is not None or scheme.cast]
@@ -59,7 +67,9 @@ def weight_errors(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sums:
-    """Over the rows of one or several matrices: counts, energies of the weight and of its error, and the SQNR of the worst matrix."""
+    """Over the rows of one or several matrices: counts, energies of the weight and of its error, and the SQNR of the
+    worst matrix.
+    """
 
     entries: int
     nonzero: float = math.nan
@@ -75,11 +85,21 @@ class _Sums:
         """Of a table [rows, 5] as `_by_row` makes it."""
         nonzero, clipped, flushed, signal, error = rows.sum(dim=0).tolist()
         return cls(
-            entries=entries, nonzero=nonzero, clipped=clipped, flushed=flushed, signal=signal, error_energy=error, lowest_db=decibel(signal, error)
-        )  # fmt: skip
+            entries=entries,
+            nonzero=nonzero,
+            clipped=clipped,
+            flushed=flushed,
+            signal=signal,
+            error_energy=error,
+            lowest_db=decibel(signal, error),
+        )
 
     def __add__(self, other: "_Sums") -> "_Sums":
-        sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self) if f.name not in ("lowest_db", "refused")}
+        sums = {
+            f.name: getattr(self, f.name) + getattr(other, f.name)
+            for f in fields(self)
+            if f.name not in ("lowest_db", "refused")
+        }
         both = (self.lowest_db, other.lowest_db)
         lowest = math.nan if any(map(math.isnan, both)) else min(both)
         return _Sums(**sums, lowest_db=lowest, refused=self.refused or other.refused)
@@ -115,13 +135,22 @@ def _figures(
             rows = weight.rows[part.key]
             entries = (height if rows is None else rows.numel()) * width
             if entries:
-                found += [(weight.path, name, _Sums.of(table if rows is None else table[rows], entries)) for name, table in tables.items()]
-                found += [(weight.path, name, _Sums(entries=entries, refused=reason)) for name, reason in refusals.items() if reason]
+                found += [
+                    (weight.path, name, _Sums.of(table if rows is None else table[rows], entries))
+                    for name, table in tables.items()
+                ]
+                found += [
+                    (weight.path, name, _Sums(entries=entries, refused=reason))
+                    for name, reason in refusals.items()
+                    if reason
+                ]
     return found
 
 
 def _by_row(x: torch.Tensor, schemes: Sequence[Scheme]) -> dict[str, torch.Tensor]:
-    """What each scheme does to a matrix x [out, in], row by row, as `_Sums.of` reads it: float64 [out, 5]; NaN for a matrix that is not finite."""
+    """What each scheme does to a matrix x [out, in], row by row, as `_Sums.of` reads it: float64 [out, 5]; NaN for a
+    matrix that is not finite.
+    """
     x = x.float() if x.dtype == torch.float64 else x
     low, high = x.aminmax()
     amax = torch.maximum(-low, high)
@@ -130,7 +159,9 @@ def _by_row(x: torch.Tensor, schemes: Sequence[Scheme]) -> dict[str, torch.Tenso
         return tables
     exponent = math.frexp(amax.item())[1]
     unit = 2.0 ** max(-126, min(126, exponent)) if abs(exponent) > _FAR else 1.0
-    tall = math.lcm(*(scheme.weights.group for scheme in schemes if scheme.weights and scheme.weights.granularity == "block"))
+    tall = math.lcm(
+        *(scheme.weights.group for scheme in schemes if scheme.weights and scheme.weights.granularity == "block")
+    )
     height = max(1, _PIECE // (x.shape[1] * tall)) * tall
     for start in range(0, x.shape[0], height):
         piece = x[start : start + height]
@@ -139,13 +170,24 @@ def _by_row(x: torch.Tensor, schemes: Sequence[Scheme]) -> dict[str, torch.Tenso
         for scheme in schemes:
             restored, levels, clipped = _round_trip(piece, scheme, amax)
             tables[scheme.name][start : start + height] = torch.stack(
-                [nonzero, clipped.sum(1), nonzero - levels.count_nonzero(dim=1), signal, _energy(exact - restored, unit)], dim=1
+                [
+                    nonzero,
+                    clipped.sum(1),
+                    nonzero - levels.count_nonzero(dim=1),
+                    signal,
+                    _energy(exact - restored, unit),
+                ],
+                dim=1,
             )
     return tables
 
 
-def _round_trip(piece: torch.Tensor, scheme: Scheme, amax: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Rows after a scheme, their levels, and the entries beyond the largest level; `amax` is of the whole matrix, the calibration of its own scale."""
+def _round_trip(
+    piece: torch.Tensor, scheme: Scheme, amax: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Rows after a scheme, their levels, and the entries beyond the largest level; `amax` is of the whole matrix, the
+    calibration of its own scale.
+    """
     if scheme.cast:
         restored = piece.to(getattr(torch, scheme.cast)).float()
         return restored, restored, restored.isinf()
@@ -156,7 +198,9 @@ def _round_trip(piece: torch.Tensor, scheme: Scheme, amax: torch.Tensor) -> tupl
 
 
 def _energy(x: torch.Tensor, unit: float) -> torch.Tensor:
-    """Sums of squares of float32 rows [out, in], float64 [out]; squared in a `unit` where squares would leave the range."""
+    """Sums of squares of float32 rows [out, in], float64 [out]; squared in a `unit` where squares would leave the
+    range.
+    """
     x = x if unit == 1.0 else x / unit
     squares: torch.Tensor = torch.linalg.vecdot(x, x)
     return squares.double() * (unit * unit)

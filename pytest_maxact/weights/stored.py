@@ -1,7 +1,8 @@
 """Where the weights of linear layers lie in a checkpoint's files.
 
-A tensor's place in the model is what transformers itself declares for loading it: names that differ, experts one by one, fused projections. Every
-weight is found in full, or it is an error: one that was not read is not one without error.
+A tensor's place in the model is what transformers itself declares for loading it: names that differ, experts one by
+one, fused projections. Every weight is found in full, or it is an error: one that was not read is not one without
+error.
 """
 
 import json
@@ -28,8 +29,9 @@ _FLOATS = ("BF16", "F16", "F32", "F64")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """A tensor of a file, and the parameters of the model that it goes to; `converter`, of transformers, where that takes more than a name, and the
-    `pattern` of it that the tensor's name met."""
+    """A tensor of a file, and the parameters of the model that it goes to; `converter`, of transformers, where that
+    takes more than a name, and the `pattern` of it that the tensor's name met.
+    """
 
     file: Path
     key: str
@@ -42,13 +44,16 @@ class Stored:
     @property
     def lies_otherwise(self) -> bool:
         """Whether the file holds what the model has, transposed."""
-        return self.converter is not None and any(type(step).__name__ == "Transpose" for step in self.converter.operations)
+        return self.converter is not None and any(
+            type(step).__name__ == "Transpose" for step in self.converter.operations
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weight:
-    """A parameter by the name under which the files hold it, the tensors that make it up, of each the rows that go to it (None: all), and whether its
-    matrices lie [in, out]."""
+    """A parameter by the name under which the files hold it, the tensors that make it up, of each the rows that go to
+    it (None: all), and whether its matrices lie [in, out].
+    """
 
     path: str
     parts: tuple[Stored, ...]
@@ -123,7 +128,9 @@ def placed_in(tensors: Sequence[Stored], model: nn.Module) -> dict[str, list[Sto
 
 
 def found_in(names: Sequence[str], tap: Tap, model: nn.Module, stored: Mapping[str, list[Stored]]) -> Weight:
-    """A weight with the tensors that make it up, under the first of its names that the files know. Raises MeasureError unless it is whole."""
+    """A weight with the tensors that make it up, under the first of its names that the files know. Raises MeasureError
+    unless it is whole.
+    """
     kept = next((name for name in names if name in stored), None)
     if kept is None:
         raise _lacking(names[0], stored)
@@ -133,21 +140,32 @@ def found_in(names: Sequence[str], tap: Tap, model: nn.Module, stored: Mapping[s
         if part.dtype not in _FLOATS:
             raise MeasureError(f"{part.file}: {part.key} holds {part.dtype}\n{_ALREADY}")
         if part.converter is None and part.shape != shape:
-            raise MeasureError(f"{part.file}: {part.key} is {_by(part.shape)} where the config makes {kept} {_by(shape)}\n{_EXPORT_AGAIN}")
+            raise MeasureError(
+                f"{part.file}: {part.key} is {_by(part.shape)} where the config makes {kept} {_by(shape)}\n"
+                f"{_EXPORT_AGAIN}"
+            )
         if len(part.targets) > 1 and len(part.shape) != 2:
-            raise MeasureError(f"{part.file}: {part.key} is {_by(part.shape)}, to be taken apart into {', '.join(part.targets)}\n{_REPORT}")
+            raise MeasureError(
+                f"{part.file}: {part.key} is {_by(part.shape)}, to be taken apart into {', '.join(part.targets)}\n"
+                f"{_REPORT}"
+            )
     rows = _rows_of(kept, parts, model)
-    elements = sum(math.prod(part.shape) if (own := rows[part.key]) is None else own.numel() * part.shape[-1] for part in parts)
+    elements = sum(
+        math.prod(part.shape) if (own := rows[part.key]) is None else own.numel() * part.shape[-1] for part in parts
+    )
     if elements != math.prod(shape):
         raise MeasureError(
-            f"{parts[0].file}: {parts[0].key} and what else makes up {kept} hold {elements} elements where the config makes it {_by(shape)}\n"
+            f"{parts[0].file}: {parts[0].key} and what else makes up {kept} hold {elements} elements where the config "
+            f"makes it {_by(shape)}\n"
             f"{_EXPORT_AGAIN}"
         )
     return Weight(path=kept, parts=tuple(parts), rows=rows, transposed=_lies_in_out(kept, shape, tap, model))
 
 
 def _rows_of(path: str, parts: Sequence[Stored], model: nn.Module) -> dict[str, torch.Tensor | None]:
-    """Which rows of each tensor go to a parameter, None for all of them: told by what transformers makes of the numbers of the rows."""
+    """Which rows of each tensor go to a parameter, None for all of them: told by what transformers makes of the numbers
+    of the rows.
+    """
     if len(parts[0].targets) == 1:
         return {part.key: None for part in parts}
     heights = [part.shape[0] for part in parts]
@@ -166,23 +184,39 @@ def converted(parts: Sequence[Stored], tensors: Sequence[torch.Tensor], model: n
     try:
         found: dict[str, torch.Tensor] = converter.convert(whole, model=model, config=model.config)
     except Exception as error:
-        raise MeasureError(f"{parts[0].file}: {parts[0].key} does not convert to {whole} ({first_line(error)})\n{_REPORT}") from error
+        raise MeasureError(
+            f"{parts[0].file}: {parts[0].key} does not convert to {whole} ({first_line(error)})\n{_REPORT}"
+        ) from error
     return found
 
 
 def _lacking(path: str, stored: Mapping[str, list[Stored]]) -> MeasureError:
-    """The error for a weight that no file holds: beside a packed one lie integers or eight-bit floats of the same module."""
+    """The error for a weight that no file holds: beside a packed one lie integers or eight-bit floats of the same
+    module.
+    """
     module = f"{path.rpartition('.')[0]}."
-    beside = [part for target, parts in stored.items() if target.startswith(module) for part in parts if part.dtype not in _FLOATS]
+    beside = [
+        part
+        for target, parts in stored.items()
+        if target.startswith(module)
+        for part in parts
+        if part.dtype not in _FLOATS
+    ]
     if beside:
         return MeasureError(f"{beside[0].file}: {beside[0].key} holds {beside[0].dtype} in place of {path}\n{_ALREADY}")
     files = sorted({part.file for parts in stored.values() for part in parts})
-    where = f"{files[0]} does not hold" if len(files) == 1 else f"none of the {len(files)} weight files, from {files[0]}, holds"
+    where = (
+        f"{files[0]} does not hold"
+        if len(files) == 1
+        else f"none of the {len(files)} weight files, from {files[0]}, holds"
+    )
     return MeasureError(f"{where} {path}\n{_EXPORT_AGAIN}")
 
 
 def _lies_in_out(path: str, shape: tuple[int, ...], tap: Tap, model: nn.Module) -> bool:
-    """Whether matrices lie [in, out]: as their class says, else as the side that is as wide as the residual stream tells."""
+    """Whether matrices lie [in, out]: as their class says, else as the side that is as wide as the residual stream
+    tells.
+    """
     module = model.get_submodule(path.rpartition(".")[0])
     if len(shape) == 2:
         return class_of(module) == "Conv1D"
@@ -191,7 +225,9 @@ def _lies_in_out(path: str, shape: tuple[int, ...], tap: Tap, model: nn.Module) 
     config: Any = model.config
     width: int = config.get_text_config().hidden_size
     if (shape[-2] == width) == (shape[-1] == width):
-        raise MeasureError(f"{path}: matrices of {_by(shape[-2:])} do not tell inputs from outputs at a width of {width}\n{_REPORT}")
+        raise MeasureError(
+            f"{path}: matrices of {_by(shape[-2:])} do not tell inputs from outputs at a width of {width}\n{_REPORT}"
+        )
     return (shape[-1] == width) == (tap.site.kind == "down_in")
 
 

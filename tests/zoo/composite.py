@@ -1,4 +1,6 @@
-"""Tiny image-text, audio-text and other composites, each with the place of its language decoder as read from the modelling sources."""
+"""Tiny image-text, audio-text and other composites, each with the place of its language decoder as read from the
+modelling sources.
+"""
 
 import dataclasses
 import itertools
@@ -6,39 +8,120 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import CONFIG_MAPPING, AutoModel, AutoModelForImageTextToText, AutoModelForMultimodalLM, PreTrainedConfig
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModel,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    PreTrainedConfig,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES, MODEL_MAPPING_NAMES
 
 VOCABULARY = 128
 FIRST_SPECIAL_TOKEN = 100  # plain text takes ids below it: image, video and audio placeholders lie above
 
 _TEXT: dict[str, Any] = {
-    "vocab_size": VOCABULARY, "max_position_embeddings": 128, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
-    "hidden_size": 32, "d_model": 32, "embed_dim": 32, "word_embed_proj_dim": 32,
-    "intermediate_size": 44, "ffn_dim": 44, "d_ff": 44, "encoder_ffn_dim": 44, "decoder_ffn_dim": 44,
-    "num_hidden_layers": 3, "num_layers": 3, "layers": 3, "encoder_layers": 2, "decoder_layers": 2, "num_decoder_layers": 2,
-    "num_attention_heads": 4, "attention_heads": 4, "num_heads": 4, "encoder_attention_heads": 4, "decoder_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 8, "d_kv": 8, "sliding_window": 4,
-    "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4, "moe_num_experts": 4,
-    "num_experts_per_tok": 2, "moe_k": 2, "moe_topk": 2, "n_shared_experts": 1, "moe_num_shared_experts": 1,
-    "moe_intermediate_size": 20, "shared_expert_intermediate_size": 20, "shared_intermediate_size": 20,
-    "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1,
-    "q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8,
-    "index_head_dim": 8, "index_n_heads": 2, "index_topk": 32,
-    "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8, "linear_value_head_dim": 8,
-}  # fmt: skip
+    "vocab_size": VOCABULARY,
+    "max_position_embeddings": 128,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "hidden_size": 32,
+    "d_model": 32,
+    "embed_dim": 32,
+    "word_embed_proj_dim": 32,
+    "intermediate_size": 44,
+    "ffn_dim": 44,
+    "d_ff": 44,
+    "encoder_ffn_dim": 44,
+    "decoder_ffn_dim": 44,
+    "num_hidden_layers": 3,
+    "num_layers": 3,
+    "layers": 3,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "num_decoder_layers": 2,
+    "num_attention_heads": 4,
+    "attention_heads": 4,
+    "num_heads": 4,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "d_kv": 8,
+    "sliding_window": 4,
+    "num_experts": 4,
+    "num_local_experts": 4,
+    "n_routed_experts": 4,
+    "moe_num_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_k": 2,
+    "moe_topk": 2,
+    "n_shared_experts": 1,
+    "moe_num_shared_experts": 1,
+    "moe_intermediate_size": 20,
+    "shared_expert_intermediate_size": 20,
+    "shared_intermediate_size": 20,
+    "n_group": 1,
+    "topk_group": 1,
+    "first_k_dense_replace": 1,
+    "q_lora_rank": 16,
+    "kv_lora_rank": 16,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 8,
+    "index_head_dim": 8,
+    "index_n_heads": 2,
+    "index_topk": 32,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+}
 _TOWER: dict[str, Any] = {
-    "vocab_size": 64, "max_position_embeddings": 64, "image_size": 16, "patch_size": 4, "num_patches": 16, "num_position_embeddings": 16,
-    "hidden_size": 16, "d_model": 16, "embed_dim": 16, "encoder_hidden_size": 16,
-    "intermediate_size": 20, "ffn_dim": 20, "d_ff": 20, "mlp_dim": 20, "encoder_ffn_dim": 20,
-    "num_hidden_layers": 2, "depth": 2, "num_layers": 2, "num_blocks": 2, "encoder_layers": 2,
-    "num_attention_heads": 2, "attention_heads": 2, "num_heads": 2, "encoder_attention_heads": 2,
-    "num_key_value_heads": 2, "head_dim": 8, "d_kv": 8,
-    "out_hidden_size": 32, "text_hidden_size": 32, "output_dim": 32, "projection_dim": 32,
-    "num_mel_bins": 8, "deepstack_visual_indexes": [0], "fullatt_block_indexes": [1], "global_attn_indexes": [1], "window_size": 8,
-    "output_channels": 8, "base_channels": 32, "channel_multiplier": [1, 1], "latent_channels": 8,
-    "num_embeddings": 16, "codebook_size": 16,
-}  # fmt: skip
+    "vocab_size": 64,
+    "max_position_embeddings": 64,
+    "image_size": 16,
+    "patch_size": 4,
+    "num_patches": 16,
+    "num_position_embeddings": 16,
+    "hidden_size": 16,
+    "d_model": 16,
+    "embed_dim": 16,
+    "encoder_hidden_size": 16,
+    "intermediate_size": 20,
+    "ffn_dim": 20,
+    "d_ff": 20,
+    "mlp_dim": 20,
+    "encoder_ffn_dim": 20,
+    "num_hidden_layers": 2,
+    "depth": 2,
+    "num_layers": 2,
+    "num_blocks": 2,
+    "encoder_layers": 2,
+    "num_attention_heads": 2,
+    "attention_heads": 2,
+    "num_heads": 2,
+    "encoder_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "d_kv": 8,
+    "out_hidden_size": 32,
+    "text_hidden_size": 32,
+    "output_dim": 32,
+    "projection_dim": 32,
+    "num_mel_bins": 8,
+    "deepstack_visual_indexes": [0],
+    "fullatt_block_indexes": [1],
+    "global_attn_indexes": [1],
+    "window_size": 8,
+    "output_channels": 8,
+    "base_channels": 32,
+    "channel_multiplier": [1, 1],
+    "latent_channels": 8,
+    "num_embeddings": 16,
+    "codebook_size": 16,
+}
 
 _HYBRID = ["linear_attention", "linear_attention", "full_attention"]
 _SLIDING = ["sliding_attention", "sliding_attention", "full_attention"]
@@ -47,13 +130,25 @@ _ROPE: dict[str, Any] = {"rope_type": "default", "rope_theta": 10000.0}
 _MROPE: dict[str, Any] = {**_ROPE, "mrope_section": [2, 1, 1]}
 _WHOLE_MROPE: dict[str, Any] = {**_MROPE, "partial_rotary_factor": 1.0}
 _CONFORMER: dict[str, Any] = {
-    "input_dim": 8, "hidden_dim": 16, "num_heads": 2, "dim_head": 8, "context_size": 4, "max_pos_emb": 8, "conv_kernel_size": 3,
+    "input_dim": 8,
+    "hidden_dim": 16,
+    "num_heads": 2,
+    "dim_head": 8,
+    "context_size": 4,
+    "max_pos_emb": 8,
+    "conv_kernel_size": 3,
     "output_dim": 6,
-}  # fmt: skip
+}
 _SIGLIP: dict[str, Any] = {
-    "model_type": "siglip_vision_model", "hidden_size": 16, "intermediate_size": 20, "num_hidden_layers": 2, "num_attention_heads": 2,
-    "image_size": 16, "patch_size": 4, "vision_use_head": False,
-}  # fmt: skip
+    "model_type": "siglip_vision_model",
+    "hidden_size": 16,
+    "intermediate_size": 20,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 16,
+    "patch_size": 4,
+    "vision_use_head": False,
+}
 
 # What the two tables above leave open, by the model type of the part; "<owner>.<attribute>" is for one owner only.
 _PARTS: dict[str, dict[str, Any]] = {
@@ -68,7 +163,12 @@ _PARTS: dict[str, dict[str, Any]] = {
     "deepseek_ocr2_text": {"mlp_layer_types": _DENSE_FIRST},
     "deepseek_v3": {"num_key_value_heads": 4},
     "diffusion_gemma_text": {"layer_types": _SLIDING, "top_k_experts": 2},
-    "dots3_note_audio_encoder": {"feature_size": 8, "downsample_hidden_size": 4, "adapter_input_size": 16, "adapter_out_dim": 32},
+    "dots3_note_audio_encoder": {
+        "feature_size": 8,
+        "downsample_hidden_size": 4,
+        "adapter_input_size": 16,
+        "adapter_out_dim": 32,
+    },
     "dots3_note_text": {
         "num_key_value_heads": 4,
         "head_dim": 16,
@@ -78,7 +178,10 @@ _PARTS: dict[str, dict[str, Any]] = {
     "dots3_note_vision_encoder": {"mlp_layer_types": ["dense", "dense"], "adapter_in_dim": 16, "adapter_out_dim": 32},
     "embedding_gemma2_text": {"layer_types": _SLIDING, "hidden_size_per_layer_input": 8, "embedding_dim": 32},
     "emu3_vqgan": {"embed_dim": 4, "hidden_size": 32, "latent_channels": 4, "num_attention_heads": 1},
-    "ernie4_5_vl_moe_text": {"moe_intermediate_size": [20, 12], "rope_parameters": {**_ROPE, "mrope_section": [1, 1, 2]}},
+    "ernie4_5_vl_moe_text": {
+        "moe_intermediate_size": [20, 12],
+        "rope_parameters": {**_ROPE, "mrope_section": [1, 1, 2]},
+    },
     "florence_vision": {
         "depths": [1, 1],
         "patch_size": [3, 3],
@@ -111,7 +214,11 @@ _PARTS: dict[str, dict[str, Any]] = {
         "laurel_rank": 4,
         "activation_sparsity_pattern": [0.5, 0.0, 0.0],
     },
-    "gemma4_text": {"layer_types": _SLIDING, "vocab_size_per_layer_input": VOCABULARY, "hidden_size_per_layer_input": 8},
+    "gemma4_text": {
+        "layer_types": _SLIDING,
+        "vocab_size_per_layer_input": VOCABULARY,
+        "hidden_size_per_layer_input": 8,
+    },
     "gemma4_unified_text": {"layer_types": _SLIDING},
     "gemma4_vision": {"position_embedding_size": 16},
     "glm4v_moe_text": {"rope_parameters": _WHOLE_MROPE},
@@ -144,7 +251,12 @@ _PARTS: dict[str, dict[str, Any]] = {
         "resampler_head_dim": 8,
         "num_key_value_heads": 1,
     },
-    "idefics_perciever": {"resampler_n_latents": 4, "resampler_depth": 1, "resampler_n_heads": 2, "resampler_head_dim": 8},
+    "idefics_perciever": {
+        "resampler_n_latents": 4,
+        "resampler_depth": 1,
+        "resampler_n_heads": 2,
+        "resampler_head_dim": 8,
+    },
     "inkling2_text": {
         "unpadded_vocab_size": 120,
         "swa_num_attention_heads": 4,
@@ -183,7 +295,12 @@ _PARTS: dict[str, dict[str, Any]] = {
     "minicpm_ocr_vision": {"insert_layer_id": 0},
     "minicpmv4_6_vision": {"insert_layer_id": 0},
     "minicpmv4_7_vision": {"insert_layer_id": 0},
-    "minimax_m3_vl_text": {"dense_intermediate_size": 44, "rotary_dim": 8, "index_block_size": 4, "index_topk_blocks": 8},
+    "minimax_m3_vl_text": {
+        "dense_intermediate_size": 44,
+        "rotary_dim": 8,
+        "index_block_size": 4,
+        "index_topk_blocks": 8,
+    },
     "mistral_large4_text": {"num_key_value_heads": 4},
     "mllama_text_model": {"cross_attention_layers": [1]},
     "mllama_vision_model": {
@@ -212,7 +329,12 @@ _PARTS: dict[str, dict[str, Any]] = {
         "moe_shared_expert_intermediate_size": 20,
     },
     "paddleocr_vl_text": {"rope_parameters": _MROPE},
-    "phi4_multimodal_audio": {"nemo_conv_channels": 8, "ext_pw_out_channel": 16, "bias_max_distance": 16, "input_size": 8},
+    "phi4_multimodal_audio": {
+        "nemo_conv_channels": 8,
+        "ext_pw_out_channel": 16,
+        "bias_max_distance": 16,
+        "input_size": 8,
+    },
     "pix2struct_vision_model": {"patch_embed_hidden_size": 16, "seq_len": 16},
     "pp_formulanet_vision": {
         "post_conv_in_channels": 8,
@@ -245,7 +367,12 @@ _PARTS: dict[str, dict[str, Any]] = {
     "t5gemma2_decoder": {"layer_types": _SLIDING, "query_pre_attn_scalar": 8},
     "t5gemma2_text": {"layer_types": _SLIDING, "query_pre_attn_scalar": 8},
     "unlimited_ocr_sam_vision_model": {"downsample_channels": [16, 16]},
-    "vibevoice_acoustic_tokenizer": {"num_filters": 2, "n_filters": 2, "downsampling_ratios": [2, 2], "depths": [1, 1, 1]},
+    "vibevoice_acoustic_tokenizer": {
+        "num_filters": 2,
+        "n_filters": 2,
+        "downsampling_ratios": [2, 2],
+        "depths": [1, 1, 1],
+    },
     "vibevoice_acoustic_tokenizer_encoder": {"num_filters": 2, "downsampling_ratios": [2, 2], "depths": [1, 1, 1]},
 }
 
@@ -261,11 +388,20 @@ _WHOLE: dict[str, dict[str, Any]] = {
     "fuyu": {"image_size": 16, "patch_size": 4},
     "gemma4": {
         "vision_config": {
-            "hidden_size": 16, "intermediate_size": 20, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2,
-            "head_dim": 8, "patch_size": 4, "position_embedding_size": 16,
+            "hidden_size": 16,
+            "intermediate_size": 20,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "head_dim": 8,
+            "patch_size": 4,
+            "position_embedding_size": 16,
         },
         "audio_config": {
-            "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "subsampling_conv_channels": [4, 4],
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "subsampling_conv_channels": [4, 4],
             "output_proj_dims": 16,
         },
     },
@@ -273,7 +409,11 @@ _WHOLE: dict[str, dict[str, Any]] = {
         "vision_config": {"patch_size": 4, "mm_embed_dim": 32, "mm_posemb_size": 16, "output_proj_dims": 32},
         "audio_config": {},
     },
-    "granite4_vision": {"downsample_rate": "1/2", "deepstack_layer_map": [[0, 0]], "spatial_target_layers": [0, 1, 2, 2]},
+    "granite4_vision": {
+        "downsample_rate": "1/2",
+        "deepstack_layer_map": [[0, 0]],
+        "spatial_target_layers": [0, 1, 2, 2],
+    },
     "granite_speech": {"downsample_rate": 2, "window_size": 4, "has_lora_adapter": False},
     "granite_speech_plus": {"downsample_rate": 2, "window_size": 4, "has_lora_adapter": False},
     "instructblip": {"num_query_tokens": 4},
@@ -281,7 +421,12 @@ _WHOLE: dict[str, dict[str, Any]] = {
     "kimi_k25": {"projection_hidden_size": 16},
     "kosmos-2": {"latent_query_num": 4},
     "kosmos-2.5": {"latent_query_num": 4},
-    "kyutai_speech_to_text": {"codebook_vocab_size": 32, "num_codebooks": 2, "audio_bos_token_id": 31, "audio_pad_token_id": 30},
+    "kyutai_speech_to_text": {
+        "codebook_vocab_size": 32,
+        "num_codebooks": 2,
+        "audio_bos_token_id": 31,
+        "audio_pad_token_id": 30,
+    },
     "lfm2_vl": {"projector_hidden_size": 20},
     "lfm3_vl": {"projector_hidden_size": 20},
     "minicpm_ocr": {"insert_layer_id": 0},
@@ -295,8 +440,14 @@ _WHOLE: dict[str, dict[str, Any]] = {
         "projector_hidden_size": 20,
         "vision_hidden_size": 16,
         "audio_config": {
-            "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 20, "num_mel_bins": 8,
-            "subsampling_conv_channels": 4, "projection_hidden_size": 20, "projection_bias": False,
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 20,
+            "num_mel_bins": 8,
+            "subsampling_conv_channels": 4,
+            "projection_hidden_size": 20,
+            "projection_bias": False,
         },
     },
     "ovis2": {"visual_indicator_token_ids": [120, 121, 122, 123, 124], "hidden_size": 32, "vocab_size": VOCABULARY},
@@ -304,10 +455,21 @@ _WHOLE: dict[str, dict[str, Any]] = {
     "perception_lm": {"vision_config": {**_SIGLIP, "model_args": {"embed_dim": 16}}},
     "pi0": {
         "vlm_config": {
-            "model_type": "paligemma", "image_token_index": 100, "hidden_size": 32, "projection_dim": 32, "vocab_size": VOCABULARY,
+            "model_type": "paligemma",
+            "image_token_index": 100,
+            "hidden_size": 32,
+            "projection_dim": 32,
+            "vocab_size": VOCABULARY,
             "text_config": {
-                "model_type": "gemma", "vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 44, "num_hidden_layers": 3,
-                "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 128,
+                "model_type": "gemma",
+                "vocab_size": VOCABULARY,
+                "hidden_size": 32,
+                "intermediate_size": 44,
+                "num_hidden_layers": 3,
+                "num_attention_heads": 4,
+                "num_key_value_heads": 2,
+                "head_dim": 8,
+                "max_position_embeddings": 128,
             },
             "vision_config": {**_SIGLIP, "projection_dim": 32},
         },
@@ -318,7 +480,7 @@ _WHOLE: dict[str, dict[str, Any]] = {
     "qwen3_omni_moe_thinker": {"vision_start_token_id": 110},
     "udop": {"image_size": 16, "patch_size": 4},
     "vipllava": {"vision_feature_layer": [-2, -1]},
-}  # fmt: skip
+}
 
 _LANGUAGE_PARTS = ("text_config", "decoder")
 _PLAIN_TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_eos_token_id")
@@ -349,7 +511,11 @@ def _tiny(default: PreTrainedConfig, sizes: dict[str, Any], name: str) -> PreTra
 
 def _special_tokens(config_class: type[PreTrainedConfig]) -> dict[str, int]:
     """Ids of their own, within the vocabulary, for every placeholder token that the configuration names."""
-    names = sorted(name for name in _fields(config_class) if name.endswith(("_token_id", "_token_index")) and name not in _PLAIN_TOKENS)
+    names = sorted(
+        name
+        for name in _fields(config_class)
+        if name.endswith(("_token_id", "_token_index")) and name not in _PLAIN_TOKENS
+    )
     return dict(zip(names, itertools.count(FIRST_SPECIAL_TOKEN), strict=False))
 
 
@@ -361,7 +527,8 @@ def tiny(model_type: str) -> PreTrainedConfig:
     settings |= {**_special_tokens(type(default)), **_WHOLE.get(model_type, {})}
     config = type(default)(**{**settings, **_parts(default, settings)})
     if model_type == "gemma3n":
-        # Its vision tower is a timm model and its type is checked on assignment: any other tower leaves the decoder as it is.
+        # Its vision tower is a timm model and its type is checked on assignment: any other tower leaves the decoder as
+        # it is.
         tower = CONFIG_MAPPING["siglip_vision_model"](**_SIGLIP, vocab_size=4, vocab_offset=120, rms_norm_eps=1e-6)
         object.__setattr__(config, "vision_config", tower)
     return config
@@ -381,17 +548,28 @@ def headless(model_type: str, device: str = "cpu") -> nn.Module:
 
 
 UNBUILDABLE: dict[str, str] = {
-    "evolla": "the auto classes know its configuration under the name EvollaModel, which is in none of their model mappings",
+    "evolla": (
+        "the auto classes know its configuration under the name EvollaModel, which is in none of their model mappings"
+    ),
 }
 
-# The language part is an encoder with a decoder, or a decoder that reads a vision encoder in every layer: `tiny` and `headless` make them.
-ENCODER_DECODER: tuple[str, ...] = ("florence2", "pix2struct", "pp_formulanet", "t5gemma2", "udop", "vision-encoder-decoder")
+# The language part is an encoder with a decoder, or a decoder that reads a vision encoder in every layer: `tiny` and
+# `headless` make them.
+ENCODER_DECODER: tuple[str, ...] = (
+    "florence2",
+    "pix2struct",
+    "pp_formulanet",
+    "t5gemma2",
+    "udop",
+    "vision-encoder-decoder",
+)
 
 # Their own towers come from timm; here they have a SigLIP tower in its place, and the decoder is the same.
 OTHER_TOWER: tuple[str, ...] = ("fast_vlm", "gemma3n", "perception_lm")
 
-# The module that itself holds the token embedding, the decoder layers and the final norm and whose forward takes `input_ids`; "" is the
-# whole model. diffusion_gemma has the same weights a second time, as `decoder`, which reads the cache of this one and takes no `input_ids`.
+# The module that itself holds the token embedding, the decoder layers and the final norm and whose forward takes
+# `input_ids`; "" is the whole model. diffusion_gemma has the same weights a second time, as `decoder`, which reads the
+# cache of this one and takes no `input_ids`.
 BACKBONES: dict[str, str] = {
     **dict.fromkeys(
         (
@@ -521,7 +699,8 @@ WRAPPERS: dict[str, tuple[str, ...]] = {
     "nemotron_h_omni": ("language_model",),
 }
 
-# No norm after the last layer: blip and git are post-norm, qwen4_exp mixes its residual streams in `hyper_connection_mixer`.
+# No norm after the last layer: blip and git are post-norm, qwen4_exp mixes its residual streams in
+# `hyper_connection_mixer`.
 NO_FINAL_NORM: tuple[str, ...] = ("blip", "git", "qwen4_exp")
 
 # Everything beside the backbone: towers, projectors, image tokenizers, and pi0's action expert.
@@ -538,7 +717,13 @@ VISION: dict[str, tuple[str, ...]] = {
     "cosmos3_omni": ("visual",),
     "deepseek_ocr2": ("multi_modal_projector", "vision_tower"),
     "deepseek_vl": ("aligner", "vision_model"),
-    "deepseek_vl_hybrid": ("aligner", "high_res_vision_model", "high_res_vision_neck", "high_res_vision_proj", "vision_model"),
+    "deepseek_vl_hybrid": (
+        "aligner",
+        "high_res_vision_model",
+        "high_res_vision_neck",
+        "high_res_vision_proj",
+        "vision_model",
+    ),
     "diffusion_gemma": ("encoder.embed_vision", "encoder.vision_tower"),
     "dots3_note": ("audio_tower", "vision_tower"),
     "embedding_gemma2": (),

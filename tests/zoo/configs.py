@@ -21,10 +21,15 @@ _GENERIC: dict[str, Any] = {
     **dict.fromkeys(("intermediate_size", "ffn_dim", "decoder_ffn_dim", "encoder_ffn_dim", "n_inner", "dff"), 44),
     **dict.fromkeys(("dim_ff", "ffn_hidden_size", "d_inner"), 44),
     **dict.fromkeys(("moe_intermediate_size", "expert_ffn_hidden_size"), 20),
-    **dict.fromkeys(("shared_expert_intermediate_size", "shared_intermediate_size", "shared_experts_intermediate_size"), 28),
+    **dict.fromkeys(
+        ("shared_expert_intermediate_size", "shared_intermediate_size", "shared_experts_intermediate_size"), 28
+    ),
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"), 6),
     **dict.fromkeys(("num_experts_per_tok", "moe_topk", "moe_k"), 2),
-    **dict.fromkeys(("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_target_positions", "context_length"), 128),
+    **dict.fromkeys(
+        ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_target_positions", "context_length"),
+        128,
+    ),
     "vocab_size": 128,
     "num_key_value_heads": 2,
     "head_dim": 8,
@@ -75,7 +80,12 @@ _OVERRIDES: dict[str, dict[str, Any]] = {
     "beam": {"layer_types": _SLIDING, "mlp_layer_types": _SPARSE},
     "codegen": {"rotary_dim": 4},
     "cohere2": {"layer_types": _SLIDING},
-    "cohere2_moe": {"layer_types": _SLIDING, "mlp_layer_types": _SPARSE, "num_shared_experts": 1, "prefix_dense_intermediate_size": 36},
+    "cohere2_moe": {
+        "layer_types": _SLIDING,
+        "mlp_layer_types": _SPARSE,
+        "num_shared_experts": 1,
+        "prefix_dense_intermediate_size": 36,
+    },
     "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 10000.0}}},
     "cpmant": {"num_attention_heads": 4, "dim_head": 8, "prompt_length": 4, "prompt_types": 4, "segment_types": 4},
     "dbrx": {
@@ -87,7 +97,12 @@ _OVERRIDES: dict[str, dict[str, Any]] = {
         "num_key_value_heads": 1,
         "head_dim": 16,
         "partial_rotary_factor": 0.5,
-        "layer_types": ["heavily_compressed_attention", "compressed_sparse_attention", "sliding_attention", "compressed_sparse_attention"],
+        "layer_types": [
+            "heavily_compressed_attention",
+            "compressed_sparse_attention",
+            "sliding_attention",
+            "compressed_sparse_attention",
+        ],
         "compress_rates": {"compressed_sparse_attention": 2, "heavily_compressed_attention": 4},
         "mlp_layer_types": ["hash_moe", "moe", "moe", "moe"],
         "o_groups": 2,
@@ -154,7 +169,13 @@ _OVERRIDES: dict[str, dict[str, Any]] = {
         **_INKLING,
         "mlp_layer_types": _SPARSE,
     },
-    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "mamba_d_state": 6, "expert_layer_period": 2, "expert_layer_offset": 0},
+    "jamba": {
+        "attn_layer_period": 2,
+        "attn_layer_offset": 1,
+        "mamba_d_state": 6,
+        "expert_layer_period": 2,
+        "expert_layer_offset": 0,
+    },
     "jetmoe": {"kv_channels": 8, "num_key_value_heads": 2, "num_attention_heads": 4},
     "kimi_linear": {"layer_types": _LINEAR, "num_key_value_heads": 4, "linear_head_dim": 10, "linear_num_heads": 4},
     "kolibri1": {"layer_types": _SLIDING},
@@ -162,7 +183,12 @@ _OVERRIDES: dict[str, dict[str, Any]] = {
     "lfm2": {"layer_types": ["conv", "full_attention", "conv", "full_attention"], "block_auto_adjust_ff_dim": False},
     "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv", "full_attention"], "num_dense_layers": 1},
     "lfm3": {"layer_types": ["conv", "sliding_attention", "full_attention", "conv"]},
-    "llama4_text": {"intermediate_size": 20, "intermediate_size_mlp": 44, "moe_layers": [1, 3], "attention_chunk_size": 6},
+    "llama4_text": {
+        "intermediate_size": 20,
+        "intermediate_size_mlp": 44,
+        "moe_layers": [1, 3],
+        "attention_chunk_size": 6,
+    },
     "longcat_flash": {"num_layers": 3, "num_hidden_layers": None, "zero_expert_num": 2, "num_key_value_heads": 4},
     "mamba": {"state_size": 6},
     "mamba2": {"state_size": 12, "num_heads": 8, "head_dim": 8, "expand": 2, "n_groups": 2, "chunk_size": 8},
@@ -206,9 +232,19 @@ _OVERRIDES: dict[str, dict[str, Any]] = {
     },
     "qwen2_moe": {"mlp_only_layers": [0]},
     "qwen3_moe": {"mlp_only_layers": [0]},
-    "recurrent_gemma": {"block_types": ("recurrent", "attention"), "attention_window_size": 6, "lru_width": 36, "intermediate_size": 88},
+    "recurrent_gemma": {
+        "block_types": ("recurrent", "attention"),
+        "attention_window_size": 6,
+        "lru_width": 36,
+        "intermediate_size": 88,
+    },
     "rembert": {"input_embedding_size": 24, "output_embedding_size": 28},
-    "roc_bert": {"pronunciation_embed_dim": 10, "pronunciation_vocab_size": 128, "shape_embed_dim": 14, "shape_vocab_size": 128},
+    "roc_bert": {
+        "pronunciation_embed_dim": 10,
+        "pronunciation_vocab_size": 128,
+        "shape_embed_dim": 14,
+        "shape_vocab_size": 128,
+    },
     "roformer": {"embedding_size": 24},
     "rwkv": {"attention_hidden_size": 36},
     "solar_open": {"n_shared_experts": 1},
@@ -224,7 +260,11 @@ _OVERRIDES: dict[str, dict[str, Any]] = {
         "n_mamba_heads": 8,
         "chunk_size": 8,
     },
-    "zaya": {"num_experts_per_tok": 1, "router_hidden_size": 10, "layer_types": ["hybrid", "hybrid_sliding", "hybrid", "hybrid_sliding"]},
+    "zaya": {
+        "num_experts_per_tok": 1,
+        "router_hidden_size": 10,
+        "layer_types": ["hybrid", "hybrid_sliding", "hybrid", "hybrid_sliding"],
+    },
 }
 
 
@@ -253,7 +293,9 @@ TYPES: tuple[str, ...] = tuple(name for name in _TYPES.split() if name in CONFIG
 
 
 def tiny(model_type: str) -> PretrainedConfig:
-    """A configuration of four layers (Longcat: three) and hidden size 32 in which every kind of layer of the type occurs."""
+    """A configuration of four layers (Longcat: three) and hidden size 32 in which every kind of layer of the type
+    occurs.
+    """
     cls = CONFIG_MAPPING[model_type]
     fields = {field.name for field in dataclasses.fields(cls)}
     values = {name: value for name, value in _GENERIC.items() if name in fields}

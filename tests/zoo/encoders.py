@@ -1,4 +1,6 @@
-"""Tiny encoders of the BERT kind, each with the places of its activations as read from the modelling sources, and plain hooks over them."""
+"""Tiny encoders of the BERT kind, each with the places of its activations as read from the modelling sources, and plain
+hooks over them.
+"""
 
 import dataclasses
 from collections import Counter
@@ -34,7 +36,9 @@ class Encoder:
 _BERT = Encoder("embeddings.word_embeddings", "encoder.layer", "attention.output.dense", "output.dense")
 _POST_NORM = Encoder("embeddings.word_embeddings", "layers", "self_attn", "mlp")
 _PRE_NORM = Encoder("embed_tokens", "layers", "self_attn", "mlp", gate="mlp.gate_proj", final_norm="norm")
-_MODERN = Encoder("embeddings.tok_embeddings", "layers", "attn", "mlp", gate="mlp.Wi", fused_gate=True, final_norm="final_norm")
+_MODERN = Encoder(
+    "embeddings.tok_embeddings", "layers", "attn", "mlp", gate="mlp.Wi", fused_gate=True, final_norm="final_norm"
+)
 
 
 def _within(encoder: Encoder, prefix: str) -> Encoder:
@@ -103,7 +107,8 @@ ENCODERS: dict[str, Encoder] = {
     "modernbert": _MODERN,
     "modernbert-decoder": _MODERN,
     "modernvbert": _within(_MODERN, "text_model"),
-    # Its token embedding is factorised: a table of low rank, and a projection that the other factorised types keep in the encoder.
+    # Its token embedding is factorised: a table of low rank, and a projection that the other factorised types keep in
+    # the encoder.
     "neomme": Encoder("embed_tokens.word_embeddings", "layers", "self_attn", "mlp", final_norm="final_norm"),
 }
 
@@ -127,16 +132,38 @@ TYPES: tuple[str, ...] = tuple(sorted(ENCODERS))
 PADDING_REACHES: tuple[str, ...] = ("convbert", "nystromformer", "yoso")
 
 _SIZES: dict[str, Any] = {
-    "vocab_size": VOCABULARY, "max_position_embeddings": 80, "type_vocab_size": 2,
-    "pad_token_id": PADDING, "bos_token_id": 1, "eos_token_id": 2, "sep_token_id": 3, "cls_token_id": 1, "mask_token_id": 4,
-    "hidden_size": 32, "dim": 32, "embedding_size": 16, "input_embedding_size": 16, "embedding_rank": 16,
-    "intermediate_size": 44, "hidden_dim": 44, "num_hidden_layers": DEPTH, "n_layers": DEPTH,
-    "num_attention_heads": 4, "n_heads": 4, "num_key_value_heads": 4, "head_dim": 8,
-}  # fmt: skip
+    "vocab_size": VOCABULARY,
+    "max_position_embeddings": 80,
+    "type_vocab_size": 2,
+    "pad_token_id": PADDING,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "sep_token_id": 3,
+    "cls_token_id": 1,
+    "mask_token_id": 4,
+    "hidden_size": 32,
+    "dim": 32,
+    "embedding_size": 16,
+    "input_embedding_size": 16,
+    "embedding_rank": 16,
+    "intermediate_size": 44,
+    "hidden_dim": 44,
+    "num_hidden_layers": DEPTH,
+    "n_layers": DEPTH,
+    "num_attention_heads": 4,
+    "n_heads": 4,
+    "num_key_value_heads": 4,
+    "head_dim": 8,
+}
 _SIGLIP: dict[str, Any] = {
-    "model_type": "siglip_vision_model", "hidden_size": 16, "intermediate_size": 20, "num_hidden_layers": 2, "num_attention_heads": 2,
-    "image_size": 16, "patch_size": 4,
-}  # fmt: skip
+    "model_type": "siglip_vision_model",
+    "hidden_size": 16,
+    "intermediate_size": 20,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 16,
+    "patch_size": 4,
+}
 _ALTERNATING = ["sliding_attention", "full_attention", "sliding_attention"]
 _OWN: dict[str, dict[str, Any]] = {
     "big_bird": {"attention_type": "original_full"},
@@ -176,7 +203,12 @@ def tiny(model_type: str) -> PreTrainedConfig:
     settings = {name: value for name, value in _SIZES.items() if name in known} | _OWN.get(model_type, {})
     if model_type in ("modernvbert", "ultravbert"):
         text = tiny("modernbert" if model_type == "modernvbert" else "ultrabert")
-        settings = {"text_config": text, "vision_config": _SIGLIP, "image_token_id": VOCABULARY - 1, "pixel_shuffle_factor": 2}
+        settings = {
+            "text_config": text,
+            "vision_config": _SIGLIP,
+            "image_token_id": VOCABULARY - 1,
+            "pixel_shuffle_factor": 2,
+        }
     return config_class(**settings)
 
 

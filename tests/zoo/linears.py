@@ -1,4 +1,6 @@
-"""The matrices below every decoder layer, found by what they are, and what each is given, read off with one plain hook per module."""
+"""The matrices below every decoder layer, found by what they are, and what each is given, read off with one plain hook
+per module.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def matrices_of(layer: nn.Module) -> set[str]:
         if isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D":
             found.add(f"{path}.weight")
         elif "Experts" in type(module).__name__:
-            found |= {f"{path}.{name}" for name, parameter in module.named_parameters(recurse=False) if parameter.ndim == 3}
+            found |= {
+                f"{path}.{name}" for name, parameter in module.named_parameters(recurse=False) if parameter.ndim == 3
+            }
     return found
 
 
@@ -47,7 +51,9 @@ def plain_inputs(model: nn.Module, model_type: str, weights: set[str], rows: Seq
     for weight in weights:
         owners.setdefault(weight.rpartition(".")[0], []).append(weight)
     handles = [
-        model.get_submodule(owner).register_forward_pre_hook(reader.hook(model.get_submodule(owner), names), with_kwargs=True)
+        model.get_submodule(owner).register_forward_pre_hook(
+            reader.hook(model.get_submodule(owner), names), with_kwargs=True
+        )
         for owner, names in owners.items()
     ]
     try:
@@ -102,8 +108,11 @@ class _Reader:
 def last_inputs(model_type: str, experts: Any, x: Tensor, chosen: Tensor | None = None) -> Iterator[Tensor]:
     """What the last matrix of each of some fused experts is given."""
     x = x.reshape(-1, x.shape[-1])
-    if model_type == "llama4_text":  # every expert takes in every token, times a score that is zero where it was not chosen
-        gate, up = torch.bmm(x.view(experts.num_experts, -1, experts.hidden_size), experts.gate_up_proj).chunk(2, dim=-1)
+    # every expert takes in every token, times a score that is zero where it was not chosen
+    if model_type == "llama4_text":
+        gate, up = torch.bmm(x.view(experts.num_experts, -1, experts.hidden_size), experts.gate_up_proj).chunk(
+            2, dim=-1
+        )
         yield silu(gate) * up
         return
     assert chosen is not None

@@ -176,7 +176,9 @@ _SINGLE: dict[str, Modules] = {
     "afmoe": replace(MOE_SHARED, router="mlp.router.gate"),
     "aria_text": replace(MOE_SHARED, router="mlp.router", experts=Experts("mlp.experts", "columns")),
     "axk1": replace(MOE_SHARED, odd={0: GATED}),
-    "bamba": Modules(norm="final_layernorm", mixer=("mamba", "self_attn"), mlp=("feed_forward",), gate=("feed_forward.gate_proj",)),
+    "bamba": Modules(
+        norm="final_layernorm", mixer=("mamba", "self_attn"), mlp=("feed_forward",), gate=("feed_forward.gate_proj",)
+    ),
     # Their feed-forward and attention modules give the sum with the residual, so the dense layers inside are read.
     "bloom": Modules(
         layers=("h",),
@@ -204,11 +206,13 @@ _SINGLE: dict[str, Modules] = {
         router="ffn.router.layer",
         experts=Experts("ffn.experts", "dbrx"),
     ),
-    # The retrieval experts are single vectors without a gate; the two lookups of `down_embed` are what was chosen.
-    # Its retrieval experts are chosen by product keys from logits that belong to no one token: neither router nor traffic.
+    # The retrieval experts are single vectors without a gate; the two lookups of `down_embed` are what was chosen. Its
+    # retrieval experts are chosen by product keys from logits that belong to no one token: neither router nor traffic.
     "doge": GATED,
     "falcon": Modules(layers=("h",), embedding="word_embeddings", norm="ln_f", mixer=("self_attention",)),
-    "falcon_h1": Modules(norm="final_layernorm", mixer=("mamba", "self_attn"), mlp=("feed_forward",), gate=("feed_forward.gate_proj",)),
+    "falcon_h1": Modules(
+        norm="final_layernorm", mixer=("mamba", "self_attn"), mlp=("feed_forward",), gate=("feed_forward.gate_proj",)
+    ),
     "gemma3n_text": replace(GATED, streams_first=True),
     "gemma4_text": replace(GATED, mlp=("mlp", "experts"), router="router.proj", experts=Experts("experts")),
     "gpt_oss": Modules(router="mlp.router", experts=Experts("mlp.experts", "interleaved")),
@@ -240,21 +244,32 @@ _SINGLE: dict[str, Modules] = {
         router="mlp.router",
         experts=Experts("mlp.experts"),
     ),
-    "minimax_m3_vl_text": replace(MOE, gate=(first_half("mlp.gate_up_proj"), first_half("mlp.shared_experts.gate_up_proj"))),
-    "modernbert-decoder": Modules(embedding="embeddings.tok_embeddings", norm="final_norm", mixer=("attn",), gate=(first_half("mlp.Wi"),)),
+    "minimax_m3_vl_text": replace(
+        MOE, gate=(first_half("mlp.gate_up_proj"), first_half("mlp.shared_experts.gate_up_proj"))
+    ),
+    "modernbert-decoder": Modules(
+        embedding="embeddings.tok_embeddings", norm="final_norm", mixer=("attn",), gate=(first_half("mlp.Wi"),)
+    ),
     "moshi": replace(UNGATED, gate=(first_half("mlp.fc1"),)),
     "mpt": Modules(layers=("blocks",), embedding="wte", norm="norm_f", mixer=("attn",), mlp=("ffn.down_proj",)),
     # One mixer per layer, and the feed-forward is one of its kinds.
     "nemotron_h": replace(_NEMOTRON_H, odd={1: _NEMOTRON_H_MLP, 3: _NEMOTRON_H_MLP}),
     "openai-gpt": Modules(layers=("h",), embedding="tokens_embed", norm=None, mixer=("attn",)),
     "phimoe": replace(MOE, router="mlp.router"),
-    # The main stream and two predicting streams lie one after the other on the time axis; the main one is that of the tokens.
+    # The main stream and two predicting streams lie one after the other on the time axis; the main one is that of the
+    # tokens.
     "prophetnet": Modules(embedding="word_embeddings", norm=None, mlp=("feed_forward",), copies=3),
     "qwen4_exp_text": replace(MOE_SHARED_EXPERT, mixer=LINEAR_OR_FULL, norm="hyper_connection_mixer.hc_norm"),
-    "recurrent_gemma": Modules(norm="final_norm", mixer=("temporal_block",), mlp=("mlp_block",), gate=("mlp_block.gate_proj",)),
-    "rwkv": Modules(layers=("blocks",), embedding="embeddings", norm="ln_out", mixer=("attention",), mlp=("feed_forward",)),
+    "recurrent_gemma": Modules(
+        norm="final_norm", mixer=("temporal_block",), mlp=("mlp_block",), gate=("mlp_block.gate_proj",)
+    ),
+    "rwkv": Modules(
+        layers=("blocks",), embedding="embeddings", norm="ln_out", mixer=("attention",), mlp=("feed_forward",)
+    ),
     # No layer module: the last normalisation of a layer gives the residual stream.
-    "xlm": Modules(layers=("layer_norm2",), embedding="embeddings", norm=None, mixer=("/attentions.{i}",), mlp=("/ffns.{i}",)),
+    "xlm": Modules(
+        layers=("layer_norm2",), embedding="embeddings", norm=None, mixer=("/attentions.{i}",), mlp=("/ffns.{i}",)
+    ),
     # The output projection is a bare parameter; its dropout sees the product, and attention weights of four axes.
     "xlnet": Modules(
         layers=("layer",),

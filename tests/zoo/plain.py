@@ -27,7 +27,9 @@ def plain_maxima(base_model: nn.Module, model_type: str, input_ids: Tensor, atte
     return plain_reading(base_model, model_type, input_ids, attention_mask).maxima
 
 
-def expert_tokens(base_model: nn.Module, model_type: str, input_ids: Tensor, attention_mask: Tensor) -> dict[str, list[int]]:
+def expert_tokens(
+    base_model: nn.Module, model_type: str, input_ids: Tensor, attention_mask: Tensor
+) -> dict[str, list[int]]:
     return plain_reading(base_model, model_type, input_ids, attention_mask).expert_tokens
 
 
@@ -98,7 +100,9 @@ class _Reader:
             self.on_input(module, lambda x, chosen, *_: self.routed(site, module, experts.layout, x, chosen))
 
     def routed(self, site: str, module: nn.Module, layout: str, x: Tensor, chosen: Tensor) -> None:
-        """The gates of every real token in the experts chosen for it, and the number of tokens per expert that has weights."""
+        """The gates of every real token in the experts chosen for it, and the number of tokens per expert that has
+        weights.
+        """
         owner = module.router if layout == "jetmoe" else module
         # Longcat's experts behind the routed ones pass a token on as it is: they are chosen, and have no gate.
         gated = owner.num_routed_experts if hasattr(owner, "total_experts") else owner.num_experts
@@ -130,7 +134,9 @@ class _Reader:
 
     def on_output(self, module: nn.Module, take: Callable[[Tensor], None]) -> None:
         # The tensor is read at once: some layers add to it in place afterwards.
-        self.handles.append(module.register_forward_hook(lambda _, __, out: take(out[0] if isinstance(out, tuple | list) else out)))
+        self.handles.append(
+            module.register_forward_hook(lambda _, __, out: take(out[0] if isinstance(out, tuple | list) else out))
+        )
 
     def on_input(self, module: nn.Module, take: Callable[..., None]) -> None:
         def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
