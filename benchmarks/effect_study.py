@@ -19,10 +19,11 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from pytest_maxact import measure
-from pytest_maxact.metrics import metric_value
-from pytest_maxact.record import Record
-from pytest_maxact.settings import Settings
+from pytest_maxact.measure.prepare import prepare
+from pytest_maxact.measure.run import measure
+from pytest_maxact.record.metrics.value import metric_value
+from pytest_maxact.record.record import Record
+from pytest_maxact.settings.settings import Settings
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 LAYERS, CHANNEL = (1, 4), 17
@@ -115,7 +116,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for label, path in checkpoints(Path(folder)):
             settings = Settings(model=str(path), max_samples=options.samples, schemes=names, effect=names)
-            record = measure.measure(measure.prepare(settings), settings, None)
+            record = measure(prepare(settings), settings, None)
             for name in names:
                 table[name][label] = figures(record, name)
             row = "  ".join(

@@ -2,10 +2,10 @@
 
     python benchmarks/pass_cost.py                          # 8-layer Qwen3 in bf16 at widths 1024, 2048, 4096
     python benchmarks/pass_cost.py --widths 1024 --rounds 9
-    python benchmarks/pass_cost.py --peaks                  # every token above 100 in every layer: the most that the row work can cost
+    python benchmarks/pass_cost.py --peaks                  # every token above 100 in every layer: the worst case
     python benchmarks/pass_cost.py --experts 16 --widths 1024   # a Qwen3-MoE, four experts to a token
-    python benchmarks/pass_cost.py --schemes W8A8,FP8_DYNAMIC,NVFP4 --widths 1024   # linear inputs and schemes too, beside the three-pass method
-    python benchmarks/pass_cost.py --device cuda --widths 4096 --layers 36 --intermediate 12288   # the shape of Qwen3-8B
+    python benchmarks/pass_cost.py --schemes W8A8,FP8_DYNAMIC,NVFP4 --widths 1024   # schemes, beside three passes
+    python benchmarks/pass_cost.py --device cuda --widths 4096 --layers 36 --intermediate 12288   # Qwen3-8B
 
 Weights are random; sequences have mixed lengths, so batches are padded. Everything that a gate run records is switched
 on.
@@ -21,12 +21,13 @@ import torch
 import transformers
 from transformers import AutoModel, Qwen3Config, Qwen3MoeConfig
 
-from pytest_maxact.corpus import Sample, Sequence, assign_splits, plan_batches
-from pytest_maxact.corpus.batches import BatchPlan
-from pytest_maxact.observe import Observer
-from pytest_maxact.observe.batch import collate
-from pytest_maxact.schemes.table import scheme_called
-from pytest_maxact.sites import resolve
+from pytest_maxact.checkpoint.sites.resolve import resolve
+from pytest_maxact.corpus.batches import BatchPlan, plan_batches
+from pytest_maxact.corpus.samples import Sample, assign_splits
+from pytest_maxact.corpus.tokens import Sequence
+from pytest_maxact.measure.observe.batch import collate
+from pytest_maxact.measure.observe.observer import Observer
+from pytest_maxact.numbers.schemes import scheme_called
 
 
 def build(

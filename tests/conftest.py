@@ -6,8 +6,8 @@ from textwrap import dedent
 import pytest
 import torch
 
-from tests import tiny
-from tests.measuring import record_of
+from tests.support import tiny
+from tests.support.measuring import record_of
 
 pytest_plugins = ["pytester"]
 

@@ -1,3 +1,1 @@
-"""What a run shows: `terminal` for a person, `summary` for a program, `progress` while measuring. All of it reads the
-findings of `verdict`.
-"""
+"""What a run shows, one medium per folder; reports are given findings, and judge nothing."""

@@ -12,13 +12,13 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from pytest_maxact.errors import InputError, MaxactError, first_line
-from pytest_maxact.settings import Settings
+from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.settings.settings import Settings
 from pytest_maxact.trainer.figures import PREFIX
 from pytest_maxact.trainer.live import refuse_sharded, unwrapped
-from pytest_maxact.trainer.opening import open_run, record_path, worded
+from pytest_maxact.trainer.preparation import open_run, record_path, worded
 from pytest_maxact.trainer.run import Measured, Run, logger
 from pytest_maxact.trainer.sample import OverBudgetError
-from pytest_maxact.verdict import Finding
 
 _NAMED = 3
 """So many breaches of one measurement are written out in its warning."""

@@ -7,9 +7,10 @@ what was there.
 import math
 from collections.abc import Iterator
 
-from pytest_maxact.changes import first_jump, growth, stream
-from pytest_maxact.metrics import metric_value
-from pytest_maxact.record import Record
+from pytest_maxact.judge.compare.changes import growth
+from pytest_maxact.judge.compare.jumps import first_jump, stream
+from pytest_maxact.record.metrics.value import metric_value
+from pytest_maxact.record.record import Record
 
 PREFIX = "maxact/"
 SECONDS = f"{PREFIX}seconds"

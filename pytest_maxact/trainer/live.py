@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from pytest_maxact.checkpoint.load import LoadedModel, dtype_of
+from pytest_maxact.checkpoint.sites.adapters import without_adapters
+from pytest_maxact.checkpoint.sites.decoder import decoder_of
+from pytest_maxact.checkpoint.sites.table import HEADED
 from pytest_maxact.errors import InputError
-from pytest_maxact.model import LoadedModel, dtype_of
-from pytest_maxact.sites import decoder_of, without_adapters
-from pytest_maxact.sites.table import HEADED
 
 _SERIES = "gate the saved checkpoints as a series instead: pytest --maxact-model='OUTPUT_DIR/checkpoint-*'"
 _BEYOND_MODULES = ("alora_invocation_tokens", "arrow_config", "layer_replication", "target_parameters")

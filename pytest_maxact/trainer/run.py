@@ -6,15 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_maxact import corpus, measure
-from pytest_maxact.model import LoadedModel
-from pytest_maxact.record import Record
-from pytest_maxact.sites import resolve
+from pytest_maxact import corpus
+from pytest_maxact.checkpoint.load import LoadedModel
+from pytest_maxact.checkpoint.sites.resolve import resolve
+from pytest_maxact.judge.verdict.check import judge
+from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.measure.run import measure_loaded, observe
+from pytest_maxact.record.record import Record
 from pytest_maxact.trainer.figures import figures
 from pytest_maxact.trainer.live import as_loaded, undisturbed
-from pytest_maxact.trainer.opening import Opening
+from pytest_maxact.trainer.preparation import Opening
 from pytest_maxact.trainer.sample import Budget, within
-from pytest_maxact.verdict import Finding, judge
 
 logger = logging.getLogger("pytest_maxact.trainer")
 
@@ -56,7 +58,7 @@ class Run:
             named = replace(prepared, sequences=self._sample, checkpoint=replace(prepared.checkpoint, name=name))
             family = self.opening.limits.family
             adapted = ", with its adapters" if loaded.adapters else ""
-            record = measure.measure_loaded(
+            record = measure_loaded(
                 named, settings, loaded, family, lambda: f"in training, step {step}{adapted}", budget.check
             )
         record.save(target)
@@ -87,4 +89,4 @@ class Run:
 
     def _pass(self, loaded: LoadedModel, sequences: Sequence[corpus.Sequence], budget: Budget) -> None:
         anatomy = resolve(loaded.model, self.opening.prepared.checkpoint.config, adapters=loaded.adapters)
-        measure.observe(loaded, anatomy, sequences, self.opening.settings.batch_tokens, budget.check)
+        observe(loaded, anatomy, sequences, self.opening.settings.batch_tokens, budget.check)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pytest_maxact import corpus
 from pytest_maxact.corpus.samples import interleaved
 from pytest_maxact.errors import InputError
-from pytest_maxact.record import Record
+from pytest_maxact.record.record import Record
 
 MARGIN = 0.7
 """Share of the time left that the sample may take by the pilot's pace: steps of a training run are not alike."""

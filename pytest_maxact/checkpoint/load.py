@@ -1,0 +1,119 @@
+"""A located checkpoint to a loaded model: weights, decoder and device."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pytest_maxact.checkpoint.completeness import refuse_partial
+from pytest_maxact.checkpoint.device import DTYPES, pick_device
+from pytest_maxact.checkpoint.files import low_bit_weights
+from pytest_maxact.checkpoint.locate import Checkpoint, with_weights
+from pytest_maxact.checkpoint.quiet import quiet
+from pytest_maxact.checkpoint.sites.decoder import decoder_of
+from pytest_maxact.checkpoint.sites.table import HEADED
+from pytest_maxact.errors import InputError, MeasureError, first_line
+from pytest_maxact.settings.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """The base model (no LM head) in evaluation mode, its decoder, and what of the checkpoint stays outside the
+    measurement.
+
+    `adapters`: PEFT trains some around its modules, and they are part of it.
+    """
+
+    model: nn.Module
+    decoder: nn.Module
+    dtype: str
+    device: torch.device
+    folder: Path
+    left_out: tuple[str, ...]
+    adapters: bool = False
+
+
+def skeleton(checkpoint: Checkpoint) -> nn.Module:
+    """The model's modules on the meta device: no weights, no memory; what the sites are resolved on before anything is
+    loaded.
+    """
+    with torch.device("meta"), quiet():
+        try:
+            built: nn.Module = _auto_class(checkpoint).from_config(
+                checkpoint.config, trust_remote_code=checkpoint.trust_remote_code
+            )
+            return built
+        except Exception as error:
+            raise InputError(
+                f"transformers cannot build {checkpoint.config.model_type!r} from {checkpoint.folder / 'config.json'}:"
+                f" {first_line(error)}"
+            ) from error
+
+
+def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
+    """Load the weights. Raises MeasureError where they are incomplete, do not fit the config, or do not fit into
+    memory.
+    """
+    model, info, folder, device = load_as(_auto_class(checkpoint), checkpoint, settings)
+    decoder = decoder_of(model)
+    left_out = refuse_partial(model, decoder, info, checkpoint)
+    return LoadedModel(
+        model=model, decoder=decoder, dtype=dtype_of(model, decoder), device=device, folder=folder, left_out=left_out
+    )
+
+
+def dtype_of(model: Any, decoder: nn.Module) -> str:
+    """The dtype of a model's weights by its name in torch; the model's own word for it where the decoder has weights of
+    several.
+    """
+    floats = {p.dtype for p in decoder.parameters() if p.is_floating_point()}
+    return str(model.dtype if model.dtype in floats else next(iter(floats))).removeprefix("torch.")
+
+
+def load_as(auto: Any, checkpoint: Checkpoint, settings: Settings) -> tuple[Any, dict[str, Any], Path, torch.device]:
+    """The model that an auto class makes of a checkpoint, in evaluation mode; what transformers says of the loading;
+    the folder and the device.
+
+    Raises InputError for weight files that are missing or damaged, MeasureError where they cannot be loaded.
+    """
+    folder = with_weights(checkpoint, settings)
+    device = pick_device(settings.device)
+    if not getattr(checkpoint.config, "quantization_config", None) and (held := low_bit_weights(folder)):
+        raise MeasureError(
+            f"{checkpoint.name}: {held[0][0]} and {len(held) - 1} more weights are {held[0][1]}, of which config.json "
+            "says nothing\n"
+            "  their scales are unknown; give the checkpoint in 16 bits, or its quantization_config"
+        )
+    with quiet():
+        try:
+            model, info = auto.from_pretrained(
+                folder,
+                dtype=DTYPES.get(settings.dtype, "auto"),
+                trust_remote_code=checkpoint.trust_remote_code,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+            return model.eval().to(device), info, folder, device
+        except Exception as error:
+            raise MeasureError(
+                f"cannot load the weights of {checkpoint.name}: {first_line(error)}\n"
+                f"  see that the files are whole and fit the memory of {device}"
+            ) from error
+
+
+def _auto_class(checkpoint: Checkpoint) -> Any:
+    """`AutoModel` where the architecture has a headless class, else the first of those with a head, which is then not
+    run.
+    """
+    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM
+
+    remote = getattr(checkpoint.config, "auto_map", None) or {}
+    if checkpoint.trust_remote_code and remote and "AutoModel" not in remote:
+        return AutoModelForCausalLM
+    if "AutoModel" in remote:
+        return AutoModel
+    headed = (AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM)
+    classes = headed if checkpoint.config.model_type in HEADED else (AutoModel, *headed)
+    return next((auto for auto in classes if type(checkpoint.config) in auto._model_mapping), AutoModel)

@@ -1,0 +1,166 @@
+"""A path or hub id to a checkpoint's folder, config and weight files; everything that can be wrong before weights are
+loaded.
+
+Weights are data: safetensors only. `trust_remote_code` is off unless asked for, and for a hub id only with a pinned
+commit.
+"""
+
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pytest_maxact.checkpoint.files import check_weight_files
+from pytest_maxact.errors import InputError, first_line
+from pytest_maxact.settings.settings import Settings
+
+_SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt", "tokenizer*", "merges*", "vocab*"]
+_COMMIT = re.compile(r"^[0-9a-f]{40}$")
+_HUB_ID = re.compile(r"^[\w][\w.-]*(/[\w][\w.-]*)?$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Where a checkpoint lies and what its config says; no weights are loaded yet."""
+
+    name: str
+    folder: Path
+    revision: str | None
+    config: Any
+    trust_remote_code: bool
+    is_hub: bool
+
+
+def locate(settings: Settings, weights: bool = True) -> Checkpoint:
+    """Find the checkpoint and read its config. Raises InputError for everything a caller can get wrong before weights
+    are loaded.
+
+    Without `weights` a folder need not hold any, and the config file itself may be named.
+    """
+    name = settings.model
+    if name is None:
+        raise InputError("no model given\n  use --maxact-model=PATH_OR_HUB_ID")
+    path = Path(name).expanduser()
+    is_hub = not path.exists()
+    if is_hub:
+        folder = fetch(name, settings)
+    elif path.is_dir():
+        folder = path
+    elif not weights and path.suffix == ".json":
+        return Checkpoint(
+            name=name, folder=path.parent, revision=None, config=_read_config(path, settings.trust_remote_code),
+            trust_remote_code=settings.trust_remote_code, is_hub=False,
+        )  # fmt: skip
+    else:
+        raise InputError(
+            f"{name} is a file\n  give the folder that holds config.json and the weights"
+            + ("" if weights else ", or the config.json itself")
+        )
+    if reason := of_adapters(folder):
+        raise InputError(f"{folder} is not a model directory: {reason}")
+    if not (folder / "config.json").is_file():
+        raise InputError(
+            f"{folder} is not a model directory: it has no config.json\n"
+            "  give a folder written by save_pretrained, or a hub id"
+        )
+    if weights and (not is_hub or any(folder.glob("*.safetensors"))):
+        check_weight_files(folder)
+    return Checkpoint(
+        name=name,
+        folder=folder,
+        revision=folder.name if is_hub else None,
+        config=_read_config(folder / "config.json", settings.trust_remote_code),
+        trust_remote_code=settings.trust_remote_code,
+        is_hub=is_hub,
+    )
+
+
+def with_weights(checkpoint: Checkpoint, settings: Settings) -> Path:
+    """The folder of a located checkpoint, its weights downloaded where they were not, and sound. Raises InputError."""
+    folder = checkpoint.folder
+    if checkpoint.is_hub:
+        folder = fetch(checkpoint.name, replace(settings, revision=checkpoint.revision), weights=True)
+    check_weight_files(folder)
+    return folder
+
+
+def of_adapters(folder: Path) -> str:
+    """Why a folder is no model where it holds adapters, alone or beside weights that they would change; "" where it
+    holds none.
+    """
+    if not (folder / "adapter_config.json").is_file():
+        return ""
+    return (
+        "it holds adapters (adapter_config.json)\n"
+        "  merge them into their base model and save that, as with PeftModel.merge_and_unload() and save_pretrained, "
+        "and give that folder"
+    )
+
+
+def fetch(name: str, settings: Settings, weights: bool = False) -> Path:
+    """The local snapshot of a hub id: its small files, code where that is trusted, the weights where asked for. Raises
+    InputError.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    if not _HUB_ID.match(name) or name.count("/") > 1:
+        raise InputError(
+            f"no model at {name}: there is no such folder, and it is not a hub id\n"
+            "  give a folder with config.json, or a hub id such as org/name"
+        )
+    if settings.trust_remote_code and not _COMMIT.match(settings.revision or ""):
+        raise InputError(
+            "--maxact-trust-remote-code runs the repository's own code, so it needs the commit that was reviewed\n"
+            "  add --maxact-revision=<40-digit commit>"
+        )
+    patterns = [
+        *_SMALL_FILES,
+        *(["*.py"] if settings.trust_remote_code else []),
+        *(["*.safetensors"] if weights else []),
+    ]
+    try:
+        return Path(
+            snapshot_download(name, revision=settings.revision, allow_patterns=patterns, ignore_patterns=["*/*"])
+        )
+    except (OSError, ValueError, RuntimeError, HFValidationError) as error:
+        at = f" at revision {settings.revision}" if settings.revision else ""
+        raise InputError(
+            f"no model {name}{at}: no such folder here, not in the hub cache, and the hub did not give it "
+            f"({first_line(error)})\n"
+            "  check the path or id, the revision, the network or HF_HOME"
+        ) from error
+
+
+def _read_config(file: Path, trust_remote_code: bool) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: not readable as JSON ({error})\n  restore the file from the checkpoint") from error
+    if not isinstance(raw, dict):
+        raise InputError(
+            f"{file}: {type(raw).__name__} where an object was expected\n  restore the file from the checkpoint"
+        )
+    auto_map = raw.get("auto_map") or {}
+    if trust_remote_code and "--" in str(auto_map):
+        raise InputError(
+            f"{file}: auto_map points to code in another repository, which no revision pins\n"
+            "  copy that code beside the weights, review it, and point auto_map at the copy"
+        )
+    has_code = bool(auto_map)
+    try:
+        return AutoConfig.from_pretrained(
+            file.parent if file.name == "config.json" else file, trust_remote_code=trust_remote_code
+        )
+    except Exception as error:
+        if has_code and not trust_remote_code:
+            hint = (
+                "its code comes with the weights: review it, then add --maxact-trust-remote-code (a hub id needs"
+                " --maxact-revision too)"
+            )
+        else:
+            hint = "check model_type, or upgrade transformers"
+        raise InputError(f"{file}: transformers cannot read this config ({first_line(error)})\n  {hint}") from error

@@ -1,0 +1,206 @@
+"""What every scheme does to the weights of linear layers, read tensor by tensor from the checkpoint's files: memory
+stays at one tensor.
+
+Quantized is the [out, in] matrix that the file holds, as a deployment of that checkpoint would quantize it; the figures
+of several matrices are joined in the one parameter that they make up.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pytest_maxact.checkpoint.quantize import quantize
+from pytest_maxact.checkpoint.sites.anatomy import Tap
+from pytest_maxact.checkpoint.weights.stored import Stored, Weight, converted, found_in, headers, opened_file, placed_in
+from pytest_maxact.numbers.schemes import Scheme
+from pytest_maxact.numbers.sums import decibel
+from pytest_maxact.numbers.weights import WeightDistortion
+
+_PIECE = 1 << 19
+"""About so many entries are quantized at a time, in whole rows or rows of blocks."""
+_FAR = 40
+"""Squares of magnitudes beyond 2^40 or below 2^-40 are taken of a multiple, so that none leaves the range of
+float32.
+"""
+
+
+def weight_distortions(
+    folder: Path, model: nn.Module, taps: Sequence[Tap], schemes: Sequence[Scheme]
+) -> dict[str, dict[str, dict[str, WeightDistortion]]]:
+    """By site, weight path and scheme: the error of every weight that `taps`, on inputs of linear layers, name.
+
+    `model` may lie on the meta device: its names, shapes and classes count, the weights are read from `folder`. A
+    scheme that leaves weights alone has no entry. Figures of a weight with a NaN or an infinity, and of one that a
+    scheme refuses, are NaN. Raises MeasureError for a weight that the files do not hold in full, for files that cannot
+    be read, and for weights that are quantized already.
+    """
+    stored = placed_in(headers(folder, model), model)
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    wanted = {
+        path: found_in([path, *names[id(model.get_parameter(path))]], tap, model, stored)
+        for tap in taps
+        for path in tap.weights
+    }
+    weights = {weight.path: weight for weight in wanted.values()}
+    parts = {(part.file, part.key): part for weight in weights.values() for part in weight.parts}
+    quantizing = [scheme for scheme in schemes if scheme.weights is not None or scheme.cast]
+    sums: dict[str, dict[str, _Sums]] = {path: {} for path in weights}
+    for file in sorted({part.file for part in parts.values()}):
+        with opened_file(file) as opened:
+            for part in parts.values():
+                if part.file == file:
+                    for path, name, found in _figures(opened, part, model, weights, quantizing):
+                        sums[path][name] = sums[path][name] + found if name in sums[path] else found
+    errors = {path: {name: found.error for name, found in by_scheme.items()} for path, by_scheme in sums.items()}
+    sites: dict[str, dict[str, dict[str, WeightDistortion]]] = {}
+    for tap in taps:
+        sites.setdefault(tap.site.name, {}).update({path: errors[wanted[path].path] for path in tap.weights})
+    return sites
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sums:
+    """Over the rows of one or several matrices: counts, energies of the weight and of its error, and the SQNR of the
+    worst matrix.
+    """
+
+    entries: int
+    nonzero: float = math.nan
+    clipped: float = math.nan
+    flushed: float = math.nan
+    signal: float = math.nan
+    error_energy: float = math.nan
+    lowest_db: float = math.nan
+    refused: str = ""
+
+    @classmethod
+    def of(cls, rows: torch.Tensor, entries: int) -> "_Sums":
+        """Of a table [rows, 5] as `_by_row` makes it."""
+        nonzero, clipped, flushed, signal, error = rows.sum(dim=0).tolist()
+        return cls(
+            entries=entries,
+            nonzero=nonzero,
+            clipped=clipped,
+            flushed=flushed,
+            signal=signal,
+            error_energy=error,
+            lowest_db=decibel(signal, error),
+        )
+
+    def __add__(self, other: "_Sums") -> "_Sums":
+        sums = {
+            f.name: getattr(self, f.name) + getattr(other, f.name)
+            for f in fields(self)
+            if f.name not in ("lowest_db", "refused")
+        }
+        both = (self.lowest_db, other.lowest_db)
+        lowest = math.nan if any(map(math.isnan, both)) else min(both)
+        return _Sums(**sums, lowest_db=lowest, refused=self.refused or other.refused)
+
+    @property
+    def error(self) -> WeightDistortion:
+        return WeightDistortion(
+            entries=self.entries,
+            sqnr_db=decibel(self.signal, self.error_energy),
+            lowest_db=self.lowest_db,
+            rel_rmse=math.sqrt(self.error_energy / self.signal) if self.signal else 0.0,
+            clip_rate=self.clipped / self.entries,
+            flush_to_zero=self.flushed / self.nonzero if self.nonzero else 0.0,
+            refused=self.refused,
+        )
+
+
+def _figures(
+    opened: Any, part: Stored, model: nn.Module, weights: Mapping[str, Weight], schemes: Sequence[Scheme]
+) -> list[tuple[str, str, _Sums]]:
+    """Read one tensor: (weight, scheme, sums) for each matrix of it and each weight that it holds something of."""
+    tensor = opened.get_tensor(part.key)
+    if part.lies_otherwise:
+        tensor = converted([part], [tensor], model)[part.targets[0]]
+    holders = [weights[target] for target in part.targets if target in weights]
+    found = []
+    for matrix in tensor.unbind(0) if tensor.ndim == 3 else (tensor,):
+        matrix = (matrix.t() if holders[0].transposed else matrix).contiguous()
+        height, width = matrix.shape
+        refusals = {scheme.name: scheme.weights.refuses(width) if scheme.weights else "" for scheme in schemes}
+        tables = _by_row(matrix, [scheme for scheme in schemes if not refusals[scheme.name]])
+        for weight in holders:
+            rows = weight.rows[part.key]
+            entries = (height if rows is None else rows.numel()) * width
+            if entries:
+                found += [
+                    (weight.path, name, _Sums.of(table if rows is None else table[rows], entries))
+                    for name, table in tables.items()
+                ]
+                found += [
+                    (weight.path, name, _Sums(entries=entries, refused=reason))
+                    for name, reason in refusals.items()
+                    if reason
+                ]
+    return found
+
+
+def _by_row(x: torch.Tensor, schemes: Sequence[Scheme]) -> dict[str, torch.Tensor]:
+    """What each scheme does to a matrix x [out, in], row by row, as `_Sums.of` reads it: float64 [out, 5]; NaN for a
+    matrix that is not finite.
+    """
+    x = x.float() if x.dtype == torch.float64 else x
+    low, high = x.aminmax()
+    amax = torch.maximum(-low, high)
+    tables = {scheme.name: torch.full((x.shape[0], 5), math.nan, dtype=torch.float64) for scheme in schemes}
+    if not torch.isfinite(amax):
+        return tables
+    exponent = math.frexp(amax.item())[1]
+    unit = 2.0 ** max(-126, min(126, exponent)) if abs(exponent) > _FAR else 1.0
+    tall = math.lcm(
+        *(scheme.weights.group for scheme in schemes if scheme.weights and scheme.weights.granularity == "block")
+    )
+    height = max(1, _PIECE // (x.shape[1] * tall)) * tall
+    for start in range(0, x.shape[0], height):
+        piece = x[start : start + height]
+        exact = piece.float()
+        nonzero, signal = exact.count_nonzero(dim=1), _energy(exact, unit)
+        for scheme in schemes:
+            restored, levels, clipped = _round_trip(piece, scheme, amax)
+            tables[scheme.name][start : start + height] = torch.stack(
+                [
+                    nonzero,
+                    clipped.sum(1),
+                    nonzero - levels.count_nonzero(dim=1),
+                    signal,
+                    _energy(exact - restored, unit),
+                ],
+                dim=1,
+            )
+    return tables
+
+
+def _round_trip(
+    piece: torch.Tensor, scheme: Scheme, amax: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Rows after a scheme, their levels, and the entries beyond the largest level; `amax` is of the whole matrix, the
+    calibration of its own scale.
+    """
+    if scheme.cast:
+        restored = piece.to(getattr(torch, scheme.cast)).float()
+        return restored, restored, restored.isinf()
+    assert scheme.weights is not None
+    of_the_whole = scheme.weights.granularity == "tensor" or scheme.weights.scale == "e4m3"
+    quantized = quantize(piece, scheme.weights, amax if of_the_whole else None)
+    return quantized.restored, quantized.levels, quantized.clipped
+
+
+def _energy(x: torch.Tensor, unit: float) -> torch.Tensor:
+    """Sums of squares of float32 rows [out, in], float64 [out]; squared in a `unit` where squares would leave the
+    range.
+    """
+    x = x if unit == 1.0 else x / unit
+    squares: torch.Tensor = torch.linalg.vecdot(x, x)
+    return squares.double() * (unit * unit)

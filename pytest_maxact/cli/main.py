@@ -1,0 +1,395 @@
+"""`maxact measure | judge | show | compare | series | ...`: the gate outside pytest, in parts.
+
+Exit codes as pytest's: 0 passed, 1 breach or could not measure, 4 bad request.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pytest_maxact import __version__
+from pytest_maxact.errors import InputError, MaxactError
+from pytest_maxact.numbers.schemes import SCHEMES, scheme_called
+from pytest_maxact.settings.options import OPTIONS
+from pytest_maxact.settings.resolve import resolve
+from pytest_maxact.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_maxact.judge.limits.limit import Limit
+
+PASSED, FAILED, USAGE, INTERRUPTED = 0, 1, 4, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: error: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = _parser().parse_args(argv)
+    try:
+        return int(options.run(options))
+    except InputError as error:
+        print(f"maxact: {_own_options(error)}", file=sys.stderr)
+        return USAGE
+    except MaxactError as error:
+        print(f"maxact: could not measure: {_own_options(error)}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("maxact: interrupted, nothing was written", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _own_options(error: Exception) -> str:
+    """An error's text with options as this command has them: pytest's begin with `--maxact-`."""
+    return str(error).replace("--maxact-", "--")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="maxact", description="Maximum activations and low-bit reconstruction error of LLM checkpoints."
+    )
+    parser.add_argument("--version", action="version", version=f"maxact {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    measure = commands.add_parser("measure", help="measure a checkpoint and write its Record")
+    measure.add_argument("model", metavar="PATH_OR_HUB_ID", help="a folder written by save_pretrained, or a hub id")
+    measure.add_argument("-o", "--save", metavar="FILE", required=True, help="where the Record goes")
+    _add_options(
+        measure,
+        [option.name for option in OPTIONS if option.measures and option.name not in ("model", "save", "cache")],
+    )
+    measure.set_defaults(run=_measure)
+
+    judge = commands.add_parser("judge", help="judge a Record by its family's limits")
+    judge.add_argument("replay", metavar="RECORD", help="a file written by `maxact measure` or --maxact-save")
+    _add_options(judge, ["limits", "family", "deploy", "baseline"])
+    judge.set_defaults(run=_judge)
+
+    judge.add_argument("--json", action="store_true", help="for a program")
+    show = commands.add_parser("show", help="print a Record")
+    show.add_argument("replay", metavar="RECORD", help="a file written by `maxact measure` or --maxact-save")
+    show.add_argument("--json", action="store_true", help="for a program")
+    show.set_defaults(run=_show)
+
+    compare = commands.add_parser("compare", help="print what changed from one Record to another")
+    compare.add_argument("before", metavar="RECORD")
+    compare.add_argument("after", metavar="RECORD")
+    compare.add_argument("--json", action="store_true", help="for a program")
+    compare.set_defaults(run=_compare)
+
+    series = commands.add_parser(
+        "series", help="print how the Records of a training run develop, checkpoint by checkpoint"
+    )
+    series.add_argument(
+        "records",
+        metavar="RECORD",
+        nargs="+",
+        help="files whose names hold the training step, as checkpoint-500.maxact.safetensors",
+    )
+    _add_options(series, ["limits", "family", "horizon"])
+    series.add_argument("--json", action="store_true", help="for a program")
+    series.set_defaults(run=_series)
+
+    merge = commands.add_parser("merge", help="join Records of parts of one corpus")
+    merge.add_argument("parts", metavar="RECORD", nargs="+")
+    merge.add_argument("-o", "--save", metavar="FILE", required=True, help="where the Record of the whole goes")
+    merge.add_argument("--json", action="store_true", help="print the Record of the whole, for a program")
+    merge.set_defaults(run=_merge)
+
+    suggest = commands.add_parser(
+        "suggest", help="propose limits from accepted Records, as a diff to review; refused in CI"
+    )
+    suggest.add_argument(
+        "records",
+        metavar="RECORD",
+        nargs="+",
+        help="accepted Records; of those of one shape the limits cover the spread",
+    )
+    suggest.add_argument(
+        "--per-layer", action="store_true", help="a figure for every site, not only for every kind of site"
+    )
+    _add_options(suggest, ["limits", "update"])
+    suggest.add_argument("--json", action="store_true", help="for a program")
+    suggest.set_defaults(run=_suggest)
+
+    export = commands.add_parser("export", help="write what a quantization step needs from a Record, as safetensors")
+    export.add_argument("replay", metavar="RECORD", help="a file written with --maxact-sites deploy or a scheme")
+    what = export.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--smoothquant", metavar="FILE", help="largest magnitude of every input channel of every linear layer"
+    )
+    what.add_argument(
+        "--scales", nargs=2, metavar=("SCHEME", "FILE"), help="static activation scales of FP8, W8A8_STATIC or NVFP4"
+    )
+    export.set_defaults(run=_export)
+
+    weights = commands.add_parser(
+        "weights", help="print what schemes do to the weights of a checkpoint; no forward pass"
+    )
+    weights.add_argument("model", metavar="PATH_OR_HUB_ID", help="a checkpoint's folder, or a hub id")
+    _add_options(weights, ["revision", "trust-remote-code", "schemes"])
+    weights.add_argument("--json", action="store_true", help="for a program")
+    weights.set_defaults(run=_weights)
+
+    sites = commands.add_parser(
+        "sites", help="print what of a model is observed, in which module, and what is left out; loads no weights"
+    )
+    sites.add_argument("model", metavar="PATH_OR_HUB_ID", help="a checkpoint's folder, its config.json, or a hub id")
+    _add_options(sites, ["revision", "trust-remote-code"])
+    _add_options(sites, ["sites"])
+    sites.add_argument("--json", action="store_true", help="for a program")
+    sites.set_defaults(run=_sites)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    for option in OPTIONS:
+        if option.name in names:
+            if option.is_flag:
+                parser.add_argument(
+                    f"--{option.name}", dest=option.field, action="store_true", default=None, help=option.help
+                )
+            else:
+                action = "append" if option.repeatable else "store"
+                parser.add_argument(
+                    f"--{option.name}",
+                    dest=option.field,
+                    type=option.parse,
+                    metavar=option.metavar,
+                    help=option.help,
+                    action=action,
+                )
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return resolve({option.field: getattr(options, option.field, None) for option in OPTIONS})
+
+
+def _measure(options: argparse.Namespace) -> int:
+    from pytest_maxact.judge.limits.file import load_limits
+    from pytest_maxact.judge.limits.rules import select_rules
+    from pytest_maxact.measure.prepare import prepare
+    from pytest_maxact.measure.run import measure
+    from pytest_maxact.record.file import require_writable
+    from pytest_maxact.report.terminal.progress import Lines
+
+    settings = _settings(options)
+    assert settings.save is not None
+    require_writable(Path(settings.save))
+    prepared = prepare(settings)
+    try:
+        family = select_rules(load_limits(), prepared.identity, prepared.sites).family
+    except InputError:
+        family = None
+    record = measure(prepared, settings, family, Lines(lambda text: print(text, file=sys.stderr)))
+    (record.slim() if settings.slim else record).save(settings.save)
+    print(
+        f"{settings.save}: M {record.carrier.max_abs:.6g} in {record.carrier.site.name}, {record.tokens} tokens,"
+        f" {len(record.sites)} sites"
+    )
+    return PASSED
+
+
+def _judge(options: argparse.Namespace) -> int:
+    from pytest_maxact.gate.session import GateSession
+    from pytest_maxact.judge.series.order import is_pattern
+    from pytest_maxact.report.data.verdict import verdict_data
+    from pytest_maxact.report.terminal.record import render
+
+    session = GateSession(_settings(options))
+    if is_pattern(options.replay):
+        raise InputError(
+            f"maxact judge takes one Record, and {options.replay} is a pattern\n  give one file; pytest judges a series"
+        )
+    (subject,) = session.open()
+    findings = session.judge(subject)
+    faults = [fault for waiver in session.waivers if (fault := session.waiver_fault(waiver))]
+    passed = all(finding.accepted for finding in findings) and not faults
+    if options.json:
+        print(json.dumps(verdict_data(findings, faults), indent=2))
+    else:
+        record, baselines = session.record(subject), session.baselines(subject)
+        tighten = shlex.join(
+            ["maxact", "suggest", options.replay, "--limits", options.limits or "FILE", "--update", "all"]
+        )
+        print(render(record, subject.rules, findings, faults=faults, baselines=baselines, tighten=tighten, **_screen()))
+    return PASSED if passed else FAILED
+
+
+def _show(options: argparse.Namespace) -> int:
+    from pytest_maxact.record.record import Record
+
+    record = Record.load(options.replay)
+    if options.json:
+        from pytest_maxact.report.data.record import summarize
+
+        print(json.dumps(summarize(record), indent=2))
+    else:
+        from pytest_maxact.report.terminal.record import render
+
+        print(render(record, None, [], **_screen()))
+    return PASSED
+
+
+def _sites(options: argparse.Namespace) -> int:
+    from pytest_maxact.checkpoint.load import skeleton
+    from pytest_maxact.checkpoint.locate import locate
+    from pytest_maxact.checkpoint.sites.resolve import resolve
+    from pytest_maxact.report.data.sites import as_data
+    from pytest_maxact.report.terminal.sites import render
+
+    checkpoint = locate(_settings(options), weights=False)
+    anatomy = resolve(skeleton(checkpoint), checkpoint.config, _settings(options).linear_inputs)
+    if options.json:
+        print(json.dumps(as_data(anatomy, checkpoint.config.model_type), indent=2))
+    else:
+        print(render(anatomy, checkpoint.config.model_type, **_screen()))
+    return PASSED
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from pytest_maxact.judge.compare.comparison import compare
+    from pytest_maxact.record.record import Record
+    from pytest_maxact.report.data.compare import as_data
+    from pytest_maxact.report.terminal.compare import render
+
+    before, after = Record.load(options.before), Record.load(options.after)
+    comparison = compare(before, after)
+    print(json.dumps(as_data(comparison), indent=2) if options.json else render(comparison, before, after, **_screen()))
+    return PASSED
+
+
+def _series(options: argparse.Namespace) -> int:
+    from pytest_maxact.judge.limits.file import load_limits
+    from pytest_maxact.judge.limits.rules import select_rules
+    from pytest_maxact.judge.series.order import in_order
+    from pytest_maxact.judge.series.trend import Stage
+    from pytest_maxact.record.comparability import require_alike
+    from pytest_maxact.record.identity import identity_of
+    from pytest_maxact.record.record import Record
+    from pytest_maxact.report.data.series import as_data
+    from pytest_maxact.report.terminal.series import render
+
+    members = in_order([Path(record) for record in options.records], "the list")
+    stages = [Stage(name=member.name, step=member.step, record=Record.load(member.path)) for member in members]
+    for stage in stages[1:]:
+        require_alike(stages[0].record, stage.record)
+        if stage.record.sites.keys() != stages[0].record.sites.keys():
+            raise InputError(
+                f"{stage.name} and {stages[0].name} have other sites: a series is one run of one architecture\n"
+                "  leave one of them out"
+            )
+    last = stages[-1].record
+    limits: Sequence[Limit] = ()
+    if options.horizon is not None:
+        files = load_limits(Path(options.limits) if options.limits else None)
+        limits = select_rules(
+            files, identity_of(last.provenance), [reading.site for reading in last.sites.values()], options.family
+        ).limits
+    if options.json:
+        print(json.dumps(as_data(stages, limits, options.horizon), indent=2))
+    else:
+        print(render(stages, {}, limits=limits, horizon=options.horizon, **_screen()))
+    return PASSED
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from pytest_maxact.record.file import require_writable
+    from pytest_maxact.record.merge import merge
+    from pytest_maxact.record.record import Record
+
+    require_writable(Path(options.save))
+    record = merge(Record.load(part) for part in options.parts)
+    record.save(options.save)
+    if options.json:
+        from pytest_maxact.report.data.record import summarize
+
+        print(json.dumps(summarize(record), indent=2))
+    else:
+        print(
+            f"{options.save}: {len(record.provenance.samples)} samples, {record.tokens} tokens, M"
+            f" {record.carrier.max_abs:.6g}"
+        )
+    return PASSED
+
+
+def _suggest(options: argparse.Namespace) -> int:
+    from pytest_maxact.judge.series.order import short_name
+    from pytest_maxact.judge.suggest.evidence import refuse_in_ci
+    from pytest_maxact.judge.suggest.propose import propose
+    from pytest_maxact.record.record import Record
+    from pytest_maxact.report.data.suggest import as_data
+    from pytest_maxact.report.terminal.suggest import closing
+
+    refuse_in_ci("maxact suggest")
+    path = Path(options.limits).expanduser() if options.limits else None
+    if options.update and path is None:
+        raise InputError("--maxact-update writes limits, and --maxact-limits FILE says where; give both")
+    records = [Record.load(record) for record in options.records]
+    labels = [short_name(Path(record)) for record in options.records]
+    proposal = propose(records, path, mode=options.update or "all", per_layer=options.per_layer, labels=labels)
+    if options.update:
+        proposal.write()
+    print(
+        json.dumps(as_data(proposal), indent=2) if options.json else proposal.diff(), end="\n" if options.json else ""
+    )
+    for line in closing(proposal, options.records, per_layer=options.per_layer, written=bool(options.update)):
+        print(line, file=sys.stderr)
+    return PASSED
+
+
+def _export(options: argparse.Namespace) -> int:
+    from pytest_maxact.record.export import smoothquant, static_scales, write
+    from pytest_maxact.record.record import Record
+
+    record = Record.load(options.replay)
+    if options.smoothquant:
+        tensors, target, what = smoothquant(record), Path(options.smoothquant), "smoothquant"
+    else:
+        scheme = scheme_called(options.scales[0]).name
+        tensors, target, what = static_scales(record, scheme), Path(options.scales[1]), scheme
+    write(
+        tensors,
+        target,
+        {"model": record.provenance.model, "weights_sha256": record.provenance.weights_sha256, "what": what},
+    )
+    print(f"{target}: {len(tensors)} tensors ({what})")
+    return PASSED
+
+
+def _weights(options: argparse.Namespace) -> int:
+    from pytest_maxact.checkpoint.load import skeleton
+    from pytest_maxact.checkpoint.locate import locate, with_weights
+    from pytest_maxact.checkpoint.sites.resolve import resolve
+    from pytest_maxact.checkpoint.weights.distortion import weight_distortions
+    from pytest_maxact.report.data.weights import as_data
+    from pytest_maxact.report.terminal.weights import render
+
+    settings = _settings(options)
+    schemes = [SCHEMES[name] for name in settings.schemes or ("W4A16",)]
+    checkpoint = locate(settings)
+    model = skeleton(checkpoint)
+    taps = resolve(model, checkpoint.config, linear_inputs=True).linears
+    errors = weight_distortions(with_weights(checkpoint, settings), model, taps, schemes)
+    if options.json:
+        print(json.dumps(as_data(errors), indent=2))
+    else:
+        print(render(errors, [scheme.name for scheme in schemes], **_screen()))
+    return PASSED
+
+
+def _screen() -> dict[str, Any]:
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return {"width": shutil.get_terminal_size().columns, "color": color, "encoding": sys.stdout.encoding or "ascii"}

@@ -1,0 +1,1 @@
+"""One run: which checkpoints it is about, their Records, and the judging of them."""

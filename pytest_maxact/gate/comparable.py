@@ -1,0 +1,69 @@
+"""Whether a checkpoint may be compared with a baseline, asked before any weights load."""
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.gate.opened import Opened
+from pytest_maxact.judge.limits.rules import Ruleset
+from pytest_maxact.record.comparability import differences
+from pytest_maxact.record.metrics.names import SHIFT
+
+
+def require_comparable(subject: Opened, baseline: Opened, what: str) -> None:
+    """Raise InputError where figures of `subject` may not be compared with those of `baseline`, with the fields that
+    differ.
+
+    `what` says what the baseline is, as in `--maxact-baseline v1.safetensors`.
+    """
+    whose = subject.source.name or subject.title.split(" (")[0]
+    fields = differences(baseline.footing, subject.footing)
+    if fields:
+        counts = (
+            f"; {baseline.samples} samples there, {subject.samples} here" if subject.samples != baseline.samples else ""
+        )
+        raise InputError(
+            f"{what} cannot be compared with {whose}: they differ in {', '.join(fields)}{counts}\n"
+            "  measure both on the same corpus, with the same tokenizer, protocol, dtype and cut"
+        )
+    if subject.identity.hidden_size != baseline.identity.hidden_size:
+        raise InputError(
+            f"{what} cannot be compared with {whose}: it is a model of {baseline.identity.shape}, this one of "
+            f"{subject.identity.shape}\n"
+            "  a baseline is of the same architecture; give one of this model's"
+        )
+    here, there = {site.name: site for site in subject.sites}, {site.name: site for site in baseline.sites}
+    lacking = [name for name in here if name not in there]
+    gone = [name for name, site in there.items() if name not in here and not site.is_linear_input]
+    if lacking or gone:
+        words = f"has no {lacking[0]}" if lacking else f"has {gone[0]}, which is not here"
+        raise InputError(
+            f"{what} cannot be compared with {whose}: it {words}, so not every site could be "
+            f"({len(lacking) + len(gone)} such sites)\n"
+            "  a baseline is of the same architecture, measured with the same --maxact-sites and schemes"
+        )
+    if missing := [name for name in subject.schemes if name not in baseline.schemes]:
+        raise InputError(
+            f"{what} cannot be compared with {whose}: it was not measured under {', '.join(missing)}\n"
+            "  measure it again under the same schemes"
+        )
+
+
+def require_sound(baseline: Opened, what: str) -> None:
+    """Raise InputError for a baseline that is broken itself, as far as that is known before measuring."""
+    if baseline.record and (
+        broken := [reading.site.name for reading in baseline.record.sites.values() if reading.nonfinite]
+    ):
+        raise InputError(
+            f"{what}: {broken[0]} holds NaN or infinite entries, so nothing can be compared with it\n"
+            "  give a sound baseline"
+        )
+
+
+def require_distributions(subject: Opened, baseline: Opened, rules: Ruleset) -> None:
+    """Raise InputError where distributions are to be compared, and a slim Record keeps none."""
+    wanted = next((limit for limit in rules.limits if limit.metric == SHIFT), None)
+    slim = next((one for one in (subject, baseline) if one.record and one.record.is_slim), None)
+    if wanted and slim:
+        raise InputError(
+            f"{wanted.file}:{wanted.line}: max_shift compares distributions, and the Record {slim.source.path} is "
+            "slim, it keeps none\n"
+            "  measure it again without --maxact-slim, or leave out max_shift"
+        )

@@ -1,0 +1,79 @@
+"""One checkpoint of a run, under test or a baseline: opened once before any weights load."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_maxact.gate.sources import Source
+from pytest_maxact.numbers.sites import Site
+from pytest_maxact.record.comparability import footing_of
+from pytest_maxact.record.identity import Identity, identity_of
+from pytest_maxact.record.record import Record
+from pytest_maxact.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_maxact.measure.prepared import Prepared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What is known of a checkpoint before it is measured. `footing`: the fields of `COMPARABLE`, None where only
+    loading can tell.
+    """
+
+    source: Source
+    title: str
+    identity: Identity
+    sites: tuple[Site, ...]
+    schemes: tuple[str, ...]
+    effects: tuple[str, ...]
+    predicts: bool
+    protocol: str
+    samples: int
+    footing: Mapping[str, Any]
+    prepared: "Prepared | None" = None
+    record: Record | None = None
+
+
+def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -> Opened:
+    """Resolve a checkpoint, or load a Record. `like`: a checkpoint of the same run, prepared before. Raises
+    InputError.
+    """
+    if source.is_record:
+        return _of_record(source, Record.load(source.path))
+    from pytest_maxact.measure.prepare import prepare
+    from pytest_maxact.measure.provenance import expected
+
+    settings = source.settings(run)
+    prepared = prepare(settings, like)
+    identity = prepared.identity
+    return Opened(
+        source=source,
+        title=f"{prepared.checkpoint.name} ({identity.model_type}, {identity.shape})",
+        identity=identity,
+        sites=tuple(prepared.sites),
+        schemes=settings.schemes_measured,
+        effects=settings.effects_measured,
+        predicts=prepared.predicts,
+        protocol=settings.protocol,
+        samples=len(prepared.sequences),
+        footing=expected(prepared, settings),
+        prepared=prepared,
+    )
+
+
+def _of_record(source: Source, record: Record) -> Opened:
+    provenance = record.provenance
+    return Opened(
+        source=source,
+        title=f"{provenance.model} (Record {source.path})",
+        identity=identity_of(provenance),
+        sites=tuple(reading.site for reading in record.sites.values()),
+        schemes=provenance.schemes,
+        effects=tuple(record.effects),
+        predicts=provenance.predicts,
+        protocol=provenance.protocol,
+        samples=len(provenance.samples),
+        footing=footing_of(provenance),
+        record=record,
+    )

@@ -1,0 +1,156 @@
+"""From settings to what a run is about, before any weights load: its checkpoints and baselines, whether they may be
+compared, and the limits of each.
+
+Everything that can be wrong with a request is found here, as an InputError.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.gate.comparable import require_comparable, require_distributions, require_sound
+from pytest_maxact.gate.opened import Opened, open_source
+from pytest_maxact.gate.sources import Source, baselines_of, sources_of
+from pytest_maxact.gate.subject import Subject
+from pytest_maxact.judge.limits.file import LimitsFile, builtin_path, load_limits
+from pytest_maxact.judge.limits.rules import (
+    GENERIC,
+    family_speaking_of,
+    require_protocol,
+    select_rules,
+    with_baseline,
+    with_fitness,
+)
+from pytest_maxact.judge.limits.waivers import about, refuse_unmatched
+from pytest_maxact.judge.series.order import is_pattern
+from pytest_maxact.judge.suggest.evidence import refuse_in_ci
+from pytest_maxact.measure.store import Store
+from pytest_maxact.record.file import require_writable
+from pytest_maxact.settings.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """The checkpoints under test, in order, the baselines, and what was prepared or loaded of either."""
+
+    subjects: tuple[Subject, ...]
+    baselines: tuple[Source, ...]
+    opened: tuple[Opened, ...]
+
+
+def open_run(settings: Settings, protocol_given: bool = False) -> Opening:
+    """Resolve sites and limits of every checkpoint; no weights are loaded. `protocol_given`: the protocol was asked
+    for, and is no default.
+
+    Raises InputError for a request that is wrong.
+    """
+    files = _limits(settings)
+    if settings.save:
+        require_writable(Path(settings.save), folder=is_pattern(settings.replay or settings.model or ""))
+    if settings.cache:
+        Store(Path(settings.cache))
+    sources = sources_of(settings)
+    baseline_sources = baselines_of(settings, {source.name for source in sources})
+    opened: list[Opened] = []
+    for source in (*sources, *baseline_sources):
+        opened.append(open_source(source, settings, like=next((one.prepared for one in opened if one.prepared), None)))
+    series, baselines = opened[: len(sources)], opened[len(sources) :]
+    for baseline in baselines:
+        require_sound(baseline, f"--maxact-baseline {baseline.source.path}")
+    subjects = []
+    for index, one in enumerate(series):
+        _require_replayable(one, settings, protocol_given)
+        for baseline in baselines:
+            require_comparable(one, baseline, f"--maxact-baseline {baseline.source.path}")
+        earlier = [series[place] for place in dict.fromkeys((0, index - 1))] if index else []
+        for other in earlier:
+            require_comparable(one, other, other.source.name)
+        subjects.append(_subject(one, files, [*baselines, *earlier], settings))
+    return Opening(subjects=_with_own_waivers(subjects), baselines=baseline_sources, opened=tuple(opened))
+
+
+def _limits(settings: Settings) -> list[LimitsFile]:
+    """The limits files that apply. Where limits are to be written, by a person, the file need not be there yet."""
+    path = Path(settings.limits) if settings.limits else None
+    if settings.update:
+        refuse_in_ci("--maxact-update")
+        if path is None:
+            raise InputError(
+                "--maxact-update writes to a limits file of yours\n"
+                "  name it with --maxact-limits=FILE, which need not exist yet"
+            )
+        if path.resolve() == builtin_path().resolve():
+            raise InputError(
+                f"{path} holds the shipped limits, which stay as they were published\n"
+                "  give a file of your own with --maxact-limits"
+            )
+        folder = path.resolve().parent
+        if not (folder.is_dir() and os.access(folder, os.W_OK)):
+            raise InputError(
+                f"limits cannot be written to {path}\n  give a file in a folder that exists and may be written"
+            )
+        if not path.exists():
+            path = None
+    return load_limits(path)
+
+
+def _subject(one: Opened, files: list[LimitsFile], against: Sequence[Opened], settings: Settings) -> Subject:
+    family = settings.family
+    if settings.update and family is None and family_speaking_of(files, one.identity.model_type) is None:
+        family = GENERIC  # its limits are yet to be written
+    rules = select_rules(files, one.identity, one.sites, family)
+    rules = with_fitness(
+        rules,
+        files,
+        one.sites,
+        checked=settings.deploy,
+        reported=one.schemes,
+        predicts=one.predicts,
+        effects=one.effects,
+    )
+    require_protocol(one.protocol, rules)
+    for other in against:
+        rules = with_baseline(rules, files, one.sites, one.schemes, other.source.name)
+        require_distributions(one, other, rules)
+    return Subject(
+        source=one.source, title=one.title, rules=rules, against=tuple(other.source.name for other in against)
+    )
+
+
+def _with_own_waivers(subjects: Iterable[Subject]) -> tuple[Subject, ...]:
+    """The same with the waivers that speak about a checkpoint of this run. Raises InputError for one that matches no
+    check of it.
+    """
+    given = list(subjects)
+    labels = [subject.label for subject in given]
+    kept = [replace(one, rules=replace(one.rules, waivers=about(one.rules.waivers, labels))) for one in given]
+    refuse_unmatched(
+        dict.fromkeys(waiver for subject in kept for waiver in subject.rules.waivers),
+        [(subject.label, limit) for subject in kept for limit in subject.rules.limits],
+    )
+    return tuple(kept)
+
+
+def _require_replayable(one: Opened, settings: Settings, protocol_given: bool) -> None:
+    """A Record is judged for what it was measured under; sites or effects that it lacks would be checks that nobody
+    runs.
+    """
+    if not one.record:
+        return
+    if protocol_given and one.protocol != settings.protocol:
+        raise InputError(
+            f"{one.source.path} was measured under protocol {one.protocol!r}, not {settings.protocol!r}\n"
+            "  leave out --maxact-protocol, or measure again under it"
+        )
+    linear = any(site.is_linear_input for site in one.sites)
+    for name in settings.deploy:
+        if not linear or name not in one.schemes or (one.predicts and name not in one.effects):
+            what = (
+                "was not measured under it" if name not in one.schemes else "holds nothing of its effect on predictions"
+            )
+            raise InputError(
+                f"--maxact-deploy {name}: the Record {one.source.path} {what}\n"
+                f"  measure again with --maxact-effect {','.join(settings.deploy)}"
+            )

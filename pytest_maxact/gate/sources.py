@@ -1,0 +1,110 @@
+"""Which checkpoints and Records a run is about: those under test, and the baselines they are compared with. No
+torch.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+from pytest_maxact.checkpoint.locate import of_adapters
+from pytest_maxact.errors import InputError
+from pytest_maxact.judge.series.order import Member, in_order, is_pattern, short_name
+from pytest_maxact.settings.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a checkpoint's figures come from: a `model` to measure or a `record` to load, under a name that is unique
+    in the run.
+
+    `name` is empty for the only checkpoint under test. `step`: its training step in a series, where its name tells one.
+    """
+
+    name: str
+    path: str
+    is_record: bool
+    step: int | None = None
+    revision: str | None = None
+
+    @property
+    def key(self) -> str:
+        """One checkpoint in one role: a path that is under test and a baseline too is opened twice, for different
+        ends.
+        """
+        return f"{self.name}|{self.path}"
+
+    @property
+    def file(self) -> str:
+        """A file name for what the processes of a run share of it."""
+        return hashlib.sha256(self.key.encode()).hexdigest()[:16]
+
+    def settings(self, run: Settings) -> Settings:
+        """The run's settings for this checkpoint alone."""
+        place: dict[str, Any] = (
+            {"replay": self.path, "model": None} if self.is_record else {"model": self.path, "replay": None}
+        )
+        return replace(run, **place, revision=self.revision)
+
+
+def sources_of(settings: Settings) -> list[Source]:
+    """The checkpoints, or Records, under test, in the order of their steps."""
+    given, is_record = settings.replay or settings.model or "", settings.replay is not None
+    if not is_pattern(given):
+        return [Source(name="", path=given, is_record=is_record, revision=settings.revision)]
+    members = find(given, records=is_record)
+    return [Source(name=member.name, path=member.path, is_record=is_record, step=member.step) for member in members]
+
+
+def baselines_of(settings: Settings, taken: set[str]) -> tuple[Source, ...]:
+    """The baselines, each under its short name, or under its path where that is taken: a name stands for one checkpoint
+    of the run.
+    """
+    found: list[Source] = []
+    for given in settings.baseline:
+        path, is_record = Path(given), Path(given).is_file()
+        if is_pattern(given):
+            raise InputError(
+                f"--maxact-baseline {given}: is a pattern, and a baseline is one Record or one checkpoint\n"
+                "  give the path of one, or several such options"
+            )
+        if not is_record and (settings.replay or path.suffix == ".safetensors"):
+            beside = "; beside --maxact-replay a baseline is a Record's file" if settings.replay else ""
+            raise InputError(
+                f"--maxact-baseline {given}: no such file{beside}\n  a Record comes from --maxact-save FILE"
+            )
+        name, revision = short_name(path), None
+        if not path.exists() and "@" in given:
+            given, _, revision = given.partition("@")
+            name = f"{Path(given).name}@{revision[:12]}"
+        free = [candidate for candidate in (name, str(path), str(path.resolve())) if candidate not in taken]
+        if not free:
+            raise InputError(f"--maxact-baseline {given}: is given more than once\n  give it once")
+        name = free[0]
+        taken.add(name)
+        found.append(Source(name=name, path=given, is_record=is_record, revision=revision))
+    return tuple(found)
+
+
+def find(pattern: str, *, records: bool = False) -> list[Member]:
+    """The folders that match a pattern, or the files where Records are looked for, in the order of their steps.
+
+    Raises InputError where nothing matches, where a folder is no checkpoint, where two have one name, and where steps
+    cannot be told.
+    """
+    matches = sorted(Path(match) for match in glob(pattern))
+    found = [path for path in matches if (path.is_file() if records else path.is_dir())]
+    what = "Record" if records else "folder"
+    if not found:
+        beside = f"; {len(matches)} matches are no {what}s" if matches else ""
+        raise InputError(
+            f"no {what} matches {pattern}{beside}\n  quote the pattern, and see that it leads to "
+            + ("files written by --maxact-save" if records else "folders written by save_pretrained")
+        )
+    if strangers := [path for path in found if not records and not (path / "config.json").is_file()]:
+        reason = (
+            of_adapters(strangers[0]) or "it has no config.json\n  narrow the pattern, or finish writing the folder"
+        )
+        raise InputError(f"{strangers[0]} matches {pattern} and is no checkpoint: {reason}")
+    return in_order(found, pattern)

@@ -1,0 +1,1 @@
+"""Records against limits: pure functions of plain data, which know no model, no session and no screen."""

@@ -1,0 +1,107 @@
+"""Two Records of one measurement on different weights: what changed, site by site. No torch.
+
+Comparable are Records of the same corpus, tokenizer, protocol, cut and dtype; anything else is refused with the field
+that differs.
+"""
+
+import math
+from dataclasses import dataclass
+
+from pytest_maxact.judge.compare.changes import shift
+from pytest_maxact.judge.compare.jumps import first_jump
+from pytest_maxact.record.comparability import require_alike
+from pytest_maxact.record.metrics.value import metric_value
+from pytest_maxact.record.reading import SiteReading
+from pytest_maxact.record.record import Record
+
+_PARTED = 1.05
+"""Where two maxima differ by more than this factor, the models have parted."""
+_SHIFTED = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteChange:
+    """One site in both Records: `before` and `after` are its largest magnitudes, `ratio` after over before; `shift` the
+    largest difference between the shares of entries up to a magnitude, NaN where a slim Record dropped them; INT-8 SQNR
+    (per tensor, max_abs) in dB; how many tokens meet the massive-activation criterion, None where that is not tested.
+    Not finite is inf, and its ratio NaN.
+    """
+
+    site: str
+    before: float
+    after: float
+    ratio: float
+    shift: float
+    int8_before: float
+    int8_after: float
+    massive_before: int | None
+    massive_after: int | None
+
+    @property
+    def parted(self) -> bool:
+        """Whether the maxima differ by more than a twentieth, or cannot be compared."""
+        return not (1 / _PARTED <= self.ratio <= _PARTED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Changes of the sites of both Records in depth order, sites that only one has, and the first jump layer of each,
+    None for none.
+
+    `parted`: the first site in depth order whose maximum differs by more than a twentieth; `most_shifted`: the one
+    whose distribution differs most.
+    """
+
+    changes: tuple[SiteChange, ...]
+    gone: tuple[str, ...]
+    new: tuple[str, ...]
+    jump_before: int | None
+    jump_after: int | None
+    slim: bool = False
+    """Whether either Record keeps no distributions."""
+
+    @property
+    def parted(self) -> SiteChange | None:
+        return next((change for change in self.changes if change.parted), None)
+
+    @property
+    def most_shifted(self) -> SiteChange | None:
+        """None where no distribution differs by more than a hundredth."""
+        shifted = [change for change in self.changes if change.shift > _SHIFTED]
+        return max(shifted, key=lambda change: change.shift, default=None)
+
+
+def compare(before: Record, after: Record) -> Comparison:
+    """Raises InputError for Records whose figures are not of the same measurement."""
+    require_alike(before, after)
+    both = [name for name in after.sites if name in before.sites]
+    return Comparison(
+        changes=tuple(_change(before.sites[name], after.sites[name]) for name in both),
+        gone=tuple(name for name in before.sites if name not in after.sites),
+        new=tuple(name for name in after.sites if name not in before.sites),
+        jump_before=first_jump(before),
+        jump_after=first_jump(after),
+        slim=before.is_slim or after.is_slim,
+    )
+
+
+def _change(before: SiteReading, after: SiteReading) -> SiteChange:
+    old, new = before.max_abs, after.max_abs
+    ratio = (
+        1.0
+        if old == new and math.isfinite(old)
+        else new / old
+        if old and math.isfinite(old) and math.isfinite(new)
+        else math.nan
+    )
+    return SiteChange(
+        site=after.site.name,
+        before=old,
+        after=new,
+        ratio=ratio,
+        shift=math.nan if before.is_slim or after.is_slim else shift(before, after),
+        int8_before=metric_value(before, "int8.max_abs.sqnr_db"),
+        int8_after=metric_value(after, "int8.max_abs.sqnr_db"),
+        massive_before=before.massive.tokens if before.massive else None,
+        massive_after=after.massive.tokens if after.massive else None,
+    )

@@ -1,0 +1,121 @@
+"""What would help a scheme that does not fit: sites to keep in 16 bits, scales per token, smoothing. A sentence
+each.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from pytest_maxact.errors import MeasureError
+from pytest_maxact.judge.limits.limit import MODEL
+from pytest_maxact.judge.verdict.bound import holds
+from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.numbers.sites import LINEAR_KINDS, ranges
+from pytest_maxact.record.effect import KEPT
+from pytest_maxact.record.metrics.smoothing import smoothing_gain
+from pytest_maxact.record.metrics.value import metric_value
+from pytest_maxact.record.record import Record
+
+MOST_KEPT = 0.5
+"""A scheme that needs more than this share of the linear inputs in 16 bits is not one worth advising."""
+_PER_TOKEN = {"W8A8_STATIC": "W8A8", "FP8": "FP8_DYNAMIC"}
+
+
+def failing_inputs(record: Record, findings: Iterable[Finding]) -> tuple[str, ...]:
+    failed = {finding.site for finding in findings if not finding.passed}
+    return tuple(name for name, reading in record.sites.items() if name in failed and reading.site.is_linear_input)
+
+
+def is_worth_keeping(record: Record, sites: Sequence[str]) -> bool:
+    return len(sites) <= MOST_KEPT * sum(reading.site.is_linear_input for reading in record.sites.values())
+
+
+def advice_on(record: Record, name: str, findings: Sequence[Finding]) -> Iterable[str]:
+    sites = failing_inputs(record, findings)
+    linear = sum(reading.site.is_linear_input for reading in record.sites.values())
+    if not sites:
+        if any(finding.limit.site == MODEL and not finding.passed for finding in findings):
+            yield (
+                "every linear input and weight meets its bounds: the error is spread over all of them, and no exception"
+                " would mend it"
+            )
+        return
+    words = in_words(record, sites)
+    if SCHEMES[name].cast:
+        yield f"out of its range: the inputs or weights of {words}"
+        return
+    if not is_worth_keeping(record, sites):
+        yield f"fails at {len(sites)} of {linear} linear inputs: {words}"
+    else:
+        yield (
+            f"passes site by site with {words} in 16 bits ({len(sites)} of {linear} linear"
+            f" inputs){_kept_words(record, name, findings)}"
+        )
+    if other := _PER_TOKEN.get(name):
+        yield from _per_token(record, other, sites, findings)
+    yield from _smoothing(
+        record, name, [finding for finding in findings if finding.site in sites and not finding.passed]
+    )
+
+
+def _kept_words(record: Record, name: str, findings: Sequence[Finding]) -> str:
+    """What predictions then look like."""
+    kept, limits = (
+        record.effects.get(name + KEPT),
+        [finding.limit for finding in findings if finding.limit.site == MODEL],
+    )
+    if kept is None:
+        return ""
+    held = all(holds(getattr(kept, limit.metric.partition(".")[2]), limit) for limit in limits)
+    return f"; mean KL is then {kept.mean_kl:.4g}" + ("" if held else ", still beyond its limit")
+
+
+def _per_token(record: Record, other: str, sites: Sequence[str], findings: Sequence[Finding]) -> Iterable[str]:
+    """Whether the scheme's sibling with a scale per token would meet the same bounds at these sites."""
+    try:
+        judged = [
+            (
+                metric_value(record.sites[finding.site], f"{other}.{finding.limit.metric.partition('.')[2]}"),
+                finding.limit,
+            )
+            for finding in findings
+            if finding.site in sites and not finding.limit.metric.endswith("weight_sqnr_db")
+        ]
+    except MeasureError:
+        return
+    failing = sum(not holds(value, limit) for value, limit in judged)
+    if judged:
+        yield (
+            f"scales per token ({other})"
+            f" {'meet every bound there' if not failing else f'still miss {failing} of {len(judged)} bounds there'}"
+        )
+
+
+def _smoothing(record: Record, name: str, breaches: Sequence[Finding]) -> Iterable[str]:
+    """How far smoothing halfway towards the weights (alpha 0.5) would bring down the largest channel, in the
+    activations that fail.
+    """
+    how = SCHEMES[name].activations
+    if how is None or how.granularity == "group":
+        return
+    gains: dict[str, float] = {}
+    for finding in breaches:
+        if finding.reading and not finding.limit.metric.endswith("weight_sqnr_db"):
+            gain = smoothing_gain(finding.reading)
+            gains |= {} if gain is None else {finding.site: gain}
+    if gains and max(gains.values()) >= 1.0:
+        site = max(gains, key=lambda name: gains[name])
+        yield (
+            f"smoothing (alpha 0.5) would bring the largest channel {gains[site]:.0f} dB nearer to the median one at"
+            f" {site}"
+        )
+
+
+def in_words(record: Record, sites: Sequence[str]) -> str:
+    """Linear inputs in few words: `down_in of layers 3, 29; o_in of layer 4`."""
+    layers: Mapping[str, list[int]] = {kind: [] for kind in LINEAR_KINDS}
+    for name in sites:
+        site = record.sites[name].site
+        layers[site.kind].append(site.layer or 0)
+    return "; ".join(
+        f"{kind} of layer{'s' if len(where) > 1 else ''} {ranges(where)}" for kind, where in layers.items() if where
+    )

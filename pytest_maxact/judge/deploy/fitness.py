@@ -1,0 +1,113 @@
+"""Can it ship in low bits: for every scheme that was measured, whether it fits, what stands in its way, and what would
+help. No torch.
+
+The findings are those of `verdict`; advice is computed from the same Record: which linear layers to keep in 16 bits,
+whether a scheme with a scale per token would do at the sites that fail, and how far smoothing would bring down the
+channels that set the scale.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pytest_maxact.errors import MeasureError
+from pytest_maxact.judge.deploy.advice import advice_on, failing_inputs, is_worth_keeping
+from pytest_maxact.judge.limits.limit import MODEL, Limit
+from pytest_maxact.judge.verdict.check import check
+from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.record.effect import Effect
+from pytest_maxact.record.metrics.value import metric_value
+from pytest_maxact.record.record import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemeFitness:
+    """One scheme: what was judged of it, the sites that fail, what was not measured, and what would help, a sentence
+    each.
+
+    `lowest` is the smallest SQNR over linear inputs, with its site, `lowest_weight` that over weights; None where the
+    scheme has none.
+    """
+
+    scheme: str
+    findings: tuple[Finding, ...]
+    unmeasured: str
+    lowest: tuple[float, str] | None
+    lowest_weight: tuple[float, str] | None
+    effect: Effect | None
+    compared: bool
+    """Whether predictions were compared, or there are none to compare."""
+
+    advice: tuple[str, ...]
+
+    @property
+    def breaches(self) -> list[Finding]:
+        return [finding for finding in self.findings if not finding.passed]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every bound that was judged holds; predictions may not have been."""
+        return bool(self.findings) and not self.breaches and not self.unmeasured
+
+    @property
+    def passed(self) -> bool:
+        return self.holds and self.compared
+
+
+def fitness_of(record: Record, limits: Iterable[Limit]) -> list[SchemeFitness]:
+    """The fitness of every scheme that `limits` speak about, in their order."""
+    by_scheme: dict[str, list[Limit]] = {}
+    for limit in limits:
+        by_scheme.setdefault(limit.metric.partition(".")[0], []).append(limit)
+    return [_fitness(record, name, stated) for name, stated in by_scheme.items()]
+
+
+def failing_sites(record: Record, limits: Iterable[Limit]) -> dict[str, tuple[str, ...]]:
+    """The linear inputs at which each scheme fails, where there are few enough to be kept in 16 bits: `{"W8A8":
+    ("layers.3.down_in",)}`.
+    """
+    found = {}
+    for name in dict.fromkeys(limit.metric.partition(".")[0] for limit in limits):
+        findings = [
+            _check(record, limit) for limit in limits if limit.metric.startswith(f"{name}.") and limit.site != MODEL
+        ]
+        sites = failing_inputs(record, [finding for finding in findings if isinstance(finding, Finding)])
+        if sites and not SCHEMES[name].cast and is_worth_keeping(record, sites):
+            found[name] = sites
+    return found
+
+
+def _fitness(record: Record, name: str, limits: Sequence[Limit]) -> SchemeFitness:
+    outcomes = [_check(record, limit) for limit in limits]
+    findings = tuple(outcome for outcome in outcomes if isinstance(outcome, Finding))
+    scheme = SCHEMES[name]
+    return SchemeFitness(
+        scheme=name,
+        findings=findings,
+        unmeasured=next((outcome for outcome in outcomes if isinstance(outcome, str)), ""),
+        lowest=_lowest(record, f"{name}.sqnr_db") if scheme.activations else None,
+        lowest_weight=_lowest(record, f"{name}.weight_sqnr_db") if scheme.weights or scheme.cast else None,
+        effect=record.effects.get(name),
+        compared=name in record.effects or not record.provenance.predicts,
+        advice=tuple(advice_on(record, name, findings)),
+    )
+
+
+def _check(record: Record, limit: Limit) -> Finding | str:
+    """A finding, or why there is none."""
+    try:
+        return check(record, limit)
+    except MeasureError as error:
+        return str(error).split("\n")[0]
+
+
+def _lowest(record: Record, metric: str) -> tuple[float, str] | None:
+    values = []
+    for reading in record.sites.values():
+        if reading.site.is_linear_input:
+            try:
+                values.append((metric_value(reading, metric), reading.site.name))
+            except MeasureError:
+                continue
+    return min(values, key=lambda value: (not math.isnan(value[0]), value[0])) if values else None

@@ -1,0 +1,88 @@
+"""Limits of fitness for deployment schemes, from the `deploy:` section: at every input of a linear layer, in its
+weights, and in predictions.
+
+Of several statements the most specific wins: the user's file before the shipped one; within a file those of the scheme
+before those for all.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.judge.limits.file import LimitsFile
+from pytest_maxact.judge.limits.limit import MODEL, Limit
+from pytest_maxact.judge.limits.schema import Fitness
+from pytest_maxact.numbers.schemes import SCHEMES, Scheme
+from pytest_maxact.numbers.sites import Site
+from pytest_maxact.record.effect import EFFECTS
+
+
+def fitness_limits(
+    files: Sequence[LimitsFile], schemes: Iterable[str], sites: Sequence[Site], predicts: bool
+) -> list[Limit]:
+    """The limits that make a model fit for `schemes`. `predicts`: whether it has a next-token distribution, on which an
+    effect is measured.
+
+    Raises InputError for a scheme that no limit speaks about: it would pass unseen.
+    """
+    found: list[Limit] = []
+    for name in schemes:
+        limits = list(_of_scheme(files, SCHEMES[name], sites, predicts))
+        if not limits:
+            raise InputError(
+                f"{files[0].path} sets no limit for scheme {name}, so nothing would be checked\n"
+                "  add `deploy: {min_sqnr_db: 20, max_mean_kl: 0.1}`, or `extends: builtin` for the shipped ones"
+            )
+        found += limits
+    return found
+
+
+def stated_limits(files: Sequence[LimitsFile], scheme: str, sites: Sequence[Site], predicts: bool) -> list[Limit]:
+    """Whatever limits the files state for a scheme."""
+    return list(_of_scheme(files, SCHEMES[scheme], sites, predicts))
+
+
+def _of_scheme(files: Sequence[LimitsFile], scheme: Scheme, sites: Sequence[Site], predicts: bool) -> Iterator[Limit]:
+    for key in Fitness.model_fields:
+        quantity = key.partition("_")[2]
+        if (stated := _stated(files, scheme, key)) is None:
+            continue
+        bound, file, line, source = stated
+        for name in _where(quantity, scheme, sites, predicts):
+            yield Limit(
+                site=name,
+                metric=f"{scheme.name}.{quantity}",
+                bound=bound,
+                sense=key.partition("_")[0],
+                rule=f"fitness for {scheme.name}",
+                source=source,
+                file=str(file),
+                line=line,
+            )
+
+
+def _where(quantity: str, scheme: Scheme, sites: Sequence[Site], predicts: bool) -> list[str]:
+    """The sites at which a quantity of a scheme is judged."""
+    linear = [site.name for site in sites if site.is_linear_input]
+    if quantity in EFFECTS:
+        return [MODEL] if predicts else []
+    if quantity == "headroom":
+        return [site.name for site in sites] if scheme.cast else []
+    if quantity.startswith("weight_"):
+        return linear if scheme.weights or scheme.cast else []
+    return linear if scheme.activations else []
+
+
+def _stated(files: Sequence[LimitsFile], scheme: Scheme, key: str) -> tuple[float, Path, int, str] | None:
+    """The bound that is stated most specifically, where it is written, and its source."""
+    for file in files:
+        deploy = file.document.deploy
+        if deploy is None:
+            continue
+        places = [("deploy", "schemes", scheme.name, key)] if scheme.name in deploy.schemes else []
+        for place, stated in zip(
+            [*places, ("deploy", key)], [*([deploy.schemes[scheme.name]] if places else []), deploy], strict=True
+        ):
+            if (value := getattr(stated, key)) is not None:
+                return float(value), file.path, file.line(*place), deploy.source or ""
+    return None

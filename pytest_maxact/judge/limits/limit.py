@@ -1,0 +1,54 @@
+"""One limit: a bound on one metric of one site, with everything a report may say of it."""
+
+import re
+from dataclasses import dataclass
+
+CARRIER = "carrier"
+UNREACHED = "unreached_experts"
+_WILDCARD = re.compile(r"\[[^\]]*\]|[*?]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """One bound on one metric of one site, and everything a report may say of it.
+
+    `sense` is "max" (the value may not exceed `bound`) or "min". `figure` with `headroom` gave `bound`, where a figure
+    stands behind it. `rule` names in words what it comes from, `file` and `line` where it is written. `envelope`: taken
+    from other shapes of the family. `against`: the baseline that the metric compares with, and `floor` the absolute
+    value below (of an SQNR: above) which no change counts.
+    """
+
+    site: str
+    metric: str
+    bound: float
+    sense: str
+    rule: str
+    source: str
+    file: str
+    line: int
+    figure: float | None = None
+    headroom: float | None = None
+    envelope: bool = False
+    against: str = ""
+    floor: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The metric, and what it compares with: `max_abs`, `growth[checkpoint-500]`."""
+        return f"{self.metric}[{self.against}]" if self.against else self.metric
+
+    @property
+    def check(self) -> str:
+        """The check's name below the gate's collector: `layers.12.hidden::max_abs`."""
+        return f"{self.site}::{self.name}"
+
+
+def specificity(pattern: str, name: str) -> tuple[bool, int]:
+    """Which of several patterns that match `name` wins: the exact name, then the one with the most literal
+    characters.
+    """
+    return pattern == name, len(_WILDCARD.sub("", pattern))
+
+
+MODEL = "model"
+"""Stands in a limit for the whole model, where other limits name a site."""

@@ -1,0 +1,109 @@
+"""Relative limits, from the `regression:` section: how far a checkpoint may be from a baseline, at every site and in
+the residual stream as a whole.
+
+Of several statements the most specific wins: the user's file before the shipped one; within a file a pattern of sites
+(an exact name first) before what holds for all. A bound and its floor are looked up on their own, so a file may change
+one of them.
+"""
+
+import fnmatch
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.judge.limits.file import LimitsFile
+from pytest_maxact.judge.limits.limit import MODEL, Limit, specificity
+from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.numbers.sites import Site
+from pytest_maxact.record.metrics.names import DROP, GROWTH, JUMP, MASSIVE, SHIFT, SHRINK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stated:
+    value: float
+    file: LimitsFile
+    place: tuple[str | int, ...]
+
+
+def relative_limits(
+    files: Sequence[LimitsFile], sites: Sequence[Site], schemes: Sequence[str], against: str
+) -> list[Limit]:
+    """The limits on what may have changed since the baseline `against`, in depth order; `schemes` are those that both
+    were measured under.
+
+    Raises InputError where no file states any, and for a pattern that matches no site: either would be a comparison
+    that nobody makes.
+    """
+    for file in files:
+        for pattern in file.document.regression.sites if file.document.regression else ():
+            if not any(fnmatch.fnmatchcase(site.name, pattern) for site in sites):
+                raise InputError(
+                    f"{file.where('regression', 'sites', pattern)}: pattern {pattern!r} matches no site of this model, "
+                    "so it would never be checked\n"
+                    "  correct or remove it"
+                )
+    found = [limit for site in sites for limit in _of_site(files, site, schemes, against)]
+    found += [limit for key, metric, floor in _WHOLE for limit in _of_model(files, key, metric, floor, against)]
+    if not found:
+        raise InputError(
+            f"{files[0].path} sets no relative limit, so nothing would be compared with {against}\n"
+            "  add `regression: {max_growth: 1.5, growth_floor: 0.5}`, or `extends: builtin` for the shipped ones"
+        )
+    return found
+
+
+_WHOLE = (("max_new_massive_layers", MASSIVE, "massive_floor"), ("max_jump_shift", JUMP, "jump_floor"))
+
+
+def _of_site(files: Sequence[LimitsFile], site: Site, schemes: Sequence[str], against: str) -> Iterator[Limit]:
+    for key, metric in (("max_growth", GROWTH), ("max_shrink", SHRINK)):
+        if bound := _stated(files, key, site):
+            yield _limit(site.name, metric, bound, _stated(files, "growth_floor", site), against)
+    if bound := _stated(files, "max_shift", site):
+        yield _limit(site.name, SHIFT, bound, None, against)
+    if bound := _stated(files, "max_sqnr_drop_db", site):
+        measured = [name for name in schemes if site.is_linear_input]
+        metrics = [
+            f"{name}.sqnr_db" for name in ("int8.max_abs", *(name for name in measured if SCHEMES[name].activations))
+        ]
+        metrics += [f"{name}.weight_sqnr_db" for name in measured if SCHEMES[name].weights]
+        for metric in metrics:
+            yield _limit(site.name, f"{metric}{DROP}", bound, _stated(files, "sqnr_floor_db", site), against)
+
+
+def _of_model(files: Sequence[LimitsFile], key: str, metric: str, floor: str, against: str) -> Iterator[Limit]:
+    if bound := _stated(files, key):
+        yield _limit(MODEL, metric, bound, _stated(files, floor), against)
+
+
+def _stated(files: Sequence[LimitsFile], key: str, site: Site | None = None) -> _Stated | None:
+    """What is stated most specifically under `key`, for a site or for all."""
+    for file in files:
+        section = file.document.regression
+        if section is None:
+            continue
+        patterns = [pattern for pattern in section.sites if site and fnmatch.fnmatchcase(site.name, pattern)]
+        for pattern in sorted(
+            patterns, key=lambda pattern: specificity(pattern, site.name if site else ""), reverse=True
+        ):
+            if (value := getattr(section.sites[pattern], key)) is not None:
+                return _Stated(value=float(value), file=file, place=("regression", "sites", pattern, key))
+        if (value := getattr(section, key)) is not None:
+            return _Stated(value=float(value), file=file, place=("regression", key))
+    return None
+
+
+def _limit(site: str, metric: str, bound: _Stated, floor: _Stated | None, against: str) -> Limit:
+    section = bound.file.document.regression
+    return Limit(
+        site=site,
+        metric=metric,
+        bound=bound.value,
+        sense="max",
+        rule=f"regression against {against}",
+        source=(section.source if section else None) or "",
+        file=str(bound.file.path),
+        line=bound.file.line(*bound.place),
+        against=against,
+        floor=floor.value if floor else None,
+    )

@@ -1,0 +1,1 @@
+"""The Records of one training run: their order, and how they develop."""

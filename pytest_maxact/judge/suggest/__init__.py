@@ -1,0 +1,1 @@
+"""Limits from evidence: accepted Records in, an edited limits file out."""

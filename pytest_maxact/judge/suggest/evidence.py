@@ -1,0 +1,195 @@
+"""Limits from evidence: accepted Records in, figures and margins out. `limits.edit` writes them into a limits file. No
+torch.
+
+Guards two rules: a figure is never smaller than what was accepted, and what is no evidence (a non-finite entry, a
+stream of zeros, measurements that cannot be compared) becomes no limit.
+
+A margin covers the spread that was seen, largest over smallest among the Records of one shape, and is never below the
+file's own headroom: two Records that agree say nothing of a larger corpus, where the maximum of one and the same
+checkpoint grew by up to 1.157 (arXiv 2605.15572, 1 000 to 5 000 samples).
+"""
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.judge.verdict.bound import NEVER_ZERO
+from pytest_maxact.numbers.sites import KINDS, Site
+from pytest_maxact.record.comparability import differences, footing_of
+from pytest_maxact.record.identity import Identity, identity_of
+from pytest_maxact.record.metrics.value import metric_value
+from pytest_maxact.record.record import Record
+
+FIGURE_DIGITS, HEADROOM_DIGITS = 6, 4
+_SQNR = "int8.max_abs.sqnr_db"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the accepted Records of one shape saw. `maxima`: the largest magnitude of every site, in depth order, in
+    each Record; `sqnr_db`: the INT-8 SQNR (per tensor, max_abs) of the site that carries M in each Record, empty where
+    one has none that is finite; `measured`: corpus, the first digits of its SHA-256, tokens and dtype, as limits files
+    have them.
+    """
+
+    identity: Identity
+    checkpoints: tuple[str, ...]
+    measured: Mapping[str, str | int]
+    sites: tuple[Site, ...]
+    maxima: Mapping[str, tuple[float, ...]]
+    sqnr_db: tuple[float, ...]
+    records: int
+
+    @property
+    def kinds(self) -> list[str]:
+        """Site kinds that were observed, but for the inputs of linear layers: a plain pass does not observe those, and
+        refuses limits on them.
+        """
+        seen = {site.kind for site in self.sites if not site.is_linear_input}
+        return [kind for kind in KINDS if kind in seen]
+
+    def of_kind(self, kind: str) -> list[str]:
+        return [site.name for site in self.sites if site.kind == kind]
+
+    def figure(self, names: Iterable[str]) -> float | None:
+        """The largest magnitude of these sites over all Records, rounded up; None where one Record saw only zeros
+        there.
+        """
+        largest = self._largest(names)
+        return rounded_up(max(largest)) if min(largest) > 0 else None
+
+    def spread(self, names: Iterable[str]) -> float:
+        """Largest over smallest among the Records' maxima of these sites; 1.0 of one Record, and where one saw only
+        zeros.
+        """
+        largest = self._largest(names)
+        return max(largest) / min(largest) if min(largest) > 0 else 1.0
+
+    def _largest(self, names: Iterable[str]) -> list[float]:
+        return [max(values) for values in zip(*(self.maxima[name] for name in names), strict=True)]
+
+    @property
+    def sqnr_figure(self) -> float | None:
+        """The lowest SQNR in dB, rounded down."""
+        return rounded_down(min(self.sqnr_db)) if self.sqnr_db else None
+
+    @property
+    def sqnr_spread(self) -> float:
+        """Highest less lowest SQNR, as a factor on the error's amplitude."""
+        return float(10.0 ** ((max(self.sqnr_db) - min(self.sqnr_db)) / 20.0)) if self.sqnr_db else 1.0
+
+    @property
+    def source(self) -> str:
+        """Where the figures come from, in words."""
+        if self.records == 1:
+            return "1 Record, no spread seen"
+        widest = max(self.spread(self.of_kind(kind)) for kind in self.kinds)
+        return f"{self.records} Records, spread up to x{rounded_up(widest, HEADROOM_DIGITS):g}"
+
+
+def gather(records: Sequence[Record]) -> tuple[Evidence, ...]:
+    """What accepted Records are evidence of, shape by shape in the order given.
+
+    Raises InputError for no Records, for one with an entry that is not finite or a kind of site that is zero
+    throughout, and for Records of one shape that were not measured alike.
+    """
+    if not records:
+        raise InputError("limits need evidence: no Record was given\n  write one with --maxact-save FILE")
+    groups: dict[Identity, list[Record]] = {}
+    for record in records:
+        _require_sound(record)
+        groups.setdefault(identity_of(record.provenance), []).append(record)
+    return tuple(_evidence(identity, group) for identity, group in groups.items())
+
+
+def margin(floor: float, spread: float) -> float:
+    """The headroom that covers `spread`, and is `floor` at least."""
+    return max(floor, rounded_up(spread, HEADROOM_DIGITS))
+
+
+def rounded_up(value: float, digits: int = FIGURE_DIGITS) -> float:
+    """To so many significant digits, never below `value`; a whole number as int."""
+    return _plain(Context(prec=digits, rounding=ROUND_CEILING).plus(Decimal(value)))
+
+
+def rounded_down(value: float, digits: int = FIGURE_DIGITS) -> float:
+    """To so many significant digits, never above `value`; a whole number as int."""
+    return _plain(Context(prec=digits, rounding=ROUND_FLOOR).plus(Decimal(value)))
+
+
+def refuse_in_ci(what: str) -> None:
+    """Raise InputError where `CI` is set: a machine that accepts what it measured would never fail."""
+    if os.environ.get("CI", "").strip().lower() not in ("", "0", "false"):
+        raise InputError(
+            f"{what} is refused in CI (CI={os.environ['CI']}): limits are changed by a person, and reviewed\n"
+            "  run it on a workstation, and commit the limits file"
+        )
+
+
+def _plain(value: Decimal) -> float:
+    number = float(value)
+    return int(number) if number.is_integer() and abs(number) < 1e15 else number
+
+
+def _require_sound(record: Record) -> None:
+    model = record.provenance.model
+    for name, reading in record.sites.items():
+        if reading.nonfinite:
+            raise InputError(
+                f"{model} is no evidence for a limit: {name} has {reading.nonfinite} entries that are NaN or infinite\n"
+                "  give Records of sound checkpoints"
+            )
+        if reading.site.kind in NEVER_ZERO and reading.max_abs == 0.0:
+            raise InputError(
+                f"{model} is no evidence for a limit: every entry of {name} is zero\n"
+                "  give Records of sound checkpoints"
+            )
+    kinds = {reading.site.kind for reading in record.sites.values()}
+    for kind in sorted(kinds - {reading.site.kind for reading in record.sites.values() if reading.max_abs > 0}):
+        raise InputError(
+            f"{model} is no evidence for a limit: every {kind} is zero throughout\n  give Records of sound checkpoints"
+        )
+
+
+def _evidence(identity: Identity, group: Sequence[Record]) -> Evidence:
+    first = group[0]
+    for other in group[1:]:
+        differing = differences(footing_of(first.provenance), footing_of(other.provenance))
+        differing += ["metric_version"] if first.metric_version != other.metric_version else []
+        differing += ["sites"] if first.sites.keys() != other.sites.keys() else []
+        if differing:
+            raise InputError(
+                f"{first.provenance.model} (there) and {other.provenance.model} (here) were not measured alike; they "
+                f"differ in {', '.join(differing)}\n"
+                "  a limit needs Records of the same corpus, tokenizer, protocol, dtype, cut and sites"
+            )
+    sqnr = [_carrier_sqnr(record) for record in group]
+    provenance = first.provenance
+    return Evidence(
+        identity=identity,
+        checkpoints=tuple(dict.fromkeys(_name(record.provenance.model) for record in group)),
+        measured={
+            "corpus": provenance.corpus,
+            "sha256": provenance.corpus_sha256[:12],
+            "tokens": provenance.tokens,
+            "dtype": provenance.dtype,
+        },
+        sites=tuple(sorted((reading.site for reading in first.sites.values()), key=lambda site: site.order)),
+        maxima={name: tuple(record.sites[name].max_abs for record in group) for name in first.sites},
+        sqnr_db=tuple(sqnr) if all(map(math.isfinite, sqnr)) else (),
+        records=len(group),
+    )
+
+
+def _carrier_sqnr(record: Record) -> float:
+    """NaN where a split holds nothing: that is no error to judge by."""
+    carrier = record.carrier
+    return metric_value(carrier, _SQNR) if carrier.calibration.count and carrier.evaluation.count else math.nan
+
+
+def _name(model: str) -> str:
+    """A checkpoint's name without the folders of the machine it lay on."""
+    return model.replace("\\", "/").rstrip("/").rpartition("/")[2] or model

@@ -1,0 +1,227 @@
+"""Proposals for a limits file: accepted Records and a file in, the file's new text and its diff out. No torch.
+
+`new` adds what has no limit of its own yet, in place of an envelope too where that does not loosen it; it changes no
+limit that is stated. `all` also sets every figure of the Records' shapes to what was seen, tighter or looser. Bounds
+that a person stated as such, a family's own patterns and INT-8 rules, and other shapes stay as they are.
+
+Guard: before anything can be written, the new text is loaded as a limits file, no check of the old one may be gone, and
+every accepted Record must pass.
+"""
+
+import difflib
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.judge.limits.file import LimitsFile, builtin_path, load_limits, parse_limits
+from pytest_maxact.judge.limits.limit import Limit
+from pytest_maxact.judge.limits.rules import require_protocol, select_rules
+from pytest_maxact.judge.limits.schema import Shape
+from pytest_maxact.judge.series.order import short_name
+from pytest_maxact.judge.suggest.evidence import Evidence, gather
+from pytest_maxact.judge.suggest.plan import Plan, stated_limits
+from pytest_maxact.judge.suggest.yaml_edit import assign
+from pytest_maxact.judge.verdict.check import judge
+from pytest_maxact.numbers.sites import KINDS
+from pytest_maxact.record.identity import identity_of
+from pytest_maxact.record.record import Record
+from pytest_maxact.record.whole import write_whole
+
+_UNNAMED = Path("limits.yaml")
+_ORDER = (*Shape.model_fields, *KINDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A limits file as it is and as it would be. `before` is empty for a file that `is_new`; `path` is None where no
+    file was named, and then nothing can be written. `notes`: what was left as it is, and why.
+    """
+
+    path: Path | None
+    before: str
+    after: str
+    is_new: bool
+    evidence: tuple[Evidence, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def changed(self) -> bool:
+        return self.after != self.before
+
+    def diff(self) -> str:
+        """As a unified diff; empty where nothing would change."""
+        name = str(self.path or _UNNAMED)
+        lines = difflib.unified_diff(
+            self.before.splitlines(keepends=True),
+            self.after.splitlines(keepends=True),
+            "/dev/null" if self.is_new else name,
+            name,
+        )
+        return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+    def write(self) -> None:
+        """Write the file, whole or not at all; a link is followed. Raises InputError where it changed since it was
+        read, or cannot be written.
+        """
+        if self.path is None:
+            raise InputError("no limits file was named to write to\n  give one with --maxact-limits FILE")
+        if not self.changed:
+            return
+        if _text_of(self.path) != (None if self.is_new else self.before):
+            raise InputError(
+                f"{self.path} changed while limits for it were proposed; nothing was written\n  run the command again"
+            )
+        target = self.path.resolve()
+        try:
+            write_whole(target, self.after.encode(), None if self.is_new else stat.S_IMODE(target.stat().st_mode))
+        except OSError as error:
+            raise InputError(
+                f"cannot write {self.path}: {error.strerror}\n  give a path in a folder that exists and may be written"
+            ) from error
+
+
+def propose(
+    records: Sequence[Record], path: Path | None, *, mode: str, per_layer: bool = False, labels: Sequence[str] = ()
+) -> Proposal:
+    """The limits file at `path` (which need not exist; None for a new one without a name) with limits from accepted
+    Records.
+
+    `mode`: "new" or "all". `per_layer`: also a figure for every site by its exact name. `labels`: what waivers call the
+    Records, their models' names unless said otherwise. Raises InputError for Records that are no evidence or of another
+    protocol than the file, for a file that is no limits file or the shipped one, and where a Record would not pass
+    limits that are not of its shape.
+    """
+    evidence = gather(records)
+    if path is not None and path.resolve() == builtin_path().resolve():
+        raise InputError(
+            f"{path} holds the shipped limits, which stay as they were published\n"
+            "  give a file of your own with --maxact-limits"
+        )
+    found = _text_of(path) if path else None
+    name = path or _UNNAMED
+    protocol = _protocol(records, found, name)
+    crlf = found is not None and "\n" in found and found.count("\n") == found.count("\r\n")
+    text = _beginning(protocol) if found is None else found.replace("\r\n", "\n") if crlf else found
+    begun, notes = text, []
+    for one in evidence:
+        text, more = _with_limits(text, name, one, everything={"new": False, "all": True}[mode], per_layer=per_layer)
+        notes += more
+    if text == begun and found is None:
+        text = ""
+    else:
+        _require_passed(
+            text, name, records, labels or [short_name(Path(record.provenance.model)) for record in records]
+        )
+    return Proposal(
+        path=path,
+        before=found or "",
+        after=text.replace("\n", "\r\n") if crlf else text,
+        is_new=found is None,
+        evidence=evidence,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _text_of(path: Path) -> str | None:
+    """The file with its line ends as they are; None where there is none."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the limits file {path}: {error}") from error
+
+
+def _protocol(records: Sequence[Record], found: str | None, path: Path) -> str:
+    """The one protocol of the file and of all Records."""
+    protocol = parse_limits(found, path)[0].document.protocol if found is not None else records[0].provenance.protocol
+    for record in records:
+        if record.provenance.protocol != protocol:
+            raise InputError(
+                f"{path} holds limits for protocol {protocol!r}, {record.provenance.model} was measured under "
+                f"{record.provenance.protocol!r}\n"
+                "  keep a limits file for each protocol"
+            )
+    return protocol
+
+
+def _beginning(protocol: str) -> str:
+    """Of a new file. The shipped limits can be extended under their own protocol only."""
+    return (
+        "version: 1\nextends: builtin\n"
+        if protocol == load_limits()[0].document.protocol
+        else f"version: 1\nprotocol: {protocol}\n"
+    )
+
+
+def _with_limits(
+    text: str, path: Path, evidence: Evidence, *, everything: bool, per_layer: bool
+) -> tuple[str, list[str]]:
+    """The text with the limits of one shape, and notes on what stayed as it is."""
+    own, files = _loaded(text, path)
+    plan = Plan(own, files, evidence, everything=everything, per_layer=per_layer)
+    edited = assign(text, plan.edits(yaml.safe_load(text)), path, _ORDER)
+    _require_kept(
+        stated_limits(files, evidence), stated_limits(_loaded(edited, path)[1], evidence), path, strict=not everything
+    )
+    return edited, plan.notes
+
+
+def _loaded(text: str, path: Path) -> tuple[LimitsFile | None, list[LimitsFile]]:
+    """The file's own limits, and all that apply; of a new file without any, which is no limits file yet, none."""
+    if not {"families", "generic", "extends"} & yaml.safe_load(text).keys():
+        return None, []
+    files = parse_limits(text, path)
+    return files[0], files
+
+
+def _require_kept(before: dict[str, Limit], after: dict[str, Limit], path: Path, *, strict: bool) -> None:
+    """No check may be gone; `strict`: no limit that was stated may have changed, and none that an envelope set may be
+    looser.
+    """
+    for check, limit in before.items():
+        if check not in after:
+            raise InputError(
+                f"{path}: {check} ({limit.rule}) would no longer be checked for this shape; nothing was written\n"
+                "  state its limit in a shape of this depth and width first"
+            )
+        if strict and (_is_looser(after[check], limit) if limit.envelope else after[check].bound != limit.bound):
+            raise InputError(
+                f"{path}: {check} is limited to {limit.bound:.6g} ({limit.rule}), and would be to "
+                f"{after[check].bound:.6g}; nothing was written\n"
+                "  mode new changes no stated limit and loosens none; use --maxact-update all"
+            )
+
+
+def _is_looser(limit: Limit, than: Limit) -> bool:
+    return limit.bound > than.bound if limit.sense == "max" else limit.bound < than.bound
+
+
+def _require_passed(text: str, path: Path, records: Sequence[Record], labels: Sequence[str]) -> None:
+    """Every accepted Record passes every limit that the file would set for it, but for blocks that a waiver says are
+    meant to do nothing.
+    """
+    files = parse_limits(text, path)
+    for record, label in zip(records, labels, strict=True):
+        rules = select_rules(files, identity_of(record.provenance), [reading.site for reading in record.sites.values()])
+        require_protocol(record.provenance.protocol, rules)
+        meant = [waiver for waiver in rules.waivers if waiver.metric == "max_abs" and waiver.up_to == 0.0]
+        findings = judge(record, rules.limits, waivers=meant, checkpoint=label)
+        failed = next((finding for finding in findings if not finding.accepted), None)
+        if failed is not None and failed.limit.metric == "max_abs" and failed.value == 0.0:
+            raise InputError(
+                f"{record.provenance.model} would pass no limit; nothing was written:\n"
+                f"  {failed.message}\n"
+                f"  mend it, or, where that is meant, say so in {path}: `waive:` with site {failed.site}, metric "
+                "max_abs and up_to 0"
+            )
+        if failed is not None:
+            raise InputError(
+                f"{record.provenance.model} would not pass {path}; nothing was written:\n"
+                f"  {failed.message}\n"
+                "  change that limit by hand if it is wrong, or do not accept the Record"
+            )

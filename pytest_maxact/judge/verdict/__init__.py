@@ -1,0 +1,1 @@
+"""One limit against one Record: the only comparisons in the program, their findings, and these in words."""

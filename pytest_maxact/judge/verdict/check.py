@@ -1,0 +1,140 @@
+"""Records against limits: the only comparisons in the program. Everything that shows a verdict shows these findings.
+
+Fail closed: a comparison passes only where it is true of numbers (`not (value <= bound)` fails on NaN), a site with a
+non-finite entry has no maximum that could pass, and a limit on a site that the Record lacks is an error.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from pytest_maxact.errors import InputError, MeasureError
+from pytest_maxact.judge.compare.changes import record_change, site_change
+from pytest_maxact.judge.limits.limit import CARRIER, MODEL, Limit
+from pytest_maxact.judge.limits.waivers import Waiver
+from pytest_maxact.judge.verdict.bound import NEVER_ZERO, RARELY_ZERO, holds
+from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.judge.verdict.waiving import waived
+from pytest_maxact.judge.verdict.words import RELATIONS, change_words, origin_words, site_words, whole_words
+from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.record.comparability import require_alike
+from pytest_maxact.record.effect import EFFECTS
+from pytest_maxact.record.metrics.value import is_integer_metric, metric_value
+from pytest_maxact.record.record import Record
+
+
+def judge(
+    record: Record,
+    limits: Iterable[Limit],
+    baselines: Mapping[str, Record] | None = None,
+    waivers: Iterable[Waiver] = (),
+    checkpoint: str = "",
+) -> list[Finding]:
+    """A finding for every limit. Raises MeasureError where the Record lacks a limit's site, or there are no limits at
+    all.
+
+    `baselines`: the Records that relative limits compare with, by name; `checkpoint`: which one of a series this is,
+    for its waivers.
+    """
+    waivers = tuple(waivers)
+    findings = [
+        waived(
+            check(record, limit, (baselines or {}).get(limit.against) if limit.against else None), waivers, checkpoint
+        )
+        for limit in limits
+    ]
+    return require_any(findings)
+
+
+def require_any(findings: list[Finding]) -> list[Finding]:
+    """The findings. Raises MeasureError where there are none: nothing was checked."""
+    if not findings:
+        raise MeasureError("there are no limits to judge by, so nothing was checked")
+    return findings
+
+
+def check(record: Record, limit: Limit, baseline: Record | None = None) -> Finding:
+    """One limit against one Record; a relative limit against it and the baseline."""
+    if limit.against:
+        return _check_change(record, limit, baseline)
+    if limit.site == MODEL:
+        return _check_effect(record, limit)
+    reading = record.carrier if limit.site == CARRIER else record.sites.get(limit.site)
+    if reading is None:
+        raise MeasureError(
+            f"the Record has no site {limit.site}, for which {limit.file}:{limit.line} sets a limit\n"
+            "  measure the checkpoint again"
+        )
+    if reading.count == 0 or (
+        is_integer_metric(limit.metric) and 0 in (reading.calibration.count, reading.evaluation.count)
+    ):
+        raise MeasureError(
+            f"{reading.site.name}: nothing was counted there, so {limit.metric} is no figure to judge\n"
+            "  measure the checkpoint again"
+        )
+    value = metric_value(reading, limit.metric)
+    if limit.metric == "max_abs" and value == 0.0 and reading.site.kind in NEVER_ZERO | RARELY_ZERO:
+        never = "which no sound checkpoint gives; the weights are empty or were not loaded"
+        rarely = "the block does nothing: its weights are empty or were not loaded"
+        message = f"{reading.site.name}: every entry is zero, {never if reading.site.kind in NEVER_ZERO else rarely}"
+        return Finding(limit=limit, value=value, passed=False, reading=reading, message=message)
+    passed = holds(value, limit)
+    return Finding(
+        limit=limit, value=value, passed=passed, reading=reading, message=site_words(reading, limit, value, passed)
+    )
+
+
+def _check_change(record: Record, limit: Limit, baseline: Record | None) -> Finding:
+    """A limit on what changed since a baseline."""
+    if baseline is None:
+        raise MeasureError(
+            f"{limit.check}: there is no baseline {limit.against} to compare with\n  give it with --maxact-baseline"
+        )
+    require_alike(baseline, record)
+    if limit.site == MODEL:
+        value, reading = record_change(baseline, record, limit.metric, limit.floor), None
+        words = whole_words(baseline, record, limit, value)
+    else:
+        before, reading = baseline.sites.get(limit.site), record.sites.get(limit.site)
+        if before is None or reading is None or not before.count or not reading.count:
+            raise MeasureError(
+                f"{limit.site}: {limit.against if reading is not None else 'the Record'} holds nothing of this site to "
+                "compare with\n"
+                "  measure it again"
+            )
+        if is_integer_metric(limit.metric) and 0 in (
+            split.count for r in (before, reading) for split in (r.calibration, r.evaluation)
+        ):
+            raise MeasureError(
+                f"{limit.site}: a split holds nothing of this site, so {limit.metric} is no figure to judge\n"
+                "  measure it again"
+            )
+        value = site_change(before, reading, limit.metric, limit.floor)
+        words = change_words(before, reading, limit, value)
+    passed = holds(value, limit)
+    relation = RELATIONS[limit.sense, passed]
+    message = f"{words}, which {relation} the limit {limit.bound:.6g}; {limit.rule}{origin_words(limit)}"
+    return Finding(limit=limit, value=value, passed=passed, reading=reading, message=message)
+
+
+def _check_effect(record: Record, limit: Limit) -> Finding:
+    """A limit on what a scheme does to predictions."""
+    scheme, _, quantity = limit.metric.partition(".")
+    if scheme not in SCHEMES or quantity not in EFFECTS:
+        raise InputError(
+            f"no metric of the whole model called {limit.metric!r}\n"
+            f"  there are <SCHEME>.<quantity> with {', '.join(EFFECTS)}"
+        )
+    effect = record.effects.get(scheme)
+    if effect is None:
+        raise MeasureError(
+            f"the Record holds no effect of {scheme} on "
+            f"predictions{f', for which {limit.file}:{limit.line} sets a limit' if limit.file else ''}\n"
+            f"  measure again with --maxact-effect {scheme}"
+        )
+    value = float(getattr(effect, quantity))
+    passed = holds(value, limit)
+    relation = RELATIONS[limit.sense, passed]
+    message = (
+        f"{limit.metric} {value:.4g} on {effect.tokens} tokens of {effect.samples} samples {relation} the limit"
+        f" {limit.bound:.6g}; {limit.rule}{origin_words(limit)}"
+    )
+    return Finding(limit=limit, value=value, passed=passed, reading=None, message=message)

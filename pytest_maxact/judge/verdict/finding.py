@@ -1,0 +1,40 @@
+"""One check's outcome, as plain data: everything that shows a verdict shows these."""
+
+import math
+from dataclasses import dataclass
+
+from pytest_maxact.judge.limits.limit import Limit
+from pytest_maxact.judge.limits.waivers import Waiver
+from pytest_maxact.record.reading import SiteReading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One check's outcome: the value found, the limit it met, and the site where the value sat; None for a figure of
+    the whole model.
+
+    `waiver`: lets a check that failed pass for now.
+    """
+
+    limit: Limit
+    value: float
+    passed: bool
+    reading: SiteReading | None
+    message: str
+    waiver: Waiver | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it stands in nobody's way."""
+        return self.passed or self.waiver is not None
+
+    @property
+    def site(self) -> str:
+        return self.reading.site.name if self.reading else self.limit.site
+
+    @property
+    def usage(self) -> float:
+        """Share of the limit that is used, 1.0 at the limit; NaN where the metric has no such share (dB)."""
+        if self.limit.sense == "max" and self.limit.bound > 0:
+            return self.value / self.limit.bound
+        return math.nan

@@ -1,0 +1,127 @@
+"""A finding in words: what was found, where, against which limit from where."""
+
+import math
+from pathlib import Path
+
+from pytest_maxact.judge.compare.jumps import first_jump, new_massive_layers
+from pytest_maxact.judge.limits.limit import CARRIER, Limit
+from pytest_maxact.numbers.peaks import Peak
+from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.numbers.sites import ranges
+from pytest_maxact.numbers.weights import worst_weight
+from pytest_maxact.record.metrics.names import DROP, GROWTH, MASSIVE, SHIFT, SHRINK
+from pytest_maxact.record.metrics.scheme import scheme_distortion
+from pytest_maxact.record.metrics.value import metric_value
+from pytest_maxact.record.reading import SiteReading
+from pytest_maxact.record.record import Record
+
+RELATIONS = {("max", True): "within", ("max", False): "exceeds", ("min", True): "meets", ("min", False): "falls below"}
+
+
+def change_words(before: SiteReading, after: SiteReading, limit: Limit, value: float) -> str:
+    place = after.site.name
+    if broken := [whose for whose, reading in (("it", after), (limit.against, before)) if reading.nonfinite]:
+        return (
+            f"{place}: no {limit.metric} to tell, {' and '.join(broken)} {'have' if len(broken) > 1 else 'has'} entries"
+            " that are NaN or infinite"
+        )
+    if limit.metric in (GROWTH, SHRINK):
+        did = "grew" if limit.metric == GROWTH else "shrank"
+        peak = f" {describe_peak(after.peaks[0])}" if after.peaks else ""
+        return f"{place}: max_abs {did} {value:.4g} times, from {before.max_abs:.6g} to {after.max_abs:.6g}{peak}"
+    if limit.metric == SHIFT:
+        return (
+            f"{place}: its distribution shifted by {value:.3g}, the rms went from {metric_value(before, 'rms'):.4g} to"
+            f" {metric_value(after, 'rms'):.4g}"
+        )
+    name = limit.metric.removesuffix(DROP)
+    return (
+        f"{place}: {name} fell by {value:.2f} dB, from {metric_value(before, name):.2f} to"
+        f" {metric_value(after, name):.2f}"
+    )
+
+
+def whole_words(before: Record, after: Record, limit: Limit, value: float) -> str:
+    if math.isnan(value):
+        return f"no {limit.metric} to tell, the residual stream has entries that are NaN or infinite"
+    if limit.metric == MASSIVE:
+        new = new_massive_layers(before, after, limit.floor or 0.0)
+        return f"{len(new)} layers meet the massive-activation criterion anew{f' ({ranges(new)})' if new else ''}"
+    layers = [
+        "none" if (layer := first_jump(record, limit.floor or 0.0)) is None else f"layer {layer}"
+        for record in (before, after)
+    ]
+    return (
+        f"the first jump layer went from {layers[0]} to {layers[1]}"
+        if value
+        else f"the first jump layer stays ({layers[1]})"
+    )
+
+
+def site_words(reading: SiteReading, limit: Limit, value: float, passed: bool) -> str:
+    """One line for a person: what was found, where, against which limit from where."""
+    place = reading.site.name if limit.site != CARRIER else f"{reading.site.name} (carrier of M)"
+    relation = RELATIONS[limit.sense, passed]
+    stated = f"{limit.bound:.6g}"
+    if limit.figure is not None and limit.headroom is not None:
+        sign = f"x {limit.headroom:g}" if limit.sense == "max" else f"less {20 * math.log10(limit.headroom):.2f} dB"
+        stated += f" ({limit.figure:g} {sign})"
+    if limit.metric == "nonfinite":
+        text = f"{place}: {int(value)} non-finite entries of {reading.count}"
+        if reading.first_nonfinite:
+            first = reading.first_nonfinite
+            text += f", first in sample {first.sample}, token {first.position} {first.token!r}, channel {first.channel}"
+        return text
+    if limit.metric == "unreached_experts":
+        found = f"no token reached {describe_unreached(reading)}, a share of {value:.4g}"
+        return f"{place}: {found}, which {relation} the limit {stated}; {limit.rule}{origin_words(limit)}"
+    if reading.nonfinite:
+        return (
+            f"{place}: no {limit.metric} to hold against {stated}, {reading.nonfinite} entries are NaN or infinite;"
+            f" {limit.rule}{origin_words(limit)}"
+        )
+    shown = f"{value:.6g}"
+    where = (
+        f" {describe_peak(reading.peaks[0])}"
+        if limit.metric == "max_abs" and reading.peaks
+        else _scheme_words(reading, limit.metric)
+    )
+    return f"{place}: {limit.metric} {shown}{where} {relation} the limit {stated}; {limit.rule}{origin_words(limit)}"
+
+
+def _scheme_words(reading: SiteReading, metric: str) -> str:
+    """What stands behind a figure of a scheme: the worst weight, or the sample it was estimated from."""
+    name, _, quantity = metric.partition(".")
+    if name not in SCHEMES or quantity == "headroom":
+        return ""
+    if quantity == "weight_sqnr_db":
+        path = worst_weight(reading.weights, name)
+        refused = reading.weights[path][name].refused
+        return f" in {path}" + (f" ({refused})" if refused else "")
+    error = scheme_distortion(reading, name)
+    if not error.tokens or (error.sqnr_error_db == 0.0 and quantity == "sqnr_db"):
+        return ""
+    spread = f", standard error {error.sqnr_error_db:.2f} dB" if quantity == "sqnr_db" else ""
+    return f" (of {error.tokens} sampled tokens{spread})"
+
+
+def origin_words(limit: Limit) -> str:
+    """Where a limit is written, and what it was taken from, in brackets; empty for a bound in a test."""
+    written = f"{Path(limit.file).name}:{limit.line}" if limit.file else ""
+    parts = [part for part in (written, limit.source) if part]
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def describe_unreached(reading: SiteReading) -> str:
+    """The experts that no token reached, eight at most by number: `3 of 128 experts (5, 17, 90)`."""
+    missed = reading.unreached_experts
+    named = ", ".join(map(str, missed[:8])) + (", ..." if len(missed) > 8 else "")
+    return f"{len(missed)} of {len(reading.tokens_per_expert or ())} experts{f' ({named})' if missed else ''}"
+
+
+def describe_peak(peak: Peak) -> str:
+    """Where a peak sat: `at sample math-07, token 0 'The', channel 318`."""
+    part = f" of {peak.part}" if peak.part else ""
+    if not peak.sample:
+        return f"at channel {peak.channel}{part}"
+    return f"at sample {peak.sample}, token {peak.position} {peak.token!r}, channel {peak.channel}{part}"

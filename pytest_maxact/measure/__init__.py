@@ -1,0 +1,1 @@
+"""From settings to a Record: the live half of the program."""

@@ -1,0 +1,199 @@
+"""A causal language model in two parts: the backbone that gives final hidden states, and its head, which sees a few
+rows at a time.
+
+The head is the model's own forward pass with its backbone replaced, so soft caps, scales and norms of every
+architecture apply.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from pytest_maxact.checkpoint.completeness import refuse_partial
+from pytest_maxact.checkpoint.load import load_as
+from pytest_maxact.checkpoint.locate import Checkpoint
+from pytest_maxact.checkpoint.sites.decoder import decoder_of
+from pytest_maxact.checkpoint.sites.modules import class_of
+from pytest_maxact.errors import MeasureError
+from pytest_maxact.settings.settings import Settings
+
+_SAME, _ROUNDED = 1e-3, 1e-2
+"""Relative differences that count as none, in float32 and in 16 bits: experts may be given other rows beside the same
+ones.
+"""
+Forward = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Headed:
+    """A causal language model. `backbone`: the part of it that its forward pass calls for the final hidden states [B,
+    T, width]; all else is its head. `wrap` makes of hidden states what the backbone returns.
+    """
+
+    model: nn.Module
+    backbone: nn.Module
+    wrap: Callable[[torch.Tensor], Any]
+    device: torch.device
+
+    def states(self, input_ids: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
+        """Final hidden states [B, T, width] of `input_ids` [B, T]; of the head no more is run than a row."""
+        backbone, found = self.backbone.forward, []
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            found.append(first_tensor(backbone(*args, **kwargs)))
+            return self.wrap(found[0][:1, :1])
+
+        with forwards({self.backbone: forward}):
+            self.model(input_ids=input_ids, **inputs, use_cache=False)
+        if found[0].shape[:2] != input_ids.shape:
+            raise _unknown(
+                self.model, f"its backbone gives {list(found[0].shape)} for a batch of {list(input_ids.shape)}"
+            )
+        return found[0]
+
+    def logits(self, ids: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        """What the head makes of the final hidden states [tokens, width] of ids [tokens]: [tokens, vocabulary]."""
+        with forwards({self.backbone: lambda *args, **kwargs: self.wrap(states[None])}):
+            return first_tensor(self.model(input_ids=ids[None], use_cache=False))[0]
+
+    def log_probabilities(self, ids: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        """Next-token log-probabilities, float64 [tokens, vocabulary], of ids and states on the host."""
+        return self.logits(ids.to(self.device), states.to(self.device)).double().log_softmax(1)
+
+    @property
+    def head(self) -> list[torch.Tensor]:
+        """Parameters and buffers of the head, those among them that it shares with the backbone."""
+        inside = set(self.backbone.modules())
+        parts = [module for module in self.model.modules() if module not in inside]
+        return [
+            tensor for module in parts for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False))
+        ]
+
+
+def headed_class(checkpoint: Checkpoint) -> Any:
+    """The auto class that builds the model with its language-model head; None where a token sees those after it, or
+    there is no such head.
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM
+
+    config = checkpoint.config
+    if checkpoint.trust_remote_code and "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {}):
+        return AutoModelForCausalLM
+    if is_encoder(checkpoint) or getattr(config, "is_encoder_decoder", False):
+        return None
+    headed = (AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM)
+    return next((auto for auto in headed if type(config) in auto._model_mapping), None)
+
+
+def is_encoder(checkpoint: Checkpoint) -> bool:
+    """Whether a checkpoint's tokens see those after them, by its config: it has no next-token distribution by
+    design.
+    """
+    from transformers import AutoModelForMaskedLM
+
+    return type(checkpoint.config) in AutoModelForMaskedLM._model_mapping and not getattr(
+        checkpoint.config, "is_decoder", False
+    )
+
+
+def has_head(checkpoint: Checkpoint) -> bool:
+    """Whether a checkpoint has a next-token distribution, by its config; loads no weights."""
+    return headed_class(checkpoint) is not None
+
+
+def load_with_head(checkpoint: Checkpoint, settings: Settings) -> tuple[nn.Module, torch.device]:
+    """The model with its head. Raises MeasureError where weights are missing, its head's among them, or do not fit."""
+    model, info, _, device = load_as(headed_class(checkpoint), checkpoint, settings)
+    refuse_partial(model, decoder_of(model), info, checkpoint)
+    if lacking := [key for key in info["missing_keys"] if not key.startswith(f"{model.base_model_prefix}.")]:
+        raise MeasureError(
+            f"the weights of {checkpoint.name} lack the LM head ({lacking[0]}), without which there are no predictions "
+            "to compare\n"
+            "  save the model with its head, or leave out --maxact-effect and --maxact-deploy: --maxact-schemes needs "
+            "no head"
+        )
+    return model, device
+
+
+def headed_of(model: nn.Module, ids: torch.Tensor, device: torch.device) -> Headed:
+    """The backbone of a model, tried on a few ids [tokens].
+
+    Raises MeasureError where its predictions do not follow from the final hidden states, or a token sees those after
+    it.
+    """
+    decoder = decoder_of(model)
+    around = [
+        module
+        for module in model.modules()
+        if module is not model and any(inner is decoder for inner in module.modules())
+    ]
+    called: list[tuple[nn.Module, Any]] = []
+    handles = [
+        module.register_forward_hook(lambda module, args, output: called.append((module, output))) for module in around
+    ]
+    try:
+        logits = first_tensor(model(input_ids=ids[None], use_cache=False))[0]
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not called:
+        raise _unknown(model, "its head cannot be told from its backbone")
+    backbone, output = called[-1]
+    headed = Headed(model=model, backbone=backbone, wrap=_wrapping(output), device=device)
+    again = headed.logits(ids, first_tensor(output)[0])
+    if again.shape != logits.shape or not torch.allclose(
+        again.float(), logits.float(), rtol=_SAME, atol=_SAME, equal_nan=True
+    ):
+        raise _unknown(model, "its predictions do not follow from its final hidden states alone")
+    other = torch.cat([ids[:-1], ids[-1:] - 1 if ids[-1] else ids[-1:] + 1])
+    before, after = (headed.states(tried[None])[0, :-1] for tried in (ids, other))
+    allowed = _SAME if before.dtype == torch.float32 else _ROUNDED
+    if (after.double() - before.double()).norm() > allowed * before.double().norm():
+        raise MeasureError(
+            f"{class_of(model)} has no next-token distribution: a token sees those after it\n"
+            "  leave out --maxact-effect, which is for causal language models"
+        )
+    return headed
+
+
+def _wrapping(output: Any) -> Callable[[torch.Tensor], Any]:
+    """Hidden states in the form of a backbone's output."""
+    if isinstance(output, torch.Tensor):
+        return lambda states: states
+    kind = type(output)
+    return (
+        (lambda states: kind(last_hidden_state=states))
+        if hasattr(output, "last_hidden_state")
+        else lambda states: (states,)
+    )
+
+
+def _unknown(model: nn.Module, what: str) -> MeasureError:
+    return MeasureError(
+        f"{class_of(model)}: {what}\n  its predictions cannot be measured yet; please report the model_type"
+    )
+
+
+def first_tensor(output: Any) -> torch.Tensor:
+    found: torch.Tensor = output if isinstance(output, torch.Tensor) else output[0]
+    return found
+
+
+@contextmanager
+def forwards(forwards: Mapping[nn.Module, Forward]) -> Iterator[None]:
+    """Modules with other forward methods for the duration of the context."""
+    stored = {module: vars(module).get("forward") for module in forwards}
+    try:
+        for module, forward in forwards.items():
+            module.forward = forward
+        yield
+    finally:
+        for module, own in stored.items():
+            if own is None:
+                vars(module).pop("forward", None)
+            else:
+                module.forward = own

@@ -1,0 +1,325 @@
+"""What is kept of a site while a pass runs: exact counts, the largest entries, the massive-activation test, the first
+non-finite entry.
+
+Every accumulator stages a batch and commits it whole, so that a batch that ran out of memory half-way leaves no trace.
+On the CPU the work on rows is done only when the counts say that a batch can change the outcome; elsewhere it is always
+done, on the device, without a host synchronisation per call, and read back once per batch.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+
+from pytest_maxact.errors import MeasureError
+from pytest_maxact.measure.observe.batch import Batch
+from pytest_maxact.numbers.histogram import BINS, INFINITY_BIN
+from pytest_maxact.numbers.massive import Massive
+from pytest_maxact.numbers.peaks import PEAKS_KEPT, Peak
+from pytest_maxact.record.reading import SPLITS
+
+MASSIVE_ABOVE = 100.0
+MASSIVE_RATIO = 1000.0
+_LOW = (1 << 32) - 1
+_SMALLEST = 2.0**-133
+_CHUNK = 1 << 24
+Locate = Callable[[int], int | None]
+"""Row of an observed tensor -> flat row of the batch, None where routing hides it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A tensor [rows, width] as integers: `bits` int16, its histogram bins; `key`, integers in the order of magnitude,
+    from `infinity` on not finite.
+    """
+
+    values: torch.Tensor
+    bits: torch.Tensor
+    key: torch.Tensor
+    infinity: int
+    encoding: str
+
+
+def _encode(values: torch.Tensor) -> _Encoded:
+    if values.dtype == torch.float64:
+        values = values.float()
+    if values.dtype == torch.float32:
+        key = values.view(torch.int32) & 0x7FFFFFFF
+        bits = values.bfloat16().view(torch.int16) & 0x7FFF
+        return _Encoded(values, bits, key, 0x7F800000, "bfloat16")
+    encoding = str(values.dtype).removeprefix("torch.")
+    bits = values.view(torch.int16) & 0x7FFF
+    return _Encoded(values, bits, bits, INFINITY_BIN[encoding], encoding)
+
+
+def _key_of(value: float, dtype: torch.dtype) -> int:
+    """The key of a value that the dtype represents exactly."""
+    tensor = torch.tensor([value], dtype=dtype)
+    return int(tensor.view(torch.int32 if dtype == torch.float32 else torch.int16).item())
+
+
+class SiteAccumulator:
+    """All that is kept of one site. `observe` stages, `commit` keeps what was staged, `rollback` forgets it."""
+
+    def __init__(self, name: str, massive: bool) -> None:
+        self.name = name
+        self.tests_massive = massive
+        self.dtype = ""
+        self.encoding = "bfloat16"
+        self.widths: dict[str, int] = {}
+        self.counts: dict[str, torch.Tensor] = {}
+        self.peaks: list[Peak] = []
+        """The largest entries, largest first; their token text is filled in when the pass is read out."""
+        self.massive = Massive()
+        self.first_nonfinite: Peak | None = None
+        self.rows: dict[str, int] = {}
+        self._staged_counts: torch.Tensor | None = None
+        self._staged_rows: dict[str, int] = {}
+        self._staged: list[tuple[_RowFindings, Locate, str]] = []
+
+    def observe(self, values: torch.Tensor, padding: torch.Tensor | None, locate: Locate, part: str) -> None:
+        """Stage a tensor [rows, width] of this batch; the rows in `padding` do not count.
+
+        Raises MeasureError for a dtype or width that differs from what this site gave before.
+        """
+        rows, width = values.shape
+        self._check(values, part, width)
+        if values.numel() > _LOW:
+            raise MeasureError(
+                f"{self.name} gave {rows} x {width} entries at once, more than can be told apart\n"
+                "  lower --maxact-batch-tokens"
+            )
+        encoded = _encode(values)
+        counts = count_bits(encoded.bits)
+        if padding is not None:
+            counts = counts - count_bits(encoded.bits[padding])
+        self._staged_counts = counts if self._staged_counts is None else self._staged_counts + counts
+        self._staged_rows[part] = (
+            self._staged_rows.get(part, 0) + rows - (padding.numel() if padding is not None else 0)
+        )
+        if rows == 0:
+            return
+        if values.device.type != "cpu":
+            self._staged.append((_row_findings(encoded, padding, self.tests_massive), locate, part))
+            return
+        occupied = np.flatnonzero(counts.numpy())
+        if occupied.size and self._matters(top := int(occupied[-1])):
+            all_finite = top < INFINITY_BIN[self.encoding]
+            self._staged.append((_row_findings(encoded, padding, self.tests_massive, all_finite), locate, part))
+
+    def commit(self, batch: Batch) -> None:
+        """Keep what the batch staged."""
+        split = batch.plan.split
+        if self._staged_counts is not None:
+            self.counts[split] = (
+                self.counts[split] + self._staged_counts if split in self.counts else self._staged_counts
+            )
+        for part, rows in self._staged_rows.items():
+            self.rows[part] = self.rows.get(part, 0) + rows
+        for findings, locate, part in self._staged:
+            self._keep(findings, batch, locate, part)
+        self.rollback()
+
+    def rollback(self) -> None:
+        """Forget what was staged."""
+        self._staged_counts, self._staged_rows, self._staged = None, {}, []
+
+    @property
+    def staged_rows(self) -> dict[str, int]:
+        """Real rows seen in this batch, by part."""
+        return self._staged_rows
+
+    def dense_counts(self, split: str) -> np.ndarray:
+        """Counts of a split, int64 [32 768]."""
+        assert split in SPLITS
+        return self.counts[split].cpu().numpy() if split in self.counts else np.zeros(BINS, np.int64)
+
+    def _check(self, values: torch.Tensor, part: str, width: int) -> None:
+        dtype = str(values.dtype).removeprefix("torch.")
+        if not values.is_floating_point():
+            raise MeasureError(
+                f"{self.name} gave {dtype} values, which are no activations\n  please report the model_type"
+            )
+        if self.dtype and dtype != self.dtype:
+            raise MeasureError(
+                f"{self.name} gave {dtype} after {self.dtype}; one site has one dtype\n  please report the model_type"
+            )
+        if self.widths.setdefault(part, width) != width:
+            raise MeasureError(
+                f"{self.name} is {width} wide after {self.widths[part]}; one site has one width\n"
+                "  please report the model_type"
+            )
+        self.dtype = dtype
+        self.encoding = dtype if dtype in INFINITY_BIN else "bfloat16"
+
+    def _matters(self, top: int) -> bool:
+        """Whether a tensor whose largest entry lies in bin `top` can change peaks, the massive-activation test or the
+        non-finite entry.
+
+        Judged by bins, on the safe side: float32 entries were rounded into theirs.
+        """
+        if len(self.peaks) < PEAKS_KEPT or top >= INFINITY_BIN[self.encoding]:
+            return True
+        bin_dtype = torch.float16 if self.encoding == "float16" else torch.bfloat16
+        smallest = int(
+            torch.tensor([abs(self.peaks[-1].value)], dtype=torch.float32).to(bin_dtype).view(torch.int16).item()
+        )
+        return top >= smallest or (self.tests_massive and top >= _key_of(MASSIVE_ABOVE, bin_dtype))
+
+    def _keep(self, findings: "_RowFindings", batch: Batch, locate: Locate, part: str) -> None:
+        width = self.widths[part]
+
+        def raw(value: float, flat: int) -> Peak:
+            row, channel = divmod(flat, width)
+            place = locate(row)
+            sample, position, token_id = batch.place(place) if place is not None else ("", -1, -1)
+            return Peak(
+                value=value, sample=sample, position=position, token="", token_id=token_id, channel=channel, part=part
+            )
+
+        candidates = [raw(value, flat) for value, flat, key in zip(*findings.peaks(), strict=True) if key >= 0]
+        self.peaks = sorted([*self.peaks, *candidates], key=lambda peak: peak.order)[:PEAKS_KEPT]
+        self.massive = self.massive + findings.massive_counts()
+        if (flat := findings.first_nonfinite_entry()) is not None:
+            found = raw(float("nan"), flat)
+            known = self.first_nonfinite
+            if known is None or (found.sample, found.position, found.channel) < (
+                known.sample,
+                known.position,
+                known.channel,
+            ):
+                self.first_nonfinite = found
+
+
+@dataclass(frozen=True, slots=True)
+class _RowFindings:
+    """Device tensors of one call, read back at commit: the ten largest entries and their flat places, massive counts,
+    first non-finite place.
+    """
+
+    entries: torch.Tensor
+    values: torch.Tensor
+    massive: torch.Tensor | None
+    nonfinite: torch.Tensor
+
+    def peaks(self) -> tuple[list[float], list[int], list[int]]:
+        """Signed values, flat places row*width+channel, and keys (negative: not an entry)."""
+        entries = self.entries.cpu()
+        return self.values.double().tolist(), (_LOW - (entries & _LOW)).tolist(), (entries >> 32).tolist()
+
+    def massive_counts(self) -> Massive:
+        if self.massive is None:
+            return Massive()
+        tokens, entries, ratio = self.massive.tolist()
+        return Massive(tokens=int(tokens), entries=int(entries), max_ratio=ratio if ratio >= 0 else None)
+
+    def first_nonfinite_entry(self) -> int | None:
+        flat = int(self.nonfinite.item())
+        return flat if flat < _LOW else None
+
+
+def _row_findings(
+    encoded: _Encoded, padding: torch.Tensor | None, tests_massive: bool, all_finite: bool = False
+) -> _RowFindings:
+    """The part of the work that looks at rows; `all_finite` where the counts have shown that no row that counts needs
+    the test.
+
+    Equal magnitudes rank by flat place: magnitude and inverted place share one int64 key.
+    """
+    rows, width = encoded.key.shape
+    places = torch.arange(rows, device=encoded.key.device)
+    key, nonfinite = encoded.key, torch.tensor(_LOW)
+    if not all_finite:
+        broken = encoded.key >= encoded.infinity
+        key = encoded.key.masked_fill(broken, -1)
+        nonfinite = _first_broken(broken, padding, places)
+    row_max = key.amax(dim=1).long()
+    if padding is not None:
+        row_max[padding] = -1
+    best = ((row_max << 32) | (_LOW - places)).topk(min(PEAKS_KEPT, rows)).values
+    best_rows = _LOW - (best & _LOW)
+    flat = best_rows[:, None] * width + torch.arange(width, device=key.device)
+    candidates = key[best_rows].long()
+    candidates[best < 0] = -1
+    entries = ((candidates << 32) | (_LOW - flat)).flatten()
+    entries = entries.topk(min(PEAKS_KEPT, entries.numel())).values
+    values = encoded.values.reshape(-1)[_LOW - (entries & _LOW)]
+    test = _massive_on_host if key.device.type == "cpu" else _massive_on_device
+    massive = test(key, row_max, encoded.values.dtype) if tests_massive else None
+    return _RowFindings(entries, values, massive, nonfinite)
+
+
+def _first_broken(broken: torch.Tensor, padding: torch.Tensor | None, places: torch.Tensor) -> torch.Tensor:
+    """Flat place of the first True of a bool tensor [rows, width] outside padding, `_LOW` for none."""
+    rows, width = broken.shape
+    row_broken = broken.any(dim=1)
+    if padding is not None:
+        row_broken[padding] = False
+    row = torch.where(row_broken, places, rows).amin()
+    channel = broken[row.clamp(max=rows - 1)].to(torch.uint8).argmax()
+    return torch.where(row < rows, row * width + channel, _LOW)
+
+
+def _massive_on_host(key: torch.Tensor, row_max: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Tokens and entries that are massive, and the largest ratio to the median (-1 for none): float64 [3]. Looks at
+    candidate rows only.
+
+    The median is the lower of the two middle ones, as `torch.median` has it; a median of 0 counts as the smallest
+    positive bfloat16.
+    """
+    limit = _key_of(MASSIVE_ABOVE, dtype)
+    candidate = row_max > limit
+    if not candidate.any():
+        return torch.tensor([0.0, 0.0, -1.0], dtype=torch.float64)
+    key, row_max = key[candidate], row_max[candidate]
+    middle = (key.shape[1] - 1) // 2
+    median = _value(torch.from_numpy(np.partition(key.numpy(), middle, axis=1)[:, middle].copy()), dtype)
+    peak = _value(row_max.to(key.dtype), dtype)
+    massive = peak > median * MASSIVE_RATIO
+    passing = (key[massive] > limit) & (_value(key[massive], dtype) > (median[massive] * MASSIVE_RATIO)[:, None])
+    return torch.stack([massive.sum().double(), passing.sum().double(), (peak / median.clamp(min=_SMALLEST)).amax()])
+
+
+def _massive_on_device(key: torch.Tensor, row_max: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The same of all rows at once: no shape depends on the data, so the host need not wait."""
+    limit = _key_of(MASSIVE_ABOVE, dtype)
+    candidate = row_max > limit
+    median = _value(key.kthvalue((key.shape[1] - 1) // 2 + 1, dim=1).values, dtype)
+    peak = _value(row_max.to(key.dtype), dtype)
+    massive = candidate & (peak > median * MASSIVE_RATIO)
+    passing = (key > limit) & (_value(key, dtype) > (median * MASSIVE_RATIO)[:, None]) & massive[:, None]
+    ratio = torch.where(candidate, peak / median.clamp(min=_SMALLEST), -1.0).amax()
+    return torch.stack([massive.sum().double(), passing.sum().double(), ratio])
+
+
+def _value(key: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The magnitude behind a key, float64."""
+    return key.view(dtype).double()
+
+
+def count_bits(bits: torch.Tensor, size: int = BINS) -> torch.Tensor:
+    """How often each of the 32 768 magnitudes, or each of `size` places, occurs in an int16 tensor of them: int64
+    [size], on its device.
+
+    On the CPU `torch.bincount` is single-threaded, so the tensor is cut over threads. Elsewhere it would synchronise; a
+    scatter does not.
+    """
+    flat = bits.reshape(-1)
+    if flat.device.type == "cpu":
+        threads = torch.get_num_threads()
+        if threads == 1 or flat.numel() < 1 << 16:
+            return torch.bincount(flat, minlength=size)
+        parts = list(_pool(threads).map(lambda part: torch.bincount(part, minlength=size), flat.chunk(threads)))
+        return torch.stack(parts).sum(0)
+    counts = torch.zeros(size, dtype=torch.int64, device=flat.device)
+    for part in torch.split(flat, _CHUNK):
+        counts.scatter_add_(0, part.long(), torch.ones(1, dtype=torch.int64, device=flat.device).expand(part.numel()))
+    return counts
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="maxact-count")

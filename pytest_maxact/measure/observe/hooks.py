@@ -1,0 +1,305 @@
+"""Hooks on every tap of an anatomy: they hand tensors to accumulators, real tokens only to what is token-wise, and note
+who was given what.
+
+Padding never counts: padded rows are subtracted from the counts, and mixture-of-experts blocks, which are token-wise,
+are handed real tokens only, so that neither routers nor experts see padding.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from zlib import crc32
+
+import torch
+from torch import nn
+
+from pytest_maxact.checkpoint.sites.anatomy import Anatomy, Experts, Tap
+from pytest_maxact.errors import MeasureError
+from pytest_maxact.measure.observe.accumulate import SiteAccumulator
+from pytest_maxact.measure.observe.batch import Batch
+from pytest_maxact.measure.observe.fidelity import Fidelity
+from pytest_maxact.measure.observe.inputs import SharedInputs
+from pytest_maxact.measure.observe.products import Products
+from pytest_maxact.measure.observe.routing import Routing
+from pytest_maxact.measure.observe.rows import refuse_two_streams, rows_of
+
+
+class Hooks:
+    """Hooks on a decoder and what they noted of the batch that runs; without a `batch` they do nothing."""
+
+    def __init__(self, anatomy: Anatomy, accumulators: Mapping[str, SiteAccumulator], fidelity: Fidelity) -> None:
+        self.batch: Batch | None = None
+        self.traffic: dict[str, torch.Tensor] = {}
+        """Tokens each expert was given in this batch, int64 [experts], by router site."""
+        self.order: list[str] = []
+        """Sites of the residual stream in the order they fired in this batch."""
+        self._anatomy = anatomy
+        self._accumulators = accumulators
+        self._fidelity = fidelity
+        self._routing: dict[str, Routing] = {}
+        self._calls: Counter[tuple[int, str]] = Counter()
+        self.inputs = SharedInputs()
+        self._unordered: Counter[str] = Counter()
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Hooks in place for the duration of the context, gone after it whatever happens."""
+        handles: list[Any] = []
+        restore: list[Callable[[], None]] = []
+        try:
+            for module in self._anatomy.stripped:
+                handles.append(module.register_forward_pre_hook(self._strip_padding, with_kwargs=True))
+                handles.append(module.register_forward_hook(self._restore_padding))
+            for experts in self._anatomy.experts:
+                handles += self._watch(experts)
+            for taps in _by_module(self._anatomy.taps):
+                if taps[0].reads in ("gate_up", "act_fn"):
+                    restore.append(self._wrap_function(taps[0]))
+                elif taps[0].reads in ("product", "factor"):
+                    handles += self._product_hooks(taps)
+                elif taps[0].reads == "input":
+                    handles.append(taps[0].module.register_forward_pre_hook(self._input_hook(taps), with_kwargs=True))
+                else:
+                    handles.append(taps[0].module.register_forward_hook(self._output_hook(taps)))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            for undo in restore:
+                undo()
+
+    def forget(self) -> None:
+        """Leave the batch, and everything noted of it."""
+        self.batch = None
+        self.traffic.clear()
+        self.order.clear()
+        self._routing.clear()
+        self._calls.clear()
+        self.inputs.forget()
+        self._unordered.clear()
+
+    def _output_hook(self, taps: list[Tap]) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            if self.batch is not None and (tap := self._meant(taps)):
+                if tap.site.kind == "hidden":
+                    refuse_two_streams(tap, output)
+                self._see(tap, output if isinstance(output, torch.Tensor) else output[0])
+
+        return hook
+
+    def _input_hook(self, taps: list[Tap]) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if self.batch is not None and (tap := self._meant(taps)):
+                given = _given(args, kwargs)
+                if not (tap.site.is_linear_input and self.inputs.repeated(tap, given)):
+                    self._see(tap, given)
+
+        return hook
+
+    def _product_hooks(self, taps: list[Tap]) -> list[Any]:
+        """Read what a module's own call computes with one of its parameters, whatever it returns."""
+        tap = taps[0]
+        assert tap.parameter is not None
+        running: list[Products] = []
+
+        def enter(module: nn.Module, args: Any) -> None:
+            if self.batch is not None:
+                running.append(Products(tap.parameter))  # type: ignore[arg-type]
+                running[-1].__enter__()  # type: ignore[no-untyped-call]
+
+        def leave(module: nn.Module, args: Any, output: Any) -> None:
+            if not running:
+                return
+            products = running.pop()
+            products.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            if output is not None and self.batch is not None and (meant := self._meant(taps)):
+                if tap.reads == "factor":
+                    for factor in products.factors:
+                        self._see(meant, _rows_in(factor, tap))
+                    return
+                if len(products.found) != 1:
+                    raise MeasureError(
+                        f"site {tap.site.name}, module {tap.site.module}: {len(products.found)} products with its "
+                        "matrix where one was expected\n"
+                        "  please report the model_type"
+                    )
+                self._see(meant, products.found[0])
+
+        module = tap.module
+        return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave, always_call=True)]
+
+    def _wrap_function(self, tap: Tap) -> Callable[[], None]:
+        """Read what fused experts pass to their `_apply_gate` or to an activation that is no module (gpt_oss and
+        lfm2_moe compute it there).
+        """
+        experts: Any = tap.module
+        name = "_apply_gate" if tap.reads == "gate_up" else "act_fn"
+        original = getattr(experts, name)
+        stored = vars(experts).get(name)
+
+        def wrapped(values: torch.Tensor) -> torch.Tensor:
+            if self.batch is not None:
+                gate = (
+                    values
+                    if tap.reads == "act_fn"
+                    else values.chunk(2, dim=-1)[0]
+                    if experts.is_concatenated
+                    else values[..., ::2]
+                )
+                self._see(tap, gate)
+            return original(values)  # type: ignore[no-any-return]
+
+        setattr(experts, name, wrapped)
+        return (lambda: delattr(experts, name)) if stored is None else (lambda: setattr(experts, name, stored))
+
+    def _watch(self, experts: Experts) -> list[Any]:
+        """Hooks that note which tokens the experts are given."""
+
+        def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if self.batch is not None:
+                self._routed(experts, Routing.of_arguments(experts, args, kwargs))
+
+        def count(index: int) -> Callable[..., None]:
+            def given(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+                if self.batch is not None:
+                    traffic = self.traffic.setdefault(experts.site, torch.zeros(experts.count, dtype=torch.int64))
+                    states = _given(args, kwargs)
+                    traffic[index] += states.numel() // states.shape[-1]
+
+            return given
+
+        if experts.choice == "arguments":
+            return [experts.module.register_forward_pre_hook(note, with_kwargs=True)]
+        if experts.choice == "list":
+            return [
+                expert.register_forward_pre_hook(count(index), with_kwargs=True)
+                for index, expert in enumerate(experts.module.children())
+            ]
+        return []
+
+    def _routed(self, experts: Experts, routing: Routing) -> None:
+        self._routing[experts.site] = routing
+        self.traffic[experts.site] = routing.traffic()
+
+    def _strip_padding(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Hand a token-wise module real tokens only: every argument that has a row per token, [B, T, ...] or [B*T,
+        ...].
+        """
+        batch = self.batch
+        if batch is None or not batch.padded:
+            return None
+        return tuple(batch.strip(value) for value in args), {name: batch.strip(value) for name, value in kwargs.items()}
+
+    def _restore_padding(self, module: nn.Module, args: Any, output: Any) -> Any:
+        batch = self.batch
+        if batch is None or not batch.padded:
+            return None
+        return tuple(map(batch.restore, output)) if isinstance(output, tuple) else batch.restore(output)
+
+    def _see(self, tap: Tap, tensor: torch.Tensor) -> None:
+        batch = self.batch
+        assert batch is not None
+        tensor = tensor.detach() if tap.columns is None else tensor.detach()[..., tap.columns]
+        stripped = tap.in_moe and batch.padded
+        locate: Callable[[int], int | None]
+        offset = 0
+        if tap.routed and tap.experts is not None:
+            values, locate, offset = self._routed_rows(tap, tap.experts, tensor.reshape(-1, tensor.shape[-1]), batch)
+        else:
+            shape = (1, batch.real.numel()) if stripped else tuple(batch.ids.shape)
+            values = rows_of(tensor, tap, shape)
+            locate = (lambda row: int(batch.real[row])) if stripped else (lambda row: row)
+        if tap.site.kind == "router" and tap.experts is not None and tap.experts.choice == "logits":
+            self._routed(tap.experts, Routing.of_logits(tap.experts, values))
+        if tap.last:
+            self._accumulators[tap.site.name].rollback()
+            self.order = [name for name in self.order if name != tap.site.name]
+        if tap.site.kind in ("embedding", "hidden", "final_norm"):
+            self.order.append(tap.site.name)
+        padding = batch.padding if batch.padded and not tap.in_moe else None
+        self._accumulators[tap.site.name].observe(values, padding, locate, tap.part)
+        if tap.site.is_linear_input:
+            self._fidelity.observe(tap, values, self._sampled(tap, values, offset, batch), batch)
+
+    def _routed_rows(
+        self, tap: Tap, experts: Experts, values: torch.Tensor, batch: Batch
+    ) -> tuple[torch.Tensor, Callable[[int], int | None], int]:
+        """Routed rows, the way from each to its token, and how many of the batch came before them in other calls."""
+        routing = self._routing.get(experts.site)
+        if routing is None:
+            return values, lambda row: None, 0
+        keep = routing.keep()
+        if keep is not None:
+            values = values[keep]
+        offset = routing.advance(values.shape[0], f"{tap.site.kind} {tap.reads} {id(tap.module)}")
+
+        def locate(row: int) -> int | None:
+            token = routing.token(offset + row)
+            return None if token is None else int(batch.real[token]) if batch.padded else token
+
+        return values, locate, offset
+
+    def _sampled(self, tap: Tap, values: torch.Tensor, offset: int, batch: Batch) -> torch.Tensor:
+        """The rows of a tap whose tokens are sampled, int64; of routed rows whose tokens are not known, so many of
+        them.
+        """
+        if not tap.routed or tap.experts is None:
+            return batch.sampled if tap.in_moe and batch.padded else batch.real[batch.sampled]
+        routing = self._routing.get(tap.experts.site)
+        tokens = routing.tokens() if routing is not None else None
+        if tokens is None:
+            return self._every(tap.site.name, values, batch)
+        is_sampled = torch.zeros(batch.real.numel(), dtype=torch.bool, device=values.device)
+        is_sampled[batch.sampled] = True
+        return is_sampled[tokens[offset : offset + values.shape[0]]].nonzero().squeeze(1)
+
+    def _every(self, site: str, values: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """One row in `stride` of rows whose tokens are not known, counted on from call to call, so that no expert
+        counts for more than its rows.
+        """
+        seen = self._unordered[site]
+        self._unordered[site] += values.shape[0]
+        phase = crc32(batch.plan.sequences[0].sample.id.encode()) if batch.plan.sequences else 0
+        first = min(-(seen + phase) % batch.stride, values.shape[0])
+        return torch.arange(first, values.shape[0], batch.stride, device=values.device)
+
+    def _meant(self, taps: list[Tap]) -> Tap | None:
+        """The tap that this call of a module is for; None for a call on which no site is read."""
+        first = taps[0]
+        if first.firing is None and not first.once:
+            return first
+        call = self._calls[id(first.module), first.reads]
+        self._calls[id(first.module), first.reads] += 1
+        if first.once:
+            return first if call == 0 else None
+        found = next((tap for tap in taps if tap.firing == call), None)
+        if found is None and call > max(tap.firing or 0 for tap in taps):
+            raise MeasureError(
+                f"site {first.site.name}, module {first.site.module}, was called {call + 1} times\n"
+                "  please report the model_type"
+            )
+        return found
+
+
+def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
+    """The first tensor that a module is called with."""
+    return next(value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
+
+
+def _rows_in(factor: torch.Tensor, tap: Tap) -> torch.Tensor:
+    """What a stacked matrix was multiplied with, as [rows, width]; a batched product may hold a row as a column, [rows,
+    width, 1].
+    """
+    assert tap.parameter is not None
+    if factor.shape[-1] == 1 and factor.shape[-2] in tap.parameter.shape[1:] and factor.ndim == 3:
+        factor = factor.squeeze(-1)
+    return factor.reshape(-1, factor.shape[-1])
+
+
+def _by_module(taps: Iterable[Tap]) -> list[list[Tap]]:
+    """Taps that read the same tensor of the same module, together."""
+    groups: dict[tuple[int, str], list[Tap]] = {}
+    for tap in taps:
+        groups.setdefault((id(tap.module), tap.reads), []).append(tap)
+    return list(groups.values())

@@ -1,0 +1,222 @@
+"""One hooked forward pass over a batch plan, every batch of which is checked for full coverage before it counts.
+
+Every site's rows must equal the batch's tokens (times the experts per token inside them), and in the end its element
+count must equal tokens x width; anything else is an error, not a figure.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from pytest_maxact.checkpoint.sites.anatomy import Anatomy, Experts
+from pytest_maxact.corpus.batches import BatchPlan, PlannedBatch
+from pytest_maxact.errors import MaxactError, MeasureError, first_line
+from pytest_maxact.measure.observe.accumulate import SiteAccumulator
+from pytest_maxact.measure.observe.batch import Batch, collate
+from pytest_maxact.measure.observe.fidelity import SAMPLED_TOKENS, Fidelity
+from pytest_maxact.measure.observe.hooks import Hooks
+from pytest_maxact.measure.observe.probe import sees_its_batch
+from pytest_maxact.numbers.schemes import Scheme
+
+Progress = Callable[[int, int], None]
+"""Called with tokens done and tokens in all."""
+FULL_WIDTH = frozenset({"hidden", "attn_output", "mlp_output", "final_norm"})
+"""Kinds that are as wide as the residual stream."""
+
+
+class Observer:
+    """A decoder under observation, and what was seen of it. Use `attached` around `run`."""
+
+    def __init__(self, decoder: nn.Module, anatomy: Anatomy, schemes: Sequence[Scheme] = ()) -> None:
+        self.decoder = decoder
+        self.anatomy = anatomy
+        self.accumulators = {
+            site.name: SiteAccumulator(site.name, massive=site.kind == "hidden") for site in anatomy.sites
+        }
+        self.tokens = {"calibration": 0, "evaluation": 0}
+        self.batches = 0
+        self.padded_tokens = 0
+        self.out_of_memory = 0
+        self.alone = False
+        """Whether each sequence ran alone, because this model lets a token see its batch."""
+        self.traffic: dict[str, dict[str, torch.Tensor]] = {experts.site: {} for experts in anatomy.experts}
+        """Tokens each expert was given, int64 [experts], by router site and split."""
+        self.fidelity = Fidelity(schemes)
+        self.stride = 1
+        """One token of the evaluation split in so many is sampled for the schemes."""
+        self.shared: dict[tuple[str, str], str] = {}
+        """Parts of linear inputs that are given the same tensor as another part, with that part, by site and part."""
+        self._hooks = Hooks(anatomy, self.accumulators, self.fidelity)
+
+    @contextmanager
+    def attached(self) -> Iterator["Observer"]:
+        """Hooks in place for the duration of the context, gone after it whatever happens."""
+        with self._hooks.attached():
+            yield self
+
+    @torch.inference_mode()
+    def run(self, plan: BatchPlan, device: torch.device, progress: Progress | None = None, side: str = "right") -> None:
+        """Observe every batch of a plan; one that does not fit into memory is halved and tried again.
+
+        Where a token's result turns out to depend on what else is in its batch, every sequence runs alone.
+        Raises MeasureError for a batch of one sequence that does not fit, and for incomplete coverage.
+        """
+        total = sum(batch.tokens for batch in plan)
+        # calibration first: it sets the scales that evaluation is quantized with
+        plan = sorted(plan, key=lambda batch: batch.split)
+        self.stride = -(-sum(batch.tokens for batch in plan if batch.split == "evaluation") // SAMPLED_TOKENS) or 1
+        queue = list(reversed(plan))
+        self.alone = any(batch.padded_tokens for batch in plan) and self._must_be_alone(plan, device)
+        done = 0
+        while queue:
+            planned = queue.pop()
+            if self.alone and len(planned.sequences) > 1:
+                queue.extend(reversed(planned.halves()))
+                continue
+            if self._try(planned, device, side):
+                done += planned.tokens
+                if progress:
+                    progress(done, total)
+                continue
+            self.out_of_memory += 1
+            if len(planned.sequences) == 1:
+                raise MeasureError(
+                    f"out of memory on sample {planned.sequences[0].sample.id} alone, {planned.tokens} tokens long\n"
+                    "  lower --maxact-max-seq-len, or use a device with more memory"
+                )
+            queue.extend(reversed(planned.halves()))
+
+    def _must_be_alone(self, plan: BatchPlan, device: torch.device) -> bool:
+        """Whether sequences must not share a batch; where that could not be tried, they must not."""
+        try:
+            return sees_its_batch(plan, lambda rows, length: self._glimpse(rows, length, device))
+        except Exception as error:
+            return not is_out_of_memory(error)
+
+    def _glimpse(self, rows: Sequence[Sequence[int]], length: int, device: torch.device) -> torch.Tensor:
+        """What the decoder returns for the first `length` tokens of the last row, the rest of which is padding."""
+        ids = torch.tensor(rows, device=device)
+        mask = torch.ones_like(ids, dtype=torch.bool)
+        mask[-1, length:] = False
+        real, padding = mask.flatten().nonzero().squeeze(1), (~mask).flatten().nonzero().squeeze(1)
+        nothing = PlannedBatch(split="calibration", sequences=())
+        none = torch.zeros(0, dtype=torch.long, device=device)
+        self._hooks.batch = batch = Batch(
+            plan=nothing, ids=ids, mask=mask, real=real, padding=padding, starts=(0,) * len(rows), sampled=none
+        )  # fmt: skip
+        try:
+            output = self.decoder(**batch.model_inputs, use_cache=False)
+            states: torch.Tensor = output if isinstance(output, torch.Tensor) else output[0]
+        finally:
+            self._forget()
+        return states[-1, :length] if states.shape[0] == len(rows) else states[:length, -1]
+
+    def _try(self, planned: PlannedBatch, device: torch.device, side: str) -> bool:
+        """Run one batch and commit it; False, and no trace, where memory ran out."""
+        try:
+            batch = collate(planned, device, side, self.stride)
+            self._hooks.batch = batch
+            self.decoder(**batch.model_inputs, use_cache=False)
+        except Exception as error:
+            self._forget()
+            if isinstance(error, MaxactError):
+                raise
+            if not is_out_of_memory(error):
+                names = f"{planned.sequences[0].sample.id} to {planned.sequences[-1].sample.id}"
+                raise MeasureError(
+                    f"the forward pass failed on samples {names}: {type(error).__name__}: {first_line(error)}"
+                ) from error
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+            return False
+        self._check_coverage(planned)
+        for accumulator in self.accumulators.values():
+            accumulator.commit(batch)
+        self.fidelity.commit()
+        self.shared.update(self._hooks.inputs.repeats)
+        for site, given in self._hooks.traffic.items():
+            total = self.traffic[site]
+            total[planned.split] = total[planned.split] + given.cpu() if planned.split in total else given.cpu()
+        self.tokens[planned.split] += planned.tokens
+        self.batches += 1
+        self.padded_tokens += planned.padded_tokens
+        self._forget()
+        return True
+
+    def _forget(self) -> None:
+        self._hooks.forget()
+        self.fidelity.rollback()
+        for accumulator in self.accumulators.values():
+            accumulator.rollback()
+
+    def finish(self) -> None:
+        """The last check: every site's element count equals tokens x width, exactly. Raises MeasureError otherwise."""
+        for site in self.anatomy.sites:
+            accumulator = self.accumulators[site.name]
+            width = self.anatomy.hidden_size
+            known = {width} if site.kind in ("attn_output", "mlp_output") else {width * self.anatomy.streams}
+            if site.kind == "final_norm":
+                known.add(width)
+            if site.kind in FULL_WIDTH and (other := set(accumulator.widths.values()) - known):
+                raise MeasureError(
+                    f"{site.name} is {other.pop()} wide where the config says {width}\n  please report the model_type"
+                )
+            routed = [experts for experts in self.anatomy.experts if experts.site == f"layers.{site.layer}.router"]
+            for split, tokens in self.tokens.items():
+                pairs = sum(int(self.traffic[e.site][split].sum()) for e in routed if split in self.traffic[e.site])
+                routed_parts = {tap.part for tap in self.anatomy.taps if tap.site.name == site.name and tap.routed}
+                expected = sum(
+                    (pairs if part in routed_parts else tokens) * width for part, width in accumulator.widths.items()
+                )
+                seen = int(accumulator.dense_counts(split).sum())
+                if seen != expected or not accumulator.widths:
+                    raise MeasureError(
+                        f"{site.name}: {seen} elements counted in the {split} split where {tokens} tokens make "
+                        f"{expected}\n"
+                        "  please report the model_type"
+                    )
+
+    def _check_coverage(self, planned: PlannedBatch) -> None:
+        pairs = {experts.site: self._pairs(experts, planned.tokens) for experts in self.anatomy.experts}
+        for tap in self.anatomy.taps:
+            seen = self.accumulators[tap.site.name].staged_rows
+            expected = pairs[tap.experts.site] if tap.routed and tap.experts is not None else planned.tokens
+            rows = seen.get(self._hooks.inputs.repeats.get((tap.site.name, tap.part), tap.part), 0)
+            if rows != expected:
+                part = f" ({tap.part})" if tap.part else ""
+                what = "did not fire" if rows == 0 else f"gave {rows} rows where {expected} were expected"
+                raise MeasureError(
+                    f"site {tap.site.name}{part}, module {tap.site.module}, {what}\n"
+                    "  a partial measurement is refused; please report the model_type"
+                )
+        depth = [site.name for site in self.anatomy.sites if site.kind in ("embedding", "hidden", "final_norm")]
+        if (order := list(dict.fromkeys(self._hooks.order))) != depth:
+            wrong = next(name for name, wanted in zip(order, depth, strict=True) if name != wanted)
+            raise MeasureError(f"site {wrong} fired out of the order of depth\n  please report the model_type")
+
+    def _pairs(self, experts: Experts, tokens: int) -> int:
+        """Token-expert pairs of the batch, from the router's choice; a token takes as many experts as the model
+        says.
+        """
+        traffic = self._hooks.traffic.get(experts.site)
+        if traffic is None:
+            raise MeasureError(
+                f"{experts.site}: its experts were not called\n"
+                "  a partial measurement is refused; please report the model_type"
+            )
+        pairs = int(traffic.sum())
+        if not experts.skips and experts.top_k is not None and pairs != tokens * experts.top_k:
+            raise MeasureError(
+                f"{experts.site}: {pairs} token-expert pairs where {tokens} tokens take {experts.top_k} each\n"
+                "  please report the model_type"
+            )
+        return pairs
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception of torch says so, on whatever device."""
+    text = str(error)
+    phrases = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(phrase in text for phrase in phrases)

@@ -1,0 +1,148 @@
+"""From settings to a measurement that can be made: checkpoint, sites and encoded corpus, before any weights load."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_maxact import corpus
+from pytest_maxact.checkpoint.device import pick_device
+from pytest_maxact.checkpoint.load import skeleton
+from pytest_maxact.checkpoint.locate import Checkpoint, locate
+from pytest_maxact.checkpoint.sites.anatomy import Anatomy
+from pytest_maxact.checkpoint.sites.modules import is_linear, sizes
+from pytest_maxact.checkpoint.sites.resolve import resolve
+from pytest_maxact.checkpoint.tokenizer import load_tokenizer
+from pytest_maxact.corpus.tokens import tokenizer_digest
+from pytest_maxact.errors import InputError
+from pytest_maxact.measure.effect.effects import require_head
+from pytest_maxact.measure.effect.headed import has_head, is_encoder
+from pytest_maxact.measure.prepared import Prepared
+from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.record.identity import Identity
+from pytest_maxact.settings.settings import Settings
+
+
+def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
+    """Find the checkpoint, resolve its sites on the meta device, read, choose and encode the corpus. Raises InputError.
+
+    `like`: one prepared under the same settings, whose encoded corpus is taken over where the tokenizer is the same.
+    """
+    checkpoint = locate(settings)
+    pick_device(settings.device)
+    source = load_tokenizer(settings.corpus_tokenizer, trust_remote_code=False) if settings.corpus_tokenizer else None
+    tokenizer = load_tokenizer(checkpoint.folder, checkpoint.trust_remote_code)
+    model = skeleton(checkpoint)
+    anatomy = resolve(model, checkpoint.config, settings.linear_inputs)
+    schemes = tuple(SCHEMES[name] for name in settings.schemes_measured)
+    if settings.effect or (settings.deploy and not is_encoder(checkpoint)):
+        require_head(checkpoint)
+    if schemes:
+        _refuse_quantized(checkpoint)
+    _refuse_widths(anatomy, settings)
+    _refuse_unread(anatomy, settings)
+    sequences = _taken_over(like, tokenizer, anatomy, max_length(settings, checkpoint.config.get_text_config()))
+    if sequences is None:
+        encoded = encode(corpus.decode(read_corpus(settings), source), tokenizer, anatomy, checkpoint.config, settings)
+        budget = settings.max_tokens
+        sequences = tuple(corpus.within_token_budget(encoded, budget, settings.seed) if budget is not None else encoded)
+    return Prepared(
+        checkpoint=checkpoint,
+        identity=Identity(
+            model_type=checkpoint.config.model_type, layers=anatomy.layers, hidden_size=anatomy.hidden_size
+        ),
+        anatomy=anatomy,
+        tokenizer=tokenizer,
+        sequences=sequences,
+        max_seq_len=max_length(settings, checkpoint.config.get_text_config()),
+        schemes=schemes,
+        predicts=has_head(checkpoint),
+    )
+
+
+def _taken_over(
+    like: Prepared | None, tokenizer: Any, anatomy: Anatomy, max_seq_len: int
+) -> tuple[corpus.Sequence, ...] | None:
+    """The encoded corpus of a checkpoint prepared before, where this one's would be the same."""
+    if (
+        like is None
+        or like.checkpoint.trust_remote_code
+        or like.max_seq_len != max_seq_len
+        or tokenizer_digest(like.tokenizer) != tokenizer_digest(tokenizer)
+    ):
+        return None
+    rows = _vocabulary(anatomy)
+    return like.sequences if all(max(sequence.ids) < rows for sequence in like.sequences) else None
+
+
+def encode(
+    samples: Sequence[corpus.Sample], tokenizer: Any, anatomy: Anatomy, config: Any, settings: Settings
+) -> list[corpus.Sequence]:  # fmt: skip
+    """Samples, as text, in the tokens of a model. Raises InputError for a tokenizer that is not this model's."""
+    return corpus.encode(
+        samples,
+        tokenizer,
+        protocol=settings.protocol,
+        max_seq_len=max_length(settings, config.get_text_config()),
+        vocab_size=_vocabulary(anatomy),
+    )
+
+
+def _vocabulary(anatomy: Anatomy) -> int:
+    """Rows of the token embedding."""
+    embedding = next(tap.module for tap in anatomy.taps if tap.site.kind == "embedding")
+    return int(embedding.weight.shape[0])  # type: ignore[index]
+
+
+def _refuse_quantized(checkpoint: Checkpoint) -> None:
+    """Raise InputError where schemes were asked for and the checkpoint's weights are in low bits already."""
+    stated = getattr(checkpoint.config, "quantization_config", None)
+    if stated:
+        method = stated.get("quant_method") if isinstance(stated, dict) else getattr(stated, "quant_method", None)
+        raise InputError(
+            f"{checkpoint.name}: its weights are quantized already ({getattr(method, 'value', method)}), so it cannot "
+            "be told what a scheme would cost\n"
+            "  give the checkpoint in 16 bits, or measure this one without schemes and without --maxact-sites deploy"
+        )
+
+
+def _refuse_widths(anatomy: Anatomy, settings: Settings) -> None:
+    """Raise InputError for a scheme that is to be gated, or to run, and cannot quantize a linear layer of this
+    model.
+    """
+    for name in settings.effects_measured:
+        for how in (SCHEMES[name].activations, SCHEMES[name].weights):
+            for tap in anatomy.linears if how else ():
+                if is_linear(tap.module) and how and (reason := how.refuses(sizes(tap.module)[1])):
+                    raise InputError(
+                        f"{name} cannot quantize {tap.site.module} ({tap.site.name}): {reason}\n"
+                        "  choose another scheme; --maxact-schemes reports one without gating or running it"
+                    )
+
+
+def _refuse_unread(anatomy: Anatomy, settings: Settings) -> None:
+    """Raise InputError where a scheme is to be gated and matrices as large as a linear layer's are none, and would pass
+    unseen.
+    """
+    unread = [entry for entry in anatomy.left_out if entry.elements >= anatomy.hidden_size**2]
+    if unread and any(not SCHEMES[name].cast for name in settings.deploy):
+        raise InputError(
+            f"--maxact-deploy: {unread[0].what} is {unread[0].why}, so fitness of this architecture cannot be told\n"
+            "  --maxact-schemes and --maxact-effect report what is read"
+        )
+
+
+def read_corpus(settings: Settings) -> list[corpus.Sample]:
+    """The samples that were asked for: all of a corpus, or its category-proportional subset. Raises InputError."""
+    samples = corpus.read_jsonl(Path(settings.corpus)) if settings.corpus else corpus.builtin_samples()
+    if settings.max_samples is not None:
+        samples = corpus.subset(samples, settings.max_samples, settings.seed)
+    corpus.assign_splits(samples)
+    return samples
+
+
+def max_length(settings: Settings, text_config: Any) -> int:
+    """Tokens after which a sample is cut: what was asked for, at most what the model has positions for."""
+    positions = getattr(text_config, "max_position_embeddings", None)
+    return (
+        min(settings.max_seq_len, positions) if isinstance(positions, int) and positions > 0 else settings.max_seq_len
+    )

@@ -1,0 +1,34 @@
+"""A measurement that has been checked as far as that goes without weights."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_maxact import corpus
+from pytest_maxact.checkpoint.locate import Checkpoint
+from pytest_maxact.checkpoint.sites.anatomy import Anatomy
+from pytest_maxact.numbers.schemes import Scheme
+from pytest_maxact.numbers.sites import Site
+from pytest_maxact.record.identity import Identity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A measurement that has been checked as far as that goes without weights: what `--co` needs, and what a bad
+    request fails on.
+    """
+
+    checkpoint: Checkpoint
+    identity: Identity
+    anatomy: Anatomy
+    tokenizer: Any
+    sequences: tuple[corpus.Sequence, ...]
+    max_seq_len: int
+    """Tokens after which samples are cut."""
+
+    schemes: tuple[Scheme, ...] = ()
+    predicts: bool = True
+    """Whether the model has a next-token distribution."""
+
+    @property
+    def sites(self) -> list[Site]:
+        return self.anatomy.sites

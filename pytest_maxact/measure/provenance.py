@@ -1,0 +1,145 @@
+"""Where a Record comes from: everything that decides whether it may be compared with another."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pytest_maxact import corpus
+from pytest_maxact.checkpoint.device import DTYPES, pick_device
+from pytest_maxact.checkpoint.load import LoadedModel
+from pytest_maxact.checkpoint.sites.anatomy import Anatomy
+from pytest_maxact.corpus.tokens import tokenizer_digest
+from pytest_maxact.measure.observe.observer import Observer
+from pytest_maxact.record.provenance import Provenance, corpus_digest
+from pytest_maxact.record.record import METRIC_VERSION
+from pytest_maxact.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_maxact.measure.prepared import Prepared
+
+
+def provenance_of(
+    prepared: "Prepared", settings: Settings, loaded: LoadedModel, anatomy: Anatomy,
+    observer: Observer, family: str | None, weights: str,
+) -> Provenance:  # fmt: skip
+    """Of one finished pass; `weights` is the digest of the files."""
+    checkpoint, config = prepared.checkpoint, prepared.checkpoint.config
+    splits = corpus.assign_splits([sequence.sample for sequence in prepared.sequences])
+    ordered = sorted(prepared.sequences, key=lambda sequence: sequence.sample.id)
+    digests = tuple(sequence.sample.digest for sequence in ordered)
+    text = config.get_text_config()
+    return Provenance(
+        model=checkpoint.name,
+        revision=checkpoint.revision,
+        weights_sha256=weights,
+        model_type=prepared.identity.model_type,
+        architecture=type(loaded.decoder).__name__,
+        family=family,
+        layers=prepared.identity.layers,
+        hidden_size=prepared.identity.hidden_size,
+        config_sha256=_config_digest(config),
+        left_out=tuple(dict.fromkeys((*loaded.left_out, *map(str, anatomy.left_out)))),
+        tokenizer_sha256=tokenizer_digest(prepared.tokenizer),
+        remote_code=checkpoint.trust_remote_code,
+        protocol=settings.protocol,
+        corpus=_corpus_name(settings),
+        corpus_sha256=corpus_digest(digests),
+        samples=tuple((s.sample.id, s.sample.category, splits[s.sample.id], len(s)) for s in ordered),
+        sample_digests=digests,
+        max_seq_len=prepared.max_seq_len,
+        dtype=loaded.dtype,
+        device=str(loaded.device),
+        attention=str(getattr(text, "_attn_implementation", None)),
+        experts=getattr(text, "_experts_implementation", None) if anatomy.experts else None,
+        batching={
+            "batch_tokens": settings.batch_tokens,
+            "batches": observer.batches,
+            "padded_tokens": observer.padded_tokens,
+            "out_of_memory": observer.out_of_memory,
+            "alone": observer.batches if observer.alone else 0,
+        },
+        schemes=tuple(scheme.name for scheme in prepared.schemes),
+        sampling=observer.stride,
+        predicts=prepared.predicts,
+        versions=_versions(),
+    )
+
+
+def expected(prepared: "Prepared", settings: Settings) -> dict[str, Any]:
+    """The fields of `COMPARABLE` that a measurement will have, None where only loading can tell."""
+    return {
+        "corpus_sha256": corpus_digest(sequence.sample.digest for sequence in prepared.sequences),
+        "tokenizer_sha256": tokenizer_digest(prepared.tokenizer),
+        "protocol": settings.protocol,
+        "dtype": _expected_dtype(prepared.checkpoint.config, settings),
+        "max_seq_len": prepared.max_seq_len,
+    }
+
+
+def content_of(
+    prepared: "Prepared", settings: Settings, weights: str, bounds: Iterable[tuple[str, float]]
+) -> dict[str, Any]:
+    """Everything that decides a Record's figures, as plain data: two measurements of equal content give equal Records.
+
+    `weights`: the digest of the files. `bounds`: those of the schemes whose effect is measured, which decide what is
+    kept in 16 bits then.
+    """
+    ids = hashlib.sha256()
+    for sequence in sorted(prepared.sequences, key=lambda sequence: sequence.sample.id):
+        ids.update(
+            json.dumps([sequence.sample.id, sequence.sample.category, sequence.sample.digest, sequence.ids]).encode()
+        )
+    device, text = pick_device(settings.device), prepared.checkpoint.config.get_text_config()
+    return {
+        **expected(prepared, settings),
+        "metric_version": METRIC_VERSION,
+        "weights_sha256": weights,
+        "config_sha256": _config_digest(prepared.checkpoint.config),
+        "index": _file_digest(prepared.checkpoint.folder / "model.safetensors.index.json"),
+        # what the digest of a config leaves out
+        "attention": str(getattr(text, "_attn_implementation", None)),
+        "experts": str(getattr(text, "_experts_implementation", None)),
+        "remote_code": prepared.checkpoint.trust_remote_code,
+        "corpus": _corpus_name(settings),
+        "tokens_sha256": ids.hexdigest(),
+        "batch_tokens": settings.batch_tokens,
+        "dtype_asked": settings.dtype,
+        "device": str(device) if device.type == "cpu" else f"{device} {torch.cuda.get_device_name(device)}",
+        "linear_inputs": settings.linear_inputs,
+        "schemes": list(settings.schemes_measured),
+        "effects": list(settings.effects_measured),
+        "bounds": sorted([name, bound] for name, bound in bounds) if settings.effects_measured else [],
+        "versions": _versions(),
+    }
+
+
+def _expected_dtype(config: Any, settings: Settings) -> str | None:
+    if settings.dtype != "auto":
+        return str(DTYPES[settings.dtype]).removeprefix("torch.")
+    stated = getattr(config, "dtype", None) or getattr(config.get_text_config(), "dtype", None)
+    return str(stated).removeprefix("torch.") if stated is not None else None
+
+
+def _file_digest(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def _config_digest(config: Any) -> str:
+    return hashlib.sha256(json.dumps(config.to_diff_dict(), sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _corpus_name(settings: Settings) -> str:
+    return Path(settings.corpus).name if settings.corpus else "builtin"
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("pytest-maxact", "torch", "transformers")},
+    }

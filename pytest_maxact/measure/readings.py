@@ -1,0 +1,72 @@
+"""What a finished observer saw, as readings of a Record."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from pytest_maxact.errors import MeasureError
+from pytest_maxact.measure.observe.observer import Observer
+from pytest_maxact.numbers.channels import Channels
+from pytest_maxact.numbers.histogram import Histogram
+from pytest_maxact.numbers.peaks import NonFinite
+from pytest_maxact.numbers.sites import Site
+from pytest_maxact.numbers.sums import SchemeSums
+from pytest_maxact.record.reading import SiteReading
+
+
+def readings(observer: Observer, tokenizer: Any) -> dict[str, SiteReading]:
+    """What a finished observer saw, site by site in depth order, tokens as text."""
+    sums = observer.fidelity.sums
+    return {
+        site.name: _reading(
+            site, observer, tokenizer, {name: found for (where, name), found in sums.items() if where == site.name}
+        )
+        for site in observer.anatomy.sites
+    }
+
+
+def _reading(site: Site, observer: Observer, tokenizer: Any, schemes: Mapping[str, SchemeSums]) -> SiteReading:
+    seen = observer.accumulators[site.name]
+    traffic = observer.traffic.get(site.name)
+
+    def text(token_id: int) -> str:
+        return str(tokenizer.decode([token_id])) if token_id >= 0 else ""
+
+    first = seen.first_nonfinite
+    reading = SiteReading(
+        site=site,
+        dtype=seen.dtype,
+        width=max(seen.widths.values()),
+        calibration=Histogram.from_dense(seen.encoding, seen.dense_counts("calibration")),
+        evaluation=Histogram.from_dense(seen.encoding, seen.dense_counts("evaluation")),
+        peaks=tuple(replace(peak, token=text(peak.token_id)) for peak in seen.peaks),
+        massive=seen.massive if seen.tests_massive else None,
+        first_nonfinite=(
+            NonFinite(sample=first.sample, position=first.position, token=text(first.token_id), channel=first.channel)
+            if first
+            else None
+        ),
+        schemes=schemes,
+        channels=Channels(parts) if (parts := _channels(site, observer)) else None,
+        shared={
+            weight.removesuffix(".weight"): observer.shared.get((site.name, tap.part), tap.part)
+            for tap in observer.anatomy.linears
+            if tap.site.name == site.name
+            for weight in tap.weights
+        },
+        tokens_per_expert=tuple(torch.stack(list(traffic.values())).sum(0).tolist()) if traffic else None,
+    )
+    binned = torch.tensor(reading.finite_max).to(getattr(torch, seen.encoding)).item()
+    if not reading.nonfinite and binned != reading.histogram.max_abs:
+        raise MeasureError(
+            f"{site.name}: its largest entry {reading.finite_max} is not its histogram's {reading.histogram.max_abs}\n"
+            "  please report the model_type"
+        )
+    return reading
+
+
+def _channels(site: Site, observer: Observer) -> dict[str, Any]:
+    found = observer.fidelity.channels.items()
+    return {part: amax.float().cpu().numpy() for (where, part), amax in found if where == site.name}

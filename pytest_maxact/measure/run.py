@@ -1,0 +1,148 @@
+"""From a prepared measurement to a Record: the only road through weights, observer and effects."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import torch
+
+from pytest_maxact import corpus
+from pytest_maxact.checkpoint.digest import weights_digest
+from pytest_maxact.checkpoint.load import LoadedModel, load
+from pytest_maxact.checkpoint.locate import Checkpoint
+from pytest_maxact.checkpoint.sites.anatomy import Anatomy
+from pytest_maxact.checkpoint.sites.resolve import resolve
+from pytest_maxact.checkpoint.weights.distortion import weight_distortions
+from pytest_maxact.errors import MeasureError
+from pytest_maxact.measure.effect.effects import measure_effects
+from pytest_maxact.measure.observe.observer import Observer, Progress
+from pytest_maxact.measure.prepared import Prepared
+from pytest_maxact.measure.provenance import provenance_of
+from pytest_maxact.measure.readings import readings
+from pytest_maxact.numbers.schemes import SCHEMES, Scheme
+from pytest_maxact.record.effect import KEPT, Effect
+from pytest_maxact.record.record import Record
+from pytest_maxact.settings.settings import Settings
+
+Failing = Callable[[Record], Mapping[str, Sequence[str]]]
+"""A Record without effects -> per scheme, the names of the linear inputs at which it fails."""
+
+
+def measure(
+    prepared: Prepared,
+    settings: Settings,
+    family: str | None,
+    progress: Progress | None = None,
+    failing: Failing = lambda record: {},
+    digest: str | None = None,
+) -> Record:
+    """Load the weights, run one hooked pass over the corpus, and return its Record; then what schemes do to
+    predictions, where that was asked for.
+
+    `failing` tells, of what was measured so far, at which sites each scheme fails: the effect is measured once more
+    with these in 16 bits. `digest`: that of the weight files, where it is known already. Raises InputError or
+    MeasureError; a partial measurement is never returned.
+    """
+    with ThreadPoolExecutor(1) as background:
+        loaded = load(prepared.checkpoint, settings)
+        known = background.submit(weights_digest, loaded.folder) if digest is None else None
+        record = measure_loaded(
+            prepared, settings, loaded, family, lambda: known.result() if known else digest or "", progress
+        )
+    del loaded
+    return replace(record, effects=_effects(prepared, settings, record, failing(record)))
+
+
+def measure_loaded(
+    prepared: Prepared, settings: Settings, loaded: LoadedModel, family: str | None, identify: Callable[[], str],
+    progress: Progress | None = None,
+) -> Record:  # fmt: skip
+    """The Record of a model whose weights are in memory, without effects; `identify` gives what its weights are known
+    by.
+
+    Raises InputError or MeasureError; a partial measurement is never returned.
+    """
+    checkpoint = prepared.checkpoint
+    anatomy = resolve(loaded.model, checkpoint.config, settings.linear_inputs, loaded.adapters)
+    if anatomy.outline != prepared.anatomy.outline:
+        raise _changed(checkpoint, prepared.anatomy, anatomy)
+    observer = observe(loaded, anatomy, prepared.sequences, settings.batch_tokens, progress, prepared.schemes)
+    seen = readings(observer, prepared.tokenizer)
+    if not any(reading.nonfinite for reading in seen.values()):
+        _refuse_broken_weights(loaded, anatomy)
+    errors = (
+        weight_distortions(loaded.folder, loaded.model, anatomy.linears, prepared.schemes) if prepared.schemes else {}
+    )
+    seen = {name: replace(reading, weights=errors.get(name, {})) for name, reading in seen.items()}
+    return Record(
+        provenance=provenance_of(prepared, settings, loaded, anatomy, observer, family, identify()), sites=seen
+    )
+
+
+def _effects(
+    prepared: Prepared, settings: Settings, record: Record, failing: Mapping[str, Sequence[str]]
+) -> dict[str, Effect]:
+    """What schemes do to predictions, and, as `W8A8 kept`, what they do with the sites at which they fail in 16
+    bits.
+    """
+    if (
+        not prepared.predicts
+        or not settings.effects_measured
+        or any(reading.nonfinite for reading in record.sites.values())
+    ):
+        return {}
+    schemes = [SCHEMES[name] for name in settings.effects_measured]
+    common = (prepared.checkpoint, settings)
+    alone = record.provenance.batching["alone"] > 0
+    found = measure_effects(*common, schemes, record.sites, prepared.sequences, alone=alone)
+    mended = [scheme for scheme in schemes if scheme.name in failing]
+    if mended:
+        again = measure_effects(*common, mended, record.sites, prepared.sequences, kept=failing, alone=alone)
+        found |= {name + KEPT: effect for name, effect in again.items()}
+    return found
+
+
+def _refuse_broken_weights(loaded: LoadedModel, anatomy: Anatomy) -> None:
+    """Raise MeasureError for a NaN or an infinity in a layer's weights that no token of the corpus met, as in an expert
+    none was routed to.
+
+    Rows of the token embedding are left alone: those of tokens that do not occur may never have been trained.
+    """
+    modules = {tap.site.module: tap.module for tap in anatomy.taps if tap.site.kind in ("hidden", "final_norm")}
+    tensors = {
+        f"{path}.{name}": tensor for path, module in modules.items() for name, tensor in module.state_dict().items()
+    }
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or not tensor.numel():
+            continue
+        low, high = (tensor.float() if tensor.itemsize == 1 else tensor).aminmax()
+        if not (torch.isfinite(low) and torch.isfinite(high)):
+            raise MeasureError(
+                f"{name} holds a NaN or an infinity, which no token of the corpus met\n"
+                "  the checkpoint is broken where this corpus does not lead; train or export it again"
+            )
+
+
+def _changed(checkpoint: Checkpoint, built: Anatomy, loaded: Anatomy) -> MeasureError:
+    differing = sorted(set(built.outline) ^ set(loaded.outline))
+    return MeasureError(
+        f"{checkpoint.name}: loading its weights changed the modules that are observed, the first {differing[0]}\n"
+        "  weights packed by a quantization library cannot be measured; give the checkpoint before it was quantized"
+    )
+
+
+def observe(
+    loaded: LoadedModel,
+    anatomy: Anatomy,
+    sequences: Sequence[corpus.Sequence],
+    batch_tokens: int,
+    progress: Progress | None = None,
+    schemes: Sequence[Scheme] = (),
+) -> Observer:
+    """One hooked pass over encoded samples, finished and checked."""
+    splits = corpus.assign_splits([sequence.sample for sequence in sequences])
+    observer = Observer(loaded.decoder, anatomy, schemes)
+    with observer.attached():
+        observer.run(corpus.plan_batches(sequences, splits, batch_tokens), loaded.device, progress)
+    observer.finish()
+    return observer

@@ -1,0 +1,101 @@
+"""Records kept by the content they were measured from, so that nothing is measured twice. No torch.
+
+A key is the SHA-256 of what decides the figures: weights, config, tokenizer, encoded corpus, settings, versions. Beside
+a Record lies its manifest, which is written last: without it a Record is not read. Both are put in place by renaming,
+and one lock per key lets only one process measure. A process that is killed leaves a Record whole or not at all, and
+its lock to the next.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import Any
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.record.record import Record
+from pytest_maxact.record.whole import write_whole
+
+SUFFIX = ".record.safetensors"
+
+
+class Store:
+    """A folder of Records. Raises InputError where it cannot be made or written."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"--maxact-cache {folder}: cannot be made ({error.strerror})\n  give a folder that can be written"
+            ) from error
+        if not os.access(folder, os.W_OK):
+            raise InputError(f"--maxact-cache {folder}: may not be written\n  give another folder with --maxact-cache")
+        self.folder = folder
+
+    def obtain(self, content: Mapping[str, Any], measure: Callable[[], Record]) -> Record:
+        """The Record of this content, measured if nobody has. Where another process measures it now, this one waits for
+        it.
+        """
+        key = key_of(content)
+        with self._locked(key):
+            record = self._get(key, content)
+            if record is None:
+                for leftover in self.folder.glob(f".{key}*.partial"):
+                    with suppress(OSError):
+                        leftover.unlink()
+                record = measure()
+                self._put(key, content, record)
+        return record
+
+    def _locked(self, key: str) -> AbstractContextManager[object]:
+        from filelock import FileLock
+
+        try:
+            return FileLock(self.folder / f"{key}.lock").acquire()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> InputError:
+        return InputError(
+            f"--maxact-cache {self.folder}: cannot be written ({error.strerror})\n"
+            "  give another folder with --maxact-cache"
+        )
+
+    def _get(self, key: str, content: Mapping[str, Any]) -> Record | None:
+        """What is kept under a key; None also for a Record that is damaged, which is measured again."""
+        try:
+            manifest = json.loads(self._manifest(key).read_text(encoding="utf-8"))
+            if manifest == self._manifest_of(key, content):
+                return Record.load(self._path(key))
+        except (OSError, ValueError, InputError):
+            pass
+        return None
+
+    def _put(self, key: str, content: Mapping[str, Any], record: Record) -> None:
+        record.save(self._path(key))
+        try:
+            write_whole(self._manifest(key), json.dumps(self._manifest_of(key, content), indent=1).encode())
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _manifest_of(self, key: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        """What the manifest of the Record that lies there now says."""
+        digest = hashlib.sha256(self._path(key).read_bytes()).hexdigest()
+        plain: dict[str, Any] = json.loads(
+            json.dumps({"record": self._path(key).name, "sha256": digest, "measured_from": content})
+        )
+        return plain
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}{SUFFIX}"
+
+    def _manifest(self, key: str) -> Path:
+        return self.folder / f"{key}.json"
+
+
+def key_of(content: Mapping[str, Any]) -> str:
+    """SHA-256 of content in one canonical form."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,38 @@
+"""The largest entries of a site, and the first that is not finite: what they were and where they sat."""
+
+from dataclasses import dataclass
+
+PEAKS_KEPT = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """One large entry: its signed value, and where it sat. `channel` is the index along the site's width; `part` names
+    the module where a site joins several (the routed and the shared experts of one layer). `sample` and `token` are
+    empty where routing hides the row.
+    """
+
+    value: float
+    sample: str
+    position: int
+    token: str
+    token_id: int
+    channel: int
+    part: str = ""
+
+    @property
+    def order(self) -> tuple[float, str, int, str, int, float]:
+        """Total order, largest first: equal magnitudes rank by sample, position and channel, so merging has one
+        answer.
+        """
+        return -abs(self.value), self.sample, self.position, self.part, self.channel, -self.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NonFinite:
+    """Where the first NaN or infinity of a site sat, in sample order."""
+
+    sample: str
+    position: int
+    token: str
+    channel: int

@@ -1,0 +1,31 @@
+"""The pytest side: a door, without logic. `hooks` holds what pytest calls, in its order; this module hands it on."""
+
+from pytest_maxact.plugin.fixtures import maxact_check, maxact_checkpoint, maxact_record
+from pytest_maxact.plugin.hooks import (
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_configure_node,
+    pytest_generate_tests,
+    pytest_make_collect_report,
+    pytest_report_header,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_unconfigure,
+)
+
+__all__ = [
+    "maxact_check",
+    "maxact_checkpoint",
+    "maxact_record",
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_configure_node",
+    "pytest_generate_tests",
+    "pytest_make_collect_report",
+    "pytest_report_header",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+    "pytest_unconfigure",
+]

@@ -1,0 +1,100 @@
+"""What users' own tests ask for. Without --maxact-model or --maxact-replay these fixtures skip: no gate was asked for.
+
+In a series a test that asks for them runs once per checkpoint: `test_calm[checkpoint-500]`.
+"""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_maxact.gate.session import GateSession
+    from pytest_maxact.judge.limits.rules import Ruleset
+    from pytest_maxact.judge.verdict.finding import Finding
+    from pytest_maxact.record.record import Record
+
+session_key = pytest.StashKey["GateSession"]()
+
+
+@pytest.fixture(scope="session")
+def maxact_checkpoint(request: pytest.FixtureRequest) -> str:
+    """The name of the checkpoint of a series that this test is about; empty where there is only one."""
+    return str(getattr(request, "param", ""))
+
+
+@pytest.fixture(scope="session")
+def maxact_record(request: pytest.FixtureRequest, maxact_checkpoint: str) -> "Record":
+    """The Record of the run: `maxact_record["layers.3.hidden"].max_abs`. Measures on first use; the gate's checks share
+    it.
+    """
+    from pytest_maxact.errors import MaxactError
+    from pytest_maxact.plugin.progress import shown_by
+
+    session: GateSession | None = request.config.stash.get(session_key, None)
+    if session is None:
+        pytest.skip("needs --maxact-model or --maxact-replay")
+    try:
+        return session.record(session.subject(maxact_checkpoint), shown_by(request.config, maxact_checkpoint))
+    except MaxactError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+class Checker:
+    """Asserts one figure, with the gate's own message."""
+
+    def __init__(self, rules: "Ruleset", record: "Record") -> None:
+        self._rules = rules
+        self._record = record
+
+    def __call__(
+        self, site: str, metric: str = "max_abs", *, at_most: float | None = None, at_least: float | None = None
+    ) -> "Finding":
+        """Check `metric` of `site` ("carrier": the site of M; "model": all of it) against the run's limit for it, or
+        against the bound given.
+
+        Fails the test where it does not hold, and where there is neither a limit nor a bound, or no such site or
+        metric.
+        """
+        from pytest_maxact.errors import MaxactError
+        from pytest_maxact.judge.limits.limit import CARRIER, MODEL, Limit
+        from pytest_maxact.judge.verdict.check import check
+
+        if at_most is not None and at_least is not None:
+            pytest.fail("maxact_check takes at_most or at_least, not both", pytrace=False)
+        if site not in (CARRIER, MODEL) and site not in self._record.sites:
+            try:
+                self._record[site]
+            except KeyError as error:
+                pytest.fail(str(error.args[0]), pytrace=False)
+        bound = at_most if at_most is not None else at_least
+        if bound is not None:
+            sense = "max" if at_most is not None else "min"
+            limit = Limit(
+                site=site, metric=metric, bound=bound, sense=sense, rule="bound in the test", source="", file="", line=0
+            )
+        else:
+            found = [limit for limit in self._rules.limits if (limit.site, limit.metric) == (site, metric)]
+            if not found:
+                pytest.fail(
+                    f"no limit for {metric} of {site} in family {self._rules.family}; give at_most= or at_least=",
+                    pytrace=False,
+                )
+            limit = found[0]
+        problem = ""
+        try:
+            finding = check(self._record, limit)
+        except MaxactError as error:
+            problem = str(error)
+        if problem:
+            pytest.fail(problem, pytrace=False)
+        if not finding.passed:
+            pytest.fail(finding.message, pytrace=False)
+        return finding
+
+
+@pytest.fixture(scope="session")
+def maxact_check(request: pytest.FixtureRequest, maxact_checkpoint: str, maxact_record: "Record") -> Checker:
+    """`maxact_check("layers.3.hidden")` asserts the gate's limit, `maxact_check(site, metric, at_most=...)` a bound of
+    your own.
+    """
+    return Checker(request.config.stash[session_key].subject(maxact_checkpoint).rules, maxact_record)

@@ -1,0 +1,156 @@
+"""The ready-made tests of a checkpoint: below the node `maxact`, in a series below `maxact[checkpoint-500]` for each, a
+node per site, below that one item per limit, `maxact::layers.12.hidden::max_abs`; and below `maxact::waive` one per
+waiver.
+
+Custom items take no fixtures of the user's, and a check takes no skip mark: a conftest that skips whatever it does not
+know must not turn the gate green. Who wants fewer checks deselects them, which the report says.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from pytest_maxact.errors import MaxactError, first_line
+from pytest_maxact.gate.subject import Subject
+from pytest_maxact.judge.limits.limit import Limit
+from pytest_maxact.judge.limits.waivers import Waiver
+from pytest_maxact.plugin.fixtures import session_key
+from pytest_maxact.plugin.progress import shown_by
+
+_told_key = pytest.StashKey[set[str]]()
+
+
+class Gate(pytest.Collector):
+    """Every check of one checkpoint."""
+
+    def __init__(self, *, subject: Subject, **kwargs: object) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]
+        self.subject = subject
+
+    def collect(self) -> Iterator["SiteChecks"]:
+        by_site: dict[str, list[Limit]] = {}
+        for limit in self.subject.rules.limits:
+            by_site.setdefault(limit.site, []).append(limit)
+        for site, limits in by_site.items():
+            yield SiteChecks.from_parent(self, name=site, subject=self.subject, limits=limits)
+
+
+class SiteChecks(pytest.Collector):
+    """The checks of one site."""
+
+    def __init__(self, *, subject: Subject, limits: Sequence[Limit], **kwargs: object) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]
+        self._subject, self._limits = subject, limits
+
+    def collect(self) -> Iterator["Check"]:
+        for limit in self._limits:
+            # pytest 9.2 parses `[...]` at the end of an id; one put together from a parent's and a name is not equal to
+            # the parsed one
+            nodeid = f"{self.nodeid}::{limit.name}"
+            yield Check.from_parent(self, name=limit.name, nodeid=nodeid, subject=self._subject, limit=limit)
+
+
+class _Unskippable(pytest.Item):
+    """An item of the gate: marked `maxact`, deaf to `skip` and `skipif`."""
+
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]
+        self.add_marker("maxact")
+
+    def add_marker(self, marker: str | pytest.MarkDecorator, append: bool = True) -> None:
+        """As of any item, but for `skip` and `skipif`."""
+        if (marker if isinstance(marker, str) else marker.name) not in ("skip", "skipif"):
+            super().add_marker(marker, append)
+
+
+class Check(_Unskippable):
+    """One limit against the Record, and the baseline where it is relative to one.
+
+    Its setup makes or loads the Record; where that cannot be done, every check is an error.
+    """
+
+    def __init__(self, *, subject: Subject, limit: Limit, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.subject, self.limit = subject, limit
+
+    def setup(self) -> None:
+        try:
+            self.config.stash[session_key].record(self.subject, shown_by(self.config, self.subject.name))
+        except MaxactError as error:
+            raise _failure(self.config, error, "could not measure: ") from None
+
+    def runtest(self) -> None:
+        try:
+            finding = self.config.stash[session_key].check(
+                self.subject, self.limit, shown_by(self.config, self.limit.against)
+            )
+        except MaxactError as error:
+            raise _failure(self.config, error) from None
+        limit = self.limit
+        self.user_properties += [
+            ("maxact.site", finding.site),
+            ("maxact.metric", limit.metric),
+            ("maxact.value", finding.value),
+            ("maxact.limit", limit.bound),
+            ("maxact.rule", limit.rule),
+            ("maxact.source", limit.source),
+        ]
+        if limit.against:
+            self.user_properties.append(("maxact.baseline", limit.against))
+        if finding.waiver:
+            pytest.xfail(f"{finding.waiver.words}; {finding.message}")
+        if not finding.passed:
+            pytest.fail(finding.message, pytrace=False)
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        """The line of the limit, so that annotations land on it."""
+        of = f" of {self.subject.name}" if self.subject.name else ""
+        return self.limit.file, self.limit.line - 1, f"{self.limit.name} of {self.limit.site}{of}"
+
+
+class Waivers(pytest.Collector):
+    """Whether the waivers of the limits files still do their work."""
+
+    def collect(self) -> Iterator["WaiverNode"]:
+        yield WaiverNode.from_parent(self, name="waive")
+
+
+class WaiverNode(pytest.Collector):
+    """One level more, as every other item has: `--lf` looks for them there."""
+
+    def collect(self) -> Iterator["WaiverCheck"]:
+        session = self.config.stash[session_key]
+        for waiver in session.waivers:
+            yield WaiverCheck.from_parent(self, name=session.waiver_name(waiver), waiver=waiver)
+
+
+class WaiverCheck(_Unskippable):
+    """One waiver, which fails where it expired or is stale."""
+
+    def __init__(self, *, waiver: Waiver, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.waiver = waiver
+
+    def runtest(self) -> None:
+        try:
+            fault = self.config.stash[session_key].waiver_fault(self.waiver, shown_by(self.config, ""))
+        except MaxactError as error:
+            raise _failure(self.config, error, "could not measure: ") from None
+        if fault:
+            pytest.fail(fault, pytrace=False)
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        """The line of the waiver."""
+        return self.waiver.file, self.waiver.line - 1, f"waiver for {self.waiver.site}"
+
+
+def _failure(config: pytest.Config, error: MaxactError, what: str = "") -> BaseException:
+    """The failure of a check that could not be judged: in full where it is the first of its kind in this process, in a
+    line at every other check.
+    """
+    text = f"{what}{error}"
+    told = config.stash.setdefault(_told_key, set())
+    words = f"{what}{first_line(error)}" if text in told else text
+    told.add(text)
+    return pytest.fail.Exception(words, pytrace=False)

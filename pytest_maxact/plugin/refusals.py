@@ -1,0 +1,39 @@
+"""Command lines that pytest would understand otherwise than they were meant."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+
+def refuse_separate_paths(config: pytest.Config) -> None:
+    """Pytest looks for its configuration near every path on the command line, and takes `--maxact-model PATH` for one:
+    refuse what leads it out of the directory it was started in, as the project's own ini file, and with it the
+    project's limits, would be ignored.
+    """
+    arguments = [str(argument) for argument in config.invocation_params.args]
+    here = config.invocation_params.dir.resolve()
+    for name, value in pairwise(arguments):
+        separate = (
+            name.startswith("--maxact-") and "=" not in name and not value.startswith("-") and Path(value).exists()
+        )
+        if separate and here not in (path := Path(value).resolve(), *path.parents):
+            raise pytest.UsageError(
+                f"{name} {value}: pytest would read its configuration from there, not from {here}\n"
+                f"  write {name}={value}"
+            )
+
+
+def refuse_checkpoints_as_tests(config: pytest.Config) -> None:
+    """The shell expands a pattern that is not quoted: its first match would be gated, and the others taken for places
+    of tests.
+    """
+    for argument in config.args if config.args_source is config.ArgsSource.ARGS else ():
+        path = Path(argument)
+        is_checkpoint = (path / "config.json").is_file() and any(path.glob("*.safetensors"))
+        if is_checkpoint or (path.is_file() and path.suffix == ".safetensors"):
+            raise pytest.UsageError(
+                f"{argument} is a {'checkpoint' if is_checkpoint else 'Record'}, and stands where tests are named, so "
+                "it would not be gated\n"
+                "  for a series quote the pattern: --maxact-model='runs/checkpoint-*'"
+            )

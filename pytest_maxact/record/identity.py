@@ -1,0 +1,27 @@
+"""A checkpoint's identity for the purpose of limits: which family's figures may speak about it, and which shape.
+
+Torch-free: read from the provenance of a Record.
+"""
+
+from dataclasses import dataclass
+
+from pytest_maxact.record.provenance import Provenance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """`model_type` of the whole checkpoint (a wrapper's, where there is one); depth and width of its language
+    backbone.
+    """
+
+    model_type: str
+    layers: int
+    hidden_size: int
+
+    @property
+    def shape(self) -> str:
+        return f"{self.layers} layers x {self.hidden_size}"
+
+
+def identity_of(provenance: Provenance) -> Identity:
+    return Identity(model_type=provenance.model_type, layers=provenance.layers, hidden_size=provenance.hidden_size)

@@ -1,0 +1,57 @@
+"""Records of parts of one corpus, merged by addition, in any order, to the identical whole."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.record.comparability import incomparable
+from pytest_maxact.record.provenance import corpus_digest
+from pytest_maxact.record.record import Record
+
+
+def merge(records: Iterable[Record]) -> Record:
+    """The Record of the union of several parts of one corpus, whatever their order.
+
+    Raises InputError where the parts differ in anything but their samples, share a sample, or are slim.
+    """
+    first, *rest = records
+    if any(part.is_slim for part in (first, *rest)):
+        raise InputError(
+            "a slim Record holds no histograms that add up\n  merge Records that were measured without --maxact-slim"
+        )
+    for other in rest:
+        if first.sites.keys() != other.sites.keys():
+            raise InputError("these Records are not parts of one measurement; they observed different sites")
+        if first.effects or other.effects:
+            raise InputError(
+                "the effect of a scheme on predictions does not add up over parts of a corpus; measure it on the whole"
+            )
+        if differing := incomparable(first.provenance, other.provenance):
+            raise InputError(f"these Records are not parts of one measurement; they differ in {', '.join(differing)}")
+    parts = [first, *rest]
+    pairs = sorted(
+        (s, d) for part in parts for s, d in zip(part.provenance.samples, part.provenance.sample_digests, strict=True)
+    )
+    names = [sample[0] for sample, _ in pairs]
+    if len(set(names)) != len(names):
+        raise InputError("these Records share samples; merging them would count those twice")
+    batching = {
+        key: sum(p.provenance.batching[key] for p in parts)
+        for key in first.provenance.batching
+        if key != "batch_tokens"
+    }
+    digests = tuple(digest for _, digest in pairs)
+    provenance = replace(
+        first.provenance,
+        samples=tuple(sample for sample, _ in pairs),
+        sample_digests=digests,
+        corpus_sha256=corpus_digest(digests),
+        batching={"batch_tokens": first.provenance.batching["batch_tokens"], **batching},
+    )
+    readings = {}
+    for name in first.sites:
+        reading = parts[0].sites[name]
+        for part in parts[1:]:
+            reading = reading + part.sites[name]
+        readings[name] = reading
+    return Record(provenance=provenance, sites=readings)

@@ -1,0 +1,1 @@
+"""Figures of a Record by the names that limits, reports and tests use for them."""

@@ -1,0 +1,83 @@
+"""The figures of a site that follow from its histograms, or that a slim Record kept of them: the same numbers either
+way.
+
+Non-finite entries are left out of every figure here; `verdict` says what a site that has any is worth. Figures are kept
+by the names of metrics, `rms`, `quantile.<q>`, `int<bits>.<policy>.<quantity>` and `<SCHEME>.<quantity>`, beside
+`mean_abs` and `smoothing_gain_db`, which are only reported.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pytest_maxact.numbers.formats import FormatDistortion, integer_distortion
+from pytest_maxact.numbers.histogram import Histogram
+from pytest_maxact.record.dropped import not_kept
+from pytest_maxact.record.reading import SiteReading
+
+if TYPE_CHECKING:
+    from pytest_maxact.record.metrics.scheme import SchemeDistortion
+
+_Error = TypeVar("_Error", FormatDistortion, "SchemeDistortion")
+_EMPTY = Histogram.empty("bfloat16")
+
+
+def rms(reading: SiteReading) -> float:
+    """Root of the mean square."""
+    return reading.figures["rms"] if reading.is_slim else reading.histogram.rms
+
+
+def mean_abs(reading: SiteReading) -> float:
+    """Mean magnitude."""
+    return reading.figures["mean_abs"] if reading.is_slim else reading.histogram.mean_abs
+
+
+def quantile(reading: SiteReading, q: float) -> float:
+    """As `Histogram.quantile`. Raises ValueError for a q outside (0, 1], InputError for one that a slim Record did not
+    keep.
+    """
+    if not reading.is_slim:
+        return reading.histogram.quantile(q)
+    _EMPTY.quantile(q)  # a name that means nothing is refused as such
+    name = quantile_name(q)
+    if name not in reading.figures:
+        raise not_kept(f"{name} of {reading.site.name}")
+    return reading.figures[name]
+
+
+def integer_figures(reading: SiteReading, policy: str, bits: int = 8) -> FormatDistortion:
+    """As `formats.integer_distortion`. Raises ValueError for another width or policy, InputError for what a slim Record
+    did not keep.
+    """
+    if not reading.is_slim:
+        return integer_distortion(reading.calibration, reading.evaluation, policy, bits)
+    integer_distortion(_EMPTY, _EMPTY, policy, bits)  # likewise
+    name = integer_name(policy, bits)
+    if f"{name}.sqnr_db" not in reading.figures:
+        raise not_kept(f"the error of {name} at {reading.site.name}")
+    return restored(FormatDistortion, name, reading.figures, policy=policy)
+
+
+def quantile_name(q: float) -> str:
+    return f"quantile.{float(q)!r}"
+
+
+def integer_name(policy: str, bits: int) -> str:
+    """What the figures of a policy and width begin with, however the quantile is written: `int8.clip_q0.999` for
+    `clip_q.9990`.
+    """
+    share = policy.removeprefix("clip_q")
+    return f"int{bits}.{policy if share == policy else f'clip_q{float(share)!r}'}"
+
+
+def named(name: str, error: "FormatDistortion | SchemeDistortion") -> dict[str, float]:
+    """The quantities of an error as figures: `<name>.<quantity>`."""
+    return {f"{name}.{quantity}": float(value) for quantity, value in asdict(error).items() if quantity != "policy"}
+
+
+def restored(kind: type[_Error], name: str, figures: Mapping[str, float], **given: Any) -> _Error:
+    """The reverse of `named`; whole numbers are whole again."""
+    return kind(**given, **{f.name: f.type(figures[f"{name}.{f.name}"]) for f in fields(kind) if f.name not in given})  # type: ignore[operator]
+
+
+QUANTILES = (0.5, 0.99, 0.999)

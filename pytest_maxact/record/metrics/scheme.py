@@ -1,0 +1,133 @@
+"""The figures of one site under one scheme, from what a Record keeps. No torch.
+
+Where a static scheme quantizes one tensor, its error is exact, over all tokens, from the histograms; figures of single
+tokens, and every figure of the other schemes, are of the sampled tokens.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from pytest_maxact.errors import MeasureError
+from pytest_maxact.numbers.formats import FormatDistortion, cast_distortion, fp8_distortion, integer_distortion
+from pytest_maxact.numbers.schemes import SCHEMES, Scheme
+from pytest_maxact.numbers.sums import SchemeSums
+from pytest_maxact.record.dropped import not_kept
+from pytest_maxact.record.metrics.figures import restored
+
+if TYPE_CHECKING:
+    from pytest_maxact.record.reading import SiteReading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemeDistortion:
+    """What a scheme costs a tensor. Ratios are dimensionless; NaN where a figure was not taken (figures of single
+    tokens, for FP16 and BF16).
+
+    - `sqnr_db`: of the whole tensor, with its standard error `sqnr_error_db` as an estimate from a sample (0: exact).
+    - `token_median_db`, `token_low_db`: median and 1 %-quantile of the SQNR of single tokens. `calm_sqnr_db`: of the
+      tokens without a massive activation.
+    - `clip_rate`: entries beyond the largest level. `flush_to_zero`: non-zero entries that become zero. `levels_used`:
+      magnitudes that occur after it.
+    - `tokens`: how many were sampled.
+    """
+
+    sqnr_db: float
+    sqnr_error_db: float
+    rel_rmse: float
+    rel_mae: float
+    clip_rate: float
+    flush_to_zero: float
+    levels_used: int
+    token_median_db: float
+    token_low_db: float
+    calm_sqnr_db: float
+    tokens: int
+
+
+QUANTITIES = tuple(field.name for field in fields(SchemeDistortion))
+
+
+def scheme_distortion(reading: "SiteReading", name: str) -> SchemeDistortion:
+    """Raises MeasureError where the Record holds nothing of the scheme at this site, InputError for a cast that a slim
+    one did not keep.
+    """
+    if f"{name}.sqnr_db" in reading.figures:
+        return restored(SchemeDistortion, name, reading.figures)
+    scheme = SCHEMES[name]
+    if scheme.cast and reading.dtype in ("float32", "float64"):
+        raise MeasureError(
+            f"{reading.site.name}: its histogram is rounded to bfloat16, so the error of a cast to {name} cannot be "
+            "told from it\n"
+            f"  judge {name}.headroom, and its effect on predictions"
+        )
+    if scheme.cast and reading.is_slim:
+        raise not_kept(f"the error of {name} at {reading.site.name}")
+    if scheme.cast:
+        return _join(cast_distortion(reading.histogram, scheme.cast), None)
+    sums = None if reading.is_slim else reading.schemes.get(name)
+    if sums is None or not sums.tokens:
+        raise MeasureError(
+            f"{reading.site.name}: the Record holds nothing of scheme {name} there\n"
+            f"  measure again with --maxact-schemes {name}, on two samples or more; its groups must divide the width"
+        )
+    exact = _exact(reading, scheme)
+    return _join(exact, sums) if exact else _sampled(sums, reading.evaluation.count)
+
+
+def _exact(reading: "SiteReading", scheme: Scheme) -> FormatDistortion | None:
+    """From the histograms, where one static scale holds for all of the site."""
+    how = scheme.activations
+    if how is None or not how.static or reading.channels is None or len(reading.channels.parts) != 1:
+        return None
+    if how.is_integer:
+        return integer_distortion(reading.calibration, reading.evaluation, "max_abs", how.bits)
+    return fp8_distortion(
+        reading.calibration, reading.evaluation, "float32" if reading.dtype == "float64" else reading.dtype
+    )
+
+
+def _join(exact: FormatDistortion, sums: SchemeSums | None) -> SchemeDistortion:
+    return SchemeDistortion(
+        sqnr_db=exact.sqnr_db,
+        sqnr_error_db=0.0,
+        rel_rmse=exact.rel_rmse,
+        rel_mae=exact.rel_mae,
+        clip_rate=exact.clip_rate,
+        flush_to_zero=exact.flush_to_zero,
+        levels_used=exact.levels_used,
+        **_of_tokens(sums),  # type: ignore[arg-type]
+    )
+
+
+def _sampled(sums: SchemeSums, entries: int) -> SchemeDistortion:
+    population = round(sums.tokens * entries / sums.entries)
+    return SchemeDistortion(
+        sqnr_db=sums.sqnr_db,
+        sqnr_error_db=sums.sqnr_error_db(population),
+        rel_rmse=_root(sums.error, sums.signal),
+        rel_mae=_share(sums.error_abs, sums.signal_abs),
+        clip_rate=_share(sums.clipped, sums.entries),
+        flush_to_zero=_share(sums.flushed, sums.nonzero),
+        levels_used=len(sums.levels),
+        **_of_tokens(sums),  # type: ignore[arg-type]
+    )
+
+
+def _of_tokens(sums: SchemeSums | None) -> dict[str, float]:
+    if sums is None:
+        return {"token_median_db": math.nan, "token_low_db": math.nan, "calm_sqnr_db": math.nan, "tokens": 0}
+    return {
+        "token_median_db": sums.token_quantile_db(0.5),
+        "token_low_db": sums.token_quantile_db(0.01),
+        "calm_sqnr_db": sums.calm_sqnr_db,
+        "tokens": sums.tokens,
+    }
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
+
+
+def _root(error: float, signal: float) -> float:
+    return math.sqrt(error / signal) if signal and not math.isnan(error) else (0.0 if error == 0 else math.nan)

@@ -1,0 +1,56 @@
+"""Where a Record comes from: what was measured, on what, and how."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What a Record was measured from and how; the fields that decide whether two Records may be compared."""
+
+    model: str
+    revision: str | None
+    weights_sha256: str
+    model_type: str
+    architecture: str
+    family: str | None
+    layers: int
+    hidden_size: int
+    config_sha256: str
+    left_out: tuple[str, ...]
+    tokenizer_sha256: str
+    remote_code: bool
+    protocol: str
+    corpus: str
+    corpus_sha256: str
+    samples: tuple[tuple[str, str, str, int], ...]
+    """Every sample's (id, category, split, tokens), in id order."""
+    max_seq_len: int
+    dtype: str
+    device: str
+    attention: str
+    experts: str | None
+    batching: Mapping[str, int]
+    """`batch_tokens` asked for, `batches` run, `padded_tokens` excluded, `out_of_memory` halvings, sequences run
+    `alone` because the model lets a token see its batch.
+    """
+    versions: Mapping[str, str]
+    sample_digests: tuple[str, ...] = ()
+    schemes: tuple[str, ...] = ()
+    """Schemes that the inputs of linear layers were quantized with."""
+    predicts: bool = True
+    """Whether it has a next-token distribution, on which the effect of a scheme can be measured."""
+    sampling: int = 1
+    """One evaluation token in so many was quantized."""
+
+    @property
+    def tokens(self) -> int:
+        return sum(count for *_, count in self.samples)
+
+
+def corpus_digest(sample_digests: Iterable[str]) -> str:
+    """Identity of a corpus: SHA-256 over its samples' digests in sorted order, so that it does not depend on their
+    order.
+    """
+    return hashlib.sha256("\n".join(sorted(sample_digests)).encode()).hexdigest()

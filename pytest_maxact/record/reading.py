@@ -1,0 +1,127 @@
+"""What was seen at one site: histograms of both splits, the largest entries and where they sat, and what deployment
+schemes make of it.
+
+Readings of parts of one corpus add up, in any order, to the identical whole.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.numbers.channels import Channels
+from pytest_maxact.numbers.histogram import Histogram
+from pytest_maxact.numbers.massive import Massive
+from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
+from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.numbers.sites import Site
+from pytest_maxact.numbers.sums import SchemeSums
+from pytest_maxact.numbers.weights import WeightDistortion
+
+SPLITS = ("calibration", "evaluation")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteReading:
+    """What was seen at one site. `dtype` is the tensor's own; float32 sites keep exact peaks beside a bfloat16-rounded
+    histogram.
+
+    `expert_tokens`, at router sites: how many tokens each routed expert was given.
+    """
+
+    site: Site
+    dtype: str
+    width: int
+    calibration: Histogram
+    evaluation: Histogram
+    peaks: tuple[Peak, ...]
+    massive: Massive | None = None
+    first_nonfinite: NonFinite | None = None
+    tokens_per_expert: tuple[int, ...] | None = None
+    schemes: Mapping[str, SchemeSums] = field(default_factory=dict)
+    """At inputs of linear layers: what each scheme does to sampled evaluation tokens."""
+    channels: Channels | None = None
+    shared: Mapping[str, str] = field(default_factory=dict)
+    """At inputs of linear layers: the path of every linear layer, and the part whose tensor it is given."""
+    weights: Mapping[str, Mapping[str, WeightDistortion]] = field(default_factory=dict)
+    """At inputs of linear layers: what each scheme does to every weight they are multiplied with, by its path and then
+    by scheme.
+    """
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """In a slim Record: the figures kept in place of histograms (`figures`). Empty in a full one."""
+
+    @property
+    def is_slim(self) -> bool:
+        """Whether figures stand here for histograms, which are then refused."""
+        return bool(self.figures)
+
+    @property
+    def unreached_experts(self) -> tuple[int, ...]:
+        """Experts that no token was given to."""
+        return tuple(expert for expert, tokens in enumerate(self.tokens_per_expert or ()) if not tokens)
+
+    @property
+    def histogram(self) -> Histogram:
+        """The site's whole distribution."""
+        return self.calibration + self.evaluation
+
+    @property
+    def max_abs(self) -> float:
+        """Largest magnitude, exact in the site's own dtype; inf where any entry is NaN or infinite, so that no bound
+        holds by accident.
+        """
+        return math.inf if self.nonfinite else self.finite_max
+
+    @property
+    def finite_max(self) -> float:
+        """Largest finite magnitude, whatever else there is; 0.0 for none."""
+        return abs(self.peaks[0].value) if self.peaks else 0.0
+
+    @property
+    def nonfinite(self) -> int:
+        return self.calibration.nonfinite + self.evaluation.nonfinite
+
+    @property
+    def count(self) -> int:
+        return self.calibration.count + self.evaluation.count
+
+    def __add__(self, other: "SiteReading") -> "SiteReading":
+        same = (self.site, self.dtype, self.width) == (other.site, other.dtype, other.width)
+        if not same:
+            raise InputError(f"readings of {self.site.name} differ in dtype, width or module and do not merge")
+        peaks = sorted((*self.peaks, *other.peaks), key=lambda peak: peak.order)[:PEAKS_KEPT]
+        first = min(
+            (p for p in (self.first_nonfinite, other.first_nonfinite) if p),
+            key=lambda p: (p.sample, p.position, p.channel),
+            default=None,
+        )
+        massive = self.massive + other.massive if self.massive and other.massive else None
+        if self.weights != other.weights or self.schemes.keys() != other.schemes.keys():
+            raise InputError(
+                f"readings of {self.site.name} differ in the schemes they were measured under and do not merge"
+            )
+        if self.channels != other.channels and any(SCHEMES[name].needs_calibration for name in self.schemes):
+            raise InputError(
+                f"readings of {self.site.name} were quantized with scales of different calibration samples and do not "
+                "merge\n"
+                "  measure parts without static schemes and NVFP4, or all of the corpus at once"
+            )
+        channels = (
+            self.channels | other.channels if self.channels and other.channels else self.channels or other.channels
+        )
+        given = (self.tokens_per_expert, other.tokens_per_expert)
+        counted = given[0] is not None and given[1] is not None
+        return replace(
+            self,
+            calibration=self.calibration + other.calibration,
+            evaluation=self.evaluation + other.evaluation,
+            peaks=tuple(peaks),
+            massive=massive,
+            first_nonfinite=first,
+            schemes={name: sums + other.schemes[name] for name, sums in self.schemes.items()},
+            shared={**other.shared, **self.shared},
+            channels=channels,
+            tokens_per_expert=(
+                tuple(sum(pair) for pair in zip(given[0] or (), given[1] or (), strict=True)) if counted else None
+            ),
+        )

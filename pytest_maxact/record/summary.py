@@ -1,0 +1,133 @@
+"""A Record with figures in place of distributions: enough to be judged, shown and compared, in a small part of the
+space.
+
+Kept are provenance, effects, counts, the largest entry of every site and where it sat, and whatever figure a report, a
+comparison or a shipped limit reads. Dropped are histograms, further peaks, channel maxima, sums of schemes, and every
+weight but the worst under each scheme: so a slim Record cannot be merged or exported, and a figure that was not kept is
+refused, never read as a small one.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from pytest_maxact.errors import MeasureError
+from pytest_maxact.numbers.formats import INT8_POLICIES
+from pytest_maxact.numbers.histogram import Histogram
+from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.numbers.weights import WeightDistortion, worst_weight
+from pytest_maxact.record.dropped import DroppedChannels, DroppedHistogram, DroppedSums
+from pytest_maxact.record.effect import EFFECTS
+from pytest_maxact.record.metrics.figures import (
+    QUANTILES,
+    integer_figures,
+    integer_name,
+    mean_abs,
+    named,
+    quantile,
+    quantile_name,
+    rms,
+)
+from pytest_maxact.record.metrics.scheme import QUANTITIES, scheme_distortion
+from pytest_maxact.record.metrics.smoothing import smoothing_gain
+from pytest_maxact.record.metrics.value import metric_value
+from pytest_maxact.record.reading import SiteReading
+from pytest_maxact.record.record import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What is kept of every site: quantiles, integer formats as (policy, bits), and schemes where the site was measured
+    under them.
+    """
+
+    quantiles: tuple[float, ...]
+    integers: tuple[tuple[str, int], ...]
+    schemes: tuple[str, ...]
+
+
+def slim(record: Record, metrics: Iterable[str] = ()) -> Record:
+    """The slim form of a Record, which keeps `metrics` too, named as in limits: `int4.clip_q0.99.sqnr_db`. A slim
+    Record is its own.
+
+    Raises InputError for a metric that there is not, or that a Record which is slim already did not keep.
+    """
+    asked = tuple(dict.fromkeys(metrics))
+    _require_known(record, asked)
+    if record.is_slim:
+        return record
+    wanted = _wanted(record, asked)
+    return replace(record, sites={name: _slim(reading, wanted) for name, reading in record.sites.items()})
+
+
+def _require_known(record: Record, metrics: Iterable[str]) -> None:
+    for metric in metrics:
+        scheme, _, quantity = metric.partition(".")
+        if scheme in SCHEMES and quantity in EFFECTS:
+            continue
+        for reading in record.sites.values():
+            try:
+                metric_value(reading, metric)
+            except MeasureError:
+                continue
+            break
+
+
+def _wanted(record: Record, metrics: Iterable[str]) -> _Wanted:
+    quantiles = list(QUANTILES)
+    integers = [(policy, 8) for policy in (*INT8_POLICIES, "optimal")]
+    schemes = list(record.provenance.schemes)
+    for metric in metrics:
+        name, _, detail = metric.partition(".")
+        if name == "quantile":
+            quantiles.append(float(detail))
+        elif name in SCHEMES and detail in QUANTITIES:
+            schemes.append(name)
+        elif name.startswith("int"):
+            integers.append((detail.rpartition(".")[0], int(name.removeprefix("int"))))
+    return _Wanted(
+        quantiles=tuple(dict.fromkeys(quantiles)),
+        integers=tuple(dict.fromkeys(integers)),
+        schemes=tuple(dict.fromkeys(schemes)),
+    )
+
+
+def _slim(reading: SiteReading, wanted: _Wanted) -> SiteReading:
+    return replace(
+        reading,
+        calibration=_dropped(reading.calibration),
+        evaluation=_dropped(reading.evaluation),
+        peaks=reading.peaks[:1],
+        schemes=DroppedSums(tuple(reading.schemes)),
+        channels=DroppedChannels() if reading.channels else None,
+        weights=_worst(reading.weights),
+        figures=_figures(reading, wanted),
+    )
+
+
+def _dropped(histogram: Histogram) -> DroppedHistogram:
+    return DroppedHistogram(histogram.encoding, histogram.count, histogram.nonfinite)
+
+
+def _figures(reading: SiteReading, wanted: _Wanted) -> dict[str, float]:
+    found = {"rms": rms(reading), "mean_abs": mean_abs(reading)}
+    found |= {quantile_name(q): quantile(reading, q) for q in wanted.quantiles}
+    for policy, bits in wanted.integers:
+        found |= named(integer_name(policy, bits), integer_figures(reading, policy, bits))
+    for name in dict.fromkeys((*wanted.schemes, *reading.schemes)):
+        try:
+            found |= named(name, scheme_distortion(reading, name))
+        except MeasureError:
+            continue
+    gain = smoothing_gain(reading)
+    return found if gain is None else found | {"smoothing_gain_db": gain}
+
+
+def _worst(weights: Mapping[str, Mapping[str, WeightDistortion]]) -> dict[str, dict[str, WeightDistortion]]:
+    """Of every scheme the one weight that a verdict names, in the order of paths."""
+    schemes = dict.fromkeys(scheme for errors in weights.values() for scheme in errors)
+    worst = {scheme: worst_weight(weights, scheme) for scheme in schemes}
+    return {
+        path: kept
+        for path, errors in weights.items()
+        if (kept := {name: error for name, error in errors.items() if worst[name] == path})
+    }

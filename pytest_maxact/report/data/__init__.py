@@ -1,0 +1,1 @@
+"""For a program: plain data, every figure a number or null."""

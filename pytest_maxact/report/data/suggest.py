@@ -1,0 +1,29 @@
+"""Proposed limits for a program."""
+
+from typing import Any
+
+from pytest_maxact.judge.suggest.propose import Proposal
+
+
+def as_data(proposal: Proposal) -> dict[str, Any]:
+    """For a program: the diff, and what every shape's Records saw, each list a value per Record."""
+    return {
+        "limits": str(proposal.path) if proposal.path else None,
+        "changed": proposal.changed,
+        "diff": proposal.diff(),
+        "notes": list(proposal.notes),
+        "evidence": [
+            {
+                "model_type": evidence.identity.model_type,
+                "layers": evidence.identity.layers,
+                "hidden_size": evidence.identity.hidden_size,
+                "checkpoints": list(evidence.checkpoints),
+                "records": evidence.records,
+                "source": evidence.source,
+                "measured": dict(evidence.measured),
+                "max_abs": {name: list(values) for name, values in evidence.maxima.items()},
+                "int8_sqnr_db": list(evidence.sqnr_db),
+            }
+            for evidence in proposal.evidence
+        ],
+    }

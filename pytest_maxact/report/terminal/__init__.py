@@ -1,0 +1,1 @@
+"""For a person: text that fits a terminal."""

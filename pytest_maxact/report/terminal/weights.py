@@ -1,0 +1,68 @@
+"""What schemes do to weights: a row per layer with the lowest SQNR of its linear layers, and the worst weight under
+each scheme.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from pytest_maxact.numbers.weights import WeightDistortion
+from pytest_maxact.report.terminal.console import to_text
+
+Errors = Mapping[str, Mapping[str, Mapping[str, WeightDistortion]]]
+"""By site, weight and scheme."""
+_LAYER = re.compile(r"layers\.(\d+)\.")
+
+
+def render(errors: Errors, schemes: Sequence[str], *, width: int, color: bool, encoding: str = "utf-8") -> str:
+    """As text of at most `width` columns."""
+    return to_text(_parts(errors, schemes), width=width, color=color, encoding=encoding)
+
+
+def _parts(errors: Errors, schemes: Sequence[str]) -> Iterator[RenderableType]:
+    table = Table(
+        box=None,
+        padding=(0, 2, 0, 0),
+        pad_edge=False,
+        header_style="bold",
+        title="lowest SQNR of a weight, dB",
+        title_justify="left",
+    )
+    table.add_column("layer")
+    for scheme in schemes:
+        table.add_column(scheme, justify="right")
+    worst: dict[str, tuple[str, WeightDistortion]] = {}
+    rows: dict[int, dict[str, WeightDistortion]] = {}
+    for site, weights in errors.items():
+        found = _LAYER.match(site)
+        row = rows.setdefault(int(found[1]) if found else -1, {})
+        for weight, by_scheme in weights.items():
+            for scheme, error in by_scheme.items():
+                row[scheme] = min(row.get(scheme, error), error, key=_badness)
+                worst[scheme] = min(
+                    worst.get(scheme, (weight, error)), (weight, error), key=lambda entry: _badness(entry[1])
+                )
+    for layer, row in sorted(rows.items()):
+        table.add_row(str(layer), *(_decibel(row[scheme]) if scheme in row else "-" for scheme in schemes))
+    yield table
+    for scheme, (weight, error) in worst.items():
+        reason = (
+            f" ({error.refused})"
+            if error.refused
+            else f", {error.flush_to_zero:.1%} of its non-zero entries become zero"
+        )
+        yield Text(f"{scheme}: worst is {weight}, {_decibel(error)} dB{reason}")
+
+
+def _badness(error: WeightDistortion) -> tuple[bool, float]:
+    return not math.isnan(error.lowest_db), error.lowest_db
+
+
+def _decibel(error: WeightDistortion) -> str:
+    return (
+        "none" if math.isnan(error.lowest_db) else "exact" if error.lowest_db == math.inf else f"{error.lowest_db:.1f}"
+    )

@@ -1,0 +1,223 @@
+"""The one table of options, which the pytest plugin and the `maxact` command both read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_maxact.settings.parsers import (
+    choice_of,
+    device_name,
+    nonempty,
+    positive_number,
+    scheme_names,
+    truth,
+    whole_number,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option: `--maxact-<name>` for pytest, `--<name>` for the command, ini key `maxact_<name>`."""
+
+    name: str
+    help: str
+    metavar: str | None = None
+    parse: Callable[[str], Any] = str
+    measures: bool = True
+    """Whether it shapes the measurement (and so means nothing for a Record that is already measured)."""
+
+    is_path: bool = False
+    repeatable: bool = False
+    """Whether it may be given several times; in an ini file its values stand in lines."""
+
+    @property
+    def field(self) -> str:
+        return self.name.replace("-", "_")
+
+    @property
+    def is_flag(self) -> bool:
+        return self.metavar is None
+
+
+OPTIONS = (
+    Option(
+        name="model",
+        metavar="PATH_OR_HUB_ID",
+        parse=nonempty,
+        is_path=True,
+        help=(
+            "the checkpoint to gate: a folder written by save_pretrained, or a hub id; a pattern ('runs/checkpoint-*')"
+            " for a series of them"
+        ),
+    ),
+    Option(
+        name="revision",
+        metavar="REV",
+        parse=nonempty,
+        help="branch, tag or commit of a hub id (default: its main branch)",
+    ),
+    Option(
+        name="dtype",
+        metavar="DTYPE",
+        parse=choice_of("auto", "bf16", "fp16", "fp32"),
+        help="auto (the checkpoint's own, default), bf16, fp16 or fp32",
+    ),
+    Option(
+        name="device",
+        metavar="DEVICE",
+        parse=device_name,
+        help="auto (CUDA if there is one, else CPU; default), cpu, cuda or cuda:N",
+    ),
+    Option(
+        name="trust-remote-code",
+        parse=truth,
+        help="run modelling code that comes with the weights; a hub id then needs --maxact-revision with a commit",
+    ),
+    Option(
+        name="corpus",
+        metavar="FILE",
+        parse=nonempty,
+        is_path=True,
+        help='JSON lines {"text", "category"} or {"input_ids", "category"} (default: the built-in corpus)',
+    ),
+    Option(
+        name="corpus-tokenizer",
+        metavar="PATH_OR_HUB_ID",
+        parse=nonempty,
+        is_path=True,
+        help="tokenizer that a corpus of input_ids was encoded with",
+    ),
+    Option(
+        name="max-samples",
+        metavar="N",
+        parse=positive_number,
+        help="a subset of N samples, categories in proportion (default: all)",
+    ),
+    Option(
+        name="max-tokens",
+        metavar="N",
+        parse=positive_number,
+        help="at most N tokens, whole samples, categories in proportion (default: all)",
+    ),
+    Option(
+        name="max-seq-len",
+        metavar="N",
+        parse=positive_number,
+        help="cut samples after N tokens (default: 4096, or the model's own limit)",
+    ),
+    Option(
+        name="batch-tokens",
+        metavar="N",
+        parse=positive_number,
+        help="tokens per forward pass, padding included (default: 8192)",
+    ),
+    Option(
+        name="seed",
+        metavar="N",
+        parse=whole_number,
+        help="which subset --maxact-max-samples and --maxact-max-tokens draw (default: 0)",
+    ),
+    Option(
+        name="protocol",
+        metavar="NAME",
+        parse=choice_of("paper", "deployed"),
+        help="paper (no special tokens, default) or deployed (special tokens, chat template)",
+    ),
+    Option(
+        name="sites",
+        metavar="WHICH",
+        parse=choice_of("paper", "deploy"),
+        help="paper (default), or deploy: the inputs of linear layers too, which is what low-bit kernels quantize",
+    ),
+    Option(
+        name="schemes",
+        metavar="NAMES",
+        parse=scheme_names,
+        help=(
+            "quantize the inputs of linear layers and their weights with these schemes and report the error, e.g."
+            " W8A8,FP8_DYNAMIC"
+        ),
+    ),
+    Option(
+        name="effect",
+        metavar="NAMES",
+        parse=scheme_names,
+        help="run evaluation samples under these schemes and report what they do to predictions (runs the LM head)",
+    ),
+    Option(
+        name="deploy",
+        metavar="NAMES",
+        parse=scheme_names,
+        measures=False,
+        help="make fitness for these schemes a set of checks, with the limits of `deploy:` in the limits file",
+    ),
+    Option(
+        name="limits",
+        metavar="FILE",
+        parse=nonempty,
+        is_path=True,
+        measures=False,
+        help="limits file (default: the shipped thresholds.yaml)",
+    ),
+    Option(
+        name="family",
+        metavar="NAME",
+        parse=nonempty,
+        measures=False,
+        help="judge by this family's limits, or `generic` (default: by model_type)",
+    ),
+    Option(
+        name="baseline",
+        metavar="RECORD_OR_MODEL",
+        parse=nonempty,
+        is_path=True,
+        measures=False,
+        repeatable=True,
+        help=(
+            "compare every site with an earlier Record, or with a checkpoint that is measured likewise; may be given"
+            " several times"
+        ),
+    ),
+    Option(
+        name="horizon",
+        metavar="STEP",
+        parse=positive_number,
+        measures=False,
+        help="of a series: warn of maxima whose growth, continued, crosses a limit before this training step",
+    ),
+    Option(
+        name="cache",
+        metavar="DIR",
+        parse=nonempty,
+        is_path=True,
+        help=(
+            "keep Records here by the content they were measured from (default: in .pytest_cache for a series or a"
+            " baseline model, else nowhere)"
+        ),
+    ),
+    Option(
+        name="save",
+        metavar="FILE",
+        parse=nonempty,
+        is_path=True,
+        help="write the Record of the pass to FILE, those of a series into the folder FILE",
+    ),
+    Option(
+        name="slim", parse=truth, help="write Records without histograms: figures only, for verdicts and comparisons"
+    ),
+    Option(
+        name="replay",
+        metavar="FILE",
+        parse=nonempty,
+        is_path=True,
+        measures=False,
+        help="judge a saved Record; no model is loaded; a pattern for a series of them",
+    ),
+    Option(
+        name="update",
+        metavar="new|all",
+        parse=choice_of("new", "all"),
+        measures=False,
+        help="write limits for what has none (new), or for everything (all), to --maxact-limits FILE; refused in CI",
+    ),
+)

@@ -1,0 +1,66 @@
+"""What the text of an option means. Raises ArgumentTypeError, which every door words as its own."""
+
+import argparse
+import re
+from collections.abc import Callable
+
+from pytest_maxact.errors import InputError
+
+
+def nonempty(value: str) -> str:
+    if not value.strip():
+        raise argparse.ArgumentTypeError("must not be empty")
+    return value
+
+
+def positive_number(value: str) -> int:
+    try:
+        number = int(value.replace("_", ""))
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a whole number above 0")
+    return number
+
+
+def whole_number(value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a whole number") from None
+
+
+def choice_of(*allowed: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in allowed:
+            raise argparse.ArgumentTypeError(f"{value!r} is not one of {', '.join(allowed)}")
+        return value
+
+    return parse
+
+
+def scheme_names(value: str) -> tuple[str, ...]:
+    from pytest_maxact.numbers.schemes import scheme_called
+
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    try:
+        found = tuple(dict.fromkeys(scheme_called(name).name for name in names))
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error).replace("\n ", ";")) from None
+    if not found:
+        raise argparse.ArgumentTypeError("names no scheme")
+    return found
+
+
+def device_name(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a device: auto, cpu, cuda, cuda:1")
+    return value
+
+
+def truth(value: str) -> bool:
+    if value.lower() in ("true", "1", "yes", "on"):
+        return True
+    if value.lower() in ("false", "0", "no", "off", ""):
+        return False
+    raise argparse.ArgumentTypeError(f"{value!r} is not true or false")

@@ -1,0 +1,97 @@
+"""What a run was asked to do, resolved once: command line, then ini file, then default."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from glob import has_magic
+from pathlib import Path
+from typing import Any
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.settings.options import OPTIONS, Option
+from pytest_maxact.settings.settings import Settings
+
+
+def resolve(
+    given: Mapping[str, Any], ini: Callable[[str], str | None] = lambda _: None, folder: Path | None = None
+) -> Settings:
+    """Settings from parsed command-line values (None where not given) and a reader of ini values, whose paths start
+    from `folder`.
+
+    Raises InputError for a bad ini value, options that exclude each other, and options that would silently do nothing:
+    those of a gate that nobody asked for, and those of a measurement where a Record is replayed. In an ini file such
+    values lie idle.
+    """
+    values: dict[str, Any] = {}
+    explicit = {option.name for option in OPTIONS if given.get(option.field) is not None}
+    for option in OPTIONS:
+        value = given.get(option.field)
+        if value is None and (text := ini(option.field)):
+            value = _from_ini(option, text, folder)
+        if value is not None:
+            values[option.field] = _expanded(option, value)
+    for given_name, other in (("replay", "model"), ("model", "replay")):
+        if given_name in explicit and other not in explicit:
+            values.pop(other, None)
+    if "replay" in values and "model" in values:
+        raise InputError(
+            "--maxact-model measures a checkpoint and --maxact-replay judges a saved Record; give one of them"
+        )
+    if "update" in values and "update" not in explicit:
+        raise InputError(
+            "maxact_update in an ini file would rewrite limits at every run\n"
+            "  give --maxact-update on the command line, when you mean it"
+        )
+    if "horizon" in explicit and not has_magic(values.get("replay", values.get("model", "*"))):
+        raise InputError(
+            "--maxact-horizon looks ahead of a series, and this run has one checkpoint\n"
+            "  give a pattern, as in --maxact-model='runs/checkpoint-*'"
+        )
+    if explicit and "replay" not in values and "model" not in values:
+        raise InputError(
+            f"--maxact-{min(explicit)} does nothing without --maxact-model or --maxact-replay\n"
+            "  give one of them, or leave it out"
+        )
+    if values.get("slim") and "slim" in explicit and not {"save", "replay"} & values.keys():
+        raise InputError("--maxact-slim does nothing without --maxact-save\n  give it a file, or leave it out")
+    if "replay" in values:
+        if idle := sorted(
+            option.name for option in OPTIONS if option.measures and option.name in explicit - {"model", "protocol"}
+        ):
+            raise InputError(
+                f"--maxact-{idle[0]} shapes a measurement, and --maxact-replay makes none\n  leave one of them out"
+            )
+        values = {
+            name: value
+            for name, value in values.items()
+            if name in _JUDGING or (name in given and given[name] is not None)
+        }
+    return Settings(**{field.name: values[field.name] for field in fields(Settings) if field.name in values})
+
+
+def _from_ini(option: Option, text: str, folder: Path | None) -> Any:
+    """An ini value, or several, one to a line. Paths start from `folder`; what may be a hub id only where there is such
+    a path.
+    """
+    found = []
+    for entry in filter(None, map(str.strip, text.splitlines())) if option.repeatable else [text]:
+        try:
+            value = option.parse(entry)
+        except argparse.ArgumentTypeError as error:
+            raise InputError(f"ini option maxact_{option.field}: {error}") from error
+        if option.is_path and folder is not None:
+            path = folder / Path(value).expanduser()
+            value = (
+                str(path) if option.name not in ("model", "baseline") or path.exists() or has_magic(value) else value
+            )
+        found.append(value)
+    return found if option.repeatable else found[0]
+
+
+def _expanded(option: Option, value: Any) -> Any:
+    if option.repeatable:
+        return tuple(str(Path(entry).expanduser()) for entry in dict.fromkeys(value))
+    return str(Path(value).expanduser()) if option.is_path else value
+
+
+_JUDGING = frozenset(option.field for option in OPTIONS if not option.measures)

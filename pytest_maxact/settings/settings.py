@@ -1,0 +1,58 @@
+"""Every setting of a run, as plain data. Standard library only: this is imported at every start of pytest."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting of a run; the fields are the options of `OPTIONS`, named as on the command line."""
+
+    model: str | None = None
+    revision: str | None = None
+    dtype: str = "auto"
+    device: str = "auto"
+    trust_remote_code: bool = False
+    corpus: str | None = None
+    corpus_tokenizer: str | None = None
+    max_samples: int | None = None
+    max_tokens: int | None = None
+    max_seq_len: int = 4096
+    batch_tokens: int = 8192
+    seed: int = 0
+    protocol: str = "paper"
+    sites: str = "paper"
+    schemes: tuple[str, ...] = ()
+    effect: tuple[str, ...] = ()
+    deploy: tuple[str, ...] = ()
+    limits: str | None = None
+    family: str | None = None
+    baseline: tuple[str, ...] = ()
+    horizon: int | None = None
+    cache: str | None = None
+    save: str | None = None
+    slim: bool = False
+    replay: str | None = None
+    update: str | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a gate was asked for at all."""
+        return self.model is not None or self.replay is not None
+
+    @property
+    def linear_inputs(self) -> bool:
+        """Whether the inputs of linear layers are observed: asked for, or needed by a scheme."""
+        return self.sites == "deploy" or bool(self.schemes_measured)
+
+    @property
+    def schemes_measured(self) -> tuple[str, ...]:
+        """Schemes that the pass quantizes with; where the deploy sites were asked for and no scheme, the usual ones."""
+        from pytest_maxact.numbers.schemes import DEFAULT_SCHEMES
+
+        named = tuple(dict.fromkeys((*self.schemes, *self.deploy, *self.effect)))
+        return named or (DEFAULT_SCHEMES if self.sites == "deploy" else ())
+
+    @property
+    def effects_measured(self) -> tuple[str, ...]:
+        """Schemes whose effect on predictions is measured: asked for, or gated."""
+        return tuple(dict.fromkeys((*self.effect, *self.deploy)))

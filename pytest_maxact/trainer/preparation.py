@@ -1,0 +1,198 @@
+"""All that is found out of a training run before its first step: whether it can be measured, on which samples, by which
+limits.
+"""
+
+import copy
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pytest_maxact import corpus
+from pytest_maxact.checkpoint.locate import Checkpoint
+from pytest_maxact.checkpoint.sites.resolve import resolve
+from pytest_maxact.checkpoint.tokenizer import load_tokenizer
+from pytest_maxact.corpus.tokens import tokenizer_digest
+from pytest_maxact.errors import InputError, MaxactError
+from pytest_maxact.judge.limits.file import load_limits
+from pytest_maxact.judge.limits.rules import Ruleset, require_protocol, select_rules, with_baseline
+from pytest_maxact.measure.effect.headed import has_head
+from pytest_maxact.measure.prepare import encode, max_length, read_corpus
+from pytest_maxact.measure.prepared import Prepared
+from pytest_maxact.numbers.sites import Site
+from pytest_maxact.record.comparability import differences, footing_of
+from pytest_maxact.record.file import require_writable
+from pytest_maxact.record.identity import Identity
+from pytest_maxact.record.provenance import corpus_digest
+from pytest_maxact.record.record import Record
+from pytest_maxact.settings.settings import Settings
+from pytest_maxact.trainer.figures import SECONDS
+from pytest_maxact.trainer.live import as_loaded, is_remote, refuse_attention, unwrapped
+from pytest_maxact.trainer.sample import samples_of
+
+FIRST = "the first measurement of this run"
+_ARGUMENTS = {
+    "corpus-tokenizer": "corpus_tokenizer", "corpus": "corpus", "max-samples": "samples", "max-seq-len": "max_seq_len",
+    "batch-tokens": "batch_tokens", "protocol": "protocol", "limits": "limits", "family": "family",
+}  # fmt: skip
+"""Options of pytest that errors of other modules name, and the callback's arguments."""
+_RECORD = re.compile(r"checkpoint-(\d+)\.maxact\.safetensors")
+_OPTION = re.compile(f"--maxact-({'|'.join(_ARGUMENTS)})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """`prepared` holds the samples that were asked for, or, where `chosen`, those that an earlier Record was measured
+    on.
+
+    `limits`: those of the family; `changes`: these and the relative ones, None where no limits file states any.
+    `reference`: what they refer to by the name `against`, None where that is yet to be measured. `first`: the run's
+    first Record, where it was resumed. `seconds`: what encoding took.
+    """
+
+    settings: Settings
+    prepared: Prepared
+    chosen: bool
+    limits: Ruleset
+    changes: Ruleset | None
+    against: str
+    reference: Record | None
+    first: Record | None
+    seconds: float
+
+
+def open_run(trainer: Any, settings: Settings, baseline: Path | None, state: Any) -> Opening:
+    """Check a training run before its first step. Raises InputError for whatever would keep it from being measured or
+    judged.
+    """
+    folder = Path(trainer.args.output_dir)
+    require_writable(record_path(folder, 0))
+    against = f"baseline {baseline}" if baseline else FIRST
+    reference = _baseline(baseline, folder, state.global_step) if baseline else None
+    earlier = _first_of(state, folder)
+    fixed = {name: record for name, record in ((against, reference), earlier or ("", None)) if record is not None}
+    model = unwrapped(trainer)
+    loaded = as_loaded(model, folder)
+    refuse_attention(model, loaded.dtype)
+    anatomy = resolve(loaded.model, model.config, adapters=loaded.adapters)
+    identity = Identity(model_type=model.config.model_type, layers=anatomy.layers, hidden_size=anatomy.hidden_size)
+    files = load_limits(Path(settings.limits) if settings.limits else None)
+    limits = select_rules(files, identity, anatomy.sites, settings.family)
+    require_protocol(settings.protocol, limits)
+    wanted = baseline is not None or any(file.document.regression for file in files)
+    tokenizer = _tokenizer(trainer)
+    start = time.perf_counter()
+    samples = _samples(settings, fixed)
+    sequences = encode(samples, tokenizer, anatomy, model.config, settings)
+    corpus.assign_splits(samples)
+    seconds = time.perf_counter() - start
+    here = {
+        "corpus_sha256": corpus_digest(sample.digest for sample in samples),
+        "tokenizer_sha256": tokenizer_digest(tokenizer),
+        "protocol": settings.protocol,
+        "dtype": loaded.dtype,
+        "max_seq_len": max_length(settings, model.config.get_text_config()),
+    }
+    for name, record in fixed.items():
+        _require_comparable(name, record, here, anatomy.sites)
+    checkpoint = Checkpoint(
+        name=folder.name,
+        folder=folder,
+        revision=None,
+        config=model.config,
+        trust_remote_code=is_remote(model),
+        is_hub=False,
+    )
+    prepared = Prepared(
+        checkpoint=checkpoint, identity=identity, anatomy=anatomy, tokenizer=tokenizer, sequences=tuple(sequences),
+        max_seq_len=max_length(settings, model.config.get_text_config()), predicts=has_head(checkpoint),
+    )  # fmt: skip
+    return Opening(
+        settings=settings,
+        prepared=prepared,
+        chosen=bool(fixed),
+        limits=limits,
+        changes=with_baseline(limits, files, anatomy.sites, (), against) if wanted else None,
+        against=against,
+        reference=reference,
+        first=earlier[1] if earlier else None,
+        seconds=seconds,
+    )
+
+
+def record_path(folder: Path, step: int) -> Path:
+    """Where the Record of a step lies: beside the checkpoint's folder, inside which it would be taken for weights."""
+    return folder / f"checkpoint-{step}.maxact.safetensors"
+
+
+def worded(error: MaxactError) -> str:
+    """What an error says, its options of pytest as arguments of the callback."""
+    return _OPTION.sub(lambda found: f"`{_ARGUMENTS[found[1]]}`", str(error))
+
+
+def _first_of(state: Any, folder: Path) -> tuple[str, Record] | None:
+    """The earliest Record of a run that was resumed, of those still there; the run's own log says at which steps it was
+    measured.
+
+    The log of the checkpoint that was resumed from was written before its own measurement.
+    """
+    if not state.global_step:
+        return None
+    logged = [entry["step"] for entry in state.log_history if SECONDS in entry]
+    paths = [record_path(folder, step) for step in dict.fromkeys((*logged, state.global_step))]
+    return next(((f"the Record {path}", Record.load(path)) for path in paths if path.is_file()), None)
+
+
+def _baseline(path: Path, folder: Path, step: int) -> Record:
+    """The Record at `path`. Raises InputError for one that the run, now at `step`, would write over."""
+    named = _RECORD.fullmatch(path.name)
+    if named and int(named[1]) > step and path.resolve().parent == folder.resolve():
+        raise InputError(
+            f"the baseline {path} lies where this run writes its own Record of step {named[1]}\n"
+            "  copy it to another folder"
+        )
+    return Record.load(path)
+
+
+def _samples(settings: Settings, fixed: Mapping[str, Record]) -> list[corpus.Sample]:
+    """The samples of the Records that the run is to be compared with; without any, those that were asked for."""
+    source = load_tokenizer(settings.corpus_tokenizer, trust_remote_code=False) if settings.corpus_tokenizer else None
+    samples = corpus.decode(read_corpus(replace(settings, max_samples=None) if fixed else settings), source)
+    for name, record in fixed.items():
+        return samples_of(record, name, samples)
+    return samples
+
+
+def _tokenizer(trainer: Any) -> Any:
+    """A copy of the run's tokenizer: its own is set to truncate and to pad by whoever used it last, which would be
+    taken for another tokenizer.
+    """
+    given = trainer.processing_class
+    tokenizer = given if hasattr(given, "get_vocab") else getattr(given, "tokenizer", None)
+    if not hasattr(tokenizer, "get_vocab"):
+        what = (
+            f"{type(given).__name__} as its processing_class, which is no tokenizer"
+            if given is not None
+            else "no processing_class"
+        )
+        raise InputError(
+            f"the Trainer has {what}, so no text can be measured\n"
+            "  give it the model's: Trainer(..., processing_class=tokenizer)"
+        )
+    return copy.deepcopy(tokenizer)
+
+
+def _require_comparable(name: str, record: Record, here: Mapping[str, object], sites: Sequence[Site]) -> None:
+    """Raise InputError where a Record was not measured as this run will be."""
+    if differing := differences(footing_of(record.provenance), here):
+        raise InputError(
+            f"{name} was not measured as this run would be; they differ in {', '.join(differing)}\n"
+            "  measure it again as this run would be, or do without it"
+        )
+    lacking = [site.name for site in sites if site.name not in record.sites]
+    if lacking:
+        raise InputError(
+            f"{name} is of another model: it has no site {lacking[0]}\n  give a Record of this architecture"
+        )

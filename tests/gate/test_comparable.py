@@ -1,0 +1,136 @@
+"""What is known of a checkpoint before it is measured: with which baselines it may be compared, and the same in every
+process of a run.
+"""
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.gate.comparable import require_comparable, require_sound
+from pytest_maxact.gate.handover import read_subjects, write_subjects
+from pytest_maxact.gate.opened import Opened, open_source
+from pytest_maxact.gate.sources import Source
+from pytest_maxact.gate.subject import Subject
+from pytest_maxact.judge.limits.limit import Limit
+from pytest_maxact.judge.limits.rules import Measured, Ruleset
+from pytest_maxact.judge.limits.waivers import Waiver
+from pytest_maxact.numbers.sites import LINEAR_KINDS
+from pytest_maxact.settings.settings import Settings
+from tests.support import records
+
+VALUES = {"embedding": [[1.0, 2.0]], "layers.0.hidden": [[4.0, -8.0]]}
+
+
+def opened(
+    folder: Path, name: str = "v1", values: dict[str, list[list[float]]] | None = None, **provenance: object
+) -> Opened:
+    path = folder / f"{name}.safetensors"
+    records.record(values or VALUES, **provenance).save(path)
+    return open_source(Source(name=name, path=str(path), is_record=True), Settings(replay=str(path)))
+
+
+def refusal(subject: Opened, baseline: Opened) -> str:
+    with pytest.raises(InputError) as caught:
+        require_comparable(subject, baseline, "--maxact-baseline v1.safetensors")
+    message = str(caught.value)
+    assert message.startswith("--maxact-baseline v1.safetensors cannot be compared with new: ")
+    assert len(message.splitlines()) == 2
+    return message
+
+
+def test_records_measured_alike_are_comparable_whatever_their_weights(tmp_path: Path) -> None:
+    require_comparable(
+        opened(tmp_path, "new"), opened(tmp_path, weights_sha256="x" * 64, model="other", device="cuda:0"), "a baseline"
+    )
+
+
+@pytest.mark.parametrize("field", ["corpus_sha256", "tokenizer_sha256", "protocol", "dtype"])
+def test_what_was_measured_otherwise_is_refused_with_both_values(field: str, tmp_path: Path) -> None:
+    baseline = opened(tmp_path, **{field: "another"})
+    new = opened(tmp_path, "new")
+    assert f"they differ in {field} (another there, {str(new.footing[field])[:12]} here)" in refusal(new, baseline)
+    assert "they differ in max_seq_len (7 there, 4096 here)" in refusal(new, opened(tmp_path, max_seq_len=7))
+
+
+def test_what_only_loading_can_tell_is_left_to_the_verdict(tmp_path: Path) -> None:
+    new = opened(tmp_path, "new")
+    require_comparable(
+        replace(new, footing={**new.footing, "dtype": None}), opened(tmp_path, dtype="float16"), "a baseline"
+    )
+
+
+def test_a_model_of_another_width_is_refused(tmp_path: Path) -> None:
+    """Qwen3-0.6B and Qwen3-1.7B have the same layers, sites and tokenizer."""
+    assert "it is a model of 2 layers x 8, this one of 2 layers x 4" in refusal(
+        opened(tmp_path, "new"), opened(tmp_path, hidden_size=8)
+    )
+
+
+def test_sites_on_one_side_only_are_refused(tmp_path: Path) -> None:
+    more, less = opened(tmp_path, "new", {**VALUES, "layers.0.gate": [[1.0, 1.0]]}), opened(tmp_path, "new")
+    assert "it has no layers.0.gate, so not every site could be (1 such sites)" in refusal(more, less)
+    assert "it has layers.0.gate, which is not here, so not every site could be (1 such sites)" in refusal(less, more)
+
+
+def test_a_baseline_may_have_linear_inputs_that_nobody_asks_for_and_not_lack_them(tmp_path: Path) -> None:
+    linear = {f"layers.0.{kind}": [[1.0, 1.0]] for kind in LINEAR_KINDS}
+    plain, deep = opened(tmp_path, "new"), opened(tmp_path, "new", {**VALUES, **linear})
+    require_comparable(plain, deep, "a baseline")
+    assert "it has no layers.0." in refusal(deep, plain)
+
+
+def test_a_scheme_that_the_baseline_was_not_measured_under_is_refused(tmp_path: Path) -> None:
+    new = opened(tmp_path, "new", schemes=("W8A8", "FP8"))
+    assert "it was not measured under FP8" in refusal(new, opened(tmp_path, schemes=("W8A8",)))
+    require_comparable(opened(tmp_path, "new"), opened(tmp_path, schemes=("W8A8",)), "a baseline")
+
+
+def test_a_broken_baseline_is_refused(tmp_path: Path) -> None:
+    require_sound(opened(tmp_path), "--maxact-baseline v1")
+    broken = opened(tmp_path, values={**VALUES, "layers.0.hidden": [[float("nan"), 1.0]]})
+    with pytest.raises(InputError, match=r"--maxact-baseline v1: layers\.0\.hidden holds NaN or infinite entries"):
+        require_sound(broken, "--maxact-baseline v1")
+
+
+def test_other_processes_read_what_this_one_found(tmp_path: Path) -> None:
+    limits = tuple(
+        Limit(
+            site="layers.0.hidden",
+            metric="growth",
+            bound=2.0,
+            sense="max",
+            rule="r",
+            source="s",
+            file="f.yaml",
+            line=3,
+            against=against,
+            floor=floor,
+            figure=figure,
+            headroom=figure,
+            envelope=bool(floor),
+        )
+        for against, floor, figure in (("v1", 0.5, None), ("", None, 1.25))
+    )
+    waiver = Waiver(
+        site="*", metric="*", checkpoint="*", reason="é", owner="ann", until=date(2026, 3, 31), file="f.yaml", line=9
+    )
+    rules = Ruleset(
+        family="qwen3",
+        shape=None,
+        protocol="paper",
+        limits=limits,
+        fitness=limits[:1],
+        waivers=(waiver,),
+        measured=Measured(corpus="c", sha256="0" * 12, tokens=7, dtype="bfloat16"),
+    )
+    subjects = (
+        Subject(
+            source=Source(name="step-1", path="a", is_record=False, step=1), title="t", rules=rules, against=("v1",)
+        ),
+    )
+    baselines = (Source(name="v1", path="b", is_record=True, revision="abc"),)
+    write_subjects(tmp_path / "opening.json", subjects, baselines)
+    assert read_subjects(tmp_path / "opening.json") == (subjects, baselines)

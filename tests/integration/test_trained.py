@@ -1,0 +1,70 @@
+"""The trained checkpoints of the repository, through the whole gate on the built-in corpus."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pytest_maxact.measure.prepare import prepare
+from pytest_maxact.measure.run import measure
+from pytest_maxact.record.record import Record
+from pytest_maxact.settings.settings import Settings
+from tests.support.paths import FIXTURES
+
+TRAINED = FIXTURES / "qwen3-tiny"
+STEPS = sorted((FIXTURES / "qwen3-tiny-steps").glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def record_of(folder: Path) -> Record:
+    settings = Settings(model=str(folder), max_samples=20)
+    return measure(prepare(settings), settings, "qwen3")
+
+
+def test_the_checkpoints_are_small() -> None:
+    assert len(STEPS) == 4
+    assert size(TRAINED) < 3_000_000
+    assert size(FIXTURES) < 16_000_000
+
+
+def test_the_gate_passes_on_the_trained_checkpoint(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest(f"--maxact-model={TRAINED}", "--maxact-max-samples=30", "--maxact-save=r")
+    result.assert_outcomes(passed=53)
+    record = Record.load(pytester.path / "r")
+    assert record.provenance.corpus == "builtin"
+    assert {category for _, category, _, _ in record.provenance.samples} == {
+        "math", "code", "web_english", "knowledge", "chinese", "minority_scripts", "web_other",
+    }  # fmt: skip
+    assert {split for *_, split, _ in record.provenance.samples} == {"calibration", "evaluation"}
+
+
+def test_the_gate_fails_on_it_under_limits_below_what_it_does(pytester: pytest.Pytester) -> None:
+    (pytester.path / "limits.yaml").write_text(
+        "version: 1\nfamilies: {q: {model_types: [qwen3], limits: {hidden: 100}}}\n"
+    )
+    result = pytester.runpytest(f"--maxact-model={TRAINED}", "--maxact-max-samples=30", "--maxact-limits=limits.yaml")
+    assert result.ret == 1
+    assert result.parseoutcomes()["failed"] >= 5
+    text = " ".join(result.stdout.str().split())
+    assert re.search(
+        r"- layers\.5\.hidden: max_abs [\d.]+ at sample \S+, token \d+ '.*?', channel \d+ exceeds the limit 125 \(100 x"
+        r" 1\.25\)",
+        text,
+    )
+
+
+def test_the_maximum_grows_over_the_run_and_the_first_layer_is_the_jump() -> None:
+    records = [record_of(step) for step in (STEPS[0], TRAINED)]
+    first, last = (record.carrier.max_abs for record in records)
+    assert last > first
+    for record in records:
+        assert record["layers.0.hidden"].max_abs > 10 * record["embedding"].max_abs
+
+
+def test_a_subset_is_measured_to_the_same_figures_twice() -> None:
+    one, other = record_of(TRAINED), record_of(TRAINED)
+    assert one.sites == other.sites
+    assert one.provenance == other.provenance

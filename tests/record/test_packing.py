@@ -1,0 +1,58 @@
+"""Arrays packed into bytes come back as they were, in few bytes where neighbours are near, and damaged streams are
+refused.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_maxact.record.packing import differences, packed, summed, unpacked
+
+DTYPES = (np.uint16, np.uint32, np.int64)
+arrays = st.sampled_from(DTYPES).flatmap(
+    lambda dtype: st.lists(st.integers(int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)), max_size=20).map(
+        lambda values: np.array(values, dtype)
+    )
+)
+
+
+@given(arrays)
+def test_any_whole_numbers_come_back(values: npt.NDArray[np.int64]) -> None:
+    streams = packed("x", values)
+    assert {stream.dtype for stream in streams.values()} <= {np.dtype(np.uint8)}
+    back = unpacked("x", streams, values.dtype.type, len(values))
+    assert back.dtype == values.dtype
+    assert np.array_equal(back, values)
+
+
+@given(arrays)
+def test_differences_add_up_again_whatever_their_sign_and_size(values: npt.NDArray[np.int64]) -> None:
+    assert np.array_equal(summed(differences(values)), values)
+
+
+def test_what_is_near_its_neighbour_has_one_small_byte() -> None:
+    values = np.array([1_000_000, 1_000_001, 999_999, 1_000_000], np.int64)
+    assert differences(values).tolist() == [2_000_000, 2, 3, 2]
+    assert set(packed("x", differences(values[1:] - values[:-1]))) == {"x.0"}
+
+
+def test_the_same_array_gives_the_same_bytes() -> None:
+    values = np.random.default_rng(0).integers(0, 1 << 40, 10_000)
+    one, other = packed("x", values), packed("x", values.copy())
+    assert one.keys() == other.keys() == {f"x.{place}" for place in range(5)}
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("entries", [0, 9, 11, 10_000])
+def test_streams_of_another_length_than_expected_are_refused(entries: int) -> None:
+    with pytest.raises(ValueError, match="bytes where"):
+        unpacked("x", packed("x", np.arange(1, 11)), np.int64, entries)
+
+
+def test_streams_that_were_cut_or_lengthened_or_are_none_are_refused() -> None:
+    streams = packed("x", np.arange(1, 11))
+    for damaged in (streams["x.0"][:-1], np.append(streams["x.0"], np.uint8(0)), np.zeros(4, np.uint8)):
+        with pytest.raises(ValueError, match=r"bytes where|decompressing"):
+            unpacked("x", {"x.0": damaged}, np.int64, 10)

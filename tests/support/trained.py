@@ -1,0 +1,48 @@
+"""The trained checkpoints of the repository as a run: folders called after their steps, and changes to single
+weights.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from pytest_maxact.judge.limits.file import load_limits
+from pytest_maxact.judge.limits.regression import relative_limits
+from pytest_maxact.judge.verdict.check import judge
+from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.measure.prepare import prepare
+from pytest_maxact.measure.run import measure
+from pytest_maxact.record.record import Record
+from pytest_maxact.settings.settings import Settings
+from tests.support.paths import FIXTURES, TRAINED
+
+STEPS = {step: FIXTURES / "qwen3-tiny-steps" / f"step-{step}" for step in (900, 1800, 2700, 3600)} | {4500: TRAINED}
+
+
+def run_in(folder: Path, steps: Sequence[int] = tuple(STEPS)) -> str:
+    """The checkpoints of these steps as a Trainer leaves them; the pattern that finds them."""
+    for step in steps:
+        shutil.copytree(STEPS[step], folder / f"checkpoint-{step}")
+    return str(folder / "checkpoint-*")
+
+
+def scale_weight(folder: Path, name: str, factor: float) -> None:
+    """Multiply one weight of a checkpoint on disk."""
+    file = folder / "model.safetensors"
+    tensors = {key: tensor.clone() for key, tensor in load_file(file).items()}
+    tensors[name] = (tensors[name].to(torch.float32) * factor).to(tensors[name].dtype)
+    save_file(tensors, file, metadata={"format": "pt"})
+
+
+def record_of(folder: Path, max_samples: int = 8, **options: object) -> Record:
+    settings = Settings(model=str(folder), max_samples=max_samples, **options)  # type: ignore[arg-type]
+    return measure(prepare(settings), settings, "qwen3")
+
+
+def changes(before: Record, after: Record) -> list[Finding]:
+    """The shipped relative limits, judged."""
+    sites = [reading.site for reading in after.sites.values()]
+    return judge(after, relative_limits(load_limits(), sites, after.provenance.schemes, "before"), {"before": before})
