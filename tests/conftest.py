@@ -60,3 +60,11 @@ def _everything_imported(checkpoint: Path, corpus: Path) -> None:
     cannot be imported twice.
     """
     record_of(checkpoint, corpus)
+
+
+@pytest.fixture(autouse=True)
+def _in_the_order_they_stand(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pytest runs inside a test are deaf to a plugin that shuffles: what they print is compared line by line."""
+    if "pytester" in request.fixturenames:
+        request.getfixturevalue("pytester")  # it takes the variable away
+        monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:randomly")

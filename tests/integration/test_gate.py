@@ -130,7 +130,7 @@ def test_junit_points_at_the_limits_line_and_carries_the_values(
 def test_xdist_workers_share_one_measurement(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
     pytester.makeconftest("""
         from pathlib import Path
-        import pytest_maxact.session as session
+        import pytest_maxact.gate.session as session
 
         original = session.GateSession._measure
 
@@ -192,7 +192,7 @@ def test_a_measurement_that_ends_in_any_other_error_is_not_tried_again(
     pytester.makeconftest(f"""
         import pytest
         from pathlib import Path
-        from pytest_maxact.measure import prepare as measure
+        from pytest_maxact.measure import run as measure
 
         def load(checkpoint, settings):
             with open(Path(__file__).parent / "loads.txt", "a") as file:
@@ -250,7 +250,7 @@ def test_the_report_measures_nothing_that_a_worker_died_of(
     pytester.makeconftest("""
         import os
         from pathlib import Path
-        from pytest_maxact.measure import prepare as measure
+        from pytest_maxact.measure import run as measure
 
         def load(checkpoint, settings):
             with open(Path(__file__).parent / "loads.txt", "a") as file:

@@ -429,7 +429,7 @@ def test_weights_that_change_while_they_are_measured_are_kept_under_no_name(
 ) -> None:
     from pytest_maxact.errors import MeasureError
     from pytest_maxact.gate.session import GateSession
-    from pytest_maxact.measure import prepare as measure
+    from pytest_maxact.measure import run as measure
     from pytest_maxact.settings.settings import Settings
 
     original = measure.load
@@ -454,7 +454,7 @@ DRIVER = dedent("""\
     from pathlib import Path
 
     import torch
-    from pytest_maxact.measure import prepare as measure
+    from pytest_maxact.measure import run as measure
     from pytest_maxact.gate.session import GateSession
     from pytest_maxact.settings.settings import Settings
 

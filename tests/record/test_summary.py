@@ -31,10 +31,9 @@ from pytest_maxact.report.data.compare import as_data
 from pytest_maxact.report.data.record import summarize
 from pytest_maxact.report.terminal.compare import render as render_comparison
 from pytest_maxact.report.terminal.record import render
-from tests import test_fitness
 from tests.integration.test_deploy import headed
 from tests.record.test_record import large_record, measured
-from tests.support import records
+from tests.support import fitness, records
 from tests.support.measuring import record_of
 
 SCHEMES = ("W8A8", "W8A8_STATIC", "FP8", "NVFP4", "W4A16", "FP16", "BF16")
@@ -73,10 +72,10 @@ def failing() -> Record:
     """Linear inputs that miss their limits, a weight without a figure, channels that smoothing would calm, and an
     effect.
     """
-    worst = {name: test_fitness.sums(9.0, flushed=0.75) for name in test_fitness.SITES[:3]}
-    bad = {test_fitness.SITES[4]: test_fitness.weight(math.nan, refused="4 is no multiple of its groups of 128")}
-    whole = test_fitness.measured(
-        worst=worst, weights=bad, effects={"W8A8": test_fitness.effect("W8A8", math.nan)}, predicts=True
+    worst = {name: fitness.sums(9.0, flushed=0.75) for name in fitness.SITES[:3]}
+    bad = {fitness.SITES[4]: fitness.weight(math.nan, refused="4 is no multiple of its groups of 128")}
+    whole = fitness.measured(
+        worst=worst, weights=bad, effects={"W8A8": fitness.effect("W8A8", math.nan)}, predicts=True
     )
     loud = Channels({"a": np.array([0.5, 0.5, 0.5, 900.0], np.float32), "b": np.ones(4, np.float32)})
     return replace(
@@ -333,14 +332,14 @@ def test_a_name_that_means_nothing_is_called_so_and_not_dropped(metric: str) -> 
 
 
 def test_a_scheme_that_was_not_measured_is_named_as_ever() -> None:
-    full = test_fitness.measured("W8A8")
+    full = fitness.measured("W8A8")
     for record in (full, full.slim(["FP8.sqnr_db", "W8A8.mean_kl"])):
         with pytest.raises(MeasureError, match="holds nothing of scheme FP8 there"):
-            metric_value(record[test_fitness.SITES[0]], "FP8.sqnr_db")
+            metric_value(record[fitness.SITES[0]], "FP8.sqnr_db")
 
 
 def test_nothing_that_was_dropped_reads_as_empty() -> None:
-    reading = failing().slim()[test_fitness.SITES[0]]
+    reading = failing().slim()[fitness.SITES[0]]
     assert reading.channels is not None
     for dropped in (
         lambda: reading.histogram,
@@ -356,7 +355,7 @@ def test_nothing_that_was_dropped_reads_as_empty() -> None:
     ):
         with pytest.raises(InputError, match=SLIM):
             dropped()
-    assert reading.count == failing()[test_fitness.SITES[0]].count > 0
+    assert reading.count == failing()[fitness.SITES[0]].count > 0
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["slim first", "slim last"])
