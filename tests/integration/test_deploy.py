@@ -4,13 +4,12 @@ is said at once.
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModel
 
 from pytest_maxact.cli.main import main
 from pytest_maxact.record.effect import KEPT
@@ -18,32 +17,13 @@ from pytest_maxact.record.metrics.value import beyond_fp16, metric_value
 from pytest_maxact.record.record import Record
 from tests.support import tiny
 from tests.support.gate_runs import run_gate
+from tests.support.headed import headed
 from tests.support.measuring import record_of
 from tests.support.zoo.configs import build
 
 LINEAR = 4 * tiny.LAYERS
 PAPER = 2 * (4 * tiny.LAYERS + 2) + 1
 """Checks of the paper's sites: a maximum and a non-finite count each, and the carrier's INT-8 error."""
-LOUD = 11
-
-
-def headed(folder: Path, loud: float = 1.0, **overrides: Any) -> Path:
-    """A random Qwen3 with its head; one channel of the last layer's feed-forward block is `loud` times what it was, its
-    function the same.
-    """
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        "qwen3", **{**tiny.FAMILIES["qwen3"], "intermediate_size": 128, "tie_word_embeddings": False, **overrides}
-    )
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim >= 2:
-                parameter.normal_(0.0, 0.15)
-        block = model.model.layers[-1].mlp
-        block.up_proj.weight[LOUD] *= loud
-        block.down_proj.weight[:, LOUD] /= loud
-    return tiny.save(folder, model.bfloat16())
 
 
 @pytest.fixture(scope="module")

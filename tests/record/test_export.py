@@ -28,8 +28,8 @@ from pytest_maxact.record.export import smoothquant, static_scales, write
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
-from tests.measure.observe.test_fidelity import model_of
 from tests.support import tiny
+from tests.support.low_bits import model_of
 from tests.support.measuring import record_of
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}

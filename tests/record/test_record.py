@@ -21,35 +21,20 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from pytest_maxact.errors import InputError
-from pytest_maxact.numbers.histogram import INFINITY_BIN, Histogram, magnitudes
+from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.numbers.massive import Massive
-from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
+from pytest_maxact.numbers.peaks import NonFinite, Peak
 from pytest_maxact.numbers.sites import LAYER_KINDS, Site
 from pytest_maxact.record.file import _digest
 from pytest_maxact.record.merge import merge
 from pytest_maxact.record.provenance import corpus_digest
-from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import METRIC_VERSION, Record
 from tests.support import records
-from tests.support.records import Measured, bf16, record_of, site
+from tests.support.large import large_record
+from tests.support.records import Measured, record_of
+from tests.support.samples import SITES, measured
 
 patient = settings(deadline=None)
-SITES = ("embedding", "layers.0.hidden", "layers.0.gate", "layers.1.hidden", "layers.1.gate", "final_norm")
-
-
-def measured(count: int, seed: int = 0, broken: bool = True) -> list[Measured]:
-    """Samples of unequal lengths in two splits, with massive, tied and non-finite entries."""
-    generator = np.random.default_rng(seed)
-    samples = []
-    for index in range(count):
-        tokens = int(generator.integers(1, 5))
-        values = {name: bf16(np.round(generator.standard_normal((tokens, 4)) * 8)) for name in SITES}
-        values["layers.1.hidden"][0, 1] = generator.choice([200.0, -200.0, 3008.0])
-        if broken and index % 3 == 1:
-            values["layers.0.gate"][tokens - 1, 2] = generator.choice([np.nan, np.inf])
-        split = ("calibration", "evaluation")[index % 3 > 0]
-        samples.append(Measured(id=f"s{index:02d}", category="ab"[index % 2], split=split, values=values))
-    return samples
 
 
 @pytest.fixture
@@ -225,77 +210,6 @@ def test_every_count_is_in_the_file_as_differences_in_byte_planes(record: Record
         for count in split.counts
     ]
     assert list(accumulate(steps)) == counts
-
-
-def noisy(encoding: str, entries: float, scale: float, rng: np.random.Generator) -> Histogram:
-    """Counts as of so many entries of a site: normals of channels whose scales spread, one in a thousand 200 times as
-    large, Poisson noise in every bin.
-
-    Of float16 every finite bin is filled, of bfloat16 those from 2^-30 up.
-    """
-    values = magnitudes(encoding)[: INFINITY_BIN[encoding]]
-    edges = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2, values[-1:]])
-    erf = np.vectorize(math.erf)
-    spread = np.linspace(-2, 2, 7)
-    weights = np.exp(-(spread**2)) / np.exp(-(spread**2)).sum()
-    share = sum(
-        weight * np.diff(erf(edges / (scale * math.exp(z) * math.sqrt(2))))
-        for weight, z in zip(weights, spread, strict=True)
-    )
-    share = 0.999 * share + 0.001 * np.diff(erf(edges / (200 * scale * math.sqrt(2))))
-    counts = rng.poisson(entries * share + 20.0 * (values > (0.0 if encoding == "float16" else 2.0**-30)))
-    (bins,) = np.nonzero(counts)
-    return Histogram(encoding, bins.astype(np.uint16), counts[bins])
-
-
-def large_record(
-    encoding: str, kinds: tuple[str, ...], layers: int = 64, tokens: float = 16e6, width: int = 5120
-) -> Record:
-    """The sites of a deep model over a real corpus: every split with noise of its own, ten peaks with places, 4 000
-    samples.
-    """
-    rng = np.random.default_rng(0)
-    peaks = tuple(
-        Peak(
-            value=-17664.0 - i,
-            sample=f"minority-scripts-{i:03d}",
-            position=4095,
-            token="Ġinternational",
-            token_id=151_000,
-            channel=4095,
-        )
-        for i in range(PEAKS_KEPT)
-    )
-    everything = [
-        site("embedding"),
-        *(site(f"layers.{i}.{kind}") for i in range(layers) for kind in kinds),
-        site("final_norm"),
-    ]
-    scales = (0.02, 0.2, 2.0)
-    expected = {scale: noisy(encoding, tokens * width / 3, scale, rng) for scale in scales}
-    samples = tuple((f"minority-scripts-{i:04d}", "minority_scripts", "evaluation", 4096) for i in range(4000))
-
-    def drawn(scale: float, times: int) -> Histogram:
-        like = expected[scale]
-        return Histogram(encoding, like.bins, np.maximum(rng.poisson(like.counts * times), 1))
-
-    return Record(
-        provenance=replace(
-            records.provenance(), samples=samples, sample_digests=tuple(f"{i:064d}" for i in range(4000))
-        ),
-        sites={
-            s.name: SiteReading(
-                site=s,
-                dtype=encoding,
-                width=width,
-                calibration=drawn(scales[i % 3], 1),
-                evaluation=drawn(scales[i % 3], 2),
-                peaks=peaks,
-                massive=Massive(tokens=1, entries=2, max_ratio=10_000.0),
-            )
-            for i, s in enumerate(everything)
-        },
-    )
 
 
 @pytest.mark.parametrize(("encoding", "filled"), [("float16", 31_743), ("bfloat16", 5_000)])

@@ -31,10 +31,11 @@ from pytest_maxact.report.data.compare import as_data
 from pytest_maxact.report.data.record import summarize
 from pytest_maxact.report.terminal.compare import render as render_comparison
 from pytest_maxact.report.terminal.record import render
-from tests.integration.test_deploy import headed
-from tests.record.test_record import large_record, measured
 from tests.support import fitness, records
+from tests.support.headed import headed
+from tests.support.large import large_record
 from tests.support.measuring import record_of
+from tests.support.samples import measured
 
 SCHEMES = ("W8A8", "W8A8_STATIC", "FP8", "NVFP4", "W4A16", "FP16", "BF16")
 QUANTITIES = ("threshold", "sqnr_db", "rel_rmse", "rel_mae", "clip_rate", "flush_to_zero", "levels_used")

@@ -2,8 +2,8 @@
 
 import math
 
-from tests.judge.compare.test_comparison import CALM, with_values
 from tests.support import records
+from tests.support.records import CALM, with_values
 
 
 def test_rows_are_flat_alike_and_in_depth_order() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -12,9 +13,11 @@ from pytest_maxact.checkpoint.sites.decoder import decoder_of
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.corpus.samples import Sample
 from pytest_maxact.corpus.tokens import Sequence as Encoded
+from pytest_maxact.measure.observe import accumulate as accumulate
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.run import measure, observe
+from pytest_maxact.numbers.histogram import magnitudes
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
 
@@ -91,3 +94,20 @@ def memory_limited(model: Any, most: int) -> Any:
 
     model.layers[1].register_forward_pre_hook(refuse)
     return model
+
+
+def dense(observer: Observer) -> dict[str, np.ndarray]:
+    return {
+        name: seen.dense_counts("calibration") + seen.dense_counts("evaluation")
+        for name, seen in observer.accumulators.items()
+    }
+
+
+def within_one_step(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether some pairing moves no entry by more than one bin; bins below the float32 noise of a sum with cancellation
+    count as one.
+    """
+    largest = magnitudes("bfloat16")[one.nonzero()[0][-1]]
+    noise_bin = int(torch.tensor([3e-4 * largest], dtype=torch.bfloat16).view(torch.int16).item())
+    one, other = (np.concatenate([[c[:noise_bin].sum()], c[noise_bin:]]).cumsum() for c in (one, other))
+    return bool((one[:-1] <= other[1:]).all() and (other[:-1] <= one[1:]).all())

@@ -163,3 +163,29 @@ def _massive(arrays: Sequence[Floats]) -> Massive:
             tokens, entries = tokens + bool(found), entries + found
             ratios.append(float(row.max()) / median)
     return Massive(tokens=tokens, entries=entries, max_ratio=max(ratios, default=None))
+
+
+CALM = {
+    "embedding": [[1.0, -2.0, 0.5, 0.25]],
+    "layers.0.hidden": [[4.0, 1.0, 2.0, -8.0]],
+    "layers.0.mlp_output": [[3.0, 1.0, 1.0, 1.0]],
+    "layers.1.hidden": [[16.0, 1.0, 2.0, 8.0]],
+    "final_norm": [[1.0, 1.0, 1.0, 2.0]],
+}
+
+
+def with_values(**changes: list[list[float]]) -> Record:
+    return record({**CALM, **{name.replace("__", "."): value for name, value in changes.items()}})
+
+
+def seen(hidden: float = 8.0, *, first: float = 2.0, kind: str = "gate", **changes: Any) -> Record:
+    """A Record of two layers whose residual maxima are `first` and `hidden`."""
+    values = {
+        "embedding": [[1.0, 0.375]],
+        "layers.0.hidden": [[first, 0.375]],
+        f"layers.0.{kind}": [[2.0, 0.375]],
+        "layers.1.hidden": [[hidden, 0.375]],
+        f"layers.1.{kind}": [[-2.5, 0.375]],
+        "final_norm": [[3.0, 0.375]],
+    }
+    return record(values, **changes)

@@ -25,8 +25,8 @@ from pytest_maxact.errors import MeasureError
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
 from pytest_maxact.numbers.weights import WeightDistortion
 from pytest_maxact.settings.settings import Settings
-from tests.checkpoint.test_quantize import by_compressed_tensors
 from tests.support import tiny
+from tests.support.deployed import by_compressed_tensors
 from tests.support.zoo import composite, configs
 
 Errors = dict[str, dict[str, dict[str, WeightDistortion]]]

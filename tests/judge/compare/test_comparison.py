@@ -13,18 +13,7 @@ from pytest_maxact.judge.compare.jumps import first_jump
 from pytest_maxact.record.record import Record
 from pytest_maxact.report.terminal.compare import render
 from tests.support import records
-
-CALM = {
-    "embedding": [[1.0, -2.0, 0.5, 0.25]],
-    "layers.0.hidden": [[4.0, 1.0, 2.0, -8.0]],
-    "layers.0.mlp_output": [[3.0, 1.0, 1.0, 1.0]],
-    "layers.1.hidden": [[16.0, 1.0, 2.0, 8.0]],
-    "final_norm": [[1.0, 1.0, 1.0, 2.0]],
-}
-
-
-def with_values(**changes: list[list[float]]) -> Record:
-    return records.record({**CALM, **{name.replace("__", "."): value for name, value in changes.items()}})
+from tests.support.records import CALM, with_values
 
 
 def test_a_record_compared_with_itself_has_not_changed() -> None:

@@ -24,22 +24,9 @@ from pytest_maxact.report.data.suggest import as_data
 from pytest_maxact.report.terminal.suggest import closing
 from pytest_maxact.settings.settings import Settings
 from tests.support.paths import TRAINED
-from tests.support.records import Measured, record, record_of
+from tests.support.records import Measured, record, record_of, seen
 
 FIXTURE = TRAINED
-
-
-def seen(hidden: float = 8.0, *, first: float = 2.0, kind: str = "gate", **changes: Any) -> Record:
-    """A Record of two layers whose residual maxima are `first` and `hidden`."""
-    values = {
-        "embedding": [[1.0, 0.375]],
-        "layers.0.hidden": [[first, 0.375]],
-        f"layers.0.{kind}": [[2.0, 0.375]],
-        "layers.1.hidden": [[hidden, 0.375]],
-        f"layers.1.{kind}": [[-2.5, 0.375]],
-        "final_norm": [[3.0, 0.375]],
-    }
-    return record(values, **changes)
 
 
 @pytest.fixture(autouse=True)

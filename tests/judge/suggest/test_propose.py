@@ -21,8 +21,7 @@ from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.record.identity import identity_of
 from pytest_maxact.record.record import Record
-from tests.judge.suggest.test_evidence import seen
-from tests.support.records import Measured, bf16, record, record_of
+from tests.support.records import Measured, bf16, record, record_of, seen
 from tests.support.records import reading as reading_of
 
 SQNR = f"{CARRIER}::int8.max_abs.sqnr_db"

@@ -13,8 +13,7 @@ from pytest_maxact.judge.verdict.check import check, judge
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.slack import notices
 from pytest_maxact.record.identity import identity_of
-from tests.judge.suggest.test_evidence import seen
-from tests.support.records import record
+from tests.support.records import record, seen
 
 SITE = "layers.0.hidden"
 

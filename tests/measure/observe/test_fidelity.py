@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import linear
-from transformers import AutoConfig, AutoModel
 
 from pytest_maxact import corpus
 from pytest_maxact.checkpoint.quantize import quantize
@@ -36,39 +35,13 @@ from pytest_maxact.numbers.sums import DB_BINS, DB_LOWEST, DB_PER_BIN, SchemeSum
 from pytest_maxact.record.reading import SiteReading
 from tests.support import records, tiny
 from tests.support.deployed import Deployed, by_compressed_tensors
+from tests.support.low_bits import model_of
 from tests.support.measuring import encoded, loaded, memory_limited
 
 NAMES = [name for name, scheme in SCHEMES.items() if scheme.activations is not None]
 GROUPS = {"FP8_BLOCK": 128, "MXFP8": 32, "MXFP4": 32, "NVFP4": 16}
 LENGTHS = [9, 17, 5, 12, 9, 3, 14]
 IMPLEMENTATIONS = ("eager", "grouped_mm", "batched_mm")
-WIDE: dict[str, Any] = {"hidden_size": 128, "intermediate_size": 256, "head_dim": 32}
-_MLA: dict[str, Any] = {
-    "hidden_size": 128,
-    "intermediate_size": 256,
-    "moe_intermediate_size": 64,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "vocab_size": 64,
-    "max_position_embeddings": 256,
-    "n_routed_experts": 8,
-    "num_local_experts": 8,
-    "num_experts_per_tok": 2,
-    "n_group": 2,
-    "topk_group": 1,
-    "n_shared_experts": 1,
-    "first_k_dense_replace": 1,
-    "q_lora_rank": 64,
-    "kv_lora_rank": 32,
-    "qk_nope_head_dim": 16,
-    "qk_rope_head_dim": 16,
-    "v_head_dim": 32,
-    "head_dim": 16,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
 
 _ATTENTION: dict[str, tuple[str, ...]] = {"qkv_in": ("self_attn.q_proj",), "o_in": ("self_attn.o_proj",)}
 _DENSE: dict[str, tuple[str, ...]] = {"mlp_in": ("mlp.gate_proj",), "down_in": ("mlp.down_proj",)}
@@ -88,27 +61,6 @@ READ: dict[str, dict[str, tuple[str, ...]]] = {
 """By kind, one module per distinct tensor: the first that is given it."""
 
 
-def model_of(model_type: str, dtype: torch.dtype = torch.float32, implementation: str = "eager") -> Any:
-    if model_type == "deepseek_v3":
-        torch.manual_seed(0)
-        model = AutoModel.from_config(AutoConfig.for_model("deepseek_v3", **_MLA), dtype=torch.float32).eval()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.ndim >= 2:
-                    parameter.normal_(0.0, 0.15)
-    else:
-        experts = {
-            "qwen3_moe": {"moe_intermediate_size": 128},
-            "mixtral": {"intermediate_size": 64},
-            "gpt_oss": {"intermediate_size": 32},
-        }
-        model = tiny.random_model(model_type, **{**WIDE, **experts.get(model_type, {})})
-    for module in model.modules():
-        if hasattr(getattr(module, "config", None), "_experts_implementation"):
-            module.config._experts_implementation = implementation
-    return model.to(dtype)
-
-
 def observed(
     model: Any,
     sequences: Sequence[Encoded],
@@ -124,10 +76,6 @@ def observed(
         observer.run(corpus.plan_batches(sequences, splits, batch_tokens), torch.device("cpu"))
     observer.finish()
     return observer
-
-
-# -- what plain hooks see
-# ----------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -389,6 +337,7 @@ def test_a_static_scale_is_the_calibration_maximum_whatever_the_evaluation_split
 
 # -- sampling
 # ----------------------------------------------------------------------------------------------------
+
 
 LONG = [30, 23, 38, 21, 27, 44, 12, 29, 31, 26, 34, 40]
 

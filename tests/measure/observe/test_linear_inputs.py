@@ -18,8 +18,7 @@ from pytest_maxact.errors import InputError
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.run import observe
 from pytest_maxact.numbers.sites import LINEAR_KINDS
-from tests.measure.observe.test_observer import dense, within_one_step
-from tests.support.measuring import encoded, loaded
+from tests.support.measuring import dense, encoded, loaded, within_one_step
 from tests.support.zoo.configs import TYPES, build
 from tests.support.zoo.linears import is_router, matrices_of, plain_inputs
 

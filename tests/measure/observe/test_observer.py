@@ -23,12 +23,12 @@ from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.observe.products import Products
 from pytest_maxact.measure.readings import readings
 from pytest_maxact.measure.run import observe
-from pytest_maxact.numbers.histogram import BINS, magnitudes
+from pytest_maxact.numbers.histogram import BINS
 from pytest_maxact.record.merge import merge
 from pytest_maxact.record.provenance import Provenance, corpus_digest
 from pytest_maxact.record.record import Record
 from tests.support import tiny
-from tests.support.measuring import encoded, loaded, memory_limited, observed, record_of
+from tests.support.measuring import dense, encoded, loaded, memory_limited, observed, record_of, within_one_step
 
 LENGTHS = [5, 9, 3, 12, 7, 7, 4, 11, 6]
 
@@ -88,23 +88,6 @@ def test_a_poisoned_layer_is_counted_and_its_first_entry_named(
 
 
 PEAK = tiny.PEAK_CHANNEL
-
-
-def dense(observer: Observer) -> dict[str, np.ndarray]:
-    return {
-        name: seen.dense_counts("calibration") + seen.dense_counts("evaluation")
-        for name, seen in observer.accumulators.items()
-    }
-
-
-def within_one_step(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether some pairing moves no entry by more than one bin; bins below the float32 noise of a sum with cancellation
-    count as one.
-    """
-    largest = magnitudes("bfloat16")[one.nonzero()[0][-1]]
-    noise_bin = int(torch.tensor([3e-4 * largest], dtype=torch.bfloat16).view(torch.int16).item())
-    one, other = (np.concatenate([[c[:noise_bin].sum()], c[noise_bin:]]).cumsum() for c in (one, other))
-    return bool((one[:-1] <= other[1:]).all() and (other[:-1] <= one[1:]).all())
 
 
 @pytest.mark.parametrize("model_type", ["qwen3", "gemma2", "qwen3_moe", "gpt_oss", "qwen3_5"])
