@@ -1,24 +1,18 @@
 """The coverage contract: every causal-LM architecture of the installed transformers resolves to its full site list or
 to one clear error.
 
-The table in docs/architectures.md is what this test found. `MAXACT_WRITE_DOCS=1 pytest
-tests/checkpoint/sites/test_contract.py` writes it again.
+The table in docs/architectures.md is what this test found; `python -m tools.write_docs` writes it again.
 """
 
 import contextlib
-import os
 import re
-import warnings
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
-import torch
 import transformers
 from torch import nn
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from pytest_maxact.checkpoint.sites import table as table
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
@@ -27,6 +21,8 @@ from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.errors import InputError
 from tests.support.paths import REPOSITORY
 from tests.support.zoo.configs import TYPES, build
+from tests.support.zoo.survey import Outcome, survey
+from tools.write_docs import architectures, with_part
 
 TABLE = REPOSITORY / "docs" / "architectures.md"
 CONSTRAINTS = REPOSITORY / "constraints.txt"
@@ -34,38 +30,9 @@ SENSES = ("vision", "visual", "image", "audio", "speech", "pixel", "video")
 UNSUPPORTED = {"blt"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """One architecture: `anatomy`, or `error`; neither where the default config does not build."""
-
-    model_type: str
-    model: nn.Module | None = field(default=None, repr=False)
-    anatomy: Anatomy | None = field(default=None, repr=False)
-    error: str = ""
-
-
-def outcome_of(model_type: str) -> Outcome:
-    try:
-        config = CONFIG_MAPPING[model_type]()
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
-    except Exception as error:
-        return Outcome(model_type=model_type, error=f"{type(error).__name__}: {error}".split("\n")[0])
-    try:
-        return Outcome(model_type=model_type, model=model, anatomy=resolve(model, config))
-    except InputError as error:
-        return Outcome(model_type=model_type, model=model, error=str(error).split("\n")[0])
-
-
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, Outcome]:
-    verbosity = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = {name: outcome_of(name) for name in sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)}
-    transformers.logging.set_verbosity(verbosity)
-    return found
+    return survey()
 
 
 @pytest.fixture(scope="module")
@@ -229,60 +196,7 @@ def test_a_module_renamed_in_the_model_is_an_error_or_still_the_same_site(
         assert {tap.site.name: tap.module for tap in resolve(model, model.config).taps} == before
 
 
-def document(outcomes: dict[str, Outcome]) -> str:
-    """docs/architectures.md."""
-    supported = [o for o in outcomes.values() if o.anatomy is not None]
-    absent = [o for o in supported if o.anatomy and any(entry.by_design for entry in o.anatomy.left_out)]
-    built = [o for o in outcomes.values() if o.model is not None]
-    rows = [f"| `{outcome.model_type}` | {_status(outcome)} |" for outcome in outcomes.values()]
-    return "\n".join(
-        [
-            "# Architectures",
-            "",
-            (
-                f"Every causal-LM `model_type` of transformers {transformers.__version__}, built from its default"
-                " config on the meta device and resolved by `tests/checkpoint/sites/test_contract.py`,"
-                " which wrote this table."
-            ),
-            "",
-            (
-                f"{len(built)} of {len(outcomes)} types build from their default config. Of these,"
-                f" {len(supported) - len(absent)} have the full site list, {len(absent)} lack a kind of site by design,"
-                f" {len(built) - len(supported)} cannot be measured. {len(TYPES)} types are also run at a small size,"
-                " in a padded batch, and their maxima compared with plain hooks (marked *)."
-            ),
-            "",
-            "| model_type | sites |",
-            "|---|---|",
-            *rows,
-            "",
-        ]
-    )
-
-
-def _status(outcome: Outcome) -> str:
-    star = " *" if outcome.model_type in TYPES else ""
-    if outcome.model is None:
-        checked = "checked at a small size *" if star else "not checked"
-        return f"its default config does not build; {checked}"
-    if outcome.anatomy is None:
-        return f"unsupported: {outcome.error.removeprefix(f'{outcome.model_type} cannot be measured: ')}"
-    without = list(dict.fromkeys(entry.what.split(" of ")[0] for entry in outcome.anatomy.left_out if entry.by_design))
-    partly = {
-        entry.what.split(" of ")[0] for entry in outcome.anatomy.left_out if entry.by_design and " of " in entry.what
-    }
-    lacking = ", ".join(f"{kind} in some layers" if kind in partly else kind for kind in without)
-    mixers = sorted({site.detail for site in outcome.anatomy.sites if site.kind == "attn_output"} - {"attention"})
-    routed = ", experts" if outcome.anatomy.experts else ""
-    kinds = f" ({', '.join(mixers)} mixers{routed})" if mixers else f" ({routed.removeprefix(', ')})" if routed else ""
-    return f"{f'absent by design: {lacking}' if lacking else 'full'}{kinds}{star}"
-
-
 def test_the_table_in_the_docs_is_what_was_found(outcomes: dict[str, Outcome]) -> None:
-    text = document(outcomes)
-    if os.environ.get("MAXACT_WRITE_DOCS"):
-        TABLE.parent.mkdir(exist_ok=True)
-        TABLE.write_text(text)
     stated, pinned = TABLE.read_text(), re.search(r"^transformers==(\S+)$", CONSTRAINTS.read_text(), re.MULTILINE)
     assert pinned is not None
     assert f"transformers {pinned[1]}," in stated, "the table is of another release than the one pinned; write it again"
@@ -290,4 +204,4 @@ def test_the_table_in_the_docs_is_what_was_found(outcomes: dict[str, Outcome]) -
         pytest.skip(
             f"the table is of transformers {pinned[1]}, which constraints.txt pins, not of {transformers.__version__}"
         )
-    assert stated == text
+    assert stated == with_part(stated, "architectures", architectures(outcomes))

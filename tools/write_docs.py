@@ -1,0 +1,159 @@
+"""The parts of docs/ that follow from the program, written from it: the table of options, the commands, and the
+architectures. Everything between `<!-- written: NAME -->` and `<!-- written -->` belongs to this script.
+
+    python -m tools.write_docs                   # all of them; half a minute, for the architectures are built
+    python -m tools.write_docs options commands  # some
+
+Tests compare what is there with what this would write.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.support.zoo.survey import Outcome
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def options() -> str:
+    """The table of docs/options.md: every option of the gate as pytest takes it, and its ini name."""
+    from pytest_maxact.settings.options import OPTIONS
+
+    rows = [
+        (f"`--maxact-{option.name}{f'={option.metavar}' if option.metavar else ''}`", f"`maxact_{option.field}`")
+        for option in OPTIONS
+    ]
+    meanings = [option.help for option in OPTIONS]
+    return _table(("option", "ini", "meaning"), [(*row, meaning) for row, meaning in zip(rows, meanings, strict=True)])
+
+
+def commands() -> str:
+    """The sections of docs/cli.md: a command, what it does, and what it takes."""
+    parser = _command_line()
+    (subcommands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    helps = {choice.dest: choice.help or "" for choice in subcommands._choices_actions}
+    return "\n".join(line for name, command in subcommands.choices.items() for line in _command(name, helps, command))
+
+
+def _command_line() -> argparse.ArgumentParser:
+    from pytest_maxact.cli.main import _parser
+
+    return _parser()
+
+
+def _command(name: str, helps: Mapping[str, str], parser: argparse.ArgumentParser) -> Iterator[str]:
+    yield f"### maxact {name}"
+    yield ""
+    yield f"{_sentence(helps[name])}"
+    yield ""
+    rows = [
+        (_usage(action), f"{action.help or ''}{' (required)' if action.option_strings and action.required else ''}")
+        for action in parser._actions
+        if not isinstance(action, argparse._HelpAction)
+    ]
+    yield _table(("takes", "meaning"), rows)
+
+
+def _usage(action: argparse.Action) -> str:
+    metavar = " ".join(action.metavar) if isinstance(action.metavar, tuple) else action.metavar or ""
+    if not action.option_strings:
+        return f"`{metavar}{' ...' if action.nargs == '+' else ''}`"
+    return f"`{', '.join(action.option_strings)}{f' {metavar}' if action.nargs != 0 else ''}`"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _table(head: tuple[str, ...], rows: Collection[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *(tuple(cell.replace("|", "\\|") for cell in row) for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def architectures(outcomes: Mapping[str, "Outcome"]) -> str:
+    """docs/architectures.md, of what every causal-LM architecture resolved to."""
+    import transformers
+
+    from tests.support.zoo.configs import TYPES
+
+    supported = [o for o in outcomes.values() if o.anatomy is not None]
+    absent = [o for o in supported if o.anatomy and any(entry.by_design for entry in o.anatomy.left_out)]
+    built = [o for o in outcomes.values() if o.model is not None]
+    rows = [f"| `{outcome.model_type}` | {_status(outcome, TYPES)} |" for outcome in outcomes.values()]
+    return "\n".join(
+        [
+            (
+                f"Every causal-LM `model_type` of transformers {transformers.__version__}, built from its default"
+                " config on the meta device and resolved by `tests/checkpoint/sites/test_contract.py`;"
+                " written by `python -m tools.write_docs`."
+            ),
+            "",
+            (
+                f"{len(built)} of {len(outcomes)} types build from their default config. Of these,"
+                f" {len(supported) - len(absent)} have the full site list, {len(absent)} lack a kind of site by design,"
+                f" {len(built) - len(supported)} cannot be measured. {len(TYPES)} types are also run at a small size,"
+                " in a padded batch, and their maxima compared with plain hooks (marked *)."
+            ),
+            "",
+            "| model_type | sites |",
+            "|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _status(outcome: "Outcome", small: Collection[str]) -> str:
+    star = " *" if outcome.model_type in small else ""
+    if outcome.model is None:
+        checked = "checked at a small size *" if star else "not checked"
+        return f"its default config does not build; {checked}"
+    if outcome.anatomy is None:
+        return f"unsupported: {outcome.error.removeprefix(f'{outcome.model_type} cannot be measured: ')}"
+    without = list(dict.fromkeys(entry.what.split(" of ")[0] for entry in outcome.anatomy.left_out if entry.by_design))
+    partly = {
+        entry.what.split(" of ")[0] for entry in outcome.anatomy.left_out if entry.by_design and " of " in entry.what
+    }
+    lacking = ", ".join(f"{kind} in some layers" if kind in partly else kind for kind in without)
+    mixers = sorted({site.detail for site in outcome.anatomy.sites if site.kind == "attn_output"} - {"attention"})
+    routed = ", experts" if outcome.anatomy.experts else ""
+    kinds = f" ({', '.join(mixers)} mixers{routed})" if mixers else f" ({routed.removeprefix(', ')})" if routed else ""
+    return f"{f'absent by design: {lacking}' if lacking else 'full'}{kinds}{star}"
+
+
+def all_architectures() -> str:
+    from tests.support.zoo.survey import survey
+
+    return architectures(survey())
+
+
+WRITTEN: Mapping[str, tuple[str, Callable[[], str]]] = {
+    "options": ("options.md", options),
+    "commands": ("cli.md", commands),
+    "architectures": ("architectures.md", all_architectures),
+}
+"""What is written, and into which page."""
+
+
+def with_part(page: str, name: str, text: str) -> str:
+    """The page with the part of this name replaced. Raises ValueError where the page has no such part."""
+    part = re.compile(rf"(<!-- written: {name} -->\n).*?(\n<!-- written -->)", re.DOTALL)
+    if not part.search(page):
+        raise ValueError(f"no part `<!-- written: {name} -->` ... `<!-- written -->` in the page")
+    return part.sub(lambda found: f"{found[1]}{text.strip()}{found[2]}", page)
+
+
+def main(names: Collection[str]) -> None:
+    for name in names or WRITTEN:
+        file, write = WRITTEN[name]
+        path = DOCS / file
+        path.write_text(with_part(path.read_text(), name, write()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
