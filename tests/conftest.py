@@ -6,6 +6,7 @@ from textwrap import dedent
 import pytest
 import torch
 
+from pytest_maxact.record.file import save
 from tests.support import tiny
 from tests.support.measuring import record_of
 
@@ -33,7 +34,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def saved(checkpoint: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Record of the random Qwen3."""
     path = tmp_path_factory.mktemp("record") / "saved.record.safetensors"
-    record_of(checkpoint, corpus).save(path)
+    save(record_of(checkpoint, corpus), path)
     return path
 
 

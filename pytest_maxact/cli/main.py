@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pytest_maxact import __version__
 from pytest_maxact.errors import InputError, MaxactError
 from pytest_maxact.numbers.schemes import SCHEMES, scheme_called
 from pytest_maxact.settings.options import OPTIONS
@@ -30,6 +29,16 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
         self.exit(USAGE, f"{self.prog}: error: {message}\n")
+
+
+class _Version(argparse.Action):
+    """Asks the installation, and only when it is asked itself."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"maxact {version('pytest-maxact')}")
+        parser.exit()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="maxact", description="Maximum activations and low-bit reconstruction error of LLM checkpoints."
     )
-    parser.add_argument("--version", action="version", version=f"maxact {__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     measure = commands.add_parser("measure", help="measure a checkpoint and write its Record")
@@ -182,7 +191,8 @@ def _measure(options: argparse.Namespace) -> int:
     from pytest_maxact.judge.limits.rules import select_rules
     from pytest_maxact.measure.prepare import prepare
     from pytest_maxact.measure.run import measure
-    from pytest_maxact.record.file import require_writable
+    from pytest_maxact.record.file import require_writable, save
+    from pytest_maxact.record.summary import summary
     from pytest_maxact.report.terminal.progress import Lines
 
     settings = _settings(options)
@@ -194,7 +204,7 @@ def _measure(options: argparse.Namespace) -> int:
     except InputError:
         family = None
     record = measure(prepared, settings, family, Lines(lambda text: print(text, file=sys.stderr)))
-    (record.slim() if settings.slim else record).save(settings.save)
+    save(summary(record) if settings.slim else record, settings.save)
     print(
         f"{settings.save}: M {record.carrier.max_abs:.6g} in {record.carrier.site.name}, {record.tokens} tokens,"
         f" {len(record.sites)} sites"
@@ -229,9 +239,9 @@ def _judge(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from pytest_maxact.record.record import Record
+    from pytest_maxact.record.file import load
 
-    record = Record.load(options.replay)
+    record = load(options.replay)
     if options.json:
         from pytest_maxact.report.data.record import summarize
 
@@ -261,11 +271,11 @@ def _sites(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     from pytest_maxact.judge.compare.comparison import compare
-    from pytest_maxact.record.record import Record
+    from pytest_maxact.record.file import load
     from pytest_maxact.report.data.compare import as_data
     from pytest_maxact.report.terminal.compare import render
 
-    before, after = Record.load(options.before), Record.load(options.after)
+    before, after = load(options.before), load(options.after)
     comparison = compare(before, after)
     print(json.dumps(as_data(comparison), indent=2) if options.json else render(comparison, before, after, **_screen()))
     return PASSED
@@ -277,13 +287,13 @@ def _series(options: argparse.Namespace) -> int:
     from pytest_maxact.judge.series.order import in_order
     from pytest_maxact.judge.series.trend import Stage
     from pytest_maxact.record.comparability import require_alike
+    from pytest_maxact.record.file import load
     from pytest_maxact.record.identity import identity_of
-    from pytest_maxact.record.record import Record
     from pytest_maxact.report.data.series import as_data
     from pytest_maxact.report.terminal.series import render
 
     members = in_order([Path(record) for record in options.records], "the list")
-    stages = [Stage(name=member.name, step=member.step, record=Record.load(member.path)) for member in members]
+    stages = [Stage(name=member.name, step=member.step, record=load(member.path)) for member in members]
     for stage in stages[1:]:
         require_alike(stages[0].record, stage.record)
         if stage.record.sites.keys() != stages[0].record.sites.keys():
@@ -306,13 +316,12 @@ def _series(options: argparse.Namespace) -> int:
 
 
 def _merge(options: argparse.Namespace) -> int:
-    from pytest_maxact.record.file import require_writable
+    from pytest_maxact.record.file import load, require_writable, save
     from pytest_maxact.record.merge import merge
-    from pytest_maxact.record.record import Record
 
     require_writable(Path(options.save))
-    record = merge(Record.load(part) for part in options.parts)
-    record.save(options.save)
+    record = merge(load(part) for part in options.parts)
+    save(record, options.save)
     if options.json:
         from pytest_maxact.report.data.record import summarize
 
@@ -329,7 +338,7 @@ def _suggest(options: argparse.Namespace) -> int:
     from pytest_maxact.judge.series.order import short_name
     from pytest_maxact.judge.suggest.evidence import refuse_in_ci
     from pytest_maxact.judge.suggest.propose import propose
-    from pytest_maxact.record.record import Record
+    from pytest_maxact.record.file import load
     from pytest_maxact.report.data.suggest import as_data
     from pytest_maxact.report.terminal.suggest import closing
 
@@ -337,7 +346,7 @@ def _suggest(options: argparse.Namespace) -> int:
     path = Path(options.limits).expanduser() if options.limits else None
     if options.update and path is None:
         raise InputError("--maxact-update writes limits, and --maxact-limits FILE says where; give both")
-    records = [Record.load(record) for record in options.records]
+    records = [load(record) for record in options.records]
     labels = [short_name(Path(record)) for record in options.records]
     proposal = propose(records, path, mode=options.update or "all", per_layer=options.per_layer, labels=labels)
     if options.update:
@@ -352,9 +361,9 @@ def _suggest(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     from pytest_maxact.record.export import smoothquant, static_scales, write
-    from pytest_maxact.record.record import Record
+    from pytest_maxact.record.file import load
 
-    record = Record.load(options.replay)
+    record = load(options.replay)
     if options.smoothquant:
         tensors, target, what = smoothquant(record), Path(options.smoothquant), "smoothquant"
     else:

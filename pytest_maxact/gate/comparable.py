@@ -60,7 +60,7 @@ def require_sound(baseline: Opened, what: str) -> None:
 def require_distributions(subject: Opened, baseline: Opened, rules: Ruleset) -> None:
     """Raise InputError where distributions are to be compared, and a slim Record keeps none."""
     wanted = next((limit for limit in rules.limits if limit.metric == SHIFT), None)
-    slim = next((one for one in (subject, baseline) if one.record and one.record.is_slim), None)
+    slim = next((one for one in (subject, baseline) if one.record and one.record.is_summary), None)
     if wanted and slim:
         raise InputError(
             f"{wanted.file}:{wanted.line}: max_shift compares distributions, and the Record {slim.source.path} is "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.comparability import footing_of
+from pytest_maxact.record.file import load
 from pytest_maxact.record.identity import Identity, identity_of
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
@@ -40,7 +41,7 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -
     InputError.
     """
     if source.is_record:
-        return _of_record(source, Record.load(source.path))
+        return _of_record(source, load(source.path))
     from pytest_maxact.measure.prepare import prepare
     from pytest_maxact.measure.provenance import expected
 

@@ -25,7 +25,9 @@ from pytest_maxact.judge.verdict.check import check, require_any
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.waiving import waived, waiver_fault
 from pytest_maxact.measure.store import Store
+from pytest_maxact.record.file import load, save
 from pytest_maxact.record.record import Record
+from pytest_maxact.record.summary import summary
 from pytest_maxact.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -241,7 +243,7 @@ class GateSession:
             and self.folder is not None
             and (shared := self.folder / f"{source.file}.safetensors").is_file()
         ):
-            self._records[source.key] = Record.load(shared)
+            self._records[source.key] = load(shared)
         return self._records.get(source.key)
 
     def _obtain(self, source: Source, rules: Ruleset | None, showing: Showing) -> Record:
@@ -257,7 +259,7 @@ class GateSession:
 
     def _load_or_measure(self, source: Source, rules: Ruleset | None, showing: Showing) -> Record:
         if source.is_record:
-            return Record.load(source.path)
+            return load(source.path)
         if self.folder is None:
             return self._measure(source, rules, showing)
         from filelock import FileLock
@@ -271,7 +273,7 @@ class GateSession:
                 raise MeasureError(failed.read_text(encoding="utf-8"))
             try:
                 record = self._measure(source, rules, showing)
-                record.save(self.folder / f"{source.file}.safetensors")
+                save(record, self.folder / f"{source.file}.safetensors")
             except BaseException as error:
                 failed.write_text(str(_as_failure(error)), encoding="utf-8")
                 raise
@@ -328,7 +330,7 @@ class GateSession:
             )
         if rules and self.settings.save:
             kept = (limit.metric for limit in rules.limits if not limit.against)
-            (record.slim(kept) if self.settings.slim else record).save(self._saved(source))
+            save(summary(record, kept) if self.settings.slim else record, self._saved(source))
         return record
 
     def _store(self) -> Store | None:

@@ -13,6 +13,7 @@ from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.numbers.peaks import NonFinite
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.numbers.sums import SchemeSums
+from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.reading import SiteReading
 
 
@@ -39,8 +40,12 @@ def _reading(site: Site, observer: Observer, tokenizer: Any, schemes: Mapping[st
         site=site,
         dtype=seen.dtype,
         width=max(seen.widths.values()),
-        calibration=Histogram.from_dense(seen.encoding, seen.dense_counts("calibration")),
-        evaluation=Histogram.from_dense(seen.encoding, seen.dense_counts("evaluation")),
+        held=Distributions(
+            calibration=Histogram.from_dense(seen.encoding, seen.dense_counts("calibration")),
+            evaluation=Histogram.from_dense(seen.encoding, seen.dense_counts("evaluation")),
+            schemes=schemes,
+            channels=Channels(parts) if (parts := _channels(site, observer)) else None,
+        ),
         peaks=tuple(replace(peak, token=text(peak.token_id)) for peak in seen.peaks),
         massive=seen.massive if seen.tests_massive else None,
         first_nonfinite=(
@@ -48,8 +53,6 @@ def _reading(site: Site, observer: Observer, tokenizer: Any, schemes: Mapping[st
             if first
             else None
         ),
-        schemes=schemes,
-        channels=Channels(parts) if (parts := _channels(site, observer)) else None,
         shared={
             weight.removesuffix(".weight"): observer.shared.get((site.name, tap.part), tap.part)
             for tap in observer.anatomy.linears

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_maxact.errors import InputError
+from pytest_maxact.record.file import load, save
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.whole import write_whole
 
@@ -69,13 +70,13 @@ class Store:
         try:
             manifest = json.loads(self._manifest(key).read_text(encoding="utf-8"))
             if manifest == self._manifest_of(key, content):
-                return Record.load(self._path(key))
+                return load(self._path(key))
         except (OSError, ValueError, InputError):
             pass
         return None
 
     def _put(self, key: str, content: Mapping[str, Any], record: Record) -> None:
-        record.save(self._path(key))
+        save(record, self._path(key))
         try:
             write_whole(self._manifest(key), json.dumps(self._manifest_of(key, content), indent=1).encode())
         except OSError as error:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pytest_maxact.errors import InputError
 from pytest_maxact.numbers.formats import EPSILON, FP8_MAX, rounded_to
 from pytest_maxact.numbers.schemes import SCHEMES, Quantizer, scheme_called
-from pytest_maxact.record.reading import SiteReading
+from pytest_maxact.record.reading import SiteReading, distributions_of
 from pytest_maxact.record.record import Record
 
 Tensors = Mapping[str, npt.NDArray[np.float32]]
@@ -77,7 +77,7 @@ def write(tensors: Tensors, target: Path, metadata: Mapping[str, str]) -> None:
 
 def _inputs(record: Record) -> Iterator[tuple[str, npt.NDArray[np.float32], SiteReading]]:
     """Every linear layer's path, the largest magnitude of each of its input channels, and its site."""
-    if record.is_slim:
+    if record.is_summary:
         raise InputError(
             "this Record is slim and does not hold the maxima of channels, which are exported\n"
             "  measure again without --maxact-slim"
@@ -86,7 +86,8 @@ def _inputs(record: Record) -> Iterator[tuple[str, npt.NDArray[np.float32], Site
     if not sites:
         raise InputError("this Record observed no inputs of linear layers\n  measure again with --maxact-sites deploy")
     for reading in sites:
-        parts = reading.channels.parts if reading.channels else {}
+        channels = distributions_of(reading, "the maxima of channels").channels
+        parts = channels.parts if channels else {}
         if not reading.shared or not set(reading.shared.values()) <= parts.keys():
             raise InputError(
                 f"{reading.site.name}: the Record does not hold the channels of every linear layer there\n"

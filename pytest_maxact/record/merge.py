@@ -15,7 +15,7 @@ def merge(records: Iterable[Record]) -> Record:
     Raises InputError where the parts differ in anything but their samples, share a sample, or are slim.
     """
     first, *rest = records
-    if any(part.is_slim for part in (first, *rest)):
+    if any(part.is_summary for part in (first, *rest)):
         raise InputError(
             "a slim Record holds no histograms that add up\n  merge Records that were measured without --maxact-slim"
         )

@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from pytest_maxact.errors import InputError
-from pytest_maxact.numbers.channels import Channels
 from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.sites import Site
-from pytest_maxact.numbers.sums import SchemeSums
 from pytest_maxact.numbers.weights import WeightDistortion
+from pytest_maxact.record.held import Distributions, Summary, not_kept
 
 SPLITS = ("calibration", "evaluation")
 
@@ -26,34 +25,23 @@ class SiteReading:
     """What was seen at one site. `dtype` is the tensor's own; float32 sites keep exact peaks beside a bfloat16-rounded
     histogram.
 
-    `expert_tokens`, at router sites: how many tokens each routed expert was given.
+    `tokens_per_expert`, at router sites: how many tokens each routed expert was given.
     """
 
     site: Site
     dtype: str
     width: int
-    calibration: Histogram
-    evaluation: Histogram
+    held: Distributions | Summary
     peaks: tuple[Peak, ...]
     massive: Massive | None = None
     first_nonfinite: NonFinite | None = None
     tokens_per_expert: tuple[int, ...] | None = None
-    schemes: Mapping[str, SchemeSums] = field(default_factory=dict)
-    """At inputs of linear layers: what each scheme does to sampled evaluation tokens."""
-    channels: Channels | None = None
     shared: Mapping[str, str] = field(default_factory=dict)
     """At inputs of linear layers: the path of every linear layer, and the part whose tensor it is given."""
     weights: Mapping[str, Mapping[str, WeightDistortion]] = field(default_factory=dict)
     """At inputs of linear layers: what each scheme does to every weight they are multiplied with, by its path and then
     by scheme.
     """
-    figures: Mapping[str, float] = field(default_factory=dict)
-    """In a slim Record: the figures kept in place of histograms (`figures`). Empty in a full one."""
-
-    @property
-    def is_slim(self) -> bool:
-        """Whether figures stand here for histograms, which are then refused."""
-        return bool(self.figures)
 
     @property
     def unreached_experts(self) -> tuple[int, ...]:
@@ -61,8 +49,18 @@ class SiteReading:
         return tuple(expert for expert, tokens in enumerate(self.tokens_per_expert or ()) if not tokens)
 
     @property
+    def calibration(self) -> Histogram:
+        """Of the calibration split. Raises InputError where a summary stands for it."""
+        return distributions_of(self).calibration
+
+    @property
+    def evaluation(self) -> Histogram:
+        """Of the evaluation split. Raises InputError where a summary stands for it."""
+        return distributions_of(self).evaluation
+
+    @property
     def histogram(self) -> Histogram:
-        """The site's whole distribution."""
+        """The site's whole distribution. Raises InputError where a summary stands for it."""
         return self.calibration + self.evaluation
 
     @property
@@ -79,16 +77,25 @@ class SiteReading:
 
     @property
     def nonfinite(self) -> int:
-        return self.calibration.nonfinite + self.evaluation.nonfinite
+        return self.held.calibration.nonfinite + self.held.evaluation.nonfinite
 
     @property
     def count(self) -> int:
-        return self.calibration.count + self.evaluation.count
+        return self.held.calibration.count + self.held.evaluation.count
+
+    @property
+    def has_both_splits(self) -> bool:
+        """Whether there is a calibration split to take a scale from, and an evaluation split to see its error on."""
+        return 0 not in (self.held.calibration.count, self.held.evaluation.count)
 
     def __add__(self, other: "SiteReading") -> "SiteReading":
         same = (self.site, self.dtype, self.width) == (other.site, other.dtype, other.width)
         if not same:
             raise InputError(f"readings of {self.site.name} differ in dtype, width or module and do not merge")
+        if self.weights != other.weights or tuple(sorted(self.held.schemes)) != tuple(sorted(other.held.schemes)):
+            raise InputError(
+                f"readings of {self.site.name} differ in the schemes they were measured under and do not merge"
+            )
         peaks = sorted((*self.peaks, *other.peaks), key=lambda peak: peak.order)[:PEAKS_KEPT]
         first = min(
             (p for p in (self.first_nonfinite, other.first_nonfinite) if p),
@@ -96,32 +103,37 @@ class SiteReading:
             default=None,
         )
         massive = self.massive + other.massive if self.massive and other.massive else None
-        if self.weights != other.weights or self.schemes.keys() != other.schemes.keys():
-            raise InputError(
-                f"readings of {self.site.name} differ in the schemes they were measured under and do not merge"
-            )
-        if self.channels != other.channels and any(SCHEMES[name].needs_calibration for name in self.schemes):
-            raise InputError(
-                f"readings of {self.site.name} were quantized with scales of different calibration samples and do not "
-                "merge\n"
-                "  measure parts without static schemes and NVFP4, or all of the corpus at once"
-            )
-        channels = (
-            self.channels | other.channels if self.channels and other.channels else self.channels or other.channels
-        )
         given = (self.tokens_per_expert, other.tokens_per_expert)
         counted = given[0] is not None and given[1] is not None
         return replace(
             self,
-            calibration=self.calibration + other.calibration,
-            evaluation=self.evaluation + other.evaluation,
+            held=_joined(self.site.name, distributions_of(self), distributions_of(other)),
             peaks=tuple(peaks),
             massive=massive,
             first_nonfinite=first,
-            schemes={name: sums + other.schemes[name] for name, sums in self.schemes.items()},
             shared={**other.shared, **self.shared},
-            channels=channels,
             tokens_per_expert=(
                 tuple(sum(pair) for pair in zip(given[0] or (), given[1] or (), strict=True)) if counted else None
             ),
         )
+
+
+def distributions_of(reading: SiteReading, what: str = "histograms") -> Distributions:
+    """What was seen at a site. Raises InputError, which says that `what` is not held, where a summary stands for it."""
+    if not isinstance(reading.held, Distributions):
+        raise not_kept(what)
+    return reading.held
+
+
+def _joined(site: str, one: Distributions, other: Distributions) -> Distributions:
+    if one.channels != other.channels and any(SCHEMES[name].needs_calibration for name in one.schemes):
+        raise InputError(
+            f"readings of {site} were quantized with scales of different calibration samples and do not merge\n"
+            "  measure parts without static schemes and NVFP4, or all of the corpus at once"
+        )
+    return Distributions(
+        calibration=one.calibration + other.calibration,
+        evaluation=one.evaluation + other.evaluation,
+        schemes={name: sums + other.schemes[name] for name, sums in one.schemes.items()},
+        channels=one.channels | other.channels if one.channels and other.channels else one.channels or other.channels,
+    )

@@ -1,16 +1,15 @@
-"""The Record: all that one pass saw, and everything a verdict needs. No model and no torch is needed to read it
-(`record_file`) or to judge it.
+"""The Record: all that one pass saw, and everything a verdict needs.
 
-Records of parts of one corpus merge by addition, in any order, to the identical whole.
+Plain data: reading and writing it (`file`), merging (`merge`), summing up (`summary`) and laying it out (`table`) are
+functions beside it.
 """
 
 import difflib
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pytest_maxact.record.effect import Effect
+from pytest_maxact.record.held import Summary
 from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.record.reading import SiteReading
 
@@ -42,12 +41,6 @@ class Record:
             )
         return self.sites[site]
 
-    def readings(self) -> list[dict[str, str | int | float | None]]:
-        """A row of plain values per site, ready for a data frame: `pandas.DataFrame(record.readings())`."""
-        from pytest_maxact.record.table import rows
-
-        return rows(self)
-
     @property
     def carrier(self) -> SiteReading:
         """The site that holds M, the largest magnitude of all counted sites; the shallowest of equals."""
@@ -55,31 +48,6 @@ class Record:
         return min(counted, key=lambda reading: (-reading.max_abs, reading.site.order))
 
     @property
-    def is_slim(self) -> bool:
-        """Whether it holds figures in place of histograms."""
-        return any(reading.is_slim for reading in self.sites.values())
-
-    def slim(self, metrics: Iterable[str] = ()) -> "Record":
-        """The same with figures in place of histograms: those that reports, comparisons and shipped limits read, and
-        `metrics`, named as in limits.
-
-        Raises InputError for a metric that there is not, or that this Record, slim already, did not keep.
-        """
-        from pytest_maxact.record.summary import slim
-
-        return slim(self, metrics)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the Record to `path`, whole or not at all. Raises InputError where the place cannot be written."""
-        from pytest_maxact.record.file import write
-
-        write(self, Path(path))
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Record":
-        """Read a Record. Raises InputError with the reason for a file that is missing, truncated, foreign, edited or of
-        another version.
-        """
-        from pytest_maxact.record.file import read
-
-        return read(Path(path))
+    def is_summary(self) -> bool:
+        """Whether it holds figures in place of distributions."""
+        return any(isinstance(reading.held, Summary) for reading in self.sites.values())

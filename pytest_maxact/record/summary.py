@@ -3,7 +3,7 @@ space.
 
 Kept are provenance, effects, counts, the largest entry of every site and where it sat, and whatever figure a report, a
 comparison or a shipped limit reads. Dropped are histograms, further peaks, channel maxima, sums of schemes, and every
-weight but the worst under each scheme: so a slim Record cannot be merged or exported, and a figure that was not kept is
+weight but the worst under each scheme: so a summary cannot be merged or exported, and a figure that was not kept is
 refused, never read as a small one.
 """
 
@@ -15,8 +15,8 @@ from pytest_maxact.numbers.formats import INT8_POLICIES
 from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.weights import WeightDistortion, worst_weight
-from pytest_maxact.record.dropped import DroppedChannels, DroppedHistogram, DroppedSums
 from pytest_maxact.record.effect import EFFECTS
+from pytest_maxact.record.held import Entries, Summary
 from pytest_maxact.record.metrics.figures import (
     QUANTILES,
     integer_figures,
@@ -30,7 +30,7 @@ from pytest_maxact.record.metrics.figures import (
 from pytest_maxact.record.metrics.scheme import QUANTITIES, scheme_distortion
 from pytest_maxact.record.metrics.smoothing import smoothing_gain
 from pytest_maxact.record.metrics.value import metric_value
-from pytest_maxact.record.reading import SiteReading
+from pytest_maxact.record.reading import SiteReading, distributions_of
 from pytest_maxact.record.record import Record
 
 
@@ -45,18 +45,18 @@ class _Wanted:
     schemes: tuple[str, ...]
 
 
-def slim(record: Record, metrics: Iterable[str] = ()) -> Record:
-    """The slim form of a Record, which keeps `metrics` too, named as in limits: `int4.clip_q0.99.sqnr_db`. A slim
-    Record is its own.
+def summary(record: Record, metrics: Iterable[str] = ()) -> Record:
+    """The same Record with figures in place of distributions: those that reports, comparisons and shipped limits read,
+    and `metrics`, named as in limits: `int4.clip_q0.99.sqnr_db`. A summary is its own.
 
-    Raises InputError for a metric that there is not, or that a Record which is slim already did not keep.
+    Raises InputError for a metric that there is not, or that a summary did not keep.
     """
     asked = tuple(dict.fromkeys(metrics))
     _require_known(record, asked)
-    if record.is_slim:
+    if record.is_summary:
         return record
     wanted = _wanted(record, asked)
-    return replace(record, sites={name: _slim(reading, wanted) for name, reading in record.sites.items()})
+    return replace(record, sites={name: _summed_up(reading, wanted) for name, reading in record.sites.items()})
 
 
 def _require_known(record: Record, metrics: Iterable[str]) -> None:
@@ -91,21 +91,25 @@ def _wanted(record: Record, metrics: Iterable[str]) -> _Wanted:
     )
 
 
-def _slim(reading: SiteReading, wanted: _Wanted) -> SiteReading:
+def _summed_up(reading: SiteReading, wanted: _Wanted) -> SiteReading:
+    held = distributions_of(reading)
     return replace(
         reading,
-        calibration=_dropped(reading.calibration),
-        evaluation=_dropped(reading.evaluation),
+        held=Summary(
+            encoding=held.calibration.encoding,
+            calibration=_entries(held.calibration),
+            evaluation=_entries(held.evaluation),
+            schemes=tuple(sorted(held.schemes)),
+            has_channels=held.channels is not None,
+            figures=_figures(reading, wanted),
+        ),
         peaks=reading.peaks[:1],
-        schemes=DroppedSums(tuple(reading.schemes)),
-        channels=DroppedChannels() if reading.channels else None,
         weights=_worst(reading.weights),
-        figures=_figures(reading, wanted),
     )
 
 
-def _dropped(histogram: Histogram) -> DroppedHistogram:
-    return DroppedHistogram(histogram.encoding, histogram.count, histogram.nonfinite)
+def _entries(histogram: Histogram) -> Entries:
+    return Entries(count=histogram.count, nonfinite=histogram.nonfinite)
 
 
 def _figures(reading: SiteReading, wanted: _Wanted) -> dict[str, float]:
@@ -113,7 +117,7 @@ def _figures(reading: SiteReading, wanted: _Wanted) -> dict[str, float]:
     found |= {quantile_name(q): quantile(reading, q) for q in wanted.quantiles}
     for policy, bits in wanted.integers:
         found |= named(integer_name(policy, bits), integer_figures(reading, policy, bits))
-    for name in dict.fromkeys((*wanted.schemes, *reading.schemes)):
+    for name in dict.fromkeys((*wanted.schemes, *reading.held.schemes)):
         try:
             found |= named(name, scheme_distortion(reading, name))
         except MeasureError:

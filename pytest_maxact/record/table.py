@@ -1,16 +1,12 @@
-"""A Record as rows of plain values, one per site: what `Record.readings()` gives to a table, a CSV file or a data
-frame.
+"""A Record as rows of plain values, one per site: for a data frame or a CSV file,
+`pandas.DataFrame(table(record))`.
 """
-
-from typing import TYPE_CHECKING
 
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.reading import SiteReading
-
-if TYPE_CHECKING:
-    from pytest_maxact.record.record import Record
+from pytest_maxact.record.record import Record
 
 Row = dict[str, str | int | float | None]
 _METRICS = {
@@ -22,7 +18,7 @@ _METRICS = {
 }
 
 
-def rows(record: "Record") -> list[Row]:
+def table(record: Record) -> list[Row]:
     """A row per site in depth order, every row with the same keys.
 
     `elements` counts entries; `max_abs`, `rms` and quantiles are magnitudes, inf where an entry is not finite; `_db`

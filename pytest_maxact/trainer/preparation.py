@@ -23,7 +23,7 @@ from pytest_maxact.measure.prepare import encode, max_length, read_corpus
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.comparability import differences, footing_of
-from pytest_maxact.record.file import require_writable
+from pytest_maxact.record.file import load, require_writable
 from pytest_maxact.record.identity import Identity
 from pytest_maxact.record.provenance import corpus_digest
 from pytest_maxact.record.record import Record
@@ -142,7 +142,7 @@ def _first_of(state: Any, folder: Path) -> tuple[str, Record] | None:
         return None
     logged = [entry["step"] for entry in state.log_history if SECONDS in entry]
     paths = [record_path(folder, step) for step in dict.fromkeys((*logged, state.global_step))]
-    return next(((f"the Record {path}", Record.load(path)) for path in paths if path.is_file()), None)
+    return next(((f"the Record {path}", load(path)) for path in paths if path.is_file()), None)
 
 
 def _baseline(path: Path, folder: Path, step: int) -> Record:
@@ -153,7 +153,7 @@ def _baseline(path: Path, folder: Path, step: int) -> Record:
             f"the baseline {path} lies where this run writes its own Record of step {named[1]}\n"
             "  copy it to another folder"
         )
-    return Record.load(path)
+    return load(path)
 
 
 def _samples(settings: Settings, fixed: Mapping[str, Record]) -> list[corpus.Sample]:

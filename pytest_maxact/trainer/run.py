@@ -12,6 +12,7 @@ from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.measure.run import measure_loaded, observe
+from pytest_maxact.record.file import save
 from pytest_maxact.record.record import Record
 from pytest_maxact.trainer.figures import figures
 from pytest_maxact.trainer.live import as_loaded, undisturbed
@@ -61,7 +62,7 @@ class Run:
             record = measure_loaded(
                 named, settings, loaded, family, lambda: f"in training, step {step}{adapted}", budget.check
             )
-        record.save(target)
+        save(record, target)
         findings = self._judge(record, name)
         if self.first is None:
             self.first = record

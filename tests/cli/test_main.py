@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_maxact.cli.main import main
+from pytest_maxact.record.file import load, save
 from tests.support import tiny
 from tests.support.gate_runs import drop_tensor
 
@@ -163,10 +164,9 @@ def test_sites_as_json_names_every_site_and_what_is_left_out(
 
 
 def test_sites_are_those_of_the_record(checkpoint: Path, saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from pytest_maxact.record.record import Record
 
     assert main(["sites", str(checkpoint), "--json"]) == 0
-    assert [entry["site"] for entry in json.loads(capsys.readouterr().out)["sites"]] == list(Record.load(saved).sites)
+    assert [entry["site"] for entry in json.loads(capsys.readouterr().out)["sites"]] == list(load(saved).sites)
 
 
 def test_sites_loads_no_weights(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -206,17 +206,16 @@ def test_sites_of_what_is_no_language_model_is_a_bad_request(
 
 
 def test_what_a_checkpoint_leaves_out_is_in_its_record(checkpoint: Path, corpus: Path, tmp_path: Path) -> None:
-    from pytest_maxact.record.record import Record
     from tests.support.measuring import record_of
 
     folder = tiny.save(tmp_path / "wrapper", tiny.random_model("gemma3"))
     record = record_of(folder, corpus)
     assert "vision_tower: not part of the language backbone" in record.provenance.left_out
-    assert Record.load(_saved(record, tmp_path)).provenance.left_out == record.provenance.left_out
+    assert load(_saved(record, tmp_path)).provenance.left_out == record.provenance.left_out
 
 
 def _saved(record: Any, folder: Path) -> Path:
-    record.save(folder / "record")
+    save(record, folder / "record")
     return folder / "record"
 
 

@@ -18,6 +18,7 @@ from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.rules import Measured, Ruleset
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.numbers.sites import LINEAR_KINDS
+from pytest_maxact.record.file import save
 from pytest_maxact.settings.settings import Settings
 from tests.support import records
 
@@ -28,7 +29,7 @@ def opened(
     folder: Path, name: str = "v1", values: dict[str, list[list[float]]] | None = None, **provenance: object
 ) -> Opened:
     path = folder / f"{name}.safetensors"
-    records.record(values or VALUES, **provenance).save(path)
+    save(records.record(values or VALUES, **provenance), path)
     return open_source(Source(name=name, path=str(path), is_record=True), Settings(replay=str(path)))
 
 

@@ -11,7 +11,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from pytest_maxact.record.file import load, save
 from pytest_maxact.record.record import Record
+from pytest_maxact.record.summary import summary
 from pytest_maxact.report.terminal.compare import parting_words
 from tests.support import tiny
 from tests.support.gate_runs import CHECKS, run_gate
@@ -152,13 +154,13 @@ def test_two_baselines_are_two_sets_of_checks(
 ) -> None:
     options = (f"--maxact-replay={saved}", f"--maxact-baseline={saved}")
     other = pytester.path / "old.safetensors"
-    Record.load(saved).save(other)
+    save(load(saved), other)
     result = run_gate(pytester, *options, f"--maxact-baseline={other}", passed=CHECKS + 2 * RELATIVE)
     result.stdout.fnmatch_lines(["maxact: *, baseline saved, baseline old", "against   saved: *", "against   old: *"])
 
 
 def test_a_slim_baseline_serves_as_a_full_one(pytester: pytest.Pytester, saved: Path) -> None:
-    Record.load(saved).slim().save(pytester.path / "slim.safetensors")
+    save(summary(load(saved)), pytester.path / "slim.safetensors")
     run_gate(pytester, f"--maxact-replay={saved}", "--maxact-baseline=slim.safetensors", passed=CHECKS + RELATIVE)
 
 
@@ -191,7 +193,7 @@ def test_under_schemes_inputs_and_weights_may_lose_no_more_than_the_limit(
 def test_distributions_that_a_slim_baseline_lacks_are_asked_for_in_vain(
     pytester: pytest.Pytester, saved: Path, tmp_path: Path
 ) -> None:
-    Record.load(saved).slim().save(pytester.path / "slim.safetensors")
+    save(summary(load(saved)), pytester.path / "slim.safetensors")
     limits = tmp_path / "limits.yaml"
     limits.write_text("version: 1\nextends: builtin\nregression: {max_shift: 0.05}\n")
     result = run_gate(
@@ -253,8 +255,8 @@ def test_a_baseline_of_another_metric_version_is_refused(
 ) -> None:
     from dataclasses import replace
 
-    record = Record.load(saved)
-    replace(record, metric_version=record.metric_version - 1).save(pytester.path / "old.safetensors")
+    record = load(saved)
+    save(replace(record, metric_version=record.metric_version - 1), pytester.path / "old.safetensors")
     result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-baseline=old.safetensors")
     assert result.ret == 4
     result.stderr.fnmatch_lines(["ERROR: old.safetensors: measured with metric version *"])
@@ -288,7 +290,7 @@ def test_a_broken_baseline_is_refused(pytester: pytest.Pytester, corpus: Path, s
     model = tiny.random_model("qwen3")
     with torch.no_grad():
         model.layers[1].mlp.down_proj.weight[0, 0] = float("nan")
-    tiny_record(tiny.save(tmp_path / "broken", model), corpus).save(pytester.path / "broken.safetensors")
+    save(tiny_record(tiny.save(tmp_path / "broken", model), corpus), pytester.path / "broken.safetensors")
     result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-baseline=broken.safetensors")
     assert result.ret == 4
     result.stderr.fnmatch_lines(["*layers.1.hidden holds NaN or infinite entries, so nothing can be compared with it"])

@@ -13,8 +13,8 @@ from transformers import AutoConfig, AutoModel
 
 from pytest_maxact.cli.main import main
 from pytest_maxact.record.effect import KEPT
+from pytest_maxact.record.file import load, save
 from pytest_maxact.record.metrics.value import beyond_fp16, metric_value
-from pytest_maxact.record.record import Record
 from tests.support import tiny
 from tests.support.gate_runs import run_gate
 from tests.support.headed import headed
@@ -79,7 +79,7 @@ def test_one_loud_channel_fails_at_its_site_and_the_report_says_what_would_help(
     text = " ".join(result.stdout.str().split())
     assert "passes site by site with down_in of layer 2 in 16 bits (1 of 12 linear inputs); mean KL is then" in text
     assert "smoothing (alpha 0.5) would bring the largest channel" in text
-    record = Record.load(saved)
+    record = load(saved)
     assert record.effects["W8A8" + KEPT].kept == ("layers.2.down_in",)
     assert record.effects["W8A8" + KEPT].mean_kl < record.effects["W8A8"].mean_kl
 
@@ -321,7 +321,7 @@ def test_export_writes_what_a_quantization_step_asks_for(
     sound: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = record_of(sound, corpus, sites="deploy")
-    record.save(tmp_path / "r")
+    save(record, tmp_path / "r")
     assert main(["export", str(tmp_path / "r"), "--smoothquant", str(tmp_path / "smooth.safetensors")]) == 0
     assert "21 tensors" in capsys.readouterr().out
     with safe_open(tmp_path / "smooth.safetensors", framework="pt") as file:
@@ -337,7 +337,7 @@ def test_export_writes_what_a_quantization_step_asks_for(
 def test_show_gives_schemes_weights_and_effects_to_a_program(
     sound: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record_of(sound, corpus, schemes=("W8A8",), effect=("W8A8",)).save(tmp_path / "r")
+    save(record_of(sound, corpus, schemes=("W8A8",), effect=("W8A8",)), tmp_path / "r")
     assert main(["show", str(tmp_path / "r"), "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert data["effects"]["W8A8"]["tokens"] > 0

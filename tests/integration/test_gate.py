@@ -11,7 +11,7 @@ from textwrap import dedent
 
 import pytest
 
-from pytest_maxact.record.record import Record
+from pytest_maxact.record.file import load
 from tests.support import tiny
 from tests.support.gate_runs import CHECKS, drop_tensor, run_gate
 from tests.support.measuring import record_of
@@ -317,7 +317,7 @@ def test_a_run_saves_its_record_and_says_where(pytester: pytest.Pytester, checkp
         passed=CHECKS,
     )
     result.stdout.fnmatch_lines(["Record written to out.safetensors"])
-    assert Record.load(pytester.path / "out.safetensors").provenance.family == "qwen3"
+    assert load(pytester.path / "out.safetensors").provenance.family == "qwen3"
 
 
 def test_ini_options_stand_in_for_the_command_line(pytester: pytest.Pytester, saved: Path) -> None:

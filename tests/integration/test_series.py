@@ -17,6 +17,7 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
+from pytest_maxact.record.file import load
 from pytest_maxact.record.record import Record
 from tests.support import tiny
 from tests.support.gate_runs import CHECKS, drop_tensor, run_gate
@@ -247,7 +248,7 @@ def _slope(steps: list[int], values: list[float]) -> float:
 
 def _records(pytester: pytest.Pytester, options: tuple[str, ...], tmp_path: Path) -> list[Record]:
     run_gate(pytester, *options, f"--maxact-save={tmp_path / 'records'}", "-q")
-    return [Record.load(tmp_path / "records" / f"checkpoint-{step}.maxact.safetensors") for step in (5, 10, 20)]
+    return [load(tmp_path / "records" / f"checkpoint-{step}.maxact.safetensors") for step in (5, 10, 20)]
 
 
 # Records of a series
@@ -588,4 +589,4 @@ def test_two_processes_on_one_cache_measure_once_between_them(
     assert loads(counted) == {"checkpoint-5": 1, "checkpoint-10": 1, "checkpoint-20": 1}
     assert len(contents(cache)) == 6
     for path in cache.glob("*.safetensors"):
-        Record.load(path)
+        load(path)

@@ -7,6 +7,7 @@ import pytest
 
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.run import measure
+from pytest_maxact.record.file import load
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
 from tests.support.paths import FIXTURES
@@ -33,7 +34,7 @@ def test_the_checkpoints_are_small() -> None:
 def test_the_gate_passes_on_the_trained_checkpoint(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest(f"--maxact-model={TRAINED}", "--maxact-max-samples=30", "--maxact-save=r")
     result.assert_outcomes(passed=53)
-    record = Record.load(pytester.path / "r")
+    record = load(pytester.path / "r")
     assert record.provenance.corpus == "builtin"
     assert {category for _, category, _, _ in record.provenance.samples} == {
         "math", "code", "web_english", "knowledge", "chinese", "minority_scripts", "web_other",

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pytest_maxact.cli.main import main
-from pytest_maxact.record.record import Record
+from pytest_maxact.record.file import load
 from tests.support import tiny
 from tests.support.gate_runs import CHECKS, run_gate
 
@@ -92,7 +92,7 @@ def test_it_is_stale_by_what_the_run_holds_and_not_by_what_was_selected(
 
 
 def test_a_breach_beyond_the_value_that_it_names_fails(pytester: pytest.Pytester, saved: Path, tmp_path: Path) -> None:
-    value = Record.load(saved)["layers.1.hidden"].max_abs
+    value = load(saved)["layers.1.hidden"].max_abs
     enough, little = (
         limits(folder, more=f", metric: max_abs, up_to: {bound}")
         for folder, bound in ((tmp_path, value), (pytester.path, value / 2))

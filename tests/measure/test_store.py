@@ -18,7 +18,9 @@ from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.provenance import content_of
 from pytest_maxact.measure.store import SUFFIX, Store, key_of
+from pytest_maxact.record.file import save
 from pytest_maxact.record.record import Record
+from pytest_maxact.record.summary import summary
 from pytest_maxact.settings.settings import Settings
 from tests.support import records, tiny
 
@@ -153,7 +155,7 @@ def test_a_manifest_of_something_else_is_not_believed(manifest: str, store: Stor
 
 def test_a_record_without_its_manifest_is_not_read(store: Store) -> None:
     """The manifest is written last: a process may have been killed before."""
-    record(16.0).save(path_of(store, CONTENT))
+    save(record(16.0), path_of(store, CONTENT))
     measure = Counted(record())
     assert store.obtain(CONTENT, measure)["layers.0.hidden"].max_abs == 8.0
     assert measure.times == 1
@@ -176,7 +178,7 @@ def test_another_sound_record_under_the_key_is_not_believed(store: Store) -> Non
 
 def _other_bytes(store: Store) -> bytes:
     other = store.folder / "other.safetensors"
-    record().slim().save(other)
+    save(summary(record()), other)
     return other.read_bytes()
 
 

@@ -25,10 +25,11 @@ from pytest_maxact.errors import InputError
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.numbers.channels import Channels
 from pytest_maxact.record.export import smoothquant, static_scales, write
-from pytest_maxact.record.reading import SiteReading
+from pytest_maxact.record.file import load, save
+from pytest_maxact.record.reading import SiteReading, distributions_of
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
-from tests.support import tiny
+from tests.support import records, tiny
 from tests.support.low_bits import model_of
 from tests.support.measuring import record_of
 
@@ -79,10 +80,15 @@ def with_input(record: Record, site: str, **changes: Any) -> Record:
     return replace(record, sites={**record.sites, site: replace(record[site], **changes)})
 
 
+def with_channels(record: Record, site: str, channels: Channels | None) -> Record:
+    """A Record with other channels at one site."""
+    return with_input(record, site, held=records.holding(record[site], channels=channels).held)
+
+
 def of_channels(record: Record, dtype: str, amax: float) -> Record:
     """A Record of one site, one part of which was given channels up to this magnitude."""
     channels = Channels({"self_attn.q_proj": np.asarray([0.0, amax / 4, amax], np.float32)})
-    reading = replace(record["layers.0.qkv_in"], dtype=dtype, channels=channels)
+    reading = replace(records.holding(record["layers.0.qkv_in"], channels=channels), dtype=dtype)
     return replace(record, sites={"layers.0.qkv_in": reading})
 
 
@@ -106,7 +112,7 @@ def test_layers_of_one_site_that_are_given_different_tensors_each_have_their_own
 ) -> None:
     folder, record = routed
     found, wanted = smoothquant(record), by_plain_hooks(folder, corpus, record)
-    assert len(record["layers.2.qkv_in"].channels.parts) > 1  # type: ignore[union-attr]
+    assert len(distributions_of(record["layers.2.qkv_in"]).channels.parts) > 1  # type: ignore[union-attr]
     for path, channels in found.items():
         if path in wanted:
             np.testing.assert_allclose(channels, wanted[path], rtol=1e-4, atol=1e-6, err_msg=path)
@@ -118,8 +124,8 @@ def test_layers_of_one_site_that_are_given_different_tensors_each_have_their_own
 
 
 def test_a_record_read_back_exports_the_same(deployed: Record, tmp_path: Path) -> None:
-    deployed.save(tmp_path / "saved.safetensors")
-    again = Record.load(tmp_path / "saved.safetensors")
+    save(deployed, tmp_path / "saved.safetensors")
+    again = load(tmp_path / "saved.safetensors")
     for one, other in ((smoothquant(deployed), smoothquant(again)), scales_of(deployed, again)):
         assert one.keys() == other.keys()
         assert all(np.array_equal(one[name], other[name]) for name in one)
@@ -234,7 +240,7 @@ def test_a_place_that_cannot_be_written_is_said_and_nothing_is_left(tmp_path: Pa
 def test_a_record_that_observed_no_linear_inputs_says_how_to_measure_them(saved: Path) -> None:
     for exported in (smoothquant, lambda record: static_scales(record, "FP8")):
         with pytest.raises(InputError, match="no inputs of linear layers\n  measure again with --maxact-sites deploy"):
-            exported(Record.load(saved))
+            exported(load(saved))
 
 
 @pytest.mark.parametrize("scheme", ["W8A8", "FP8_DYNAMIC", "W4A16", "FP16", "MXFP4"])
@@ -248,7 +254,7 @@ def test_a_scheme_without_static_scales_is_refused_with_those_that_have_them(sch
 @pytest.mark.parametrize("value", [0.0, math.nan, math.inf])
 def test_an_input_that_was_zero_or_not_finite_makes_no_scale(value: float, deployed: Record) -> None:
     amax = np.asarray([0.0, 0.0 if value == 0.0 else 1.0, value], np.float32)
-    record = with_input(deployed, "layers.1.down_in", channels=Channels({"mlp.down_proj": amax}))
+    record = with_channels(deployed, "layers.1.down_in", Channels({"mlp.down_proj": amax}))
     for exported in (smoothquant, lambda record: static_scales(record, "NVFP4")):
         with pytest.raises(
             InputError, match=rf"layers\.1\.down_in: the largest magnitude that layers\.1\.mlp\.down_proj .* is {value}"
@@ -259,7 +265,7 @@ def test_an_input_that_was_zero_or_not_finite_makes_no_scale(value: float, deplo
 def test_channels_that_the_record_lacks_are_not_guessed(deployed: Record) -> None:
     reading: SiteReading = deployed["layers.1.qkv_in"]
     changes: list[dict[str, Any]] = [
-        {"channels": None},
+        {"held": records.holding(reading, channels=None).held},
         {"shared": {}},
         {"shared": {**reading.shared, "layers.1.self_attn.v_proj": "self_attn.v_proj"}},
     ]

@@ -25,7 +25,8 @@ from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.peaks import NonFinite, Peak
 from pytest_maxact.numbers.sites import LAYER_KINDS, Site
-from pytest_maxact.record.file import _digest
+from pytest_maxact.record.file import checksum, load, save
+from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.merge import merge
 from pytest_maxact.record.provenance import corpus_digest
 from pytest_maxact.record.record import METRIC_VERSION, Record
@@ -44,7 +45,7 @@ def record() -> Record:
 
 @pytest.fixture
 def saved(record: Record, tmp_path: Path) -> Path:
-    record.save(tmp_path / "record.safetensors")
+    save(record, tmp_path / "record.safetensors")
     return tmp_path / "record.safetensors"
 
 
@@ -136,7 +137,7 @@ def test_of_equal_carriers_the_shallowest_is_named() -> None:
 
 
 def test_a_record_comes_back_equal_in_every_field(record: Record, saved: Path) -> None:
-    loaded = Record.load(saved)
+    loaded = load(saved)
     assert loaded == record
     assert list(loaded.sites) == list(record.sites), "in depth order still"
     assert loaded["layers.1.hidden"].massive == record["layers.1.hidden"].massive != Massive()
@@ -146,7 +147,7 @@ def test_a_record_comes_back_equal_in_every_field(record: Record, saved: Path) -
 
 
 def test_saving_what_was_loaded_writes_identical_bytes(saved: Path, tmp_path: Path) -> None:
-    Record.load(saved).save(tmp_path / "again.safetensors")
+    save(load(saved), tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == saved.read_bytes()
 
 
@@ -163,29 +164,28 @@ def test_any_text_float_and_count_survives(
     base = records.record({"layers.0.hidden": [[1.0, 2.0]]}, model=text, versions={text: text}, left_out=(text,))
     peak = Peak(value=value, sample=text, position=0, token=text, token_id=0, channel=1, part=text)
     large = Histogram("bfloat16", np.arange(len(counts), dtype=np.uint16), np.array(counts, np.int64))
-    reading = replace(base["layers.0.hidden"], peaks=(peak,), calibration=large)
+    reading = replace(records.holding(base["layers.0.hidden"], calibration=large), peaks=(peak,))
     whole = replace(base, sites={"layers.0.hidden": reading})
-    whole.save(path)
-    assert Record.load(path) == whole
-    assert str(Record.load(path)["layers.0.hidden"].peaks[0].value) == str(value), "-0.0 is not 0.0"
+    save(whole, path)
+    assert load(path) == whole
+    assert str(load(path)["layers.0.hidden"].peaks[0].value) == str(value), "-0.0 is not 0.0"
 
 
 def test_a_name_with_half_a_surrogate_pair_survives(tmp_path: Path) -> None:
     """Python reads a path that is not UTF-8 so, and JSON lines can spell one in a sample's id or category."""
     samples = [Measured(id=f"id-\ud83d-{i}", category="\ud800", values={"embedding": [[1.0]]}) for i in range(2)]
     whole = record_of(samples, model="/models/\udcff")
-    whole.save(tmp_path / "r.safetensors")
-    assert Record.load(tmp_path / "r.safetensors") == whole
+    save(whole, tmp_path / "r.safetensors")
+    assert load(tmp_path / "r.safetensors") == whole
 
 
 def test_empty_splits_and_float16_histograms_survive(tmp_path: Path) -> None:
     empty, half = Histogram.empty("float16"), Histogram.from_values("float16", np.array([65504.0, 0.0, 6e-8]))
     base = records.record({"embedding": [[1.0]]})
-    whole = replace(
-        base, sites={"embedding": replace(base["embedding"], dtype="float16", calibration=empty, evaluation=half)}
-    )
-    whole.save(tmp_path / "r.safetensors")
-    loaded = Record.load(tmp_path / "r.safetensors")
+    held = Distributions(calibration=empty, evaluation=half)
+    whole = replace(base, sites={"embedding": replace(base["embedding"], dtype="float16", held=held)})
+    save(whole, tmp_path / "r.safetensors")
+    loaded = load(tmp_path / "r.safetensors")
     assert loaded == whole
     assert loaded["embedding"].max_abs == whole["embedding"].max_abs
     assert loaded["embedding"].calibration.encoding == "float16"
@@ -218,9 +218,9 @@ def test_a_64_layer_record_of_a_real_corpus_stays_under_40_mb(encoding: str, fil
     assert len(whole.sites) == 322
     assert min(reading.calibration.bins.size for reading in whole.sites.values()) >= filled
     assert whole["layers.0.hidden"].count > 8e10
-    whole.save(tmp_path / "large.safetensors")
+    save(whole, tmp_path / "large.safetensors")
     assert (tmp_path / "large.safetensors").stat().st_size < 40_000_000
-    assert Record.load(tmp_path / "large.safetensors") == whole
+    assert load(tmp_path / "large.safetensors") == whole
 
 
 # Written whole or not at all
@@ -228,8 +228,8 @@ def test_a_64_layer_record_of_a_real_corpus_stays_under_40_mb(encoding: str, fil
 
 def test_saving_over_a_record_replaces_it_and_leaves_nothing_beside(record: Record, saved: Path) -> None:
     other = record_of(measured(3, seed=9))
-    other.save(saved)
-    assert Record.load(saved) == other
+    save(other, saved)
+    assert load(saved) == other
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
@@ -239,7 +239,7 @@ def test_a_full_disk_leaves_the_old_record_and_no_partial_file(saved: Path) -> N
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(InputError, match=r"cannot write the Record to .*record\.safetensors: File too large"):
-            record_of(measured(9)).save(saved)
+            save(record_of(measured(9)), saved)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert saved.read_bytes() == before
@@ -265,7 +265,7 @@ def test_a_place_that_cannot_be_written_is_named_with_its_reason(
         InputError,
         match=f"cannot write the Record to .*: {reason}\n  give a path in a folder that exists and may be written",
     ):
-        record.save(tmp_path / place)
+        save(record, tmp_path / place)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
     assert not list((tmp_path / "folder").iterdir())
 
@@ -275,7 +275,7 @@ def test_a_place_that_cannot_be_written_is_named_with_its_reason(
 
 def refusal(path: Path) -> str:
     with pytest.raises(InputError) as caught:
-        Record.load(path)
+        load(path)
     assert str(path) in str(caught.value)
     return str(caught.value)
 
@@ -342,7 +342,7 @@ def test_streams_that_do_not_decompress_to_every_count_are_refused_even_under_a_
     tensors = load_file(saved)
     tensors["counts.0"] = np.ascontiguousarray(damage(tensors["counts.0"]))
     del document["sha256"]
-    document["sha256"] = _digest(document, tensors)
+    document["sha256"] = checksum(document, tensors)
     save_file(tensors, saved, metadata={"maxact": json.dumps(document)})
     assert "not a Record, or a truncated one" in refusal(saved)
 
@@ -378,7 +378,7 @@ def test_an_edited_document_is_refused(change: Callable[[dict[str, Any]], object
 
 def test_an_edit_that_changes_nothing_is_read(record: Record, saved: Path) -> None:
     edit(saved, lambda document: None)
-    assert Record.load(saved) == record
+    assert load(saved) == record
 
 
 def test_any_changed_tensor_byte_is_refused(saved: Path) -> None:
@@ -405,7 +405,7 @@ def test_another_schema_is_refused_with_both_versions(schema: object, saved: Pat
 
 
 def test_another_metric_version_is_refused_with_both_versions(record: Record, tmp_path: Path) -> None:
-    replace(record, metric_version=METRIC_VERSION + 1).save(tmp_path / "newer.safetensors")
+    save(replace(record, metric_version=METRIC_VERSION + 1), tmp_path / "newer.safetensors")
     text = refusal(tmp_path / "newer.safetensors")
     assert (
         f"measured with metric version {METRIC_VERSION + 1}, this is {METRIC_VERSION}; their figures are not comparable"
@@ -429,8 +429,8 @@ def test_parts_of_any_sizes_in_any_order_merge_to_the_whole(data: st.DataObject)
 def test_merging_parts_of_parts_gives_the_same_file(tmp_path: Path) -> None:
     samples = measured(8)
     a, b, c, d = (record_of(samples[i::4]) for i in range(4))
-    record_of(samples).save(tmp_path / "whole")
-    merge([merge([d, b]), merge([a, c])]).save(tmp_path / "merged")
+    save(record_of(samples), tmp_path / "whole")
+    save(merge([merge([d, b]), merge([a, c])]), tmp_path / "merged")
     assert (tmp_path / "merged").read_bytes() == (tmp_path / "whole").read_bytes()
 
 

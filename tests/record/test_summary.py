@@ -22,11 +22,16 @@ from pytest_maxact.judge.verdict.check import check, judge
 from pytest_maxact.numbers.channels import Channels
 from pytest_maxact.numbers.peaks import Peak
 from pytest_maxact.record.export import smoothquant, static_scales
+from pytest_maxact.record.file import load, save
+from pytest_maxact.record.held import Summary
 from pytest_maxact.record.identity import identity_of
 from pytest_maxact.record.merge import merge
 from pytest_maxact.record.metrics.smoothing import smoothing_gain
 from pytest_maxact.record.metrics.value import metric_value
+from pytest_maxact.record.reading import distributions_of
 from pytest_maxact.record.record import Record
+from pytest_maxact.record.summary import summary
+from pytest_maxact.record.table import table
 from pytest_maxact.report.data.compare import as_data
 from pytest_maxact.report.data.record import summarize
 from pytest_maxact.report.terminal.compare import render as render_comparison
@@ -80,7 +85,11 @@ def failing() -> Record:
     )
     loud = Channels({"a": np.array([0.5, 0.5, 0.5, 900.0], np.float32), "b": np.ones(4, np.float32)})
     return replace(
-        whole, sites={name: replace(r, channels=loud if r.channels else None) for name, r in whole.sites.items()}
+        whole,
+        sites={
+            name: records.holding(r, channels=loud) if distributions_of(r).channels else r
+            for name, r in whole.sites.items()
+        },
     )
 
 
@@ -107,13 +116,13 @@ def made(request: pytest.FixtureRequest) -> Record:
 
 
 def saved_and_loaded(record: Record, path: Path) -> Record:
-    record.save(path)
-    return Record.load(path)
+    save(record, path)
+    return load(path)
 
 
 def both(record: Record, folder: Path, *metrics: str) -> tuple[Record, Record]:
     """The full Record and its slim form, each from its file."""
-    return saved_and_loaded(record, folder / "full"), saved_and_loaded(record.slim(metrics), folder / "slim")
+    return saved_and_loaded(record, folder / "full"), saved_and_loaded(summary(record, metrics), folder / "slim")
 
 
 def rules_of(record: Record, family: str | None = None) -> Ruleset:
@@ -126,12 +135,12 @@ def rules_of(record: Record, family: str | None = None) -> Ruleset:
 
 
 def assert_alike(full: Record, slim: Record) -> None:
-    assert slim.is_slim
-    assert not full.is_slim
+    assert slim.is_summary
+    assert not full.is_summary
     for record_rules in (rules_of(full), rules_of(full, "generic"), None):
         told = [told_of(record, record_rules) for record in (full, slim)]
         assert told[0] == told[1]
-    assert str(full.readings()) == str(slim.readings())
+    assert str(table(full)) == str(table(slim))
     ours, theirs = summarize(full), summarize(slim)
     for data, is_slim in ((ours, False), (theirs, True)):
         assert data.pop("slim") is is_slim
@@ -173,7 +182,7 @@ def test_records_of_every_kind_and_their_slim_forms_say_the_same(made: Record, t
 
 def test_advice_and_the_reason_of_a_weight_are_among_what_is_said_alike() -> None:
     """So that the comparison of reports above compares something."""
-    for record in (failing(), failing().slim()):
+    for record in (failing(), summary(failing())):
         text = " ".join(told_of(record, rules_of(record, "generic"))[0].split())
         assert (
             "smoothing (alpha 0.5) would bring the largest channel 33 dB nearer to the median one at layers.0.qkv_in"
@@ -218,25 +227,25 @@ def outcome(record: Record, site: str, metric: str) -> str:
 
 
 def test_a_site_that_is_not_finite_passes_no_more_than_before() -> None:
-    slim = records.record_of(measured(6)).slim()
+    slim = summary(records.record_of(measured(6)))
     gate = slim["layers.0.gate"]
     assert (gate.nonfinite, gate.max_abs, metric_value(gate, "rms"), metric_value(gate, "quantile.0.5")) == (
         2,
         *[math.inf] * 3,
     )
     assert math.isnan(metric_value(gate, "int8.max_abs.sqnr_db"))
-    assert math.isfinite(gate.figures["rms"]), "of the finite entries, as the report for programs has it"
+    assert math.isfinite(gate.held.figures["rms"]), "of the finite entries, as the report for programs has it"
 
 
 def test_what_smoothing_would_gain_is_kept_without_the_channels() -> None:
-    full, slim = failing(), failing().slim()
+    full, slim = failing(), summary(failing())
     gains = [smoothing_gain(full[name]) for name in full.sites]
     assert [smoothing_gain(slim[name]) for name in full.sites] == gains
     assert max(gain for gain in gains if gain) > 30
 
 
 def test_of_weights_the_worst_under_each_scheme_is_kept(deployed: Record) -> None:
-    for name, reading in deployed.slim().sites.items():
+    for name, reading in summary(deployed).sites.items():
         for scheme in SCHEMES:
             of_all = [errors[scheme].lowest_db for errors in deployed[name].weights.values() if scheme in errors]
             kept = [errors[scheme].lowest_db for errors in reading.weights.values() if scheme in errors]
@@ -248,39 +257,39 @@ def test_of_weights_the_worst_under_each_scheme_is_kept(deployed: Record) -> Non
 
 def test_slim_of_slim_is_itself_and_comes_back_from_its_file(deployed: Record, made: Record, tmp_path: Path) -> None:
     for record in (deployed, made):
-        slim = record.slim()
-        assert slim.slim() is slim
+        slim = summary(record)
+        assert summary(slim) is slim
         loaded = saved_and_loaded(slim, tmp_path / "slim")
-        loaded.save(tmp_path / "again")
+        save(loaded, tmp_path / "again")
         assert (tmp_path / "again").read_bytes() == (tmp_path / "slim").read_bytes()
-        assert (loaded.provenance, list(loaded.sites), loaded.is_slim) == (slim.provenance, list(slim.sites), True)
+        assert (loaded.provenance, list(loaded.sites), loaded.is_summary) == (slim.provenance, list(slim.sites), True)
 
 
 def test_without_a_nan_among_its_figures_it_is_equal_to_what_was_saved(tmp_path: Path) -> None:
-    slim = with_routers().slim()
+    slim = summary(with_routers())
     assert saved_and_loaded(slim, tmp_path / "slim") == slim != with_routers()
     assert slim != replace(slim, sites=with_routers().sites)
 
 
 def test_it_survives_a_pickle() -> None:
-    slim = failing().slim()
+    slim = summary(failing())
     assert str(summarize(pickle.loads(pickle.dumps(slim)))) == str(summarize(slim))
 
 
 def test_an_edited_figure_is_refused(deployed: Record, tmp_path: Path) -> None:
     path = tmp_path / "slim"
-    deployed.slim().save(path)
+    save(summary(deployed), path)
     content = path.read_bytes()
     place = content.index(b'\\"rms\\":') + len(b'\\"rms\\":')
     path.write_bytes(content[:place] + (b"1" if content[place : place + 1] != b"1" else b"2") + content[place + 1 :])
     with pytest.raises(InputError, match="contents do not match their checksum"):
-        Record.load(path)
+        load(path)
 
 
 def test_a_slim_record_of_64_layers_is_small(tmp_path: Path) -> None:
     whole = large_record("bfloat16", ("hidden", "attn_output", "mlp_output", "gate"))
-    whole.save(tmp_path / "full")
-    whole.slim().save(tmp_path / "slim")
+    save(whole, tmp_path / "full")
+    save(summary(whole), tmp_path / "slim")
     assert (tmp_path / "slim").stat().st_size < 1_500_000 < (tmp_path / "full").stat().st_size
 
 
@@ -302,19 +311,19 @@ def test_a_figure_that_was_not_kept_is_refused_by_its_name(metric: str) -> None:
     full = records.record({"embedding": [[1.0, 2.0]], "layers.0.hidden": [[3.0, 4.0]]})
     metric_value(full["layers.0.hidden"], metric)
     with pytest.raises(InputError, match=SLIM) as refused:
-        metric_value(full.slim()["layers.0.hidden"], metric)
+        metric_value(summary(full)["layers.0.hidden"], metric)
     assert metric.rpartition(".")[0 if "quantile" not in metric else 2] in str(refused.value)
     assert "layers.0.hidden" + AGAIN in str(refused.value)
     with pytest.raises(InputError, match=SLIM):
         check(
-            full.slim(),
+            summary(full),
             Limit(site="carrier", metric=metric, bound=1e9, sense="max", rule="", source="", file="", line=0),
         )
     with pytest.raises(InputError, match=SLIM):
-        full.slim().slim([metric])
-    kept = full.slim([metric])
+        summary(summary(full), [metric])
+    kept = summary(full, [metric])
     assert repr(metric_value(kept["embedding"], metric)) == repr(metric_value(full["embedding"], metric))
-    assert kept.slim([metric]) is kept
+    assert summary(kept, [metric]) is kept
 
 
 @pytest.mark.parametrize(
@@ -324,9 +333,9 @@ def test_a_figure_that_was_not_kept_is_refused_by_its_name(metric: str) -> None:
 def test_a_name_that_means_nothing_is_called_so_and_not_dropped(metric: str) -> None:
     full = records.record({"embedding": [[1.0, 2.0]]})
     for refused in (
-        lambda: metric_value(full.slim()["embedding"], metric),
+        lambda: metric_value(summary(full)["embedding"], metric),
         lambda: metric_value(full["embedding"], metric),
-        lambda: full.slim([metric]),
+        lambda: summary(full, [metric]),
     ):
         with pytest.raises(InputError, match="no metric called"):
             refused()
@@ -334,14 +343,15 @@ def test_a_name_that_means_nothing_is_called_so_and_not_dropped(metric: str) -> 
 
 def test_a_scheme_that_was_not_measured_is_named_as_ever() -> None:
     full = fitness.measured("W8A8")
-    for record in (full, full.slim(["FP8.sqnr_db", "W8A8.mean_kl"])):
+    for record in (full, summary(full, ["FP8.sqnr_db", "W8A8.mean_kl"])):
         with pytest.raises(MeasureError, match="holds nothing of scheme FP8 there"):
             metric_value(record[fitness.SITES[0]], "FP8.sqnr_db")
 
 
 def test_nothing_that_was_dropped_reads_as_empty() -> None:
-    reading = failing().slim()[fitness.SITES[0]]
-    assert reading.channels is not None
+    reading = summary(failing())[fitness.SITES[0]]
+    assert isinstance(reading.held, Summary)
+    assert reading.held.has_channels
     for dropped in (
         lambda: reading.histogram,
         lambda: reading.calibration.max_abs,
@@ -349,10 +359,8 @@ def test_nothing_that_was_dropped_reads_as_empty() -> None:
         lambda: reading.calibration.rms,
         lambda: reading.calibration.above(0.1),
         lambda: reading.evaluation.dense(),
-        lambda: reading.channels and reading.channels.parts,
-        lambda: reading.schemes["W8A8"],
-        lambda: reading.schemes.get("W8A8"),
-        lambda: list(reading.schemes.values()),
+        lambda: distributions_of(reading).channels,
+        lambda: distributions_of(reading).schemes,
     ):
         with pytest.raises(InputError, match=SLIM):
             dropped()
@@ -362,7 +370,7 @@ def test_nothing_that_was_dropped_reads_as_empty() -> None:
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["slim first", "slim last"])
 def test_slim_records_do_not_merge(order: tuple[int, int]) -> None:
     samples = measured(6)
-    parts = [records.record_of(samples[:3]).slim(), records.record_of(samples[3:])]
+    parts = [summary(records.record_of(samples[:3])), records.record_of(samples[3:])]
     with pytest.raises(
         InputError, match="a slim Record holds no histograms that add up\n  merge Records that were measured without"
     ):
@@ -372,7 +380,7 @@ def test_slim_records_do_not_merge(order: tuple[int, int]) -> None:
 
 
 def test_slim_records_are_not_exported() -> None:
-    slim = failing().slim()
+    slim = summary(failing())
     for exported in (lambda: smoothquant(slim), lambda: static_scales(slim, "FP8")):
         with pytest.raises(
             InputError, match="this Record is slim and does not hold the maxima of channels, which are exported" + AGAIN
@@ -392,7 +400,7 @@ def test_measure_slim_writes_what_show_prints_like_the_full_one(
             main(["measure", str(checkpoint), "-o", str(path), "--corpus", str(corpus), "--sites", "deploy", *flags])
             == 0
         )
-        assert Record.load(path).is_slim == bool(flags)
+        assert load(path).is_summary == bool(flags)
         capsys.readouterr()
         assert (main(["show", str(path)]), main(["judge", str(path)])) == (0, 0)
         printed.append(capsys.readouterr().out.replace(str(path), "RECORD"))
@@ -418,8 +426,8 @@ def test_a_gate_saves_the_slim_form_with_what_its_limits_name(
         "--maxact-slim",
     ]
     assert pytester.runpytest(*run).ret == 0
-    slim = Record.load(pytester.path / "r")
-    assert slim.is_slim
+    slim = load(pytester.path / "r")
+    assert slim.is_summary
     assert 0 < metric_value(slim.carrier, "int8.clip_q0.75.clip_rate") < 1
     assert pytester.runpytest("--maxact-replay=r", "--maxact-limits=own.yaml").ret == 0
     pytester.path.joinpath("own.yaml").write_text(

@@ -2,19 +2,20 @@
 
 import math
 
+from pytest_maxact.record.table import table
 from tests.support import records
 from tests.support.records import CALM, with_values
 
 
 def test_rows_are_flat_alike_and_in_depth_order() -> None:
-    table = with_values().readings()
-    assert [row["site"] for row in table] == list(CALM)
-    assert {tuple(row) for row in table} == {tuple(table[0])}
+    rows = table(with_values())
+    assert [row["site"] for row in rows] == list(CALM)
+    assert {tuple(row) for row in rows} == {tuple(rows[0])}
     assert all(isinstance(value, (str, int, float, type(None))) for row in table for value in row.values())
 
 
 def test_a_row_says_what_was_seen_and_where() -> None:
-    row = with_values().readings()[1]
+    row = table(with_values())[1]
     assert (row["site"], row["kind"], row["layer"], row["max_abs"], row["channel"]) == (
         "layers.0.hidden",
         "hidden",
@@ -27,6 +28,6 @@ def test_a_row_says_what_was_seen_and_where() -> None:
 
 
 def test_a_site_that_is_not_finite_has_no_finite_figure() -> None:
-    row = records.record({**CALM, "layers.1.hidden": [[math.nan, 1.0, 2.0, 8.0]]}).readings()[3]
+    row = table(records.record({**CALM, "layers.1.hidden": [[math.nan, 1.0, 2.0, 8.0]]}))[3]
     assert (row["nonfinite"], row["max_abs"], row["rms"]) == (2, math.inf, math.inf)
     assert math.isnan(float(row["int8_sqnr_db"] or 0))

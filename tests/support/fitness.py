@@ -79,9 +79,11 @@ def measured(
     readings: dict[str, SiteReading] = dict(record.sites)
     for name in SITES:
         readings[name] = replace(
-            readings[name],
-            schemes={scheme: worst.get(name, usual or sums(40.0))},
-            channels=Channels({"a": np.ones(4, np.float32), "b": np.ones(4, np.float32)}),
+            records.holding(
+                readings[name],
+                schemes={scheme: worst.get(name, usual or sums(40.0))},
+                channels=Channels({"a": np.ones(4, np.float32), "b": np.ones(4, np.float32)}),
+            ),
             weights={f"{name}.weight": {scheme: weights.get(name, weight(38.0)), "FP16": weight(70.0)}},
         )
     return replace(record, sites=readings, effects=dict(effects))

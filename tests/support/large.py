@@ -8,6 +8,7 @@ import numpy as np
 from pytest_maxact.numbers.histogram import INFINITY_BIN, Histogram, magnitudes
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, Peak
+from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
 from tests.support import records
@@ -75,8 +76,7 @@ def large_record(
                 site=s,
                 dtype=encoding,
                 width=width,
-                calibration=drawn(scales[i % 3], 1),
-                evaluation=drawn(scales[i % 3], 2),
+                held=Distributions(calibration=drawn(scales[i % 3], 1), evaluation=drawn(scales[i % 3], 2)),
                 peaks=peaks,
                 massive=Massive(tokens=1, entries=2, max_ratio=10_000.0),
             )

@@ -21,6 +21,8 @@ from pytest_maxact.numbers.histogram import magnitudes
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
 
+LENGTHS = [5, 9, 3, 12, 7, 7, 4, 11, 6]
+
 
 def record_of(model: Path, corpus: Path, **options: Any) -> Record:
     """The Record of a checkpoint on disk, by the road the gate takes."""

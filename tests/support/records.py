@@ -4,7 +4,7 @@ compare with.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,9 @@ from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
 from pytest_maxact.numbers.sites import Site
+from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.provenance import Provenance, corpus_digest
-from pytest_maxact.record.reading import SiteReading
+from pytest_maxact.record.reading import SiteReading, distributions_of
 from pytest_maxact.record.record import Record
 
 Floats = npt.NDArray[np.float64]
@@ -87,6 +88,13 @@ def reading(calibration: npt.ArrayLike, evaluation: npt.ArrayLike, name: str = "
     )
 
 
+def holding(reading: SiteReading, **changes: Any) -> SiteReading:
+    """The reading with other distributions: keyword arguments replace `calibration`, `evaluation`, `schemes` or
+    `channels`.
+    """
+    return replace(reading, held=replace(distributions_of(reading), **changes))
+
+
 def provenance(samples: Sequence[Measured] = (), **changes: Any) -> Provenance:
     """Provenance of a made-up two-layer Qwen3 measured on `samples`."""
     ordered = sorted(samples, key=lambda sample: sample.id)
@@ -140,8 +148,10 @@ def _reading(name: str, samples: Sequence[Measured]) -> SiteReading:
         site=site(name),
         dtype="bfloat16",
         width=arrays[samples[0].id].shape[1],
-        calibration=_histogram(arrays[s.id] for s in samples if s.split == "calibration"),
-        evaluation=_histogram(arrays[s.id] for s in samples if s.split == "evaluation"),
+        held=Distributions(
+            calibration=_histogram(arrays[s.id] for s in samples if s.split == "calibration"),
+            evaluation=_histogram(arrays[s.id] for s in samples if s.split == "evaluation"),
+        ),
         peaks=tuple(
             sorted(peaks, key=lambda peak: (-abs(peak.value), peak.sample, peak.position, peak.channel))[:PEAKS_KEPT]
         ),

@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, Trainin
 
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.run import measure
+from pytest_maxact.record.file import load
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
 from tests.support import tiny
@@ -46,7 +47,7 @@ def trainer_of(
 
 
 def record_at(folder: Path, step: int) -> Record:
-    return Record.load(folder / f"checkpoint-{step}.maxact.safetensors")
+    return load(folder / f"checkpoint-{step}.maxact.safetensors")
 
 
 def saved_record(checkpoint: Path, corpus: Path, **options: Any) -> Record:

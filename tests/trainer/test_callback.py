@@ -21,8 +21,8 @@ from pytest_maxact.cli.main import main
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.compare.comparison import compare
 from pytest_maxact.record.comparability import differences, footing_of
+from pytest_maxact.record.file import load, save
 from pytest_maxact.record.merge import merge
-from pytest_maxact.record.record import Record
 from pytest_maxact.trainer.callback import MaxActCallback
 from pytest_maxact.trainer.live import as_loaded, undisturbed
 from pytest_maxact.trainer.preparation import worded
@@ -487,7 +487,7 @@ def start(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
     """A Record of the model that the runs of this module begin with."""
     folder = tmp_path_factory.mktemp("start")
     tiny.save(folder / "model", causal_lm())
-    record_of(folder / "model", corpus, max_samples=7).save(folder / "start.safetensors")
+    save(record_of(folder / "model", corpus, max_samples=7), folder / "start.safetensors")
     return folder / "start.safetensors"
 
 
@@ -495,7 +495,7 @@ def test_a_baseline_brings_its_samples_and_judges_from_the_first_measurement_on(
     tmp_path: Path, corpus: Path, start: Path
 ) -> None:
     callback = train(tmp_path, corpus, baseline=start, trainer=trainer_of(tmp_path, learning_rate=0.1))
-    assert record_at(tmp_path, 3).provenance.samples == Record.load(start).provenance.samples
+    assert record_at(tmp_path, 3).provenance.samples == load(start).provenance.samples
     assert any(finding.limit.against == f"baseline {start}" for finding in callback.findings[3])
 
 
@@ -538,7 +538,7 @@ def test_a_baseline_that_the_run_would_write_over_is_refused(tmp_path: Path, cor
 
 
 def save_record(folder: Path, corpus: Path, model: Any, **options: Any) -> Path:
-    record_of(tiny.save(folder / "model", model), corpus, **options).save(folder / "record")
+    save(record_of(tiny.save(folder / "model", model), corpus, **options), folder / "record")
     return folder / "record"
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pytest_maxact.judge.compare.changes import shift
 from pytest_maxact.judge.compare.jumps import first_jump
 from pytest_maxact.record.comparability import require_alike
+from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
@@ -81,7 +82,7 @@ def compare(before: Record, after: Record) -> Comparison:
         new=tuple(name for name in after.sites if name not in before.sites),
         jump_before=first_jump(before),
         jump_after=first_jump(after),
-        slim=before.is_slim or after.is_slim,
+        slim=before.is_summary or after.is_summary,
     )
 
 
@@ -99,9 +100,13 @@ def _change(before: SiteReading, after: SiteReading) -> SiteChange:
         before=old,
         after=new,
         ratio=ratio,
-        shift=math.nan if before.is_slim or after.is_slim else shift(before, after),
+        shift=shift(before, after) if _has_distributions(before, after) else math.nan,
         int8_before=metric_value(before, "int8.max_abs.sqnr_db"),
         int8_after=metric_value(after, "int8.max_abs.sqnr_db"),
         massive_before=before.massive.tokens if before.massive else None,
         massive_after=after.massive.tokens if after.massive else None,
     )
+
+
+def _has_distributions(*readings: SiteReading) -> bool:
+    return all(isinstance(reading.held, Distributions) for reading in readings)

@@ -187,7 +187,7 @@ def _evidence(identity: Identity, group: Sequence[Record]) -> Evidence:
 def _carrier_sqnr(record: Record) -> float:
     """NaN where a split holds nothing: that is no error to judge by."""
     carrier = record.carrier
-    return metric_value(carrier, _SQNR) if carrier.calibration.count and carrier.evaluation.count else math.nan
+    return metric_value(carrier, _SQNR) if carrier.has_both_splits else math.nan
 
 
 def _name(model: str) -> str:

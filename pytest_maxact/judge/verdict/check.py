@@ -63,9 +63,7 @@ def check(record: Record, limit: Limit, baseline: Record | None = None) -> Findi
             f"the Record has no site {limit.site}, for which {limit.file}:{limit.line} sets a limit\n"
             "  measure the checkpoint again"
         )
-    if reading.count == 0 or (
-        is_integer_metric(limit.metric) and 0 in (reading.calibration.count, reading.evaluation.count)
-    ):
+    if reading.count == 0 or (is_integer_metric(limit.metric) and not reading.has_both_splits):
         raise MeasureError(
             f"{reading.site.name}: nothing was counted there, so {limit.metric} is no figure to judge\n"
             "  measure the checkpoint again"
@@ -100,9 +98,7 @@ def _check_change(record: Record, limit: Limit, baseline: Record | None) -> Find
                 "compare with\n"
                 "  measure it again"
             )
-        if is_integer_metric(limit.metric) and 0 in (
-            split.count for r in (before, reading) for split in (r.calibration, r.evaluation)
-        ):
+        if is_integer_metric(limit.metric) and not (before.has_both_splits and reading.has_both_splits):
             raise MeasureError(
                 f"{limit.site}: a split holds nothing of this site, so {limit.metric} is no figure to judge\n"
                 "  measure it again"

@@ -21,7 +21,7 @@ from pytest_maxact.measure.effect.headed import Forward, forwards
 from pytest_maxact.measure.observe.inputs import is_same
 from pytest_maxact.measure.observe.products import Products
 from pytest_maxact.numbers.schemes import Quantizer, Scheme
-from pytest_maxact.record.reading import SiteReading
+from pytest_maxact.record.reading import SiteReading, distributions_of
 
 
 @contextmanager
@@ -168,7 +168,8 @@ class Simulation:
     def _amax(self, tap: Tap, given: torch.Tensor) -> float:
         """The calibration maximum of a tap's part, or of the part that was given the same tensor."""
         reading = self._readings.get(tap.site.name)
-        parts = reading.channels.parts if reading is not None and reading.channels is not None else {}
+        channels = None if reading is None else distributions_of(reading, "the maxima of channels").channels
+        parts = channels.parts if channels else {}
         if self._given and self._given[0][0].site.layer != tap.site.layer:
             self._given.clear()
         part: str | None = tap.part

@@ -1,4 +1,4 @@
-"""The figures of a site that follow from its histograms, or that a slim Record kept of them: the same numbers either
+"""The figures of a site that follow from its histograms, or that a summary kept of them: the same numbers either
 way.
 
 Non-finite entries are left out of every figure here; `verdict` says what a site that has any is worth. Figures are kept
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_maxact.numbers.formats import FormatDistortion, integer_distortion
 from pytest_maxact.numbers.histogram import Histogram
-from pytest_maxact.record.dropped import not_kept
+from pytest_maxact.record.held import Summary, not_kept
 from pytest_maxact.record.reading import SiteReading
 
 if TYPE_CHECKING:
@@ -24,38 +24,38 @@ _EMPTY = Histogram.empty("bfloat16")
 
 def rms(reading: SiteReading) -> float:
     """Root of the mean square."""
-    return reading.figures["rms"] if reading.is_slim else reading.histogram.rms
+    return reading.held.figures["rms"] if isinstance(reading.held, Summary) else reading.histogram.rms
 
 
 def mean_abs(reading: SiteReading) -> float:
     """Mean magnitude."""
-    return reading.figures["mean_abs"] if reading.is_slim else reading.histogram.mean_abs
+    return reading.held.figures["mean_abs"] if isinstance(reading.held, Summary) else reading.histogram.mean_abs
 
 
 def quantile(reading: SiteReading, q: float) -> float:
-    """As `Histogram.quantile`. Raises ValueError for a q outside (0, 1], InputError for one that a slim Record did not
+    """As `Histogram.quantile`. Raises ValueError for a q outside (0, 1], InputError for one that a summary did not
     keep.
     """
-    if not reading.is_slim:
+    if not isinstance(reading.held, Summary):
         return reading.histogram.quantile(q)
     _EMPTY.quantile(q)  # a name that means nothing is refused as such
     name = quantile_name(q)
-    if name not in reading.figures:
+    if name not in reading.held.figures:
         raise not_kept(f"{name} of {reading.site.name}")
-    return reading.figures[name]
+    return reading.held.figures[name]
 
 
 def integer_figures(reading: SiteReading, policy: str, bits: int = 8) -> FormatDistortion:
-    """As `formats.integer_distortion`. Raises ValueError for another width or policy, InputError for what a slim Record
+    """As `formats.integer_distortion`. Raises ValueError for another width or policy, InputError for what a summary
     did not keep.
     """
-    if not reading.is_slim:
-        return integer_distortion(reading.calibration, reading.evaluation, policy, bits)
+    if not isinstance(reading.held, Summary):
+        return integer_distortion(reading.held.calibration, reading.held.evaluation, policy, bits)
     integer_distortion(_EMPTY, _EMPTY, policy, bits)  # likewise
     name = integer_name(policy, bits)
-    if f"{name}.sqnr_db" not in reading.figures:
+    if f"{name}.sqnr_db" not in reading.held.figures:
         raise not_kept(f"the error of {name} at {reading.site.name}")
-    return restored(FormatDistortion, name, reading.figures, policy=policy)
+    return restored(FormatDistortion, name, reading.held.figures, policy=policy)
 
 
 def quantile_name(q: float) -> str:

@@ -12,7 +12,7 @@ from pytest_maxact.errors import MeasureError
 from pytest_maxact.numbers.formats import FormatDistortion, cast_distortion, fp8_distortion, integer_distortion
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
 from pytest_maxact.numbers.sums import SchemeSums
-from pytest_maxact.record.dropped import not_kept
+from pytest_maxact.record.held import Distributions, Summary, not_kept
 from pytest_maxact.record.metrics.figures import restored
 
 if TYPE_CHECKING:
@@ -49,11 +49,12 @@ QUANTITIES = tuple(field.name for field in fields(SchemeDistortion))
 
 
 def scheme_distortion(reading: "SiteReading", name: str) -> SchemeDistortion:
-    """Raises MeasureError where the Record holds nothing of the scheme at this site, InputError for a cast that a slim
-    one did not keep.
+    """Raises MeasureError where the Record holds nothing of the scheme at this site, InputError for a cast that a
+    summary did not keep.
     """
-    if f"{name}.sqnr_db" in reading.figures:
-        return restored(SchemeDistortion, name, reading.figures)
+    held = reading.held
+    if isinstance(held, Summary) and f"{name}.sqnr_db" in held.figures:
+        return restored(SchemeDistortion, name, held.figures)
     scheme = SCHEMES[name]
     if scheme.cast and reading.dtype in ("float32", "float64"):
         raise MeasureError(
@@ -61,30 +62,27 @@ def scheme_distortion(reading: "SiteReading", name: str) -> SchemeDistortion:
             "told from it\n"
             f"  judge {name}.headroom, and its effect on predictions"
         )
-    if scheme.cast and reading.is_slim:
+    if scheme.cast and isinstance(held, Summary):
         raise not_kept(f"the error of {name} at {reading.site.name}")
     if scheme.cast:
         return _join(cast_distortion(reading.histogram, scheme.cast), None)
-    sums = None if reading.is_slim else reading.schemes.get(name)
-    if sums is None or not sums.tokens:
+    if isinstance(held, Summary) or (sums := held.schemes.get(name)) is None or not sums.tokens:
         raise MeasureError(
             f"{reading.site.name}: the Record holds nothing of scheme {name} there\n"
             f"  measure again with --maxact-schemes {name}, on two samples or more; its groups must divide the width"
         )
-    exact = _exact(reading, scheme)
-    return _join(exact, sums) if exact else _sampled(sums, reading.evaluation.count)
+    exact = _exact(held, reading.dtype, scheme)
+    return _join(exact, sums) if exact else _sampled(sums, held.evaluation.count)
 
 
-def _exact(reading: "SiteReading", scheme: Scheme) -> FormatDistortion | None:
+def _exact(held: Distributions, dtype: str, scheme: Scheme) -> FormatDistortion | None:
     """From the histograms, where one static scale holds for all of the site."""
     how = scheme.activations
-    if how is None or not how.static or reading.channels is None or len(reading.channels.parts) != 1:
+    if how is None or not how.static or held.channels is None or len(held.channels.parts) != 1:
         return None
     if how.is_integer:
-        return integer_distortion(reading.calibration, reading.evaluation, "max_abs", how.bits)
-    return fp8_distortion(
-        reading.calibration, reading.evaluation, "float32" if reading.dtype == "float64" else reading.dtype
-    )
+        return integer_distortion(held.calibration, held.evaluation, "max_abs", how.bits)
+    return fp8_distortion(held.calibration, held.evaluation, "float32" if dtype == "float64" else dtype)
 
 
 def _join(exact: FormatDistortion, sums: SchemeSums | None) -> SchemeDistortion:

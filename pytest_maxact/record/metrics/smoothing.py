@@ -1,15 +1,15 @@
 """What smoothing would gain at a site."""
 
 from pytest_maxact.numbers.channels import smoothing_gain_db
+from pytest_maxact.record.held import Summary
 from pytest_maxact.record.reading import SiteReading
 
 
 def smoothing_gain(reading: SiteReading) -> float | None:
     """The largest `smoothing_gain_db` of a site's parts; None where its channels were not observed."""
-    if reading.is_slim:
-        return reading.figures.get("smoothing_gain_db")
+    held = reading.held
+    if isinstance(held, Summary):
+        return held.figures.get("smoothing_gain_db")
     return (
-        max((smoothing_gain_db(amax) for amax in reading.channels.parts.values()), default=None)
-        if reading.channels
-        else None
+        max((smoothing_gain_db(amax) for amax in held.channels.parts.values()), default=None) if held.channels else None
     )

@@ -24,7 +24,7 @@ def summarize(record: Record) -> dict[str, Any]:
     peak = carrier.peaks[0] if carrier.peaks else None
     return {
         "schema": 1,
-        "slim": record.is_slim,
+        "slim": record.is_summary,
         "model": provenance.model,
         "revision": provenance.revision,
         "family": provenance.family,
@@ -88,7 +88,7 @@ def _site(reading: SiteReading) -> dict[str, Any]:
         "expert_tokens": list(reading.tokens_per_expert) if reading.tokens_per_expert is not None else None,
         "int8": {policy: _int8(reading, policy) for policy in INT8_POLICIES},
         "schemes": (
-            {name: _plain(asdict(scheme_distortion(reading, name))) for name in reading.schemes}
+            {name: _plain(asdict(scheme_distortion(reading, name))) for name in reading.held.schemes}
             if not reading.nonfinite
             else {}
         ),

@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 import torch
 
-from pytest_maxact.record.record import Record
+from pytest_maxact.record.file import load
 from tests.support.gate_runs import run_gate
 from tests.support.measuring import encoded, observed
 from tests.support.zoo.encoders import PADDING_REACHES, TYPES, build, plain_maxima
@@ -67,7 +67,7 @@ def test_pretrained_weights_pass_through_the_whole_gate(
     result.stdout.fnmatch_lines(
         ["PASS: all 38 checks hold", "*bert, 6 layers x 384, float32 on cpu*", "*final_norm: each layer*"]
     )
-    record = Record.load(saved)
+    record = load(saved)
     assert 100 < record["layers.0.mlp_output"].max_abs < 250
     result = run_gate(
         pytester,

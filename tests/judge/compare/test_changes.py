@@ -21,6 +21,7 @@ from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.record.metrics.names import DROP, GROWTH, JUMP, MASSIVE, SHIFT, SHRINK
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
+from pytest_maxact.record.summary import summary
 from tests.support import records
 from tests.support.records import bf16
 
@@ -147,7 +148,7 @@ def test_twice_the_spread_of_a_normal_distribution_is_a_third() -> None:
 
 
 def test_a_shift_spans_encodings() -> None:
-    half = replace(
+    half = records.holding(
         reading(1.0, 2.0),
         calibration=records.histogram([1.0, 2.0], "float16"),
         evaluation=records.histogram([4.0], "float16"),
@@ -170,7 +171,7 @@ def test_nothing_seen_has_no_shift() -> None:
 def test_the_shift_of_a_slim_record_is_refused_rather_than_small() -> None:
     record = residual(1.0, 2.0)
     with pytest.raises(InputError, match="the Record is slim and does not hold histograms"):
-        shift(record["embedding"], record.slim()["embedding"])
+        shift(record["embedding"], summary(record)["embedding"])
 
 
 # Loss
@@ -470,7 +471,7 @@ def test_a_site_on_one_side_only_is_no_verdict() -> None:
 def test_a_quality_without_one_of_the_splits_is_no_verdict(split: str) -> None:
     """With no entry to restore nothing is lost: the SQNR would be infinite, and no drop from it could be seen."""
     record = residual(1.0, 2.0)
-    hollow = replace(record["layers.0.hidden"], **{split: records.histogram([])})
+    hollow = records.holding(record["layers.0.hidden"], **{split: records.histogram([])})
     halved = replace(record, sites={**record.sites, "layers.0.hidden": hollow})
     for before, after in ((record, halved), (halved, record), (halved, halved)):
         with pytest.raises(MeasureError, match="a split holds nothing of this site"):

@@ -10,7 +10,7 @@ from pytest_maxact.cli.main import main
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.compare.comparison import compare
 from pytest_maxact.judge.compare.jumps import first_jump
-from pytest_maxact.record.record import Record
+from pytest_maxact.record.file import load, save
 from pytest_maxact.report.terminal.compare import render
 from tests.support import records
 from tests.support.records import CALM, with_values
@@ -65,8 +65,8 @@ def test_the_command_prints_where_they_part_within_80_columns(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    with_values().save(tmp_path / "a")
-    with_values(layers__0__hidden=[[4.0, 1.0, 2.0, -80.0]]).save(tmp_path / "b")
+    save(with_values(), tmp_path / "a")
+    save(with_values(layers__0__hidden=[[4.0, 1.0, 2.0, -80.0]]), tmp_path / "b")
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     text = capsys.readouterr().out
     assert "the first maximum that differs by more than 5 % is that of layers.0.hidden, 8 to 80" in " ".join(
@@ -121,9 +121,9 @@ def test_the_command_joins_parts_and_refuses_the_same_part_twice(
 ) -> None:
     for name in ("a", "b"):
         sample = records.Measured(id=f"s-{name}", split="calibration" if name == "a" else "evaluation", values=CALM)
-        records.record_of([sample]).save(tmp_path / name)
+        save(records.record_of([sample]), tmp_path / name)
     assert main(["merge", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path / "whole")]) == 0
     assert "2 samples, 2 tokens, M 16" in capsys.readouterr().out
-    assert Record.load(tmp_path / "whole").sites["layers.1.hidden"].count == 8
+    assert load(tmp_path / "whole").sites["layers.1.hidden"].count == 8
     assert main(["merge", str(tmp_path / "a"), str(tmp_path / "a"), "-o", str(tmp_path / "twice")]) == 4
     assert "share samples" in capsys.readouterr().err

@@ -21,6 +21,7 @@ from pytest_maxact.numbers.sums import SchemeSums
 from pytest_maxact.record.effect import KEPT
 from pytest_maxact.record.identity import identity_of
 from pytest_maxact.record.metrics.value import metric_value
+from pytest_maxact.record.reading import distributions_of
 from pytest_maxact.record.record import Record
 from pytest_maxact.report.terminal.record import render
 from tests.support import records
@@ -176,7 +177,7 @@ def test_a_scheme_that_the_record_lacks_is_an_error_at_every_site() -> None:
 @pytest.mark.parametrize("metric", ["W8A8.sqnr_db", "W8A8.flush_to_zero", "W8A8.token_low_db"])
 def test_a_site_with_a_nan_has_no_figure_that_passes(metric: str) -> None:
     record = records.record({**CALM, "layers.1.o_in": [[1.0, math.nan, 2.0, 3.0]]})
-    reading = replace(record["layers.1.o_in"], schemes={"W8A8": sums(40.0)})
+    reading = records.holding(record["layers.1.o_in"], schemes={"W8A8": sums(40.0)})
     assert math.isnan(metric_value(reading, metric))
 
 
@@ -250,7 +251,9 @@ def test_where_a_static_scale_fails_a_scale_per_token_is_tried_on_the_same_bound
     record = measured("FP8", worst={"layers.1.down_in": sums(8.0)})
     readings = {
         name: (
-            replace(reading, schemes={**reading.schemes, "FP8_DYNAMIC": sums(sibling)}) if reading.schemes else reading
+            records.holding(reading, schemes={**known, "FP8_DYNAMIC": sums(sibling)})
+            if (known := distributions_of(reading).schemes)
+            else reading
         )
         for name, reading in record.sites.items()
     }

@@ -18,6 +18,7 @@ from pytest_maxact.judge.suggest.evidence import gather, margin, refuse_in_ci, r
 from pytest_maxact.judge.suggest.propose import propose
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.run import measure
+from pytest_maxact.record.file import load, save
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.record import Record
 from pytest_maxact.report.data.suggest import as_data
@@ -217,7 +218,7 @@ def test_a_workstation_may(value: str | None, monkeypatch: pytest.MonkeyPatch) -
 def two(tmp_path: Path) -> list[str]:
     paths = [tmp_path / "a", tmp_path / "b"]
     for path, hidden in zip(paths, (8.0, 12.0), strict=True):
-        seen(hidden, model=f"org/{path.name}").save(path)
+        save(seen(hidden, model=f"org/{path.name}"), path)
     return [str(path) for path in paths]
 
 
@@ -226,7 +227,7 @@ def test_suggest_prints_a_diff_and_the_command_that_writes_it(
 ) -> None:
     assert main(["suggest", *two]) == 0
     out, err = capsys.readouterr()
-    assert out == propose([Record.load(path) for path in two], None, mode="all").diff()
+    assert out == propose([load(path) for path in two], None, mode="all").diff()
     assert "+        headroom: {hidden: 1.5" in out
     assert err == f"to write this: maxact suggest {two[0]} {two[1]} --limits FILE --update all\n"
 
@@ -250,7 +251,7 @@ def test_suggest_writes_what_it_printed(two: list[str], tmp_path: Path, capsys: 
 def test_suggest_as_json_is_for_a_program(two: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["suggest", *two, "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
-    assert data == as_data(propose([Record.load(path) for path in two], None, mode="all"))
+    assert data == as_data(propose([load(path) for path in two], None, mode="all"))
     assert (data["limits"], data["changed"], data["notes"]) == (None, True, [])
     assert data["evidence"][0]["max_abs"]["layers.1.hidden"] == [8.0, 12.0]
     assert data["evidence"][0]["checkpoints"] == ["a", "b"]
@@ -261,7 +262,7 @@ def test_what_stays_as_it_is_is_said(two: list[str], tmp_path: Path) -> None:
     limits.write_text(
         "version: 1\nextends: builtin\nfamilies:\n  qwen3:\n    layers: {layers.0.hidden: {hidden: 90}}\n"
     )
-    proposal = propose([Record.load(two[0])], limits, mode="all")
+    proposal = propose([load(two[0])], limits, mode="all")
     said = list(closing(proposal, [two[0]], per_layer=False, written=False))
     assert said[0] == "left: families.qwen3.layers 'layers.0.hidden' stays as it is, and holds at 1 of the sites"
 
@@ -293,7 +294,7 @@ def test_from_a_real_checkpoint_to_limits_that_it_passes_and_a_tighter_file_that
     for name in ("qwen3-tiny", "qwen3-tiny-steps/step-900"):
         settings = Settings(model=str(FIXTURE.parent / name), max_samples=20)
         path = tmp_path / f"{name.rpartition('/')[2]}.record"
-        measure(prepare(settings), settings, None).save(path)
+        save(measure(prepare(settings), settings, None), path)
         saved.append(str(path))
     limits = tmp_path / "mine.yaml"
     assert main(["suggest", saved[0], "--limits", str(limits), "--update", "new"]) == 0
@@ -301,7 +302,7 @@ def test_from_a_real_checkpoint_to_limits_that_it_passes_and_a_tighter_file_that
     assert main(["judge", saved[0], "--limits", str(limits)]) == 0
     assert "shape qwen3-tiny (mine.yaml, thresholds.yaml)" in capsys.readouterr().out
     written = limits.read_text()
-    figure = rounded_up(max(r.max_abs for r in Record.load(saved[0]).sites.values() if r.site.kind == "hidden"))
+    figure = rounded_up(max(r.max_abs for r in load(saved[0]).sites.values() if r.site.kind == "hidden"))
     assert f"hidden: {figure}" in written
     limits.write_text(written.replace(f"hidden: {figure}", f"hidden: {figure / 1.3}"))
     assert main(["judge", saved[0], "--limits", str(limits)]) == 1
@@ -309,4 +310,4 @@ def test_from_a_real_checkpoint_to_limits_that_it_passes_and_a_tighter_file_that
     for path in saved:
         assert main(["judge", path, "--limits", str(limits)]) == 0
     assert "checkpoints: [qwen3-tiny, step-900]" in limits.read_text()
-    assert np.isfinite(Record.load(saved[1]).carrier.max_abs)
+    assert np.isfinite(load(saved[1]).carrier.max_abs)

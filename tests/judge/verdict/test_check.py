@@ -21,6 +21,7 @@ from pytest_maxact.judge.verdict.words import describe_peak
 from pytest_maxact.numbers.formats import integer_distortion
 from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.numbers.peaks import Peak
+from pytest_maxact.record.file import load, save
 from pytest_maxact.record.identity import identity_of
 from pytest_maxact.record.metrics.value import beyond_fp16, metric_value
 from pytest_maxact.record.record import Record
@@ -128,7 +129,7 @@ def test_one_non_finite_entry_fails_every_check_of_its_site(
 )
 def test_a_site_that_saw_nothing_passes_no_check(metric: str, sense: str, bound: float) -> None:
     nothing = Histogram.empty("bfloat16")
-    silent = replace(holding(1.0)[HIDDEN], calibration=nothing, evaluation=nothing, peaks=())
+    silent = replace(records.holding(holding(1.0)[HIDDEN], calibration=nothing, evaluation=nothing), peaks=())
     record = replace(holding(1.0), sites={HIDDEN: silent})
     try:
         passed = check(record, limit(bound, metric=metric, sense=sense)).passed
@@ -140,7 +141,7 @@ def test_a_site_that_saw_nothing_passes_no_check(metric: str, sense: str, bound:
 def test_int8_with_an_empty_evaluation_split_passes_no_check() -> None:
     """Without an entry to restore no error can be large: its SQNR would be infinite."""
     record = holding(1.0, 0.3125)
-    halved = replace(record, sites={HIDDEN: replace(record[HIDDEN], evaluation=Histogram.empty("bfloat16"))})
+    halved = replace(record, sites={HIDDEN: records.holding(record[HIDDEN], evaluation=Histogram.empty("bfloat16"))})
     try:
         passed = check(halved, limit(10.0, metric=INT8, sense="min")).passed
     except MeasureError:
@@ -496,5 +497,5 @@ def test_a_summary_of_nothing_finite_has_no_place_for_its_maximum() -> None:
 
 def test_a_summary_of_a_loaded_record_is_the_same(tmp_path: Path) -> None:
     record = records.record(SUMMARY_SITES)
-    record.save(tmp_path / "r.safetensors")
-    assert summarize(Record.load(tmp_path / "r.safetensors")) == summarize(record)
+    save(record, tmp_path / "r.safetensors")
+    assert summarize(load(tmp_path / "r.safetensors")) == summarize(record)

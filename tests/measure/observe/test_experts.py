@@ -19,8 +19,8 @@ from pytest_maxact.errors import InputError
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.observe.routing import Routing
 from pytest_maxact.measure.readings import readings
+from pytest_maxact.record.file import load, save
 from pytest_maxact.record.merge import merge
-from pytest_maxact.record.record import Record
 from tests.support import tiny
 from tests.support.gate_runs import run_gate
 from tests.support.measuring import encoded, observed, record_of
@@ -181,12 +181,12 @@ def starved(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, r in record.sites.items()
     }
     path = folder / "starved.safetensors"
-    replace(record, sites={**filled, "layers.1.router": replace(router, tokens_per_expert=tokens)}).save(path)
+    save(replace(record, sites={**filled, "layers.1.router": replace(router, tokens_per_expert=tokens)}), path)
     return path
 
 
 def test_a_record_keeps_the_tokens_of_every_expert(starved: Path) -> None:
-    record = Record.load(starved)
+    record = load(starved)
     assert record["layers.1.router"].unreached_experts == (3,)
     assert record["layers.0.router"].unreached_experts == ()
     assert record["layers.0.hidden"].tokens_per_expert is None
@@ -205,7 +205,7 @@ def test_parts_of_a_corpus_add_their_traffic() -> None:
 
 def test_merged_records_tell_reached_from_unreached(starved: Path) -> None:
     with pytest.raises(InputError, match="share samples"):
-        merge([Record.load(starved), Record.load(starved)])
+        merge([load(starved), load(starved)])
 
 
 def test_an_expert_without_tokens_is_reported(starved: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -291,7 +291,7 @@ def test_a_limit_on_experts_for_a_model_without_any_is_a_usage_error(
 def test_unreached_experts_are_a_metric_of_routers_only(starved: Path) -> None:
     from pytest_maxact.record.metrics.value import metric_value
 
-    record = Record.load(starved)
+    record = load(starved)
     assert metric_value(record["layers.1.router"], "unreached_experts") == 0.125
     assert metric_value(record["layers.1.hidden"], "unreached_experts") != metric_value(
         record["layers.1.hidden"], "unreached_experts"

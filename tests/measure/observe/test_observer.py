@@ -1,36 +1,30 @@
-"""The pass: planted truth, padding, memory, merging and coverage."""
+"""A pass finds planted values exactly where they were put, whatever the batches, and refuses sites that do not fire as
+they should.
+"""
 
 import dataclasses
 import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from pytest_maxact import corpus as corpora
-from pytest_maxact.checkpoint.sites.decoder import decoder_of
 from pytest_maxact.checkpoint.sites.resolve import resolve
-from pytest_maxact.corpus.batches import PlannedBatch
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.measure.observe import accumulate as accumulate
-from pytest_maxact.measure.observe.accumulate import SiteAccumulator, _encode, _row_findings, count_bits
-from pytest_maxact.measure.observe.batch import collate
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.observe.products import Products
-from pytest_maxact.measure.readings import readings
 from pytest_maxact.measure.run import observe
-from pytest_maxact.numbers.histogram import BINS
-from pytest_maxact.record.merge import merge
-from pytest_maxact.record.provenance import Provenance, corpus_digest
-from pytest_maxact.record.record import Record
 from tests.support import tiny
-from tests.support.measuring import dense, encoded, loaded, memory_limited, observed, record_of, within_one_step
-
-LENGTHS = [5, 9, 3, 12, 7, 7, 4, 11, 6]
+from tests.support.measuring import (
+    LENGTHS,
+    dense,
+    encoded,
+    loaded,
+    observed,
+    record_of,
+)
 
 
 @pytest.mark.parametrize("model_type", ["llama", "qwen3", "mistral", "gemma", "qwen3_moe", "mixtral"])
@@ -88,57 +82,6 @@ def test_a_poisoned_layer_is_counted_and_its_first_entry_named(
 
 
 PEAK = tiny.PEAK_CHANNEL
-
-
-@pytest.mark.parametrize("model_type", ["qwen3", "gemma2", "qwen3_moe", "gpt_oss", "qwen3_5"])
-def test_batching_and_padding_on_either_side_change_no_count(model_type: str) -> None:
-    model = tiny.random_model(model_type)
-    sequences = encoded(LENGTHS)
-    alone = dense(observed(model, sequences, batch_tokens=1))
-    splits = corpora.assign_splits([s.sample for s in sequences])
-    sides = ("right", "left") if model_type != "qwen3_5" else ("right",)
-    for side in sides:
-        observer = Observer(decoder_of(model), resolve(decoder_of(model), model.config))  # type: ignore[arg-type]
-        with observer.attached():
-            observer.run(corpora.plan_batches(sequences, splits, 60), torch.device("cpu"), side=side)
-        observer.finish()
-        assert observer.padded_tokens > 0
-        for name, counts in dense(observer).items():
-            assert counts.sum() == alone[name].sum(), name
-            assert within_one_step(counts, alone[name]), f"{name}, padding {side}"
-
-
-def test_the_tokenizers_padding_side_changes_nothing(tmp_path: Path) -> None:
-    model = tiny.random_model("qwen3")
-    corpus = tiny.write_corpus(tmp_path / "corpus.jsonl", tiny.sentences(LENGTHS))
-    records = [
-        record_of(tiny.save(tmp_path / side, model, tiny.word_tokenizer(padding_side=side)), corpus, batch_tokens=60)
-        for side in ("right", "left")
-    ]
-    assert records[0].sites == records[1].sites
-
-
-def test_padded_rows_count_nowhere_not_even_when_they_are_not_finite() -> None:
-    sequences = encoded([2, 4])
-    batch = collate(PlannedBatch(split="evaluation", sequences=tuple(sequences)), torch.device("cpu"))
-    assert batch.padding.tolist() == [2, 3]
-    values = torch.full((8, 6), 0.5, dtype=torch.bfloat16)
-    values[2, 1], values[2, 2], values[3, 0], values[3, 3] = math.nan, 900.0, math.inf, -5000.0
-    seen = SiteAccumulator("x", massive=True)
-    seen.observe(values, batch.padding, lambda row: row, "")
-    seen.commit(batch)
-    counts = seen.dense_counts("evaluation")
-    assert counts.nonzero()[0].tolist() == [0x3F00]
-    assert counts.sum() == 36
-    assert {peak.value for peak in seen.peaks} == {0.5}
-    assert seen.first_nonfinite is None
-    assert seen.massive.tokens == 0
-
-
-def test_padding_repeats_the_sequences_own_tokens() -> None:
-    batch = collate(PlannedBatch(split="evaluation", sequences=tuple(encoded([2, 5]))), torch.device("cpu"))
-    first = batch.plan.sequences[0].ids
-    assert batch.ids[0].tolist() == [first[0], first[1], first[0], first[1], first[0]]
 
 
 @pytest.mark.parametrize("model_type", ["qwen3", "qwen3_moe"])
@@ -237,177 +180,6 @@ def test_hooks_are_gone_after_the_pass_even_if_it_failed() -> None:
     assert all(not m._forward_hooks and not m._forward_pre_hooks for m in model.modules())
 
 
-def test_a_batch_that_does_not_fit_is_halved_and_leaves_no_trace() -> None:
-    sequences = encoded(LENGTHS)
-    calm = observed(tiny.random_model("qwen3"), sequences, batch_tokens=14)
-    tight = observed(memory_limited(tiny.random_model("qwen3"), 14), sequences, batch_tokens=200)
-    assert tight.out_of_memory > 0
-    assert tight.tokens == calm.tokens
-    for name, counts in dense(tight).items():
-        assert counts.sum() == dense(calm)[name].sum()
-        assert abs(tight.accumulators[name].peaks[0].value) == pytest.approx(
-            abs(calm.accumulators[name].peaks[0].value), rel=1e-4
-        )
-
-
-def test_a_single_sample_that_does_not_fit_is_an_error_that_names_it_and_the_knob() -> None:
-    with pytest.raises(MeasureError, match=r"out of memory on sample s01 alone, 9 tokens long\n.*--maxact-max-seq-len"):
-        observed(memory_limited(tiny.random_model("qwen3"), 8), encoded(LENGTHS), batch_tokens=200)
-
-
-def test_an_error_that_is_not_about_memory_is_not_swallowed() -> None:
-    model: Any = tiny.random_model("qwen3")
-
-    def fail(module: Any, args: Any) -> None:
-        raise RuntimeError("shapes do not match")
-
-    model.layers[1].register_forward_pre_hook(fail)
-    with pytest.raises(
-        MeasureError, match=r"the forward pass failed on samples s\d\d to s\d\d: RuntimeError: shapes do not match"
-    ):
-        observed(model, encoded(LENGTHS))
-
-
-_MODEL = tiny.random_model("qwen3").to(torch.bfloat16)
-_SEQUENCES = encoded([6] * 4 + [9] * 4 + [3] * 4)
-_SPLITS = corpora.assign_splits([s.sample for s in _SEQUENCES])
-
-
-class PlainTokens:
-    """Stands where a tokenizer decodes: a token's text is its number."""
-
-    def decode(self, ids: list[int]) -> str:
-        return str(ids[0])
-
-
-def part_record(sequences: list[Any]) -> Record:
-    """A Record of some samples, their splits those of the whole corpus; batches of one, so that numerics are those of
-    the sample alone.
-    """
-    decoder = decoder_of(_MODEL)
-    observer = Observer(decoder, resolve(decoder, _MODEL.config))  # type: ignore[arg-type]
-    with observer.attached():
-        observer.run(
-            corpora.plan_batches(sequences, {s.sample.id: _SPLITS[s.sample.id] for s in sequences}, 1),
-            torch.device("cpu"),
-        )
-    observer.finish()
-    ordered = sorted(sequences, key=lambda s: s.sample.id)
-    digests = tuple(s.sample.digest for s in ordered)
-    batching = {"batch_tokens": 1, "batches": observer.batches, "padded_tokens": 0, "out_of_memory": 0}
-    whole = Provenance(
-        model="m",
-        revision=None,
-        weights_sha256="w",
-        model_type="qwen3",
-        architecture="Qwen3Model",
-        family=None,
-        layers=3,
-        hidden_size=64,
-        config_sha256="c",
-        left_out=(),
-        tokenizer_sha256="t",
-        remote_code=False,
-        protocol="paper",
-        corpus="c",
-        max_seq_len=64,
-        dtype="bfloat16",
-        device="cpu",
-        attention="sdpa",
-        experts=None,
-        batching=batching,
-        versions={},
-        sample_digests=digests,
-        samples=tuple((s.sample.id, s.sample.category, _SPLITS[s.sample.id], len(s)) for s in ordered),
-        corpus_sha256=corpus_digest(digests),
-    )
-    return Record(provenance=whole, sites=readings(observer, PlainTokens()))
-
-
-@settings(max_examples=12, deadline=None)
-@given(st.lists(st.integers(0, 3), min_size=12, max_size=12), st.randoms(use_true_random=False))
-def test_parts_of_a_corpus_merged_in_any_order_equal_the_whole(membership: list[int], random: Any) -> None:
-    whole = part_record(_SEQUENCES)
-    parts = [[s for s, k in zip(_SEQUENCES, membership, strict=True) if k == part] for part in set(membership)]
-    records = [part_record(part) for part in parts]
-    random.shuffle(records)
-    merged = merge(records)
-    assert merged.sites == whole.sites
-    assert merged.provenance == whole.provenance
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
-def test_the_device_path_finds_what_the_cpu_shortcut_finds(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Off the CPU the rows are always looked at; run here on CPU tensors, it must agree with the shortcut that mostly
-    skips them.
-    """
-    sequences = encoded([6, 9, 3, 12, 6, 9, 3, 12] * 3)
-    model: Any = tiny.random_model("qwen3")
-    with torch.no_grad():
-        model.layers[1].mlp.down_proj.weight[7] *= 4000
-    model = model.to(dtype)
-    lazy = observed(model, sequences, batch_tokens=40)
-    monkeypatch.setattr(SiteAccumulator, "_matters", lambda self, top: True)
-    monkeypatch.setattr(accumulate, "_massive_on_host", accumulate._massive_on_device)
-    monkeypatch.setattr(
-        accumulate,
-        "_row_findings",
-        lambda encoded, padding, massive, all_finite: _row_findings(encoded, padding, massive),
-    )
-    eager = observed(model, sequences, batch_tokens=40)
-    for name, seen in lazy.accumulators.items():
-        assert seen.peaks == eager.accumulators[name].peaks, name
-        assert seen.massive == eager.accumulators[name].massive
-    assert lazy.accumulators["layers.1.hidden"].massive.tokens > 0
-
-
-def test_the_massive_activation_test_is_that_of_sun_et_al_by_direct_computation() -> None:
-    torch.manual_seed(3)
-    values = torch.randn(40, 64)
-    values[3, 5], values[3, 9], values[8, 1], values[20, 0], values[30, 2] = 5000.0, -2000.0, 90.0, 400.0, 101.0
-    values[30] *= torch.where(torch.arange(64) == 2, 1.0, 0.01)
-    padding = torch.tensor([20])
-    for dtype in (torch.float32, torch.bfloat16):
-        x = values.to(dtype)
-        magnitude = x.abs().double()
-        median = magnitude.median(dim=1, keepdim=True).values
-        passing = (magnitude > 100) & (magnitude > 1000 * median)
-        passing[20] = False
-        candidates = (magnitude.amax(1) > 100) & (torch.arange(40) != 20)
-        found = _row_findings(_encode(x), padding, True).massive_counts()
-        assert (found.tokens, found.entries) == (int(passing.any(1).sum()), int(passing.sum()))
-        assert found.max_ratio == pytest.approx((magnitude.amax(1) / median[:, 0])[candidates].max().item())
-        assert found.tokens >= 2
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_counts_are_those_of_numpy_whatever_the_threads_and_the_scatter(dtype: torch.dtype) -> None:
-    bits = torch.randn(300, 1024).mul(50).to(dtype).view(torch.int16) & 0x7FFF
-    expected = np.bincount(bits.numpy().ravel(), minlength=BINS)
-    assert np.array_equal(count_bits(bits).numpy(), expected)
-    assert np.array_equal(
-        torch.zeros(BINS, dtype=torch.int64)
-        .scatter_add_(0, bits.flatten().long(), torch.ones(bits.numel(), dtype=torch.int64))
-        .numpy(),
-        expected,
-    )
-
-
-def test_equal_peaks_rank_by_sample_position_and_channel() -> None:
-    sequences = encoded([4, 4])
-    plan = PlannedBatch(split="evaluation", sequences=tuple(sequences))
-    batch = collate(plan, torch.device("cpu"))
-    values = torch.zeros(8, 6, dtype=torch.bfloat16)
-    values[5, 3] = values[2, 4] = -7.0
-    values[2, 1] = values[6, 0] = 7.0
-    seen = SiteAccumulator("x", massive=False)
-    seen.observe(values, None, lambda row: row, "")
-    seen.commit(batch)
-    assert [(p.value, p.sample, p.position, p.channel) for p in seen.peaks[:4]] == [
-        (7.0, "s00", 2, 1), (-7.0, "s00", 2, 4), (-7.0, "s01", 1, 3), (7.0, "s01", 2, 0),
-    ]  # fmt: skip
-
-
 def test_a_site_of_another_width_than_the_config_says_is_refused() -> None:
     model: Any = tiny.random_model("qwen3")
     model.config.hidden_size = 63
@@ -448,61 +220,3 @@ def test_a_final_norm_that_runs_before_the_layers_is_refused() -> None:
     taps = (*(tap for tap in anatomy.taps if tap is not final), dataclasses.replace(final, module=model.embed_norm))
     with pytest.raises(MeasureError, match="final_norm fired out of the order of depth"):
         observe(loaded(model), dataclasses.replace(anatomy, taps=taps), encoded(LENGTHS), 60)
-
-
-def test_no_rows_at_all_leave_no_trace() -> None:
-    batch = collate(PlannedBatch(split="evaluation", sequences=tuple(encoded([4]))), torch.device("cpu"))
-    seen = SiteAccumulator("x", massive=True)
-    seen.observe(torch.zeros(0, 6, dtype=torch.bfloat16), None, lambda row: row, "")
-    seen.commit(batch)
-    assert seen.peaks == []
-    assert seen.dense_counts("evaluation").sum() == 0
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("model_type", ["qwen3", "qwen3_moe", "gpt_oss", "qwen3_5"])
-def test_sequences_share_batches_where_the_model_keeps_them_apart(model_type: str, dtype: torch.dtype) -> None:
-    assert not observed(tiny.random_model(model_type).to(dtype), encoded([40, 17, 25, 12])).alone
-
-
-@pytest.mark.parametrize("how", ["padding", "neighbour", "mask"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_sequences_run_alone_where_one_sees_its_batch(how: str, dtype: torch.dtype) -> None:
-    model: Any = tiny.random_model("qwen3").to(dtype)
-
-    def leak(module: Any, args: Any, kwargs: Any, out: Any) -> Any:
-        if how == "padding":
-            return out + 0.5 * out.mean(dim=1, keepdim=True)
-        if how == "neighbour":
-            return out + 0.5 * out[:, :1].mean(dim=0, keepdim=True)
-        return out * (2.0 if kwargs.get("attention_mask") is None else 1.0)
-
-    model.layers[1].register_forward_hook(leak, with_kwargs=True)
-    sequences = encoded([40, 17, 25, 12])
-    together, single = observed(model, sequences, batch_tokens=200), observed(model, sequences, batch_tokens=1)
-    assert together.alone
-    assert together.batches == single.batches == 4
-    assert {name: seen.peaks for name, seen in together.accumulators.items()} == {
-        n: seen.peaks for n, seen in single.accumulators.items()
-    }
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])
-def test_a_broken_model_is_not_taken_for_one_that_sees_its_batch(value: float) -> None:
-    model: Any = tiny.random_model("qwen3")
-    with torch.no_grad():
-        model.norm.weight.fill_(value)
-    assert not observed(model, encoded([40, 17, 25, 12])).alone
-
-
-@pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("size", [100, 1 << 17])
-def test_counting_over_threads_counts_the_same(threads: int, size: int) -> None:
-    bits = torch.randint(0, 1 << 15, (size,), generator=torch.Generator().manual_seed(1)).to(torch.int16)
-    expected = np.bincount(bits.numpy(), minlength=1 << 15)
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
-        assert np.array_equal(count_bits(bits).numpy(), expected)
-    finally:
-        torch.set_num_threads(before)

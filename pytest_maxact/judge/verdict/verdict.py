@@ -1,0 +1,50 @@
+"""A Record and limits files in, findings out: the verdict in one call, for those who have a Record and no run.
+
+Guards what a run guards: a family without limits, limits of another protocol, and a limit that matches no site are
+errors, never a verdict on less.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from pytest_maxact.errors import MeasureError
+from pytest_maxact.judge.limits.file import LimitsFile, load_limits
+from pytest_maxact.judge.limits.rules import require_protocol, select_rules, with_baseline
+from pytest_maxact.judge.verdict.check import judge
+from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.record.identity import identity_of
+from pytest_maxact.record.record import Record
+
+
+def verdict(
+    record: Record,
+    limits: Sequence[LimitsFile] | None = None,
+    *,
+    family: str | None = None,
+    baselines: Mapping[str, Record] | None = None,
+) -> list[Finding]:
+    """A finding for every limit that speaks about the Record's family and shape, in depth order.
+
+    `limits`: from `load_limits(path)`, the shipped ones by default. `family`: judge by another family's limits, or by
+    `generic`. `baselines`: Records to compare with, by the name that findings then call them. A Record passes where
+    every finding is `accepted`: it passed, or a waiver answers for it.
+
+    Raises InputError for limits that cannot judge this Record, MeasureError where it lacks what they are about.
+    """
+    files = list(load_limits() if limits is None else limits)
+    sites = [reading.site for reading in record.sites.values()]
+    rules = select_rules(files, identity_of(record.provenance), sites, family)
+    require_protocol(record.provenance.protocol, rules)
+    for name, baseline in (baselines or {}).items():
+        _require_sound(name, baseline)
+        both = [scheme for scheme in record.provenance.schemes if scheme in baseline.provenance.schemes]
+        rules = with_baseline(rules, files, sites, both, name)
+    return judge(record, rules.limits, baselines, rules.waivers)
+
+
+def _require_sound(name: str, baseline: Record) -> None:
+    broken = [reading.site for reading in baseline.sites.values() if reading.nonfinite]
+    if broken:
+        first = min(broken, key=lambda site: site.flow).name
+        raise MeasureError(
+            f"{name} is broken itself, {first} has entries that are NaN or infinite, so nothing can be compared with it"
+        )

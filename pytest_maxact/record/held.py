@@ -1,0 +1,53 @@
+"""What a Record holds of a site: all that was seen, as distributions, or figures that were taken of them, a summary.
+
+Both answer how many entries each split had and how many were not finite. What needs the distributions asks for them
+(`reading.distributions_of`) and is refused where a summary stands: read as empty they would give small numbers, and a
+bad model would pass.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.numbers.channels import Channels
+from pytest_maxact.numbers.histogram import Histogram
+from pytest_maxact.numbers.sums import SchemeSums
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distributions:
+    """Histograms of both splits, what each scheme does to sampled evaluation tokens, and the maxima of channels where
+    they were observed.
+    """
+
+    calibration: Histogram
+    evaluation: Histogram
+    schemes: Mapping[str, SchemeSums] = field(default_factory=dict)
+    channels: Channels | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entries:
+    """How many entries a split had, those that are not finite included, and how many these were."""
+
+    count: int
+    nonfinite: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """Figures in place of distributions: `figures` by the names of metrics, the schemes that were measured, and whether
+    channels were observed.
+    """
+
+    encoding: str
+    calibration: Entries
+    evaluation: Entries
+    schemes: tuple[str, ...]
+    has_channels: bool
+    figures: Mapping[str, float]
+
+
+def not_kept(what: str) -> InputError:
+    """The error for what a summary does not hold."""
+    return InputError(f"the Record is slim and does not hold {what}\n  measure again without --maxact-slim")

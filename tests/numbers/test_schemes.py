@@ -1,0 +1,93 @@
+"""Names of schemes, their aliases, and what each says that it quantizes."""
+
+import pytest
+from compressed_tensors.quantization.quant_scheme import PRESET_SCHEMES  # type: ignore[import-untyped]
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.numbers.schemes import ALIASES, DEFAULT_SCHEMES, SCHEMES, scheme_called
+from tests.support.deployed import preset_args
+from tests.support.quantizing import quantizer
+
+
+def test_every_scheme_but_the_papers_and_the_casts_is_a_preset_and_agrees_with_it_on_what_is_quantized() -> None:
+    for name, scheme in SCHEMES.items():
+        assert scheme.name == name
+        if scheme.cast or name == "W8A8_STATIC":
+            assert name not in PRESET_SCHEMES
+            continue
+        assert name in PRESET_SCHEMES
+        for operand in ("activations", "weights"):
+            args, how = preset_args(name, operand), getattr(scheme, operand)
+            assert (args is None) == (how is None)
+            if how is not None:
+                assert how.bits == args.num_bits
+                assert how.is_integer == (args.type == "int")
+                assert how.static == (operand == "activations" and not args.dynamic)
+
+
+def test_only_static_scales_and_the_one_above_nvfp4s_groups_need_calibration() -> None:
+    needing = {name for name, scheme in SCHEMES.items() if scheme.activations and scheme.activations.needs_calibration}
+    assert needing == {"W8A8_STATIC", "FP8", "NVFP4"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [("INT8", "W8A8"), ("int8", "W8A8"), ("nvfp4", "NVFP4"), ("Fp8_Dynamic", "FP8_DYNAMIC"), ("FP16", "FP16")],
+)
+def test_a_scheme_is_found_by_its_name_or_alias_in_any_case(asked: str, name: str) -> None:
+    assert scheme_called(asked) is SCHEMES[name]
+
+
+@pytest.mark.parametrize(("asked", "near"), [("NVFP5", "NVFP4"), ("W8A", "W8A8"), ("FP8_DYNAMC", "FP8_DYNAMIC")])
+def test_an_unknown_scheme_is_refused_with_the_nearest_and_all_names(asked: str, near: str) -> None:
+    with pytest.raises(InputError) as refused:
+        scheme_called(asked)
+    text = str(refused.value)
+    assert f"no scheme called {asked!r}" in text
+    assert f"did you mean {near}? " in text
+    assert all(name in text for name in SCHEMES)
+    assert len(text.splitlines()) <= 3
+
+
+def test_a_name_like_no_other_is_refused_without_a_guess() -> None:
+    with pytest.raises(InputError, match="no scheme called 'q'\n  there are W8A8, ") as refused:
+        scheme_called("q")
+    assert "did you mean" not in str(refused.value)
+
+
+def test_aliases_and_defaults_are_names_of_schemes() -> None:
+    assert set(ALIASES.values()) | set(DEFAULT_SCHEMES) <= set(SCHEMES)
+
+
+IN_WORDS = {
+    "W8A8": "activations int8 per token, weights int8 per channel",
+    "W8A8_STATIC": "activations int8 per tensor, static, weights int8 per channel",
+    "FP8": "activations fp8_e4m3 per tensor, static, weights fp8_e4m3 per tensor",
+    "FP8_DYNAMIC": "activations fp8_e4m3 per token, weights fp8_e4m3 per channel",
+    "FP8_BLOCK": "activations fp8_e4m3 per group of 128, weights fp8_e4m3 per block of 128",
+    "MXFP8": "activations fp8_e4m3 per group of 32, weights fp8_e4m3 per group of 32",
+    "MXFP4": "activations fp4_e2m1 per group of 32, weights fp4_e2m1 per group of 32",
+    "NVFP4": "activations fp4_e2m1 per group of 16, weights fp4_e2m1 per group of 16",
+    "W4A8": "activations int8 per token, weights int4 per group of 128",
+    "W4AFP8": "activations fp8_e4m3 per token, weights int4 per group of 128",
+    "W4A16": "activations in 16 bits, weights int4 per group of 128",
+    "W8A16": "activations in 16 bits, weights int8 per group of 128",
+    "MXFP8A16": "activations in 16 bits, weights fp8_e4m3 per group of 32",
+    "MXFP4A16": "activations in 16 bits, weights fp4_e2m1 per group of 32",
+    "NVFP4A16": "activations in 16 bits, weights fp4_e2m1 per group of 16",
+    "FP16": "every tensor in float16",
+    "BF16": "every tensor in bfloat16",
+}
+
+
+def test_every_scheme_says_in_words_what_it_quantizes() -> None:
+    assert {name: scheme.in_words for name, scheme in SCHEMES.items()} == IN_WORDS
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "refused"), [("MXFP4", 40, True), ("MXFP4", 64, False), ("NVFP4", 40, True), ("NVFP4", 48, False)]
+)
+def test_a_width_that_groups_do_not_divide_is_refused_with_both_numbers(name: str, width: int, refused: bool) -> None:
+    how = quantizer(name, "activations")
+    assert how.refuses(width) == (f"{width} is no multiple of its groups of {how.group}" if refused else "")
+    assert quantizer("W8A8", "activations").refuses(width) == quantizer("FP8_BLOCK", "weights").refuses(width) == ""
