@@ -1,8 +1,37 @@
-"""The two ways a gate cannot give a verdict. A breach is neither: it is a failed check."""
+"""Everything that is raised on purpose, and how its text names a setting.
+
+    Exception
+      MaxactError         what, where and how to fix it
+        InputError        the request is wrong
+        MeasureError      there is no measurement, or not a whole one
+
+These are the two ways in which a gate gives no verdict. A breach is neither: it is a failed check.
+
+A text never knows who reads it. It names a setting by its field, `setting("max_seq_len")`, and each door says it as its
+user types it, by `worded`: an option of pytest, an option or argument of the command, an argument of the callback.
+Until then the mark stays in the text, from process to process: what builds a text on another takes `marked(error)`.
+"""
+
+import re
+from collections.abc import Callable
+
+Words = Callable[[str], str]
+"""How a door says a setting, by its field."""
+
+_OPEN, _CLOSE = "\ue000", "\ue001"
+_MARK = re.compile(f"{_OPEN}([a-z_]+){_CLOSE}")
+_HALF = re.compile(f"{_OPEN}[a-z_]*$")
 
 
 class MaxactError(Exception):
     """Base of everything this package raises on purpose; its text says what, where and how to fix it."""
+
+    def __str__(self) -> str:
+        return self.worded(neutral)
+
+    def worded(self, words: Words) -> str:
+        """The text with its settings as a door says them."""
+        return worded(marked(self), words)
 
 
 class InputError(MaxactError):
@@ -17,7 +46,29 @@ class MeasureError(MaxactError):
     """
 
 
+def setting(field: str) -> str:
+    """A setting inside a text, for a door to word."""
+    return f"{_OPEN}{field}{_CLOSE}"
+
+
+def neutral(field: str) -> str:
+    """A setting where no door is known: its field, `max_seq_len`."""
+    return f"`{field}`"
+
+
+def worded(text: str, words: Words) -> str:
+    """A text with its settings in a door's words."""
+    return _MARK.sub(lambda found: words(found[1]), text)
+
+
+def marked(error: BaseException) -> str:
+    """What an exception says, its settings still to be worded."""
+    return Exception.__str__(error) if isinstance(error, MaxactError) else str(error)
+
+
 def first_line(error: BaseException) -> str:
-    """What an exception of another library says, on one line of at most 200 characters."""
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__
+    """What an exception says, often one of another library, on one line of at most 200 characters; settings are still
+    to be worded.
+    """
+    text = marked(error).strip()
+    return _HALF.sub("", text.splitlines()[0][:200]) if text else type(error).__name__

@@ -2,7 +2,7 @@
 
 import torch
 
-from pytest_maxact.errors import InputError, first_line
+from pytest_maxact.errors import InputError, first_line, setting
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -18,6 +18,6 @@ def pick_device(wanted: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(
-            f"--maxact-device {wanted}: not available here ({first_line(error)})\n  use cpu, or auto"
+            f"{setting('device')} {wanted}: not available here ({first_line(error)})\n  use cpu, or auto"
         ) from error
     return device

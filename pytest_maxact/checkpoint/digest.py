@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 
 
 def weight_stamps(folder: Path) -> list[tuple[str, int, int]]:
@@ -24,7 +24,7 @@ def weights_digest(folder: Path) -> str:
     if not any(file.suffix == ".safetensors" for file in files):
         raise InputError(
             f"{folder} has no weights (*.safetensors) to identify the checkpoint by\n"
-            "  point --maxact-model at the checkpoint itself"
+            f"  point {setting('model')} at the checkpoint itself"
         )
     for file in files:
         state.update(file.name.encode())

@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 
 _WEIGHT = re.compile(r"(?:\.weight|_proj)$")
 
@@ -30,7 +30,7 @@ def check_weight_files(folder: Path) -> list[Path]:
                 "  convert them to safetensors: save_pretrained(FOLDER, safe_serialization=True)"
             )
         raise InputError(
-            f"{folder} has a config but no weights (*.safetensors)\n  point --maxact-model at the checkpoint itself"
+            f"{folder} has a config but no weights (*.safetensors)\n  point {setting('model')} at the checkpoint itself"
         )
     index = folder / "model.safetensors.index.json"
     if index.is_file():

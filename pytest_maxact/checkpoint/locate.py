@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_maxact.checkpoint.files import check_weight_files
-from pytest_maxact.errors import InputError, first_line
+from pytest_maxact.errors import InputError, first_line, setting
 from pytest_maxact.settings.settings import Settings
 
 _SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt", "tokenizer*", "merges*", "vocab*"]
@@ -40,7 +40,7 @@ def locate(settings: Settings, weights: bool = True) -> Checkpoint:
     """
     name = settings.model
     if name is None:
-        raise InputError("no model given\n  use --maxact-model=PATH_OR_HUB_ID")
+        raise InputError(f"no model given\n  use {setting('model')}=PATH_OR_HUB_ID")
     path = Path(name).expanduser()
     is_hub = not path.exists()
     if is_hub:
@@ -112,8 +112,8 @@ def fetch(name: str, settings: Settings, weights: bool = False) -> Path:
         )
     if settings.trust_remote_code and not _COMMIT.match(settings.revision or ""):
         raise InputError(
-            "--maxact-trust-remote-code runs the repository's own code, so it needs the commit that was reviewed\n"
-            "  add --maxact-revision=<40-digit commit>"
+            f"{setting('trust_remote_code')} runs the repository's own code, so it needs the commit that was reviewed\n"
+            f"  add {setting('revision')}=<40-digit commit>"
         )
     patterns = [
         *_SMALL_FILES,
@@ -158,8 +158,8 @@ def _read_config(file: Path, trust_remote_code: bool) -> Any:
     except Exception as error:
         if has_code and not trust_remote_code:
             hint = (
-                "its code comes with the weights: review it, then add --maxact-trust-remote-code (a hub id needs"
-                " --maxact-revision too)"
+                f"its code comes with the weights: review it, then add {setting('trust_remote_code')} (a hub id needs"
+                f" {setting('revision')} too)"
             )
         else:
             hint = "check model_type, or upgrade transformers"

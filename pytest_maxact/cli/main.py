@@ -9,11 +9,12 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pytest_maxact.errors import InputError, MaxactError
+from pytest_maxact.cli.words import argument
+from pytest_maxact.errors import InputError, MaxactError, setting, worded
 from pytest_maxact.numbers.schemes import SCHEMES, scheme_called
 from pytest_maxact.settings.options import OPTIONS
 from pytest_maxact.settings.resolve import resolve
@@ -21,6 +22,8 @@ from pytest_maxact.settings.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_maxact.judge.limits.limit import Limit
+
+_RECORD = "a file written by `maxact measure` or by pytest"
 
 PASSED, FAILED, USAGE, INTERRUPTED = 0, 1, 4, 130
 
@@ -47,10 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except InputError as error:
-        print(f"maxact: {_own_options(error)}", file=sys.stderr)
+        print(f"maxact: {error.worded(argument)}", file=sys.stderr)
         return USAGE
     except MaxactError as error:
-        print(f"maxact: could not measure: {_own_options(error)}", file=sys.stderr)
+        print(f"maxact: could not measure: {error.worded(argument)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("maxact: interrupted, nothing was written", file=sys.stderr)
@@ -58,11 +61,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-
-
-def _own_options(error: Exception) -> str:
-    """An error's text with options as this command has them: pytest's begin with `--maxact-`."""
-    return str(error).replace("--maxact-", "--")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,13 +80,13 @@ def _parser() -> argparse.ArgumentParser:
     measure.set_defaults(run=_measure)
 
     judge = commands.add_parser("judge", help="judge a Record by its family's limits")
-    judge.add_argument("replay", metavar="RECORD", help="a file written by `maxact measure` or --maxact-save")
+    judge.add_argument("replay", metavar="RECORD", help=_RECORD)
     _add_options(judge, ["limits", "family", "deploy", "baseline"])
     judge.set_defaults(run=_judge)
 
     judge.add_argument("--json", action="store_true", help="for a program")
     show = commands.add_parser("show", help="print a Record")
-    show.add_argument("replay", metavar="RECORD", help="a file written by `maxact measure` or --maxact-save")
+    show.add_argument("replay", metavar="RECORD", help=_RECORD)
     show.add_argument("--json", action="store_true", help="for a program")
     show.set_defaults(run=_show)
 
@@ -134,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     suggest.set_defaults(run=_suggest)
 
     export = commands.add_parser("export", help="write what a quantization step needs from a Record, as safetensors")
-    export.add_argument("replay", metavar="RECORD", help="a file written with --maxact-sites deploy or a scheme")
+    export.add_argument("replay", metavar="RECORD", help="a file written with --sites deploy or a scheme")
     what = export.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "--smoothquant", metavar="FILE", help="largest magnitude of every input channel of every linear layer"
@@ -166,20 +164,18 @@ def _parser() -> argparse.ArgumentParser:
 def _add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
     for option in OPTIONS:
         if option.name in names:
-            if option.is_flag:
-                parser.add_argument(
-                    f"--{option.name}", dest=option.field, action="store_true", default=None, help=option.help
-                )
-            else:
-                action = "append" if option.repeatable else "store"
-                parser.add_argument(
-                    f"--{option.name}",
-                    dest=option.field,
-                    type=option.parse,
-                    metavar=option.metavar,
-                    help=option.help,
-                    action=action,
-                )
+            how: dict[str, Any] = (
+                {"action": "store_true", "default": None}
+                if option.is_flag
+                else {
+                    "action": "append" if option.repeatable else "store",
+                    "type": option.parse,
+                    "metavar": option.metavar,
+                }
+            )
+            parser.add_argument(
+                f"--{option.name}", dest=option.field, help=worded(option.help, argument).replace("%", "%%"), **how
+            )
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -228,13 +224,13 @@ def _judge(options: argparse.Namespace) -> int:
     faults = [fault for waiver in session.waivers if (fault := session.waiver_fault(waiver))]
     passed = all(finding.accepted for finding in findings) and not faults
     if options.json:
-        print(json.dumps(verdict_data(findings, faults), indent=2))
+        print(_json(verdict_data(findings, faults)))
     else:
         record, baselines = session.record(subject), session.baselines(subject)
         tighten = shlex.join(
             ["maxact", "suggest", options.replay, "--limits", options.limits or "FILE", "--update", "all"]
         )
-        print(render(record, subject.rules, findings, faults=faults, baselines=baselines, tighten=tighten, **_screen()))
+        print(render(record, subject.rules, findings, faults=faults, baselines=baselines, tighten=tighten, **_words()))
     return PASSED if passed else FAILED
 
 
@@ -245,11 +241,11 @@ def _show(options: argparse.Namespace) -> int:
     if options.json:
         from pytest_maxact.report.data.record import summarize
 
-        print(json.dumps(summarize(record), indent=2))
+        print(_json(summarize(record)))
     else:
         from pytest_maxact.report.terminal.record import render
 
-        print(render(record, None, [], **_screen()))
+        print(render(record, None, [], **_words()))
     return PASSED
 
 
@@ -263,7 +259,7 @@ def _sites(options: argparse.Namespace) -> int:
     checkpoint = locate(_settings(options), weights=False)
     anatomy = resolve(skeleton(checkpoint), checkpoint.config, _settings(options).linear_inputs)
     if options.json:
-        print(json.dumps(as_data(anatomy, checkpoint.config.model_type), indent=2))
+        print(_json(as_data(anatomy, checkpoint.config.model_type)))
     else:
         print(render(anatomy, checkpoint.config.model_type, **_screen()))
     return PASSED
@@ -277,7 +273,7 @@ def _compare(options: argparse.Namespace) -> int:
 
     before, after = load(options.before), load(options.after)
     comparison = compare(before, after)
-    print(json.dumps(as_data(comparison), indent=2) if options.json else render(comparison, before, after, **_screen()))
+    print(_json(as_data(comparison)) if options.json else render(comparison, before, after, **_screen()))
     return PASSED
 
 
@@ -309,9 +305,9 @@ def _series(options: argparse.Namespace) -> int:
             files, identity_of(last.provenance), [reading.site for reading in last.sites.values()], options.family
         ).limits
     if options.json:
-        print(json.dumps(as_data(stages, limits, options.horizon), indent=2))
+        print(_json(as_data(stages, limits, options.horizon)))
     else:
-        print(render(stages, {}, limits=limits, horizon=options.horizon, **_screen()))
+        print(render(stages, {}, limits=limits, horizon=options.horizon, **_words()))
     return PASSED
 
 
@@ -325,7 +321,7 @@ def _merge(options: argparse.Namespace) -> int:
     if options.json:
         from pytest_maxact.report.data.record import summarize
 
-        print(json.dumps(summarize(record), indent=2))
+        print(_json(summarize(record)))
     else:
         print(
             f"{options.save}: {len(record.provenance.samples)} samples, {record.tokens} tokens, M"
@@ -345,15 +341,13 @@ def _suggest(options: argparse.Namespace) -> int:
     refuse_in_ci("maxact suggest")
     path = Path(options.limits).expanduser() if options.limits else None
     if options.update and path is None:
-        raise InputError("--maxact-update writes limits, and --maxact-limits FILE says where; give both")
+        raise InputError(f"{setting('update')} writes limits, and {setting('limits')} FILE says where; give both")
     records = [load(record) for record in options.records]
     labels = [short_name(Path(record)) for record in options.records]
     proposal = propose(records, path, mode=options.update or "all", per_layer=options.per_layer, labels=labels)
     if options.update:
         proposal.write()
-    print(
-        json.dumps(as_data(proposal), indent=2) if options.json else proposal.diff(), end="\n" if options.json else ""
-    )
+    print(_json(as_data(proposal)) if options.json else proposal.diff(), end="\n" if options.json else "")
     for line in closing(proposal, options.records, per_layer=options.per_layer, written=bool(options.update)):
         print(line, file=sys.stderr)
     return PASSED
@@ -393,12 +387,29 @@ def _weights(options: argparse.Namespace) -> int:
     taps = resolve(model, checkpoint.config, linear_inputs=True).linears
     errors = weight_distortions(with_weights(checkpoint, settings), model, taps, schemes)
     if options.json:
-        print(json.dumps(as_data(errors), indent=2))
+        print(_json(as_data(errors)))
     else:
         print(render(errors, [scheme.name for scheme in schemes], **_screen()))
     return PASSED
 
 
+def _json(data: object) -> str:
+    return json.dumps(_with_words(data), indent=2)
+
+
+def _with_words(data: Any) -> Any:
+    """The same data, settings in its texts as this command has them."""
+    if isinstance(data, str):
+        return worded(data, argument)
+    if isinstance(data, Mapping):
+        return {name: _with_words(value) for name, value in data.items()}
+    return [_with_words(value) for value in data] if isinstance(data, (list, tuple)) else data
+
+
 def _screen() -> dict[str, Any]:
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return {"width": shutil.get_terminal_size().columns, "color": color, "encoding": sys.stdout.encoding or "ascii"}
+
+
+def _words() -> dict[str, Any]:
+    return {"words": argument, **_screen()}

@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 
 CATEGORIES = ("math", "code", "web_english", "knowledge", "chinese", "minority_scripts", "web_other")
 _HEADER = re.compile(r"^%%% (?P<id>[a-z0-9-]+) (?P<language>[A-Za-z-]+)$", re.MULTILINE)
@@ -59,7 +59,8 @@ def read_jsonl(path: Path) -> list[Sample]:
     """
     if not path.is_file():
         raise InputError(
-            f"no corpus at {path}\n  --maxact-corpus takes a file of JSON lines; without it the built-in corpus is used"
+            f"no corpus at {path}\n"
+            f"  {setting('corpus')} takes a file of JSON lines; without it the built-in corpus is used"
         )
     samples: list[Sample] = []
     seen: dict[str, int] = {}
@@ -136,7 +137,7 @@ def assign_splits(samples: Iterable[Sample]) -> dict[str, str]:
     if len(ordered) < 2:
         raise InputError(
             "the corpus has fewer than two samples; calibration and evaluation need at least one each\n"
-            "  add samples, or raise --maxact-max-samples"
+            f"  add samples, or raise {setting('max_samples')}"
         )
     return {sample.id: "calibration" if rank % 3 == 0 else "evaluation" for rank, sample in enumerate(ordered)}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pytest_maxact.corpus.samples import Sample, interleaved
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 
 
 class Tokenizer(Protocol):
@@ -53,18 +53,18 @@ def _decoded(sample: Sample, source: Tokenizer | None) -> Sample:
     if source is None:
         raise InputError(
             f"sample {sample.id} of the corpus is given as input_ids, and of which tokenizer is not known\n"
-            "  name it with --maxact-corpus-tokenizer PATH_OR_HUB_ID"
+            f"  name it with {setting('corpus_tokenizer')} PATH_OR_HUB_ID"
         )
     size = max(source.get_vocab().values(), default=-1) + 1
     if max(ids) >= size:
         raise InputError(
             f"sample {sample.id} of the corpus has token id {max(ids)}, its tokenizer has {size} tokens\n"
-            "  --maxact-corpus-tokenizer names another tokenizer than the one the corpus was encoded with"
+            f"  {setting('corpus_tokenizer')} names another tokenizer than the one the corpus was encoded with"
         )
     text = str(source.decode(list(ids), skip_special_tokens=True))
     if not text.strip():
         raise InputError(
-            f"sample {sample.id} of the corpus decodes to no text\n  remove it, or check --maxact-corpus-tokenizer"
+            f"sample {sample.id} of the corpus decodes to no text\n  remove it, or check {setting('corpus_tokenizer')}"
         )
     return Sample(id=sample.id, category=sample.category, text=text)
 
@@ -107,8 +107,8 @@ def within_token_budget(sequences: SequenceOf[Sequence], max_tokens: int, seed: 
         kept.append(by_id[sample.id])
     if len(kept) < 2:
         raise InputError(
-            f"--maxact-max-tokens {max_tokens} holds fewer than two samples of this corpus\n"
-            "  raise it, or lower --maxact-max-seq-len"
+            f"{setting('max_tokens')} {max_tokens} holds fewer than two samples of this corpus\n"
+            f"  raise it, or lower {setting('max_seq_len')}"
         )
     return kept
 

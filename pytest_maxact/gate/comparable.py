@@ -1,6 +1,6 @@
 """Whether a checkpoint may be compared with a baseline, asked before any weights load."""
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 from pytest_maxact.gate.opened import Opened
 from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.record.comparability import differences
@@ -11,7 +11,7 @@ def require_comparable(subject: Opened, baseline: Opened, what: str) -> None:
     """Raise InputError where figures of `subject` may not be compared with those of `baseline`, with the fields that
     differ.
 
-    `what` says what the baseline is, as in `--maxact-baseline v1.safetensors`.
+    `what` says what the baseline is, with the setting that named it.
     """
     whose = subject.source.name or subject.title.split(" (")[0]
     fields = differences(baseline.footing, subject.footing)
@@ -37,7 +37,7 @@ def require_comparable(subject: Opened, baseline: Opened, what: str) -> None:
         raise InputError(
             f"{what} cannot be compared with {whose}: it {words}, so not every site could be "
             f"({len(lacking) + len(gone)} such sites)\n"
-            "  a baseline is of the same architecture, measured with the same --maxact-sites and schemes"
+            f"  a baseline is of the same architecture, measured with the same {setting('sites')} and schemes"
         )
     if missing := [name for name in subject.schemes if name not in baseline.schemes]:
         raise InputError(
@@ -65,5 +65,5 @@ def require_distributions(subject: Opened, baseline: Opened, rules: Ruleset) -> 
         raise InputError(
             f"{wanted.file}:{wanted.line}: max_shift compares distributions, and the Record {slim.source.path} is "
             "slim, it keeps none\n"
-            "  measure it again without --maxact-slim, or leave out max_shift"
+            f"  measure it again without {setting('slim')}, or leave out max_shift"
         )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 from pytest_maxact.gate.comparable import require_comparable, require_distributions, require_sound
 from pytest_maxact.gate.opened import Opened, open_source
 from pytest_maxact.gate.sources import Source, baselines_of, sources_of
@@ -58,12 +58,12 @@ def open_run(settings: Settings, protocol_given: bool = False) -> Opening:
         opened.append(open_source(source, settings, like=next((one.prepared for one in opened if one.prepared), None)))
     series, baselines = opened[: len(sources)], opened[len(sources) :]
     for baseline in baselines:
-        require_sound(baseline, f"--maxact-baseline {baseline.source.path}")
+        require_sound(baseline, f"{setting('baseline')} {baseline.source.path}")
     subjects = []
     for index, one in enumerate(series):
         _require_replayable(one, settings, protocol_given)
         for baseline in baselines:
-            require_comparable(one, baseline, f"--maxact-baseline {baseline.source.path}")
+            require_comparable(one, baseline, f"{setting('baseline')} {baseline.source.path}")
         earlier = [series[place] for place in dict.fromkeys((0, index - 1))] if index else []
         for other in earlier:
             require_comparable(one, other, other.source.name)
@@ -75,16 +75,16 @@ def _limits(settings: Settings) -> list[LimitsFile]:
     """The limits files that apply. Where limits are to be written, by a person, the file need not be there yet."""
     path = Path(settings.limits) if settings.limits else None
     if settings.update:
-        refuse_in_ci("--maxact-update")
+        refuse_in_ci(f"{setting('update')}")
         if path is None:
             raise InputError(
-                "--maxact-update writes to a limits file of yours\n"
-                "  name it with --maxact-limits=FILE, which need not exist yet"
+                f"{setting('update')} writes to a limits file of yours\n"
+                f"  name it with {setting('limits')}=FILE, which need not exist yet"
             )
         if path.resolve() == builtin_path().resolve():
             raise InputError(
                 f"{path} holds the shipped limits, which stay as they were published\n"
-                "  give a file of your own with --maxact-limits"
+                f"  give a file of your own with {setting('limits')}"
             )
         folder = path.resolve().parent
         if not (folder.is_dir() and os.access(folder, os.W_OK)):
@@ -142,7 +142,7 @@ def _require_replayable(one: Opened, settings: Settings, protocol_given: bool) -
     if protocol_given and one.protocol != settings.protocol:
         raise InputError(
             f"{one.source.path} was measured under protocol {one.protocol!r}, not {settings.protocol!r}\n"
-            "  leave out --maxact-protocol, or measure again under it"
+            f"  leave out {setting('protocol')}, or measure again under it"
         )
     linear = any(site.is_linear_input for site in one.sites)
     for name in settings.deploy:
@@ -151,6 +151,6 @@ def _require_replayable(one: Opened, settings: Settings, protocol_given: bool) -
                 "was not measured under it" if name not in one.schemes else "holds nothing of its effect on predictions"
             )
             raise InputError(
-                f"--maxact-deploy {name}: the Record {one.source.path} {what}\n"
-                f"  measure again with --maxact-effect {','.join(settings.deploy)}"
+                f"{setting('deploy')} {name}: the Record {one.source.path} {what}\n"
+                f"  measure again with {setting('effect')} {','.join(settings.deploy)}"
             )

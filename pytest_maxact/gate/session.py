@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_maxact.errors import MaxactError, MeasureError, first_line
+from pytest_maxact.errors import MaxactError, MeasureError, first_line, marked
 from pytest_maxact.gate.handover import read_subjects, write_subjects
 from pytest_maxact.gate.opening import open_run
 from pytest_maxact.gate.sources import Source
@@ -115,7 +115,7 @@ class GateSession:
         return self._known(subject.source)
 
     def failure_if_any(self, subject: Subject) -> str | None:
-        """Why its Record could not be had, where this run tried."""
+        """Why its Record could not be had, where this run tried; settings are still to be worded."""
         return self._failure(subject.source)
 
     def baseline(self, name: str, showing: Showing = lambda: None) -> Record:
@@ -157,7 +157,7 @@ class GateSession:
         return waiver_fault(waiver, findings)
 
     def update(self) -> list[str]:
-        """Write limits from what was measured, as --maxact-update says; what was done, a line each. Raises MaxactError
+        """Write limits from what was measured, as it was asked for; what was done, a line each. Raises MaxactError
         where nothing can be written.
         """
         from pytest_maxact.judge.suggest.propose import propose
@@ -216,7 +216,7 @@ class GateSession:
 
     def _failure(self, source: Source) -> str | None:
         if failure := self._failures.get(source.key):
-            return str(failure)
+            return marked(failure)
         failed = self._failed(source)
         return failed.read_text(encoding="utf-8") if failed and failed.is_file() else None
 
@@ -275,7 +275,7 @@ class GateSession:
                 record = self._measure(source, rules, showing)
                 save(record, self.folder / f"{source.file}.safetensors")
             except BaseException as error:
-                failed.write_text(str(_as_failure(error)), encoding="utf-8")
+                failed.write_text(marked(_as_failure(error)), encoding="utf-8")
                 raise
             return record
 
@@ -341,7 +341,7 @@ class GateSession:
         return Store(folder) if folder else None
 
     def _saved(self, source: Source) -> Path:
-        """Where --maxact-save puts a Record: the file itself, or a file in the folder for one of a series."""
+        """Where a Record is saved: the file itself, or a file in the folder for one of a series."""
         target = Path(self.settings.save or "")
         if not source.name:
             return target

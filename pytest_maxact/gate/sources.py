@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_maxact.checkpoint.locate import of_adapters
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 from pytest_maxact.judge.series.order import Member, in_order, is_pattern, short_name
 from pytest_maxact.settings.settings import Settings
 
@@ -66,13 +66,13 @@ def baselines_of(settings: Settings, taken: set[str]) -> tuple[Source, ...]:
         path, is_record = Path(given), Path(given).is_file()
         if is_pattern(given):
             raise InputError(
-                f"--maxact-baseline {given}: is a pattern, and a baseline is one Record or one checkpoint\n"
+                f"{setting('baseline')} {given}: is a pattern, and a baseline is one Record or one checkpoint\n"
                 "  give the path of one, or several such options"
             )
         if not is_record and (settings.replay or path.suffix == ".safetensors"):
-            beside = "; beside --maxact-replay a baseline is a Record's file" if settings.replay else ""
+            beside = f"; beside {setting('replay')} a baseline is a Record's file" if settings.replay else ""
             raise InputError(
-                f"--maxact-baseline {given}: no such file{beside}\n  a Record comes from --maxact-save FILE"
+                f"{setting('baseline')} {given}: no such file{beside}\n  a Record comes from {setting('save')} FILE"
             )
         name, revision = short_name(path), None
         if not path.exists() and "@" in given:
@@ -80,7 +80,7 @@ def baselines_of(settings: Settings, taken: set[str]) -> tuple[Source, ...]:
             name = f"{Path(given).name}@{revision[:12]}"
         free = [candidate for candidate in (name, str(path), str(path.resolve())) if candidate not in taken]
         if not free:
-            raise InputError(f"--maxact-baseline {given}: is given more than once\n  give it once")
+            raise InputError(f"{setting('baseline')} {given}: is given more than once\n  give it once")
         name = free[0]
         taken.add(name)
         found.append(Source(name=name, path=given, is_record=is_record, revision=revision))
@@ -100,7 +100,7 @@ def find(pattern: str, *, records: bool = False) -> list[Member]:
         beside = f"; {len(matches)} matches are no {what}s" if matches else ""
         raise InputError(
             f"no {what} matches {pattern}{beside}\n  quote the pattern, and see that it leads to "
-            + ("files written by --maxact-save" if records else "folders written by save_pretrained")
+            + (f"files written by {setting('save')}" if records else "folders written by save_pretrained")
         )
     if strangers := [path for path in found if not records and not (path / "config.json").is_file()]:
         reason = (

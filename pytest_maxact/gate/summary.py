@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from pytest_maxact.errors import MaxactError, first_line
+from pytest_maxact.errors import MaxactError, Words, first_line, marked, setting, worded
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.series.trend import Stage
 from pytest_maxact.judge.verdict.finding import Finding
@@ -46,17 +46,19 @@ class _Judged:
     unknown: int
 
 
-def write_summary(reporter: Any, session: "GateSession", outcomes: Outcomes) -> None:
-    """Reporting never breaks a run, and never measures: what cannot be shown is said in one line."""
+def write_summary(reporter: Any, session: "GateSession", outcomes: Outcomes, words: Words) -> None:
+    """Reporting never breaks a run, and never measures: what cannot be shown is said in one line. `words`: how pytest
+    says a setting.
+    """
     if not outcomes.run:
         count = sum(len(subject.rules.limits) for subject in session.subjects)
         what = session.latest.title if not session.is_series else f"{len(session.subjects)} checkpoints"
         reporter.write_line(f"maxact: none of the {count} checks of {what} was run", yellow=True)
         for trouble in outcomes.troubles:
-            reporter.write_line(f"maxact: {trouble}", red=True)
+            reporter.write_line(f"maxact: {worded(trouble, words)}", red=True)
         return
     try:
-        text = _text(session, outcomes, reporter._tw)
+        text = _text(session, outcomes, reporter._tw, words)
         if text is None:
             return
         reporter.section("maxact", sep="=")
@@ -65,15 +67,17 @@ def write_summary(reporter: Any, session: "GateSession", outcomes: Outcomes) -> 
             what = "Records" if session.is_series else "Record"
             reporter.write_line(f"{what} written to {session.settings.save}")
     except (MaxactError, ValueError, OSError) as error:
-        reporter.write_line(f"maxact: the report could not be shown ({error}); the checks above stand")
+        what = worded(marked(error), words)
+        reporter.write_line(f"maxact: the report could not be shown ({what}); the checks above stand")
 
 
-def _text(session: "GateSession", outcomes: Outcomes, writer: Any) -> str | None:
+def _text(session: "GateSession", outcomes: Outcomes, writer: Any, words: Words) -> str | None:
     """The report; None where there is nothing to say."""
     screen = {
         "width": writer.fullwidth,
         "color": writer.hasmarkup,
         "encoding": str(getattr(writer._file, "encoding", None) or "ascii"),
+        "words": words,
     }
     measured = [subject for subject in session.subjects if session.record_if_any(subject) is not None]
     failures = [
@@ -198,6 +202,7 @@ def _tightening(session: "GateSession") -> str:
             " --per-layer for every site)"
         )
     return (
-        f"the same command with --maxact-limits={shlex.quote(file)} --maxact-update=all; for every site, maxact suggest"
+        f"the same command with {setting('limits')}={shlex.quote(file)} {setting('update')}=all; for "
+        "every site, maxact suggest"
         " --per-layer"
     )

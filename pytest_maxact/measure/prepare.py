@@ -13,7 +13,7 @@ from pytest_maxact.checkpoint.sites.modules import is_linear, sizes
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.tokenizer import load_tokenizer
 from pytest_maxact.corpus.tokens import tokenizer_digest
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 from pytest_maxact.measure.effect.effects import require_head
 from pytest_maxact.measure.effect.headed import has_head, is_encoder
 from pytest_maxact.measure.prepared import Prepared
@@ -101,7 +101,8 @@ def _refuse_quantized(checkpoint: Checkpoint) -> None:
         raise InputError(
             f"{checkpoint.name}: its weights are quantized already ({getattr(method, 'value', method)}), so it cannot "
             "be told what a scheme would cost\n"
-            "  give the checkpoint in 16 bits, or measure this one without schemes and without --maxact-sites deploy"
+            "  give the checkpoint in 16 bits, or measure this one without schemes and without "
+            f"{setting('sites')} deploy"
         )
 
 
@@ -115,7 +116,7 @@ def _refuse_widths(anatomy: Anatomy, settings: Settings) -> None:
                 if is_linear(tap.module) and how and (reason := how.refuses(sizes(tap.module)[1])):
                     raise InputError(
                         f"{name} cannot quantize {tap.site.module} ({tap.site.name}): {reason}\n"
-                        "  choose another scheme; --maxact-schemes reports one without gating or running it"
+                        f"  choose another scheme; {setting('schemes')} reports one without gating or running it"
                     )
 
 
@@ -126,8 +127,9 @@ def _refuse_unread(anatomy: Anatomy, settings: Settings) -> None:
     unread = [entry for entry in anatomy.left_out if entry.elements >= anatomy.hidden_size**2]
     if unread and any(not SCHEMES[name].cast for name in settings.deploy):
         raise InputError(
-            f"--maxact-deploy: {unread[0].what} is {unread[0].why}, so fitness of this architecture cannot be told\n"
-            "  --maxact-schemes and --maxact-effect report what is read"
+            f"{setting('deploy')}: {unread[0].what} is {unread[0].why}, so fitness of this architecture "
+            "cannot be told\n"
+            f"  {setting('schemes')} and {setting('effect')} report what is read"
         )
 
 

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 from pytest_maxact.record.file import load, save
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.whole import write_whole
@@ -30,10 +30,12 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"--maxact-cache {folder}: cannot be made ({error.strerror})\n  give a folder that can be written"
+                f"{setting('cache')} {folder}: cannot be made ({error.strerror})\n  give a folder that can be written"
             ) from error
         if not os.access(folder, os.W_OK):
-            raise InputError(f"--maxact-cache {folder}: may not be written\n  give another folder with --maxact-cache")
+            raise InputError(
+                f"{setting('cache')} {folder}: may not be written\n  give another folder with {setting('cache')}"
+            )
         self.folder = folder
 
     def obtain(self, content: Mapping[str, Any], measure: Callable[[], Record]) -> Record:
@@ -61,8 +63,8 @@ class Store:
 
     def _unwritable(self, error: OSError) -> InputError:
         return InputError(
-            f"--maxact-cache {self.folder}: cannot be written ({error.strerror})\n"
-            "  give another folder with --maxact-cache"
+            f"{setting('cache')} {self.folder}: cannot be written ({error.strerror})\n"
+            f"  give another folder with {setting('cache')}"
         )
 
     def _get(self, key: str, content: Mapping[str, Any]) -> Record | None:

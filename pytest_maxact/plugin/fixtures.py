@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_maxact.settings.options import pytest_option
+
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
     from pytest_maxact.judge.limits.rules import Ruleset
@@ -36,7 +38,7 @@ def maxact_record(request: pytest.FixtureRequest, maxact_checkpoint: str) -> "Re
     try:
         return session.record(session.subject(maxact_checkpoint), shown_by(request.config, maxact_checkpoint))
     except MaxactError as error:
-        pytest.fail(str(error), pytrace=False)
+        pytest.fail(error.worded(pytest_option), pytrace=False)
 
 
 class Checker:
@@ -84,7 +86,7 @@ class Checker:
         try:
             finding = check(self._record, limit)
         except MaxactError as error:
-            problem = str(error)
+            problem = error.worded(pytest_option)
         if problem:
             pytest.fail(problem, pytrace=False)
         if not finding.passed:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, worded
 from pytest_maxact.plugin.fixtures import session_key
 from pytest_maxact.plugin.refusals import refuse_checkpoints_as_tests, refuse_separate_paths
-from pytest_maxact.settings.options import OPTIONS
+from pytest_maxact.settings.options import OPTIONS, pytest_option
 from pytest_maxact.settings.resolve import resolve
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         if option.repeatable:
             how["action"] = "append"
         group.addoption(
-            f"--maxact-{option.name}",
+            pytest_option(option.field),
             dest=f"maxact_{option.field}",
             default=None,
-            help=option.help.replace("%", "%%"),
+            help=worded(option.help, pytest_option).replace("%", "%%"),
             **how,
         )
-        parser.addini(f"maxact_{option.field}", help=f"same as --maxact-{option.name}", type="string", default=None)
+        parser.addini(option.ini, help=f"same as {pytest_option(option.field)}", type="string", default=None)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -55,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
             given, lambda field: config.getini(f"maxact_{field}"), config.inipath.parent if config.inipath else None
         )
     except InputError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(error.worded(pytest_option)) from error
     if not settings.wanted:
         return
     from pytest_maxact.gate.session import GateSession
@@ -74,7 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         subjects = session.open(protocol_given=given["protocol"] is not None)
     except InputError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(error.worded(pytest_option)) from error
     checks = [f"{subject.node}::{limit.check}" for subject in subjects for limit in subject.rules.limits]
     checks += [f"maxact::waive::{waiver.site}" for waiver in session.waivers]
     for name in config.stash[_selected_key]:
@@ -190,12 +190,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     gate: GateSession | None = config.stash.get(session_key, None)
     if gate is None or not gate.settings.update or hasattr(config, "workerinput") or config.option.collectonly:
         return
-    from pytest_maxact.errors import MaxactError
+    from pytest_maxact.errors import MaxactError, marked
 
     try:
         config.stash[_written_key] = gate.update()
     except MaxactError as error:
-        config.stash[_unwritten_key] = [f"no limits were written: {error}"]
+        config.stash[_unwritten_key] = [f"no limits were written: {marked(error)}"]
         if session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -217,9 +217,9 @@ def pytest_terminal_summary(
     if exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
         troubles = ["the run was broken off before its end", *troubles]
     outcomes = Outcomes(run=broken | reported("passed", "xfailed", "xpassed"), failed=broken, troubles=troubles)
-    write_summary(terminalreporter, session, outcomes)
+    write_summary(terminalreporter, session, outcomes, pytest_option)
     for line in config.stash.get(_written_key, []):
-        terminalreporter.write_line(line)
+        terminalreporter.write_line(worded(line, pytest_option))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from pytest_maxact.errors import MaxactError, first_line
+from pytest_maxact.errors import MaxactError, first_line, worded
 from pytest_maxact.gate.subject import Subject
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.plugin.fixtures import session_key
 from pytest_maxact.plugin.progress import shown_by
+from pytest_maxact.settings.options import pytest_option
 
 _told_key = pytest.StashKey[set[str]]()
 
@@ -149,8 +150,8 @@ def _failure(config: pytest.Config, error: MaxactError, what: str = "") -> BaseE
     """The failure of a check that could not be judged: in full where it is the first of its kind in this process, in a
     line at every other check.
     """
-    text = f"{what}{error}"
+    text = f"{what}{error.worded(pytest_option)}"
     told = config.stash.setdefault(_told_key, set())
-    words = f"{what}{first_line(error)}" if text in told else text
+    words = f"{what}{worded(first_line(error), pytest_option)}" if text in told else text
     told.add(text)
     return pytest.fail.Exception(words, pytrace=False)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 from pytest_maxact.numbers.formats import EPSILON, FP8_MAX, rounded_to
 from pytest_maxact.numbers.schemes import SCHEMES, Quantizer, scheme_called
 from pytest_maxact.record.reading import SiteReading, distributions_of
@@ -80,18 +80,20 @@ def _inputs(record: Record) -> Iterator[tuple[str, npt.NDArray[np.float32], Site
     if record.is_summary:
         raise InputError(
             "this Record is slim and does not hold the maxima of channels, which are exported\n"
-            "  measure again without --maxact-slim"
+            f"  measure again without {setting('slim')}"
         )
     sites = [reading for reading in record.sites.values() if reading.site.is_linear_input]
     if not sites:
-        raise InputError("this Record observed no inputs of linear layers\n  measure again with --maxact-sites deploy")
+        raise InputError(
+            f"this Record observed no inputs of linear layers\n  measure again with {setting('sites')} deploy"
+        )
     for reading in sites:
         channels = distributions_of(reading, "the maxima of channels").channels
         parts = channels.parts if channels else {}
         if not reading.shared or not set(reading.shared.values()) <= parts.keys():
             raise InputError(
                 f"{reading.site.name}: the Record does not hold the channels of every linear layer there\n"
-                "  measure again with --maxact-sites deploy, on a corpus of two samples or more"
+                f"  measure again with {setting('sites')} deploy, on a corpus of two samples or more"
             )
         for path, part in reading.shared.items():
             largest = float(parts[part].max())

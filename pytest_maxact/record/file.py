@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 from pytest_maxact.record.document import SCHEMA, document_of, record_of, tensors_of
 from pytest_maxact.record.record import METRIC_VERSION, Record
 from pytest_maxact.record.whole import write_whole
@@ -111,7 +111,7 @@ def _parts(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
 
     if not path.is_file():
         raise InputError(
-            f"no Record at {path}\n  write one with --maxact-save FILE, or with: maxact measure MODEL -o FILE"
+            f"no Record at {path}\n  write one with {setting('save')} FILE, or with: maxact measure MODEL -o FILE"
         )
     try:
         with safe_open(path, framework="numpy") as file:
@@ -119,7 +119,7 @@ def _parts(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
             if not isinstance(document, dict):
                 raise InputError(
                     f"{path}: a safetensors file, but not a Record of pytest-maxact\n"
-                    "  a Record comes from --maxact-save FILE"
+                    f"  a Record comes from {setting('save')} FILE"
                 )
             if document.get("schema") != SCHEMA:
                 raise InputError(

@@ -8,7 +8,7 @@ bad model would pass.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 from pytest_maxact.numbers.channels import Channels
 from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.numbers.sums import SchemeSums
@@ -50,4 +50,4 @@ class Summary:
 
 def not_kept(what: str) -> InputError:
     """The error for what a summary does not hold."""
-    return InputError(f"the Record is slim and does not hold {what}\n  measure again without --maxact-slim")
+    return InputError(f"the Record is slim and does not hold {what}\n  measure again without {setting('slim')}")

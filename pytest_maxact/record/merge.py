@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 from pytest_maxact.record.comparability import incomparable
 from pytest_maxact.record.provenance import corpus_digest
 from pytest_maxact.record.record import Record
@@ -17,7 +17,8 @@ def merge(records: Iterable[Record]) -> Record:
     first, *rest = records
     if any(part.is_summary for part in (first, *rest)):
         raise InputError(
-            "a slim Record holds no histograms that add up\n  merge Records that were measured without --maxact-slim"
+            "a slim Record holds no histograms that add up\n"
+            f"  merge Records that were measured without {setting('slim')}"
         )
     for other in rest:
         if first.sites.keys() != other.sites.keys():

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_maxact.errors import setting
 from pytest_maxact.settings.parsers import (
     choice_of,
     device_name,
@@ -14,10 +15,20 @@ from pytest_maxact.settings.parsers import (
     whole_number,
 )
 
+_PREFIX = "maxact"
+"""Of everything that pytest shares with other plugins: options and ini keys."""
+
+
+def pytest_option(field: str) -> str:
+    """A setting as pytest's command line has it."""
+    return f"--{_PREFIX}-{field.replace('_', '-')}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One option: `--maxact-<name>` for pytest, `--<name>` for the command, ini key `maxact_<name>`."""
+    """One option: of pytest, with a prefix; of the command `--<name>`; in an ini file `ini`. Its help names others by
+    marks, which each door words.
+    """
 
     name: str
     help: str
@@ -33,6 +44,10 @@ class Option:
     @property
     def field(self) -> str:
         return self.name.replace("-", "_")
+
+    @property
+    def ini(self) -> str:
+        return f"{_PREFIX}_{self.field}"
 
     @property
     def is_flag(self) -> bool:
@@ -71,7 +86,7 @@ OPTIONS = (
     Option(
         name="trust-remote-code",
         parse=truth,
-        help="run modelling code that comes with the weights; a hub id then needs --maxact-revision with a commit",
+        help=f"run modelling code that comes with the weights; a hub id then needs {setting('revision')} with a commit",
     ),
     Option(
         name="corpus",
@@ -115,7 +130,7 @@ OPTIONS = (
         name="seed",
         metavar="N",
         parse=whole_number,
-        help="which subset --maxact-max-samples and --maxact-max-tokens draw (default: 0)",
+        help=f"which subset {setting('max_samples')} and {setting('max_tokens')} draw (default: 0)",
     ),
     Option(
         name="protocol",
@@ -218,6 +233,8 @@ OPTIONS = (
         metavar="new|all",
         parse=choice_of("new", "all"),
         measures=False,
-        help="write limits for what has none (new), or for everything (all), to --maxact-limits FILE; refused in CI",
+        help=(
+            f"write limits for what has none (new), or for everything (all), to {setting('limits')} FILE; refused in CI"
+        ),
     ),
 )

@@ -7,7 +7,7 @@ from glob import has_magic
 from pathlib import Path
 from typing import Any
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 from pytest_maxact.settings.options import OPTIONS, Option
 from pytest_maxact.settings.settings import Settings
 
@@ -35,31 +35,31 @@ def resolve(
             values.pop(other, None)
     if "replay" in values and "model" in values:
         raise InputError(
-            "--maxact-model measures a checkpoint and --maxact-replay judges a saved Record; give one of them"
+            f"{setting('model')} measures a checkpoint and {setting('replay')} judges a saved Record; give one of them"
         )
     if "update" in values and "update" not in explicit:
         raise InputError(
             "maxact_update in an ini file would rewrite limits at every run\n"
-            "  give --maxact-update on the command line, when you mean it"
+            f"  give {setting('update')} on the command line, when you mean it"
         )
     if "horizon" in explicit and not has_magic(values.get("replay", values.get("model", "*"))):
         raise InputError(
-            "--maxact-horizon looks ahead of a series, and this run has one checkpoint\n"
-            "  give a pattern, as in --maxact-model='runs/checkpoint-*'"
+            f"{setting('horizon')} looks ahead of a series, and this run has one checkpoint\n"
+            f"  give a pattern, as in {setting('model')}='runs/checkpoint-*'"
         )
     if explicit and "replay" not in values and "model" not in values:
         raise InputError(
-            f"--maxact-{min(explicit)} does nothing without --maxact-model or --maxact-replay\n"
+            f"{_said(min(explicit))} does nothing without {setting('model')} or {setting('replay')}\n"
             "  give one of them, or leave it out"
         )
     if values.get("slim") and "slim" in explicit and not {"save", "replay"} & values.keys():
-        raise InputError("--maxact-slim does nothing without --maxact-save\n  give it a file, or leave it out")
+        raise InputError(f"{setting('slim')} does nothing without {setting('save')}\n  give it a file, or leave it out")
     if "replay" in values:
         if idle := sorted(
             option.name for option in OPTIONS if option.measures and option.name in explicit - {"model", "protocol"}
         ):
             raise InputError(
-                f"--maxact-{idle[0]} shapes a measurement, and --maxact-replay makes none\n  leave one of them out"
+                f"{_said(idle[0])} shapes a measurement, and {setting('replay')} makes none\n  leave one of them out"
             )
         values = {
             name: value
@@ -67,6 +67,10 @@ def resolve(
             if name in _JUDGING or (name in given and given[name] is not None)
         }
     return Settings(**{field.name: values[field.name] for field in fields(Settings) if field.name in values})
+
+
+def _said(name: str) -> str:
+    return setting(name.replace("-", "_"))
 
 
 def _from_ini(option: Option, text: str, folder: Path | None) -> Any:
@@ -78,7 +82,7 @@ def _from_ini(option: Option, text: str, folder: Path | None) -> Any:
         try:
             value = option.parse(entry)
         except argparse.ArgumentTypeError as error:
-            raise InputError(f"ini option maxact_{option.field}: {error}") from error
+            raise InputError(f"ini option {option.ini}: {error}") from error
         if option.is_path and folder is not None:
             path = folder / Path(value).expanduser()
             value = (

@@ -11,14 +11,15 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from pytest_maxact.errors import InputError, MaxactError, first_line
+from pytest_maxact.errors import InputError, MaxactError, first_line, setting, worded
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.settings.settings import Settings
 from pytest_maxact.trainer.figures import PREFIX
 from pytest_maxact.trainer.live import refuse_sharded, unwrapped
-from pytest_maxact.trainer.preparation import open_run, record_path, worded
+from pytest_maxact.trainer.preparation import open_run, record_path
 from pytest_maxact.trainer.run import Measured, Run, logger
 from pytest_maxact.trainer.sample import OverBudgetError
+from pytest_maxact.trainer.words import argument
 
 _NAMED = 3
 """So many breaches of one measurement are written out in its warning."""
@@ -109,7 +110,7 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
             if state.is_world_process_zero:
                 self._run = Run(open_run(self.trainer, self._settings, self.baseline, state), self.budget_seconds)
         except InputError as error:
-            raise InputError(f"MaxActCallback: {worded(error)}") from error
+            raise InputError(f"MaxActCallback: {error.worded(argument)}") from error
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -158,10 +159,8 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
             )
             return {f"{PREFIX}skipped": 1.0}, ""
         except Exception as error:
-            told = worded(error) if isinstance(error, MaxactError) else f"{type(error).__name__}: {first_line(error)}"
-            logger.warning(
-                "maxact: could not measure at step %d: %s", step, told, exc_info=not isinstance(error, MaxactError)
-            )
+            told, ours = _told(error), not isinstance(error, MaxactError)
+            logger.warning("maxact: could not measure at step %d: %s", step, told, exc_info=ours)
             self.errors[step] = told
             return {f"{PREFIX}failed": 1.0}, f"could not measure: {told}"
         self.findings[step] = found.breaches
@@ -170,7 +169,7 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
     def _report(self, found: Measured, step: int) -> str:
         if not found.breaches:
             return ""
-        shown = [finding.message for finding in found.breaches[:_NAMED]]
+        shown = [worded(finding.message, argument) for finding in found.breaches[:_NAMED]]
         more = len(found.breaches) - len(shown)
         lines = "".join(f"\n  {message}" for message in shown) + (f"\n  and {more} more" if more else "")
         logger.warning("maxact: checks that fail at step %d: %d%s", step, len(found.breaches), lines)
@@ -201,7 +200,7 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
         if state.is_hyper_param_search:
             raise InputError(
                 "a hyperparameter search trains many models\n"
-                "  gate the checkpoints of the best one with pytest --maxact-model"
+                f"  gate the checkpoints of the best one with pytest {setting('model')}"
             )
         if self.every is None and str(getattr(args.save_strategy, "value", args.save_strategy)) == "no":
             raise InputError(
@@ -213,6 +212,10 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
                 f"every={self.every} is beyond the last step, {state.max_steps}, so nothing would be measured\n"
                 "  give a smaller number"
             )
+
+
+def _told(error: Exception) -> str:
+    return error.worded(argument) if isinstance(error, MaxactError) else f"{type(error).__name__}: {first_line(error)}"
 
 
 def _path(value: str | Path | None) -> str | None:

@@ -16,9 +16,9 @@ from pytest_maxact.checkpoint.load import LoadedModel, dtype_of
 from pytest_maxact.checkpoint.sites.adapters import without_adapters
 from pytest_maxact.checkpoint.sites.decoder import decoder_of
 from pytest_maxact.checkpoint.sites.table import HEADED
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 
-_SERIES = "gate the saved checkpoints as a series instead: pytest --maxact-model='OUTPUT_DIR/checkpoint-*'"
+_SERIES = f"gate the saved checkpoints as a series instead: pytest {setting('model')}='OUTPUT_DIR/checkpoint-*'"
 _BEYOND_MODULES = ("alora_invocation_tokens", "arrow_config", "layer_replication", "target_parameters")
 """Options of a LoRA that act beyond the modules it wraps, or within them."""
 
@@ -36,7 +36,7 @@ def unwrapped(trainer: Any) -> Any:
     if not isinstance(model, PreTrainedModel):
         raise InputError(
             f"{type(model).__name__} is no model of transformers (PreTrainedModel), so its sites are not known\n"
-            "  gate its saved checkpoints instead, with pytest --maxact-model"
+            f"  gate its saved checkpoints instead, with pytest {setting('model')}"
         )
     _refuse_adapters(outer, model)
     return model
@@ -64,7 +64,7 @@ def _refuse_adapters(outer: Any, model: Any) -> None:
     if what:
         raise InputError(
             f"{what} cannot be measured while they train\n"
-            "  merge them, save the merged model, and gate it with pytest --maxact-model"
+            f"  merge them, save the merged model, and gate it with pytest {setting('model')}"
         )
 
 

@@ -15,7 +15,7 @@ from pytest_maxact.checkpoint.locate import Checkpoint
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.tokenizer import load_tokenizer
 from pytest_maxact.corpus.tokens import tokenizer_digest
-from pytest_maxact.errors import InputError, MaxactError
+from pytest_maxact.errors import InputError
 from pytest_maxact.judge.limits.file import load_limits
 from pytest_maxact.judge.limits.rules import Ruleset, require_protocol, select_rules, with_baseline
 from pytest_maxact.measure.effect.headed import has_head
@@ -33,13 +33,7 @@ from pytest_maxact.trainer.live import as_loaded, is_remote, refuse_attention, u
 from pytest_maxact.trainer.sample import samples_of
 
 FIRST = "the first measurement of this run"
-_ARGUMENTS = {
-    "corpus-tokenizer": "corpus_tokenizer", "corpus": "corpus", "max-samples": "samples", "max-seq-len": "max_seq_len",
-    "batch-tokens": "batch_tokens", "protocol": "protocol", "limits": "limits", "family": "family",
-}  # fmt: skip
-"""Options of pytest that errors of other modules name, and the callback's arguments."""
 _RECORD = re.compile(r"checkpoint-(\d+)\.maxact\.safetensors")
-_OPTION = re.compile(f"--maxact-({'|'.join(_ARGUMENTS)})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,11 +119,6 @@ def open_run(trainer: Any, settings: Settings, baseline: Path | None, state: Any
 def record_path(folder: Path, step: int) -> Path:
     """Where the Record of a step lies: beside the checkpoint's folder, inside which it would be taken for weights."""
     return folder / f"checkpoint-{step}.maxact.safetensors"
-
-
-def worded(error: MaxactError) -> str:
-    """What an error says, its options of pytest as arguments of the callback."""
-    return _OPTION.sub(lambda found: f"`{_ARGUMENTS[found[1]]}`", str(error))
 
 
 def _first_of(state: Any, folder: Path) -> tuple[str, Record] | None:

@@ -74,7 +74,7 @@ def test_a_revision_that_is_not_there_is_an_input_error(hub: Path) -> None:
 
 def test_remote_code_of_a_hub_id_needs_a_pinned_commit(hub: Path) -> None:
     for revision in (None, "main"):
-        with pytest.raises(InputError, match=r"needs the commit that was reviewed\n.*--maxact-revision"):
+        with pytest.raises(InputError, match=r"needs the commit that was reviewed\n.*`revision`"):
             locate(Settings(model="org/tiny", revision=revision, trust_remote_code=True))
     assert locate(Settings(model="org/tiny", revision=COMMIT, trust_remote_code=True)).trust_remote_code
 
@@ -315,7 +315,7 @@ def test_a_device_that_is_not_there_is_an_input_error() -> None:
     if torch.cuda.is_available():
         assert pick_device("auto").type == "cuda"
     else:
-        with pytest.raises(InputError, match="--maxact-device cuda: not available here"):
+        with pytest.raises(InputError, match="`device` cuda: not available here"):
             pick_device("cuda")
 
 

@@ -91,9 +91,7 @@ def test_ids_that_their_tokenizer_does_not_have_are_refused() -> None:
 
 def test_ids_of_an_unknown_tokenizer_are_refused() -> None:
     sample = Sample(id="s7", category="a", input_ids=(0,))
-    with pytest.raises(
-        InputError, match=r"sample s7 of the corpus is given as input_ids.*\n.*--maxact-corpus-tokenizer"
-    ):
+    with pytest.raises(InputError, match=r"sample s7 of the corpus is given as input_ids.*\n.*`corpus_tokenizer`"):
         decode([sample], None)
 
 
@@ -147,5 +145,5 @@ def test_a_budget_of_exactly_all_tokens_keeps_all() -> None:
 
 
 def test_a_budget_below_two_samples_is_refused() -> None:
-    with pytest.raises(InputError, match="--maxact-max-tokens 19 holds fewer than two samples of this corpus"):
+    with pytest.raises(InputError, match="`max_tokens` 19 holds fewer than two samples of this corpus"):
         within_token_budget(encoded([10, 10, 10]), 19, 0)

@@ -35,9 +35,9 @@ def opened(
 
 def refusal(subject: Opened, baseline: Opened) -> str:
     with pytest.raises(InputError) as caught:
-        require_comparable(subject, baseline, "--maxact-baseline v1.safetensors")
+        require_comparable(subject, baseline, "`baseline` v1.safetensors")
     message = str(caught.value)
-    assert message.startswith("--maxact-baseline v1.safetensors cannot be compared with new: ")
+    assert message.startswith("`baseline` v1.safetensors cannot be compared with new: ")
     assert len(message.splitlines()) == 2
     return message
 
@@ -90,10 +90,10 @@ def test_a_scheme_that_the_baseline_was_not_measured_under_is_refused(tmp_path: 
 
 
 def test_a_broken_baseline_is_refused(tmp_path: Path) -> None:
-    require_sound(opened(tmp_path), "--maxact-baseline v1")
+    require_sound(opened(tmp_path), "`baseline` v1")
     broken = opened(tmp_path, values={**VALUES, "layers.0.hidden": [[float("nan"), 1.0]]})
-    with pytest.raises(InputError, match=r"--maxact-baseline v1: layers\.0\.hidden holds NaN or infinite entries"):
-        require_sound(broken, "--maxact-baseline v1")
+    with pytest.raises(InputError, match=r"`baseline` v1: layers\.0\.hidden holds NaN or infinite entries"):
+        require_sound(broken, "`baseline` v1")
 
 
 def test_other_processes_read_what_this_one_found(tmp_path: Path) -> None:

@@ -260,7 +260,7 @@ def test_the_same_record_is_the_same_bytes(store: Store, tmp_path: Path) -> None
 def test_a_cache_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(InputError, match=f"--maxact-cache {folder}: cannot be made") as caught:
+        with pytest.raises(InputError, match=f"`cache` {folder}: cannot be made") as caught:
             Store(folder)
         assert len(str(caught.value).splitlines()) == 2
 
@@ -275,13 +275,13 @@ def test_a_cache_that_may_not_be_written_is_refused(tmp_path: Path, monkeypatch:
 def test_a_lock_that_cannot_be_taken_is_said_in_words(store: Store) -> None:
     """As in a folder that several users share, where the lock is another's file."""
     (store.folder / f"{key_of(CONTENT)}.lock").mkdir()
-    with pytest.raises(InputError, match=f"--maxact-cache {store.folder}: cannot be written"):
+    with pytest.raises(InputError, match=f"`cache` {store.folder}: cannot be written"):
         store.obtain(CONTENT, never)
 
 
 def test_a_manifest_that_cannot_be_written_is_said_in_words(store: Store) -> None:
     manifest_of(store, CONTENT).mkdir()
-    with pytest.raises(InputError, match=f"--maxact-cache {store.folder}: cannot be written"):
+    with pytest.raises(InputError, match=f"`cache` {store.folder}: cannot be written"):
         store.obtain(CONTENT, Counted(record()))
 
 

@@ -239,7 +239,7 @@ def test_a_place_that_cannot_be_written_is_said_and_nothing_is_left(tmp_path: Pa
 
 def test_a_record_that_observed_no_linear_inputs_says_how_to_measure_them(saved: Path) -> None:
     for exported in (smoothquant, lambda record: static_scales(record, "FP8")):
-        with pytest.raises(InputError, match="no inputs of linear layers\n  measure again with --maxact-sites deploy"):
+        with pytest.raises(InputError, match="no inputs of linear layers\n  measure again with `sites` deploy"):
             exported(load(saved))
 
 

@@ -283,7 +283,7 @@ def refusal(path: Path) -> str:
 def test_a_missing_file_is_refused_with_how_to_write_one(tmp_path: Path) -> None:
     text = refusal(tmp_path / "none.safetensors")
     assert "no Record at" in text
-    assert "--maxact-save FILE" in text
+    assert "`save` FILE" in text
 
 
 def test_a_truncated_record_is_refused_at_every_length(saved: Path) -> None:

@@ -45,7 +45,7 @@ from tests.support.samples import measured
 SCHEMES = ("W8A8", "W8A8_STATIC", "FP8", "NVFP4", "W4A16", "FP16", "BF16")
 QUANTITIES = ("threshold", "sqnr_db", "rel_rmse", "rel_mae", "clip_rate", "flush_to_zero", "levels_used")
 SLIM = "the Record is slim and does not hold"
-AGAIN = "\n  measure again without --maxact-slim"
+AGAIN = "\n  measure again without `slim`"
 
 
 def with_routers() -> Record:

@@ -165,7 +165,7 @@ def test_flags_are_spelled_as_in_ini_files(text: str, value: bool) -> None:
 def test_measuring_and_replaying_at_once_is_refused() -> None:
     with pytest.raises(
         InputError,
-        match="--maxact-model measures a checkpoint and --maxact-replay judges a saved Record; give one of them",
+        match="`model` measures a checkpoint and `replay` judges a saved Record; give one of them",
     ):
         resolve({"model": "m", "replay": "r"})
 
@@ -189,12 +189,12 @@ def test_a_model_on_the_command_line_replaces_a_replay_of_the_ini_file() -> None
 
 
 def test_slim_without_a_file_to_write_is_refused_and_lies_idle_in_the_ini_file() -> None:
-    with pytest.raises(InputError, match="--maxact-slim does nothing without --maxact-save"):
+    with pytest.raises(InputError, match="`slim` does nothing without `save`"):
         resolve({"model": "m", "slim": True})
     assert resolve({"model": "m"}, {"slim": "true"}.get).slim
     assert resolve({"model": "m", "slim": True}, {"save": "s"}.get).save == "s"
 
 
 def test_slim_beside_a_replay_is_refused_as_what_shapes_a_measurement() -> None:
-    with pytest.raises(InputError, match="--maxact-slim shapes a measurement, and --maxact-replay makes none"):
+    with pytest.raises(InputError, match="`slim` shapes a measurement, and `replay` makes none"):
         resolve({"replay": "r", "slim": True})

@@ -18,15 +18,15 @@ from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, Trainer, 
 
 from pytest_maxact import corpus as corpora
 from pytest_maxact.cli.main import main
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 from pytest_maxact.judge.compare.comparison import compare
 from pytest_maxact.record.comparability import differences, footing_of
 from pytest_maxact.record.file import load, save
 from pytest_maxact.record.merge import merge
 from pytest_maxact.trainer.callback import MaxActCallback
 from pytest_maxact.trainer.live import as_loaded, undisturbed
-from pytest_maxact.trainer.preparation import worded
 from pytest_maxact.trainer.sample import Budget, OverBudgetError, within
+from pytest_maxact.trainer.words import argument
 from tests.support import tiny
 from tests.support.measuring import encoded, record_of
 from tests.support.paths import REPOSITORY
@@ -685,15 +685,13 @@ def test_a_hyperparameter_search_is_refused(tmp_path: Path) -> None:
         begin(trainer)
 
 
-def test_errors_name_arguments_where_they_named_options() -> None:
+def test_errors_name_arguments_and_options_of_pytest_where_there_is_none() -> None:
     error = InputError(
-        "no limits\n"
-        "  give it with --maxact-limits; raise --maxact-max-samples, or use --maxact-family generic, and "
-        "--maxact-model"
+        f"no limits\n  give it with {setting('limits')}; raise {setting('max_samples')}, or use"
+        f" {setting('family')} generic, and {setting('model')}"
     )
-    assert (
-        worded(error)
-        == "no limits\n  give it with `limits`; raise `samples`, or use `family` generic, and --maxact-model"
+    assert error.worded(argument) == (
+        "no limits\n  give it with `limits`; raise `samples`, or use `family` generic, and --maxact-model"
     )
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pytest_maxact.errors import MeasureError
+from pytest_maxact.errors import MeasureError, marked
 from pytest_maxact.judge.deploy.advice import advice_on, failing_inputs, is_worth_keeping
 from pytest_maxact.judge.limits.limit import MODEL, Limit
 from pytest_maxact.judge.verdict.check import check
@@ -99,7 +99,7 @@ def _check(record: Record, limit: Limit) -> Finding | str:
     try:
         return check(record, limit)
     except MeasureError as error:
-        return str(error).split("\n")[0]
+        return marked(error).split("\n")[0]
 
 
 def _lowest(record: Record, metric: str) -> tuple[float, str] | None:

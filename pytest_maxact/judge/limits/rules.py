@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 from pytest_maxact.judge.limits.deploy import fitness_limits, stated_limits
 from pytest_maxact.judge.limits.family import FamilySource
 from pytest_maxact.judge.limits.file import LimitsFile
@@ -80,7 +80,7 @@ def select_rules(
         raise InputError(
             f"family {name!r} has no limits for a model of {identity.shape}, nor an envelope\n"
             f"  add a shape, `limits:` or `envelope:` to families.{name} in {sources[0].file.path}, or judge with "
-            "--maxact-family generic"
+            f"{setting('family')} generic"
         )
     int8: list[Limit] = next(filter(None, (source.int8(ordered) for source in sources)), [])
     shape = next((source.shape for source in sources if source.shape), None)
@@ -163,7 +163,7 @@ def _family_of(files: Sequence[LimitsFile], identity: Identity, wanted: str | No
         close = difflib.get_close_matches(wanted, [*names, GENERIC], n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise InputError(
-            f"--maxact-family {wanted}: no such family in {files[0].path}\n"
+            f"{setting('family')} {wanted}: no such family in {files[0].path}\n"
             f"  {hint}there are {', '.join([*names, GENERIC])}"
         )
     if found := family_speaking_of(files, identity.model_type):
@@ -171,8 +171,9 @@ def _family_of(files: Sequence[LimitsFile], identity: Identity, wanted: str | No
     raise InputError(
         f"no limits for model_type {identity.model_type!r} ({identity.shape}) in {files[0].path}\n"
         f"  add `families: {{{identity.model_type}: {{model_types: [{identity.model_type}], limits: {{hidden: "
-        "...}}}` to a file that begins with `version: 1`, `extends: builtin`, and give it with --maxact-limits;\n"
-        "  or use --maxact-family generic: nothing non-finite, every site seen, FP16 range"
+        "...}}}` to a file that begins with `version: 1`, `extends: builtin`, and give it with "
+        f"{setting('limits')};\n"
+        f"  or use {setting('family')} generic: nothing non-finite, every site seen, FP16 range"
     )
 
 

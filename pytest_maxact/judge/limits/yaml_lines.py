@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 
 Location = tuple[str | int, ...]
 
@@ -44,7 +44,7 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
         return parse_yaml(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError as error:
         raise InputError(
-            f"no limits file at {path}\n  --maxact-limits takes a YAML file; without it the shipped limits apply"
+            f"no limits file at {path}\n  {setting('limits')} takes a YAML file; without it the shipped limits apply"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the limits file {path}: {error}") from error

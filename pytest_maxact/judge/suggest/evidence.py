@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 from pytest_maxact.judge.verdict.bound import NEVER_ZERO
 from pytest_maxact.numbers.sites import KINDS, Site
 from pytest_maxact.record.comparability import differences, footing_of
@@ -97,7 +97,7 @@ def gather(records: Sequence[Record]) -> tuple[Evidence, ...]:
     throughout, and for Records of one shape that were not measured alike.
     """
     if not records:
-        raise InputError("limits need evidence: no Record was given\n  write one with --maxact-save FILE")
+        raise InputError(f"limits need evidence: no Record was given\n  write one with {setting('save')} FILE")
     groups: dict[Identity, list[Record]] = {}
     for record in records:
         _require_sound(record)

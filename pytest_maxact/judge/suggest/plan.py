@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 from pytest_maxact.judge.limits.family import FamilySource
 from pytest_maxact.judge.limits.file import LimitsFile
 from pytest_maxact.judge.limits.limit import CARRIER, Limit
@@ -171,7 +171,7 @@ class Plan:
         raise InputError(
             f"shape {shape.name} of family {self.family} was measured on {there}, these Records on {here}; nothing was "
             "written\n"
-            "  give Records of the same text and dtype, or set every figure of the shape with --maxact-update all"
+            f"  give Records of the same text and dtype, or set every figure of the shape with {setting('update')} all"
         )
 
     def _checkpoints(self, shape: Shape) -> list[str]:

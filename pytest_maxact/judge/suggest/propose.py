@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 from pytest_maxact.judge.limits.file import LimitsFile, builtin_path, load_limits, parse_limits
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.rules import require_protocol, select_rules
@@ -68,7 +68,7 @@ class Proposal:
         read, or cannot be written.
         """
         if self.path is None:
-            raise InputError("no limits file was named to write to\n  give one with --maxact-limits FILE")
+            raise InputError(f"no limits file was named to write to\n  give one with {setting('limits')} FILE")
         if not self.changed:
             return
         if _text_of(self.path) != (None if self.is_new else self.before):
@@ -99,7 +99,7 @@ def propose(
     if path is not None and path.resolve() == builtin_path().resolve():
         raise InputError(
             f"{path} holds the shipped limits, which stay as they were published\n"
-            "  give a file of your own with --maxact-limits"
+            f"  give a file of your own with {setting('limits')}"
         )
     found = _text_of(path) if path else None
     name = path or _UNNAMED
@@ -193,7 +193,7 @@ def _require_kept(before: dict[str, Limit], after: dict[str, Limit], path: Path,
             raise InputError(
                 f"{path}: {check} is limited to {limit.bound:.6g} ({limit.rule}), and would be to "
                 f"{after[check].bound:.6g}; nothing was written\n"
-                "  mode new changes no stated limit and loosens none; use --maxact-update all"
+                f"  mode new changes no stated limit and loosens none; use {setting('update')} all"
             )
 
 

@@ -6,7 +6,7 @@ non-finite entry has no maximum that could pass, and a limit on a site that the 
 
 from collections.abc import Iterable, Mapping
 
-from pytest_maxact.errors import InputError, MeasureError
+from pytest_maxact.errors import InputError, MeasureError, setting
 from pytest_maxact.judge.compare.changes import record_change, site_change
 from pytest_maxact.judge.limits.limit import CARRIER, MODEL, Limit
 from pytest_maxact.judge.limits.waivers import Waiver
@@ -84,7 +84,7 @@ def _check_change(record: Record, limit: Limit, baseline: Record | None) -> Find
     """A limit on what changed since a baseline."""
     if baseline is None:
         raise MeasureError(
-            f"{limit.check}: there is no baseline {limit.against} to compare with\n  give it with --maxact-baseline"
+            f"{limit.check}: there is no baseline {limit.against} to compare with\n  give it with {setting('baseline')}"
         )
     require_alike(baseline, record)
     if limit.site == MODEL:
@@ -124,7 +124,7 @@ def _check_effect(record: Record, limit: Limit) -> Finding:
         raise MeasureError(
             f"the Record holds no effect of {scheme} on "
             f"predictions{f', for which {limit.file}:{limit.line} sets a limit' if limit.file else ''}\n"
-            f"  measure again with --maxact-effect {scheme}"
+            f"  measure again with {setting('effect')} {scheme}"
         )
     value = float(getattr(effect, quantity))
     passed = holds(value, limit)

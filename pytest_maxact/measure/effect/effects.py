@@ -18,7 +18,7 @@ from pytest_maxact.checkpoint.locate import Checkpoint
 from pytest_maxact.checkpoint.sites.anatomy import Tap
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.corpus.batches import BatchPlan
-from pytest_maxact.errors import InputError, MaxactError, MeasureError, first_line
+from pytest_maxact.errors import InputError, MaxactError, MeasureError, first_line, setting
 from pytest_maxact.measure.effect.headed import Headed, has_head, headed_of, load_with_head
 from pytest_maxact.measure.effect.simulate import Simulation, cast, holding
 from pytest_maxact.measure.observe.batch import collate
@@ -41,7 +41,7 @@ def require_head(checkpoint: Checkpoint) -> None:
         raise InputError(
             f"{checkpoint.name} ({checkpoint.config.model_type}) has no next-token distribution that transformers can "
             "build, on which the effect of a scheme is measured\n"
-            "  leave out --maxact-effect and --maxact-deploy; --maxact-schemes reports without it"
+            f"  leave out {setting('effect')} and {setting('deploy')}; {setting('schemes')} reports without it"
         )
 
 
@@ -82,7 +82,7 @@ def measure_effects(
         if max(len(batch.sequences) for batch in plan) == 1:
             raise MeasureError(
                 f"out of memory on one sample and the head, at most {len(longest)} tokens\n"
-                "  lower --maxact-max-seq-len, or use a device with more memory"
+                f"  lower {setting('max_seq_len')}, or use a device with more memory"
             )
         budget //= 2
         del model, taps

@@ -18,7 +18,7 @@ from pytest_maxact.checkpoint.load import load_as
 from pytest_maxact.checkpoint.locate import Checkpoint
 from pytest_maxact.checkpoint.sites.decoder import decoder_of
 from pytest_maxact.checkpoint.sites.modules import class_of
-from pytest_maxact.errors import MeasureError
+from pytest_maxact.errors import MeasureError, setting
 from pytest_maxact.settings.settings import Settings
 
 _SAME, _ROUNDED = 1e-3, 1e-2
@@ -113,7 +113,8 @@ def load_with_head(checkpoint: Checkpoint, settings: Settings) -> tuple[nn.Modul
         raise MeasureError(
             f"the weights of {checkpoint.name} lack the LM head ({lacking[0]}), without which there are no predictions "
             "to compare\n"
-            "  save the model with its head, or leave out --maxact-effect and --maxact-deploy: --maxact-schemes needs "
+            f"  save the model with its head, or leave out {setting('effect')} and {setting('deploy')}: "
+            f"{setting('schemes')} needs "
             "no head"
         )
     return model, device
@@ -155,7 +156,7 @@ def headed_of(model: nn.Module, ids: torch.Tensor, device: torch.device) -> Head
     if (after.double() - before.double()).norm() > allowed * before.double().norm():
         raise MeasureError(
             f"{class_of(model)} has no next-token distribution: a token sees those after it\n"
-            "  leave out --maxact-effect, which is for causal language models"
+            f"  leave out {setting('effect')}, which is for causal language models"
         )
     return headed
 

@@ -16,7 +16,7 @@ from torch import nn
 from pytest_maxact.checkpoint.quantize import fake_quantized
 from pytest_maxact.checkpoint.sites.anatomy import Tap
 from pytest_maxact.checkpoint.sites.modules import class_of
-from pytest_maxact.errors import MeasureError
+from pytest_maxact.errors import MeasureError, setting
 from pytest_maxact.measure.effect.headed import Forward, forwards
 from pytest_maxact.measure.observe.inputs import is_same
 from pytest_maxact.measure.observe.products import Products
@@ -188,7 +188,7 @@ class Simulation:
             raise MeasureError(
                 f"{_name(tap)}: {self._scheme.name} needs the calibration maximum of its input, and the Record has "
                 "none\n"
-                f"  measure again with --maxact-schemes {self._scheme.name}"
+                f"  measure again with {setting('schemes')} {self._scheme.name}"
             )
         return float(parts[part].max())
 

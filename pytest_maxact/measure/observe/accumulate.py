@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import torch
 
-from pytest_maxact.errors import MeasureError
+from pytest_maxact.errors import MeasureError, setting
 from pytest_maxact.measure.observe.batch import Batch
 from pytest_maxact.numbers.histogram import BINS, INFINITY_BIN
 from pytest_maxact.numbers.massive import Massive
@@ -90,7 +90,7 @@ class SiteAccumulator:
         if values.numel() > _LOW:
             raise MeasureError(
                 f"{self.name} gave {rows} x {width} entries at once, more than can be told apart\n"
-                "  lower --maxact-batch-tokens"
+                f"  lower {setting('batch_tokens')}"
             )
         encoded = _encode(values)
         counts = count_bits(encoded.bits)

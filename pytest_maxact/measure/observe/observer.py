@@ -12,7 +12,7 @@ from torch import nn
 
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy, Experts
 from pytest_maxact.corpus.batches import BatchPlan, PlannedBatch
-from pytest_maxact.errors import MaxactError, MeasureError, first_line
+from pytest_maxact.errors import MaxactError, MeasureError, first_line, setting
 from pytest_maxact.measure.observe.accumulate import SiteAccumulator
 from pytest_maxact.measure.observe.batch import Batch, collate
 from pytest_maxact.measure.observe.fidelity import SAMPLED_TOKENS, Fidelity
@@ -84,7 +84,7 @@ class Observer:
             if len(planned.sequences) == 1:
                 raise MeasureError(
                     f"out of memory on sample {planned.sequences[0].sample.id} alone, {planned.tokens} tokens long\n"
-                    "  lower --maxact-max-seq-len, or use a device with more memory"
+                    f"  lower {setting('max_seq_len')}, or use a device with more memory"
                 )
             queue.extend(reversed(planned.halves()))
 

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from pytest_maxact.errors import MeasureError
+from pytest_maxact.errors import MeasureError, setting
 from pytest_maxact.numbers.formats import FormatDistortion, cast_distortion, fp8_distortion, integer_distortion
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
 from pytest_maxact.numbers.sums import SchemeSums
@@ -69,7 +69,8 @@ def scheme_distortion(reading: "SiteReading", name: str) -> SchemeDistortion:
     if isinstance(held, Summary) or (sums := held.schemes.get(name)) is None or not sums.tokens:
         raise MeasureError(
             f"{reading.site.name}: the Record holds nothing of scheme {name} there\n"
-            f"  measure again with --maxact-schemes {name}, on two samples or more; its groups must divide the width"
+            f"  measure again with {setting('schemes')} {name}, on two samples or more; its groups must "
+            "divide the width"
         )
     exact = _exact(held, reading.dtype, scheme)
     return _join(exact, sums) if exact else _sampled(sums, held.evaluation.count)

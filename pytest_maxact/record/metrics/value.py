@@ -3,7 +3,7 @@
 import math
 import re
 
-from pytest_maxact.errors import InputError, MeasureError
+from pytest_maxact.errors import InputError, MeasureError, setting
 from pytest_maxact.numbers.formats import BF16_MAX, FP16_MAX, FormatDistortion
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
 from pytest_maxact.record.metrics.figures import integer_figures, quantile, rms
@@ -65,7 +65,7 @@ def _scheme_value(reading: SiteReading, scheme: Scheme, quantity: str) -> float:
         if not errors:
             raise MeasureError(
                 f"{reading.site.name}: the Record holds nothing of its weights under {scheme.name}\n"
-                f"  measure again with --maxact-schemes {scheme.name}"
+                f"  measure again with {setting('schemes')} {scheme.name}"
             )
         values = [error.lowest_db for error in errors]
         return math.nan if any(math.isnan(value) for value in values) else min(values)

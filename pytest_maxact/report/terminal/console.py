@@ -5,11 +5,15 @@ from collections.abc import Iterable
 
 from rich.console import Console, Group, RenderableType
 
+from pytest_maxact.errors import Words, neutral, worded
+
 LEAST_WIDTH = 60
 
 
-def to_text(parts: Iterable[RenderableType], *, width: int, color: bool, encoding: str = "utf-8") -> str:
-    """Text of at most `width` columns, 60 at least; characters that `encoding` lacks are `?`."""
+def to_text(
+    parts: Iterable[RenderableType], *, width: int, color: bool, encoding: str = "utf-8", words: Words = neutral
+) -> str:
+    """Text of at most `width` columns, 60 at least; characters that `encoding` lacks are `?`; settings in `words`."""
     stream = io.StringIO()
     console = Console(
         file=stream,
@@ -23,7 +27,7 @@ def to_text(parts: Iterable[RenderableType], *, width: int, color: bool, encodin
         legacy_windows=False,
     )
     console.print(Group(*parts))
-    text = stream.getvalue().encode(encoding, "replace").decode(encoding)
+    text = worded(stream.getvalue(), words).encode(encoding, "replace").decode(encoding)
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 

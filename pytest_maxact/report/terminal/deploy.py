@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pytest_maxact.errors import MeasureError
+from pytest_maxact.errors import MeasureError, setting
 from pytest_maxact.judge.deploy.fitness import SchemeFitness, fitness_of
 from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.judge.verdict.finding import Finding
@@ -42,13 +42,13 @@ def _recommendation(found: Sequence[SchemeFitness], checked: Collection[str]) ->
     if site_by_site:
         words.append(
             f"fits {', '.join(site_by_site)} site by site, predictions not compared"
-            f" (--maxact-effect={','.join(site_by_site)})"
+            f" ({setting('effect')}={','.join(site_by_site)})"
         )
     if unfit:
         words.append(f"not in {', '.join(unfit)}" if words else "ships in none of these formats as it is")
     reported = [scheme.scheme for scheme in found if scheme.scheme not in checked]
     return "; ".join(words or ["nothing was judged"]) + (
-        "" if not reported else " (reported; --maxact-deploy makes checks of it)"
+        "" if not reported else f" (reported; {setting('deploy')} makes checks of it)"
     )
 
 

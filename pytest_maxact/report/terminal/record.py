@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pytest_maxact.errors import Words, neutral
 from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.judge.published import standing
 from pytest_maxact.judge.verdict.finding import Finding
@@ -37,6 +38,7 @@ def render(
     width: int,
     color: bool,
     encoding: str = "utf-8",
+    words: Words = neutral,
     ran: Set[str] | None = None,
     faults: Sequence[str] = (),
     unknown: int = 0,
@@ -54,6 +56,7 @@ def render(
         width=width,
         color=color,
         encoding=encoding,
+        words=words,
     )
 
 

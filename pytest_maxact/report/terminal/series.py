@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pytest_maxact.errors import Words, neutral
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.series.trend import (
     Crossing,
@@ -40,6 +41,7 @@ def render(
     width: int,
     color: bool,
     encoding: str = "utf-8",
+    words: Words = neutral,
     limits: Iterable[Limit] = (),
     horizon: int | None = None,
     ran: Set[tuple[str, str]] | None = None,
@@ -68,7 +70,8 @@ def render(
         baselines or {},
         is_unicode(encoding),
     )
-    return to_text([*parts, *(Text(note, style="dim") for note in notes)], width=width, color=color, encoding=encoding)
+    shown = [*parts, *(Text(note, style="dim") for note in notes)]
+    return to_text(shown, width=width, color=color, encoding=encoding, words=words)
 
 
 def _parts(

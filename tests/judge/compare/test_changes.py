@@ -444,9 +444,7 @@ def test_a_jump_to_a_magnitude_about_the_floor_may_count_or_not() -> None:
 
 
 def test_no_baseline_is_no_verdict() -> None:
-    with pytest.raises(
-        MeasureError, match=r"there is no baseline v1 to compare with\n  give it with --maxact-baseline"
-    ):
+    with pytest.raises(MeasureError, match=r"there is no baseline v1 to compare with\n  give it with `baseline`"):
         check(residual(1.0, 1.0), relative(GROWTH, 2.0), None)
 
 

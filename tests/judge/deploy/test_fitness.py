@@ -150,7 +150,7 @@ def test_without_predictions_compared_nothing_is_said_to_ship() -> None:
     found = fitness(measured(predicts=True))
     assert found.holds
     assert not found.passed
-    assert "fits W8A8 site by site, predictions not compared (--maxact-effect=W8A8)" in report(
+    assert "fits W8A8 site by site, predictions not compared (`effect`=W8A8)" in report(
         measured(predicts=True), "W8A8"
     ).replace("\n", " ")
 
@@ -163,14 +163,14 @@ def test_what_was_not_measured_does_not_fit() -> None:
     assert not found.breaches
     assert "the Record holds no effect of W8A8 on predictions" in found.unmeasured
     (limit,) = [limit for limit in limits if limit.site == MODEL]
-    with pytest.raises(MeasureError, match="measure again with --maxact-effect W8A8"):
+    with pytest.raises(MeasureError, match="measure again with `effect` W8A8"):
         check(record, limit)
 
 
 def test_a_scheme_that_the_record_lacks_is_an_error_at_every_site() -> None:
     record = measured()
     for limit in rules_for(record, "FP8_DYNAMIC").fitness:
-        with pytest.raises(MeasureError, match="measure again with --maxact-schemes FP8_DYNAMIC"):
+        with pytest.raises(MeasureError, match="measure again with `schemes` FP8_DYNAMIC"):
             check(record, limit)
 
 
@@ -304,7 +304,7 @@ def test_a_scheme_that_was_not_asked_to_be_checked_is_reported_and_fails_nothing
     findings = [check(record, limit) for limit in rules.limits]
     text = render(record, rules, findings, width=80, color=False)
     assert text.startswith("PASS")
-    assert "ships in none of these formats as it is (reported; --maxact-deploy makes" in text
+    assert "ships in none of these formats as it is (reported; `deploy` makes" in text
 
 
 def test_every_limit_has_its_place() -> None:

@@ -626,7 +626,7 @@ def test_of_many_faults_the_first_three_are_shown(tmp_path: Path) -> None:
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError,
-        match=f"no limits file at {re.escape(str(tmp_path / 'none.yaml'))}\n  --maxact-limits takes a YAML file",
+        match=f"no limits file at {re.escape(str(tmp_path / 'none.yaml'))}\n  `limits` takes a YAML file",
     ):
         load_limits(tmp_path / "none.yaml")
 
@@ -721,7 +721,7 @@ def test_a_model_type_without_limits_is_refused_with_both_ways_out() -> None:
     text = str(caught.value)
     assert f"no limits for model_type 'llama' (32 layers x 4096) in {builtin_path()}" in text
     assert "families: {llama: {model_types: [llama], limits: {hidden: ...}}}" in text
-    assert "--maxact-family generic" in text
+    assert "`family` generic" in text
 
 
 def test_the_form_that_the_refusal_suggests_is_accepted(tmp_path: Path) -> None:
@@ -741,7 +741,7 @@ def test_an_unknown_family_option_is_refused_with_the_families(wanted: str, hint
     with pytest.raises(InputError) as caught:
         select_rules(load_limits(), QWEN3, sites(36), wanted)
     assert str(caught.value).startswith(
-        f"--maxact-family {wanted}: no such family in {builtin_path()}\n  {hint}there are qwen2, qwen2_5_vl, qwen3, "
+        f"`family` {wanted}: no such family in {builtin_path()}\n  {hint}there are qwen2, qwen2_5_vl, qwen3, "
     )
     assert str(caught.value).endswith("bailing_moe, generic")
 

@@ -122,9 +122,7 @@ def test_nothing_that_matches_is_refused_with_what_did(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no folder matches .*/step-\*; 1 matches are no folders"):
         found(tmp_path, "step-*")
     folders(tmp_path, "step-2")
-    with pytest.raises(
-        InputError, match=r"no Record matches .*step-2; 1 matches are no Records\n.*written by --maxact-save"
-    ):
+    with pytest.raises(InputError, match=r"no Record matches .*step-2; 1 matches are no Records\n.*written by `save`"):
         found(tmp_path, "step-2", records=True)
 
 
@@ -231,7 +229,7 @@ def test_a_baseline_never_has_the_name_of_another_checkpoint(tmp_path: Path, mon
 def test_one_baseline_given_over_and_over_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folders(tmp_path, "v1")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"--maxact-baseline \./\./v1: is given more than once"):
+    with pytest.raises(InputError, match=r"`baseline` \./\./v1: is given more than once"):
         baselines_of(Settings(model="m", baseline=("v1", "./v1", "././v1")), set())
 
 
@@ -244,7 +242,7 @@ def test_one_baseline_given_over_and_over_is_refused(tmp_path: Path, monkeypatch
         ),
         (
             Settings(replay="r", baseline=("nowhere",)),
-            "nowhere: no such file; beside --maxact-replay a baseline is a Record's file",
+            "nowhere: no such file; beside `replay` a baseline is a Record's file",
         ),
         (Settings(replay="r", baseline=("runs/*",)), "runs/*: is a pattern"),
     ],
@@ -252,7 +250,7 @@ def test_one_baseline_given_over_and_over_is_refused(tmp_path: Path, monkeypatch
 def test_a_baseline_is_one_thing_and_is_there(settings: Settings, said: str) -> None:
     with pytest.raises(InputError) as caught:
         baselines_of(settings, set())
-    assert str(caught.value).startswith(f"--maxact-baseline {said}")
+    assert str(caught.value).startswith(f"`baseline` {said}")
 
 
 def test_settings_of_a_source_are_the_runs_but_for_its_place() -> None:

@@ -140,7 +140,7 @@ def refusal(records: list[Record]) -> str:
 
 
 def test_no_records_are_no_evidence() -> None:
-    assert refusal([]) == "limits need evidence: no Record was given\n  write one with --maxact-save FILE"
+    assert refusal([]) == "limits need evidence: no Record was given\n  write one with `save` FILE"
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -196,10 +196,9 @@ def test_shapes_need_not_be_measured_alike() -> None:
 def test_ci_changes_no_limits(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", value)
     with pytest.raises(InputError) as caught:
-        refuse_in_ci("--maxact-update")
+        refuse_in_ci("`update`")
     assert (
-        str(caught.value)
-        == f"--maxact-update is refused in CI (CI={value}): limits are changed by a person, and reviewed\n"
+        str(caught.value) == f"`update` is refused in CI (CI={value}): limits are changed by a person, and reviewed\n"
         "  run it on a workstation, and commit the limits file"
     )
 
@@ -208,7 +207,7 @@ def test_ci_changes_no_limits(value: str, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_workstation_may(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if value is not None:
         monkeypatch.setenv("CI", value)
-    refuse_in_ci("--maxact-update")
+    refuse_in_ci("`update`")
 
 
 # The command

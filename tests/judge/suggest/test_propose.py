@@ -473,7 +473,7 @@ def test_the_shipped_limits_are_never_written(tmp_path: Path) -> None:
         assert (
             refusal([seen()], path)
             == f"{path} holds the shipped limits, which stay as they were published\n  give a file of your own with"
-            " --maxact-limits"
+            " `limits`"
         )
 
 
@@ -540,7 +540,7 @@ def test_new_does_not_lift_a_model_over_the_envelope_that_it_breaches(tmp_path: 
     assert (
         text == f"{tmp_path / 'mine.yaml'}: layers.0.hidden::max_abs is limited to 70656 (envelope of family qwen3:"
         " Qwen3-32B), and would be to 163840; nothing was written\n"
-        "  mode new changes no stated limit and loosens none; use --maxact-update all"
+        "  mode new changes no stated limit and loosens none; use `update` all"
     )
     assert failures(propose([loud], None, mode="all").after, loud) == []
 
@@ -607,9 +607,7 @@ def test_a_place_that_cannot_be_written_is_refused_and_left_as_it_was(tmp_path: 
 
 
 def test_without_a_file_there_is_nothing_to_write_to() -> None:
-    with pytest.raises(
-        InputError, match=r"^no limits file was named to write to\n  give one with --maxact-limits FILE$"
-    ):
+    with pytest.raises(InputError, match=r"^no limits file was named to write to\n  give one with `limits` FILE$"):
         propose([seen()], None, mode="all").write()
 
 

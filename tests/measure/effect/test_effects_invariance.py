@@ -128,5 +128,5 @@ def test_a_batch_that_does_not_fit_is_run_in_parts(qwen3: Measured) -> None:
     assert figures(in_parts) == pytest.approx(figures(qwen3.effects("W8A16")["W8A16"]), rel=1e-4)
     assert str(error.value).splitlines() == [
         "out of memory on one sample and the head, at most 21 tokens",
-        "  lower --maxact-max-seq-len, or use a device with more memory",
+        "  lower `max_seq_len`, or use a device with more memory",
     ]

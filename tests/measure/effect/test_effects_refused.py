@@ -72,7 +72,7 @@ def test_a_model_without_a_next_token_distribution_is_refused_before_weights_loa
             f"some/model ({model_type}) has no next-token distribution that transformers can build, on which the effect"
             " of a scheme is measured"
         ),
-        "  leave out --maxact-effect and --maxact-deploy; --maxact-schemes reports without it",
+        "  leave out `effect` and `deploy`; `schemes` reports without it",
     ]
 
 
@@ -97,7 +97,7 @@ def test_a_model_whose_tokens_see_those_after_them_is_refused(tmp_path: Path) ->
         checkpoint.effects("W8A8")
     assert str(error.value).splitlines() == [
         "XLNetLMHeadModel has no next-token distribution: a token sees those after it",
-        "  leave out --maxact-effect, which is for causal language models",
+        "  leave out `effect`, which is for causal language models",
     ]
 
 
@@ -110,10 +110,7 @@ def test_a_checkpoint_without_its_head_is_refused(tmp_path: Path) -> None:
             f"the weights of {checkpoint.checkpoint.name} lack the LM head (lm_head.weight), without which there are no"
             " predictions to compare"
         ),
-        (
-            "  save the model with its head, or leave out --maxact-effect and --maxact-deploy: --maxact-schemes needs"
-            " no head"
-        ),
+        ("  save the model with its head, or leave out `effect` and `deploy`: `schemes` needs no head"),
     ]
 
 
@@ -150,7 +147,7 @@ def test_a_static_scheme_without_calibration_is_refused(qwen3: Measured) -> None
         without.effects("FP8")
     assert str(error.value).splitlines() == [
         "model.layers.0.self_attn.q_proj: FP8 needs the calibration maximum of its input, and the Record has none",
-        "  measure again with --maxact-schemes FP8",
+        "  measure again with `schemes` FP8",
     ]
 
 

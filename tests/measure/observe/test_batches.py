@@ -91,7 +91,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_leaves_no_trace() -> None:
 
 
 def test_a_single_sample_that_does_not_fit_is_an_error_that_names_it_and_the_knob() -> None:
-    with pytest.raises(MeasureError, match=r"out of memory on sample s01 alone, 9 tokens long\n.*--maxact-max-seq-len"):
+    with pytest.raises(MeasureError, match=r"out of memory on sample s01 alone, 9 tokens long\n.*`max_seq_len`"):
         observed(memory_limited(tiny.random_model("qwen3"), 8), encoded(LENGTHS), batch_tokens=200)
 
 

@@ -1,0 +1,8 @@
+"""How the command says a setting: by its option, or by what stands in its place."""
+
+_IN_PLACE = {"model": "PATH_OR_HUB_ID", "replay": "RECORD", "save": "-o"}
+
+
+def argument(field: str) -> str:
+    """`max_samples` is `--max-samples`; the checkpoint and the Record have no option of their own."""
+    return _IN_PLACE.get(field, f"--{field.replace('_', '-')}")

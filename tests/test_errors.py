@@ -1,0 +1,94 @@
+"""Texts that name settings by field, and the doors that word them."""
+
+import ast
+import pickle
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+import pytest_maxact
+from pytest_maxact.cli.words import argument as of_the_command
+from pytest_maxact.errors import InputError, MaxactError, MeasureError, first_line, marked, setting, worded
+from pytest_maxact.settings.options import OPTIONS, pytest_option
+from pytest_maxact.settings.settings import Settings
+from pytest_maxact.trainer.words import argument as of_the_callback
+
+PACKAGE = Path(pytest_maxact.__file__).parent
+MARKS = "\ue000\ue001"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (pytest_option, "point --maxact-model at it; lower --maxact-max-samples, write --maxact-save FILE"),
+        (of_the_command, "point PATH_OR_HUB_ID at it; lower --max-samples, write -o FILE"),
+        (of_the_callback, "point --maxact-model at it; lower `samples`, write --maxact-save FILE"),
+    ],
+    ids=["pytest", "command", "callback"],
+)
+def test_each_door_says_a_setting_as_its_user_types_it(words: Callable[[str], str], said: str) -> None:
+    text = f"point {setting('model')} at it; lower {setting('max_samples')}, write {setting('save')} FILE"
+    assert worded(text, words) == said
+    assert InputError(text).worded(words) == said
+
+
+def test_without_a_door_a_setting_is_its_field() -> None:
+    assert str(MeasureError(f"lower {setting('max_seq_len')}")) == "lower `max_seq_len`"
+
+
+def test_an_error_keeps_its_marks_on_the_way_to_another_process() -> None:
+    error = InputError(f"lower {setting('max_seq_len')}\n  or not")
+    sent = pickle.loads(pickle.dumps(error))
+    assert sent.worded(pytest_option) == "lower --maxact-max-seq-len\n  or not"
+    assert MeasureError(marked(error)).worded(of_the_command) == "lower --max-seq-len\n  or not"
+
+
+def test_the_first_line_keeps_its_marks_whole() -> None:
+    assert worded(first_line(InputError(f"lower {setting('seed')}\n  so")), of_the_command) == "lower --seed"
+    for length in range(185, 201):
+        line = first_line(InputError("x" * length + setting("max_seq_len")))
+        assert not any(mark in worded(line, pytest_option) for mark in MARKS)
+        assert line.startswith("x" * length)
+
+
+def test_the_first_line_of_other_exceptions_is_theirs() -> None:
+    assert first_line(ValueError("a" * 300 + "\nb")) == "a" * 200
+    assert first_line(KeyError()) == "KeyError"
+
+
+def test_errors_are_of_two_kinds() -> None:
+    assert set(MaxactError.__subclasses__()) >= {InputError, MeasureError}
+
+
+def sources() -> Iterator[tuple[str, str]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield str(path.relative_to(PACKAGE)), path.read_text(encoding="utf-8")
+
+
+def test_only_the_door_of_pytest_writes_its_options_out() -> None:
+    assert [name for name, text in sources() if "--maxact-" in text and not name.startswith("plugin")] == []
+
+
+def test_every_setting_that_a_text_names_exists() -> None:
+    named = {
+        (name, call.args[0].value)
+        for name, text in sources()
+        for call in ast.walk(ast.parse(text))
+        if isinstance(call, ast.Call)
+        and getattr(call.func, "id", "") == "setting"
+        and isinstance(call.args[0], ast.Constant)
+    }
+    known = {field.name for field in fields(Settings)}
+    assert len(named) > 40
+    assert [(name, field) for name, field in sorted(named) if field not in known] == []
+
+
+def test_help_of_every_option_is_worded_by_both_doors_that_have_options() -> None:
+    assert {option.field for option in OPTIONS} == {field.name for field in fields(Settings)}
+    for option in OPTIONS:
+        for words in (pytest_option, of_the_command):
+            assert not any(mark in worded(option.help, words) for mark in MARKS)
+    assert "needs --maxact-revision with" in worded(OPTIONS[4].help, pytest_option)
+    assert "needs --revision with" in worded(OPTIONS[4].help, of_the_command)
