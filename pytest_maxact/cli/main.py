@@ -252,16 +252,15 @@ def _show(options: argparse.Namespace) -> int:
 def _sites(options: argparse.Namespace) -> int:
     from pytest_maxact.checkpoint.load import skeleton
     from pytest_maxact.checkpoint.locate import locate
+    from pytest_maxact.checkpoint.sites.anatomy import site_map
     from pytest_maxact.checkpoint.sites.resolve import resolve
     from pytest_maxact.report.data.sites import as_data
     from pytest_maxact.report.terminal.sites import render
 
     checkpoint = locate(_settings(options), weights=False)
     anatomy = resolve(skeleton(checkpoint), checkpoint.config, _settings(options).linear_inputs)
-    if options.json:
-        print(_json(as_data(anatomy, checkpoint.config.model_type)))
-    else:
-        print(render(anatomy, checkpoint.config.model_type, **_screen()))
+    mapped = site_map(anatomy, checkpoint.config.model_type)
+    print(_json(as_data(mapped)) if options.json else render(mapped, **_screen()))
     return PASSED
 
 

@@ -5,6 +5,7 @@ from pytest_maxact.gate.opened import Opened
 from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.record.comparability import differences
 from pytest_maxact.record.metrics.names import SHIFT
+from pytest_maxact.record.record import first_broken
 
 
 def require_comparable(subject: Opened, baseline: Opened, what: str) -> None:
@@ -48,11 +49,9 @@ def require_comparable(subject: Opened, baseline: Opened, what: str) -> None:
 
 def require_sound(baseline: Opened, what: str) -> None:
     """Raise InputError for a baseline that is broken itself, as far as that is known before measuring."""
-    if baseline.record and (
-        broken := [reading.site.name for reading in baseline.record.sites.values() if reading.nonfinite]
-    ):
+    if baseline.record and (broken := first_broken(baseline.record.sites.values())):
         raise InputError(
-            f"{what}: {broken[0]} holds NaN or infinite entries, so nothing can be compared with it\n"
+            f"{what}: {broken.site.name} holds NaN or infinite entries, so nothing can be compared with it\n"
             "  give a sound baseline"
         )
 

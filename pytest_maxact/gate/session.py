@@ -26,7 +26,7 @@ from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.waiving import waived, waiver_fault
 from pytest_maxact.measure.store import Store
 from pytest_maxact.record.file import load, save
-from pytest_maxact.record.record import Record
+from pytest_maxact.record.record import Record, first_broken
 from pytest_maxact.record.summary import summary
 from pytest_maxact.settings.settings import Settings
 
@@ -228,8 +228,8 @@ class GateSession:
         """A baseline that can be compared with. Raises MeasureError for one that is broken itself."""
         record = self.baseline(name, showing)
         if name not in self._broken:  # asked at every check, so found out once
-            broken = [reading.site for reading in record.sites.values() if reading.nonfinite]
-            self._broken[name] = min(broken, key=lambda site: site.flow).name if broken else None
+            broken = first_broken(record.sites.values())
+            self._broken[name] = broken.site.name if broken else None
         if first := self._broken[name]:
             raise MeasureError(
                 f"{name} is broken itself, {first} has entries that are NaN or infinite, so nothing can be compared"

@@ -6,9 +6,7 @@ figures are of the calibration split, exact in the tensor's own dtype.
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from pytest_maxact.numbers.formats import EPSILON, FP8_MAX, rounded_to
 from pytest_maxact.numbers.schemes import SCHEMES, Quantizer, scheme_called
 from pytest_maxact.record.reading import SiteReading, distributions_of
 from pytest_maxact.record.record import Record
+from pytest_maxact.record.whole import write_whole
 
 Tensors = Mapping[str, npt.NDArray[np.float32]]
 _FP4_MAX = 6.0
@@ -63,13 +62,9 @@ def write(tensors: Tensors, target: Path, metadata: Mapping[str, str]) -> None:
     from safetensors.numpy import save
 
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(save(contiguous, metadata={_KEY: json.dumps(dict(metadata), sort_keys=True)}))
-        os.replace(partial, target)
+        write_whole(target, save(contiguous, metadata={_KEY: json.dumps(dict(metadata), sort_keys=True)}))
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise InputError(
             f"cannot write {target}: {error.strerror}\n  give a path in a folder that exists and may be written"
         ) from error

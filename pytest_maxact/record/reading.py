@@ -49,6 +49,11 @@ class SiteReading:
         return tuple(expert for expert, tokens in enumerate(self.tokens_per_expert or ()) if not tokens)
 
     @property
+    def is_massive(self) -> bool:
+        """Whether any token meets the massive-activation criterion; False where that is not tested."""
+        return bool(self.massive and self.massive.tokens)
+
+    @property
     def calibration(self) -> Histogram:
         """Of the calibration split. Raises InputError where a summary stands for it."""
         return distributions_of(self).calibration

@@ -5,7 +5,7 @@ functions beside it.
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pytest_maxact.record.effect import Effect
@@ -51,3 +51,10 @@ class Record:
     def is_summary(self) -> bool:
         """Whether it holds figures in place of distributions."""
         return any(isinstance(reading.held, Summary) for reading in self.sites.values())
+
+
+def first_broken(readings: Iterable[SiteReading]) -> SiteReading | None:
+    """Where a NaN or an infinity came from: of the sites that hold one, the first in the order in which values arise;
+    None where all entries are finite.
+    """
+    return min((reading for reading in readings if reading.nonfinite), key=lambda r: r.site.flow, default=None)

@@ -32,7 +32,7 @@ def _of(record: Record) -> Iterator[tuple[str, float]]:
     yield from largest.items()
     yield "nonfinite", sum(reading.nonfinite for reading in record.sites.values())
     yield "int8_sqnr_db", metric_value(record.carrier, "int8.max_abs.sqnr_db")
-    yield "massive_layers", sum(bool(reading.massive and reading.massive.tokens) for reading in stream(record))
+    yield "massive_layers", sum(reading.is_massive for reading in stream(record))
     if not any(reading.nonfinite for reading in stream(record)):
         layer = first_jump(record)
         yield "first_jump_layer", -1 if layer is None else layer

@@ -293,7 +293,9 @@ def test_a_broken_baseline_is_refused(pytester: pytest.Pytester, corpus: Path, s
     save(tiny_record(tiny.save(tmp_path / "broken", model), corpus), pytester.path / "broken.safetensors")
     result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-baseline=broken.safetensors")
     assert result.ret == 4
-    result.stderr.fnmatch_lines(["*layers.1.hidden holds NaN or infinite entries, so nothing can be compared with it"])
+    result.stderr.fnmatch_lines(
+        ["*layers.1.mlp_output holds NaN or infinite entries, so nothing can be compared with it"]
+    )
 
 
 def test_a_checkpoint_that_turns_out_broken_is_no_baseline(

@@ -29,7 +29,7 @@ from pytest_maxact.record.file import checksum, load, save
 from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.merge import merge
 from pytest_maxact.record.provenance import corpus_digest
-from pytest_maxact.record.record import METRIC_VERSION, Record
+from pytest_maxact.record.record import METRIC_VERSION, Record, first_broken
 from tests.support import records
 from tests.support.large import large_record
 from tests.support.records import Measured, record_of
@@ -555,3 +555,13 @@ def test_readings_of_different_dtype_or_width_do_not_merge() -> None:
             InputError, match=r"readings of layers.0.hidden differ in dtype, width or module and do not merge"
         ):
             one + replace(one, **change)
+
+
+def test_the_first_broken_site_is_where_values_arise_first() -> None:
+    """Within a layer the blocks come before the residual stream that they write to."""
+    values = {name: [[1.0, 2.0]] for name in ("embedding", "layers.0.hidden", "layers.0.mlp_output", "final_norm")}
+    assert first_broken(records.record(values).sites.values()) is None
+    broken = values | {name: [[1.0, math.nan]] for name in ("layers.0.hidden", "layers.0.mlp_output", "final_norm")}
+    found = first_broken(records.record(broken).sites.values())
+    assert found is not None
+    assert found.site.name == "layers.0.mlp_output"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from pytest_maxact.numbers.site_map import LeftOut, SiteMap
 from pytest_maxact.numbers.sites import Site
 
 
@@ -68,20 +69,6 @@ class Tap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOut:
-    """What is not observed, and why: a module, or a kind of site that this architecture does not have by design."""
-
-    what: str
-    why: str
-    by_design: bool = False
-    elements: int = 0
-    """Of a weight that is not read, how many it has."""
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.why}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Anatomy:
     """The observed parts of one decoder. `stripped`: modules that are handed real tokens only. `streams`: residual
     streams per token.
@@ -117,3 +104,15 @@ class Anatomy:
         for tap in self.taps:
             first.setdefault(tap.site.name, tap.site)
         return sorted(first.values(), key=lambda site: site.order)
+
+
+def site_map(anatomy: Anatomy, model_type: str) -> SiteMap:
+    """The anatomy as plain data, for reports."""
+    return SiteMap(
+        model_type=model_type,
+        layers=anatomy.layers,
+        hidden_size=anatomy.hidden_size,
+        sites=tuple(anatomy.sites),
+        places=tuple(tap.site for tap in anatomy.taps),
+        left_out=anatomy.left_out,
+    )

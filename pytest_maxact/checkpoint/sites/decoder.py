@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from pytest_maxact.checkpoint.sites.anatomy import LeftOut
 from pytest_maxact.checkpoint.sites.backbone import Backbone
 from pytest_maxact.checkpoint.sites.modules import at, class_of, has_matrix, is_norm, unknown
 from pytest_maxact.checkpoint.sites.table import DECODERS, Exceptions
+from pytest_maxact.numbers.site_map import LeftOut
 
 _SENSES = {"vision", "visual", "image", "audio", "speech", "multi", "projector", "img", "pixel", "video"}
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from pytest_maxact.checkpoint.sites.anatomy import LeftOut
 from pytest_maxact.checkpoint.sites.backbone import Backbone
 from pytest_maxact.checkpoint.sites.feed_forward import experts_in, is_feed_forward
 from pytest_maxact.checkpoint.sites.modules import (
@@ -25,6 +24,7 @@ from pytest_maxact.checkpoint.sites.modules import (
     unknown,
     words,
 )
+from pytest_maxact.numbers.site_map import LeftOut
 
 _CROSS = {"encoder_attn", "crossattention", "cross_attn", "inter_attention"}
 _CROSS_REASON = "attends to an encoder, and does not run on text alone"

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from pytest_maxact.checkpoint.sites.anatomy import Experts, LeftOut, Tap
+from pytest_maxact.checkpoint.sites.anatomy import Experts, Tap
 from pytest_maxact.checkpoint.sites.backbone import Backbone
 from pytest_maxact.checkpoint.sites.layer import Block, Blocks
 from pytest_maxact.checkpoint.sites.modules import class_of, is_convolution, is_linear, is_norm, sizes, unknown, words
+from pytest_maxact.numbers.site_map import LeftOut
 from pytest_maxact.numbers.sites import Site
 
 _OUT = {"o", "out", "output", "wo", "dense"}

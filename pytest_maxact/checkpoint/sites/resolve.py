@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from pytest_maxact.checkpoint.sites.adapters import with_adapters, without_adapters
-from pytest_maxact.checkpoint.sites.anatomy import Anatomy, Experts, LeftOut, Tap
+from pytest_maxact.checkpoint.sites.anatomy import Anatomy, Experts, Tap
 from pytest_maxact.checkpoint.sites.backbone import Backbone
 from pytest_maxact.checkpoint.sites.decoder import beside_layers, decoder_of, embedding_of, final_norm_of, layers_of
 from pytest_maxact.checkpoint.sites.experts import moe_taps, shared_taps
@@ -23,6 +23,7 @@ from pytest_maxact.checkpoint.sites.linears import linear_taps, unread_matrices
 from pytest_maxact.checkpoint.sites.modules import at, class_of, has, unknown
 from pytest_maxact.checkpoint.sites.table import Exceptions, exceptions_of
 from pytest_maxact.errors import InputError
+from pytest_maxact.numbers.site_map import LeftOut
 from pytest_maxact.numbers.sites import Site, ranges
 
 

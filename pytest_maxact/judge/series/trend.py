@@ -82,7 +82,7 @@ def milestones(series: Sequence[Stage]) -> list[Milestone]:
             to_previous=_factor(values[index - 1], values[index]) if index else math.nan,
             to_first=_factor(values[0], values[index]) if index else math.nan,
             jump=first_jump(stage.record),
-            massive_layers=sum(bool(reading.massive and reading.massive.tokens) for reading in stream(stage.record)),
+            massive_layers=sum(reading.is_massive for reading in stream(stage.record)),
             int8_sqnr_db=metric_value(stage.record.carrier, "int8.max_abs.sqnr_db"),
         )
         for index, stage in enumerate(series)

@@ -12,7 +12,7 @@ from pytest_maxact.judge.limits.rules import require_protocol, select_rules, wit
 from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.record.identity import identity_of
-from pytest_maxact.record.record import Record
+from pytest_maxact.record.record import Record, first_broken
 
 
 def verdict(
@@ -42,9 +42,8 @@ def verdict(
 
 
 def _require_sound(name: str, baseline: Record) -> None:
-    broken = [reading.site for reading in baseline.sites.values() if reading.nonfinite]
-    if broken:
-        first = min(broken, key=lambda site: site.flow).name
+    if broken := first_broken(baseline.sites.values()):
         raise MeasureError(
-            f"{name} is broken itself, {first} has entries that are NaN or infinite, so nothing can be compared with it"
+            f"{name} is broken itself, {broken.site.name} has entries that are NaN or infinite, so nothing can be "
+            "compared with it"
         )

@@ -20,12 +20,12 @@ from pytest_maxact.numbers.formats import FP16_MAX
 from pytest_maxact.record.metrics.figures import integer_figures
 from pytest_maxact.record.metrics.value import beyond_fp16
 from pytest_maxact.record.reading import SiteReading
-from pytest_maxact.record.record import Record
+from pytest_maxact.record.record import Record, first_broken
 from pytest_maxact.report.terminal.compare import baseline_words
 from pytest_maxact.report.terminal.console import grouped, is_unicode, short, to_text
 from pytest_maxact.report.terminal.deploy import render_fitness
 from pytest_maxact.report.terminal.footing import footing_notes
-from pytest_maxact.report.terminal.verdict import first_broken, verdict_of
+from pytest_maxact.report.terminal.verdict import verdict_of
 
 _BAR = 10
 
@@ -169,7 +169,8 @@ def _fp16_words(record: Record) -> str:
 def _nonfinite_words(record: Record) -> str:
     broken = [reading for reading in record.sites.values() if reading.nonfinite]
     total = sum(reading.nonfinite for reading in broken)
-    return f"{grouped(total)} NaN or infinite entries at {len(broken)} sites, the first {first_broken(broken)}"
+    first = worst.site.name if (worst := first_broken(broken)) else ""
+    return f"{grouped(total)} NaN or infinite entries at {len(broken)} sites, the first {first}"
 
 
 def _int8_words(carrier: SiteReading) -> str:
@@ -184,7 +185,7 @@ def _int8_words(carrier: SiteReading) -> str:
 
 
 def _massive_words(record: Record) -> str:
-    layers = [r for r in record.sites.values() if r.massive and r.massive.tokens]
+    layers = [r for r in record.sites.values() if r.is_massive]
     if not layers:
         return "no layer meets the criterion of Sun et al. (|x| > 100 and > 1000 x the token's median)"
     most = max(layers, key=lambda reading: reading.massive.tokens if reading.massive else 0)

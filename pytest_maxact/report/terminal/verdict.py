@@ -9,6 +9,7 @@ from rich.text import Text
 
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.record.reading import SiteReading
+from pytest_maxact.record.record import first_broken
 
 BREACHES_SHOWN = 12
 Named = tuple[str, Finding]
@@ -60,10 +61,9 @@ def verdict_of(
         if finding.limit.metric == "nonfinite" and finding.reading:
             broken.setdefault(name, []).append(finding.reading)
     for name, readings in broken.items():
-        yield Text(
-            f"the first site with non-finite values{f' in {name}' if name else ''} is {first_broken(readings)}",
-            style="red",
-        )
+        if first := first_broken(readings):
+            where = f" in {name}" if name else ""
+            yield Text(f"the first site with non-finite values{where} is {first.site.name}", style="red")
     told = [(name, finding) for name, finding in breaches if not (across and finding.limit.against)]
     for name, finding in told[:BREACHES_SHOWN]:
         yield Text(f"- {_prefix(name)}{finding.message}", style="red")
@@ -79,11 +79,6 @@ def verdict_of(
         yield Text(f"and {len(waived) - BREACHES_SHOWN} more are waived", style="yellow")
     if breaches or faults or waived:
         yield Text()
-
-
-def first_broken(broken: Sequence[SiteReading]) -> str:
-    """The site a NaN came from: the first in the order in which values arise."""
-    return min((reading.site for reading in broken), key=lambda site: site.flow).name
 
 
 def _prefix(name: str) -> str:
