@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.run import measure
+from pytest_maxact.record.metrics.metric import INT8_SQNR, scheme_metric
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
@@ -82,14 +83,16 @@ def checkpoints(folder: Path) -> Iterator[tuple[str, Path]]:
 def figures(record: Record, scheme: str) -> dict[str, float]:
     """What could predict the effect, each so that more means worse, and the effect."""
     linear = [reading for reading in record.sites.values() if reading.site.is_linear_input]
-    sqnr = [metric_value(reading, f"{scheme}.sqnr_db") for reading in linear]
+    sqnr = [metric_value(reading, scheme_metric(scheme, "sqnr_db")) for reading in linear]
     return {
         "M": record.carrier.max_abs,
-        "INT-8 of the carrier": -metric_value(record.carrier, "int8.max_abs.sqnr_db"),
+        "INT-8 of the carrier": -metric_value(record.carrier, INT8_SQNR),
         "lowest SQNR": -min(sqnr),
         "median SQNR": -statistics.median(sqnr),
-        "lowest token median": -min(metric_value(reading, f"{scheme}.token_median_db") for reading in linear),
-        "most zeroed": max(metric_value(reading, f"{scheme}.flush_to_zero") for reading in linear),
+        "lowest token median": -min(
+            metric_value(reading, scheme_metric(scheme, "token_median_db")) for reading in linear
+        ),
+        "most zeroed": max(metric_value(reading, scheme_metric(scheme, "flush_to_zero")) for reading in linear),
         "mean KL": record.effects[scheme].mean_kl,
     }
 

@@ -4,7 +4,7 @@ from pytest_maxact.errors import InputError, setting
 from pytest_maxact.gate.opened import Opened
 from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.record.comparability import differences
-from pytest_maxact.record.metrics.names import SHIFT
+from pytest_maxact.record.metrics.metric import SHIFT
 from pytest_maxact.record.record import first_broken
 
 

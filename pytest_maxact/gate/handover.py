@@ -12,6 +12,7 @@ from pytest_maxact.gate.subject import Subject
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.rules import Measured, Ruleset
 from pytest_maxact.judge.limits.waivers import Waiver
+from pytest_maxact.record.metrics.metric import Metric
 
 
 def write_subjects(path: Path, subjects: Iterable[Subject], baselines: Iterable[Source]) -> None:
@@ -30,7 +31,9 @@ def read_subjects(path: Path) -> tuple[tuple[Subject, ...], tuple[Source, ...]]:
     for entry in data["subjects"]:
         rules = entry["rules"]
         for name in ("limits", "fitness"):
-            rules[name] = tuple(Limit(**limit) for limit in rules[name])
+            rules[name] = tuple(
+                Limit(**{**limit, "metric": Metric.parse(limit["metric"]["name"])}) for limit in rules[name]
+            )
         rules["measured"] = Measured(**rules["measured"]) if rules["measured"] else None
         rules["waivers"] = tuple(
             Waiver(**{**waiver, "until": date.fromisoformat(waiver["until"])}) for waiver in rules["waivers"]

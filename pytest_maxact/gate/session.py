@@ -329,7 +329,7 @@ class GateSession:
                 record, provenance=replace(record.provenance, model=name, revision=revision, family=family)
             )
         if rules and self.settings.save:
-            kept = (limit.metric for limit in rules.limits if not limit.against)
+            kept = (limit.metric.name for limit in rules.limits if not limit.against)
             save(summary(record, kept) if self.settings.slim else record, self._saved(source))
         return record
 

@@ -60,6 +60,7 @@ class Checker:
         from pytest_maxact.errors import MaxactError
         from pytest_maxact.judge.limits.limit import CARRIER, MODEL, Limit
         from pytest_maxact.judge.verdict.check import check
+        from pytest_maxact.record.metrics.metric import Metric
 
         if at_most is not None and at_least is not None:
             pytest.fail("maxact_check takes at_most or at_least, not both", pytrace=False)
@@ -71,11 +72,15 @@ class Checker:
         bound = at_most if at_most is not None else at_least
         if bound is not None:
             sense = "max" if at_most is not None else "min"
+            try:
+                asked = Metric.parse(metric)
+            except MaxactError as error:
+                pytest.fail(str(error), pytrace=False)
             limit = Limit(
-                site=site, metric=metric, bound=bound, sense=sense, rule="bound in the test", source="", file="", line=0
+                site=site, metric=asked, bound=bound, sense=sense, rule="bound in the test", source="", file="", line=0
             )
         else:
-            found = [limit for limit in self._rules.limits if (limit.site, limit.metric) == (site, metric)]
+            found = [limit for limit in self._rules.limits if (limit.site, limit.metric.name) == (site, metric)]
             if not found:
                 pytest.fail(
                     f"no limit for {metric} of {site} in family {self._rules.family}; give at_most= or at_least=",

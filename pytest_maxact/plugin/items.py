@@ -91,7 +91,7 @@ class Check(_Unskippable):
         limit = self.limit
         self.user_properties += [
             ("maxact.site", finding.site),
-            ("maxact.metric", limit.metric),
+            ("maxact.metric", limit.metric.name),
             ("maxact.value", finding.value),
             ("maxact.limit", limit.bound),
             ("maxact.rule", limit.rule),

@@ -13,21 +13,20 @@ from dataclasses import dataclass, replace
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.numbers.formats import INT8_POLICIES
 from pytest_maxact.numbers.histogram import Histogram
-from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.weights import WeightDistortion, worst_weight
-from pytest_maxact.record.effect import EFFECTS
 from pytest_maxact.record.held import Entries, Summary
+from pytest_maxact.record.metrics.distortion import SCHEME_QUANTITIES, named
 from pytest_maxact.record.metrics.figures import (
     QUANTILES,
     integer_figures,
     integer_name,
     mean_abs,
-    named,
     quantile,
     quantile_name,
     rms,
 )
-from pytest_maxact.record.metrics.scheme import QUANTITIES, scheme_distortion
+from pytest_maxact.record.metrics.metric import Kind, Metric
+from pytest_maxact.record.metrics.scheme import scheme_distortion
 from pytest_maxact.record.metrics.smoothing import smoothing_gain
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.reading import SiteReading, distributions_of
@@ -51,7 +50,7 @@ def summary(record: Record, metrics: Iterable[str] = ()) -> Record:
 
     Raises InputError for a metric that there is not, or that a summary did not keep.
     """
-    asked = tuple(dict.fromkeys(metrics))
+    asked = tuple(dict.fromkeys(Metric.parse(metric) for metric in metrics))
     _require_known(record, asked)
     if record.is_summary:
         return record
@@ -59,10 +58,9 @@ def summary(record: Record, metrics: Iterable[str] = ()) -> Record:
     return replace(record, sites={name: _summed_up(reading, wanted) for name, reading in record.sites.items()})
 
 
-def _require_known(record: Record, metrics: Iterable[str]) -> None:
+def _require_known(record: Record, metrics: Iterable[Metric]) -> None:
     for metric in metrics:
-        scheme, _, quantity = metric.partition(".")
-        if scheme in SCHEMES and quantity in EFFECTS:
+        if metric.kind is Kind.EFFECT:
             continue
         for reading in record.sites.values():
             try:
@@ -72,18 +70,17 @@ def _require_known(record: Record, metrics: Iterable[str]) -> None:
             break
 
 
-def _wanted(record: Record, metrics: Iterable[str]) -> _Wanted:
+def _wanted(record: Record, metrics: Iterable[Metric]) -> _Wanted:
     quantiles = list(QUANTILES)
     integers = [(policy, 8) for policy in (*INT8_POLICIES, "optimal")]
     schemes = list(record.provenance.schemes)
     for metric in metrics:
-        name, _, detail = metric.partition(".")
-        if name == "quantile":
-            quantiles.append(float(detail))
-        elif name in SCHEMES and detail in QUANTITIES:
-            schemes.append(name)
-        elif name.startswith("int"):
-            integers.append((detail.rpartition(".")[0], int(name.removeprefix("int"))))
+        if metric.kind is Kind.QUANTILE:
+            quantiles.append(metric.q)
+        elif metric.kind is Kind.SCHEME and metric.quantity in SCHEME_QUANTITIES:
+            schemes.append(metric.scheme)
+        elif metric.kind is Kind.INTEGER:
+            integers.append((metric.policy, metric.bits))
     return _Wanted(
         quantiles=tuple(dict.fromkeys(quantiles)),
         integers=tuple(dict.fromkeys(integers)),

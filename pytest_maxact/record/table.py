@@ -4,17 +4,18 @@
 
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.record.metrics.metric import INT8_SQNR, RMS, WEIGHT_SQNR, Metric, scheme_metric
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
 
 Row = dict[str, str | int | float | None]
 _METRICS = {
-    "rms": "rms",
-    "q0.5": "quantile.0.5",
-    "q0.999": "quantile.0.999",
-    "int8_sqnr_db": "int8.max_abs.sqnr_db",
-    "int8_flush_to_zero": "int8.max_abs.flush_to_zero",
+    "rms": RMS,
+    "q0.5": Metric.parse("quantile.0.5"),
+    "q0.999": Metric.parse("quantile.0.999"),
+    "int8_sqnr_db": INT8_SQNR,
+    "int8_flush_to_zero": Metric.parse("int8.max_abs.flush_to_zero"),
 }
 
 
@@ -50,13 +51,13 @@ def _row(reading: SiteReading, schemes: tuple[str, ...]) -> Row:
     for name in schemes:
         scheme = SCHEMES[name]
         if scheme.activations or scheme.cast:
-            row[f"{name}.sqnr_db"] = _figure(reading, f"{name}.sqnr_db")
+            row[f"{name}.sqnr_db"] = _figure(reading, scheme_metric(name, "sqnr_db"))
         if scheme.weights or scheme.cast:
-            row[f"{name}.weight_sqnr_db"] = _figure(reading, f"{name}.weight_sqnr_db")
+            row[f"{name}.weight_sqnr_db"] = _figure(reading, scheme_metric(name, WEIGHT_SQNR))
     return row
 
 
-def _figure(reading: SiteReading, metric: str) -> float | None:
+def _figure(reading: SiteReading, metric: Metric) -> float | None:
     """None where the site has no such figure, as the residual stream has none of a weight."""
     try:
         return metric_value(reading, metric)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from pytest_maxact.judge.compare.changes import growth
 from pytest_maxact.judge.compare.jumps import first_jump, stream
+from pytest_maxact.record.metrics.metric import INT8_SQNR
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.record import Record
 
@@ -31,7 +32,7 @@ def _of(record: Record) -> Iterator[tuple[str, float]]:
         largest[reading.site.kind] = max(largest.get(reading.site.kind, 0.0), reading.max_abs)
     yield from largest.items()
     yield "nonfinite", sum(reading.nonfinite for reading in record.sites.values())
-    yield "int8_sqnr_db", metric_value(record.carrier, "int8.max_abs.sqnr_db")
+    yield "int8_sqnr_db", metric_value(record.carrier, INT8_SQNR)
     yield "massive_layers", sum(reading.is_massive for reading in stream(record))
     if not any(reading.nonfinite for reading in stream(record)):
         layer = first_jump(record)

@@ -19,6 +19,7 @@ from pytest_maxact.judge.limits.rules import Measured, Ruleset
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.numbers.sites import LINEAR_KINDS
 from pytest_maxact.record.file import save
+from pytest_maxact.record.metrics.metric import GROWTH
 from pytest_maxact.settings.settings import Settings
 from tests.support import records
 
@@ -100,7 +101,7 @@ def test_other_processes_read_what_this_one_found(tmp_path: Path) -> None:
     limits = tuple(
         Limit(
             site="layers.0.hidden",
-            metric="growth",
+            metric=GROWTH,
             bound=2.0,
             sense="max",
             rule="r",

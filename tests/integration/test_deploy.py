@@ -14,11 +14,12 @@ from transformers import AutoConfig, AutoModel
 from pytest_maxact.cli.main import main
 from pytest_maxact.record.effect import KEPT
 from pytest_maxact.record.file import load, save
-from pytest_maxact.record.metrics.value import beyond_fp16, metric_value
+from pytest_maxact.record.metrics.value import beyond_fp16
 from tests.support import tiny
 from tests.support.gate_runs import run_gate
 from tests.support.headed import headed
 from tests.support.measuring import record_of
+from tests.support.metrics import value_of
 from tests.support.zoo.configs import build
 
 LINEAR = 4 * tiny.LAYERS
@@ -288,8 +289,8 @@ def test_what_a_bf16_pass_says_of_fp16_is_what_fp16_does(
     assert set(broken) >= {"layers.1.hidden", "layers.1.mlp_output"}
     assert not any(real[name].nonfinite for name in ("layers.0.hidden", "layers.1.attn_output"))
     for name in ("layers.1.mlp_output", "layers.1.hidden"):
-        assert metric_value(predicted[name], "FP16.headroom") < 1
-        assert metric_value(predicted[name], "FP16.clip_rate") == pytest.approx(1 / predicted[name].count)
+        assert value_of(predicted[name], "FP16.headroom") < 1
+        assert value_of(predicted[name], "FP16.clip_rate") == pytest.approx(1 / predicted[name].count)
         assert real[name].nonfinite >= 1
 
 
@@ -376,7 +377,7 @@ def noise_with(outliers: tuple[int, ...], size: float) -> torch.Tensor:
 def sqnr_of(rows: torch.Tensor, scheme: str, corpus: Path, folder: Path) -> dict[str, float]:
     record = record_of(patterned(rows, folder), corpus, schemes=(scheme,))
     return {
-        name: metric_value(record["layers.0.qkv_in"], f"{scheme}.{name}")
+        name: value_of(record["layers.0.qkv_in"], f"{scheme}.{name}")
         for name in ("sqnr_db", "flush_to_zero", "token_low_db")
     }
 

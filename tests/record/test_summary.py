@@ -26,8 +26,8 @@ from pytest_maxact.record.file import load, save
 from pytest_maxact.record.held import Summary
 from pytest_maxact.record.identity import identity_of
 from pytest_maxact.record.merge import merge
+from pytest_maxact.record.metrics.metric import Metric
 from pytest_maxact.record.metrics.smoothing import smoothing_gain
-from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.reading import distributions_of
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.summary import summary
@@ -40,6 +40,7 @@ from tests.support import fitness, records
 from tests.support.headed import headed
 from tests.support.large import large_record
 from tests.support.measuring import record_of
+from tests.support.metrics import value_of
 from tests.support.samples import measured
 
 SCHEMES = ("W8A8", "W8A8_STATIC", "FP8", "NVFP4", "W4A16", "FP16", "BF16")
@@ -221,7 +222,7 @@ def test_every_figure_that_is_kept_is_the_same_number(deployed: Record, tmp_path
 
 def outcome(record: Record, site: str, metric: str) -> str:
     try:
-        return repr(metric_value(record[site], metric))
+        return repr(value_of(record[site], metric))
     except MeasureError as error:
         return str(error)
 
@@ -229,11 +230,11 @@ def outcome(record: Record, site: str, metric: str) -> str:
 def test_a_site_that_is_not_finite_passes_no_more_than_before() -> None:
     slim = summary(records.record_of(measured(6)))
     gate = slim["layers.0.gate"]
-    assert (gate.nonfinite, gate.max_abs, metric_value(gate, "rms"), metric_value(gate, "quantile.0.5")) == (
+    assert (gate.nonfinite, gate.max_abs, value_of(gate, "rms"), value_of(gate, "quantile.0.5")) == (
         2,
         *[math.inf] * 3,
     )
-    assert math.isnan(metric_value(gate, "int8.max_abs.sqnr_db"))
+    assert math.isnan(value_of(gate, "int8.max_abs.sqnr_db"))
     assert math.isfinite(gate.held.figures["rms"]), "of the finite entries, as the report for programs has it"
 
 
@@ -309,20 +310,22 @@ def test_a_slim_record_of_64_layers_is_small(tmp_path: Path) -> None:
 )
 def test_a_figure_that_was_not_kept_is_refused_by_its_name(metric: str) -> None:
     full = records.record({"embedding": [[1.0, 2.0]], "layers.0.hidden": [[3.0, 4.0]]})
-    metric_value(full["layers.0.hidden"], metric)
+    value_of(full["layers.0.hidden"], metric)
     with pytest.raises(InputError, match=SLIM) as refused:
-        metric_value(summary(full)["layers.0.hidden"], metric)
+        value_of(summary(full)["layers.0.hidden"], metric)
     assert metric.rpartition(".")[0 if "quantile" not in metric else 2] in str(refused.value)
     assert "layers.0.hidden" + AGAIN in str(refused.value)
     with pytest.raises(InputError, match=SLIM):
         check(
             summary(full),
-            Limit(site="carrier", metric=metric, bound=1e9, sense="max", rule="", source="", file="", line=0),
+            Limit(
+                site="carrier", metric=Metric.parse(metric), bound=1e9, sense="max", rule="", source="", file="", line=0
+            ),
         )
     with pytest.raises(InputError, match=SLIM):
         summary(summary(full), [metric])
     kept = summary(full, [metric])
-    assert repr(metric_value(kept["embedding"], metric)) == repr(metric_value(full["embedding"], metric))
+    assert repr(value_of(kept["embedding"], metric)) == repr(value_of(full["embedding"], metric))
     assert summary(kept, [metric]) is kept
 
 
@@ -333,8 +336,8 @@ def test_a_figure_that_was_not_kept_is_refused_by_its_name(metric: str) -> None:
 def test_a_name_that_means_nothing_is_called_so_and_not_dropped(metric: str) -> None:
     full = records.record({"embedding": [[1.0, 2.0]]})
     for refused in (
-        lambda: metric_value(summary(full)["embedding"], metric),
-        lambda: metric_value(full["embedding"], metric),
+        lambda: value_of(summary(full)["embedding"], metric),
+        lambda: value_of(full["embedding"], metric),
         lambda: summary(full, [metric]),
     ):
         with pytest.raises(InputError, match="no metric called"):
@@ -345,7 +348,7 @@ def test_a_scheme_that_was_not_measured_is_named_as_ever() -> None:
     full = fitness.measured("W8A8")
     for record in (full, summary(full, ["FP8.sqnr_db", "W8A8.mean_kl"])):
         with pytest.raises(MeasureError, match="holds nothing of scheme FP8 there"):
-            metric_value(record[fitness.SITES[0]], "FP8.sqnr_db")
+            value_of(record[fitness.SITES[0]], "FP8.sqnr_db")
 
 
 def test_nothing_that_was_dropped_reads_as_empty() -> None:
@@ -428,7 +431,7 @@ def test_a_gate_saves_the_slim_form_with_what_its_limits_name(
     assert pytester.runpytest(*run).ret == 0
     slim = load(pytester.path / "r")
     assert slim.is_summary
-    assert 0 < metric_value(slim.carrier, "int8.clip_q0.75.clip_rate") < 1
+    assert 0 < value_of(slim.carrier, "int8.clip_q0.75.clip_rate") < 1
     assert pytester.runpytest("--maxact-replay=r", "--maxact-limits=own.yaml").ret == 0
     pytester.path.joinpath("own.yaml").write_text(
         "version: 1\n"

@@ -182,7 +182,7 @@ def test_a_model_with_nan_is_a_breach_and_its_figures_are_left_out(tmp_path: Pat
         & entry.keys()
     )
     assert entry["maxact/embedding"] > 0
-    assert {finding.limit.metric for finding in callback.findings[3]} >= {"nonfinite", "max_abs"}
+    assert {finding.limit.metric.name for finding in callback.findings[3]} >= {"nonfinite", "max_abs"}
 
 
 class Saving(TrainerCallback):  # type: ignore[misc]
@@ -280,7 +280,7 @@ def test_what_changed_is_judged_against_the_first_measurement(tmp_path: Path, co
     )
     assert callback.trainer.state.global_step == 4
     assert callback.findings[2] == ()
-    grown = [finding for finding in callback.findings[4] if finding.limit.metric == "growth"]
+    grown = [finding for finding in callback.findings[4] if finding.limit.metric.name == "growth"]
     assert {"layers.1.mlp_output", "layers.1.hidden"} <= {finding.site for finding in grown}
     assert "regression against the first measurement of this run" in grown[0].message
     assert logged(callback)[1]["maxact/breaches"] == len(callback.findings[4])

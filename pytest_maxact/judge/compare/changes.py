@@ -10,13 +10,13 @@ import numpy as np
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.compare.jumps import jump_shift, new_massive_layers, stream
-from pytest_maxact.record.metrics.names import DROP, GROWTH, JUMP, MASSIVE, SHIFT, SHRINK
+from pytest_maxact.record.metrics.metric import GROWTH, JUMP, MASSIVE, SHIFT, SHRINK, Metric
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
 
 
-def site_change(before: SiteReading, after: SiteReading, metric: str, floor: float | None) -> float:
+def site_change(before: SiteReading, after: SiteReading, metric: Metric, floor: float | None) -> float:
     """The change of one site under a relative metric: `growth` and `shrink` are factors of the largest magnitude,
     `shift` is a share in [0, 1], `<metric>.drop` a loss in its unit.
 
@@ -29,11 +29,10 @@ def site_change(before: SiteReading, after: SiteReading, metric: str, floor: flo
         return math.inf if after.max_abs == 0 < before.max_abs else growth(after.max_abs, before.max_abs, floor or 0.0)
     if metric == SHIFT:
         return shift(before, after)
-    if metric.endswith(DROP):
-        name = metric.removesuffix(DROP)
-        return drop(metric_value(before, name), metric_value(after, name), math.inf if floor is None else floor)
+    if of := metric.of:
+        return drop(metric_value(before, of), metric_value(after, of), math.inf if floor is None else floor)
     raise InputError(
-        f"no relative metric called {metric!r}\n  there are {GROWTH}, {SHRINK}, {SHIFT} and <metric>{DROP}"
+        f"no relative metric called {metric.name!r}\n  there are {GROWTH}, {SHRINK}, {SHIFT} and <metric>.drop"
     )
 
 
@@ -73,7 +72,7 @@ def drop(before: float, after: float, floor: float) -> float:
     return 0.0 if after >= floor or after >= before else before - after
 
 
-def record_change(before: Record, after: Record, metric: str, floor: float | None) -> float:
+def record_change(before: Record, after: Record, metric: Metric, floor: float | None) -> float:
     """The change of a residual stream as a whole: new massive-activation layers, or layers by which the first jump
     moved (inf: it came or went).
     """
@@ -83,4 +82,4 @@ def record_change(before: Record, after: Record, metric: str, floor: float | Non
         return float(len(new_massive_layers(before, after, floor or 0.0)))
     if metric == JUMP:
         return jump_shift(before, after, floor or 0.0)
-    raise InputError(f"no relative metric of the whole model called {metric!r}\n  there are {MASSIVE} and {JUMP}")
+    raise InputError(f"no relative metric of the whole model called {metric.name!r}\n  there are {MASSIVE} and {JUMP}")

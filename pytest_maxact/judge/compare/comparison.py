@@ -11,6 +11,7 @@ from pytest_maxact.judge.compare.changes import shift
 from pytest_maxact.judge.compare.jumps import first_jump
 from pytest_maxact.record.comparability import require_alike
 from pytest_maxact.record.held import Distributions
+from pytest_maxact.record.metrics.metric import INT8_SQNR
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
@@ -101,8 +102,8 @@ def _change(before: SiteReading, after: SiteReading) -> SiteChange:
         after=new,
         ratio=ratio,
         shift=shift(before, after) if _has_distributions(before, after) else math.nan,
-        int8_before=metric_value(before, "int8.max_abs.sqnr_db"),
-        int8_after=metric_value(after, "int8.max_abs.sqnr_db"),
+        int8_before=metric_value(before, INT8_SQNR),
+        int8_after=metric_value(after, INT8_SQNR),
         massive_before=before.massive.tokens if before.massive else None,
         massive_after=after.massive.tokens if after.massive else None,
     )

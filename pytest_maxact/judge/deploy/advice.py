@@ -11,6 +11,7 @@ from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.sites import LINEAR_KINDS, ranges
 from pytest_maxact.record.effect import KEPT
+from pytest_maxact.record.metrics.metric import scheme_metric
 from pytest_maxact.record.metrics.smoothing import smoothing_gain
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.record import Record
@@ -65,7 +66,7 @@ def _kept_words(record: Record, name: str, findings: Sequence[Finding]) -> str:
     )
     if kept is None:
         return ""
-    held = all(holds(getattr(kept, limit.metric.partition(".")[2]), limit) for limit in limits)
+    held = all(holds(getattr(kept, limit.metric.quantity), limit) for limit in limits)
     return f"; mean KL is then {kept.mean_kl:.4g}" + ("" if held else ", still beyond its limit")
 
 
@@ -74,11 +75,11 @@ def _per_token(record: Record, other: str, sites: Sequence[str], findings: Seque
     try:
         judged = [
             (
-                metric_value(record.sites[finding.site], f"{other}.{finding.limit.metric.partition('.')[2]}"),
+                metric_value(record.sites[finding.site], scheme_metric(other, finding.limit.metric.quantity)),
                 finding.limit,
             )
             for finding in findings
-            if finding.site in sites and not finding.limit.metric.endswith("weight_sqnr_db")
+            if finding.site in sites and not finding.limit.metric.is_of_weights
         ]
     except MeasureError:
         return
@@ -99,7 +100,7 @@ def _smoothing(record: Record, name: str, breaches: Sequence[Finding]) -> Iterab
         return
     gains: dict[str, float] = {}
     for finding in breaches:
-        if finding.reading and not finding.limit.metric.endswith("weight_sqnr_db"):
+        if finding.reading and not finding.limit.metric.is_of_weights:
             gain = smoothing_gain(finding.reading)
             gains |= {} if gain is None else {finding.site: gain}
     if gains and max(gains.values()) >= 1.0:

@@ -17,6 +17,7 @@ from pytest_maxact.judge.verdict.check import check
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.record.effect import Effect
+from pytest_maxact.record.metrics.metric import WEIGHT_SQNR, Metric, scheme_metric
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.record import Record
 
@@ -59,7 +60,7 @@ def fitness_of(record: Record, limits: Iterable[Limit]) -> list[SchemeFitness]:
     """The fitness of every scheme that `limits` speak about, in their order."""
     by_scheme: dict[str, list[Limit]] = {}
     for limit in limits:
-        by_scheme.setdefault(limit.metric.partition(".")[0], []).append(limit)
+        by_scheme.setdefault(limit.metric.scheme, []).append(limit)
     return [_fitness(record, name, stated) for name, stated in by_scheme.items()]
 
 
@@ -68,10 +69,8 @@ def failing_sites(record: Record, limits: Iterable[Limit]) -> dict[str, tuple[st
     ("layers.3.down_in",)}`.
     """
     found = {}
-    for name in dict.fromkeys(limit.metric.partition(".")[0] for limit in limits):
-        findings = [
-            _check(record, limit) for limit in limits if limit.metric.startswith(f"{name}.") and limit.site != MODEL
-        ]
+    for name in dict.fromkeys(limit.metric.scheme for limit in limits):
+        findings = [_check(record, limit) for limit in limits if limit.metric.scheme == name and limit.site != MODEL]
         sites = failing_inputs(record, [finding for finding in findings if isinstance(finding, Finding)])
         if sites and not SCHEMES[name].cast and is_worth_keeping(record, sites):
             found[name] = sites
@@ -86,8 +85,8 @@ def _fitness(record: Record, name: str, limits: Sequence[Limit]) -> SchemeFitnes
         scheme=name,
         findings=findings,
         unmeasured=next((outcome for outcome in outcomes if isinstance(outcome, str)), ""),
-        lowest=_lowest(record, f"{name}.sqnr_db") if scheme.activations else None,
-        lowest_weight=_lowest(record, f"{name}.weight_sqnr_db") if scheme.weights or scheme.cast else None,
+        lowest=_lowest(record, scheme_metric(name, "sqnr_db")) if scheme.activations else None,
+        lowest_weight=_lowest(record, scheme_metric(name, WEIGHT_SQNR)) if scheme.weights or scheme.cast else None,
         effect=record.effects.get(name),
         compared=name in record.effects or not record.provenance.predicts,
         advice=tuple(advice_on(record, name, findings)),
@@ -102,7 +101,7 @@ def _check(record: Record, limit: Limit) -> Finding | str:
         return marked(error).split("\n")[0]
 
 
-def _lowest(record: Record, metric: str) -> tuple[float, str] | None:
+def _lowest(record: Record, metric: Metric) -> tuple[float, str] | None:
     values = []
     for reading in record.sites.values():
         if reading.site.is_linear_input:

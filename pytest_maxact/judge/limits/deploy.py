@@ -15,6 +15,7 @@ from pytest_maxact.judge.limits.schema import Fitness
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.effect import EFFECTS
+from pytest_maxact.record.metrics.metric import scheme_metric
 
 
 def fitness_limits(
@@ -51,7 +52,7 @@ def _of_scheme(files: Sequence[LimitsFile], scheme: Scheme, sites: Sequence[Site
         for name in _where(quantity, scheme, sites, predicts):
             yield Limit(
                 site=name,
-                metric=f"{scheme.name}.{quantity}",
+                metric=scheme_metric(scheme.name, quantity),
                 bound=bound,
                 sense=key.partition("_")[0],
                 rule=f"fitness for {scheme.name}",

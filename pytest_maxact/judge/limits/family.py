@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.limits.file import LimitsFile
-from pytest_maxact.judge.limits.limit import CARRIER, UNREACHED, Limit, specificity
+from pytest_maxact.judge.limits.limit import CARRIER, Limit, specificity
 from pytest_maxact.judge.limits.schema import INT8, Figures, Int8Rule, Shape
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.identity import Identity
+from pytest_maxact.record.metrics.metric import MAX_ABS, UNREACHED, Metric
 
 _INT8_BOUNDS = (
     ("min_sqnr_db", "sqnr_db", "min"),
@@ -137,7 +138,7 @@ class FamilySource:
         figure = figures[site.kind]  # type: ignore[index]
         headroom = self._headroom_at(place, site.kind)
         return self._limit(
-            site.name, "max_abs", figure * headroom, (*place, site.kind), rule, figure=figure, headroom=headroom
+            site.name, MAX_ABS, figure * headroom, (*place, site.kind), rule, figure=figure, headroom=headroom
         )
 
     def _headroom_at(self, place: _Location, what: str) -> float:
@@ -158,7 +159,7 @@ class FamilySource:
         rule = f"envelope of family {self._name}: {figures[figure]}"
         return self._limit(
             site.name,
-            "max_abs",
+            MAX_ABS,
             figure * headroom,
             (*self._place, "envelope"),
             rule,
@@ -177,13 +178,15 @@ class FamilySource:
             if rule.sqnr_db is not None:
                 headroom = self._headroom_at(place, INT8)
                 bound = rule.sqnr_db - _headroom_db(headroom)
-                metric = f"int8.{rule.policy}.sqnr_db"
+                metric = _int8_metric(rule.policy, "sqnr_db")
                 yield self._limit(
                     name, metric, bound, (*place, "sqnr_db"), whose, sense="min", figure=rule.sqnr_db, headroom=headroom
                 )
             for key, quantity, sense in _INT8_BOUNDS:
                 if (bound := getattr(rule, key)) is not None:
-                    yield self._limit(name, f"int8.{rule.policy}.{quantity}", bound, (*place, key), whose, sense=sense)
+                    yield self._limit(
+                        name, _int8_metric(rule.policy, quantity), bound, (*place, key), whose, sense=sense
+                    )
 
     def _int8_envelope(self, headroom: float) -> list[Limit]:
         figures: dict[str, tuple[float, str]] = {}
@@ -194,7 +197,7 @@ class FamilySource:
         return [
             self._limit(
                 CARRIER,
-                f"int8.{policy}.sqnr_db",
+                _int8_metric(policy, "sqnr_db"),
                 figure - _headroom_db(headroom),
                 (*self._place, "envelope"),
                 f"envelope of family {self._name}: {name}",
@@ -211,7 +214,7 @@ class FamilySource:
         return shape.source if shape and shape.source else self._source
 
     def _limit(
-        self, site: str, metric: str, bound: float, place: _Location, rule: str, *, sense: str = "max",
+        self, site: str, metric: Metric, bound: float, place: _Location, rule: str, *, sense: str = "max",
         figure: float | None = None, headroom: float | None = None, envelope: bool = False,
     ) -> Limit:  # fmt: skip
         return Limit(
@@ -227,6 +230,10 @@ class FamilySource:
             headroom=headroom,
             envelope=envelope,
         )
+
+
+def _int8_metric(policy: str, quantity: str) -> Metric:
+    return Metric.parse(f"int8.{policy}.{quantity}")
 
 
 def _headroom_db(headroom: float) -> float:

@@ -3,8 +3,9 @@
 import re
 from dataclasses import dataclass
 
+from pytest_maxact.record.metrics.metric import Metric
+
 CARRIER = "carrier"
-UNREACHED = "unreached_experts"
 _WILDCARD = re.compile(r"\[[^\]]*\]|[*?]")
 
 
@@ -19,7 +20,7 @@ class Limit:
     """
 
     site: str
-    metric: str
+    metric: Metric
     bound: float
     sense: str
     rule: str
@@ -35,7 +36,7 @@ class Limit:
     @property
     def name(self) -> str:
         """The metric, and what it compares with: `max_abs`, `growth[checkpoint-500]`."""
-        return f"{self.metric}[{self.against}]" if self.against else self.metric
+        return f"{self.metric}[{self.against}]" if self.against else self.metric.name
 
     @property
     def check(self) -> str:

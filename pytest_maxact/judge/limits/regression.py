@@ -15,7 +15,18 @@ from pytest_maxact.judge.limits.file import LimitsFile
 from pytest_maxact.judge.limits.limit import MODEL, Limit, specificity
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.sites import Site
-from pytest_maxact.record.metrics.names import DROP, GROWTH, JUMP, MASSIVE, SHIFT, SHRINK
+from pytest_maxact.record.metrics.metric import (
+    GROWTH,
+    INT8_SQNR,
+    JUMP,
+    MASSIVE,
+    SHIFT,
+    SHRINK,
+    WEIGHT_SQNR,
+    Metric,
+    drop_of,
+    scheme_metric,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +74,14 @@ def _of_site(files: Sequence[LimitsFile], site: Site, schemes: Sequence[str], ag
         yield _limit(site.name, SHIFT, bound, None, against)
     if bound := _stated(files, "max_sqnr_drop_db", site):
         measured = [name for name in schemes if site.is_linear_input]
-        metrics = [
-            f"{name}.sqnr_db" for name in ("int8.max_abs", *(name for name in measured if SCHEMES[name].activations))
-        ]
-        metrics += [f"{name}.weight_sqnr_db" for name in measured if SCHEMES[name].weights]
+        metrics = [INT8_SQNR]
+        metrics += [scheme_metric(name, "sqnr_db") for name in measured if SCHEMES[name].activations]
+        metrics += [scheme_metric(name, WEIGHT_SQNR) for name in measured if SCHEMES[name].weights]
         for metric in metrics:
-            yield _limit(site.name, f"{metric}{DROP}", bound, _stated(files, "sqnr_floor_db", site), against)
+            yield _limit(site.name, drop_of(metric), bound, _stated(files, "sqnr_floor_db", site), against)
 
 
-def _of_model(files: Sequence[LimitsFile], key: str, metric: str, floor: str, against: str) -> Iterator[Limit]:
+def _of_model(files: Sequence[LimitsFile], key: str, metric: Metric, floor: str, against: str) -> Iterator[Limit]:
     if bound := _stated(files, key):
         yield _limit(MODEL, metric, bound, _stated(files, floor), against)
 
@@ -93,7 +103,7 @@ def _stated(files: Sequence[LimitsFile], key: str, site: Site | None = None) -> 
     return None
 
 
-def _limit(site: str, metric: str, bound: _Stated, floor: _Stated | None, against: str) -> Limit:
+def _limit(site: str, metric: Metric, bound: _Stated, floor: _Stated | None, against: str) -> Limit:
     section = bound.file.document.regression
     return Limit(
         site=site,

@@ -13,11 +13,12 @@ from pytest_maxact.errors import InputError, setting
 from pytest_maxact.judge.limits.deploy import fitness_limits, stated_limits
 from pytest_maxact.judge.limits.family import FamilySource
 from pytest_maxact.judge.limits.file import LimitsFile
-from pytest_maxact.judge.limits.limit import UNREACHED, Limit
+from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.regression import relative_limits
 from pytest_maxact.judge.limits.waivers import Waiver, waivers_of
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.identity import Identity
+from pytest_maxact.record.metrics.metric import MAX_ABS, NONFINITE, UNREACHED
 
 GENERIC = "generic"
 
@@ -151,7 +152,7 @@ def _ruleset(
 def _by_depth(limits: Iterable[Limit], ordered: Sequence[Site]) -> tuple[Limit, ...]:
     depth = {site.name: rank for rank, site in enumerate(ordered)}
     return tuple(
-        sorted(limits, key=lambda limit: (depth.get(limit.site, len(depth)), bool(limit.against), limit.metric))
+        sorted(limits, key=lambda limit: (depth.get(limit.site, len(depth)), bool(limit.against), limit.metric.name))
     )
 
 
@@ -189,7 +190,7 @@ def _nonfinite(files: Sequence[LimitsFile], site: Site) -> Limit:
     file, _ = _generic(files)
     return Limit(
         site=site.name,
-        metric="nonfinite",
+        metric=NONFINITE,
         bound=0.0,
         sense="max",
         rule="every family",
@@ -204,7 +205,7 @@ def _fp16_range(files: Sequence[LimitsFile], site: Site) -> Limit:
     generic = file.document.generic
     return Limit(
         site=site.name,
-        metric="max_abs",
+        metric=MAX_ABS,
         bound=generic.max_abs if generic else 65504.0,
         sense="max",
         rule="generic: FP16 range",

@@ -13,6 +13,7 @@ from datetime import date
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.limits.file import LimitsFile
 from pytest_maxact.judge.limits.limit import Limit
+from pytest_maxact.record.metrics.metric import NONFINITE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +34,8 @@ class Waiver:
 
     def covers(self, limit: Limit, checkpoint: str) -> bool:
         """Whether it speaks about this check of this checkpoint, expired or not."""
-        pairs = ((checkpoint, self.checkpoint), (limit.site, self.site), (limit.metric, self.metric))
-        return limit.metric != "nonfinite" and all(fnmatch.fnmatchcase(name, pattern) for name, pattern in pairs)
+        pairs = ((checkpoint, self.checkpoint), (limit.site, self.site), (limit.metric.name, self.metric))
+        return limit.metric != NONFINITE and all(fnmatch.fnmatchcase(name, pattern) for name, pattern in pairs)
 
     def reaches(self, limit: Limit, value: float) -> bool:
         """Whether a value of a check that it covers is one that it lets pass."""

@@ -13,6 +13,7 @@ from statistics import linear_regression
 from pytest_maxact.judge.compare.jumps import first_jump, stream
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.numbers.sites import KINDS
+from pytest_maxact.record.metrics.metric import INT8_SQNR, MAX_ABS
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.record import Record
 
@@ -83,7 +84,7 @@ def milestones(series: Sequence[Stage]) -> list[Milestone]:
             to_first=_factor(values[0], values[index]) if index else math.nan,
             jump=first_jump(stage.record),
             massive_layers=sum(reading.is_massive for reading in stream(stage.record)),
-            int8_sqnr_db=metric_value(stage.record.carrier, "int8.max_abs.sqnr_db"),
+            int8_sqnr_db=metric_value(stage.record.carrier, INT8_SQNR),
         )
         for index, stage in enumerate(series)
     ]
@@ -117,7 +118,7 @@ def crossings(series: Sequence[Stage], limits: Iterable[Limit], horizon: int) ->
     last = series[-1]
     found = []
     for limit in limits:
-        if limit.metric != "max_abs" or limit.site not in last.record.sites or last.step is None:
+        if limit.metric != MAX_ABS or limit.site not in last.record.sites or last.step is None:
             continue
         value = last.record.sites[limit.site].max_abs
         points = [

@@ -20,11 +20,11 @@ from pytest_maxact.judge.verdict.bound import NEVER_ZERO
 from pytest_maxact.numbers.sites import KINDS, Site
 from pytest_maxact.record.comparability import differences, footing_of
 from pytest_maxact.record.identity import Identity, identity_of
+from pytest_maxact.record.metrics.metric import INT8_SQNR
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.record import Record
 
 FIGURE_DIGITS, HEADROOM_DIGITS = 6, 4
-_SQNR = "int8.max_abs.sqnr_db"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +187,7 @@ def _evidence(identity: Identity, group: Sequence[Record]) -> Evidence:
 def _carrier_sqnr(record: Record) -> float:
     """NaN where a split holds nothing: that is no error to judge by."""
     carrier = record.carrier
-    return metric_value(carrier, _SQNR) if carrier.has_both_splits else math.nan
+    return metric_value(carrier, INT8_SQNR) if carrier.has_both_splits else math.nan
 
 
 def _name(model: str) -> str:

@@ -17,9 +17,10 @@ from pytest_maxact.judge.limits.rules import family_speaking_of
 from pytest_maxact.judge.limits.schema import INT8, Family, LimitsDocument, Shape
 from pytest_maxact.judge.suggest.evidence import Evidence, margin
 from pytest_maxact.numbers.sites import KINDS, LINEAR_KINDS
+from pytest_maxact.record.metrics.metric import INT8_SQNR
 
 Location = tuple[str | int, ...]
-_SQNR_CHECK = f"{CARRIER}::int8.max_abs.sqnr_db"
+_SQNR_CHECK = f"{CARRIER}::{INT8_SQNR}"
 _RULE = {"site": CARRIER, "policy": "max_abs"}
 
 

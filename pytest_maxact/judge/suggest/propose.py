@@ -28,6 +28,7 @@ from pytest_maxact.judge.suggest.yaml_edit import assign
 from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.numbers.sites import KINDS
 from pytest_maxact.record.identity import identity_of
+from pytest_maxact.record.metrics.metric import MAX_ABS
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.whole import write_whole
 
@@ -209,10 +210,10 @@ def _require_passed(text: str, path: Path, records: Sequence[Record], labels: Se
     for record, label in zip(records, labels, strict=True):
         rules = select_rules(files, identity_of(record.provenance), [reading.site for reading in record.sites.values()])
         require_protocol(record.provenance.protocol, rules)
-        meant = [waiver for waiver in rules.waivers if waiver.metric == "max_abs" and waiver.up_to == 0.0]
+        meant = [waiver for waiver in rules.waivers if waiver.metric == MAX_ABS.name and waiver.up_to == 0.0]
         findings = judge(record, rules.limits, waivers=meant, checkpoint=label)
         failed = next((finding for finding in findings if not finding.accepted), None)
-        if failed is not None and failed.limit.metric == "max_abs" and failed.value == 0.0:
+        if failed is not None and failed.limit.metric == MAX_ABS and failed.value == 0.0:
             raise InputError(
                 f"{record.provenance.model} would pass no limit; nothing was written:\n"
                 f"  {failed.message}\n"

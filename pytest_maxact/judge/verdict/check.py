@@ -14,10 +14,10 @@ from pytest_maxact.judge.verdict.bound import NEVER_ZERO, RARELY_ZERO, holds
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.waiving import waived
 from pytest_maxact.judge.verdict.words import RELATIONS, change_words, origin_words, site_words, whole_words
-from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.record.comparability import require_alike
 from pytest_maxact.record.effect import EFFECTS
-from pytest_maxact.record.metrics.value import is_integer_metric, metric_value
+from pytest_maxact.record.metrics.metric import MAX_ABS, Kind
+from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.record import Record
 
 
@@ -63,13 +63,13 @@ def check(record: Record, limit: Limit, baseline: Record | None = None) -> Findi
             f"the Record has no site {limit.site}, for which {limit.file}:{limit.line} sets a limit\n"
             "  measure the checkpoint again"
         )
-    if reading.count == 0 or (is_integer_metric(limit.metric) and not reading.has_both_splits):
+    if reading.count == 0 or (limit.metric.needs_both_splits and not reading.has_both_splits):
         raise MeasureError(
             f"{reading.site.name}: nothing was counted there, so {limit.metric} is no figure to judge\n"
             "  measure the checkpoint again"
         )
     value = metric_value(reading, limit.metric)
-    if limit.metric == "max_abs" and value == 0.0 and reading.site.kind in NEVER_ZERO | RARELY_ZERO:
+    if limit.metric == MAX_ABS and value == 0.0 and reading.site.kind in NEVER_ZERO | RARELY_ZERO:
         never = "which no sound checkpoint gives; the weights are empty or were not loaded"
         rarely = "the block does nothing: its weights are empty or were not loaded"
         message = f"{reading.site.name}: every entry is zero, {never if reading.site.kind in NEVER_ZERO else rarely}"
@@ -98,7 +98,7 @@ def _check_change(record: Record, limit: Limit, baseline: Record | None) -> Find
                 "compare with\n"
                 "  measure it again"
             )
-        if is_integer_metric(limit.metric) and not (before.has_both_splits and reading.has_both_splits):
+        if limit.metric.needs_both_splits and not (before.has_both_splits and reading.has_both_splits):
             raise MeasureError(
                 f"{limit.site}: a split holds nothing of this site, so {limit.metric} is no figure to judge\n"
                 "  measure it again"
@@ -113,10 +113,10 @@ def _check_change(record: Record, limit: Limit, baseline: Record | None) -> Find
 
 def _check_effect(record: Record, limit: Limit) -> Finding:
     """A limit on what a scheme does to predictions."""
-    scheme, _, quantity = limit.metric.partition(".")
-    if scheme not in SCHEMES or quantity not in EFFECTS:
+    scheme, quantity = limit.metric.scheme, limit.metric.quantity
+    if limit.metric.kind is not Kind.EFFECT:
         raise InputError(
-            f"no metric of the whole model called {limit.metric!r}\n"
+            f"no metric of the whole model called {limit.metric.name!r}\n"
             f"  there are <SCHEME>.<quantity> with {', '.join(EFFECTS)}"
         )
     effect = record.effects.get(scheme)

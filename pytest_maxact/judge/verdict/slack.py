@@ -51,4 +51,4 @@ def _room(finding: Finding) -> float:
         return 0.0
     if limit.sense == "max":
         return limit.bound / value if value > 0 else 0.0
-    return TIMES ** ((value - limit.bound) / DECIBELS) if limit.metric.endswith("sqnr_db") else 0.0
+    return TIMES ** ((value - limit.bound) / DECIBELS) if limit.metric.is_in_decibels else 0.0

@@ -9,6 +9,7 @@ from pathlib import Path
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.verdict.bound import NEVER_ZERO
 from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.record.metrics.metric import MAX_ABS
 
 
 def waived(finding: Finding, waivers: Iterable[Waiver], checkpoint: str = "", today: date | None = None) -> Finding:
@@ -20,7 +21,7 @@ def waived(finding: Finding, waivers: Iterable[Waiver], checkpoint: str = "", to
     """
     if finding.passed or _is_broken(finding):
         return finding
-    empty = finding.limit.metric == "max_abs" and finding.value == 0.0
+    empty = finding.limit.metric == MAX_ABS and finding.value == 0.0
     speaking = [waiver for waiver in waivers if waiver.covers(finding.limit, checkpoint) and not expired(waiver, today)]
     found = next(
         (w for w in speaking if w.reaches(finding.limit, finding.value) and (not empty or w.up_to == 0.0)), None
@@ -43,7 +44,7 @@ def _is_broken(finding: Finding) -> bool:
     return (
         reading is not None
         and reading.site.kind in NEVER_ZERO
-        and finding.limit.metric == "max_abs"
+        and finding.limit.metric == MAX_ABS
         and finding.value == 0.0
     )
 

@@ -6,10 +6,20 @@ from pathlib import Path
 from pytest_maxact.judge.compare.jumps import first_jump, new_massive_layers
 from pytest_maxact.judge.limits.limit import CARRIER, Limit
 from pytest_maxact.numbers.peaks import Peak
-from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.sites import ranges
 from pytest_maxact.numbers.weights import worst_weight
-from pytest_maxact.record.metrics.names import DROP, GROWTH, MASSIVE, SHIFT, SHRINK
+from pytest_maxact.record.metrics.metric import (
+    GROWTH,
+    MASSIVE,
+    MAX_ABS,
+    NONFINITE,
+    RMS,
+    SHIFT,
+    SHRINK,
+    UNREACHED,
+    Kind,
+    Metric,
+)
 from pytest_maxact.record.metrics.scheme import scheme_distortion
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.reading import SiteReading
@@ -31,14 +41,11 @@ def change_words(before: SiteReading, after: SiteReading, limit: Limit, value: f
         return f"{place}: max_abs {did} {value:.4g} times, from {before.max_abs:.6g} to {after.max_abs:.6g}{peak}"
     if limit.metric == SHIFT:
         return (
-            f"{place}: its distribution shifted by {value:.3g}, the rms went from {metric_value(before, 'rms'):.4g} to"
-            f" {metric_value(after, 'rms'):.4g}"
+            f"{place}: its distribution shifted by {value:.3g}, the rms went from {metric_value(before, RMS):.4g} to"
+            f" {metric_value(after, RMS):.4g}"
         )
-    name = limit.metric.removesuffix(DROP)
-    return (
-        f"{place}: {name} fell by {value:.2f} dB, from {metric_value(before, name):.2f} to"
-        f" {metric_value(after, name):.2f}"
-    )
+    of = limit.metric.of or limit.metric
+    return f"{place}: {of} fell by {value:.2f} dB, from {metric_value(before, of):.2f} to {metric_value(after, of):.2f}"
 
 
 def whole_words(before: Record, after: Record, limit: Limit, value: float) -> str:
@@ -66,13 +73,13 @@ def site_words(reading: SiteReading, limit: Limit, value: float, passed: bool) -
     if limit.figure is not None and limit.headroom is not None:
         sign = f"x {limit.headroom:g}" if limit.sense == "max" else f"less {20 * math.log10(limit.headroom):.2f} dB"
         stated += f" ({limit.figure:g} {sign})"
-    if limit.metric == "nonfinite":
+    if limit.metric == NONFINITE:
         text = f"{place}: {int(value)} non-finite entries of {reading.count}"
         if reading.first_nonfinite:
             first = reading.first_nonfinite
             text += f", first in sample {first.sample}, token {first.position} {first.token!r}, channel {first.channel}"
         return text
-    if limit.metric == "unreached_experts":
+    if limit.metric == UNREACHED:
         found = f"no token reached {describe_unreached(reading)}, a share of {value:.4g}"
         return f"{place}: {found}, which {relation} the limit {stated}; {limit.rule}{origin_words(limit)}"
     if reading.nonfinite:
@@ -83,25 +90,24 @@ def site_words(reading: SiteReading, limit: Limit, value: float, passed: bool) -
     shown = f"{value:.6g}"
     where = (
         f" {describe_peak(reading.peaks[0])}"
-        if limit.metric == "max_abs" and reading.peaks
+        if limit.metric == MAX_ABS and reading.peaks
         else _scheme_words(reading, limit.metric)
     )
     return f"{place}: {limit.metric} {shown}{where} {relation} the limit {stated}; {limit.rule}{origin_words(limit)}"
 
 
-def _scheme_words(reading: SiteReading, metric: str) -> str:
+def _scheme_words(reading: SiteReading, metric: Metric) -> str:
     """What stands behind a figure of a scheme: the worst weight, or the sample it was estimated from."""
-    name, _, quantity = metric.partition(".")
-    if name not in SCHEMES or quantity == "headroom":
+    if metric.kind is not Kind.SCHEME or metric.quantity == "headroom":
         return ""
-    if quantity == "weight_sqnr_db":
-        path = worst_weight(reading.weights, name)
-        refused = reading.weights[path][name].refused
+    if metric.is_of_weights:
+        path = worst_weight(reading.weights, metric.scheme)
+        refused = reading.weights[path][metric.scheme].refused
         return f" in {path}" + (f" ({refused})" if refused else "")
-    error = scheme_distortion(reading, name)
-    if not error.tokens or (error.sqnr_error_db == 0.0 and quantity == "sqnr_db"):
+    error = scheme_distortion(reading, metric.scheme)
+    if not error.tokens or (error.sqnr_error_db == 0.0 and metric.quantity == "sqnr_db"):
         return ""
-    spread = f", standard error {error.sqnr_error_db:.2f} dB" if quantity == "sqnr_db" else ""
+    spread = f", standard error {error.sqnr_error_db:.2f} dB" if metric.quantity == "sqnr_db" else ""
     return f" (of {error.tokens} sampled tokens{spread})"
 
 

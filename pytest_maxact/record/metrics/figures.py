@@ -6,19 +6,12 @@ by the names of metrics, `rms`, `quantile.<q>`, `int<bits>.<policy>.<quantity>` 
 `mean_abs` and `smoothing_gain_db`, which are only reported.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any, TypeVar
-
 from pytest_maxact.numbers.formats import FormatDistortion, integer_distortion
 from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.record.held import Summary, not_kept
+from pytest_maxact.record.metrics.distortion import restored
 from pytest_maxact.record.reading import SiteReading
 
-if TYPE_CHECKING:
-    from pytest_maxact.record.metrics.scheme import SchemeDistortion
-
-_Error = TypeVar("_Error", FormatDistortion, "SchemeDistortion")
 _EMPTY = Histogram.empty("bfloat16")
 
 
@@ -68,16 +61,6 @@ def integer_name(policy: str, bits: int) -> str:
     """
     share = policy.removeprefix("clip_q")
     return f"int{bits}.{policy if share == policy else f'clip_q{float(share)!r}'}"
-
-
-def named(name: str, error: "FormatDistortion | SchemeDistortion") -> dict[str, float]:
-    """The quantities of an error as figures: `<name>.<quantity>`."""
-    return {f"{name}.{quantity}": float(value) for quantity, value in asdict(error).items() if quantity != "policy"}
-
-
-def restored(kind: type[_Error], name: str, figures: Mapping[str, float], **given: Any) -> _Error:
-    """The reverse of `named`; whole numbers are whole again."""
-    return kind(**given, **{f.name: f.type(figures[f"{name}.{f.name}"]) for f in fields(kind) if f.name not in given})  # type: ignore[operator]
 
 
 QUANTILES = (0.5, 0.99, 0.999)

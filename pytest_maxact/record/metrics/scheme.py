@@ -5,50 +5,17 @@ tokens, and every figure of the other schemes, are of the sampled tokens.
 """
 
 import math
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
 
 from pytest_maxact.errors import MeasureError, setting
 from pytest_maxact.numbers.formats import FormatDistortion, cast_distortion, fp8_distortion, integer_distortion
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
 from pytest_maxact.numbers.sums import SchemeSums
 from pytest_maxact.record.held import Distributions, Summary, not_kept
-from pytest_maxact.record.metrics.figures import restored
-
-if TYPE_CHECKING:
-    from pytest_maxact.record.reading import SiteReading
+from pytest_maxact.record.metrics.distortion import SchemeDistortion, restored
+from pytest_maxact.record.reading import SiteReading
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SchemeDistortion:
-    """What a scheme costs a tensor. Ratios are dimensionless; NaN where a figure was not taken (figures of single
-    tokens, for FP16 and BF16).
-
-    - `sqnr_db`: of the whole tensor, with its standard error `sqnr_error_db` as an estimate from a sample (0: exact).
-    - `token_median_db`, `token_low_db`: median and 1 %-quantile of the SQNR of single tokens. `calm_sqnr_db`: of the
-      tokens without a massive activation.
-    - `clip_rate`: entries beyond the largest level. `flush_to_zero`: non-zero entries that become zero. `levels_used`:
-      magnitudes that occur after it.
-    - `tokens`: how many were sampled.
-    """
-
-    sqnr_db: float
-    sqnr_error_db: float
-    rel_rmse: float
-    rel_mae: float
-    clip_rate: float
-    flush_to_zero: float
-    levels_used: int
-    token_median_db: float
-    token_low_db: float
-    calm_sqnr_db: float
-    tokens: int
-
-
-QUANTITIES = tuple(field.name for field in fields(SchemeDistortion))
-
-
-def scheme_distortion(reading: "SiteReading", name: str) -> SchemeDistortion:
+def scheme_distortion(reading: SiteReading, name: str) -> SchemeDistortion:
     """Raises MeasureError where the Record holds nothing of the scheme at this site, InputError for a cast that a
     summary did not keep.
     """

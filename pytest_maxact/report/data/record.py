@@ -9,6 +9,7 @@ from typing import Any
 from pytest_maxact.judge.published import standing
 from pytest_maxact.numbers.formats import INT8_POLICIES
 from pytest_maxact.record.metrics.figures import QUANTILES, mean_abs, quantile, rms
+from pytest_maxact.record.metrics.metric import Metric
 from pytest_maxact.record.metrics.scheme import scheme_distortion
 from pytest_maxact.record.metrics.value import beyond_fp16, metric_value
 from pytest_maxact.record.reading import SiteReading
@@ -111,7 +112,7 @@ def _site(reading: SiteReading) -> dict[str, Any]:
 
 def _int8(reading: SiteReading, policy: str) -> dict[str, float | None]:
     names = ("threshold", "sqnr_db", "rel_rmse", "rel_mae", "clip_rate", "flush_to_zero", "levels_used")
-    return {name: finite_or_null(metric_value(reading, f"int8.{policy}.{name}")) for name in names}
+    return {name: finite_or_null(metric_value(reading, Metric.parse(f"int8.{policy}.{name}"))) for name in names}
 
 
 def _plain(figures: dict[str, Any]) -> dict[str, Any]:

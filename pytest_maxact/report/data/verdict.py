@@ -18,7 +18,7 @@ def verdict_data(findings: Sequence[Finding], faults: Sequence[str] = ()) -> dic
             {
                 "check": finding.limit.check,
                 "site": finding.site,
-                "metric": finding.limit.metric,
+                "metric": finding.limit.metric.name,
                 "baseline": finding.limit.against or None,
                 "value": finite_or_null(finding.value),
                 "limit": finding.limit.bound,

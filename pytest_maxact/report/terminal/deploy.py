@@ -14,6 +14,7 @@ from pytest_maxact.judge.deploy.fitness import SchemeFitness, fitness_of
 from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.record.metrics.metric import scheme_metric
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.record import Record
 
@@ -23,7 +24,7 @@ def render_fitness(record: Record, rules: Ruleset) -> Iterator[RenderableType]:
     found = fitness_of(record, rules.fitness)
     if not found:
         return
-    checked = {limit.metric.partition(".")[0] for limit in rules.limits}
+    checked = {limit.metric.scheme for limit in rules.limits}
     yield Text()
     yield _table(record, found)
     yield Text(_notes(record), style="dim")
@@ -95,7 +96,7 @@ def _zeroed(record: Record, name: str) -> str:
     for reading in record.sites.values():
         if reading.site.is_linear_input:
             try:
-                shares.append(metric_value(reading, f"{name}.flush_to_zero"))
+                shares.append(metric_value(reading, scheme_metric(name, "flush_to_zero")))
             except MeasureError:
                 continue
     if any(math.isnan(share) for share in shares):

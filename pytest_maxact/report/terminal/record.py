@@ -18,6 +18,7 @@ from pytest_maxact.judge.verdict.slack import notices
 from pytest_maxact.judge.verdict.words import describe_peak, describe_unreached
 from pytest_maxact.numbers.formats import FP16_MAX
 from pytest_maxact.record.metrics.figures import integer_figures
+from pytest_maxact.record.metrics.metric import MAX_ABS
 from pytest_maxact.record.metrics.value import beyond_fp16
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record, first_broken
@@ -134,7 +135,7 @@ def _facts(record: Record, rules: Ruleset | None) -> Table:
 
 def _unlimited(record: Record, rules: Ruleset) -> list[str]:
     """Kinds that count toward M and that no limit of the run holds, at any layer."""
-    limited = {limit.site for limit in rules.limits if limit.metric == "max_abs"}
+    limited = {limit.site for limit in rules.limits if limit.metric == MAX_ABS}
     counted = [reading.site for reading in record.sites.values() if reading.site.counted]
     held = {site.kind for site in counted if site.name in limited}
     return list(dict.fromkeys(site.kind for site in counted if site.kind not in held))
@@ -216,7 +217,7 @@ def _layers(record: Record, findings: Sequence[Finding], solid: bool) -> Table:
     """One row per layer: its residual stream against its limit, its other maxima; a row more for any other site that
     breaches.
     """
-    maxima = {f.limit.site: f for f in findings if f.limit.metric == "max_abs"}
+    maxima = {f.limit.site: f for f in findings if f.limit.metric == MAX_ABS}
     failed = {f.site for f in findings if not f.accepted}
     routed = any(reading.site.kind == "router" for reading in record.sites.values())
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")

@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.record.metrics.metric import NONFINITE
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import first_broken
 
@@ -58,7 +59,7 @@ def verdict_of(
         yield Text(f"not run: {left} checks{which}", style="yellow")
     broken: dict[str, list[SiteReading]] = {}
     for name, finding in breaches:
-        if finding.limit.metric == "nonfinite" and finding.reading:
+        if finding.limit.metric == NONFINITE and finding.reading:
             broken.setdefault(name, []).append(finding.reading)
     for name, readings in broken.items():
         if first := first_broken(readings):

@@ -18,7 +18,7 @@ from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.verdict.bound import holds
 from pytest_maxact.judge.verdict.check import check
 from pytest_maxact.numbers.massive import Massive
-from pytest_maxact.record.metrics.names import DROP, GROWTH, JUMP, MASSIVE, SHIFT, SHRINK
+from pytest_maxact.record.metrics.metric import GROWTH, INT8_SQNR, JUMP, MASSIVE, SHIFT, SHRINK, Metric, drop_of
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.summary import summary
@@ -48,7 +48,7 @@ def residual(*maxima: float, massive: Sequence[int] | None = None) -> Record:
     return replace(record, sites={**record.sites, **found})
 
 
-def relative(metric: str, bound: float, site: str = "layers.0.hidden", floor: float | None = None) -> Limit:
+def relative(metric: Metric, bound: float, site: str = "layers.0.hidden", floor: float | None = None) -> Limit:
     return Limit(
         site=site,
         metric=metric,
@@ -229,23 +229,24 @@ def test_the_drop_of_a_metric_is_its_loss() -> None:
         error = array - np.clip(np.rint(array / scale), -127, 127) * scale
         return float(10 * np.log10((array**2).sum() / (error**2).sum()))
 
-    lost = site_change(reading(*values), reading(*np.append(values, 1.0)), name + DROP, None)
+    lost = site_change(reading(*values), reading(*np.append(values, 1.0)), Metric.parse(f"{name}.drop"), None)
     assert lost == pytest.approx(max(0.0, sqnr(values) - sqnr(np.append(values, 1.0))), abs=1e-6)
     half = records.reading(coarse, values)
     restored = np.rint(values / (100 / 127)) * (100 / 127)
     expected = sqnr(values) - 10 * np.log10((values**2).sum() / ((values - restored) ** 2).sum())
-    assert site_change(reading(*values), half, name + DROP, None) == pytest.approx(expected)
+    assert site_change(reading(*values), half, Metric.parse(f"{name}.drop"), None) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("metric", ["max_abs", "", "drop", "growths", MASSIVE])
+@pytest.mark.parametrize("metric", ["max_abs", "W8A8.mean_kl", MASSIVE.name])
+def test_a_figure_that_is_no_change_of_a_site_is_refused(metric: str) -> None:
+    with pytest.raises(InputError, match=f"no relative metric called '{metric}'"):
+        site_change(reading(1.0), reading(1.0), Metric.parse(metric), None)
+
+
+@pytest.mark.parametrize("metric", ["", "drop", "growths", "sqnr.drop"])
 def test_an_unknown_change_is_refused(metric: str) -> None:
-    with pytest.raises(InputError, match="no relative metric called"):
-        site_change(reading(1.0), reading(1.0), metric, None)
-
-
-def test_the_drop_of_an_unknown_metric_is_refused() -> None:
     with pytest.raises(InputError, match="no metric called"):
-        site_change(reading(1.0), reading(1.0), f"sqnr{DROP}", None)
+        site_change(reading(1.0), reading(1.0), Metric.parse(metric), None)
 
 
 def test_an_unknown_change_of_the_whole_model_is_refused() -> None:
@@ -385,7 +386,7 @@ def test_no_relative_limit_passes_what_is_no_number_or_has_no_bound(value: float
 
 @pytest.mark.parametrize("bad", BROKEN)
 @pytest.mark.parametrize("broken", ["before", "after", "both"])
-@pytest.mark.parametrize("metric", [GROWTH, SHRINK, SHIFT, f"int8.max_abs.sqnr_db{DROP}", MASSIVE, JUMP])
+@pytest.mark.parametrize("metric", [GROWTH, SHRINK, SHIFT, drop_of(INT8_SQNR), MASSIVE, JUMP])
 def test_a_broken_side_fails_every_relative_limit_of_its_site(metric: str, broken: str, bad: float) -> None:
     sound, bad_one = residual(1.0, 2.0), residual(1.0, bad)
     site = "model" if metric in (MASSIVE, JUMP) else "layers.0.hidden"
@@ -473,4 +474,4 @@ def test_a_quality_without_one_of_the_splits_is_no_verdict(split: str) -> None:
     halved = replace(record, sites={**record.sites, "layers.0.hidden": hollow})
     for before, after in ((record, halved), (halved, record), (halved, halved)):
         with pytest.raises(MeasureError, match="a split holds nothing of this site"):
-            check(after, relative(f"int8.max_abs.sqnr_db{DROP}", 3.0), before)
+            check(after, relative(drop_of(INT8_SQNR), 3.0), before)

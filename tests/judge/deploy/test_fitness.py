@@ -20,12 +20,12 @@ from pytest_maxact.numbers.channels import smoothing_gain_db
 from pytest_maxact.numbers.sums import SchemeSums
 from pytest_maxact.record.effect import KEPT
 from pytest_maxact.record.identity import identity_of
-from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.reading import distributions_of
 from pytest_maxact.record.record import Record
 from pytest_maxact.report.terminal.record import render
 from tests.support import records
 from tests.support.fitness import CALM, SITES, effect, fitness, measured, rules_for, sums, weight, write
+from tests.support.metrics import value_of
 
 # Which limits speak
 
@@ -33,19 +33,19 @@ from tests.support.fitness import CALM, SITES, effect, fitness, measured, rules_
 def test_every_linear_input_and_its_weights_are_checked_for_a_scheme_that_quantizes_both() -> None:
     limits = rules_for(measured(), "W8A8").fitness
     assert {limit.site for limit in limits} == set(SITES)
-    assert {limit.metric for limit in limits} == {"W8A8.sqnr_db", "W8A8.flush_to_zero", "W8A8.weight_sqnr_db"}
-    assert {(limit.metric, limit.sense, limit.bound) for limit in limits if limit.site == SITES[0]} == {
+    assert {limit.metric.name for limit in limits} == {"W8A8.sqnr_db", "W8A8.flush_to_zero", "W8A8.weight_sqnr_db"}
+    assert {(limit.metric.name, limit.sense, limit.bound) for limit in limits if limit.site == SITES[0]} == {
         ("W8A8.sqnr_db", "min", 20.0), ("W8A8.flush_to_zero", "max", 0.5), ("W8A8.weight_sqnr_db", "min", 20.0)
     }  # fmt: skip
 
 
 def test_a_scheme_of_weights_alone_checks_weights_alone_and_a_format_with_a_range_every_site() -> None:
     record = measured("W4A16")
-    assert {limit.metric for limit in rules_for(record, "W4A16").fitness} == {"W4A16.weight_sqnr_db"}
+    assert {limit.metric.name for limit in rules_for(record, "W4A16").fitness} == {"W4A16.weight_sqnr_db"}
     headroom = rules_for(record, "FP16").fitness
-    assert {limit.metric for limit in headroom} == {"FP16.headroom", "FP16.weight_sqnr_db"}
-    assert {limit.site for limit in headroom if limit.metric == "FP16.headroom"} == set(record.sites)
-    assert {limit.site for limit in headroom if limit.metric == "FP16.weight_sqnr_db"} == set(SITES)
+    assert {limit.metric.name for limit in headroom} == {"FP16.headroom", "FP16.weight_sqnr_db"}
+    assert {limit.site for limit in headroom if limit.metric.name == "FP16.headroom"} == set(record.sites)
+    assert {limit.site for limit in headroom if limit.metric.name == "FP16.weight_sqnr_db"} == set(SITES)
 
 
 def test_predictions_are_checked_once_where_the_model_makes_any() -> None:
@@ -63,7 +63,7 @@ def test_the_scheme_before_all_schemes_and_the_own_file_before_the_shipped_one(t
 
     def bounds(scheme: str, path: Path | None) -> dict[str, tuple[float, int]]:
         limits = rules_for(record, scheme, limits=path).fitness
-        return {limit.metric.partition(".")[2]: (limit.bound, limit.line) for limit in limits if limit.site == SITES[0]}
+        return {limit.metric.quantity: (limit.bound, limit.line) for limit in limits if limit.site == SITES[0]}
 
     assert bounds("W8A8", own)["sqnr_db"] == (31.0, 6)
     assert bounds("W8A8", own)["token_low_db"] == (10.0, 6)
@@ -178,7 +178,7 @@ def test_a_scheme_that_the_record_lacks_is_an_error_at_every_site() -> None:
 def test_a_site_with_a_nan_has_no_figure_that_passes(metric: str) -> None:
     record = records.record({**CALM, "layers.1.o_in": [[1.0, math.nan, 2.0, 3.0]]})
     reading = records.holding(record["layers.1.o_in"], schemes={"W8A8": sums(40.0)})
-    assert math.isnan(metric_value(reading, metric))
+    assert math.isnan(value_of(reading, metric))
 
 
 def test_a_weight_that_a_scheme_cannot_quantize_has_no_figure_that_passes() -> None:
@@ -201,16 +201,16 @@ def test_the_message_names_the_worst_weight_and_where_the_limit_is_written() -> 
 
 def test_an_unknown_quantity_of_a_scheme_is_an_error_that_names_it() -> None:
     with pytest.raises(InputError, match="W8A8 has no 'sqnr'"):
-        metric_value(measured()[SITES[0]], "W8A8.sqnr")
+        value_of(measured()[SITES[0]], "W8A8.sqnr")
     with pytest.raises(InputError, match="W4A16 has no 'sqnr_db'"):
-        metric_value(measured("W4A16")[SITES[0]], "W4A16.sqnr_db")
+        value_of(measured("W4A16")[SITES[0]], "W4A16.sqnr_db")
 
 
 @pytest.mark.parametrize(("peak", "headroom"), [(32752.0, 2.0), (65504.0, 1.0), (70144.0, 0.934)])
 def test_the_headroom_of_fp16_is_its_largest_number_over_the_largest_entry(peak: float, headroom: float) -> None:
     reading = records.reading([[1.0]], [[peak]])
-    assert metric_value(reading, "FP16.headroom") == pytest.approx(headroom, rel=0.01)
-    assert metric_value(records.reading([[1.0]], [[math.inf]]), "FP16.headroom") == 0.0
+    assert value_of(reading, "FP16.headroom") == pytest.approx(headroom, rel=0.01)
+    assert value_of(records.reading([[1.0]], [[math.inf]]), "FP16.headroom") == 0.0
 
 
 # Advice

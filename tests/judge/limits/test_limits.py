@@ -43,7 +43,7 @@ def limit_of(rules: Ruleset, check: str) -> Limit:
 
 
 def bounds(rules: Ruleset, metric: str = "max_abs") -> dict[str, float]:
-    return {limit.site: limit.bound for limit in rules.limits if limit.metric == metric}
+    return {limit.site: limit.bound for limit in rules.limits if limit.metric.name == metric}
 
 
 def written_at(limit: Limit) -> str:
@@ -128,7 +128,7 @@ def test_a_shipped_int8_figure_is_lowered_by_its_headroom_in_db() -> None:
 def test_an_unpublished_shape_is_judged_by_the_familys_largest_figures_and_marked() -> None:
     rules = select_rules(load_limits(), UNPUBLISHED, sites(2))
     assert rules.shape is None
-    enveloped = {limit.site: limit for limit in rules.limits if limit.metric == "max_abs"}
+    enveloped = {limit.site: limit for limit in rules.limits if limit.metric.name == "max_abs"}
     assert all(limit.envelope for limit in enveloped.values())
     assert enveloped["layers.1.hidden"].bound == 35_328 * 2
     assert enveloped["layers.1.hidden"].rule == "envelope of family qwen3: Qwen3-32B"
@@ -201,7 +201,7 @@ def test_a_pattern_wins_over_the_shape_and_the_shape_over_the_family(tmp_path: P
         "layers.1.attn_output": 40,
         "layers.1.gate": 600,
     }
-    named = {limit.site: limit.rule for limit in rules.limits if limit.metric == "max_abs"}
+    named = {limit.site: limit.rule for limit in rules.limits if limit.metric.name == "max_abs"}
     assert named["layers.0.gate"] == "pattern layers.0.gate", "more literal characters than layers.*.gate"
     assert named["layers.1.hidden"] == "pattern layers.1.hidden"
     assert named["layers.0.hidden"] == "shape Tiny"
@@ -210,7 +210,9 @@ def test_a_pattern_wins_over_the_shape_and_the_shape_over_the_family(tmp_path: P
 def test_the_family_wins_over_the_envelope(tmp_path: Path) -> None:
     rules = rules_of(LADDER, tmp_path, Identity(model_type="qwen3", layers=3, hidden_size=64))
     by_site = {
-        limit.site: (limit.bound, limit.envelope, limit.rule) for limit in rules.limits if limit.metric == "max_abs"
+        limit.site: (limit.bound, limit.envelope, limit.rule)
+        for limit in rules.limits
+        if limit.metric.name == "max_abs"
     }
     assert by_site["layers.2.hidden"] == (200, False, "family qwen3")
     assert by_site["layers.2.mlp_output"] == (210, True, "envelope of family qwen3: Other")
@@ -275,7 +277,7 @@ def test_bounds_of_int8_stand_as_they_are_written(tmp_path: Path) -> None:
     found = {
         limit.check: (limit.bound, limit.sense, limit.figure)
         for limit in rules_of(text, tmp_path).limits
-        if limit.metric.startswith("int8")
+        if limit.metric.name.startswith("int8")
     }
     assert found == {
         "layers.0.hidden::int8.clip_q0.999.clip_rate": (0.01, "max", None),
@@ -386,7 +388,7 @@ def test_a_file_of_ones_own_wins_over_the_shipped_one_site_kind_by_site_kind(tmp
 
 def test_int8_rules_of_ones_own_replace_the_shipped_ones(tmp_path: Path) -> None:
     rules = rules_of(OWN_HIDDEN + "    int8: {policy: clip_q0.999, min_sqnr_db: 30}\n", tmp_path, QWEN3)
-    assert {limit.metric: limit.bound for limit in rules.limits if limit.metric.startswith("int8")} == {
+    assert {limit.metric.name: limit.bound for limit in rules.limits if limit.metric.name.startswith("int8")} == {
         "int8.clip_q0.999.sqnr_db": 30
     }
 

@@ -25,12 +25,12 @@ def limits_of(text: str, folder: Path, model: list[Site] | None = None, schemes:
 
 
 def one(limits: list[Limit], site: str, metric: str) -> Limit:
-    (found,) = (limit for limit in limits if (limit.site, limit.metric) == (site, metric))
+    (found,) = (limit for limit in limits if (limit.site, limit.metric.name) == (site, metric))
     return found
 
 
 def bounds(limits: list[Limit], metric: str) -> dict[str, float]:
-    return {limit.site: limit.bound for limit in limits if limit.metric == metric}
+    return {limit.site: limit.bound for limit in limits if limit.metric.name == metric}
 
 
 def refusal(text: str, folder: Path) -> str:
@@ -52,7 +52,7 @@ def test_every_site_and_the_whole_model_get_the_shipped_limits() -> None:
     for metric in ("growth", "shrink", "int8.max_abs.sqnr_db.drop"):
         assert set(bounds(limits, metric)) == names
     assert set(bounds(limits, "new_massive_layers")) == set(bounds(limits, "jump_shift")) == {"model"}
-    assert {limit.metric for limit in limits if limit.site != "model"} == {
+    assert {limit.metric.name for limit in limits if limit.site != "model"} == {
         "growth",
         "shrink",
         "int8.max_abs.sqnr_db.drop",
@@ -70,7 +70,7 @@ def test_a_check_is_called_by_its_metric_and_its_baseline(tmp_path: Path) -> Non
 
 def test_only_what_is_stated_is_checked(tmp_path: Path) -> None:
     limits = limits_of(OWN + "regression: {max_shift: 0.25, source: a study}", tmp_path)
-    assert {limit.metric for limit in limits} == {"shift"}
+    assert {limit.metric.name for limit in limits} == {"shift"}
     assert {limit.source for limit in limits} == {"a study"}
     assert {limit.bound for limit in limits} == {0.25}
 
@@ -101,7 +101,7 @@ def test_a_bound_of_nothing_is_a_bound(tmp_path: Path) -> None:
         OWN + "regression: {max_sqnr_drop_db: 0, max_jump_shift: 0, max_new_massive_layers: 0, max_shift: 0}", tmp_path
     )
     assert {limit.bound for limit in limits} == {0.0}
-    assert {limit.metric for limit in limits} == {
+    assert {limit.metric.name for limit in limits} == {
         "shift",
         "int8.max_abs.sqnr_db.drop",
         "jump_shift",
@@ -159,7 +159,7 @@ def test_the_users_floor_joins_the_shipped_bound(tmp_path: Path) -> None:
 
 
 def test_a_section_without_extends_stands_alone(tmp_path: Path) -> None:
-    assert {limit.metric for limit in limits_of(OWN + "regression: {max_growth: 9}", tmp_path)} == {"growth"}
+    assert {limit.metric.name for limit in limits_of(OWN + "regression: {max_growth: 9}", tmp_path)} == {"growth"}
 
 
 def test_schemes_are_bounded_at_the_inputs_of_linear_layers(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pytest_maxact.judge.verdict.check import check, judge
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.waiving import expired, waived, waiver_fault
 from pytest_maxact.record.identity import Identity
+from pytest_maxact.record.metrics.metric import Metric
 from pytest_maxact.record.record import Record
 from tests.support import records
 from tests.support.records import sites
@@ -49,7 +50,7 @@ def limit(
 ) -> Limit:
     return Limit(
         site=site,
-        metric=metric,
+        metric=Metric.parse(metric),
         bound=bound,
         sense=sense,
         rule="a rule",

@@ -15,6 +15,7 @@ from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.series.trend import Stage, can_be_continued, crossings, milestones, slope, trends
 from pytest_maxact.numbers.formats import integer_distortion
 from pytest_maxact.numbers.massive import Massive
+from pytest_maxact.record.metrics.metric import Metric
 from tests.support import records
 
 HIDDEN = "layers.0.hidden"
@@ -24,7 +25,14 @@ BROKEN = [math.nan, math.inf, -math.inf]
 
 def limit(bound: float, site: str = HIDDEN, metric: str = "max_abs") -> Limit:
     return Limit(
-        site=site, metric=metric, bound=bound, sense="max", rule="a rule", source="", file="limits.yaml", line=7
+        site=site,
+        metric=Metric.parse(metric),
+        bound=bound,
+        sense="max",
+        rule="a rule",
+        source="",
+        file="limits.yaml",
+        line=7,
     )
 
 

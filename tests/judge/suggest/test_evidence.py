@@ -19,11 +19,11 @@ from pytest_maxact.judge.suggest.propose import propose
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.run import measure
 from pytest_maxact.record.file import load, save
-from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.record import Record
 from pytest_maxact.report.data.suggest import as_data
 from pytest_maxact.report.terminal.suggest import closing
 from pytest_maxact.settings.settings import Settings
+from tests.support.metrics import value_of
 from tests.support.paths import TRAINED
 from tests.support.records import Measured, record, record_of, seen
 
@@ -90,7 +90,7 @@ def test_a_margin_covers_the_spread_and_keeps_the_files_headroom(spread: float, 
 
 def test_int8_takes_the_lowest_sqnr_and_its_spread_as_a_factor() -> None:
     records = [seen(8.0), seen(64.0)]
-    found = [metric_value(one.carrier, "int8.max_abs.sqnr_db") for one in records]
+    found = [value_of(one.carrier, "int8.max_abs.sqnr_db") for one in records]
     (evidence,) = gather(records)
     assert evidence.sqnr_db == tuple(found)
     assert evidence.sqnr_figure is not None

@@ -23,10 +23,12 @@ from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.numbers.peaks import Peak
 from pytest_maxact.record.file import load, save
 from pytest_maxact.record.identity import identity_of
-from pytest_maxact.record.metrics.value import beyond_fp16, metric_value
+from pytest_maxact.record.metrics.metric import Metric
+from pytest_maxact.record.metrics.value import beyond_fp16
 from pytest_maxact.record.record import Record
 from pytest_maxact.report.data.record import summarize
 from tests.support import records
+from tests.support.metrics import value_of
 from tests.support.records import Measured, bf16, record_of
 
 HIDDEN = "layers.0.hidden"
@@ -43,7 +45,7 @@ def limit(
 ) -> Limit:
     return Limit(
         site=site,
-        metric=metric,
+        metric=Metric.parse(metric),
         bound=bound,
         sense=sense,
         rule="shape Tiny",
@@ -209,11 +211,11 @@ def test_no_limits_are_no_verdict() -> None:
 def test_metrics_are_the_figures_of_the_whole_site() -> None:
     reading = records.reading([1.0, -4.0], [2.0, 8.0, 0.3125])
     whole = np.array([1.0, -4.0, 2.0, 8.0, 0.3125])
-    assert metric_value(reading, "max_abs") == 8.0
-    assert metric_value(reading, "nonfinite") == 0.0
-    assert metric_value(reading, "rms") == pytest.approx(math.sqrt(np.mean(whole**2)))
-    assert metric_value(reading, "quantile.0.6") == 2.0
-    assert metric_value(reading, "quantile.1.0") == 8.0
+    assert value_of(reading, "max_abs") == 8.0
+    assert value_of(reading, "nonfinite") == 0.0
+    assert value_of(reading, "rms") == pytest.approx(math.sqrt(np.mean(whole**2)))
+    assert value_of(reading, "quantile.0.6") == 2.0
+    assert value_of(reading, "quantile.1.0") == 8.0
 
 
 @pytest.mark.parametrize(("name", "bits"), [("int8", 8), ("int4", 4), ("int16", 16)])
@@ -221,8 +223,8 @@ def test_metrics_are_the_figures_of_the_whole_site() -> None:
 def test_any_width_and_clip_can_be_asked_of_a_record_afterwards(name: str, bits: int, policy: str) -> None:
     reading = records.reading(np.linspace(-9, 9, 40), np.linspace(-11, 5, 30))
     expected = integer_distortion(reading.calibration, reading.evaluation, policy, bits)
-    assert metric_value(reading, f"{name}.{policy}.sqnr_db") == expected.sqnr_db
-    assert metric_value(reading, f"{name}.{policy}.clip_rate") == expected.clip_rate
+    assert value_of(reading, f"{name}.{policy}.sqnr_db") == expected.sqnr_db
+    assert value_of(reading, f"{name}.{policy}.clip_rate") == expected.clip_rate
 
 
 @pytest.mark.parametrize("policy", ["max_abs", "clip_q0.5"])
@@ -232,7 +234,7 @@ def test_any_width_and_clip_can_be_asked_of_a_record_afterwards(name: str, bits:
 def test_int8_metrics_calibrate_on_one_split_and_measure_on_the_other(policy: str, quantity: str) -> None:
     reading = records.reading([1.0, -4.0], [2.0, 8.0, 0.3125])
     expected = getattr(integer_distortion(reading.calibration, reading.evaluation, policy), quantity)
-    assert metric_value(reading, f"int8.{policy}.{quantity}") == expected
+    assert value_of(reading, f"int8.{policy}.{quantity}") == expected
     swapped = getattr(integer_distortion(reading.evaluation, reading.calibration, policy), quantity)
     assert expected != swapped or quantity in ("flush_to_zero", "clip_rate", "levels_used")
 
@@ -264,7 +266,7 @@ def test_an_unknown_metric_is_refused_with_the_known_ones(metric: str, value: fl
             r"max_abs, nonfinite, rms, unreached_experts, quantile\.<q>, int<bits>\.<policy>\.<quantity> and <SCHEME>"
         ),
     ):
-        metric_value(records.reading([value], [value]), metric)
+        value_of(records.reading([value], [value]), metric)
 
 
 # What a finding says

@@ -13,6 +13,7 @@ from pytest_maxact.judge.verdict.check import check, judge
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.slack import notices
 from pytest_maxact.record.identity import identity_of
+from pytest_maxact.record.metrics.metric import MAX_ABS, Metric
 from tests.support.records import record, seen
 
 SITE = "layers.0.hidden"
@@ -29,7 +30,7 @@ def finding(
 ) -> Finding:
     limit = Limit(
         site=SITE,
-        metric=metric,
+        metric=Metric.parse(metric),
         bound=bound,
         sense=sense,
         rule="r",
@@ -89,10 +90,10 @@ def test_the_shipped_envelope_is_wide_for_a_small_model() -> None:
     )
     slack = notices(judge(small, rules.limits))
     assert slack is not None
-    assert slack.widest.limit.metric in ("max_abs", "int8.max_abs.sqnr_db")
+    assert slack.widest.limit.metric.name in ("max_abs", "int8.max_abs.sqnr_db")
     assert slack.judged == len(rules.limits)
 
 
 def test_a_check_of_ones_own_has_no_figure_and_no_notice() -> None:
-    limit = Limit(site=SITE, metric="max_abs", bound=500.0, sense="max", rule="", source="", file="", line=0)
+    limit = Limit(site=SITE, metric=MAX_ABS, bound=500.0, sense="max", rule="", source="", file="", line=0)
     assert notices([check(record({SITE: [[1.0]]}), limit)]) is None

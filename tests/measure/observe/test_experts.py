@@ -289,11 +289,11 @@ def test_a_limit_on_experts_for_a_model_without_any_is_a_usage_error(
 
 
 def test_unreached_experts_are_a_metric_of_routers_only(starved: Path) -> None:
-    from pytest_maxact.record.metrics.value import metric_value
+    from tests.support.metrics import value_of
 
     record = load(starved)
-    assert metric_value(record["layers.1.router"], "unreached_experts") == 0.125
-    assert metric_value(record["layers.1.hidden"], "unreached_experts") != metric_value(
+    assert value_of(record["layers.1.router"], "unreached_experts") == 0.125
+    assert value_of(record["layers.1.hidden"], "unreached_experts") != value_of(
         record["layers.1.hidden"], "unreached_experts"
     )
 

@@ -17,6 +17,7 @@ from pytest_maxact.judge.verdict.check import check
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.numbers.formats import integer_distortion
 from pytest_maxact.numbers.massive import Massive
+from pytest_maxact.record.metrics.metric import Metric
 from pytest_maxact.report.data.series import as_data
 from pytest_maxact.report.terminal.series import render
 from tests.support import records
@@ -27,7 +28,7 @@ HIDDEN, MLP = "layers.31.hidden", "layers.31.mlp_output"
 def limit(bound: float = 100.0, site: str = HIDDEN, metric: str = "max_abs", against: str = "") -> Limit:
     return Limit(
         site=site,
-        metric=metric,
+        metric=Metric.parse(metric),
         bound=bound,
         sense="max",
         rule="a rule",

@@ -1,0 +1,184 @@
+"""The name of a metric, parsed once: what a limit, a report or a test writes goes in, a frozen `Metric` with its parts
+comes out. Nobody else takes such names apart.
+
+Guard: a name that means nothing is refused here, before anything is measured or compared.
+"""
+
+import functools
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.numbers.formats import integer_distortion
+from pytest_maxact.numbers.histogram import Histogram
+from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.record.effect import EFFECTS
+from pytest_maxact.record.metrics.distortion import FORMAT_QUANTITIES, SCHEME_QUANTITIES
+
+
+class Kind(Enum):
+    """What a metric is a figure of: one site, predictions of the whole model, or a change since a baseline."""
+
+    MAX_ABS = "max_abs"
+    NONFINITE = "nonfinite"
+    RMS = "rms"
+    UNREACHED = "unreached_experts"
+    QUANTILE = "quantile"
+    INTEGER = "int"
+    SCHEME = "scheme"
+    EFFECT = "effect"
+    GROWTH = "growth"
+    SHRINK = "shrink"
+    SHIFT = "shift"
+    MASSIVE = "new_massive_layers"
+    JUMP = "jump_shift"
+    DROP = "drop"
+
+
+_PLAIN = {
+    kind.value: kind
+    for kind in (
+        *(Kind.MAX_ABS, Kind.NONFINITE, Kind.RMS, Kind.UNREACHED),
+        *(Kind.GROWTH, Kind.SHRINK, Kind.SHIFT, Kind.MASSIVE, Kind.JUMP),
+    )
+}
+_OF_A_SITE = frozenset(
+    {Kind.MAX_ABS, Kind.NONFINITE, Kind.RMS, Kind.UNREACHED, Kind.QUANTILE, Kind.INTEGER, Kind.SCHEME}
+)
+_DROP = ".drop"
+_INTEGERS = re.compile(r"int(\d+)")
+_EMPTY = Histogram.empty("bfloat16")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One metric; `name` as it was written, by which metrics are equal, and the parts that its kind has.
+
+    - `q`: of `quantile.<q>`.
+    - `bits` and `policy`: of `int<bits>.<policy>.<quantity>`.
+    - `scheme`: of `<SCHEME>.<quantity>`, at a site or of predictions.
+    - `quantity`: what is told of a format or scheme.
+    - `of`: whose loss a drop is: `int8.max_abs.sqnr_db` of `int8.max_abs.sqnr_db.drop`.
+    """
+
+    name: str
+    kind: Kind = field(compare=False)
+    q: float = field(default=0.0, compare=False)
+    bits: int = field(default=0, compare=False)
+    policy: str = field(default="", compare=False)
+    scheme: str = field(default="", compare=False)
+    quantity: str = field(default="", compare=False)
+    of: "Metric | None" = field(default=None, compare=False)
+
+    @staticmethod
+    def parse(name: str) -> "Metric":
+        """The metric of that name. Raises InputError for what is none, with those that there are."""
+        return _parsed(name)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_of_a_site(self) -> bool:
+        """Whether one reading has it: neither a change, nor of the whole model."""
+        return self.kind in _OF_A_SITE
+
+    @property
+    def needs_both_splits(self) -> bool:
+        """Whether it, or what it is a loss of, has its scale from calibration and its error from evaluation samples."""
+        return (self.of or self).kind is Kind.INTEGER
+
+    @property
+    def is_of_weights(self) -> bool:
+        return self.kind is Kind.SCHEME and self.quantity == WEIGHT_SQNR
+
+    @property
+    def is_in_decibels(self) -> bool:
+        return self.quantity.endswith("_db")
+
+
+WEIGHT_SQNR = "weight_sqnr_db"
+"""The quantity of a scheme that is of a site's weights."""
+
+
+def no_metric(name: str, why: str = "") -> InputError:
+    """The error for a name that is no metric of a site, or means nothing."""
+    return InputError(
+        f"no metric called {name!r}{f': {why}' if why else ''}\n"
+        "  there are max_abs, nonfinite, rms, unreached_experts, quantile.<q>, int<bits>.<policy>.<quantity> and"
+        " <SCHEME>.<quantity>, as in W8A8.sqnr_db"
+    )
+
+
+@functools.cache
+def _parsed(name: str) -> Metric:
+    if kind := _PLAIN.get(name):
+        return Metric(name=name, kind=kind)
+    if name.endswith(_DROP):
+        return _drop(name)
+    first, _, detail = name.partition(".")
+    try:
+        if first == Kind.QUANTILE.value:
+            return _quantile(name, detail)
+        if integers := _INTEGERS.fullmatch(first):
+            return _integer(name, int(integers[1]), detail)
+        if first in SCHEMES:
+            return _of_scheme(name, first, detail)
+    except ValueError as error:
+        raise no_metric(name, str(error)) from error
+    raise no_metric(name)
+
+
+def _drop(name: str) -> Metric:
+    of = _parsed(name.removesuffix(_DROP))
+    if not of.is_of_a_site:
+        raise no_metric(of.name)
+    return Metric(name=name, kind=Kind.DROP, of=of)
+
+
+def _quantile(name: str, share: str) -> Metric:
+    q = float(share)
+    _EMPTY.quantile(q)
+    return Metric(name=name, kind=Kind.QUANTILE, q=q)
+
+
+def _integer(name: str, bits: int, detail: str) -> Metric:
+    policy, _, quantity = detail.rpartition(".")
+    if quantity not in FORMAT_QUANTITIES:
+        raise no_metric(name)
+    integer_distortion(_EMPTY, _EMPTY, policy, bits)
+    return Metric(name=name, kind=Kind.INTEGER, bits=bits, policy=policy, quantity=quantity)
+
+
+def _of_scheme(name: str, scheme: str, quantity: str) -> Metric:
+    has = SCHEMES[scheme]
+    known = (
+        (quantity == "headroom" and has.cast)
+        or (quantity == WEIGHT_SQNR and (has.weights or has.cast))
+        or (quantity in SCHEME_QUANTITIES and (has.activations or has.cast))
+    )
+    if not known and quantity not in EFFECTS:
+        raise ValueError(f"{scheme} has no {quantity!r}")
+    return Metric(name=name, kind=Kind.SCHEME if known else Kind.EFFECT, scheme=scheme, quantity=quantity)
+
+
+MAX_ABS, NONFINITE, RMS, UNREACHED, GROWTH, SHRINK, SHIFT, MASSIVE, JUMP = (
+    Metric.parse(kind.value)
+    for kind in (
+        *(Kind.MAX_ABS, Kind.NONFINITE, Kind.RMS, Kind.UNREACHED),
+        *(Kind.GROWTH, Kind.SHRINK, Kind.SHIFT, Kind.MASSIVE, Kind.JUMP),
+    )
+)
+INT8_SQNR = Metric.parse("int8.max_abs.sqnr_db")
+"""The paper's INT-8 check: SQNR under one scale per tensor, the calibration maximum."""
+
+
+def drop_of(metric: Metric) -> Metric:
+    """The loss of a metric since a baseline."""
+    return Metric.parse(f"{metric}{_DROP}")
+
+
+def scheme_metric(scheme: str, quantity: str) -> Metric:
+    """A quantity of a scheme. Raises InputError where the scheme has none of that name."""
+    return Metric.parse(f"{scheme}.{quantity}")
