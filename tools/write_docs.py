@@ -1,8 +1,9 @@
-"""The parts of docs/ that follow from the program, written from it: the table of options, the commands, and the
-architectures. Everything between `<!-- written: NAME -->` and `<!-- written -->` belongs to this script.
+"""The parts of docs/ that follow from the program, written from it: the tables of options and schemes, the
+commands, and the architectures. What stands between `<!-- written: NAME -->` and `<!-- written -->` belongs to this
+script.
 
     python -m tools.write_docs                   # all of them; half a minute, for the architectures are built
-    python -m tools.write_docs options commands  # some
+    python -m tools.write_docs options schemes   # some
 
 Tests compare what is there with what this would write.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pytest_maxact.numbers.schemes import Quantizer, Scheme
     from tests.support.zoo.survey import Outcome
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -22,14 +24,52 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 def options() -> str:
     """The table of docs/options.md: every option of the gate as pytest takes it, and its ini name."""
-    from pytest_maxact.settings.options import OPTIONS
+    from pytest_maxact.errors import worded
+    from pytest_maxact.settings.options import OPTIONS, pytest_option
 
     rows = [
-        (f"`--maxact-{option.name}{f'={option.metavar}' if option.metavar else ''}`", f"`maxact_{option.field}`")
+        (
+            f"`{pytest_option(option.field)}{f'={option.metavar}' if option.metavar else ''}`",
+            f"`{option.ini}`",
+            worded(option.help, pytest_option),
+        )
         for option in OPTIONS
     ]
-    meanings = [option.help for option in OPTIONS]
-    return _table(("option", "ini", "meaning"), [(*row, meaning) for row, meaning in zip(rows, meanings, strict=True)])
+    return _table(("option", "ini", "meaning"), rows)
+
+
+def schemes() -> str:
+    """The table of docs/deploy.md: what every scheme does to activations and weights."""
+    from pytest_maxact.numbers.schemes import ALIASES, SCHEMES
+
+    def name(scheme: "Scheme") -> str:
+        others = [f" (`{alias}`)" for alias, meant in ALIASES.items() if meant == scheme.name]
+        return f"`{scheme.name}`{''.join(others)}"
+
+    rows = [
+        (name(scheme), *((f"cast to {scheme.cast}",) * 2 if scheme.cast else _operands(scheme)))
+        for scheme in SCHEMES.values()
+    ]
+    return _table(("scheme", "activations", "weights"), rows)
+
+
+def _operands(scheme: "Scheme") -> tuple[str, str]:
+    return _quantized(scheme.activations, "token"), _quantized(scheme.weights, "channel")
+
+
+def _quantized(how: "Quantizer | None", row: str) -> str:
+    if how is None:
+        return "16 bits"
+    number = {"fp8_e4m3": "E4M3", "fp4_e2m1": "E2M1"}.get(how.number, how.number.replace("int", "INT-"))
+    shared = {
+        "tensor": "per tensor",
+        "row": f"per {row}",
+        "group": f"per group of {how.group}",
+        "block": f"per block of {how.group} x {how.group}",
+    }[how.granularity]
+    above = "one static scale" if row == "token" else "one scale"
+    scale = {"e8m0": ", scale a power of two", "e4m3": f", scale E4M3 below {above} for the tensor"}.get(how.scale, "")
+    return f"{number} {shared}{scale}{', static' if how.static else ''}"
 
 
 def commands() -> str:
@@ -134,6 +174,7 @@ def all_architectures() -> str:
 
 WRITTEN: Mapping[str, tuple[str, Callable[[], str]]] = {
     "options": ("options.md", options),
+    "schemes": ("deploy.md", schemes),
     "commands": ("cli.md", commands),
     "architectures": ("architectures.md", all_architectures),
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_maxact.record.file import save
 from pytest_maxact.record.record import Record
 from tests.support import records
 from tests.support.paths import TRAINED
@@ -49,4 +50,4 @@ def here(prepared: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPa
 
 def _put(record: Record, path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
-    record.save(path)
+    save(record, path)

@@ -26,11 +26,11 @@ def test_every_page_of_the_docs_is_reached_from_the_index() -> None:
     assert {path.name for path in DOCS.glob("*.md")} - {"index.md"} <= set(links_of(DOCS / "index.md"))
 
 
-@pytest.mark.parametrize("name", ["options", "commands"])
+@pytest.mark.parametrize("name", ["options", "schemes", "commands"])
 def test_what_is_written_from_the_program_is_as_it_would_be_written_now(name: str) -> None:
     file, write = WRITTEN[name]
     page = (DOCS / file).read_text()
-    assert page == with_part(page, name, write()), "write it again: python -m tools.write_docs options commands"
+    assert page == with_part(page, name, write()), f"write it again: python -m tools.write_docs {name}"
 
 
 def test_a_page_without_the_part_is_told() -> None:
