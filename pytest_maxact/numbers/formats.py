@@ -84,7 +84,7 @@ def fp8_distortion(calibration: Histogram, evaluation: Histogram, dtype: str) ->
     values, counts = evaluation.finite()
     scale = rounded_to(np.asarray([calibration.max_abs], np.float32) / np.float32(FP8_MAX), dtype)
     scale[scale == 0] = EPSILON[dtype]
-    levels = _to_e4m3(np.minimum(rounded_to(values.astype(np.float32) / scale, dtype), np.float32(FP8_MAX)))
+    levels = to_e4m3(np.minimum(rounded_to(values.astype(np.float32) / scale, dtype), np.float32(FP8_MAX)))
     restored = rounded_to(levels * scale, dtype).astype(np.float64)
     return _error("max_abs", float(scale[0]) * FP8_MAX, values, counts, levels.astype(np.float64), restored)
 
@@ -130,18 +130,16 @@ def rounded_to(values: npt.NDArray[np.float32], dtype: str) -> npt.NDArray[np.fl
         return values
     if dtype == "float16":
         return values.astype(np.float16).astype(np.float32)
-    bits = values.view(np.uint32)
-    return ((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)).view(
-        np.float32
-    )
+    import ml_dtypes  # 18 ms, which a Record without low-bit schemes need not wait for
+
+    return values.astype(ml_dtypes.bfloat16).astype(np.float32)
 
 
-def _to_e4m3(magnitudes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def to_e4m3(magnitudes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Magnitudes up to 448 rounded to three bits of mantissa, below 2^-6 to multiples of 2^-9; to even."""
-    exponents = np.maximum(np.frexp(magnitudes)[1] - 1, -6)
-    step = np.ldexp(np.float32(1), exponents - 3).astype(np.float32)
-    rounded: npt.NDArray[np.float32] = np.rint(magnitudes / step) * step
-    return rounded
+    import ml_dtypes
+
+    return magnitudes.astype(ml_dtypes.float8_e4m3fn).astype(np.float32)
 
 
 def _round_trip(values: Floats, threshold: float, bits: int) -> tuple[Floats, Floats]:
