@@ -67,9 +67,12 @@ def test_against_itself_the_report_says_so(
     pytester: pytest.Pytester, checkpoint: Path, corpus: Path, saved: Path
 ) -> None:
     common = (f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}")
-    result = run_gate(pytester, *common, f"--maxact-baseline={saved}", passed=CHECKS + RELATIVE)
-    result.stdout.fnmatch_lines(
-        ["against   saved: M * in *, now *", "*it holds the same weights: compared with itself"]
+    run_gate(
+        pytester,
+        *common,
+        f"--maxact-baseline={saved}",
+        passed=CHECKS + RELATIVE,
+        report=["against   saved: M * in *, now *", "*it holds the same weights: compared with itself"],
     )
 
 
@@ -124,17 +127,18 @@ def test_attention_that_became_sharper_shows_in_no_maximum_but_in_the_distributi
 def test_a_limit_on_the_shift_of_distributions_finds_it(
     pytester: pytest.Pytester, checkpoint: Path, corpus: Path, tmp_path: Path
 ) -> None:
-    limits = tmp_path / "limits.yaml"
-    limits.write_text("version: 1\nextends: builtin\nregression: {max_shift: 0.05}\n")
     model = tiny.random_model("qwen3")
     with torch.no_grad():
         model.layers[1].self_attn.q_norm.weight.mul_(50.0)
     tiny.save(tmp_path / "sharp", model)
     common = (f"--maxact-model={tmp_path / 'sharp'}", f"--maxact-corpus={corpus}", f"--maxact-baseline={checkpoint}")
-    result = run_gate(pytester, *common, f"--maxact-limits={limits}")
-    assert result.ret == 1
-    result.stdout.fnmatch_lines(
-        ["*they part at layer 1: *", "FAILED maxact::layers.1.attn_output::shift[[]qwen3[]]*"], consecutive=False
+    run_gate(
+        pytester,
+        *common,
+        "--maxact-limits=limits.yaml",
+        files={"limits.yaml": "version: 1\nextends: builtin\nregression: {max_shift: 0.05}\n"},
+        exit=1,
+        report=["*they part at layer 1: *", "FAILED maxact::layers.1.attn_output::shift[[]qwen3[]]*"],
     )
 
 
@@ -155,8 +159,13 @@ def test_two_baselines_are_two_sets_of_checks(
     options = (f"--maxact-replay={saved}", f"--maxact-baseline={saved}")
     other = pytester.path / "old.safetensors"
     save(load(saved), other)
-    result = run_gate(pytester, *options, f"--maxact-baseline={other}", passed=CHECKS + 2 * RELATIVE)
-    result.stdout.fnmatch_lines(["maxact: *, baseline saved, baseline old", "against   saved: *", "against   old: *"])
+    run_gate(
+        pytester,
+        *options,
+        f"--maxact-baseline={other}",
+        passed=CHECKS + 2 * RELATIVE,
+        report=["maxact: *, baseline saved, baseline old", "against   saved: *", "against   old: *"],
+    )
 
 
 def test_a_slim_baseline_serves_as_a_full_one(pytester: pytest.Pytester, saved: Path) -> None:
@@ -171,19 +180,20 @@ def test_under_schemes_inputs_and_weights_may_lose_no_more_than_the_limit(
     with torch.no_grad():
         model.layers[1].mlp.down_proj.weight[:, 0] *= 60.0
     tiny.save(tmp_path / "lossy", model)
-    limits = tmp_path / "limits.yaml"
-    limits.write_text("version: 1\nextends: builtin\nregression: {sqnr_floor_db: 60}\n")
     options = (
         f"--maxact-model={tmp_path / 'lossy'}",
         f"--maxact-corpus={corpus}",
         "--maxact-schemes=W8A8",
-        f"--maxact-limits={limits}",
+        "--maxact-limits=limits.yaml",
     )
-    result = run_gate(pytester, *options, f"--maxact-baseline={checkpoint}")
-    assert result.ret == 1
-    assert "maxact::layers.1.down_in::W8A8.weight_sqnr_db.drop[qwen3]" in result.stdout.str()
-    result.stdout.fnmatch_lines(
-        ["layers.1.down_in: W8A8.weight_sqnr_db fell by * dB, from * to *, which exceeds the limit 3; *"]
+    run_gate(
+        pytester,
+        *options,
+        f"--maxact-baseline={checkpoint}",
+        files={"limits.yaml": "version: 1\nextends: builtin\nregression: {sqnr_floor_db: 60}\n"},
+        exit=1,
+        report=["layers.1.down_in: W8A8.weight_sqnr_db fell by * dB, from * to *, which exceeds the limit 3; *"],
+        says=["maxact::layers.1.down_in::W8A8.weight_sqnr_db.drop[qwen3]"],
     )
 
 
@@ -194,14 +204,14 @@ def test_distributions_that_a_slim_baseline_lacks_are_asked_for_in_vain(
     pytester: pytest.Pytester, saved: Path, tmp_path: Path
 ) -> None:
     save(summary(load(saved)), pytester.path / "slim.safetensors")
-    limits = tmp_path / "limits.yaml"
-    limits.write_text("version: 1\nextends: builtin\nregression: {max_shift: 0.05}\n")
-    result = run_gate(
-        pytester, f"--maxact-replay={saved}", "--maxact-baseline=slim.safetensors", f"--maxact-limits={limits}"
-    )
-    assert result.ret == 4
-    result.stderr.fnmatch_lines(
-        ["ERROR: *limits.yaml:3: max_shift compares distributions, and the Record slim.safetensors is slim*"]
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        "--maxact-baseline=slim.safetensors",
+        "--maxact-limits=limits.yaml",
+        files={"limits.yaml": "version: 1\nextends: builtin\nregression: {max_shift: 0.05}\n"},
+        exit=4,
+        errors=["ERROR: *limits.yaml:3: max_shift compares distributions, and the Record slim.safetensors is slim*"],
     )
 
 
@@ -218,17 +228,15 @@ def test_a_baseline_measured_otherwise_is_refused_before_any_weights_load(
     option: str, field: str, pytester: pytest.Pytester, checkpoint: Path, corpus: Path, saved: Path
 ) -> None:
     family = "--maxact-family=generic"
-    result = run_gate(
+    run_gate(
         pytester,
         f"--maxact-model={checkpoint}",
         f"--maxact-corpus={corpus}",
         f"--maxact-baseline={saved}",
         option,
         family,
-    )
-    assert result.ret == 4
-    result.stderr.fnmatch_lines(
-        [f"ERROR: --maxact-baseline {saved} cannot be compared with *: they differ in {field}*"]
+        exit=4,
+        errors=[f"ERROR: --maxact-baseline {saved} cannot be compared with *: they differ in {field}*"],
     )
 
 
@@ -236,18 +244,28 @@ def test_a_baseline_of_another_tokenizer_is_refused(
     pytester: pytest.Pytester, corpus: Path, saved: Path, tmp_path: Path
 ) -> None:
     other = tiny.save(tmp_path / "other", tiny.random_model("qwen3"), tiny.word_tokenizer(reverse=True))
-    result = run_gate(pytester, f"--maxact-model={other}", f"--maxact-corpus={corpus}", f"--maxact-baseline={saved}")
-    assert result.ret == 4
-    result.stderr.fnmatch_lines(["*they differ in tokenizer_sha256 (*"])
+    run_gate(
+        pytester,
+        f"--maxact-model={other}",
+        f"--maxact-corpus={corpus}",
+        f"--maxact-baseline={saved}",
+        exit=4,
+        errors=["*they differ in tokenizer_sha256 (*"],
+    )
 
 
 def test_a_baseline_of_another_depth_is_refused(
     pytester: pytest.Pytester, corpus: Path, saved: Path, tmp_path: Path
 ) -> None:
     deeper = tiny.save(tmp_path / "deeper", tiny.random_model("qwen3", num_hidden_layers=4))
-    result = run_gate(pytester, f"--maxact-model={deeper}", f"--maxact-corpus={corpus}", f"--maxact-baseline={saved}")
-    assert result.ret == 4
-    result.stderr.fnmatch_lines(["*it has no layers.3.hidden, so not every site could be (4 such sites)"])
+    run_gate(
+        pytester,
+        f"--maxact-model={deeper}",
+        f"--maxact-corpus={corpus}",
+        f"--maxact-baseline={saved}",
+        exit=4,
+        errors=["*it has no layers.3.hidden, so not every site could be (4 such sites)"],
+    )
 
 
 def test_a_baseline_of_another_metric_version_is_refused(
@@ -257,9 +275,13 @@ def test_a_baseline_of_another_metric_version_is_refused(
 
     record = load(saved)
     save(replace(record, metric_version=record.metric_version - 1), pytester.path / "old.safetensors")
-    result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-baseline=old.safetensors")
-    assert result.ret == 4
-    result.stderr.fnmatch_lines(["ERROR: old.safetensors: measured with metric version *"])
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        "--maxact-baseline=old.safetensors",
+        exit=4,
+        errors=["ERROR: old.safetensors: measured with metric version *"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -272,18 +294,20 @@ def test_a_baseline_of_another_metric_version_is_refused(
 def test_a_baseline_that_is_not_there_is_refused(
     baseline: str, words: str, pytester: pytest.Pytester, saved: Path
 ) -> None:
-    result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-baseline={baseline}")
-    assert result.ret == 4
-    result.stderr.fnmatch_lines([f"ERROR: --maxact-baseline {baseline}: {words}"])
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        f"--maxact-baseline={baseline}",
+        exit=4,
+        errors=[f"ERROR: --maxact-baseline {baseline}: {words}"],
+    )
 
 
 def test_a_record_that_is_missing_is_not_looked_for_on_the_hub(
     pytester: pytest.Pytester, checkpoint: Path, corpus: Path
 ) -> None:
     options = (f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "--maxact-baseline=nowhere.safetensors")
-    result = run_gate(pytester, *options)
-    assert result.ret == 4
-    result.stderr.fnmatch_lines(["ERROR: --maxact-baseline nowhere.safetensors: no such file"])
+    run_gate(pytester, *options, exit=4, errors=["ERROR: --maxact-baseline nowhere.safetensors: no such file"])
 
 
 def test_a_broken_baseline_is_refused(pytester: pytest.Pytester, corpus: Path, saved: Path, tmp_path: Path) -> None:
@@ -291,10 +315,12 @@ def test_a_broken_baseline_is_refused(pytester: pytest.Pytester, corpus: Path, s
     with torch.no_grad():
         model.layers[1].mlp.down_proj.weight[0, 0] = float("nan")
     save(tiny_record(tiny.save(tmp_path / "broken", model), corpus), pytester.path / "broken.safetensors")
-    result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-baseline=broken.safetensors")
-    assert result.ret == 4
-    result.stderr.fnmatch_lines(
-        ["*layers.1.mlp_output holds NaN or infinite entries, so nothing can be compared with it"]
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        "--maxact-baseline=broken.safetensors",
+        exit=4,
+        errors=["*layers.1.mlp_output holds NaN or infinite entries, so nothing can be compared with it"],
     )
 
 
@@ -306,11 +332,15 @@ def test_a_checkpoint_that_turns_out_broken_is_no_baseline(
         model.layers[1].mlp.down_proj.weight[0, 0] = float("nan")
     broken = tiny.save(tmp_path / "broken", model)
     options = (f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", f"--maxact-baseline={broken}")
-    result = run_gate(pytester, *options, passed=CHECKS, failed=RELATIVE)
-    text = " ".join(result.stdout.str().split())
-    assert (
-        f"FAIL: {RELATIVE} checks could not be judged: broken is broken itself, layers.1.mlp_output has entries that"
-        " are NaN or infinite" in text
+    run_gate(
+        pytester,
+        *options,
+        passed=CHECKS,
+        failed=RELATIVE,
+        says=[
+            f"FAIL: {RELATIVE} checks could not be judged: broken is broken itself, "
+            "layers.1.mlp_output has entries that are NaN or infinite"
+        ],
     )
 
 
@@ -331,9 +361,13 @@ def test_a_broken_checkpoint_fails_against_a_sound_baseline(
     )
 
 
-def test_limits_without_a_relative_one_are_refused(pytester: pytest.Pytester, saved: Path, tmp_path: Path) -> None:
-    limits = tmp_path / "limits.yaml"
-    limits.write_text("version: 1\nfamilies: {q: {model_types: [qwen3], limits: {hidden: 1000}}}\n")
-    result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-baseline={saved}", f"--maxact-limits={limits}")
-    assert result.ret == 4
-    result.stderr.fnmatch_lines([f"ERROR: {limits} sets no relative limit, so nothing would be compared with saved"])
+def test_limits_without_a_relative_one_are_refused(pytester: pytest.Pytester, saved: Path) -> None:
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        f"--maxact-baseline={saved}",
+        "--maxact-limits=limits.yaml",
+        files={"limits.yaml": "version: 1\nfamilies: {q: {model_types: [qwen3], limits: {hidden: 1000}}}\n"},
+        exit=4,
+        errors=["ERROR: limits.yaml sets no relative limit, so nothing would be compared with saved"],
+    )

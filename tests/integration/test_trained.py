@@ -10,6 +10,7 @@ from pytest_maxact.measure.run import measure
 from pytest_maxact.record.file import load
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
+from tests.support.gate_runs import run_gate
 from tests.support.paths import FIXTURES
 
 TRAINED = FIXTURES / "qwen3-tiny"
@@ -32,8 +33,7 @@ def test_the_checkpoints_are_small() -> None:
 
 
 def test_the_gate_passes_on_the_trained_checkpoint(pytester: pytest.Pytester) -> None:
-    result = pytester.runpytest(f"--maxact-model={TRAINED}", "--maxact-max-samples=30", "--maxact-save=r")
-    result.assert_outcomes(passed=53)
+    run_gate(pytester, f"--maxact-model={TRAINED}", "--maxact-max-samples=30", "--maxact-save=r", passed=53)
     record = load(pytester.path / "r")
     assert record.provenance.corpus == "builtin"
     assert {category for _, category, _, _ in record.provenance.samples} == {
@@ -43,11 +43,14 @@ def test_the_gate_passes_on_the_trained_checkpoint(pytester: pytest.Pytester) ->
 
 
 def test_the_gate_fails_on_it_under_limits_below_what_it_does(pytester: pytest.Pytester) -> None:
-    (pytester.path / "limits.yaml").write_text(
-        "version: 1\nfamilies: {q: {model_types: [qwen3], limits: {hidden: 100}}}\n"
+    result = run_gate(
+        pytester,
+        f"--maxact-model={TRAINED}",
+        "--maxact-max-samples=30",
+        "--maxact-limits=limits.yaml",
+        files={"limits.yaml": "version: 1\nfamilies: {q: {model_types: [qwen3], limits: {hidden: 100}}}\n"},
+        exit=1,
     )
-    result = pytester.runpytest(f"--maxact-model={TRAINED}", "--maxact-max-samples=30", "--maxact-limits=limits.yaml")
-    assert result.ret == 1
     assert result.parseoutcomes()["failed"] >= 5
     text = " ".join(result.stdout.str().split())
     assert re.search(

@@ -17,17 +17,30 @@ def _on_a_workstation(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_first_run_writes_limits_that_hold_the_next_one(pytester: pytest.Pytester, saved: Path) -> None:
-    result = run_gate(
-        pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", "--maxact-update=new", passed=CHECKS
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        "--maxact-limits=mine.yaml",
+        "--maxact-update=new",
+        passed=CHECKS,
+        report=["--- /dev/null", "+++ mine.yaml", "mine.yaml: written; review it, and commit it"],
     )
-    result.stdout.fnmatch_lines(["--- /dev/null", "+++ mine.yaml", "mine.yaml: written; review it, and commit it"])
-    again = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", passed=CHECKS)
-    assert "limits family qwen3, shape" in " ".join(again.stdout.str().split())
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        "--maxact-limits=mine.yaml",
+        passed=CHECKS,
+        says=["limits family qwen3, shape"],
+    )
     text = (pytester.path / "mine.yaml").read_text()
-    unchanged = run_gate(
-        pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", "--maxact-update=all", passed=CHECKS
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        "--maxact-limits=mine.yaml",
+        "--maxact-update=all",
+        passed=CHECKS,
+        report=["mine.yaml: nothing to change"],
     )
-    unchanged.stdout.fnmatch_lines(["mine.yaml: nothing to change"])
     assert (pytester.path / "mine.yaml").read_text() == text
 
 
@@ -36,9 +49,9 @@ def test_a_family_that_nobody_knows_gets_its_first_limits(
 ) -> None:
     model = tiny.save(tmp_path / "llama", tiny.random_model("llama"))
     options = (f"--maxact-model={model}", f"--maxact-corpus={corpus}", "--maxact-limits=mine.yaml")
-    written = run_gate(pytester, *options, "--maxact-update=new")
-    assert written.ret == 0
-    written.stdout.fnmatch_lines(["limits   generic: *", "+*model_types: [[]llama[]]"])
+    run_gate(
+        pytester, *options, "--maxact-update=new", exit=0, report=["limits   generic: *", "+*model_types: [[]llama[]]"]
+    )
     run_gate(pytester, *options, passed=CHECKS)
 
 
@@ -48,12 +61,22 @@ def test_a_breach_fails_this_run_and_all_sets_the_limit_for_the_next(
     run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", "--maxact-update=new")
     file = pytester.path / "mine.yaml"
     file.write_text(re.sub(r"([{ ]hidden): [0-9.]+", r"\1: 0.5", file.read_text()))
-    kept = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", "--maxact-update=new")
-    assert kept.ret == 1
-    kept.stdout.fnmatch_lines(["FAIL: 3 of * checks do not hold", "- no limits were written:*"])
-    changed = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", "--maxact-update=all")
-    assert changed.ret == 1
-    changed.stdout.fnmatch_lines(["note: * checks of this run did not hold, and these limits accept what it measured"])
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        "--maxact-limits=mine.yaml",
+        "--maxact-update=new",
+        exit=1,
+        report=["FAIL: 3 of * checks do not hold", "- no limits were written:*"],
+    )
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        "--maxact-limits=mine.yaml",
+        "--maxact-update=all",
+        exit=1,
+        report=["note: * checks of this run did not hold, and these limits accept what it measured"],
+    )
     run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", passed=CHECKS)
 
 
@@ -66,8 +89,7 @@ def test_under_xdist_limits_are_written_once(pytester: pytest.Pytester, checkpoi
         "-n",
         "2",
     )
-    result = pytester.runpytest_subprocess(*options)
-    result.assert_outcomes(passed=CHECKS)
+    result = run_gate(pytester, *options, subprocess=True, passed=CHECKS)
     assert result.stdout.str().count("mine.yaml: written") == 1
 
 
@@ -78,12 +100,16 @@ def test_limits_that_cannot_be_written_fail_the_run(
         raise InputError("mine.yaml cannot be written: no space left\n  make room")
 
     monkeypatch.setattr(Proposal, "write", full)
-    result = run_gate(
-        pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", "--maxact-update=new", passed=CHECKS
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        "--maxact-limits=mine.yaml",
+        "--maxact-update=new",
+        passed=CHECKS,
+        exit=1,
+        report=["FAIL: no limits were written: mine.yaml cannot be written: no space left"],
+        lacks=["PASS"],
     )
-    assert result.ret == 1
-    result.stdout.fnmatch_lines(["FAIL: no limits were written: mine.yaml cannot be written: no space left"])
-    assert "PASS" not in result.stdout.str()
 
 
 def test_nothing_measured_writes_nothing(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
@@ -93,9 +119,12 @@ def test_nothing_measured_writes_nothing(pytester: pytest.Pytester, checkpoint: 
         "--maxact-limits=mine.yaml",
         "--maxact-update=new",
     )
-    result = run_gate(pytester, *options, "-k", "nothing_at_all")
-    result.stdout.fnmatch_lines(
-        ["maxact: no limits were written: nothing was measured, so there is no evidence for limits"]
+    run_gate(
+        pytester,
+        *options,
+        "-k",
+        "nothing_at_all",
+        report=["maxact: no limits were written: nothing was measured, so there is no evidence for limits"],
     )
     assert not (pytester.path / "mine.yaml").exists()
     run_gate(pytester, *options, "--co")
@@ -116,34 +145,47 @@ def test_nothing_measured_writes_nothing(pytester: pytest.Pytester, checkpoint: 
 def test_where_to_write_must_be_said(arguments: list[str], words: str, pytester: pytest.Pytester, saved: Path) -> None:
     from pytest_maxact.judge.limits.file import builtin_path
 
-    result = run_gate(
-        pytester, f"--maxact-replay={saved}", *(argument.format(builtin=builtin_path()) for argument in arguments)
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        *(argument.format(builtin=builtin_path()) for argument in arguments),
+        exit=4,
+        errors=[f"ERROR: {words}"],
     )
-    assert result.ret == 4
-    result.stderr.fnmatch_lines([f"ERROR: {words}"])
 
 
 def test_it_is_refused_in_ci(pytester: pytest.Pytester, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
-    result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", "--maxact-update=all")
-    assert result.ret == 4
-    result.stderr.fnmatch_lines(
-        ["ERROR: --maxact-update is refused in CI (CI=true): limits are changed by a person, and reviewed"]
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        "--maxact-limits=mine.yaml",
+        "--maxact-update=all",
+        exit=4,
+        errors=["ERROR: --maxact-update is refused in CI (CI=true): limits are changed by a person, and reviewed"],
     )
 
 
 def test_it_is_refused_in_an_ini_file(pytester: pytest.Pytester, saved: Path) -> None:
     pytester.makeini("[pytest]\nmaxact_update = all\n")
-    result = run_gate(pytester, f"--maxact-replay={saved}")
-    assert result.ret == 4
-    result.stderr.fnmatch_lines(["ERROR: maxact_update in an ini file would rewrite limits at every run"])
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        exit=4,
+        errors=["ERROR: maxact_update in an ini file would rewrite limits at every run"],
+    )
 
 
 def test_limits_much_wider_than_what_was_found_get_a_notice_and_no_failure(
     pytester: pytest.Pytester, saved: Path
 ) -> None:
-    result = run_gate(pytester, f"--maxact-replay={saved}", passed=CHECKS)
-    text = " ".join(result.stdout.str().split())
-    assert "limits lie more than 4 times above what was found (the widest: " in text
-    assert f"to tighten them: maxact suggest {saved} --limits FILE --update all" in text
-    assert result.ret == 0
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        passed=CHECKS,
+        exit=0,
+        says=[
+            "limits lie more than 4 times above what was found (the widest: ",
+            f"to tighten them: maxact suggest {saved} --limits FILE --update all",
+        ],
+    )

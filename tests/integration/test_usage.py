@@ -50,11 +50,13 @@ from tests.support.gate_runs import run_gate
 def test_a_bad_limits_file_is_a_usage_error_that_names_its_line(
     limits: str, message: str, pytester: pytest.Pytester, saved: Path
 ) -> None:
-    (pytester.path / "limits.yaml").write_text(limits)
-    result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=limits.yaml")
-    assert result.ret == 4
-    assert message in result.stderr.str()
-    assert "Traceback" not in result.stderr.str()
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        "--maxact-limits=limits.yaml",
+        files={"limits.yaml": limits},
+        refuses=message,
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,43 +74,50 @@ def test_a_bad_limits_file_is_a_usage_error_that_names_its_line(
 def test_a_bad_corpus_is_a_usage_error_that_names_its_line(
     lines: str, message: str, pytester: pytest.Pytester, checkpoint: Path
 ) -> None:
-    (pytester.path / "bad.jsonl").write_text(lines)
-    result = run_gate(pytester, f"--maxact-model={checkpoint}", "--maxact-corpus=bad.jsonl")
-    assert result.ret == 4
-    assert message in result.stderr.str()
+    run_gate(
+        pytester,
+        f"--maxact-model={checkpoint}",
+        "--maxact-corpus=bad.jsonl",
+        files={"bad.jsonl": lines},
+        refuses=message,
+    )
 
 
 def test_a_record_of_another_protocol_is_a_usage_error(pytester: pytest.Pytester, saved: Path) -> None:
-    result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-protocol=deployed")
-    assert result.ret == 4
-    assert "was measured under protocol 'paper', not 'deployed'" in result.stderr.str()
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        "--maxact-protocol=deployed",
+        refuses="was measured under protocol 'paper', not 'deployed'",
+    )
 
 
 def test_a_damaged_record_is_a_usage_error(pytester: pytest.Pytester, saved: Path) -> None:
     (pytester.path / "half").write_bytes(saved.read_bytes()[:5000])
-    result = run_gate(pytester, "--maxact-replay=half")
-    assert result.ret == 4
-    assert "half: not a Record, or a truncated one" in result.stderr.str()
+    run_gate(pytester, "--maxact-replay=half", refuses="half: not a Record, or a truncated one")
 
 
 def test_options_without_a_gate_are_a_usage_error(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_own(): pass")
-    result = run_gate(pytester, "--maxact-family=generic")
-    assert result.ret == 4
-    assert "--maxact-family does nothing without --maxact-model or --maxact-replay" in result.stderr.str()
+    run_gate(
+        pytester,
+        "--maxact-family=generic",
+        refuses="--maxact-family does nothing without --maxact-model or --maxact-replay",
+    )
 
 
 def test_options_of_a_measurement_beside_a_replay_are_a_usage_error(pytester: pytest.Pytester, saved: Path) -> None:
-    result = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-dtype=fp32")
-    assert result.ret == 4
-    assert "--maxact-dtype shapes a measurement, and --maxact-replay makes none" in result.stderr.str()
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        "--maxact-dtype=fp32",
+        refuses="--maxact-dtype shapes a measurement, and --maxact-replay makes none",
+    )
 
 
 def test_a_path_after_a_space_that_would_lead_pytest_to_another_configuration_is_a_usage_error(
     pytester: pytest.Pytester, saved: Path
 ) -> None:
-    result = run_gate(pytester, "--maxact-replay", saved)
-    assert result.ret == 4
-    assert f"write --maxact-replay={saved}" in result.stderr.str()
+    run_gate(pytester, "--maxact-replay", saved, refuses=f"write --maxact-replay={saved}")
     (pytester.path / "here").write_bytes(saved.read_bytes())
     assert run_gate(pytester, "--maxact-replay", "here").ret == 0

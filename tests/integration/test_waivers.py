@@ -32,13 +32,18 @@ def limits(folder: Path, *, until: int = 30, site: str = "layers.1.*", more: str
 def test_a_waived_breach_is_an_expected_failure_and_the_report_says_whose(
     pytester: pytest.Pytester, saved: Path, tmp_path: Path
 ) -> None:
-    result = run_gate(
-        pytester, f"--maxact-replay={saved}", f"--maxact-limits={limits(tmp_path)}", passed=CHECKS, xfailed=1
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        f"--maxact-limits={limits(tmp_path)}",
+        passed=CHECKS,
+        xfailed=1,
+        exit=0,
+        says=[
+            f"PASS: {CHECKS - 1} of {CHECKS} checks hold, 1 is waived",
+            f"waived until {TODAY + timedelta(days=30)} by me@here: known outlier: layers.1.hidden: max_abs",
+        ],
     )
-    assert result.ret == 0
-    text = " ".join(result.stdout.str().split())
-    assert f"PASS: {CHECKS - 1} of {CHECKS} checks hold, 1 is waived" in text
-    assert f"waived until {TODAY + timedelta(days=30)} by me@here: known outlier: layers.1.hidden: max_abs" in text
 
 
 def test_it_holds_on_its_last_day_and_not_on_the_day_after(
@@ -47,23 +52,28 @@ def test_it_holds_on_its_last_day_and_not_on_the_day_after(
     run_gate(
         pytester, f"--maxact-replay={saved}", f"--maxact-limits={limits(tmp_path, until=0)}", passed=CHECKS, xfailed=1
     )
-    result = run_gate(
+    run_gate(
         pytester,
         f"--maxact-replay={saved}",
         f"--maxact-limits={limits(tmp_path, until=-1)}",
         passed=CHECKS - 1,
         failed=2,
+        report=["FAILED maxact::layers.1.hidden::max_abs*", "FAILED maxact::waive::layers.1.[*]*"],
+        says=[f"the waiver for layers.1.* by me@here expired on {TODAY - timedelta(days=1)} (limits.yaml:5)"],
     )
-    text = " ".join(result.stdout.str().split())
-    assert f"the waiver for layers.1.* by me@here expired on {TODAY - timedelta(days=1)} (limits.yaml:5)" in text
-    result.stdout.fnmatch_lines(["FAILED maxact::layers.1.hidden::max_abs*", "FAILED maxact::waive::layers.1.[*]*"])
 
 
 def test_one_that_nothing_needs_is_stale_and_fails(pytester: pytest.Pytester, saved: Path, tmp_path: Path) -> None:
     file = limits(tmp_path, site="layers.2.*", rest="")
-    result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={file}", passed=CHECKS, failed=1)
-    result.stdout.fnmatch_lines(["FAIL: the waiver for layers.2.[*] by me@here is stale, none of its checks fails*"])
-    alone = run_gate(
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        f"--maxact-limits={file}",
+        passed=CHECKS,
+        failed=1,
+        report=["FAIL: the waiver for layers.2.[*] by me@here is stale, none of its checks fails*"],
+    )
+    run_gate(
         pytester,
         f"--maxact-replay={saved}",
         f"--maxact-limits={file}",
@@ -73,22 +83,22 @@ def test_one_that_nothing_needs_is_stale_and_fails(pytester: pytest.Pytester, sa
         "not waive",
         passed=CHECKS,
         deselected=1,
+        exit=0,
     )
-    assert alone.ret == 0
 
 
 def test_it_is_stale_by_what_the_run_holds_and_not_by_what_was_selected(
     pytester: pytest.Pytester, saved: Path, tmp_path: Path
 ) -> None:
-    result = run_gate(
+    run_gate(
         pytester,
         f"--maxact-replay={saved}",
         f"--maxact-limits={limits(tmp_path)}",
         "maxact::waive",
         passed=1,
         deselected=CHECKS,
+        report=["not run: *"],
     )
-    result.stdout.fnmatch_lines(["not run: *"])
 
 
 def test_a_breach_beyond_the_value_that_it_names_fails(pytester: pytest.Pytester, saved: Path, tmp_path: Path) -> None:
@@ -98,10 +108,16 @@ def test_a_breach_beyond_the_value_that_it_names_fails(pytester: pytest.Pytester
         for folder, bound in ((tmp_path, value), (pytester.path, value / 2))
     )
     run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={enough}", passed=CHECKS, xfailed=1)
-    result = pytester.runpytest_subprocess(f"--maxact-replay={saved}", f"--maxact-limits={little}", "-n", "2")
-    result.assert_outcomes(passed=CHECKS, failed=1)
-    assert f"; beyond what the waiver of me@here lets pass, {value / 2:g} (limits.yaml:5)" in " ".join(
-        result.stdout.str().split()
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        f"--maxact-limits={little}",
+        "-n",
+        "2",
+        subprocess=True,
+        passed=CHECKS,
+        failed=1,
+        says=[f"; beyond what the waiver of me@here lets pass, {value / 2:g} (limits.yaml:5)"],
     )
 
 
@@ -117,11 +133,17 @@ def test_a_waivers_check_that_something_else_broke_off_has_not_passed(
             if item.nodeid.startswith("maxact::waive"):
                 raise RuntimeError("of the user's own")
         """)
-    result = pytester.runpytest_subprocess(f"--maxact-replay={saved}", f"--maxact-limits={limits(tmp_path)}", *options)
-    result.assert_outcomes(failed=1, passed=CHECKS - 1, xfailed=1)
-    assert "PASS" not in result.stdout.str()
-    assert "broken off by an error outside of the gate, the first maxact::waive::layers.1.*" in " ".join(
-        result.stdout.str().split()
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        f"--maxact-limits={limits(tmp_path)}",
+        *options,
+        subprocess=True,
+        failed=1,
+        passed=CHECKS - 1,
+        xfailed=1,
+        says=["broken off by an error outside of the gate, the first maxact::waive::layers.1.*"],
+        lacks=["PASS"],
     )
 
 
@@ -131,17 +153,17 @@ def test_only_the_waiver_that_ran_is_held_against_the_run(
     file = limits(tmp_path)
     stale = f"  - {{site: layers.2.hidden, metric: max_abs, reason: known, owner: me, until: {TODAY}}}\n"
     file.write_text(file.read_text() + stale)
-    result = run_gate(
+    run_gate(
         pytester,
         f"--maxact-replay={saved}",
         f"--maxact-limits={file}",
         "maxact::waive::layers.1.*",
         passed=1,
         deselected=CHECKS + 1,
+        exit=0,
+        report=["no limit was checked"],
+        lacks=["FAIL"],
     )
-    assert result.ret == 0
-    assert "FAIL" not in result.stdout.str()
-    result.stdout.fnmatch_lines(["no limit was checked"])
 
 
 def test_a_metric_that_it_does_not_name_still_fails(pytester: pytest.Pytester, saved: Path, tmp_path: Path) -> None:
@@ -150,8 +172,12 @@ def test_a_metric_that_it_does_not_name_still_fails(pytester: pytest.Pytester, s
         more=", metric: 'int8.*'",
         rest=TIGHT.replace("}}}}", "}}, int8: {site: layers.1.*, min_sqnr_db: 99}}}"),
     )
-    result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={file}")
-    result.stdout.fnmatch_lines(["FAILED maxact::layers.1.hidden::max_abs*"])
+    result = run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        f"--maxact-limits={file}",
+        report=["FAILED maxact::layers.1.hidden::max_abs*"],
+    )
     assert result.parseoutcomes()["xfailed"] == 4
 
 
@@ -167,9 +193,13 @@ def test_what_is_not_finite_is_never_waived(pytester: pytest.Pytester, corpus: P
 
 
 def test_one_that_matches_no_check_is_refused(pytester: pytest.Pytester, saved: Path, tmp_path: Path) -> None:
-    result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={limits(tmp_path, site='layers.9.*')}")
-    assert result.ret == 4
-    result.stderr.fnmatch_lines(["ERROR: *limits.yaml:5: this waiver (layers.9.[*], [*]) matches no check of this run"])
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        f"--maxact-limits={limits(tmp_path, site='layers.9.*')}",
+        exit=4,
+        errors=["ERROR: *limits.yaml:5: this waiver (layers.9.[*], [*]) matches no check of this run"],
+    )
 
 
 def test_the_command_says_and_exits_alike(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

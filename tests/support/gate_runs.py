@@ -1,5 +1,6 @@
-"""Short ways to run the gate inside a test."""
+"""The gate run inside a test: files, arguments, outcome and what it prints, in one call."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,47 @@ CHECKS = 2 * (4 * tiny.LAYERS + 2) + 1
 """Per site a maximum and a non-finite count, and the carrier's INT-8 error."""
 
 
-def run_gate(pytester: pytest.Pytester, *args: object, **outcomes: int) -> pytest.RunResult:
-    """A pytest run with the given arguments, and its outcomes checked."""
-    result = pytester.runpytest(*(str(arg) for arg in args))
+def run_gate(
+    pytester: pytest.Pytester,
+    *args: object,
+    files: Mapping[str, str] = {},
+    exit: int | None = None,
+    report: Sequence[str] = (),
+    says: Sequence[str] = (),
+    lacks: Sequence[str] = (),
+    errors: Sequence[str] = (),
+    refuses: str | None = None,
+    subprocess: bool = False,
+    **outcomes: int,
+) -> pytest.RunResult:
+    """A pytest run with these arguments beside these files.
+
+    `report` and `errors` are patterns of lines in the order in which stdout and stderr have them; `says` are words of
+    the report however its lines are broken, `lacks` words that it has nowhere; `refuses` is part of what a usage error
+    says. A usage error is never a traceback.
+    """
+    for name, text in files.items():
+        (pytester.path / name).write_text(text)
+    run = pytester.runpytest_subprocess if subprocess else pytester.runpytest
+    result = run(*(str(arg) for arg in args))
+    printed, complaint = result.stdout.str(), result.stderr.str()
     if outcomes:
         result.assert_outcomes(**outcomes)
+    if refuses is not None:
+        exit = pytest.ExitCode.USAGE_ERROR
+        assert refuses in complaint
+    if exit is not None:
+        assert result.ret == exit
+    result.stdout.fnmatch_lines(report)
+    result.stderr.fnmatch_lines(errors)
+    running = " ".join(printed.split())
+    for words in says:
+        assert words in running
+    for words in lacks:
+        assert words not in printed
+        assert words not in running
+    if exit == pytest.ExitCode.USAGE_ERROR:
+        assert "Traceback" not in complaint
     return result
 
 
