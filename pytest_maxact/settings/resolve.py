@@ -1,7 +1,7 @@
 """What a run was asked to do, resolved once: command line, then ini file, then default."""
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import fields
 from glob import has_magic
 from pathlib import Path
@@ -22,17 +22,32 @@ def resolve(
     those of a gate that nobody asked for, and those of a measurement where a Record is replayed. In an ini file such
     values lie idle.
     """
-    values: dict[str, Any] = {}
     explicit = {option.name for option in OPTIONS if given.get(option.field) is not None}
+    values = _values(given, ini, folder)
+    for given_name, other in (("replay", "model"), ("model", "replay")):
+        if given_name in explicit and other not in explicit:
+            values.pop(other, None)
+    _refuse_contradictions(values, explicit)
+    _refuse_idle(values, explicit)
+    if "replay" in values:
+        values = {name: value for name, value in values.items() if name in _JUDGING or given.get(name) is not None}
+    return Settings(**{field.name: values[field.name] for field in fields(Settings) if field.name in values})
+
+
+def _values(given: Mapping[str, Any], ini: Callable[[str], str | None], folder: Path | None) -> dict[str, Any]:
+    """By field, of what stands on the command line or in the ini file."""
+    values: dict[str, Any] = {}
     for option in OPTIONS:
         value = given.get(option.field)
         if value is None and (text := ini(option.field)):
             value = _from_ini(option, text, folder)
         if value is not None:
             values[option.field] = _expanded(option, value)
-    for given_name, other in (("replay", "model"), ("model", "replay")):
-        if given_name in explicit and other not in explicit:
-            values.pop(other, None)
+    return values
+
+
+def _refuse_contradictions(values: Mapping[str, Any], explicit: Set[str]) -> None:
+    """Raise InputError for settings that exclude each other, or this run."""
     if "replay" in values and "model" in values:
         raise InputError(
             f"{setting('model')} measures a checkpoint and {setting('replay')} judges a saved Record; give one of them"
@@ -47,6 +62,10 @@ def resolve(
             f"{setting('horizon')} looks ahead of a series, and this run has one checkpoint\n"
             f"  give a pattern, as in {setting('model')}='runs/checkpoint-*'"
         )
+
+
+def _refuse_idle(values: Mapping[str, Any], explicit: Set[str]) -> None:
+    """Raise InputError for options that would silently do nothing."""
     if explicit and "replay" not in values and "model" not in values:
         raise InputError(
             f"{_said(min(explicit))} does nothing without {setting('model')} or {setting('replay')}\n"
@@ -54,19 +73,11 @@ def resolve(
         )
     if values.get("slim") and "slim" in explicit and not {"save", "replay"} & values.keys():
         raise InputError(f"{setting('slim')} does nothing without {setting('save')}\n  give it a file, or leave it out")
-    if "replay" in values:
-        if idle := sorted(
-            option.name for option in OPTIONS if option.measures and option.name in explicit - {"model", "protocol"}
-        ):
-            raise InputError(
-                f"{_said(idle[0])} shapes a measurement, and {setting('replay')} makes none\n  leave one of them out"
-            )
-        values = {
-            name: value
-            for name, value in values.items()
-            if name in _JUDGING or (name in given and given[name] is not None)
-        }
-    return Settings(**{field.name: values[field.name] for field in fields(Settings) if field.name in values})
+    measuring = {option.name for option in OPTIONS if option.measures} - {"model", "protocol"}
+    if "replay" in values and (idle := sorted(explicit & measuring)):
+        raise InputError(
+            f"{_said(idle[0])} shapes a measurement, and {setting('replay')} makes none\n  leave one of them out"
+        )
 
 
 def _said(name: str) -> str:

@@ -16,8 +16,8 @@ from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.settings.settings import Settings
 from pytest_maxact.trainer.figures import PREFIX
 from pytest_maxact.trainer.live import refuse_sharded, unwrapped
-from pytest_maxact.trainer.preparation import open_run, record_path
-from pytest_maxact.trainer.run import Measured, Run, logger
+from pytest_maxact.trainer.preparation import prepare_run, record_path
+from pytest_maxact.trainer.run import Measurement, Run, logger
 from pytest_maxact.trainer.sample import OverBudgetError
 from pytest_maxact.trainer.words import argument
 
@@ -108,7 +108,7 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
             self._refuse_idle(args, state)
             refuse_sharded(self.trainer)
             if state.is_world_process_zero:
-                self._run = Run(open_run(self.trainer, self._settings, self.baseline, state), self.budget_seconds)
+                self._run = Run(prepare_run(self.trainer, self._settings, self.baseline, state), self.budget_seconds)
         except InputError as error:
             raise InputError(f"MaxActCallback: {error.worded(argument)}") from error
 
@@ -166,7 +166,7 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
         self.findings[step] = found.breaches
         return found.figures, self._report(found, step)
 
-    def _report(self, found: Measured, step: int) -> str:
+    def _report(self, found: Measurement, step: int) -> str:
         if not found.breaches:
             return ""
         shown = [worded(finding.message, argument) for finding in found.breaches[:_NAMED]]

@@ -37,7 +37,7 @@ _RECORD = re.compile(r"checkpoint-(\d+)\.maxact\.safetensors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+class Preparation:
     """`prepared` holds the samples that were asked for, or, where `chosen`, those that an earlier Record was measured
     on.
 
@@ -57,7 +57,7 @@ class Opening:
     seconds: float
 
 
-def open_run(trainer: Any, settings: Settings, baseline: Path | None, state: Any) -> Opening:
+def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: Any) -> Preparation:
     """Check a training run before its first step. Raises InputError for whatever would keep it from being measured or
     judged.
     """
@@ -103,7 +103,7 @@ def open_run(trainer: Any, settings: Settings, baseline: Path | None, state: Any
         checkpoint=checkpoint, identity=identity, anatomy=anatomy, tokenizer=tokenizer, sequences=tuple(sequences),
         max_seq_len=max_length(settings, model.config.get_text_config()), predicts=has_head(checkpoint),
     )  # fmt: skip
-    return Opening(
+    return Preparation(
         settings=settings,
         prepared=prepared,
         chosen=bool(fixed),

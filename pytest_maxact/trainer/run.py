@@ -16,14 +16,14 @@ from pytest_maxact.record.file import save
 from pytest_maxact.record.record import Record
 from pytest_maxact.trainer.figures import figures
 from pytest_maxact.trainer.live import as_loaded, undisturbed
-from pytest_maxact.trainer.preparation import Opening
+from pytest_maxact.trainer.preparation import Preparation
 from pytest_maxact.trainer.sample import Budget, within
 
 logger = logging.getLogger("pytest_maxact.trainer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Measurement:
     """One measurement: its Record, the checks that failed and are not waived, and what is logged of it."""
 
     record: Record
@@ -34,14 +34,14 @@ class Measured:
 class Run:
     """A training run under measurement. `budget_seconds`: how long one measurement may hold it up."""
 
-    def __init__(self, opening: Opening, budget_seconds: float) -> None:
-        self.opening = opening
+    def __init__(self, preparation: Preparation, budget_seconds: float) -> None:
+        self.preparation = preparation
         self.budget_seconds = budget_seconds
-        self.first = opening.first
-        self._sample = opening.prepared.sequences if opening.chosen else None
-        self._owed = opening.seconds
+        self.first = preparation.first
+        self._sample = preparation.prepared.sequences if preparation.chosen else None
+        self._owed = preparation.seconds
 
-    def measure(self, model: Any, name: str, step: int, target: Path) -> Measured:
+    def measure(self, model: Any, name: str, step: int, target: Path) -> Measurement:
         """Measure the model as it is now, write its Record to `target`, and judge it; `name` is what the Record says it
         is of.
 
@@ -51,13 +51,13 @@ class Run:
         target.unlink(missing_ok=True)
         budget = Budget(self.budget_seconds, spent=self._owed)
         self._owed = 0.0
-        settings, prepared = self.opening.settings, self.opening.prepared
+        settings, prepared = self.preparation.settings, self.preparation.prepared
         loaded = as_loaded(model, target.parent)
         with undisturbed(loaded):
             if self._sample is None:
                 self._sample = tuple(self._choose(budget, lambda pilot: self._pass(loaded, pilot, budget)))
             named = replace(prepared, sequences=self._sample, checkpoint=replace(prepared.checkpoint, name=name))
-            family = self.opening.limits.family
+            family = self.preparation.limits.family
             adapted = ", with its adapters" if loaded.adapters else ""
             record = measure_loaded(
                 named, settings, loaded, family, lambda: f"in training, step {step}{adapted}", budget.check
@@ -67,19 +67,19 @@ class Run:
         if self.first is None:
             self.first = record
         breaches = tuple(finding for finding in findings if not finding.accepted)
-        return Measured(
+        return Measurement(
             record=record, breaches=breaches, figures=figures(record, self.first, len(breaches), budget.spent)
         )
 
     def _judge(self, record: Record, name: str) -> list[Finding]:
-        opening = self.opening
-        reference = opening.reference or self.first
-        rules = opening.changes if opening.changes and reference else opening.limits
-        return judge(record, rules.limits, {opening.against: reference} if reference else None, rules.waivers, name)
+        preparation = self.preparation
+        reference = preparation.reference or self.first
+        rules = preparation.changes if preparation.changes and reference else preparation.limits
+        return judge(record, rules.limits, {preparation.against: reference} if reference else None, rules.waivers, name)
 
     def _choose(self, budget: Budget, run: Callable[[Sequence[corpus.Sequence]], None]) -> list[corpus.Sequence]:
-        wanted = self.opening.prepared.sequences
-        chosen = within(budget, wanted, self.opening.settings.seed, run)
+        wanted = self.preparation.prepared.sequences
+        chosen = within(budget, wanted, self.preparation.settings.seed, run)
         tokens = sum(map(len, chosen))
         level = logging.WARNING if len(chosen) < len(wanted) else logging.INFO
         logger.log(
@@ -89,5 +89,5 @@ class Run:
         return chosen
 
     def _pass(self, loaded: LoadedModel, sequences: Sequence[corpus.Sequence], budget: Budget) -> None:
-        anatomy = resolve(loaded.model, self.opening.prepared.checkpoint.config, adapters=loaded.adapters)
-        observe(loaded, anatomy, sequences, self.opening.settings.batch_tokens, budget.check)
+        anatomy = resolve(loaded.model, self.preparation.prepared.checkpoint.config, adapters=loaded.adapters)
+        observe(loaded, anatomy, sequences, self.preparation.settings.batch_tokens, budget.check)

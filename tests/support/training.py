@@ -2,16 +2,20 @@
 
 import random
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
+import pytest
 import torch
 from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
+from pytest_maxact.errors import InputError
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.run import measure
 from pytest_maxact.record.file import load
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
+from pytest_maxact.trainer.callback import MaxActCallback
 from tests.support import tiny
 
 STEPS = 6
@@ -44,6 +48,43 @@ def trainer_of(
         processing_class=tokenizer,
         callbacks=callbacks,
     )
+
+
+def train(
+    folder: Path, corpus: Path, *, resume: Path | None = None, trainer: Trainer | None = None, **options: Any
+) -> MaxActCallback:
+    trainer = trainer or trainer_of(folder)
+    callback = MaxActCallback(trainer, corpus=corpus, **options)
+    trainer.add_callback(callback)
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    return callback
+
+
+def refused(folder: Path, message: str, trainer: Trainer | None = None, **options: Any) -> None:
+    """The request fails at the first word of the run, or before it, and no step is taken."""
+    trainer = trainer or trainer_of(folder / "out")
+    with pytest.raises(InputError, match=f"^MaxActCallback: (.|\n)*{message}"):
+        start_of(trainer, options)
+    assert trainer.state.global_step == 0
+
+
+def start_of(trainer: Trainer, options: dict[str, Any]) -> None:
+    trainer.add_callback(MaxActCallback(trainer, **options))
+    trainer.train()
+
+
+def logged(callback: MaxActCallback, key: str = "maxact/seconds") -> list[dict[str, Any]]:
+    return [entry for entry in callback.trainer.state.log_history if key in entry]
+
+
+def limits_file(folder: Path, text: str) -> Path:
+    path = folder / "limits.yaml"
+    path.write_text(dedent(text))
+    return path
+
+
+def records_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.maxact.safetensors"))
 
 
 def record_at(folder: Path, step: int) -> Record:
