@@ -209,24 +209,27 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _judge(options: argparse.Namespace) -> int:
-    from pytest_maxact.gate.session import GateSession
+    from pytest_maxact.gate.session import open_session
+    from pytest_maxact.gate.waivers import waiver_fault
     from pytest_maxact.judge.series.order import is_pattern
     from pytest_maxact.report.data.verdict import verdict_data
     from pytest_maxact.report.terminal.record import render
 
-    session = GateSession(_settings(options))
+    settings = _settings(options)
     if is_pattern(options.replay):
         raise InputError(
             f"maxact judge takes one Record, and {options.replay} is a pattern\n  give one file; pytest judges a series"
         )
-    (subject,) = session.open()
-    findings = session.judge(subject)
-    faults = [fault for waiver in session.waivers if (fault := session.waiver_fault(waiver))]
+    session = open_session(settings)
+    plan, judging, (subject,) = session.plan, session.judging, session.plan.subjects
+    findings = judging.every(subject)
+    faults = [fault for waiver in plan.waivers if (fault := waiver_fault(plan, judging, waiver))]
     passed = all(finding.accepted for finding in findings) and not faults
     if options.json:
         print(_json(verdict_data(findings, faults)))
     else:
-        record, baselines = session.record(subject), session.baselines(subject)
+        record = session.records.obtain(subject.source)
+        baselines = {name: session.records.obtain(plan.source(name)) for name in subject.against}
         tighten = shlex.join(
             ["maxact", "suggest", options.replay, "--limits", options.limits or "FILE", "--update", "all"]
         )

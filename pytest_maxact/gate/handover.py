@@ -1,49 +1,30 @@
-"""What was found before measuring, for other processes."""
+"""What a run was asked to do and what it is about, handed to its xdist workers. No torch.
+
+The dataclasses are the format: what is read is checked against them, so a run that a worker understands otherwise than
+it was meant is refused.
+"""
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict
-from datetime import date
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pytest_maxact.gate.sources import Source
-from pytest_maxact.gate.subject import Subject
-from pytest_maxact.judge.limits.limit import Limit
-from pytest_maxact.judge.limits.rules import Measured, Ruleset
-from pytest_maxact.judge.limits.waivers import Waiver
-from pytest_maxact.record.metrics.metric import Metric
+from pydantic import TypeAdapter
+
+from pytest_maxact.gate.plan import Plan
+from pytest_maxact.settings.settings import Settings
 
 
-def write_subjects(path: Path, subjects: Iterable[Subject], baselines: Iterable[Source]) -> None:
-    """What was found before measuring, for other processes."""
-    found = {
-        "subjects": [asdict(subject) for subject in subjects],
-        "baselines": [asdict(source) for source in baselines],
-    }
-    path.write_text(json.dumps(found, default=str), encoding="utf-8")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    settings: Settings
+    plan: Plan
 
 
-def read_subjects(path: Path) -> tuple[tuple[Subject, ...], tuple[Source, ...]]:
-    """The reverse of `write_subjects`."""
-    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    subjects = []
-    for entry in data["subjects"]:
-        rules = entry["rules"]
-        for name in ("limits", "fitness"):
-            rules[name] = tuple(
-                Limit(**{**limit, "metric": Metric.parse(limit["metric"]["name"])}) for limit in rules[name]
-            )
-        rules["measured"] = Measured(**rules["measured"]) if rules["measured"] else None
-        rules["waivers"] = tuple(
-            Waiver(**{**waiver, "until": date.fromisoformat(waiver["until"])}) for waiver in rules["waivers"]
-        )
-        subjects.append(
-            Subject(
-                source=Source(**entry["source"]),
-                title=entry["title"],
-                rules=Ruleset(**rules),
-                against=tuple(entry["against"]),
-            )
-        )
-    return tuple(subjects), tuple(Source(**source) for source in data["baselines"])
+def write_handover(path: Path, handover: Handover) -> None:
+    """Leave it for other processes, infinite numbers included."""
+    path.write_text(json.dumps(TypeAdapter(Handover).dump_python(handover, mode="json")), encoding="utf-8")
+
+
+def read_handover(path: Path) -> Handover:
+    """The reverse of `write_handover`."""
+    return TypeAdapter(Handover).validate_json(path.read_bytes())

@@ -12,7 +12,8 @@ from pathlib import Path
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.gate.comparable import require_comparable, require_distributions, require_sound
 from pytest_maxact.gate.opened import Opened, open_source
-from pytest_maxact.gate.sources import Source, baselines_of, sources_of
+from pytest_maxact.gate.plan import Plan
+from pytest_maxact.gate.sources import baselines_of, sources_of
 from pytest_maxact.gate.subject import Subject
 from pytest_maxact.judge.limits.file import LimitsFile, builtin_path, load_limits
 from pytest_maxact.judge.limits.rules import (
@@ -33,10 +34,9 @@ from pytest_maxact.settings.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """The checkpoints under test, in order, the baselines, and what was prepared or loaded of either."""
+    """What a run is about, and what was prepared or loaded to find out."""
 
-    subjects: tuple[Subject, ...]
-    baselines: tuple[Source, ...]
+    plan: Plan
     opened: tuple[Opened, ...]
 
 
@@ -68,7 +68,8 @@ def open_run(settings: Settings, protocol_given: bool = False) -> Opening:
         for other in earlier:
             require_comparable(one, other, other.source.name)
         subjects.append(_subject(one, files, [*baselines, *earlier], settings))
-    return Opening(subjects=_with_own_waivers(subjects), baselines=baseline_sources, opened=tuple(opened))
+    plan = Plan(subjects=_with_own_waivers(subjects), baselines=baseline_sources)
+    return Opening(plan=plan, opened=tuple(opened))
 
 
 def _limits(settings: Settings) -> list[LimitsFile]:

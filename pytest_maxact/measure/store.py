@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_maxact.errors import InputError, setting
+from pytest_maxact.measure.once import locked, once
 from pytest_maxact.record.file import load, save
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.whole import write_whole
@@ -43,21 +44,27 @@ class Store:
         it.
         """
         key = key_of(content)
-        with self._locked(key):
-            record = self._get(key, content)
-            if record is None:
-                for leftover in self.folder.glob(f".{key}*.partial"):
-                    with suppress(OSError):
-                        leftover.unlink()
-                record = measure()
-                self._put(key, content, record)
-        return record
+
+        def measured() -> Record:
+            self._clear(key)
+            return measure()
+
+        return once(
+            self._locked(key),
+            look=lambda: self._get(key, content),
+            make=measured,
+            put=lambda record: self._put(key, content, record),
+        )
+
+    def _clear(self, key: str) -> None:
+        """Remove what processes that were killed left half written of this key."""
+        for leftover in self.folder.glob(f".{key}*.partial"):
+            with suppress(OSError):
+                leftover.unlink()
 
     def _locked(self, key: str) -> AbstractContextManager[object]:
-        from filelock import FileLock
-
         try:
-            return FileLock(self.folder / f"{key}.lock").acquire()
+            return locked(self.folder / f"{key}.lock")
         except OSError as error:
             raise self._unwritable(error) from error
 

@@ -9,7 +9,7 @@ from pytest_maxact.plugin.hooks import (
     pytest_generate_tests,
     pytest_make_collect_report,
     pytest_report_header,
-    pytest_sessionfinish,
+    pytest_runtestloop,
     pytest_terminal_summary,
     pytest_unconfigure,
 )
@@ -25,7 +25,7 @@ __all__ = [
     "pytest_generate_tests",
     "pytest_make_collect_report",
     "pytest_report_header",
-    "pytest_sessionfinish",
+    "pytest_runtestloop",
     "pytest_terminal_summary",
     "pytest_unconfigure",
 ]

@@ -36,7 +36,8 @@ def maxact_record(request: pytest.FixtureRequest, maxact_checkpoint: str) -> "Re
     if session is None:
         pytest.skip("needs --maxact-model or --maxact-replay")
     try:
-        return session.record(session.subject(maxact_checkpoint), shown_by(request.config, maxact_checkpoint))
+        source = session.plan.subject(maxact_checkpoint).source
+        return session.records.obtain(source, shown_by(request.config, maxact_checkpoint))
     except MaxactError as error:
         pytest.fail(error.worded(pytest_option), pytrace=False)
 
@@ -104,4 +105,4 @@ def maxact_check(request: pytest.FixtureRequest, maxact_checkpoint: str, maxact_
     """`maxact_check("layers.3.hidden")` asserts the gate's limit, `maxact_check(site, metric, at_most=...)` a bound of
     your own.
     """
-    return Checker(request.config.stash[session_key].subject(maxact_checkpoint).rules, maxact_record)
+    return Checker(request.config.stash[session_key].plan.subject(maxact_checkpoint).rules, maxact_record)

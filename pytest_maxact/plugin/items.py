@@ -13,6 +13,7 @@ import pytest
 
 from pytest_maxact.errors import MaxactError, first_line, worded
 from pytest_maxact.gate.subject import Subject
+from pytest_maxact.gate.waivers import waiver_fault
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.plugin.fixtures import session_key
@@ -77,13 +78,13 @@ class Check(_Unskippable):
 
     def setup(self) -> None:
         try:
-            self.config.stash[session_key].record(self.subject, shown_by(self.config, self.subject.name))
+            self.config.stash[session_key].records.obtain(self.subject.source, shown_by(self.config, self.subject.name))
         except MaxactError as error:
             raise _failure(self.config, error, "could not measure: ") from None
 
     def runtest(self) -> None:
         try:
-            finding = self.config.stash[session_key].check(
+            finding = self.config.stash[session_key].judging.check(
                 self.subject, self.limit, shown_by(self.config, self.limit.against)
             )
         except MaxactError as error:
@@ -121,9 +122,9 @@ class WaiverNode(pytest.Collector):
     """One level more, as every other item has: `--lf` looks for them there."""
 
     def collect(self) -> Iterator["WaiverCheck"]:
-        session = self.config.stash[session_key]
-        for waiver in session.waivers:
-            yield WaiverCheck.from_parent(self, name=session.waiver_name(waiver), waiver=waiver)
+        plan = self.config.stash[session_key].plan
+        for waiver in plan.waivers:
+            yield WaiverCheck.from_parent(self, name=plan.waiver_name(waiver), waiver=waiver)
 
 
 class WaiverCheck(_Unskippable):
@@ -134,8 +135,9 @@ class WaiverCheck(_Unskippable):
         self.waiver = waiver
 
     def runtest(self) -> None:
+        session = self.config.stash[session_key]
         try:
-            fault = self.config.stash[session_key].waiver_fault(self.waiver, shown_by(self.config, ""))
+            fault = waiver_fault(session.plan, session.judging, self.waiver, shown_by(self.config))
         except MaxactError as error:
             raise _failure(self.config, error, "could not measure: ") from None
         if fault:

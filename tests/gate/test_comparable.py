@@ -1,25 +1,16 @@
-"""What is known of a checkpoint before it is measured: with which baselines it may be compared, and the same in every
-process of a run.
-"""
+"""With which baselines a checkpoint may be compared, as that is known before it is measured."""
 
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 
 import pytest
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.gate.comparable import require_comparable, require_sound
-from pytest_maxact.gate.handover import read_subjects, write_subjects
 from pytest_maxact.gate.opened import Opened, open_source
 from pytest_maxact.gate.sources import Source
-from pytest_maxact.gate.subject import Subject
-from pytest_maxact.judge.limits.limit import Limit
-from pytest_maxact.judge.limits.rules import Measured, Ruleset
-from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.numbers.sites import LINEAR_KINDS
 from pytest_maxact.record.file import save
-from pytest_maxact.record.metrics.metric import GROWTH
 from pytest_maxact.settings.settings import Settings
 from tests.support import records
 
@@ -95,44 +86,3 @@ def test_a_broken_baseline_is_refused(tmp_path: Path) -> None:
     broken = opened(tmp_path, values={**VALUES, "layers.0.hidden": [[float("nan"), 1.0]]})
     with pytest.raises(InputError, match=r"`baseline` v1: layers\.0\.hidden holds NaN or infinite entries"):
         require_sound(broken, "`baseline` v1")
-
-
-def test_other_processes_read_what_this_one_found(tmp_path: Path) -> None:
-    limits = tuple(
-        Limit(
-            site="layers.0.hidden",
-            metric=GROWTH,
-            bound=2.0,
-            sense="max",
-            rule="r",
-            source="s",
-            file="f.yaml",
-            line=3,
-            against=against,
-            floor=floor,
-            figure=figure,
-            headroom=figure,
-            envelope=bool(floor),
-        )
-        for against, floor, figure in (("v1", 0.5, None), ("", None, 1.25))
-    )
-    waiver = Waiver(
-        site="*", metric="*", checkpoint="*", reason="é", owner="ann", until=date(2026, 3, 31), file="f.yaml", line=9
-    )
-    rules = Ruleset(
-        family="qwen3",
-        shape=None,
-        protocol="paper",
-        limits=limits,
-        fitness=limits[:1],
-        waivers=(waiver,),
-        measured=Measured(corpus="c", sha256="0" * 12, tokens=7, dtype="bfloat16"),
-    )
-    subjects = (
-        Subject(
-            source=Source(name="step-1", path="a", is_record=False, step=1), title="t", rules=rules, against=("v1",)
-        ),
-    )
-    baselines = (Source(name="v1", path="b", is_record=True, revision="abc"),)
-    write_subjects(tmp_path / "opening.json", subjects, baselines)
-    assert read_subjects(tmp_path / "opening.json") == (subjects, baselines)

@@ -130,16 +130,16 @@ def test_junit_points_at_the_limits_line_and_carries_the_values(
 def test_xdist_workers_share_one_measurement(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
     pytester.makeconftest("""
         from pathlib import Path
-        import pytest_maxact.gate.session as session
+        import pytest_maxact.gate.records as records
 
-        original = session.GateSession._measure
+        original = records.measure_source
 
-        def counted(self, *args):
+        def counted(*args):
             with open(Path(__file__).parent / "loads.txt", "a") as file:
                 file.write("load\\n")
-            return original(self, *args)
+            return original(*args)
 
-        session.GateSession._measure = counted
+        records.measure_source = counted
         """)
     result = pytester.runpytest_subprocess(
         f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "-n", "2", "-p", "xdist"

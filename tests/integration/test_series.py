@@ -429,7 +429,7 @@ def test_weights_that_change_while_they_are_measured_are_kept_under_no_name(
     run: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pytest_maxact.errors import MeasureError
-    from pytest_maxact.gate.session import GateSession
+    from pytest_maxact.gate.session import open_session
     from pytest_maxact.measure import run as measure
     from pytest_maxact.settings.settings import Settings
 
@@ -440,10 +440,10 @@ def test_weights_that_change_while_they_are_measured_are_kept_under_no_name(
         return original(checkpoint, settings)  # type: ignore[arg-type]
 
     monkeypatch.setattr(measure, "load", load_late)
-    session = GateSession(Settings(model=run, corpus=str(corpus), cache=str(tmp_path / "cache")))
-    first, *_ = session.open()
+    session = open_session(Settings(model=run, corpus=str(corpus), cache=str(tmp_path / "cache")))
+    first, *_ = session.plan.subjects
     with pytest.raises(MeasureError, match="its weight files changed while they were measured"):
-        session.record(first)
+        session.records.obtain(first.source)
     assert not list((tmp_path / "cache").glob("*.safetensors"))
 
 
@@ -456,7 +456,7 @@ DRIVER = dedent("""\
 
     import torch
     from pytest_maxact.measure import run as measure
-    from pytest_maxact.gate.session import GateSession
+    from pytest_maxact.gate.session import open_session
     from pytest_maxact.settings.settings import Settings
 
     pattern, corpus, disturbed, undisturbed, seed = sys.argv[1:]
@@ -473,9 +473,9 @@ DRIVER = dedent("""\
         child = os.fork()
         if not child:
             torch.set_num_threads(1)
-            session = GateSession(Settings(model=pattern, corpus=corpus, cache=cache))
-            for subject in session.open():
-                session.record(subject)
+            session = open_session(Settings(model=pattern, corpus=corpus, cache=cache))
+            for subject in session.plan.subjects:
+                session.records.obtain(subject.source)
             os._exit(0)
         return child
 

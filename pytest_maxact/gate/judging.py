@@ -1,0 +1,65 @@
+"""The checks of a run judged, each once, on the Records that it has or obtains."""
+
+from contextlib import suppress
+
+from pytest_maxact.errors import MaxactError, MeasureError
+from pytest_maxact.gate.measuring import Showing, nothing_shown
+from pytest_maxact.gate.plan import Plan
+from pytest_maxact.gate.records import Records
+from pytest_maxact.gate.subject import Subject
+from pytest_maxact.judge.limits.limit import Limit
+from pytest_maxact.judge.verdict.check import check, require_any
+from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.judge.verdict.waiving import waived
+from pytest_maxact.record.record import Record, first_broken
+
+
+class Judging:
+    """The findings of a run so far, and which baselines are broken."""
+
+    def __init__(self, plan: Plan, records: Records) -> None:
+        self._plan, self._records = plan, records
+        self._findings: dict[tuple[str, str], Finding] = {}
+        self._broken: dict[str, str | None] = {}
+
+    def check(self, subject: Subject, limit: Limit, showing: Showing = nothing_shown) -> Finding:
+        """One limit on one checkpoint, with the waiver that lets it pass, if any. Raises MaxactError."""
+        key = (subject.source.key, limit.check)
+        if key not in self._findings:
+            baseline = self._sound(limit.against, showing) if limit.against else None
+            finding = check(self._records.obtain(subject.source, showing), limit, baseline)
+            self._findings[key] = waived(finding, subject.rules.waivers, subject.label)
+        return self._findings[key]
+
+    def every(self, subject: Subject) -> list[Finding]:
+        """Every limit on one checkpoint. Raises MeasureError where there is none."""
+        return require_any([self.check(subject, limit) for limit in subject.rules.limits])
+
+    def known(self, subject: Subject) -> list[Finding]:
+        """Of every check that can be judged from Records that this run has."""
+        found = []
+        for limit in subject.rules.limits:
+            with suppress(MaxactError):
+                if self.is_settled(subject, limit):
+                    found.append(self.check(subject, limit))
+        return found
+
+    def is_settled(self, subject: Subject, limit: Limit) -> bool:
+        """Whether this run has, or failed to have, every Record that a check needs; where not, judging it would
+        measure.
+        """
+        others = [self._plan.source(limit.against)] if limit.against else []
+        return all(self._records.is_settled(source) for source in (subject.source, *others))
+
+    def _sound(self, name: str, showing: Showing) -> Record:
+        """A baseline that can be compared with. Raises MeasureError for one that is broken itself."""
+        record = self._records.obtain(self._plan.source(name), showing)
+        if name not in self._broken:  # asked at every check, so found out once
+            broken = first_broken(record.sites.values())
+            self._broken[name] = broken.site.name if broken else None
+        if first := self._broken[name]:
+            raise MeasureError(
+                f"{name} is broken itself, {first} has entries that are NaN or infinite, so nothing can be compared"
+                " with it"
+            )
+        return record

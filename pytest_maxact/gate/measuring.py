@@ -1,0 +1,102 @@
+"""One checkpoint of a run measured: from the cache where its content was measured before, and put where it is to
+be saved.
+
+What needs torch is imported when a checkpoint is measured: a run that judges Records starts without it.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_maxact.errors import MeasureError
+from pytest_maxact.gate.sources import Source
+from pytest_maxact.judge.deploy.fitness import failing_sites
+from pytest_maxact.judge.limits.limit import Limit
+from pytest_maxact.judge.limits.rules import Ruleset
+from pytest_maxact.measure.store import Store
+from pytest_maxact.record.file import save
+from pytest_maxact.record.record import Record
+from pytest_maxact.record.summary import summary
+from pytest_maxact.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_maxact.measure.prepared import Prepared
+    from pytest_maxact.report.terminal.progress import Display
+
+Showing = Callable[[], "Display | None"]
+"""Begins to show the progress of a measurement; None where nothing is to be shown."""
+
+
+def nothing_shown() -> "Display | None":
+    return None
+
+
+def measure_source(
+    source: Source, run: Settings, rules: Ruleset | None, prepared: "Prepared | None", store: Store | None,
+    showing: Showing,
+) -> Record:  # fmt: skip
+    """The Record of a checkpoint; `rules` are None for a baseline, `prepared` where another process prepared it. Raises
+    MaxactError.
+    """
+    from pytest_maxact.measure.prepare import prepare
+
+    settings = source.settings(run)
+    prepared = prepared or prepare(settings)
+    family, fitness = (rules.family, rules.fitness) if rules else (None, ())
+    if store is None:
+        record = _measured(prepared, settings, family, fitness, showing)
+    else:
+        record = _kept(store, prepared, settings, family, fitness, showing)
+    if rules and run.save:
+        kept = (limit.metric.name for limit in rules.limits if not limit.against)
+        save(summary(record, kept) if run.slim else record, _target(Path(run.save), source))
+    return record
+
+
+def _measured(
+    prepared: "Prepared", settings: Settings, family: str | None, fitness: tuple[Limit, ...], showing: Showing,
+    digest: str | None = None,
+) -> Record:  # fmt: skip
+    from pytest_maxact.measure.run import measure
+
+    progress = showing()
+    try:
+        return measure(prepared, settings, family, progress, lambda record: failing_sites(record, fitness), digest)
+    finally:
+        if progress:
+            progress.close()
+
+
+def _kept(
+    store: Store, prepared: "Prepared", settings: Settings, family: str | None, fitness: tuple[Limit, ...],
+    showing: Showing,
+) -> Record:  # fmt: skip
+    """From the cache, under this checkpoint's name: the same content may have been measured under another path."""
+    from pytest_maxact.checkpoint.digest import weight_stamps, weights_digest
+    from pytest_maxact.checkpoint.locate import with_weights
+    from pytest_maxact.measure.provenance import content_of
+
+    folder = with_weights(prepared.checkpoint, settings)
+    before, digest = weight_stamps(folder), weights_digest(folder)
+
+    def unchanged() -> Record:
+        record = _measured(prepared, settings, family, fitness, showing, digest)
+        if weight_stamps(folder) != before:
+            raise MeasureError(
+                f"{folder}: its weight files changed while they were measured\n  measure it when nobody writes there"
+            )
+        return record
+
+    bounds = [(limit.check, limit.bound) for limit in fitness]
+    record = store.obtain(content_of(prepared, settings, digest, bounds), unchanged)
+    name, revision = prepared.checkpoint.name, prepared.checkpoint.revision
+    return replace(record, provenance=replace(record.provenance, model=name, revision=revision, family=family))
+
+
+def _target(target: Path, source: Source) -> Path:
+    """The file itself, or a file in the folder for one of a series."""
+    if not source.name:
+        return target
+    target.mkdir(exist_ok=True)
+    return target / f"{source.name}.maxact.safetensors"

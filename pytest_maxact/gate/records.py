@@ -1,0 +1,125 @@
+"""The Records of a run: each loaded or measured once, whoever asks for it first, and a failure remembered.
+
+Under xdist the workers meet in a folder: the first that needs a Record measures it there, the others load it, and a
+measurement that failed is not tried again by the next worker.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_maxact.errors import MaxactError, MeasureError, first_line, marked
+from pytest_maxact.gate.measuring import Showing, measure_source, nothing_shown
+from pytest_maxact.gate.opened import Opened
+from pytest_maxact.gate.plan import Plan
+from pytest_maxact.gate.sources import Source
+from pytest_maxact.measure.once import locked, once
+from pytest_maxact.measure.store import Store
+from pytest_maxact.record.file import load, save
+from pytest_maxact.record.record import Record
+from pytest_maxact.record.whole import write_whole
+from pytest_maxact.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_maxact.measure.prepared import Prepared
+
+Cache = Callable[[], Path | None]
+"""Where Records of several checkpoints are kept unless settings say so; None for nowhere."""
+
+
+class Records:
+    """What was loaded, measured, and tried in vain so far. `opened`: what is known from before."""
+
+    def __init__(
+        self, settings: Settings, plan: Plan, opened: Iterable[Opened] = (), cache: Cache = lambda: None
+    ) -> None:
+        self._settings, self._plan, self._cache = settings, plan, cache
+        self._meeting: Path | None = None
+        self._prepared: dict[str, Prepared] = {}
+        self._records: dict[str, Record] = {}
+        self._failures: dict[str, MaxactError] = {}
+        for one in opened:
+            if one.prepared:
+                self._prepared[one.source.key] = one.prepared
+            if one.record:
+                self._records[one.source.key] = one.record
+
+    def meet(self, folder: Path) -> None:
+        """Share them with the other processes of the run, in `folder`."""
+        self._meeting = folder
+
+    def obtain(self, source: Source, showing: Showing = nothing_shown) -> Record:
+        """The Record of a checkpoint, measured on first use. Raises MaxactError, the same one each time."""
+        if source.key in self._failures:
+            raise self._failures[source.key]
+        if source.key not in self._records:
+            try:
+                self._records[source.key] = self._load_or_measure(source, showing)
+            except BaseException as error:
+                self._failures[source.key] = _as_failure(error)
+                raise
+        return self._records[source.key]
+
+    def known(self, source: Source) -> Record | None:
+        """The Record where this run has one already; never measures."""
+        if source.key not in self._records and (shared := self._shared(source, "safetensors")) and shared.is_file():
+            self._records[source.key] = load(shared)
+        return self._records.get(source.key)
+
+    def failure(self, source: Source) -> str | None:
+        """Why it could not be had, where this run tried; settings are still to be worded."""
+        if failure := self._failures.get(source.key):
+            return marked(failure)
+        told = self._shared(source, "failed")
+        return told.read_text(encoding="utf-8") if told and told.is_file() else None
+
+    def is_settled(self, source: Source) -> bool:
+        """Whether it is there, or failed to be: asking for it measures nothing."""
+        return self.known(source) is not None or self.failure(source) is not None
+
+    def _load_or_measure(self, source: Source, showing: Showing) -> Record:
+        if source.is_record:
+            return load(source.path)
+        if self._meeting is None:
+            return self._measure(source, showing)
+        place, told = (self._meeting / f"{source.file}.{suffix}" for suffix in ("safetensors", "failed"))
+
+        def look() -> Record | None:
+            if (known := self.known(source)) is not None:
+                return known
+            if told.is_file():
+                raise MeasureError(told.read_text(encoding="utf-8"))
+            return None
+
+        return once(
+            locked(self._meeting / f"{source.file}.lock"),
+            look=look,
+            make=lambda: self._measure(source, showing),
+            put=lambda record: save(record, place),
+            tell=lambda error: write_whole(told, marked(_as_failure(error)).encode()),
+        )
+
+    def _measure(self, source: Source, showing: Showing) -> Record:
+        prepared = self._prepared.pop(source.key, None)
+        return measure_source(source, self._settings, self._plan.rules(source), prepared, self._store(), showing)
+
+    def _store(self) -> Store | None:
+        if self._settings.cache:
+            return Store(Path(self._settings.cache))
+        folder = self._cache() if self._plan.measures_several else None
+        return Store(folder) if folder else None
+
+    def _shared(self, source: Source, suffix: str) -> Path | None:
+        """Where the processes of the run put a Record, or why there is none."""
+        return self._meeting / f"{source.file}.{suffix}" if self._meeting else None
+
+
+def _as_failure(error: BaseException) -> MaxactError:
+    """What every check is told that needs what could not be measured: of a timeout, or a fault of ours, its first line.
+    It is not tried again.
+    """
+    return (
+        error
+        if isinstance(error, MaxactError)
+        else MeasureError(f"the measurement ended in {type(error).__name__}: {first_line(error)}")
+    )
