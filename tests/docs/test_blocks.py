@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tomllib
 import yaml
 
 from pytest_maxact.cli import main
@@ -103,6 +102,7 @@ def scripts_of(node: Any) -> list[list[str]]:
 
 @pytest.mark.parametrize("block", runnable("toml"))
 def test_configuration_names_options_that_exist_and_is_understood(block: Block) -> None:
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has none")
     stated = tomllib.loads(block.text)["tool"]["pytest"]["ini_options"]
     own = {key.removeprefix("maxact_"): value for key, value in stated.items() if key.startswith("maxact_")}
     assert own.keys() <= {option.field for option in OPTIONS}
