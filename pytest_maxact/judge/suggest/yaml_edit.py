@@ -59,12 +59,17 @@ def assign(text: str, edits: Iterable[Edit], path: Path, order: Sequence[str] = 
 
 
 def _replacements(root: yaml.Node, edits: Sequence[Edit]) -> list[_Span]:
-    found = [
-        (node, value)
-        for location, value in edits
-        if (node := _child(_node_at(root, location[:-1]), location[-1])) is not None
-    ]
-    return [(node.start_mark.index, _end(node), _inline(value)) for node, value in found]
+    spans = []
+    for location, value in edits:
+        parent = _node_at(root, location[:-1])
+        if (node := _child(parent, location[-1])) is not None:
+            spans.append((node.start_mark.index, _end(node), _indent(node, parent) + _inline(value)))
+    return spans
+
+
+def _indent(node: yaml.Node, parent: yaml.Node) -> str:
+    """What keeps a value in one line below its key: a list may stand as far left as the key, nothing else may."""
+    return " " if _is_block(node) and node.start_mark.column == parent.start_mark.column else ""
 
 
 def _additions(text: str, root: yaml.Node, edits: Sequence[Edit], order: Sequence[str]) -> list[_Span]:
@@ -206,7 +211,8 @@ class _Emitter(yaml.SafeDumper):
 
 
 def _inline(value: Any) -> str:
-    return _emitted(value, True).removesuffix("\n...")
+    """As it may stand anywhere, between brackets too."""
+    return _emitted([value], True)[1:-1]
 
 
 def _block(part: str | int, value: Any) -> str:

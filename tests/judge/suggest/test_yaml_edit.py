@@ -111,6 +111,25 @@ def test_a_block_is_replaced_whole() -> None:
     assert assign(text, ("a",), ["z"], FILE) == "a:\n  [z]  # two\nb: 1\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        ("'0':\n- 0.0\n", "'0':\n {}\n"),
+        ("a:\n  '0':\n  - 0.0\n  b: 1\n", "a:\n  '0':\n   {}\n  b: 1\n"),
+        ("'0':\n  - 0.0\n", "'0':\n  {}\n"),
+    ],
+)
+def test_a_list_that_stands_as_far_left_as_its_key_is_replaced_by_what_may_not(text: str, after: str) -> None:
+    place = ("a", "0") if text.startswith("a") else ("0",)
+    assert assign(text, place, {}, FILE) == after
+
+
+@pytest.mark.parametrize("value", ["0[", "a, b", "}", "{x", "]"])
+def test_text_that_would_end_a_mapping_on_one_line_is_quoted_there(value: str) -> None:
+    assert assign("{a: 0.0, b: 1}\n", ("a",), value, FILE) == f"{{a: '{value}', b: 1}}\n"
+    assert yaml.safe_load(assign("a: 0.0\n", ("a",), value, FILE)) == {"a": value}
+
+
 def test_many_values_are_set_at_once() -> None:
     edits: list[Edit] = [
         ((*SHAPES, 1, "limits", "hidden"), 3),
