@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.judge.limits.deploy import fitness_limits, stated_limits
 from pytest_maxact.judge.limits.family import FamilySource
-from pytest_maxact.judge.limits.file import LimitsFile
+from pytest_maxact.judge.limits.file import LimitsFile, builtin_path
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.regression import relative_limits
 from pytest_maxact.judge.limits.waivers import Waiver, waivers_of
@@ -54,7 +54,9 @@ class Ruleset:
 
     @property
     def files(self) -> list[str]:
-        return sorted({limit.file for limit in self.limits})
+        """Those that set a limit, first the one that wins: the user's own before the shipped one."""
+        shipped = str(builtin_path())
+        return sorted({limit.file for limit in self.limits}, key=lambda file: (file == shipped, file))
 
 
 def select_rules(

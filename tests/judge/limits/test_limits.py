@@ -5,6 +5,7 @@ with its line.
 import math
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -382,8 +383,16 @@ def test_a_file_of_ones_own_wins_over_the_shipped_one_site_kind_by_site_kind(tmp
     assert written_at(own) == "hidden: 100"
     assert (shipped.bound, shipped.file) == (203.75, str(builtin_path())), "with the headroom of its own file"
     assert rules.shape == "Qwen3-8B"
-    assert rules.files == sorted([str(tmp_path / "limits.yaml"), str(builtin_path())])
+    assert rules.files == [str(tmp_path / "limits.yaml"), str(builtin_path())]
     assert limit_of(rules, f"{CARRIER}::int8.max_abs.sqnr_db").figure == 12.64
+
+
+@pytest.mark.parametrize("own", ["/0/limits.yaml", "/~/limits.yaml", "limits.yaml"])
+def test_a_file_of_ones_own_is_named_before_the_shipped_one_wherever_they_lie(own: str, tmp_path: Path) -> None:
+    rules = rules_of(OWN_HIDDEN, tmp_path, QWEN3)
+    shipped = str(builtin_path())
+    limits = tuple(replace(limit, file=shipped if limit.file == shipped else own) for limit in rules.limits)
+    assert replace(rules, limits=limits).files == [own, shipped]
 
 
 def test_int8_rules_of_ones_own_replace_the_shipped_ones(tmp_path: Path) -> None:
