@@ -10,6 +10,7 @@ import numpy as np
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.compare.jumps import jump_shift, new_massive_layers, stream
+from pytest_maxact.numbers.ratio import ratio
 from pytest_maxact.record.metrics.metric import GROWTH, JUMP, MASSIVE, SHIFT, SHRINK, Metric
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.reading import SiteReading
@@ -37,13 +38,10 @@ def site_change(before: SiteReading, after: SiteReading, metric: Metric, floor: 
 
 
 def growth(before: float, after: float, floor: float) -> float:
-    """`after` over `before`, magnitudes below `floor` taken as `floor`; 1 where both are 0, inf from 0 to anything, NaN
-    unless both are finite.
-    """
+    """Their `ratio`, magnitudes below `floor` taken as `floor`."""
     if not (math.isfinite(before) and math.isfinite(after)):
-        return math.nan
-    low, high = max(before, floor), max(after, floor)
-    return high / low if low > 0 else (1.0 if high == 0 else math.inf)
+        return math.nan  # a floor must not lift what is no magnitude
+    return ratio(max(before, floor), max(after, floor))
 
 
 def shift(before: SiteReading, after: SiteReading) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from pytest_maxact.judge.compare.changes import shift
 from pytest_maxact.judge.compare.jumps import first_jump
+from pytest_maxact.numbers.ratio import ratio
 from pytest_maxact.record.comparability import require_alike
 from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.metrics.metric import INT8_SQNR
@@ -23,10 +24,10 @@ _SHIFTED = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteChange:
-    """One site in both Records: `before` and `after` are its largest magnitudes, `ratio` after over before; `shift` the
-    largest difference between the shares of entries up to a magnitude, NaN where a slim Record dropped them; INT-8 SQNR
-    (per tensor, max_abs) in dB; how many tokens meet the massive-activation criterion, None where that is not tested.
-    Not finite is inf, and its ratio NaN.
+    """One site in both Records: `before` and `after` are its largest magnitudes, `ratio` after over before, inf from
+    zeros; `shift` the largest difference between the shares of entries up to a magnitude, NaN where a slim Record
+    dropped them; INT-8 SQNR (per tensor, max_abs) in dB; how many tokens meet the massive-activation criterion, None
+    where that is not tested. Not finite is inf, and its ratio NaN.
     """
 
     site: str
@@ -88,19 +89,11 @@ def compare(before: Record, after: Record) -> Comparison:
 
 
 def _change(before: SiteReading, after: SiteReading) -> SiteChange:
-    old, new = before.max_abs, after.max_abs
-    ratio = (
-        1.0
-        if old == new and math.isfinite(old)
-        else new / old
-        if old and math.isfinite(old) and math.isfinite(new)
-        else math.nan
-    )
     return SiteChange(
         site=after.site.name,
-        before=old,
-        after=new,
-        ratio=ratio,
+        before=before.max_abs,
+        after=after.max_abs,
+        ratio=ratio(before.max_abs, after.max_abs),
         shift=shift(before, after) if _has_distributions(before, after) else math.nan,
         int8_before=metric_value(before, INT8_SQNR),
         int8_after=metric_value(after, INT8_SQNR),

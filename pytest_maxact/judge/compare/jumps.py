@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from pytest_maxact.errors import MeasureError
+from pytest_maxact.numbers.ratio import ratio
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
 
@@ -76,13 +77,17 @@ def _jumps(record: Record, floor: float) -> list[tuple[int, float]]:
     return [
         (
             after.site.layer,
-            min(_over(after.max_abs, before.max_abs) / JUMP_FACTOR, after.max_abs / floor if floor else math.inf),
+            min(_factor(before.max_abs, after.max_abs) / JUMP_FACTOR, after.max_abs / floor if floor else math.inf),
         )
         for before, after in pairwise(stream(record))
         if after.site.layer is not None
     ]
 
 
-def _over(after: float, before: float) -> float:
-    """Their quotient; 0 where there is nothing to multiply."""
-    return after / before if before > 0 else 0.0
+def _factor(before: float, after: float) -> float:
+    """Their `ratio`, but 0 from a layer of zeros, where there is nothing to multiply, and inf to one that is no longer
+    finite: no jump is larger.
+    """
+    if before == 0.0:
+        return 0.0
+    return math.inf if math.isfinite(before) and after == math.inf else ratio(before, after)

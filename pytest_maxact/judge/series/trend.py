@@ -12,6 +12,8 @@ from statistics import linear_regression
 
 from pytest_maxact.judge.compare.jumps import first_jump, stream
 from pytest_maxact.judge.limits.limit import Limit
+from pytest_maxact.judge.verdict.bound import holds
+from pytest_maxact.numbers.ratio import ratio
 from pytest_maxact.numbers.sites import KINDS
 from pytest_maxact.record.metrics.metric import INT8_SQNR, MAX_ABS
 from pytest_maxact.record.metrics.value import metric_value
@@ -80,8 +82,8 @@ def milestones(series: Sequence[Stage]) -> list[Milestone]:
             step=stage.step,
             m=values[index],
             site=stage.record.carrier.site.name,
-            to_previous=_factor(values[index - 1], values[index]) if index else math.nan,
-            to_first=_factor(values[0], values[index]) if index else math.nan,
+            to_previous=ratio(values[index - 1], values[index]) if index else math.nan,
+            to_first=ratio(values[0], values[index]) if index else math.nan,
             jump=first_jump(stage.record),
             massive_layers=sum(reading.is_massive for reading in stream(stage.record)),
             int8_sqnr_db=metric_value(stage.record.carrier, INT8_SQNR),
@@ -125,7 +127,7 @@ def crossings(series: Sequence[Stage], limits: Iterable[Limit], horizon: int) ->
             (stage.step, stage.record.sites[limit.site].max_abs) for stage in series if limit.site in stage.record.sites
         ]
         growth = slope(points)
-        if growth > 0 and value <= limit.bound and (step := last.step + (limit.bound - value) / growth) < horizon:
+        if growth > 0 and holds(value, limit) and (step := last.step + (limit.bound - value) / growth) < horizon:
             found.append(Crossing(limit=limit, value=value, growth=1000 * growth, step=step))
     return sorted(found, key=lambda crossing: crossing.step)
 
@@ -137,7 +139,3 @@ def slope(points: Iterable[tuple[int | None, float]]) -> float:
     known = [(step, value) for step, value in points if step is not None and math.isfinite(value)]
     steps, values = [step for step, _ in known], [value for _, value in known]
     return linear_regression(steps, values).slope if len(set(steps)) > 1 else math.nan
-
-
-def _factor(before: float, after: float) -> float:
-    return after / before if before > 0 and math.isfinite(before) and math.isfinite(after) else math.nan

@@ -475,3 +475,24 @@ def test_a_quality_without_one_of_the_splits_is_no_verdict(split: str) -> None:
     for before, after in ((record, halved), (halved, record), (halved, halved)):
         with pytest.raises(MeasureError, match="a split holds nothing of this site"):
             check(after, relative(drop_of(INT8_SQNR), 3.0), before)
+
+
+@pytest.mark.parametrize("magnitude", [5.0, 2.0**100])
+def test_from_a_layer_of_zeros_nothing_jumps(magnitude: float) -> None:
+    """There is nothing to multiply: whether the zeros are sound is another check's to say."""
+    assert first_jump(residual(0.0, magnitude)) is None
+    assert first_jump(residual(0.0, magnitude, 10 * magnitude)) == 1, "and it hides no jump behind it"
+    assert jump_shift(residual(0.0, magnitude, magnitude), residual(1.0, 1.0, 1.0)) == 0.0
+    assert jump_shift(residual(0.0, magnitude, magnitude), residual(1.0, 20.0, 20.0)) == math.inf
+
+
+def test_to_a_layer_of_zeros_nothing_jumps() -> None:
+    assert first_jump(residual(5.0, 0.0, 0.0)) is None
+    assert first_jump(residual(0.0, 0.0)) is None
+
+
+@pytest.mark.parametrize("bad", BROKEN)
+def test_the_step_to_what_is_not_finite_is_a_jump_and_no_verdict(bad: float) -> None:
+    broken = residual(1.0, 2.0, bad, bad)
+    assert first_jump(broken) == 1
+    assert math.isnan(record_change(residual(1.0, 2.0, 2.0, 2.0), broken, JUMP, None))

@@ -45,6 +45,20 @@ def test_what_is_not_finite_has_parted(value: float) -> None:
     assert math.isnan(comparison.parted.ratio)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "ratio", "parted", "shown"),
+    [(0.0, 5.0, math.inf, True, " inf "), (0.0, 0.0, 1.0, False, ""), (5.0, 0.0, 0.0, True, " 0 ")],
+)
+def test_a_site_that_came_alive_or_died_has_parted(
+    before: float, after: float, ratio: float, parted: bool, shown: str
+) -> None:
+    one, other = (with_values(layers__0__mlp_output=[[value] * 4]) for value in (before, after))
+    comparison = compare(one, other)
+    (change,) = (change for change in comparison.changes if change.site == "layers.0.mlp_output")
+    assert (change.ratio, change.parted) == (ratio, parted)
+    assert shown in " ".join(render(comparison, one, other, width=120, color=False).split())
+
+
 def test_a_jump_layer_multiplies_the_maximum_by_ten() -> None:
     assert first_jump(with_values()) is None
     assert first_jump(with_values(layers__0__hidden=[[20.0, 1.0, 1.0, 1.0]])) == 0

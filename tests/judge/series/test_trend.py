@@ -226,6 +226,20 @@ def test_a_milestone_counts_massive_layers_and_reads_the_carriers_quality() -> N
     assert row.int8_sqnr_db == integer_distortion(reading.calibration, reading.evaluation, "max_abs").sqnr_db
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "factor"), [(0.0, 5.0, math.inf), (0.0, 0.0, 1.0), (5.0, 0.0, 0.0), (5.0, 5.0, 1.0)]
+)
+def test_a_factor_from_zeros_is_none_that_could_be_small(before: float, after: float, factor: float) -> None:
+    dead = {"embedding": [[0.0]]}
+    rows = milestones(
+        [
+            Stage(name=name, step=None, record=records.record({**dead, HIDDEN: [[value]]}))
+            for name, value in (("a", before), ("b", after))
+        ]
+    )
+    assert (rows[1].to_previous, rows[1].to_first) == (factor, factor)
+
+
 @pytest.mark.parametrize("bad", BROKEN)
 def test_a_broken_checkpoint_has_no_factor_to_anything(bad: float) -> None:
     rows = milestones(series((1, 2.0), (2, bad), (3, 4.0)))
