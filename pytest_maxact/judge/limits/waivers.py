@@ -37,10 +37,6 @@ class Waiver:
         pairs = ((checkpoint, self.checkpoint), (limit.site, self.site), (limit.metric.name, self.metric))
         return limit.metric != NONFINITE and all(fnmatch.fnmatchcase(name, pattern) for name, pattern in pairs)
 
-    def reaches(self, limit: Limit, value: float) -> bool:
-        """Whether a value of a check that it covers is one that it lets pass."""
-        return self.up_to is None or (value <= self.up_to if limit.sense == "max" else value >= self.up_to)
-
     @property
     def words(self) -> str:
         """What a report says of a check that it lets pass."""

@@ -25,6 +25,7 @@ from pytest_maxact.judge.series.order import short_name
 from pytest_maxact.judge.suggest.evidence import Evidence, gather
 from pytest_maxact.judge.suggest.plan import Plan, stated_limits
 from pytest_maxact.judge.suggest.yaml_edit import assign
+from pytest_maxact.judge.verdict.bound import is_looser
 from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.numbers.sites import KINDS
 from pytest_maxact.record.identity import identity_of
@@ -190,16 +191,12 @@ def _require_kept(before: dict[str, Limit], after: dict[str, Limit], path: Path,
                 f"{path}: {check} ({limit.rule}) would no longer be checked for this shape; nothing was written\n"
                 "  state its limit in a shape of this depth and width first"
             )
-        if strict and (_is_looser(after[check], limit) if limit.envelope else after[check].bound != limit.bound):
+        if strict and (is_looser(after[check], limit) if limit.envelope else after[check].bound != limit.bound):
             raise InputError(
                 f"{path}: {check} is limited to {limit.bound:.6g} ({limit.rule}), and would be to "
                 f"{after[check].bound:.6g}; nothing was written\n"
                 f"  mode new changes no stated limit and loosens none; use {setting('update')} all"
             )
-
-
-def _is_looser(limit: Limit, than: Limit) -> bool:
-    return limit.bound > than.bound if limit.sense == "max" else limit.bound < than.bound
 
 
 def _require_passed(text: str, path: Path, records: Sequence[Record], labels: Sequence[str]) -> None:

@@ -13,7 +13,15 @@ is.
 
 
 def holds(value: float, limit: Limit) -> bool:
+    """Whether a value keeps a limit."""
+    return within(value, limit.bound, limit.sense)
+
+
+def within(value: float, bound: float, sense: str) -> bool:
     """The comparison: true only of numbers."""
-    if limit.sense == "min":
-        return value >= limit.bound
-    return value <= limit.bound
+    return value >= bound if sense == "min" else value <= bound
+
+
+def is_looser(limit: Limit, than: Limit) -> bool:
+    """Whether a limit lets something pass that another one of its check does not."""
+    return not holds(limit.bound, than)

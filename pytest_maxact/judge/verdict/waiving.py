@@ -7,7 +7,7 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 
 from pytest_maxact.judge.limits.waivers import Waiver
-from pytest_maxact.judge.verdict.bound import NEVER_ZERO
+from pytest_maxact.judge.verdict.bound import NEVER_ZERO, within
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.record.metrics.metric import MAX_ABS
 
@@ -24,7 +24,7 @@ def waived(finding: Finding, waivers: Iterable[Waiver], checkpoint: str = "", to
     empty = finding.limit.metric == MAX_ABS and finding.value == 0.0
     speaking = [waiver for waiver in waivers if waiver.covers(finding.limit, checkpoint) and not expired(waiver, today)]
     found = next(
-        (w for w in speaking if w.reaches(finding.limit, finding.value) and (not empty or w.up_to == 0.0)), None
+        (waiver for waiver in speaking if _reaches(waiver, finding) and (not empty or waiver.up_to == 0.0)), None
     )
     if found or not speaking:
         return replace(finding, waiver=found)
@@ -47,6 +47,11 @@ def _is_broken(finding: Finding) -> bool:
         and finding.limit.metric == MAX_ABS
         and finding.value == 0.0
     )
+
+
+def _reaches(waiver: Waiver, finding: Finding) -> bool:
+    """Whether what was found is no worse than what a waiver that speaks about it lets pass."""
+    return waiver.up_to is None or within(finding.value, waiver.up_to, finding.limit.sense)
 
 
 def expired(waiver: Waiver, today: date | None = None) -> bool:
