@@ -63,7 +63,8 @@ def _replacements(root: yaml.Node, edits: Sequence[Edit]) -> list[_Span]:
     for location, value in edits:
         parent = _node_at(root, location[:-1])
         if (node := _child(parent, location[-1])) is not None:
-            spans.append((node.start_mark.index, _end(node), _indent(node, parent) + _inline(value)))
+            written = _between(value) if _is_inline(parent) else _indent(node, parent) + _inline(value)
+            spans.append((node.start_mark.index, _end(node), written))
     return spans
 
 
@@ -183,6 +184,10 @@ def _end(entry: _Entry) -> int:
     return _end(entry.value[-1]) if _is_block(entry) else int(entry.end_mark.index)
 
 
+def _is_inline(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.CollectionNode) and bool(node.flow_style)
+
+
 def _is_block(node: yaml.Node) -> bool:
     return isinstance(node, yaml.CollectionNode) and not node.flow_style and bool(node.value)
 
@@ -211,7 +216,11 @@ class _Emitter(yaml.SafeDumper):
 
 
 def _inline(value: Any) -> str:
-    """As it may stand anywhere, between brackets too."""
+    return _emitted(value, True).removesuffix("\n...")
+
+
+def _between(value: Any) -> str:
+    """As it may stand between brackets, where text that holds one is quoted."""
     return _emitted([value], True)[1:-1]
 
 

@@ -128,6 +128,7 @@ def test_a_list_that_stands_as_far_left_as_its_key_is_replaced_by_what_may_not(t
 def test_text_that_would_end_a_mapping_on_one_line_is_quoted_there(value: str) -> None:
     assert assign("{a: 0.0, b: 1}\n", ("a",), value, FILE) == f"{{a: '{value}', b: 1}}\n"
     assert yaml.safe_load(assign("a: 0.0\n", ("a",), value, FILE)) == {"a": value}
+    assert assign("a: 0.0\n", ("a",), "1 Record, no spread", FILE) == "a: 1 Record, no spread\n"
 
 
 def test_many_values_are_set_at_once() -> None:
