@@ -1,6 +1,7 @@
 """Modelling code that comes with the weights: off by default, resolved by structure when opted in."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,11 +10,12 @@ from pytest_maxact import corpus
 from pytest_maxact.checkpoint.load import load
 from pytest_maxact.checkpoint.locate import locate
 from pytest_maxact.checkpoint.sites.resolve import resolve
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.measure.run import observe
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.settings.settings import Settings
 from tests.support import remote_code, tiny
+from tests.support.gate_runs import run_gate
 from tests.support.measuring import encoded, loaded, observed, plain_maxima, record_of
 
 
@@ -22,11 +24,23 @@ def ling(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
     return remote_code.write(tmp_path_factory.mktemp("remote") / "ling")
 
 
+def trusted(folder: Path) -> Any:
+    settings = Settings(model=str(folder), trust_remote_code=True)
+    return load(locate(settings), settings).model
+
+
 def test_it_does_not_run_unless_trusted(ling: Path) -> None:
-    with pytest.raises(
-        InputError, match="its code comes with the weights: review it, then add --maxact-trust-remote-code"
-    ):
+    with pytest.raises(InputError, match="its code comes with the weights: review it, then add `trust_remote_code`"):
         locate(Settings(model=str(ling)))
+
+
+def test_a_gate_names_the_option_that_trusts_it(pytester: pytest.Pytester, ling: Path, corpus: Path) -> None:
+    run_gate(
+        pytester,
+        f"--maxact-model={ling}",
+        f"--maxact-corpus={corpus}",
+        refuses="its code comes with the weights: review it, then add --maxact-trust-remote-code",
+    )
 
 
 def test_trusted_it_is_measured_in_full_and_the_record_says_so(ling: Path, corpus: Path) -> None:
@@ -44,13 +58,12 @@ def test_trusted_it_is_measured_in_full_and_the_record_says_so(ling: Path, corpu
 
 
 def test_its_maxima_are_those_of_plain_hooks(ling: Path) -> None:
-    settings = Settings(model=str(ling), trust_remote_code=True)
-    model = load(locate(settings), settings).model
+    model = trusted(ling)
     sequences = encoded([9, 17, 5, 12, 9, 3])
     observer = observed(model, sequences, batch_tokens=64)
     assert observer.padded_tokens > 0
     read = {"embedding": (model.word_embeddings, "output", 0), "final_norm": (model.norm, "output", 0)}
-    for i, layer in enumerate(model.layers[: tiny.LAYERS]):  # type: ignore[arg-type,index]
+    for i, layer in enumerate(model.layers[: tiny.LAYERS]):
         read[f"layers.{i}.hidden"] = (layer, "output", 0)
         read[f"layers.{i}.attn_output"] = (layer.attention, "output", 0)
         read[f"layers.{i}.mlp_output"] = (layer.mlp, "output", 0)
@@ -67,25 +80,21 @@ def test_its_maxima_are_those_of_plain_hooks(ling: Path) -> None:
 
 
 def test_a_router_without_logits_is_refused(ling: Path) -> None:
-    from pytest_maxact.errors import MeasureError
-
-    settings = Settings(model=str(ling), trust_remote_code=True)
-    model = load(locate(settings), settings).model
-    router = model.layers[1].mlp.gate  # type: ignore[union-attr,index]
-    router.forward = lambda states: (torch.zeros(15, 2, dtype=torch.long), torch.ones(15, 2), torch.zeros(3))  # type: ignore[union-attr,assignment]
+    model = trusted(ling)
+    router = model.layers[1].mlp.gate
+    router.forward = lambda states: (torch.zeros(15, 2, dtype=torch.long), torch.ones(15, 2), torch.zeros(3))
     with pytest.raises(MeasureError, match="0 products with its matrix where one was expected"):
         observed(model, encoded([5, 5, 5]))
 
 
 def test_inputs_of_experts_in_a_list_are_those_of_plain_hooks_counted_once(ling: Path) -> None:
-    settings = Settings(model=str(ling), trust_remote_code=True)
-    model = load(locate(settings), settings).model
+    model = trusted(ling)
     sequences = encoded([9, 17, 5, 12, 9, 3])
     anatomy = resolve(model, model.config, linear_inputs=True)
     observer = observe(loaded(model), anatomy, sequences, 64, schemes=[SCHEMES["W8A8"]])
     assert observer.padded_tokens > 0
     read: dict[str, tuple[torch.nn.Module, str, object]] = {}
-    for i, layer in enumerate(model.layers[: tiny.LAYERS]):  # type: ignore[arg-type,index]
+    for i, layer in enumerate(model.layers[: tiny.LAYERS]):
         blocks = [layer.mlp] if not i else [*layer.mlp.experts, layer.mlp.shared_experts]
         for number, block in enumerate(blocks):
             read[f"layers.{i}.mlp_in {number}"] = (block.up_proj, "input", 0)
@@ -104,7 +113,7 @@ def test_inputs_of_experts_in_a_list_are_those_of_plain_hooks_counted_once(ling:
     )
     assert counted == tokens * 64 * (2 + 1), "two experts to a token, and the shared one"
     weights = [weight for tap in anatomy.linears if tap.site.name == "layers.1.mlp_in" for weight in tap.weights]
-    assert len(weights) == len(set(weights)) == 2 * (len(model.layers[1].mlp.experts) + 1)  # type: ignore[union-attr,index,arg-type]
+    assert len(weights) == len(set(weights)) == 2 * (len(model.layers[1].mlp.experts) + 1)
 
 
 def test_of_rows_whose_tokens_are_not_known_one_in_so_many_is_sampled(
@@ -112,8 +121,7 @@ def test_of_rows_whose_tokens_are_not_known_one_in_so_many_is_sampled(
 ) -> None:
     """Not the first row of every expert's call, which would let an expert with few rows count for more than it has."""
     monkeypatch.setattr("pytest_maxact.measure.observe.observer.SAMPLED_TOKENS", 40)
-    settings = Settings(model=str(ling), trust_remote_code=True)
-    model = load(locate(settings), settings).model
+    model = trusted(ling)
     sequences = encoded([30] * 24)
     observer = observe(
         loaded(model), resolve(model, model.config, linear_inputs=True), sequences, 90, schemes=[SCHEMES["W8A8"]]

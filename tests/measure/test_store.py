@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import random
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,31 +21,8 @@ from pytest_maxact.record.file import save
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.summary import summary
 from pytest_maxact.settings.settings import Settings
-from tests.support import records, tiny
-
-CONTENT: dict[str, Any] = {
-    "weights_sha256": "w" * 64,
-    "batch_tokens": 64,
-    "schemes": ["W8A8"],
-    "bounds": [["a::b", 20.0]],
-    "dtype": None,
-}
-VALUES = {"embedding": [[1.0, 2.0]], "layers.0.hidden": [[4.0, -8.0]]}
-
-
-def record(peak: float = 8.0) -> Record:
-    return records.record({**VALUES, "layers.0.hidden": [[4.0, peak]]})
-
-
-class Counted:
-    """A measurement that counts how often it is made."""
-
-    def __init__(self, made: Record) -> None:
-        self.made, self.times = made, 0
-
-    def __call__(self) -> Record:
-        self.times += 1
-        return self.made
+from tests.support import tiny
+from tests.support.caching import CONTENT, Counted, obtain_and_die, obtain_slowly, record
 
 
 def never() -> Record:
@@ -200,26 +176,6 @@ def test_leftovers_of_a_killed_process_go_and_those_of_other_content_stay(store:
 # Several processes
 
 
-def obtain_slowly(folder: Path, log: Path, started: Any) -> None:
-    """One process of several: all start at once, and each would measure for a while."""
-
-    def measure() -> Record:
-        with log.open("a") as file:
-            file.write(f"{os.getpid()}\n")
-        time.sleep(0.5)
-        return record()
-
-    started.wait()
-    assert Store(folder).obtain(CONTENT, measure) == record()
-
-
-def obtain_and_die(folder: Path) -> None:
-    def measure() -> Record:
-        os._exit(9)
-
-    Store(folder).obtain(CONTENT, measure)
-
-
 @pytest.fixture
 def processes() -> Any:
     return multiprocessing.get_context("spawn")
@@ -231,7 +187,7 @@ def test_of_several_processes_one_measures_and_the_others_wait_for_its_record(pr
     for process in running:
         process.start()
     for process in running:
-        process.join(60)
+        process.join(300)
     assert [process.exitcode for process in running] == [0, 0]
     assert len(log.read_text().splitlines()) == 1
 
@@ -239,7 +195,7 @@ def test_of_several_processes_one_measures_and_the_others_wait_for_its_record(pr
 def test_a_process_that_is_killed_leaves_its_lock_to_the_next(processes: Any, tmp_path: Path) -> None:
     process = processes.Process(target=obtain_and_die, args=(tmp_path / "cache",))
     process.start()
-    process.join(60)
+    process.join(300)
     assert process.exitcode == 9
     measure = Counted(record())
     assert Store(tmp_path / "cache").obtain(CONTENT, measure) == record()

@@ -75,7 +75,9 @@ def test_the_widest_of_maxima_and_decibels_is_named() -> None:
         == "2 of 3 limits lie more than 4 times above what was found (the widest: layers.0.hidden, 20 for 60 dB); to"
         " tighten them: CMD"
     )
-    assert notices([tight, wide]).line("CMD").endswith("(the widest: layers.0.hidden, 80 for 10); to tighten them: CMD")  # type: ignore[union-attr]
+    fewer = notices([tight, wide])
+    assert fewer is not None
+    assert fewer.line("CMD").endswith("(the widest: layers.0.hidden, 80 for 10); to tighten them: CMD")
 
 
 def test_a_run_without_findings_or_wide_limits_has_no_notice() -> None:

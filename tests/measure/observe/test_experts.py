@@ -51,12 +51,12 @@ class PerExpert(nn.Module):
         self.gate = fused.gate
         self.experts = nn.ModuleList()
         for gate_up, down in zip(fused.experts.gate_up_proj, fused.experts.down_proj, strict=True):
-            expert = nn.Module()
+            expert: Any = nn.Module()
             for name, weight in zip(("gate_proj", "up_proj", "down_proj"), (*gate_up.chunk(2), down), strict=True):
                 setattr(expert, name, nn.Linear(*weight.T.shape, bias=False, dtype=weight.dtype))
                 getattr(expert, name).weight = nn.Parameter(weight.detach().clone())
             expert.act_fn = nn.SiLU()
-            expert.forward = lambda states, e=expert: e.down_proj(e.act_fn(e.gate_proj(states)) * e.up_proj(states))  # type: ignore[assignment,misc]
+            expert.forward = lambda states, e=expert: e.down_proj(e.act_fn(e.gate_proj(states)) * e.up_proj(states))
             self.experts.append(expert)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,10 +33,10 @@ def deep(
     )
 
 
-def shown(measured: Record, width: int = 80, limits: Path | None = None, **options: object) -> str:
+def shown(measured: Record, width: int = 80, limits: Path | None = None, **options: Any) -> str:
     sites_seen = [reading.site for reading in measured.sites.values()]
     rules = select_rules(load_limits(limits), identity_of(measured.provenance), sites_seen)
-    return render(measured, rules, judge(measured, rules.limits), width=width, color=False, **options)  # type: ignore[arg-type]
+    return render(measured, rules, judge(measured, rules.limits), width=width, color=False, **options)
 
 
 # What the limits were measured on
