@@ -7,58 +7,23 @@ done, on the device, without a host synchronisation per call, and read back once
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import torch
 
 from pytest_maxact.errors import MeasureError, setting
 from pytest_maxact.measure.observe.batch import Batch
+from pytest_maxact.measure.observe.bits import Encoded, count_bits, encode, key_of
+from pytest_maxact.measure.observe.massive import MASSIVE_ABOVE, massive_counts
 from pytest_maxact.numbers.histogram import BINS, INFINITY_BIN
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, Peak
 from pytest_maxact.record.reading import SPLITS
 
-MASSIVE_ABOVE = 100.0
-MASSIVE_RATIO = 1000.0
 _LOW = (1 << 32) - 1
-_SMALLEST = 2.0**-133
-_CHUNK = 1 << 24
 Locate = Callable[[int], int | None]
 """Row of an observed tensor -> flat row of the batch, None where routing hides it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    """A tensor [rows, width] as integers: `bits` int16, its histogram bins; `key`, integers in the order of magnitude,
-    from `infinity` on not finite.
-    """
-
-    values: torch.Tensor
-    bits: torch.Tensor
-    key: torch.Tensor
-    infinity: int
-    encoding: str
-
-
-def _encode(values: torch.Tensor) -> _Encoded:
-    if values.dtype == torch.float64:
-        values = values.float()
-    if values.dtype == torch.float32:
-        key = values.view(torch.int32) & 0x7FFFFFFF
-        bits = values.bfloat16().view(torch.int16) & 0x7FFF
-        return _Encoded(values, bits, key, 0x7F800000, "bfloat16")
-    encoding = str(values.dtype).removeprefix("torch.")
-    bits = values.view(torch.int16) & 0x7FFF
-    return _Encoded(values, bits, bits, INFINITY_BIN[encoding], encoding)
-
-
-def _key_of(value: float, dtype: torch.dtype) -> int:
-    """The key of a value that the dtype represents exactly."""
-    tensor = torch.tensor([value], dtype=dtype)
-    return int(tensor.view(torch.int32 if dtype == torch.float32 else torch.int16).item())
 
 
 class SiteAccumulator:
@@ -78,7 +43,7 @@ class SiteAccumulator:
         self.rows: dict[str, int] = {}
         self._staged_counts: torch.Tensor | None = None
         self._staged_rows: dict[str, int] = {}
-        self._staged: list[tuple[_RowFindings, Locate, str]] = []
+        self._staged: list[tuple[RowFindings, Locate, str]] = []
 
     def observe(self, values: torch.Tensor, padding: torch.Tensor | None, locate: Locate, part: str) -> None:
         """Stage a tensor [rows, width] of this batch; the rows in `padding` do not count.
@@ -92,7 +57,7 @@ class SiteAccumulator:
                 f"{self.name} gave {rows} x {width} entries at once, more than can be told apart\n"
                 f"  lower {setting('batch_tokens')}"
             )
-        encoded = _encode(values)
+        encoded = encode(values)
         counts = count_bits(encoded.bits)
         if padding is not None:
             counts = counts - count_bits(encoded.bits[padding])
@@ -103,12 +68,12 @@ class SiteAccumulator:
         if rows == 0:
             return
         if values.device.type != "cpu":
-            self._staged.append((_row_findings(encoded, padding, self.tests_massive), locate, part))
+            self._staged.append((row_findings(encoded, padding, self.tests_massive), locate, part))
             return
         occupied = np.flatnonzero(counts.numpy())
         if occupied.size and self._matters(top := int(occupied[-1])):
             all_finite = top < INFINITY_BIN[self.encoding]
-            self._staged.append((_row_findings(encoded, padding, self.tests_massive, all_finite), locate, part))
+            self._staged.append((row_findings(encoded, padding, self.tests_massive, all_finite), locate, part))
 
     def commit(self, batch: Batch) -> None:
         """Keep what the batch staged."""
@@ -167,9 +132,9 @@ class SiteAccumulator:
         smallest = int(
             torch.tensor([abs(self.peaks[-1].value)], dtype=torch.float32).to(bin_dtype).view(torch.int16).item()
         )
-        return top >= smallest or (self.tests_massive and top >= _key_of(MASSIVE_ABOVE, bin_dtype))
+        return top >= smallest or (self.tests_massive and top >= key_of(MASSIVE_ABOVE, bin_dtype))
 
-    def _keep(self, findings: "_RowFindings", batch: Batch, locate: Locate, part: str) -> None:
+    def _keep(self, findings: "RowFindings", batch: Batch, locate: Locate, part: str) -> None:
         width = self.widths[part]
 
         def raw(value: float, flat: int) -> Peak:
@@ -195,7 +160,7 @@ class SiteAccumulator:
 
 
 @dataclass(frozen=True, slots=True)
-class _RowFindings:
+class RowFindings:
     """Device tensors of one call, read back at commit: the ten largest entries and their flat places, massive counts,
     first non-finite place.
     """
@@ -221,9 +186,9 @@ class _RowFindings:
         return flat if flat < _LOW else None
 
 
-def _row_findings(
-    encoded: _Encoded, padding: torch.Tensor | None, tests_massive: bool, all_finite: bool = False
-) -> _RowFindings:
+def row_findings(
+    encoded: Encoded, padding: torch.Tensor | None, tests_massive: bool, all_finite: bool = False
+) -> RowFindings:
     """The part of the work that looks at rows; `all_finite` where the counts have shown that no row that counts needs
     the test.
 
@@ -247,9 +212,8 @@ def _row_findings(
     entries = ((candidates << 32) | (_LOW - flat)).flatten()
     entries = entries.topk(min(PEAKS_KEPT, entries.numel())).values
     values = encoded.values.reshape(-1)[_LOW - (entries & _LOW)]
-    test = _massive_on_host if key.device.type == "cpu" else _massive_on_device
-    massive = test(key, row_max, encoded.values.dtype) if tests_massive else None
-    return _RowFindings(entries, values, massive, nonfinite)
+    massive = massive_counts(key, row_max, encoded.values.dtype) if tests_massive else None
+    return RowFindings(entries, values, massive, nonfinite)
 
 
 def _first_broken(broken: torch.Tensor, padding: torch.Tensor | None, places: torch.Tensor) -> torch.Tensor:
@@ -261,65 +225,3 @@ def _first_broken(broken: torch.Tensor, padding: torch.Tensor | None, places: to
     row = torch.where(row_broken, places, rows).amin()
     channel = broken[row.clamp(max=rows - 1)].to(torch.uint8).argmax()
     return torch.where(row < rows, row * width + channel, _LOW)
-
-
-def _massive_on_host(key: torch.Tensor, row_max: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Tokens and entries that are massive, and the largest ratio to the median (-1 for none): float64 [3]. Looks at
-    candidate rows only.
-
-    The median is the lower of the two middle ones, as `torch.median` has it; a median of 0 counts as the smallest
-    positive bfloat16.
-    """
-    limit = _key_of(MASSIVE_ABOVE, dtype)
-    candidate = row_max > limit
-    if not candidate.any():
-        return torch.tensor([0.0, 0.0, -1.0], dtype=torch.float64)
-    key, row_max = key[candidate], row_max[candidate]
-    middle = (key.shape[1] - 1) // 2
-    median = _value(torch.from_numpy(np.partition(key.numpy(), middle, axis=1)[:, middle].copy()), dtype)
-    peak = _value(row_max.to(key.dtype), dtype)
-    massive = peak > median * MASSIVE_RATIO
-    passing = (key[massive] > limit) & (_value(key[massive], dtype) > (median[massive] * MASSIVE_RATIO)[:, None])
-    return torch.stack([massive.sum().double(), passing.sum().double(), (peak / median.clamp(min=_SMALLEST)).amax()])
-
-
-def _massive_on_device(key: torch.Tensor, row_max: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """The same of all rows at once: no shape depends on the data, so the host need not wait."""
-    limit = _key_of(MASSIVE_ABOVE, dtype)
-    candidate = row_max > limit
-    median = _value(key.kthvalue((key.shape[1] - 1) // 2 + 1, dim=1).values, dtype)
-    peak = _value(row_max.to(key.dtype), dtype)
-    massive = candidate & (peak > median * MASSIVE_RATIO)
-    passing = (key > limit) & (_value(key, dtype) > (median * MASSIVE_RATIO)[:, None]) & massive[:, None]
-    ratio = torch.where(candidate, peak / median.clamp(min=_SMALLEST), -1.0).amax()
-    return torch.stack([massive.sum().double(), passing.sum().double(), ratio])
-
-
-def _value(key: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """The magnitude behind a key, float64."""
-    return key.view(dtype).double()
-
-
-def count_bits(bits: torch.Tensor, size: int = BINS) -> torch.Tensor:
-    """How often each of the 32 768 magnitudes, or each of `size` places, occurs in an int16 tensor of them: int64
-    [size], on its device.
-
-    On the CPU `torch.bincount` is single-threaded, so the tensor is cut over threads. Elsewhere it would synchronise; a
-    scatter does not.
-    """
-    flat = bits.reshape(-1)
-    if flat.device.type == "cpu":
-        threads = torch.get_num_threads()
-        if threads == 1 or flat.numel() < 1 << 16:
-            return torch.bincount(flat, minlength=size)
-        parts = list(_pool(threads).map(lambda part: torch.bincount(part, minlength=size), flat.chunk(threads)))
-        return torch.stack(parts).sum(0)
-    counts = torch.zeros(size, dtype=torch.int64, device=flat.device)
-    for part in torch.split(flat, _CHUNK):
-        counts.scatter_add_(0, part.long(), torch.ones(1, dtype=torch.int64, device=flat.device).expand(part.numel()))
-    return counts
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="maxact-count")

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_maxact.checkpoint.quantize import quantize
-from pytest_maxact.measure.observe.accumulate import MASSIVE_ABOVE, MASSIVE_RATIO, count_bits
+from pytest_maxact.measure.observe.bits import count_bits
+from pytest_maxact.measure.observe.massive import massive_rows
 from pytest_maxact.numbers.schemes import Quantizer, Scheme
 from pytest_maxact.numbers.sums import DB_BINS, DB_LOWEST, DB_PER_BIN, SchemeSums
 
@@ -222,17 +223,3 @@ def _counted(places: torch.Tensor, size: int) -> torch.Tensor:
         return count_bits(places.to(torch.int16), size)
     flat = places.reshape(-1).long()
     return torch.zeros(size, dtype=torch.int64, device=flat.device).scatter_add_(0, flat, torch.ones_like(flat))
-
-
-def massive_rows(rows: torch.Tensor) -> torch.Tensor:
-    """Rows [n, width] with an entry that meets the criterion of Sun et al. within its own row: bool [n]."""
-    magnitude = rows.abs()
-    candidate = magnitude.amax(dim=1) > MASSIVE_ABOVE
-    if rows.device.type == "cpu":
-        found = candidate.clone()
-        if candidate.any():
-            part = magnitude[candidate].float()
-            found[candidate] = part.amax(dim=1) > part.median(dim=1).values * MASSIVE_RATIO
-        return found
-    magnitude = magnitude.float()
-    return candidate & (magnitude.amax(dim=1) > magnitude.median(dim=1).values * MASSIVE_RATIO)

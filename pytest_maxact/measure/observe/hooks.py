@@ -1,46 +1,34 @@
-"""Hooks on every tap of an anatomy: they hand tensors to accumulators, real tokens only to what is token-wise, and note
-who was given what.
+"""Hooks on every tap of an anatomy: an anatomy in, the tensors of its taps out, to the intake.
 
-Padding never counts: padded rows are subtracted from the counts, and mixture-of-experts blocks, which are token-wise,
-are handed real tokens only, so that neither routers nor experts see padding.
+Padding never counts: mixture-of-experts blocks, which are token-wise, are handed real tokens only, so that neither
+routers nor experts see padding.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from zlib import crc32
 
 import torch
 from torch import nn
 
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy, Experts, Tap
 from pytest_maxact.errors import MeasureError
-from pytest_maxact.measure.observe.accumulate import SiteAccumulator
-from pytest_maxact.measure.observe.batch import Batch
-from pytest_maxact.measure.observe.fidelity import Fidelity
 from pytest_maxact.measure.observe.inputs import SharedInputs
+from pytest_maxact.measure.observe.intake import Intake
 from pytest_maxact.measure.observe.products import Products
 from pytest_maxact.measure.observe.routing import Routing
-from pytest_maxact.measure.observe.rows import refuse_two_streams, rows_of
+from pytest_maxact.measure.observe.rows import refuse_two_streams
 
 
 class Hooks:
-    """Hooks on a decoder and what they noted of the batch that runs; without a `batch` they do nothing."""
+    """Hooks on a decoder, which hand what they are given to an intake; while it has no batch they do nothing."""
 
-    def __init__(self, anatomy: Anatomy, accumulators: Mapping[str, SiteAccumulator], fidelity: Fidelity) -> None:
-        self.batch: Batch | None = None
-        self.traffic: dict[str, torch.Tensor] = {}
-        """Tokens each expert was given in this batch, int64 [experts], by router site."""
-        self.order: list[str] = []
-        """Sites of the residual stream in the order they fired in this batch."""
-        self._anatomy = anatomy
-        self._accumulators = accumulators
-        self._fidelity = fidelity
-        self._routing: dict[str, Routing] = {}
-        self._calls: Counter[tuple[int, str]] = Counter()
+    def __init__(self, anatomy: Anatomy, intake: Intake) -> None:
         self.inputs = SharedInputs()
-        self._unordered: Counter[str] = Counter()
+        self._anatomy = anatomy
+        self._intake = intake
+        self._calls: Counter[tuple[int, str]] = Counter()
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -71,29 +59,25 @@ class Hooks:
 
     def forget(self) -> None:
         """Leave the batch, and everything noted of it."""
-        self.batch = None
-        self.traffic.clear()
-        self.order.clear()
-        self._routing.clear()
+        self._intake.forget()
         self._calls.clear()
         self.inputs.forget()
-        self._unordered.clear()
 
     def _output_hook(self, taps: list[Tap]) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            if self.batch is not None and (tap := self._meant(taps)):
+            if self._intake.batch is not None and (tap := self._meant(taps)):
                 if tap.site.kind == "hidden":
                     refuse_two_streams(tap, output)
-                self._see(tap, output if isinstance(output, torch.Tensor) else output[0])
+                self._intake.see(tap, output if isinstance(output, torch.Tensor) else output[0])
 
         return hook
 
     def _input_hook(self, taps: list[Tap]) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if self.batch is not None and (tap := self._meant(taps)):
+            if self._intake.batch is not None and (tap := self._meant(taps)):
                 given = _given(args, kwargs)
                 if not (tap.site.is_linear_input and self.inputs.repeated(tap, given)):
-                    self._see(tap, given)
+                    self._intake.see(tap, given)
 
         return hook
 
@@ -104,7 +88,7 @@ class Hooks:
         running: list[Products] = []
 
         def enter(module: nn.Module, args: Any) -> None:
-            if self.batch is not None:
+            if self._intake.batch is not None:
                 running.append(Products(tap.parameter))  # type: ignore[arg-type]
                 running[-1].__enter__()  # type: ignore[no-untyped-call]
 
@@ -113,10 +97,10 @@ class Hooks:
                 return
             products = running.pop()
             products.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-            if output is not None and self.batch is not None and (meant := self._meant(taps)):
+            if output is not None and self._intake.batch is not None and (meant := self._meant(taps)):
                 if tap.reads == "factor":
                     for factor in products.factors:
-                        self._see(meant, _rows_in(factor, tap))
+                        self._intake.see(meant, _rows_in(factor, tap))
                     return
                 if len(products.found) != 1:
                     raise MeasureError(
@@ -124,7 +108,7 @@ class Hooks:
                         "matrix where one was expected\n"
                         "  please report the model_type"
                     )
-                self._see(meant, products.found[0])
+                self._intake.see(meant, products.found[0])
 
         module = tap.module
         return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave, always_call=True)]
@@ -139,7 +123,7 @@ class Hooks:
         stored = vars(experts).get(name)
 
         def wrapped(values: torch.Tensor) -> torch.Tensor:
-            if self.batch is not None:
+            if self._intake.batch is not None:
                 gate = (
                     values
                     if tap.reads == "act_fn"
@@ -147,7 +131,7 @@ class Hooks:
                     if experts.is_concatenated
                     else values[..., ::2]
                 )
-                self._see(tap, gate)
+                self._intake.see(tap, gate)
             return original(values)  # type: ignore[no-any-return]
 
         setattr(experts, name, wrapped)
@@ -157,15 +141,13 @@ class Hooks:
         """Hooks that note which tokens the experts are given."""
 
         def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if self.batch is not None:
-                self._routed(experts, Routing.of_arguments(experts, args, kwargs))
+            if self._intake.batch is not None:
+                self._intake.route(experts, Routing.of_arguments(experts, args, kwargs))
 
         def count(index: int) -> Callable[..., None]:
             def given(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-                if self.batch is not None:
-                    traffic = self.traffic.setdefault(experts.site, torch.zeros(experts.count, dtype=torch.int64))
-                    states = _given(args, kwargs)
-                    traffic[index] += states.numel() // states.shape[-1]
+                if self._intake.batch is not None:
+                    self._intake.count(experts, index, _given(args, kwargs))
 
             return given
 
@@ -178,91 +160,20 @@ class Hooks:
             ]
         return []
 
-    def _routed(self, experts: Experts, routing: Routing) -> None:
-        self._routing[experts.site] = routing
-        self.traffic[experts.site] = routing.traffic()
-
     def _strip_padding(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Hand a token-wise module real tokens only: every argument that has a row per token, [B, T, ...] or [B*T,
         ...].
         """
-        batch = self.batch
+        batch = self._intake.batch
         if batch is None or not batch.padded:
             return None
         return tuple(batch.strip(value) for value in args), {name: batch.strip(value) for name, value in kwargs.items()}
 
     def _restore_padding(self, module: nn.Module, args: Any, output: Any) -> Any:
-        batch = self.batch
+        batch = self._intake.batch
         if batch is None or not batch.padded:
             return None
         return tuple(map(batch.restore, output)) if isinstance(output, tuple) else batch.restore(output)
-
-    def _see(self, tap: Tap, tensor: torch.Tensor) -> None:
-        batch = self.batch
-        assert batch is not None
-        tensor = tensor.detach() if tap.columns is None else tensor.detach()[..., tap.columns]
-        stripped = tap.in_moe and batch.padded
-        locate: Callable[[int], int | None]
-        offset = 0
-        if tap.routed and tap.experts is not None:
-            values, locate, offset = self._routed_rows(tap, tap.experts, tensor.reshape(-1, tensor.shape[-1]), batch)
-        else:
-            shape = (1, batch.real.numel()) if stripped else tuple(batch.ids.shape)
-            values = rows_of(tensor, tap, shape)
-            locate = (lambda row: int(batch.real[row])) if stripped else (lambda row: row)
-        if tap.site.kind == "router" and tap.experts is not None and tap.experts.choice == "logits":
-            self._routed(tap.experts, Routing.of_logits(tap.experts, values))
-        if tap.last:
-            self._accumulators[tap.site.name].rollback()
-            self.order = [name for name in self.order if name != tap.site.name]
-        if tap.site.kind in ("embedding", "hidden", "final_norm"):
-            self.order.append(tap.site.name)
-        padding = batch.padding if batch.padded and not tap.in_moe else None
-        self._accumulators[tap.site.name].observe(values, padding, locate, tap.part)
-        if tap.site.is_linear_input:
-            self._fidelity.observe(tap, values, self._sampled(tap, values, offset, batch), batch)
-
-    def _routed_rows(
-        self, tap: Tap, experts: Experts, values: torch.Tensor, batch: Batch
-    ) -> tuple[torch.Tensor, Callable[[int], int | None], int]:
-        """Routed rows, the way from each to its token, and how many of the batch came before them in other calls."""
-        routing = self._routing.get(experts.site)
-        if routing is None:
-            return values, lambda row: None, 0
-        keep = routing.keep()
-        if keep is not None:
-            values = values[keep]
-        offset = routing.advance(values.shape[0], f"{tap.site.kind} {tap.reads} {id(tap.module)}")
-
-        def locate(row: int) -> int | None:
-            token = routing.token(offset + row)
-            return None if token is None else int(batch.real[token]) if batch.padded else token
-
-        return values, locate, offset
-
-    def _sampled(self, tap: Tap, values: torch.Tensor, offset: int, batch: Batch) -> torch.Tensor:
-        """The rows of a tap whose tokens are sampled, int64; of routed rows whose tokens are not known, so many of
-        them.
-        """
-        if not tap.routed or tap.experts is None:
-            return batch.sampled if tap.in_moe and batch.padded else batch.real[batch.sampled]
-        routing = self._routing.get(tap.experts.site)
-        tokens = routing.tokens() if routing is not None else None
-        if tokens is None:
-            return self._every(tap.site.name, values, batch)
-        is_sampled = torch.zeros(batch.real.numel(), dtype=torch.bool, device=values.device)
-        is_sampled[batch.sampled] = True
-        return is_sampled[tokens[offset : offset + values.shape[0]]].nonzero().squeeze(1)
-
-    def _every(self, site: str, values: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """One row in `stride` of rows whose tokens are not known, counted on from call to call, so that no expert
-        counts for more than its rows.
-        """
-        seen = self._unordered[site]
-        self._unordered[site] += values.shape[0]
-        phase = crc32(batch.plan.sequences[0].sample.id.encode()) if batch.plan.sequences else 0
-        first = min(-(seen + phase) % batch.stride, values.shape[0])
-        return torch.arange(first, values.shape[0], batch.stride, device=values.device)
 
     def _meant(self, taps: list[Tap]) -> Tap | None:
         """The tap that this call of a module is for; None for a call on which no site is read."""

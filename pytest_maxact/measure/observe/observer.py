@@ -17,6 +17,7 @@ from pytest_maxact.measure.observe.accumulate import SiteAccumulator
 from pytest_maxact.measure.observe.batch import Batch, collate
 from pytest_maxact.measure.observe.fidelity import SAMPLED_TOKENS, Fidelity
 from pytest_maxact.measure.observe.hooks import Hooks
+from pytest_maxact.measure.observe.intake import Intake
 from pytest_maxact.measure.observe.probe import sees_its_batch
 from pytest_maxact.numbers.schemes import Scheme
 
@@ -48,7 +49,8 @@ class Observer:
         """One token of the evaluation split in so many is sampled for the schemes."""
         self.shared: dict[tuple[str, str], str] = {}
         """Parts of linear inputs that are given the same tensor as another part, with that part, by site and part."""
-        self._hooks = Hooks(anatomy, self.accumulators, self.fidelity)
+        self._intake = Intake(self.accumulators, self.fidelity)
+        self._hooks = Hooks(anatomy, self._intake)
 
     @contextmanager
     def attached(self) -> Iterator["Observer"]:
@@ -103,7 +105,7 @@ class Observer:
         real, padding = mask.flatten().nonzero().squeeze(1), (~mask).flatten().nonzero().squeeze(1)
         nothing = PlannedBatch(split="calibration", sequences=())
         none = torch.zeros(0, dtype=torch.long, device=device)
-        self._hooks.batch = batch = Batch(
+        self._intake.batch = batch = Batch(
             plan=nothing, ids=ids, mask=mask, real=real, padding=padding, starts=(0,) * len(rows), sampled=none
         )  # fmt: skip
         try:
@@ -117,7 +119,7 @@ class Observer:
         """Run one batch and commit it; False, and no trace, where memory ran out."""
         try:
             batch = collate(planned, device, side, self.stride)
-            self._hooks.batch = batch
+            self._intake.batch = batch
             self.decoder(**batch.model_inputs, use_cache=False)
         except Exception as error:
             self._forget()
@@ -136,7 +138,7 @@ class Observer:
             accumulator.commit(batch)
         self.fidelity.commit()
         self.shared.update(self._hooks.inputs.repeats)
-        for site, given in self._hooks.traffic.items():
+        for site, given in self._intake.traffic.items():
             total = self.traffic[site]
             total[planned.split] = total[planned.split] + given.cpu() if planned.split in total else given.cpu()
         self.tokens[planned.split] += planned.tokens
@@ -192,7 +194,7 @@ class Observer:
                     "  a partial measurement is refused; please report the model_type"
                 )
         depth = [site.name for site in self.anatomy.sites if site.kind in ("embedding", "hidden", "final_norm")]
-        if (order := list(dict.fromkeys(self._hooks.order))) != depth:
+        if (order := list(dict.fromkeys(self._intake.order))) != depth:
             wrong = next(name for name, wanted in zip(order, depth, strict=True) if name != wanted)
             raise MeasureError(f"site {wrong} fired out of the order of depth\n  please report the model_type")
 
@@ -200,7 +202,7 @@ class Observer:
         """Token-expert pairs of the batch, from the router's choice; a token takes as many experts as the model
         says.
         """
-        traffic = self._hooks.traffic.get(experts.site)
+        traffic = self._intake.traffic.get(experts.site)
         if traffic is None:
             raise MeasureError(
                 f"{experts.site}: its experts were not called\n"

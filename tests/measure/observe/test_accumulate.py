@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from pytest_maxact.corpus.batches import PlannedBatch
-from pytest_maxact.measure.observe import accumulate as accumulate
-from pytest_maxact.measure.observe.accumulate import SiteAccumulator, _encode, _row_findings, count_bits
+from pytest_maxact.measure.observe import accumulate, massive
+from pytest_maxact.measure.observe.accumulate import SiteAccumulator, row_findings
 from pytest_maxact.measure.observe.batch import collate
+from pytest_maxact.measure.observe.bits import count_bits, encode
 from pytest_maxact.numbers.histogram import BINS
 from tests.support import tiny
 from tests.support.measuring import encoded, observed
@@ -29,11 +30,11 @@ def test_the_device_path_finds_what_the_cpu_shortcut_finds(dtype: torch.dtype, m
     model = model.to(dtype)
     lazy = observed(model, sequences, batch_tokens=40)
     monkeypatch.setattr(SiteAccumulator, "_matters", lambda self, top: True)
-    monkeypatch.setattr(accumulate, "_massive_on_host", accumulate._massive_on_device)
+    monkeypatch.setattr(massive, "massive_on_host", massive.massive_on_device)
     monkeypatch.setattr(
         accumulate,
-        "_row_findings",
-        lambda encoded, padding, massive, all_finite: _row_findings(encoded, padding, massive),
+        "row_findings",
+        lambda encoded, padding, massive, all_finite: row_findings(encoded, padding, massive),
     )
     eager = observed(model, sequences, batch_tokens=40)
     for name, seen in lazy.accumulators.items():
@@ -55,7 +56,7 @@ def test_the_massive_activation_test_is_that_of_sun_et_al_by_direct_computation(
         passing = (magnitude > 100) & (magnitude > 1000 * median)
         passing[20] = False
         candidates = (magnitude.amax(1) > 100) & (torch.arange(40) != 20)
-        found = _row_findings(_encode(x), padding, True).massive_counts()
+        found = row_findings(encode(x), padding, True).massive_counts()
         assert (found.tokens, found.entries) == (int(passing.any(1).sum()), int(passing.sum()))
         assert found.max_ratio == pytest.approx((magnitude.amax(1) / median[:, 0])[candidates].max().item())
         assert found.tokens >= 2

@@ -15,7 +15,6 @@ from pytest_maxact.checkpoint.sites.decoder import decoder_of
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.corpus.batches import PlannedBatch
 from pytest_maxact.errors import MeasureError
-from pytest_maxact.measure.observe import accumulate as accumulate
 from pytest_maxact.measure.observe.accumulate import SiteAccumulator
 from pytest_maxact.measure.observe.batch import collate
 from pytest_maxact.measure.observe.observer import Observer

@@ -13,7 +13,8 @@ from pytest_maxact.corpus.batches import PlannedBatch
 from pytest_maxact.errors import InputError
 from pytest_maxact.measure.observe import fidelity as fidelity_module
 from pytest_maxact.measure.observe.batch import collate
-from pytest_maxact.measure.observe.fidelity import Fidelity, Sums, _Exact, level_places, massive_rows
+from pytest_maxact.measure.observe.fidelity import Fidelity, Sums, _Exact, level_places
+from pytest_maxact.measure.observe.massive import massive_rows
 from pytest_maxact.numbers.channels import Channels
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.sites import Site

@@ -12,7 +12,6 @@ import torch
 
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.errors import InputError, MeasureError
-from pytest_maxact.measure.observe import accumulate as accumulate
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.observe.products import Products
 from pytest_maxact.measure.run import observe

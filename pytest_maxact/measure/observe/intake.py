@@ -1,0 +1,119 @@
+"""What hooks hand over, on its way to the accumulators: a tap and its tensor in, rows [tokens, width] out, each with
+the way back to its token.
+
+Padding never counts: padded rows are named to the accumulators, and what was handed real tokens only has none.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from zlib import crc32
+
+import torch
+
+from pytest_maxact.checkpoint.sites.anatomy import Experts, Tap
+from pytest_maxact.measure.observe.accumulate import SiteAccumulator
+from pytest_maxact.measure.observe.batch import Batch
+from pytest_maxact.measure.observe.fidelity import Fidelity
+from pytest_maxact.measure.observe.routing import Routing
+from pytest_maxact.measure.observe.rows import rows_of
+
+
+class Intake:
+    """What was noted of the batch that runs; without a `batch` there is nothing to see."""
+
+    def __init__(self, accumulators: Mapping[str, SiteAccumulator], fidelity: Fidelity) -> None:
+        self.batch: Batch | None = None
+        self.traffic: dict[str, torch.Tensor] = {}
+        """Tokens each expert was given in this batch, int64 [experts], by router site."""
+        self.order: list[str] = []
+        """Sites of the residual stream in the order they fired in this batch."""
+        self._accumulators = accumulators
+        self._fidelity = fidelity
+        self._routing: dict[str, Routing] = {}
+        self._unordered: Counter[str] = Counter()
+
+    def forget(self) -> None:
+        """Leave the batch, and everything noted of it."""
+        self.batch = None
+        self.traffic.clear()
+        self.order.clear()
+        self._routing.clear()
+        self._unordered.clear()
+
+    def route(self, experts: Experts, routing: Routing) -> None:
+        """Note which tokens the experts of a block are given."""
+        self._routing[experts.site] = routing
+        self.traffic[experts.site] = routing.traffic()
+
+    def count(self, experts: Experts, index: int, states: torch.Tensor) -> None:
+        """Note what one expert of a list is given, [..., width]."""
+        traffic = self.traffic.setdefault(experts.site, torch.zeros(experts.count, dtype=torch.int64))
+        traffic[index] += states.numel() // states.shape[-1]
+
+    def see(self, tap: Tap, tensor: torch.Tensor) -> None:
+        """Hand the tensor of a tap to its accumulators."""
+        batch = self.batch
+        assert batch is not None
+        tensor = tensor.detach() if tap.columns is None else tensor.detach()[..., tap.columns]
+        stripped = tap.in_moe and batch.padded
+        locate: Callable[[int], int | None]
+        offset = 0
+        if tap.routed and tap.experts is not None:
+            values, locate, offset = self._routed_rows(tap, tap.experts, tensor.reshape(-1, tensor.shape[-1]), batch)
+        else:
+            shape = (1, batch.real.numel()) if stripped else tuple(batch.ids.shape)
+            values = rows_of(tensor, tap, shape)
+            locate = (lambda row: int(batch.real[row])) if stripped else (lambda row: row)
+        if tap.site.kind == "router" and tap.experts is not None and tap.experts.choice == "logits":
+            self.route(tap.experts, Routing.of_logits(tap.experts, values))
+        if tap.last:
+            self._accumulators[tap.site.name].rollback()
+            self.order = [name for name in self.order if name != tap.site.name]
+        if tap.site.kind in ("embedding", "hidden", "final_norm"):
+            self.order.append(tap.site.name)
+        padding = batch.padding if batch.padded and not tap.in_moe else None
+        self._accumulators[tap.site.name].observe(values, padding, locate, tap.part)
+        if tap.site.is_linear_input:
+            self._fidelity.observe(tap, values, self._sampled(tap, values, offset, batch), batch)
+
+    def _routed_rows(
+        self, tap: Tap, experts: Experts, values: torch.Tensor, batch: Batch
+    ) -> tuple[torch.Tensor, Callable[[int], int | None], int]:
+        """Routed rows, the way from each to its token, and how many of the batch came before them in other calls."""
+        routing = self._routing.get(experts.site)
+        if routing is None:
+            return values, lambda row: None, 0
+        keep = routing.keep()
+        if keep is not None:
+            values = values[keep]
+        offset = routing.advance(values.shape[0], f"{tap.site.kind} {tap.reads} {id(tap.module)}")
+
+        def locate(row: int) -> int | None:
+            token = routing.token(offset + row)
+            return None if token is None else int(batch.real[token]) if batch.padded else token
+
+        return values, locate, offset
+
+    def _sampled(self, tap: Tap, values: torch.Tensor, offset: int, batch: Batch) -> torch.Tensor:
+        """The rows of a tap whose tokens are sampled, int64; of routed rows whose tokens are not known, so many of
+        them.
+        """
+        if not tap.routed or tap.experts is None:
+            return batch.sampled if tap.in_moe and batch.padded else batch.real[batch.sampled]
+        routing = self._routing.get(tap.experts.site)
+        tokens = routing.tokens() if routing is not None else None
+        if tokens is None:
+            return self._every(tap.site.name, values, batch)
+        is_sampled = torch.zeros(batch.real.numel(), dtype=torch.bool, device=values.device)
+        is_sampled[batch.sampled] = True
+        return is_sampled[tokens[offset : offset + values.shape[0]]].nonzero().squeeze(1)
+
+    def _every(self, site: str, values: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """One row in `stride` of rows whose tokens are not known, counted on from call to call, so that no expert
+        counts for more than its rows.
+        """
+        seen = self._unordered[site]
+        self._unordered[site] += values.shape[0]
+        phase = crc32(batch.plan.sequences[0].sample.id.encode()) if batch.plan.sequences else 0
+        first = min(-(seen + phase) % batch.stride, values.shape[0])
+        return torch.arange(first, values.shape[0], batch.stride, device=values.device)
