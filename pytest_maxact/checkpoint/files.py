@@ -2,10 +2,9 @@
 
 import json
 import re
-import struct
 from pathlib import Path
-from typing import Any
 
+from pytest_maxact.checkpoint.headers import FLOATS, Header, headers_of
 from pytest_maxact.errors import InputError, setting
 
 _WEIGHT = re.compile(r"(?:\.weight|_proj)$")
@@ -47,7 +46,7 @@ def check_weight_files(folder: Path) -> list[Path]:
                 "  finish the download or copy"
             )
     for shard in shards:
-        _header(shard)
+        _headers(shard)
     return shards
 
 
@@ -55,28 +54,12 @@ def low_bit_weights(folder: Path) -> list[tuple[str, str]]:
     """Weights that the files hold as integers or eight-bit floats, with their dtype: a checkpoint that does not say it
     is quantized has none.
     """
-    held = [
-        (name, str(entry["dtype"]))
-        for shard in sorted(folder.glob("*.safetensors"))
-        for name, entry in _header(shard).items()
-    ]
-    return [
-        (name, dtype) for name, dtype in held if _WEIGHT.search(name) and dtype not in ("BF16", "F16", "F32", "F64")
-    ]
+    held = [header for shard in sorted(folder.glob("*.safetensors")) for header in _headers(shard)]
+    return [(one.key, one.dtype) for one in held if _WEIGHT.search(one.key) and one.dtype not in FLOATS]
 
 
-def _header(shard: Path) -> dict[str, Any]:
-    """The tensors that a file says it holds. Raises InputError unless it is whole."""
+def _headers(shard: Path) -> list[Header]:
     try:
-        size = shard.stat().st_size
-        with shard.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > size:
-                raise ValueError("its header is longer than the file")
-            header = json.loads(file.read(length))
-        end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
-        if size != 8 + length + end:
-            raise ValueError(f"it has {size} bytes where its header promises {8 + length + end}")
-        return {name: entry for name, entry in header.items() if name != "__metadata__"}
-    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        return headers_of(shard)
+    except ValueError as error:
         raise InputError(f"{shard} is corrupt or truncated: {error}\n  copy or download it again") from error

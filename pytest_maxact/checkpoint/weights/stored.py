@@ -20,11 +20,10 @@ from torch import nn
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, WeightRenaming, dot_natural_key, rename_source_key
 
+from pytest_maxact.checkpoint.headers import FLOATS, headers_of
 from pytest_maxact.checkpoint.sites.anatomy import Tap
 from pytest_maxact.checkpoint.sites.modules import class_of
 from pytest_maxact.errors import MeasureError, first_line
-
-_FLOATS = ("BF16", "F16", "F32", "F64")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +67,12 @@ _ALREADY = "  its weights are quantized already; give the checkpoint before it w
 
 def headers(folder: Path, model: nn.Module) -> list[Stored]:
     """Every tensor of the files that transformers would load."""
-    files = _files(folder, model)
     found = []
-    for file in files:
-        with opened_file(file) as opened:
-            for key in opened.keys():  # noqa: SIM118 - no mapping: it has keys, and does not iterate
-                header = opened.get_slice(key)
-                found.append(Stored(file=file, key=key, dtype=header.get_dtype(), shape=tuple(header.get_shape())))
+    for file in _files(folder, model):
+        try:
+            found += [Stored(file=file, key=h.key, dtype=h.dtype, shape=h.shape) for h in headers_of(file)]
+        except ValueError as error:
+            raise _unreadable(file, error) from error
     return found
 
 
@@ -100,7 +98,11 @@ def opened_file(file: Path) -> Iterator[Any]:
         with safe_open(file, framework="pt") as opened:
             yield opened
     except (SafetensorError, OSError) as error:
-        raise MeasureError(f"{file} cannot be read: {first_line(error)}\n  copy or download it again") from error
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: Exception) -> MeasureError:
+    return MeasureError(f"{file} cannot be read: {first_line(error)}\n  copy or download it again")
 
 
 def placed_in(tensors: Sequence[Stored], model: nn.Module) -> dict[str, list[Stored]]:
@@ -137,7 +139,7 @@ def found_in(names: Sequence[str], tap: Tap, model: nn.Module, stored: Mapping[s
     shape = tuple(model.get_parameter(kept).shape)
     parts = stored[kept]
     for part in parts:
-        if part.dtype not in _FLOATS:
+        if part.dtype not in FLOATS:
             raise MeasureError(f"{part.file}: {part.key} holds {part.dtype}\n{_ALREADY}")
         if part.converter is None and part.shape != shape:
             raise MeasureError(
@@ -200,7 +202,7 @@ def _lacking(path: str, stored: Mapping[str, list[Stored]]) -> MeasureError:
         for target, parts in stored.items()
         if target.startswith(module)
         for part in parts
-        if part.dtype not in _FLOATS
+        if part.dtype not in FLOATS
     ]
     if beside:
         return MeasureError(f"{beside[0].file}: {beside[0].key} holds {beside[0].dtype} in place of {path}\n{_ALREADY}")

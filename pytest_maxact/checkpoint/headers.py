@@ -1,0 +1,47 @@
+"""What a safetensors file says it holds: a path in, names, dtypes and shapes out. No tensor is read.
+
+Guards that a file which is cut off or damaged is refused before any of it is loaded.
+"""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_maxact.errors import first_line
+
+FLOATS = ("BF16", "F16", "F32", "F64")
+"""Dtypes of weights that are not quantized."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """A tensor of a file; `dtype` as safetensors writes it, as in `BF16`."""
+
+    key: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def headers_of(file: Path) -> list[Header]:
+    """Every tensor of a file. Raises ValueError with the reason unless the file is whole."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            slices = {key: opened.get_slice(key) for key in opened.keys()}  # noqa: SIM118 - no mapping
+            return [
+                Header(key=key, dtype=str(one.get_dtype()), shape=tuple(one.get_shape())) for key, one in slices.items()
+            ]
+    except (SafetensorError, OSError) as error:
+        raise ValueError(_reason(file, error)) from error
+
+
+def _reason(file: Path, error: Exception) -> str:
+    """What is wrong with a file, with its length, by which one that was cut off is known."""
+    try:
+        size = file.stat().st_size
+        with file.open("rb") as opened:
+            (length,) = struct.unpack("<Q", opened.read(8))
+    except (OSError, struct.error):
+        return first_line(error)
+    return "its header is longer than the file" if length > size else f"it has {size} bytes; {first_line(error)}"
