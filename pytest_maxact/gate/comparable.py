@@ -3,7 +3,7 @@
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.gate.opened import Opened
 from pytest_maxact.judge.limits.rules import Ruleset
-from pytest_maxact.record.comparability import differences
+from pytest_maxact.record.comparability import differences, sample_counts
 from pytest_maxact.record.metrics.metric import SHIFT
 from pytest_maxact.record.record import first_broken
 
@@ -17,9 +17,7 @@ def require_comparable(subject: Opened, baseline: Opened, what: str) -> None:
     whose = subject.source.name or subject.title.split(" (")[0]
     fields = differences(baseline.footing, subject.footing)
     if fields:
-        counts = (
-            f"; {baseline.samples} samples there, {subject.samples} here" if subject.samples != baseline.samples else ""
-        )
+        counts = sample_counts(baseline.samples, subject.samples)
         raise InputError(
             f"{what} cannot be compared with {whose}: they differ in {', '.join(fields)}{counts}\n"
             "  measure both on the same corpus, with the same tokenizer, protocol, dtype and cut"

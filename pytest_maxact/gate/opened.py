@@ -1,12 +1,11 @@
 """One checkpoint of a run, under test or a baseline: opened once before any weights load."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.numbers.sites import Site
-from pytest_maxact.record.comparability import footing_of
+from pytest_maxact.record.comparability import Footing, footing_of
 from pytest_maxact.record.file import load
 from pytest_maxact.record.identity import Identity, identity_of
 from pytest_maxact.record.record import Record
@@ -18,9 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """What is known of a checkpoint before it is measured. `footing`: the fields of `COMPARABLE`, None where only
-    loading can tell.
-    """
+    """What is known of a checkpoint before it is measured. `footing`: as it will be, as far as that is known."""
 
     source: Source
     title: str
@@ -31,7 +28,7 @@ class Opened:
     predicts: bool
     protocol: str
     samples: int
-    footing: Mapping[str, Any]
+    footing: Footing
     prepared: "Prepared | None" = None
     record: Record | None = None
 
@@ -43,7 +40,7 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -
     if source.is_record:
         return _of_record(source, load(source.path))
     from pytest_maxact.measure.prepare import prepare
-    from pytest_maxact.measure.provenance import expected
+    from pytest_maxact.measure.provenance import expected_footing
 
     settings = source.settings(run)
     prepared = prepare(settings, like)
@@ -58,7 +55,7 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -
         predicts=prepared.predicts,
         protocol=settings.protocol,
         samples=len(prepared.sequences),
-        footing=expected(prepared, settings),
+        footing=expected_footing(prepared, settings),
         prepared=prepared,
     )
 

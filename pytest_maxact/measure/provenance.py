@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterable
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from pytest_maxact.checkpoint.load import LoadedModel
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.corpus.tokens import tokenizer_digest
 from pytest_maxact.measure.observe.observer import Observer
+from pytest_maxact.record.comparability import Footing
 from pytest_maxact.record.provenance import Provenance, corpus_digest
 from pytest_maxact.record.record import METRIC_VERSION
 from pytest_maxact.settings.settings import Settings
@@ -71,15 +73,15 @@ def provenance_of(
     )
 
 
-def expected(prepared: "Prepared", settings: Settings) -> dict[str, Any]:
-    """The fields of `COMPARABLE` that a measurement will have, None where only loading can tell."""
-    return {
-        "corpus_sha256": corpus_digest(sequence.sample.digest for sequence in prepared.sequences),
-        "tokenizer_sha256": tokenizer_digest(prepared.tokenizer),
-        "protocol": settings.protocol,
-        "dtype": _expected_dtype(prepared.checkpoint.config, settings),
-        "max_seq_len": prepared.max_seq_len,
-    }
+def expected_footing(prepared: "Prepared", settings: Settings) -> Footing:
+    """What a measurement will stand on, as far as that is known before the model is loaded."""
+    return Footing(
+        corpus_sha256=corpus_digest(sequence.sample.digest for sequence in prepared.sequences),
+        tokenizer_sha256=tokenizer_digest(prepared.tokenizer),
+        protocol=settings.protocol,
+        dtype=_expected_dtype(prepared.checkpoint.config, settings),
+        max_seq_len=prepared.max_seq_len,
+    )
 
 
 def content_of(
@@ -97,7 +99,7 @@ def content_of(
         )
     device, text = pick_device(settings.device), prepared.checkpoint.config.get_text_config()
     return {
-        **expected(prepared, settings),
+        **asdict(expected_footing(prepared, settings)),
         "metric_version": METRIC_VERSION,
         "weights_sha256": weights,
         "config_sha256": _config_digest(prepared.checkpoint.config),

@@ -1,6 +1,8 @@
-"""Whether two measurements were made alike: the one place that says which fields decide it."""
+"""Whether two measurements were made alike: the one place that says which fields decide it, for comparing and for
+merging.
+"""
 
-from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from pytest_maxact.errors import InputError
@@ -8,59 +10,83 @@ from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.record.record import Record
 
 
-def incomparable(one: Provenance, other: Provenance) -> list[str]:
-    """The fields that two parts of one measurement must share and these do not."""
-    names = (
-        "weights_sha256",
-        "config_sha256",
-        "tokenizer_sha256",
-        "protocol",
-        "dtype",
-        "max_seq_len",
-        "attention",
-        "experts",
-        "left_out",
-        "schemes",
-        "sampling",
-    )
-    return [name for name in names if getattr(one, name) != getattr(other, name)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footing:
+    """What two measurements share whose figures may be compared. `dtype` is None before a model is loaded, where its
+    config states none.
+    """
+
+    corpus_sha256: str
+    tokenizer_sha256: str
+    protocol: str
+    dtype: str | None
+    max_seq_len: int
 
 
-COMPARABLE = ("corpus_sha256", "tokenizer_sha256", "protocol", "dtype", "max_seq_len")
-"""What two measurements share whose figures may be compared."""
+_OF_PARTS = (
+    "weights_sha256",
+    "config_sha256",
+    "tokenizer_sha256",
+    "protocol",
+    "dtype",
+    "max_seq_len",
+    "attention",
+    "experts",
+    "left_out",
+    "schemes",
+    "sampling",
+)
+"""What two parts of one measurement share."""
 
 
-def footing_of(provenance: Provenance) -> dict[str, Any]:
-    """The fields of `COMPARABLE`, by name."""
-    return {name: getattr(provenance, name) for name in COMPARABLE}
+def footing_of(provenance: Provenance) -> Footing:
+    return Footing(**{field.name: getattr(provenance, field.name) for field in fields(Footing)})
 
 
-def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """The fields of `COMPARABLE` in which two footings differ, each with both values, as in `dtype (bfloat16 there,
-    float32 here)`.
+def differences(there: Footing, here: Footing) -> list[str]:
+    """The fields in which two footings differ, each with both values, as in `dtype (bfloat16 there, float32 here)`.
 
     None, what only loading can tell, differs from nothing.
     """
+    pairs = [(field.name, getattr(there, field.name), getattr(here, field.name)) for field in fields(Footing)]
     return [
-        f"{name} ({_brief(there[name])} there, {_brief(here[name])} here)"
-        for name in COMPARABLE
-        if there[name] is not None and here[name] is not None and there[name] != here[name]
+        f"{name} ({_brief(one)} there, {_brief(other)} here)"
+        for name, one, other in pairs
+        if one is not None and other is not None and one != other
     ]
+
+
+def record_differences(there: Record, here: Record) -> list[str]:
+    """Of Records whose sites stand beside each other: the differences of their footings, versions of metrics and
+    sites.
+    """
+    found = differences(footing_of(there.provenance), footing_of(here.provenance))
+    found += ["metric_version"] if there.metric_version != here.metric_version else []
+    return found + (["sites"] if there.sites.keys() != here.sites.keys() else [])
+
+
+def part_differences(one: Provenance, other: Provenance) -> list[str]:
+    """The fields that two parts of one measurement must share and these do not."""
+    return [name for name in _OF_PARTS if getattr(one, name) != getattr(other, name)]
+
+
+def require_alike(before: Record, after: Record) -> None:
+    """Raise InputError for Records whose figures are not of the same measurement on different weights."""
+    if differing := differences(footing_of(before.provenance), footing_of(after.provenance)):
+        raise InputError(
+            f"{before.provenance.model} (there) and {after.provenance.model} (here) were not measured alike; they "
+            f"differ in {', '.join(differing)}"
+            f"{sample_counts(len(before.provenance.samples), len(after.provenance.samples))}\n"
+            "  measure both on the same corpus, with the same tokenizer, protocol, dtype and cut"
+        )
+
+
+def sample_counts(there: int, here: int) -> str:
+    """What explains two corpora that differ, where their sizes do; empty where these are equal."""
+    return f"; {there} samples there, {here} here" if there != here else ""
 
 
 def _brief(value: Any) -> str:
     """A value in words; of a SHA-256 its beginning."""
     text = str(value)
     return text[:12] if len(text) == 64 else text
-
-
-def require_alike(before: Record, after: Record) -> None:
-    """Raise InputError for Records whose figures are not of the same measurement on different weights."""
-    if differing := differences(footing_of(before.provenance), footing_of(after.provenance)):
-        samples = [len(record.provenance.samples) for record in (before, after)]
-        counts = f"; {samples[0]} samples there, {samples[1]} here" if samples[0] != samples[1] else ""
-        raise InputError(
-            f"{before.provenance.model} (there) and {after.provenance.model} (here) were not measured alike; they "
-            f"differ in {', '.join(differing)}{counts}\n"
-            "  measure both on the same corpus, with the same tokenizer, protocol, dtype and cut"
-        )

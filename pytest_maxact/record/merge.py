@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from pytest_maxact.errors import InputError, setting
-from pytest_maxact.record.comparability import incomparable
+from pytest_maxact.record.comparability import part_differences
 from pytest_maxact.record.provenance import corpus_digest
 from pytest_maxact.record.record import Record
 
@@ -27,7 +27,7 @@ def merge(records: Iterable[Record]) -> Record:
             raise InputError(
                 "the effect of a scheme on predictions does not add up over parts of a corpus; measure it on the whole"
             )
-        if differing := incomparable(first.provenance, other.provenance):
+        if differing := part_differences(first.provenance, other.provenance):
             raise InputError(f"these Records are not parts of one measurement; they differ in {', '.join(differing)}")
     parts = [first, *rest]
     pairs = sorted(

@@ -22,7 +22,7 @@ from pytest_maxact.measure.effect.headed import has_head
 from pytest_maxact.measure.prepare import encode, max_length, read_corpus
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.numbers.sites import Site
-from pytest_maxact.record.comparability import differences, footing_of
+from pytest_maxact.record.comparability import Footing, differences, footing_of
 from pytest_maxact.record.file import load, require_writable
 from pytest_maxact.record.identity import Identity
 from pytest_maxact.record.provenance import corpus_digest
@@ -82,13 +82,13 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
     sequences = encode(samples, tokenizer, anatomy, model.config, settings)
     corpus.assign_splits(samples)
     seconds = time.perf_counter() - start
-    here = {
-        "corpus_sha256": corpus_digest(sample.digest for sample in samples),
-        "tokenizer_sha256": tokenizer_digest(tokenizer),
-        "protocol": settings.protocol,
-        "dtype": loaded.dtype,
-        "max_seq_len": max_length(settings, model.config.get_text_config()),
-    }
+    here = Footing(
+        corpus_sha256=corpus_digest(sample.digest for sample in samples),
+        tokenizer_sha256=tokenizer_digest(tokenizer),
+        protocol=settings.protocol,
+        dtype=loaded.dtype,
+        max_seq_len=max_length(settings, model.config.get_text_config()),
+    )
     for name, record in fixed.items():
         _require_comparable(name, record, here, anatomy.sites)
     checkpoint = Checkpoint(
@@ -173,7 +173,7 @@ def _tokenizer(trainer: Any) -> Any:
     return copy.deepcopy(tokenizer)
 
 
-def _require_comparable(name: str, record: Record, here: Mapping[str, object], sites: Sequence[Site]) -> None:
+def _require_comparable(name: str, record: Record, here: Footing, sites: Sequence[Site]) -> None:
     """Raise InputError where a Record was not measured as this run will be."""
     if differing := differences(footing_of(record.provenance), here):
         raise InputError(

@@ -44,14 +44,16 @@ def test_records_measured_alike_are_comparable_whatever_their_weights(tmp_path: 
 def test_what_was_measured_otherwise_is_refused_with_both_values(field: str, tmp_path: Path) -> None:
     baseline = opened(tmp_path, **{field: "another"})
     new = opened(tmp_path, "new")
-    assert f"they differ in {field} (another there, {str(new.footing[field])[:12]} here)" in refusal(new, baseline)
+    assert f"they differ in {field} (another there, {str(getattr(new.footing, field))[:12]} here)" in refusal(
+        new, baseline
+    )
     assert "they differ in max_seq_len (7 there, 4096 here)" in refusal(new, opened(tmp_path, max_seq_len=7))
 
 
 def test_what_only_loading_can_tell_is_left_to_the_verdict(tmp_path: Path) -> None:
     new = opened(tmp_path, "new")
     require_comparable(
-        replace(new, footing={**new.footing, "dtype": None}), opened(tmp_path, dtype="float16"), "a baseline"
+        replace(new, footing=replace(new.footing, dtype=None)), opened(tmp_path, dtype="float16"), "a baseline"
     )
 
 

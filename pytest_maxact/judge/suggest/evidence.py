@@ -18,7 +18,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.judge.verdict.bound import NEVER_ZERO
 from pytest_maxact.numbers.sites import KINDS, Site
-from pytest_maxact.record.comparability import differences, footing_of
+from pytest_maxact.record.comparability import record_differences
 from pytest_maxact.record.identity import Identity, identity_of
 from pytest_maxact.record.metrics.metric import INT8_SQNR
 from pytest_maxact.record.metrics.value import metric_value
@@ -157,10 +157,7 @@ def _require_sound(record: Record) -> None:
 def _evidence(identity: Identity, group: Sequence[Record]) -> Evidence:
     first = group[0]
     for other in group[1:]:
-        differing = differences(footing_of(first.provenance), footing_of(other.provenance))
-        differing += ["metric_version"] if first.metric_version != other.metric_version else []
-        differing += ["sites"] if first.sites.keys() != other.sites.keys() else []
-        if differing:
+        if differing := record_differences(first, other):
             raise InputError(
                 f"{first.provenance.model} (there) and {other.provenance.model} (here) were not measured alike; they "
                 f"differ in {', '.join(differing)}\n"
