@@ -22,6 +22,7 @@ from pytest_maxact.settings.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_maxact.judge.limits.limit import Limit
+    from pytest_maxact.report.terminal.screen import Screen
 
 _RECORD = "a file written by `maxact measure` or by pytest"
 
@@ -209,11 +210,11 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _judge(options: argparse.Namespace) -> int:
+    from pytest_maxact.gate.conclude import all_reported, conclude
     from pytest_maxact.gate.session import open_session
-    from pytest_maxact.gate.waivers import waiver_fault
     from pytest_maxact.judge.series.order import is_pattern
     from pytest_maxact.report.data.verdict import verdict_data
-    from pytest_maxact.report.terminal.record import render
+    from pytest_maxact.report.terminal.outcome import render_outcome
 
     settings = _settings(options)
     if is_pattern(options.replay):
@@ -221,34 +222,28 @@ def _judge(options: argparse.Namespace) -> int:
             f"maxact judge takes one Record, and {options.replay} is a pattern\n  give one file; pytest judges a series"
         )
     session = open_session(settings)
-    plan, judging, (subject,) = session.plan, session.judging, session.plan.subjects
-    findings = judging.every(subject)
-    faults = [fault for waiver in plan.waivers if (fault := waiver_fault(plan, judging, waiver))]
-    passed = all(finding.accepted for finding in findings) and not faults
-    if options.json:
-        print(_json(verdict_data(findings, faults)))
-    else:
-        record = session.records.obtain(subject.source)
-        baselines = {name: session.records.obtain(plan.source(name)) for name in subject.against}
-        tighten = shlex.join(
-            ["maxact", "suggest", options.replay, "--limits", options.limits or "FILE", "--update", "all"]
-        )
-        print(render(record, subject.rules, findings, faults=faults, baselines=baselines, tighten=tighten, **_words()))
-    return PASSED if passed else FAILED
+    session.judging.every(session.plan.latest)
+    tighten = shlex.join(["maxact", "suggest", options.replay, "--limits", options.limits or "FILE", "--update", "all"])
+    outcome = conclude(session, all_reported(session), tighten)
+    print(_json(verdict_data(outcome)) if options.json else render_outcome(outcome, _screen()))
+    return PASSED if outcome.verdict and outcome.verdict.passed else FAILED
 
 
 def _show(options: argparse.Namespace) -> int:
+    from pytest_maxact.judge.portray import portray
     from pytest_maxact.record.file import load
 
     record = load(options.replay)
+    portrait = portray(record)
     if options.json:
-        from pytest_maxact.report.data.record import summarize
+        from pytest_maxact.judge.figures import figures_of
+        from pytest_maxact.report.data.record import record_data
 
-        print(_json(summarize(record)))
+        print(_json(record_data(portrait, figures_of(record))))
     else:
-        from pytest_maxact.report.terminal.record import render
+        from pytest_maxact.report.terminal.record import render_record
 
-        print(render(record, None, [], **_words()))
+        print(render_record(portrait, _screen()))
     return PASSED
 
 
@@ -257,25 +252,24 @@ def _sites(options: argparse.Namespace) -> int:
     from pytest_maxact.checkpoint.locate import locate
     from pytest_maxact.checkpoint.sites.anatomy import site_map
     from pytest_maxact.checkpoint.sites.resolve import resolve
-    from pytest_maxact.report.data.sites import as_data
-    from pytest_maxact.report.terminal.sites import render
+    from pytest_maxact.report.data.sites import sites_data
+    from pytest_maxact.report.terminal.sites import render_sites
 
     checkpoint = locate(_settings(options), weights=False)
     anatomy = resolve(skeleton(checkpoint), checkpoint.config, _settings(options).linear_inputs)
     mapped = site_map(anatomy, checkpoint.config.model_type)
-    print(_json(as_data(mapped)) if options.json else render(mapped, **_screen()))
+    print(_json(sites_data(mapped)) if options.json else render_sites(mapped, _screen()))
     return PASSED
 
 
 def _compare(options: argparse.Namespace) -> int:
     from pytest_maxact.judge.compare.comparison import compare
     from pytest_maxact.record.file import load
-    from pytest_maxact.report.data.compare import as_data
-    from pytest_maxact.report.terminal.compare import render
+    from pytest_maxact.report.data.compare import comparison_data
+    from pytest_maxact.report.terminal.compare import render_comparison
 
-    before, after = load(options.before), load(options.after)
-    comparison = compare(before, after)
-    print(_json(as_data(comparison)) if options.json else render(comparison, before, after, **_screen()))
+    comparison = compare(load(options.before), load(options.after))
+    print(_json(comparison_data(comparison)) if options.json else render_comparison(comparison, _screen()))
     return PASSED
 
 
@@ -283,12 +277,13 @@ def _series(options: argparse.Namespace) -> int:
     from pytest_maxact.judge.limits.file import load_limits
     from pytest_maxact.judge.limits.rules import select_rules
     from pytest_maxact.judge.series.order import in_order
+    from pytest_maxact.judge.series.series import series_of
     from pytest_maxact.judge.series.trend import Stage
     from pytest_maxact.record.comparability import require_alike
     from pytest_maxact.record.file import load
     from pytest_maxact.record.identity import identity_of
-    from pytest_maxact.report.data.series import as_data
-    from pytest_maxact.report.terminal.series import render
+    from pytest_maxact.report.data.series import series_data
+    from pytest_maxact.report.terminal.series import render_series
 
     members = in_order([Path(record) for record in options.records], "the list")
     stages = [Stage(name=member.name, step=member.step, record=load(member.path)) for member in members]
@@ -306,10 +301,8 @@ def _series(options: argparse.Namespace) -> int:
         limits = select_rules(
             files, identity_of(last.provenance), [reading.site for reading in last.sites.values()], options.family
         ).limits
-    if options.json:
-        print(_json(as_data(stages, limits, options.horizon)))
-    else:
-        print(render(stages, {}, limits=limits, horizon=options.horizon, **_words()))
+    series = series_of(stages, limits, options.horizon)
+    print(_json(series_data(series)) if options.json else render_series(series, _screen()))
     return PASSED
 
 
@@ -321,9 +314,11 @@ def _merge(options: argparse.Namespace) -> int:
     record = merge(load(part) for part in options.parts)
     save(record, options.save)
     if options.json:
-        from pytest_maxact.report.data.record import summarize
+        from pytest_maxact.judge.figures import figures_of
+        from pytest_maxact.judge.portray import portray
+        from pytest_maxact.report.data.record import record_data
 
-        print(_json(summarize(record)))
+        print(_json(record_data(portray(record), figures_of(record))))
     else:
         print(
             f"{options.save}: {len(record.provenance.samples)} samples, {record.tokens} tokens, M"
@@ -337,7 +332,7 @@ def _suggest(options: argparse.Namespace) -> int:
     from pytest_maxact.judge.suggest.evidence import refuse_in_ci
     from pytest_maxact.judge.suggest.propose import propose
     from pytest_maxact.record.file import load
-    from pytest_maxact.report.data.suggest import as_data
+    from pytest_maxact.report.data.suggest import proposal_data
     from pytest_maxact.report.terminal.suggest import closing
 
     refuse_in_ci("maxact suggest")
@@ -349,7 +344,7 @@ def _suggest(options: argparse.Namespace) -> int:
     proposal = propose(records, path, mode=options.update or "all", per_layer=options.per_layer, labels=labels)
     if options.update:
         proposal.write()
-    print(_json(as_data(proposal)) if options.json else proposal.diff(), end="\n" if options.json else "")
+    print(_json(proposal_data(proposal)) if options.json else proposal.diff(), end="\n" if options.json else "")
     for line in closing(proposal, options.records, per_layer=options.per_layer, written=bool(options.update)):
         print(line, file=sys.stderr)
     return PASSED
@@ -379,8 +374,8 @@ def _weights(options: argparse.Namespace) -> int:
     from pytest_maxact.checkpoint.locate import locate, with_weights
     from pytest_maxact.checkpoint.sites.resolve import resolve
     from pytest_maxact.checkpoint.weights.distortion import weight_distortions
-    from pytest_maxact.report.data.weights import as_data
-    from pytest_maxact.report.terminal.weights import render
+    from pytest_maxact.report.data.weights import weights_data
+    from pytest_maxact.report.terminal.weights import render_weights
 
     settings = _settings(options)
     schemes = [SCHEMES[name] for name in settings.schemes or ("W4A16",)]
@@ -389,9 +384,9 @@ def _weights(options: argparse.Namespace) -> int:
     taps = resolve(model, checkpoint.config, linear_inputs=True).linears
     errors = weight_distortions(with_weights(checkpoint, settings), model, taps, schemes)
     if options.json:
-        print(_json(as_data(errors)))
+        print(_json(weights_data(errors)))
     else:
-        print(render(errors, [scheme.name for scheme in schemes], **_screen()))
+        print(render_weights(errors, [scheme.name for scheme in schemes], _screen()))
     return PASSED
 
 
@@ -408,10 +403,9 @@ def _with_words(data: Any) -> Any:
     return [_with_words(value) for value in data] if isinstance(data, (list, tuple)) else data
 
 
-def _screen() -> dict[str, Any]:
+def _screen() -> "Screen":
+    from pytest_maxact.report.terminal.screen import Screen
+
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return {"width": shutil.get_terminal_size().columns, "color": color, "encoding": sys.stdout.encoding or "ascii"}
-
-
-def _words() -> dict[str, Any]:
-    return {"words": argument, **_screen()}
+    encoding = sys.stdout.encoding or "ascii"
+    return Screen(width=shutil.get_terminal_size().columns, color=color, encoding=encoding, words=argument)

@@ -11,13 +11,7 @@ from pytest_maxact.gate.judging import Judging
 from pytest_maxact.gate.opening import open_run
 from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.records import Cache, Records
-from pytest_maxact.gate.subject import Subject
 from pytest_maxact.gate.updating import update
-from pytest_maxact.gate.waivers import waiver_fault, waiver_is_settled
-from pytest_maxact.judge.limits.limit import Limit
-from pytest_maxact.judge.limits.waivers import Waiver
-from pytest_maxact.judge.verdict.finding import Finding
-from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
 
 
@@ -50,53 +44,6 @@ class GateSession:
             f"{title}, family {rules.family}{shape}, protocol {self.settings.protocol}, limits"
             f" {' '.join(rules.files)}{baselines}"
         )
-
-    @property
-    def subjects(self) -> tuple[Subject, ...]:
-        return self.plan.subjects
-
-    @property
-    def is_series(self) -> bool:
-        return self.plan.is_series
-
-    @property
-    def latest(self) -> Subject:
-        return self.plan.latest
-
-    @property
-    def baseline_names(self) -> tuple[str, ...]:
-        return self.plan.baseline_names
-
-    @property
-    def waivers(self) -> tuple[Waiver, ...]:
-        return self.plan.waivers
-
-    def record(self, subject: Subject) -> Record:
-        return self.records.obtain(subject.source)
-
-    def record_if_any(self, subject: Subject) -> Record | None:
-        return self.records.known(subject.source)
-
-    def failure_if_any(self, subject: Subject) -> str | None:
-        return self.records.failure(subject.source)
-
-    def baseline_if_any(self, name: str) -> Record | None:
-        return self.records.known(self.plan.source(name))
-
-    def check(self, subject: Subject, limit: Limit) -> Finding:
-        return self.judging.check(subject, limit)
-
-    def is_settled(self, subject: Subject, limit: Limit) -> bool:
-        return self.judging.is_settled(subject, limit)
-
-    def waiver_name(self, waiver: Waiver) -> str:
-        return self.plan.waiver_name(waiver)
-
-    def waiver_is_settled(self, waiver: Waiver) -> bool:
-        return waiver_is_settled(self.plan, self.judging, waiver)
-
-    def waiver_fault(self, waiver: Waiver) -> str | None:
-        return waiver_fault(self.plan, self.judging, waiver)
 
 
 def open_session(settings: Settings, *, protocol_given: bool = False, cache: Cache = lambda: None) -> GateSession:

@@ -189,7 +189,8 @@ def pytest_terminal_summary(
     session: GateSession | None = config.stash.get(session_key, None)
     if session is None or hasattr(config, "workerinput") or config.option.collectonly:
         return
-    from pytest_maxact.gate.summary import Outcomes, write_summary
+    from pytest_maxact.gate.conclude import Reported
+    from pytest_maxact.plugin.summary import write_summary
 
     def reported(*outcomes: str) -> set[str]:
         reports = [report for outcome in outcomes for report in terminalreporter.stats.get(outcome, [])]
@@ -199,8 +200,8 @@ def pytest_terminal_summary(
     troubles: list[str] = config.stash.get(_unwritten_key, [])
     if exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
         troubles = ["the run was broken off before its end", *troubles]
-    outcomes = Outcomes(run=broken | reported("passed", "xfailed", "xpassed"), failed=broken, troubles=troubles)
-    write_summary(terminalreporter, session, outcomes, pytest_option)
+    seen = Reported(run=broken | reported("passed", "xfailed", "xpassed"), failed=broken, troubles=troubles)
+    write_summary(terminalreporter, session, seen)
     for line in config.stash.get(_written_key, []):
         terminalreporter.write_line(worded(line, pytest_option))
 

@@ -11,10 +11,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from pytest_maxact.judge.parting import against
 from pytest_maxact.record.file import load, save
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.summary import summary
-from pytest_maxact.report.terminal.compare import parting_words
+from pytest_maxact.report.terminal.compare import against_words
 from tests.support import tiny
 from tests.support.gate_runs import CHECKS, run_gate
 from tests.support.measuring import record_of as tiny_record
@@ -108,7 +109,7 @@ def test_one_weight_scaled_by_50_is_found_in_its_layer(
     after = record_of(folder)
     findings = changes(step_3600, after)
     assert not all(finding.passed for finding in findings)
-    assert parting_words(step_3600, after, findings).plain.startswith(f"they part at layer {layer}: ")
+    assert against_words(against("v1", step_3600, after, findings)).plain.startswith(f"they part at layer {layer}: ")
 
 
 @pytest.mark.parametrize("weight", ["q_norm", "k_norm"])
@@ -120,7 +121,7 @@ def test_attention_that_became_sharper_shows_in_no_maximum_but_in_the_distributi
     after = record_of(folder)
     findings = changes(step_3600, after)
     assert all(finding.passed for finding in findings)
-    words = parting_words(step_3600, after, findings).plain
+    words = against_words(against("v1", step_3600, after, findings)).plain
     assert words.startswith("they differ most at layers.3.attn_output, whose distribution shifted by 0.2")
 
 

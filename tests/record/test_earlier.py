@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_maxact.record.file import load, save
-from pytest_maxact.report.data.record import summarize
+from tests.support.reports import data_of
 
 KEPT = sorted((Path(__file__).parents[1] / "data" / "records").glob("*.safetensors"))
 
@@ -21,7 +21,7 @@ def test_there_is_one_of_each_kind() -> None:
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
 def test_it_says_what_was_said_of_it_then(path: Path) -> None:
     said = path.with_suffix(".json").read_text(encoding="utf-8")
-    assert json.dumps(summarize(load(path))) == json.dumps(json.loads(said))
+    assert json.dumps(data_of(load(path))) == json.dumps(json.loads(said))
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)

@@ -32,15 +32,15 @@ from pytest_maxact.record.reading import distributions_of
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.summary import summary
 from pytest_maxact.record.table import table
-from pytest_maxact.report.data.compare import as_data
-from pytest_maxact.report.data.record import summarize
-from pytest_maxact.report.terminal.compare import render as render_comparison
-from pytest_maxact.report.terminal.record import render
+from pytest_maxact.report.data.compare import comparison_data
+from pytest_maxact.report.terminal.compare import render_comparison
+from pytest_maxact.report.terminal.screen import Screen
 from tests.support import fitness, records
 from tests.support.headed import headed
 from tests.support.large import large_record
 from tests.support.measuring import record_of
 from tests.support.metrics import value_of
+from tests.support.reports import data_of, report_of
 from tests.support.samples import measured
 
 SCHEMES = ("W8A8", "W8A8_STATIC", "FP8", "NVFP4", "W4A16", "FP16", "BF16")
@@ -142,20 +142,20 @@ def assert_alike(full: Record, slim: Record) -> None:
         told = [told_of(record, record_rules) for record in (full, slim)]
         assert told[0] == told[1]
     assert str(table(full)) == str(table(slim))
-    ours, theirs = summarize(full), summarize(slim)
+    ours, theirs = data_of(full), data_of(slim)
     for data, is_slim in ((ours, False), (theirs, True)):
         assert data.pop("slim") is is_slim
         for site in data["sites"].values():
             site["top"] = site["top"][:1]
             del site["weights"]
     assert json.dumps(ours) == json.dumps(theirs)
-    plain = as_data(compare(full, full))
+    plain = comparison_data(compare(full, full))
     for change in plain["sites"].values():
         change["shift"] = None
     for before, after in ((slim, slim), (slim, full), (full, slim)):
         comparison = compare(before, after)
-        assert str(as_data(comparison)) == str(plain)
-        text = render_comparison(comparison, before, after, width=80, color=False)
+        assert str(comparison_data(comparison)) == str(plain)
+        text = render_comparison(comparison, Screen())
         assert "no distribution shifted" not in text
         assert "slim Records keep no distributions to compare" in " ".join(text.split())
 
@@ -167,7 +167,7 @@ def told_of(record: Record, rules: Ruleset | None) -> list[str]:
     except MeasureError as error:
         return [str(error)]
     words = [f"{finding.message} {finding.value} {finding.passed} {finding.usage}" for finding in findings]
-    return [render(record, rules, findings, width=100, color=False), *words]
+    return [report_of(record, rules, findings, width=100), *words]
 
 
 # What it says
@@ -274,7 +274,7 @@ def test_without_a_nan_among_its_figures_it_is_equal_to_what_was_saved(tmp_path:
 
 def test_it_survives_a_pickle() -> None:
     slim = summary(failing())
-    assert str(summarize(pickle.loads(pickle.dumps(slim)))) == str(summarize(slim))
+    assert str(data_of(pickle.loads(pickle.dumps(slim)))) == str(data_of(slim))
 
 
 def test_an_edited_figure_is_refused(deployed: Record, tmp_path: Path) -> None:

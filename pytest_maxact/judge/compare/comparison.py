@@ -31,6 +31,8 @@ class SiteChange:
     """
 
     site: str
+    kind: str
+    layer: int | None
     before: float
     after: float
     ratio: float
@@ -47,6 +49,16 @@ class SiteChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One of two Records that are compared: M and the site that carries it."""
+
+    model: str
+    model_type: str
+    m: float
+    carrier: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """Changes of the sites of both Records in depth order, sites that only one has, and the first jump layer of each,
     None for none.
@@ -55,6 +67,8 @@ class Comparison:
     whose distribution differs most.
     """
 
+    before: Side
+    after: Side
     changes: tuple[SiteChange, ...]
     gone: tuple[str, ...]
     new: tuple[str, ...]
@@ -79,6 +93,8 @@ def compare(before: Record, after: Record) -> Comparison:
     require_alike(before, after)
     both = [name for name in after.sites if name in before.sites]
     return Comparison(
+        before=side_of(before),
+        after=side_of(after),
         changes=tuple(_change(before.sites[name], after.sites[name]) for name in both),
         gone=tuple(name for name in before.sites if name not in after.sites),
         new=tuple(name for name in after.sites if name not in before.sites),
@@ -88,9 +104,22 @@ def compare(before: Record, after: Record) -> Comparison:
     )
 
 
+def side_of(record: Record) -> Side:
+    """What a comparison says of one Record by itself."""
+    carrier = record.carrier
+    return Side(
+        model=record.provenance.model,
+        model_type=record.provenance.model_type,
+        m=carrier.max_abs,
+        carrier=carrier.site.name,
+    )
+
+
 def _change(before: SiteReading, after: SiteReading) -> SiteChange:
     return SiteChange(
         site=after.site.name,
+        kind=after.site.kind,
+        layer=after.site.layer,
         before=before.max_abs,
         after=after.max_abs,
         ratio=ratio(before.max_abs, after.max_abs),

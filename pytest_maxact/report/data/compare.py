@@ -1,13 +1,12 @@
 """A comparison for a program."""
 
-import math
-from dataclasses import asdict
 from typing import Any
 
 from pytest_maxact.judge.compare.comparison import Comparison, SiteChange
+from pytest_maxact.report.data.null import plain
 
 
-def as_data(comparison: Comparison) -> dict[str, Any]:
+def comparison_data(comparison: Comparison) -> dict[str, Any]:
     """For a program; what is no finite number is null."""
     parted = comparison.parted
     return {
@@ -15,12 +14,20 @@ def as_data(comparison: Comparison) -> dict[str, Any]:
         "first_jump_layer": {"before": comparison.jump_before, "after": comparison.jump_after},
         "gone": list(comparison.gone),
         "new": list(comparison.new),
-        "sites": {change.site: _plain(change) for change in comparison.changes},
+        "sites": {change.site: plain(_change(change)) for change in comparison.changes},
     }
 
 
-def _plain(change: SiteChange) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in asdict(change).items()
-    }
+def _change(change: SiteChange) -> dict[str, Any]:
+    names = (
+        "site",
+        "before",
+        "after",
+        "ratio",
+        "shift",
+        "int8_before",
+        "int8_after",
+        "massive_before",
+        "massive_after",
+    )
+    return {name: getattr(change, name) for name in names}

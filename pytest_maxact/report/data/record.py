@@ -2,37 +2,34 @@
 first key.
 """
 
-import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pytest_maxact.judge.published import standing
-from pytest_maxact.numbers.formats import INT8_POLICIES
-from pytest_maxact.record.metrics.figures import QUANTILES, mean_abs, quantile, rms
-from pytest_maxact.record.metrics.metric import Metric
-from pytest_maxact.record.metrics.scheme import scheme_distortion
-from pytest_maxact.record.metrics.value import beyond_fp16, metric_value
-from pytest_maxact.record.reading import SiteReading
-from pytest_maxact.record.record import Record
+from pytest_maxact.judge.figures import SiteFigures
+from pytest_maxact.judge.portrait import Portrait
+from pytest_maxact.numbers.formats import FormatDistortion
+from pytest_maxact.numbers.peaks import Peak
+from pytest_maxact.report.data.null import finite_or_null, plain
 
 
-def summarize(record: Record) -> dict[str, Any]:
+def record_data(portrait: Portrait, figures: Sequence[SiteFigures]) -> dict[str, Any]:
     """`{"model", "family", "protocol", "tokens", "M": {...}, "sites": {name: {"max_abs", ...}}, ...}`.
 
     Where `slim` is true, `top` has the largest entry alone and `weights` the worst under each scheme.
     """
-    provenance, carrier = record.provenance, record.carrier
-    peak = carrier.peaks[0] if carrier.peaks else None
+    provenance, m = portrait.provenance, portrait.m
+    carrier = next(site for site in figures if site.site == m.site)
     return {
         "schema": 1,
-        "slim": record.is_summary,
+        "slim": portrait.slim,
         "model": provenance.model,
         "revision": provenance.revision,
         "family": provenance.family,
         "model_type": provenance.model_type,
         "shape": {"layers": provenance.layers, "hidden_size": provenance.hidden_size},
         "protocol": provenance.protocol,
-        "tokens": record.tokens,
+        "tokens": portrait.tokens,
         "samples": len(provenance.samples),
         "corpus": {"name": provenance.corpus, "sha256": provenance.corpus_sha256},
         "dtype": provenance.dtype,
@@ -42,83 +39,56 @@ def summarize(record: Record) -> dict[str, Any]:
         "left_out": list(provenance.left_out),
         "batching": dict(provenance.batching),
         "versions": dict(provenance.versions),
-        "metric_version": record.metric_version,
-        "M": {
-            "value": finite_or_null(carrier.max_abs),
-            "site": carrier.site.name,
-            "sample": peak.sample if peak else None,
-            "position": peak.position if peak else None,
-            "token": peak.token if peak else None,
-            "channel": peak.channel if peak else None,
-        },
+        "metric_version": portrait.metric_version,
+        "M": {"value": finite_or_null(m.value), "site": m.site.name, **_place(m.peak)},
         "int8": {
-            "site": carrier.site.name,
-            **{policy: _int8(carrier, policy) for policy in (*INT8_POLICIES, "optimal")},
+            "site": m.site.name,
+            **{policy: _int8(error, m.nonfinite) for policy, error in carrier.int8.items()},
+            "optimal": _int8(portrait.int8.optimal, m.nonfinite),
         },
-        "nonfinite": sum(reading.nonfinite for reading in record.sites.values()),
-        "published": standing(carrier.max_abs),
+        "nonfinite": portrait.broken.entries if portrait.broken else 0,
+        "published": m.standing,
         "schemes": list(provenance.schemes),
         "sampling": provenance.sampling,
-        "effects": {name: _plain(asdict(effect)) for name, effect in record.effects.items()},
-        "fp16": {
-            "fits": not beyond_fp16(record),
-            "sites_beyond": [reading.site.name for reading in beyond_fp16(record)],
-        },
-        "sites": {name: _site(reading) for name, reading in record.sites.items()},
+        "effects": {name: plain(asdict(effect)) for name, effect in portrait.effects.items()},
+        "fp16": {"fits": portrait.fp16.fits, "sites_beyond": list(portrait.fp16.beyond)},
+        "sites": {site.site.name: _site(site) for site in figures},
     }
 
 
-def _site(reading: SiteReading) -> dict[str, Any]:
+def _site(figures: SiteFigures) -> dict[str, Any]:
     return {
-        "kind": reading.site.kind,
-        "layer": reading.site.layer,
-        "module": reading.site.module,
-        "detail": reading.site.detail,
-        "dtype": reading.dtype,
-        "width": reading.width,
-        "elements": reading.count,
-        "max_abs": finite_or_null(reading.max_abs),
-        "finite_max": reading.finite_max,
-        "nonfinite": reading.nonfinite,
-        "rms": rms(reading),
-        "mean_abs": mean_abs(reading),
-        "quantiles": {str(q): quantile(reading, q) for q in QUANTILES},
+        "kind": figures.site.kind,
+        "layer": figures.site.layer,
+        "module": figures.site.module,
+        "detail": figures.site.detail,
+        "dtype": figures.dtype,
+        "width": figures.width,
+        "elements": figures.count,
+        "max_abs": finite_or_null(figures.max_abs),
+        "finite_max": figures.finite_max,
+        "nonfinite": figures.nonfinite,
+        "rms": figures.rms,
+        "mean_abs": figures.mean_abs,
+        "quantiles": {str(q): value for q, value in figures.quantiles.items()},
         "massive": (
-            {"tokens": m.tokens, "entries": m.entries, "max_ratio": m.max_ratio} if (m := reading.massive) else None
+            {"tokens": m.tokens, "entries": m.entries, "max_ratio": m.max_ratio} if (m := figures.massive) else None
         ),
-        "expert_tokens": list(reading.tokens_per_expert) if reading.tokens_per_expert is not None else None,
-        "int8": {policy: _int8(reading, policy) for policy in INT8_POLICIES},
-        "schemes": (
-            {name: _plain(asdict(scheme_distortion(reading, name))) for name in reading.held.schemes}
-            if not reading.nonfinite
-            else {}
-        ),
+        "expert_tokens": list(figures.tokens_per_expert) if figures.tokens_per_expert is not None else None,
+        "int8": {policy: _int8(error, bool(figures.nonfinite)) for policy, error in figures.int8.items()},
+        "schemes": {name: plain(asdict(error)) for name, error in figures.schemes.items()},
         "weights": {
-            path: {name: _plain(asdict(e)) for name, e in errors.items()} for path, errors in reading.weights.items()
+            path: {name: plain(asdict(e)) for name, e in errors.items()} for path, errors in figures.weights.items()
         },
-        "top": [
-            {
-                "value": p.value,
-                "sample": p.sample,
-                "position": p.position,
-                "token": p.token,
-                "channel": p.channel,
-                "part": p.part,
-            }
-            for p in reading.peaks
-        ],
+        "top": [{"value": peak.value, **_place(peak), "part": peak.part} for peak in figures.peaks],
     }
 
 
-def _int8(reading: SiteReading, policy: str) -> dict[str, float | None]:
+def _place(peak: Peak | None) -> dict[str, Any]:
+    return {name: getattr(peak, name, None) for name in ("sample", "position", "token", "channel")}
+
+
+def _int8(error: FormatDistortion, broken: bool) -> dict[str, float | None]:
+    """All null where the site is broken: what INT-8 costs its finite entries is no figure of it."""
     names = ("threshold", "sqnr_db", "rel_rmse", "rel_mae", "clip_rate", "flush_to_zero", "levels_used")
-    return {name: finite_or_null(metric_value(reading, Metric.parse(f"int8.{policy}.{name}"))) for name in names}
-
-
-def _plain(figures: dict[str, Any]) -> dict[str, Any]:
-    return {name: finite_or_null(value) if isinstance(value, float) else value for name, value in figures.items()}
-
-
-def finite_or_null(value: float) -> float | None:
-    """A finite number, or null: JSON has no infinity, and a site with non-finite entries has no maximum."""
-    return value if math.isfinite(value) else None
+    return {name: None if broken else finite_or_null(float(getattr(error, name))) for name in names}

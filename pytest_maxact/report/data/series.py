@@ -1,42 +1,40 @@
 """A series for a program."""
 
-import math
-from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pytest_maxact.judge.limits.limit import Limit
-from pytest_maxact.judge.series.trend import Stage, can_be_continued, crossings, milestones, trends
+from pytest_maxact.judge.series.series import Series
+from pytest_maxact.report.data.null import finite_or_null
 
 
-def as_data(series: Sequence[Stage], limits: Iterable[Limit] = (), horizon: int | None = None) -> dict[str, Any]:
+def series_data(series: Series) -> dict[str, Any]:
     """For a program; what is no finite number is null, and so are `crossings` without a horizon, or of a series that
     cannot be continued.
     """
-    crossing = crossings(series, limits, horizon) if horizon is not None and can_be_continued(series) else None
+    outlook = series.outlook
     return {
         "schema": 1,
         "checkpoints": [
             {
                 "name": row.name,
                 "step": row.step,
-                "M": _number(row.m),
+                "M": finite_or_null(row.m),
                 "site": row.site,
-                "to_previous": _number(row.to_previous),
-                "to_first": _number(row.to_first),
+                "to_previous": finite_or_null(row.to_previous),
+                "to_first": finite_or_null(row.to_first),
                 "first_jump_layer": row.jump,
                 "massive_layers": row.massive_layers,
-                "int8_sqnr_db": _number(row.int8_sqnr_db),
+                "int8_sqnr_db": finite_or_null(row.int8_sqnr_db),
             }
-            for row in milestones(series)
+            for row in series.milestones
         ],
         "trends": {
             trend.kind: {
-                "values": [_number(value) for value in trend.values],
-                "growth_per_1000_steps": _number(trend.growth),
+                "values": [finite_or_null(value) for value in trend.values],
+                "growth_per_1000_steps": finite_or_null(trend.growth),
             }
-            for trend in trends(series)
+            for trend in series.trends
         },
-        "horizon": horizon,
+        "horizon": outlook.horizon if outlook else None,
         "crossings": (
             [
                 {
@@ -46,13 +44,9 @@ def as_data(series: Sequence[Stage], limits: Iterable[Limit] = (), horizon: int 
                     "growth_per_1000_steps": found.growth,
                     "step": found.step,
                 }
-                for found in crossing
+                for found in outlook.crossings
             ]
-            if crossing is not None
+            if outlook and outlook.crossings is not None
             else None
         ),
     }
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -5,7 +5,7 @@ from typing import Any
 from pytest_maxact.numbers.site_map import SiteMap
 
 
-def as_data(mapped: SiteMap) -> dict[str, Any]:
+def sites_data(mapped: SiteMap) -> dict[str, Any]:
     """`{"model_type", "layers", "hidden_size", "sites": [{"site", "kind", "layer", "module", "modules", "detail"},
     ...], "left_out": [{"what", "why", "by_design"}, ...]}`.
 

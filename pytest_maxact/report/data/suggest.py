@@ -5,7 +5,7 @@ from typing import Any
 from pytest_maxact.judge.suggest.propose import Proposal
 
 
-def as_data(proposal: Proposal) -> dict[str, Any]:
+def proposal_data(proposal: Proposal) -> dict[str, Any]:
     """For a program: the diff, and what every shape's Records saw, each list a value per Record."""
     return {
         "limits": str(proposal.path) if proposal.path else None,

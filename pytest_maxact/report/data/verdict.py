@@ -1,19 +1,18 @@
 """A verdict for a program."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from pytest_maxact.judge.verdict.finding import Finding
-from pytest_maxact.report.data.record import finite_or_null
+from pytest_maxact.judge.outcome import Outcome
+from pytest_maxact.report.data.null import finite_or_null
 
 
-def verdict_data(findings: Sequence[Finding], faults: Sequence[str] = ()) -> dict[str, Any]:
+def verdict_data(outcome: Outcome) -> dict[str, Any]:
     """`{"passed", "checks": [{"check", "site", "metric", "value", "limit", "passed", ...}], "waiver_faults"}`: what a
-    verdict says, for a program.
+    verdict says of one checkpoint, for a program.
     """
     return {
         "schema": 1,
-        "passed": all(finding.accepted for finding in findings) and not faults,
+        "passed": bool(outcome.verdict and outcome.verdict.passed),
         "checks": [
             {
                 "check": finding.limit.check,
@@ -31,7 +30,8 @@ def verdict_data(findings: Sequence[Finding], faults: Sequence[str] = ()) -> dic
                 "line": finding.limit.line,
                 "message": finding.message,
             }
-            for finding in findings
+            for checkpoint in outcome.checkpoints
+            for finding in checkpoint.findings
         ],
-        "waiver_faults": list(faults),
+        "waiver_faults": list(outcome.waiver_faults),
     }

@@ -1,22 +1,20 @@
 """What schemes do to weights, for a program."""
 
-import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from pytest_maxact.report.terminal.weights import Errors
+from pytest_maxact.numbers.weights import WeightDistortion
+from pytest_maxact.report.data.null import plain
+
+Errors = Mapping[str, Mapping[str, Mapping[str, WeightDistortion]]]
+"""By site, weight and scheme."""
 
 
-def as_data(errors: Errors) -> dict[str, Any]:
+def weights_data(errors: Errors) -> dict[str, Any]:
     """`{weight: {scheme: {"sqnr_db", ...}}}`; what is no finite number is null."""
     return {
-        weight: {
-            scheme: {
-                name: None if isinstance(value, float) and not math.isfinite(value) else value
-                for name, value in asdict(error).items()
-            }
-            for scheme, error in schemes.items()
-        }
+        weight: {scheme: plain(asdict(error)) for scheme, error in schemes.items()}
         for weights in errors.values()
         for weight, schemes in weights.items()
     }

@@ -3,75 +3,63 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from pytest_maxact.judge.compare.comparison import Comparison, SiteChange, compare
-from pytest_maxact.judge.verdict.finding import Finding
-from pytest_maxact.numbers.sites import LINEAR_KINDS, Site
-from pytest_maxact.record.record import Record
-from pytest_maxact.report.terminal.console import short, to_text
+from pytest_maxact.judge.compare.comparison import Comparison, Side, SiteChange
+from pytest_maxact.judge.parting import Against, Parting
+from pytest_maxact.numbers.sites import LINEAR_KINDS
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, short, to_text
 
 _WIDE = 80
 """Columns from which every kind of site has one."""
 _LABELS = {"embedding": "embed", "final_norm": "norm"}
 _MAIN = ("before", "after", "ratio", "shift", "dB", "massive")
-_OTHERS = (("attn_output", "attn"), ("mlp_output", "mlp"), ("gate", "gate"), ("router", "router"))
+_OTHERS = {"attn_output": "attn", "mlp_output": "mlp", "gate": "gate", "router": "router"}
 
 
-def render(
-    comparison: Comparison, before: Record, after: Record, *, width: int, color: bool, encoding: str = "utf-8"
-) -> str:
-    """As text of at most `width` columns."""
-    return to_text(_parts(comparison, before, after, width), width=width, color=color, encoding=encoding)
+def render_comparison(comparison: Comparison, screen: Screen) -> str:
+    """As text of at most `screen.width` columns."""
+    return to_text(_parts(comparison, screen.width), screen)
 
 
-def baseline_words(name: str, before: Record, after: Record, findings: Sequence[Finding]) -> RenderableType:
+def against_grid(against: Against) -> Grid:
     """How a checkpoint stands to a baseline: M of both, what breaches, and the first layer where the two part; a row or
     a few, with a label.
     """
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True, width=8)
-    table.add_column(overflow="fold")
-    table.add_row(
-        "against",
-        f"{name}: M {short(before.carrier.max_abs)} in {before.carrier.site.name}, now {short(after.carrier.max_abs)}",
-    )
-    table.add_row("", parting_words(before, after, findings))
-    if before.provenance.model_type != after.provenance.model_type:
-        table.add_row(
-            "", Text(f"it is a {before.provenance.model_type}, this a {after.provenance.model_type}", style="yellow")
-        )
-    if before.provenance.weights_sha256 == after.provenance.weights_sha256:
-        table.add_row("", Text("it holds the same weights: compared with itself", style="yellow"))
-    return table
+    before, after = against.before, against.after
+    rows: list[tuple[str, str | Text]] = [
+        ("against", f"{against.name}: {_maximum(before)}, now {short(after.m)}"),
+        ("", against_words(against)),
+    ]
+    if before.model_type != after.model_type:
+        rows.append(("", Text(f"it is a {before.model_type}, this a {after.model_type}", style="yellow")))
+    if against.same_weights:
+        rows.append(("", Text("it holds the same weights: compared with itself", style="yellow")))
+    return Grid(columns=(Column(style="bold", width=8), Column(fold=True)), rows=rows, gap=2)
 
 
-def parting_words(before: Record, after: Record, findings: Sequence[Finding]) -> Text:
-    """Where two Records part: the first site, in the order in which values arise, that breaches a relative limit, else
-    that differs at all.
-    """
-    breaches = [finding for finding in findings if not finding.passed]
-    return breach_words(after, breaches) if breaches else Text(_difference(compare(before, after)))
-
-
-def breach_words(after: Record, breaches: Sequence[Finding]) -> Text:
-    """Where a Record parts from what it breaches relative limits against; at least one breach."""
-    sites = sorted((finding.reading.site for finding in breaches if finding.reading), key=lambda site: site.flow)
-    if sites:
-        count = len({site.name for site in sites})
-        first = next(finding for finding in breaches if finding.site == sites[0].name)
-        what = f"{count} of {len(after.sites)} sites changed too much, the first {sites[0].name}"
-        return Text(
-            f"they part at {layer_of(sites[0])}: {what} ({first.limit.metric} {first.value:.4g}, limit"
-            f" {first.limit.bound:g})",
-            style="red",
-        )
+def parting_words(parting: Parting) -> Text:
+    """Where a Record parts from what it breaches relative limits against."""
+    first = parting.first
+    if first is None:
+        words = f"no site changed too much, the model as a whole did: {parting.metric} {parting.value:g}"
+        return Text(words, style="red")
+    where = f"layer {first.layer}" if first.layer is not None else first.kind.replace("_", " ")
+    what = f"{parting.changed} of {parting.sites} sites changed too much, the first {first.name}"
     return Text(
-        f"no site changed too much, the model as a whole did: {breaches[0].limit.metric} {breaches[0].value:g}",
-        style="red",
+        f"they part at {where}: {what} ({parting.metric} {parting.value:.4g}, limit {parting.bound:g})", style="red"
     )
+
+
+def against_words(against: Against) -> Text:
+    """Where a checkpoint parts from a baseline, else how far the two differ."""
+    if against.parting:
+        return parting_words(against.parting)
+    return Text(_difference(against.comparison) if against.comparison else "")
+
+
+def _maximum(side: Side) -> str:
+    return f"M {short(side.m)} in {side.carrier}"
 
 
 def _difference(comparison: Comparison) -> str:
@@ -94,14 +82,9 @@ def _difference(comparison: Comparison) -> str:
     return "; ".join(words)
 
 
-def layer_of(site: Site) -> str:
-    """Where a site lies, in words: `layer 3`, `embedding`."""
-    return f"layer {site.layer}" if site.layer is not None else site.kind.replace("_", " ")
-
-
-def _parts(comparison: Comparison, before: Record, after: Record, width: int) -> Iterator[RenderableType]:
-    yield Text(f"before  {before.provenance.model}: M {short(before.carrier.max_abs)} in {before.carrier.site.name}")
-    yield Text(f"after   {after.provenance.model}: M {short(after.carrier.max_abs)} in {after.carrier.site.name}")
+def _parts(comparison: Comparison, width: int) -> Iterator[Part]:
+    yield Text(f"before  {comparison.before.model}: {_maximum(comparison.before)}")
+    yield Text(f"after   {comparison.after.model}: {_maximum(comparison.after)}")
     yield Text(_difference(comparison), style="bold")
     if comparison.jump_before != comparison.jump_after:
         yield Text(
@@ -121,28 +104,24 @@ def _parts(comparison: Comparison, before: Record, after: Record, width: int) ->
     )
 
 
-def _layers(changes: Sequence[SiteChange], *, wide: bool) -> Table:
+def _layers(changes: Sequence[SiteChange], *, wide: bool) -> Grid:
     """A row per layer: its residual stream, and by how much its other sites changed where there is room; a row more for
     an input of linear layers that changed.
     """
-    rows: dict[str, dict[str, SiteChange]] = {}
+    layers: dict[str, dict[str, SiteChange]] = {}
     for change in changes:
-        layer, _, kind = change.site.removeprefix("layers.").rpartition(".")
-        rows.setdefault(layer or kind, {})[kind if layer else "hidden"] = change
-    kinds = [kind for kind, _ in _OTHERS if wide and any(kind in row for row in rows.values())]
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("layer", no_wrap=True)
-    for name in (*_MAIN, *(dict(_OTHERS)[kind] for kind in kinds)):
-        table.add_column(name, justify="right", no_wrap=True)
-    for label, row in rows.items():
-        others = [_ratio(row[kind]) if kind in row else "" for kind in kinds]
-        table.add_row(
-            _LABELS.get(label, label), *(_row(row["hidden"]) if "hidden" in row else [""] * len(_MAIN)), *others
-        )
-        for kind, change in row.items():
-            if kind in LINEAR_KINDS and change.parted:
-                table.add_row(f"  {kind}", *_row(change))
-    return table
+        label = _LABELS.get(change.kind, change.kind) if change.layer is None else str(change.layer)
+        layers.setdefault(label, {})["hidden" if change.layer is None else change.kind] = change
+    kinds = [kind for kind in _OTHERS if wide and any(kind in sites for sites in layers.values())]
+    rows: list[tuple[str, ...]] = []
+    for label, sites in layers.items():
+        others = [_ratio(sites[kind]) if kind in sites else "" for kind in kinds]
+        rows.append((label, *(_row(sites["hidden"]) if "hidden" in sites else [""] * len(_MAIN)), *others))
+        rows += [
+            (f"  {kind}", *_row(change)) for kind, change in sites.items() if kind in LINEAR_KINDS and change.parted
+        ]
+    figures = (*_MAIN, *(_OTHERS[kind] for kind in kinds))
+    return Grid(columns=(Column(name="layer"), *(Column(name=name, right=True) for name in figures)), rows=rows)
 
 
 def _row(change: SiteChange) -> tuple[str, ...]:

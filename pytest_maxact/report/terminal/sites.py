@@ -3,38 +3,33 @@
 import re
 from collections.abc import Iterator
 
-from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from pytest_maxact.numbers.site_map import SiteMap
 from pytest_maxact.numbers.sites import KINDS, Site, ranges
-from pytest_maxact.report.terminal.console import to_text
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, to_text
 
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
 
 
-def render(mapped: SiteMap, *, width: int, color: bool, encoding: str = "utf-8") -> str:
-    """The map as text of at most `width` columns; layers that are built alike share a row."""
-    return to_text(_parts(mapped), width=width, color=color, encoding=encoding)
+def render_sites(mapped: SiteMap, screen: Screen) -> str:
+    """The map as text of at most `screen.width` columns; layers that are built alike share a row."""
+    return to_text(_parts(mapped), screen)
 
 
-def _parts(mapped: SiteMap) -> Iterator[RenderableType]:
+def _parts(mapped: SiteMap) -> Iterator[Part]:
     yield Text(
         f"{mapped.model_type}: {mapped.layers} layers x {mapped.hidden_size}, {len(mapped.sites)} sites", style="bold"
     )
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for name in ("site", "layers", "module", "what"):
-        table.add_column(name, overflow="fold")
-    for (kind, module, what), layers in _alike(mapped).items():
-        table.add_row(kind, ranges(layers), module, what)
-    yield table
+    yield Grid(
+        columns=[Column(name=name, fold=True) for name in ("site", "layers", "module", "what")],
+        rows=[(kind, ranges(layers), module, what) for (kind, module, what), layers in _alike(mapped).items()],
+        gap=2,
+    )
     if mapped.left_out:
         yield Text("left out", style="bold")
-        listed = Table.grid(padding=(0, 2, 0, 0))
-        for entry in mapped.left_out:
-            listed.add_row(entry.what, entry.why)
-        yield listed
+        columns = (Column(fold=True), Column(fold=True))
+        yield Grid(columns=columns, rows=[(entry.what, entry.why) for entry in mapped.left_out], gap=2)
 
 
 def _alike(mapped: SiteMap) -> dict[tuple[str, str, str], list[int]]:

@@ -2,85 +2,62 @@
 what is wrong with waivers.
 """
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator
 
-from rich.console import RenderableType
 from rich.text import Text
 
-from pytest_maxact.judge.verdict.finding import Finding
-from pytest_maxact.record.metrics.metric import NONFINITE
-from pytest_maxact.record.reading import SiteReading
-from pytest_maxact.record.record import first_broken
+from pytest_maxact.judge.verdict.tally import Tally, Told
 
 BREACHES_SHOWN = 12
-Named = tuple[str, Finding]
-"""A finding and the name of its checkpoint, empty where there is only one."""
 
 
-def verdict_of(
-    findings: Sequence[Named],
-    ran: Set[tuple[str, str]] | None,
-    faults: Sequence[str] = (),
-    across: str = "",
-    unknown: int = 0,
-) -> Iterator[RenderableType]:
-    """`ran`: (checkpoint, check) of those that ran, None for all. `faults`: what else went wrong. `across`: what the
-    checks are of, as in `of 5 checkpoints`. `unknown`: how many did not run and cannot be judged.
+def verdict_lines(verdict: Tally, across: str = "") -> Iterator[Text]:
+    """`across`: what the checks are of in a series, as in ` of 5 checkpoints`; its report tells breaches of relative
+    limits elsewhere.
     """
-    run = [(name, finding) for name, finding in findings if ran is None or (name, finding.limit.check) in ran]
-    left = len(findings) - len(run) + unknown
-    breaches = [(name, finding) for name, finding in run if not finding.accepted]
-    waived = [(name, finding) for name, finding in run if finding.waiver]
-    what = f"{'checks that ran' if left else 'checks'}{across}"
-    if breaches:
-        yield Text(f"FAIL: {len(breaches)} of {len(run)} {what} do not hold", style="bold red")
-    elif faults:
-        yield Text(f"FAIL: {faults[0]}", style="bold red")
-        faults = faults[1:]
-    elif not run:
-        yield Text(f"no limit was checked{across}", style="bold yellow")
-    else:
-        hold = (
-            f"all {len(run)} {what} hold"
-            if not waived
-            else (
-                f"{len(run) - len(waived)} of {len(run)} {what} hold, {len(waived)}"
-                f" {'is' if len(waived) == 1 else 'are'} waived"
-            )
-        )
-        yield Text(f"PASS: {hold}", style="bold green")
-    if left:
-        failing = sum(not finding.accepted for name, finding in findings if (name, finding) not in run)
-        which = (
-            f"; of the {left - unknown} that were measured {failing} would fail"
-            if unknown
-            else f", of which {failing} would fail"
-        )
-        yield Text(f"not run: {left} checks{which}", style="yellow")
-    broken: dict[str, list[SiteReading]] = {}
-    for name, finding in breaches:
-        if finding.limit.metric == NONFINITE and finding.reading:
-            broken.setdefault(name, []).append(finding.reading)
-    for name, readings in broken.items():
-        if first := first_broken(readings):
-            where = f" in {name}" if name else ""
-            yield Text(f"the first site with non-finite values{where} is {first.site.name}", style="red")
-    told = [(name, finding) for name, finding in breaches if not (across and finding.limit.against)]
-    for name, finding in told[:BREACHES_SHOWN]:
-        yield Text(f"- {_prefix(name)}{finding.message}", style="red")
+    yield from _headline(verdict, across)
+    for name, site in verdict.broken:
+        yield Text(f"the first site with non-finite values{f' in {name}' if name else ''} is {site}", style="red")
+    told = [one for one in verdict.breaches if not (across and one.finding.limit.against)]
+    for one in told[:BREACHES_SHOWN]:
+        yield Text(f"- {_sentence(one)}", style="red")
     if len(told) > BREACHES_SHOWN:
         yield Text(f"- and {len(told) - BREACHES_SHOWN} more", style="red")
-    for fault in faults:
+    for fault in verdict.faults if verdict.breaches else verdict.faults[1:]:
         yield Text(f"- {fault}", style="red")
-    for name, finding in waived[:BREACHES_SHOWN]:
-        yield Text(
-            f"{finding.waiver.words if finding.waiver else ''}: {_prefix(name)}{finding.message}", style="yellow"
-        )
-    if len(waived) > BREACHES_SHOWN:
-        yield Text(f"and {len(waived) - BREACHES_SHOWN} more are waived", style="yellow")
-    if breaches or faults or waived:
+    for one in verdict.waived[:BREACHES_SHOWN]:
+        waiver = one.finding.waiver
+        yield Text(f"{waiver.words if waiver else ''}: {_sentence(one)}", style="yellow")
+    if len(verdict.waived) > BREACHES_SHOWN:
+        yield Text(f"and {len(verdict.waived) - BREACHES_SHOWN} more are waived", style="yellow")
+    if verdict.breaches or verdict.faults[1:] or verdict.waived:
         yield Text()
 
 
-def _prefix(name: str) -> str:
-    return f"{name}: " if name else ""
+def _headline(verdict: Tally, across: str) -> Iterator[Text]:
+    what = f"{'checks that ran' if verdict.left else 'checks'}{across}"
+    ran, waived, left, unknown = verdict.ran, len(verdict.waived), verdict.left, verdict.unknown
+    if verdict.breaches:
+        yield Text(f"FAIL: {len(verdict.breaches)} of {ran} {what} do not hold", style="bold red")
+    elif verdict.faults:
+        yield Text(f"FAIL: {verdict.faults[0]}", style="bold red")
+    elif not ran:
+        yield Text(f"no limit was checked{across}", style="bold yellow")
+    else:
+        hold = (
+            f"{ran - waived} of {ran} {what} hold, {waived} {'is' if waived == 1 else 'are'} waived"
+            if waived
+            else f"all {ran} {what} hold"
+        )
+        yield Text(f"PASS: {hold}", style="bold green")
+    if left:
+        which = (
+            f"; of the {left - unknown} that were measured {verdict.failing} would fail"
+            if unknown
+            else f", of which {verdict.failing} would fail"
+        )
+        yield Text(f"not run: {left} checks{which}", style="yellow")
+
+
+def _sentence(told: Told) -> str:
+    return f"{told.checkpoint}: {told.finding.message}" if told.checkpoint else told.finding.message

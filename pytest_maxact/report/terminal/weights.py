@@ -6,35 +6,22 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from pytest_maxact.numbers.weights import WeightDistortion
-from pytest_maxact.report.terminal.console import to_text
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, to_text
 
 Errors = Mapping[str, Mapping[str, Mapping[str, WeightDistortion]]]
 """By site, weight and scheme."""
 _LAYER = re.compile(r"layers\.(\d+)\.")
 
 
-def render(errors: Errors, schemes: Sequence[str], *, width: int, color: bool, encoding: str = "utf-8") -> str:
-    """As text of at most `width` columns."""
-    return to_text(_parts(errors, schemes), width=width, color=color, encoding=encoding)
+def render_weights(errors: Errors, schemes: Sequence[str], screen: Screen) -> str:
+    """As text of at most `screen.width` columns."""
+    return to_text(_parts(errors, schemes), screen)
 
 
-def _parts(errors: Errors, schemes: Sequence[str]) -> Iterator[RenderableType]:
-    table = Table(
-        box=None,
-        padding=(0, 2, 0, 0),
-        pad_edge=False,
-        header_style="bold",
-        title="lowest SQNR of a weight, dB",
-        title_justify="left",
-    )
-    table.add_column("layer")
-    for scheme in schemes:
-        table.add_column(scheme, justify="right")
+def _parts(errors: Errors, schemes: Sequence[str]) -> Iterator[Part]:
     worst: dict[str, tuple[str, WeightDistortion]] = {}
     rows: dict[int, dict[str, WeightDistortion]] = {}
     for site, weights in errors.items():
@@ -46,9 +33,15 @@ def _parts(errors: Errors, schemes: Sequence[str]) -> Iterator[RenderableType]:
                 worst[scheme] = min(
                     worst.get(scheme, (weight, error)), (weight, error), key=lambda entry: _badness(entry[1])
                 )
-    for layer, row in sorted(rows.items()):
-        table.add_row(str(layer), *(_decibel(row[scheme]) if scheme in row else "-" for scheme in schemes))
-    yield table
+    yield Grid(
+        columns=(Column(name="layer"), *(Column(name=scheme, right=True) for scheme in schemes)),
+        rows=[
+            (str(layer), *(_decibel(row[scheme]) if scheme in row else "-" for scheme in schemes))
+            for layer, row in sorted(rows.items())
+        ],
+        gap=2,
+        title="lowest SQNR of a weight, dB",
+    )
     for scheme, (weight, error) in worst.items():
         reason = (
             f" ({error.refused})"

@@ -11,7 +11,8 @@ from pytest_maxact.errors import InputError
 from pytest_maxact.judge.compare.comparison import compare
 from pytest_maxact.judge.compare.jumps import first_jump
 from pytest_maxact.record.file import load, save
-from pytest_maxact.report.terminal.compare import render
+from pytest_maxact.report.terminal.compare import render_comparison
+from pytest_maxact.report.terminal.screen import Screen
 from tests.support import records
 from tests.support.records import CALM, with_values
 
@@ -56,7 +57,7 @@ def test_a_site_that_came_alive_or_died_has_parted(
     comparison = compare(one, other)
     (change,) = (change for change in comparison.changes if change.site == "layers.0.mlp_output")
     assert (change.ratio, change.parted) == (ratio, parted)
-    assert shown in " ".join(render(comparison, one, other, width=120, color=False).split())
+    assert shown in " ".join(render_comparison(comparison, Screen(width=120)).split())
 
 
 def test_a_jump_layer_multiplies_the_maximum_by_ten() -> None:
@@ -104,13 +105,13 @@ def test_every_layer_is_a_row_with_the_ratio_of_each_of_its_sites() -> None:
     }
     after = {**before, "layers.0.hidden": [[3.0]], "layers.0.attn_output": [[2.0]], "layers.0.router": [[math.nan]]}
     pair = records.record(before), records.record(after)
-    lines = [line.split() for line in render(compare(*pair), *pair, width=80, color=False).splitlines()]
+    lines = [line.split() for line in render_comparison(compare(*pair), Screen()).splitlines()]
     assert ["layer", "before", "after", "ratio", "shift", "dB", "massive", "attn", "router"] in lines
     assert [row[:4] for row in lines if row and row[0] in ("embed", "0", "norm")] == [
         ["embed", "1", "1", "1.00"], ["0", "2", "3", "1.50"], ["norm", "1", "1", "1.00"],
     ]  # fmt: skip
     assert next(row for row in lines if row and row[0] == "0")[-2:] == ["0.50", "-"]
-    narrow = render(compare(*pair), *pair, width=60, color=False)
+    narrow = render_comparison(compare(*pair), Screen(width=60))
     assert "router" not in narrow.split("before, after, ratio")[0]
     assert max(map(len, narrow.splitlines())) <= 60
 
@@ -124,7 +125,7 @@ def test_a_layer_without_a_residual_stream_shows_no_other_as_such_and_changed_li
         "final_norm": [[1.0]],
     }
     pair = records.record(before), records.record({**before, "layers.0.qkv_in": [[200.0]]})
-    lines = [line.split() for line in render(compare(*pair), *pair, width=80, color=False).splitlines()]
+    lines = [line.split() for line in render_comparison(compare(*pair), Screen()).splitlines()]
     assert ["0", "1.00"] in lines
     assert next(row for row in lines if row[:1] == ["qkv_in"])[:4] == ["qkv_in", "2", "200", "1e+02"]
     assert not any(row[:1] == ["o_in"] for row in lines)

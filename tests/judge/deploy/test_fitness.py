@@ -22,10 +22,10 @@ from pytest_maxact.record.effect import KEPT
 from pytest_maxact.record.identity import identity_of
 from pytest_maxact.record.reading import distributions_of
 from pytest_maxact.record.record import Record
-from pytest_maxact.report.terminal.record import render
 from tests.support import records
 from tests.support.fitness import CALM, SITES, effect, fitness, measured, rules_for, sums, weight, write
 from tests.support.metrics import value_of
+from tests.support.reports import report_of
 
 # Which limits speak
 
@@ -280,7 +280,7 @@ def test_sites_are_named_by_kind_and_range() -> None:
 def report(record: Record, *schemes: str, predicts: bool = False) -> str:
     rules = rules_for(record, *schemes, predicts=predicts)
     findings = [check(record, limit) for limit in rules.limits]
-    return render(record, rules, findings, width=80, color=False)
+    return report_of(record, rules, findings)
 
 
 def test_the_report_ends_in_a_recommendation() -> None:
@@ -302,7 +302,7 @@ def test_a_scheme_that_was_not_asked_to_be_checked_is_reported_and_fails_nothing
         predicts=True,
     )
     findings = [check(record, limit) for limit in rules.limits]
-    text = render(record, rules, findings, width=80, color=False)
+    text = report_of(record, rules, findings)
     assert text.startswith("PASS")
     assert "ships in none of these formats as it is (reported; `deploy` makes" in text
 

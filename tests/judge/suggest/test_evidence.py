@@ -20,7 +20,7 @@ from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.run import measure
 from pytest_maxact.record.file import load, save
 from pytest_maxact.record.record import Record
-from pytest_maxact.report.data.suggest import as_data
+from pytest_maxact.report.data.suggest import proposal_data
 from pytest_maxact.report.terminal.suggest import closing
 from pytest_maxact.settings.settings import Settings
 from tests.support.metrics import value_of
@@ -250,7 +250,7 @@ def test_suggest_writes_what_it_printed(two: list[str], tmp_path: Path, capsys: 
 def test_suggest_as_json_is_for_a_program(two: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["suggest", *two, "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
-    assert data == as_data(propose([load(path) for path in two], None, mode="all"))
+    assert data == proposal_data(propose([load(path) for path in two], None, mode="all"))
     assert (data["limits"], data["changed"], data["notes"]) == (None, True, [])
     assert data["evidence"][0]["max_abs"]["layers.1.hidden"] == [8.0, 12.0]
     assert data["evidence"][0]["checkpoints"] == ["a", "b"]

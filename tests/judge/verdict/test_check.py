@@ -26,10 +26,10 @@ from pytest_maxact.record.identity import identity_of
 from pytest_maxact.record.metrics.metric import Metric
 from pytest_maxact.record.metrics.value import beyond_fp16
 from pytest_maxact.record.record import Record
-from pytest_maxact.report.data.record import summarize
 from tests.support import records
 from tests.support.metrics import value_of
 from tests.support.records import Measured, bf16, record_of
+from tests.support.reports import data_of
 
 HIDDEN = "layers.0.hidden"
 INT8 = "int8.max_abs.sqnr_db"
@@ -432,7 +432,7 @@ SUMMARY_SITES = {
 
 
 def test_a_summary_says_where_the_maximum_is() -> None:
-    summary = summarize(records.record(SUMMARY_SITES))
+    summary = data_of(records.record(SUMMARY_SITES))
     assert summary["M"] == {"value": 200.0, "site": HIDDEN, "sample": "s0", "position": 0, "token": "t0", "channel": 1}
     assert (summary["model"], summary["family"], summary["protocol"], summary["tokens"]) == (
         "somebody/model",
@@ -446,7 +446,7 @@ def test_a_summary_says_where_the_maximum_is() -> None:
 
 def test_a_summary_holds_the_figures_of_every_site() -> None:
     record = records.record(SUMMARY_SITES)
-    summary = summarize(record)
+    summary = data_of(record)
     assert list(summary["sites"]) == list(SUMMARY_SITES)
     for name, reading in record.sites.items():
         data, whole = summary["sites"][name], reading.histogram
@@ -477,14 +477,14 @@ def test_a_summary_holds_the_figures_of_every_site() -> None:
 def test_a_summary_is_strict_json_whatever_was_seen() -> None:
     """An SQNR is infinite where nothing was lost, a maximum where nothing was finite: JSON has neither."""
     values = SUMMARY_SITES | {"final_norm": [[math.nan, math.inf]], "embedding": [[3.3895313892515355e38, 0.0]]}
-    summary = summarize(records.record(values, left_out=("*.router",), experts=None))
+    summary = data_of(records.record(values, left_out=("*.router",), experts=None))
     assert summary["sites"]["layers.0.gate"]["int8"]["max_abs"]["sqnr_db"] is None
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert summary["fp16"]["sites_beyond"] == ["embedding", "final_norm"]
 
 
 def test_a_summary_of_nothing_finite_has_no_place_for_its_maximum() -> None:
-    summary = summarize(holding(math.nan))
+    summary = data_of(holding(math.nan))
     assert summary["M"] == {
         "value": None,
         "site": HIDDEN,
@@ -500,4 +500,4 @@ def test_a_summary_of_nothing_finite_has_no_place_for_its_maximum() -> None:
 def test_a_summary_of_a_loaded_record_is_the_same(tmp_path: Path) -> None:
     record = records.record(SUMMARY_SITES)
     save(record, tmp_path / "r.safetensors")
-    assert summarize(load(tmp_path / "r.safetensors")) == summarize(record)
+    assert data_of(load(tmp_path / "r.safetensors")) == data_of(record)

@@ -14,8 +14,8 @@ from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.record.identity import identity_of
 from pytest_maxact.record.record import Record
 from pytest_maxact.report.terminal.progress import Lines
-from pytest_maxact.report.terminal.record import render
 from tests.support.records import record, sites
+from tests.support.reports import report_of
 
 
 def deep(
@@ -36,7 +36,7 @@ def deep(
 def shown(measured: Record, width: int = 80, limits: Path | None = None, **options: Any) -> str:
     sites_seen = [reading.site for reading in measured.sites.values()]
     rules = select_rules(load_limits(limits), identity_of(measured.provenance), sites_seen)
-    return render(measured, rules, judge(measured, rules.limits), width=width, color=False, **options)
+    return report_of(measured, rules, judge(measured, rules.limits), width=width, **options)
 
 
 # What the limits were measured on
@@ -95,8 +95,8 @@ def test_without_colour_there_is_no_escape_and_with_colour_there_is() -> None:
     measured = deep(4)
     rules = select_rules(load_limits(), identity_of(measured.provenance), [r.site for r in measured.sites.values()])
     findings = judge(measured, rules.limits)
-    assert "\x1b[" not in render(measured, rules, findings, width=80, color=False)
-    assert "\x1b[" in render(measured, rules, findings, width=80, color=True)
+    assert "\x1b[" not in report_of(measured, rules, findings)
+    assert "\x1b[" in report_of(measured, rules, findings, color=True)
 
 
 def test_a_terminal_that_cannot_show_blocks_gets_ascii() -> None:

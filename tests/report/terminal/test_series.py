@@ -11,6 +11,7 @@ from datetime import date
 import pytest
 
 from pytest_maxact.judge.limits.limit import Limit
+from pytest_maxact.judge.limits.rules import Measured, Ruleset
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.series.trend import Stage
 from pytest_maxact.judge.verdict.check import check
@@ -18,9 +19,8 @@ from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.numbers.formats import integer_distortion
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.record.metrics.metric import Metric
-from pytest_maxact.report.data.series import as_data
-from pytest_maxact.report.terminal.series import render
 from tests.support import records
+from tests.support.reports import series_data_of, series_report
 
 HIDDEN, MLP = "layers.31.hidden", "layers.31.mlp_output"
 
@@ -54,7 +54,7 @@ def findings_of(stages: Sequence[Stage], *limits: Limit) -> dict[str, list[Findi
 
 
 def text_of(stages: Sequence[Stage], findings: dict[str, list[Finding]] | None = None, **how: object) -> str:
-    return render(stages, findings or {}, **{"width": 80, "color": False, **how})  # type: ignore[arg-type]
+    return series_report(stages, findings, **how)  # type: ignore[arg-type]
 
 
 def row_of(text: str, name: str) -> list[str]:
@@ -159,7 +159,9 @@ def test_what_was_not_measured_and_what_waivers_lack_is_said() -> None:
     )
     assert text.startswith("FAIL: the waiver for x is stale\n")
     assert "not measured: step-1000, final" in text
-    assert text_of([], unmeasured=["step-1"]) == "not measured: step-1"
+    assert text_of([], unmeasured=["step-1"], faults=["could not measure step-1: no"]) == (
+        "FAIL: could not measure step-1: no"
+    )
     assert "there is nothing to compare it with" in text_of(GROWING[:1], findings_of(GROWING[:1]))
 
 
@@ -181,7 +183,10 @@ def test_long_names_are_shown_by_their_ends_where_those_tell_them_apart() -> Non
 
 
 def test_remarks_come_last() -> None:
-    assert text_of(GROWING, findings_of(GROWING), notes=["of other text"]).splitlines()[-1] == "of other text"
+    stated = Measured(corpus="mine", sha256="0" * 12, tokens=7000, dtype="bfloat16")
+    rules = Ruleset(family="qwen3", shape="house", protocol=None, limits=(), measured=stated)
+    told = text_of(GROWING, findings_of(GROWING), rules=rules).partition("fits best.")[2]
+    assert " ".join(told.split()).startswith("The figures of shape house were measured on 7 000 tokens of corpus mine")
 
 
 def test_waived_checks_are_told_with_their_owner() -> None:
@@ -380,7 +385,7 @@ def test_colour_is_used_where_there_is_any() -> None:
 
 def test_data_hold_every_row_trend_and_crossing() -> None:
     stages = [stage(2.0, 0), stage(4.0, 1000, massive=3)]
-    data = as_data(stages, [limit(10.0)], 5000)
+    data = series_data_of(stages, [limit(10.0)], 5000)
     assert [
         (row["name"], row["step"], row["M"], row["site"], row["to_previous"], row["to_first"])
         for row in data["checkpoints"]
@@ -400,7 +405,7 @@ def test_data_hold_every_row_trend_and_crossing() -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 0.0])
 def test_data_are_strict_json_whatever_was_seen(bad: float) -> None:
     stages = [stage(bad, 0), stage(4.0, None, "final"), stage(bad, 1000)]
-    data = as_data(stages, [limit(10.0)], 5000)
+    data = series_data_of(stages, [limit(10.0)], 5000)
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     if not math.isfinite(bad):
         assert [row["M"] for row in data["checkpoints"]] == [None, 4.0, None]
@@ -409,6 +414,6 @@ def test_data_are_strict_json_whatever_was_seen(bad: float) -> None:
 
 def test_no_crossings_and_none_told_are_told_apart() -> None:
     known, unknown = [stage(2.0, 0), stage(4.0, 1000)], [stage(2.0, 0), stage(4.0, 1000), stage(8.0, None, "final")]
-    assert as_data(known, [limit(10.0)], 1001)["crossings"] == []
-    assert as_data(known, [limit(10.0)])["crossings"] is None
-    assert as_data(unknown, [limit(10.0)], 10**6)["crossings"] is None
+    assert series_data_of(known, [limit(10.0)], 1001)["crossings"] == []
+    assert series_data_of(known, [limit(10.0)])["crossings"] is None
+    assert series_data_of(unknown, [limit(10.0)], 10**6)["crossings"] is None

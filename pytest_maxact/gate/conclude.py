@@ -1,0 +1,209 @@
+"""The end of a run: its session, and what pytest reported of its items, in; the outcome, plain data for every report,
+out. Nothing is measured here; a check that failed and is explained by nothing of the gate is told as such.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_maxact.errors import MaxactError, first_line
+from pytest_maxact.gate.waivers import waiver_fault, waiver_is_settled
+from pytest_maxact.judge.limits.waivers import Waiver
+from pytest_maxact.judge.outcome import Checkpoint, Outcome
+from pytest_maxact.judge.portray import portray
+from pytest_maxact.judge.series.series import Series, series_of
+from pytest_maxact.judge.series.trend import Stage
+from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.judge.verdict.tally import Tally, Told, tally_of
+from pytest_maxact.record.record import Record
+
+if TYPE_CHECKING:
+    from pytest_maxact.gate.session import GateSession
+    from pytest_maxact.gate.subject import Subject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """What became of the gate's items, by node id: those that were `run`, of them those that `failed` or ended in an
+    error, and what else went wrong.
+    """
+
+    run: Set[str]
+    failed: Set[str]
+    troubles: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """Findings of one checkpoint, why others could not be had of checks that ran, which those are, and how many were
+    neither run nor can be judged.
+    """
+
+    findings: Sequence[Finding]
+    troubles: Sequence[str]
+    unjudged: Set[str]
+    unknown: int
+
+
+def all_reported(session: "GateSession") -> Reported:
+    """What is reported of a run outside pytest: every item ran, and none was broken off."""
+    return Reported(run=frozenset(session.plan.ids), failed=frozenset())
+
+
+def conclude(session: "GateSession", reported: Reported, tighten: str = "") -> Outcome:
+    """The outcome of a run; where none of its items ran, its checkpoints and what went wrong alone. `tighten`: the
+    command that sets limits from this run.
+
+    Raises MaxactError, ValueError or OSError where a Record that is there cannot be shown.
+    """
+    if not reported.run:
+        bare = tuple(_checkpoint(session, subject, None, frozenset()) for subject in session.plan.subjects)
+        return Outcome(checkpoints=bare, faults=tuple(reported.troubles))
+    subjects = session.plan.subjects
+    ran = {subject.name: _of(subject, reported.run) for subject in subjects}
+    judged = {
+        subject.name: _judged(session, subject, ran[subject.name])
+        for subject in session.plan.subjects
+        if session.records.known(subject.source) is not None
+    }
+    waivers = _waiver_faults(session, reported.run)
+    faults = (
+        *_failures(session),
+        *reported.troubles,
+        *(trouble for one in judged.values() for trouble in one.troubles),
+        *_broken_off(session, reported.failed, judged, waivers),
+        *waivers.values(),
+    )
+    return Outcome(
+        checkpoints=tuple(
+            _checkpoint(session, subject, judged.get(subject.name), ran[subject.name])
+            for subject in session.plan.subjects
+        ),
+        ran=len(reported.run),
+        verdict=_verdict(judged, ran, faults) if judged else None,
+        series=_series(session, judged) if session.plan.is_series and judged else None,
+        faults=faults,
+        waiver_faults=tuple(waivers.values()),
+        baselines=tuple(_known_baselines(session, session.plan.baseline_names)),
+        tighten=tighten,
+    )
+
+
+def _verdict(judged: Mapping[str, _Judged], ran: Mapping[str, Set[str]], faults: Sequence[str]) -> Tally:
+    return tally_of(
+        [Told(checkpoint=name, finding=finding) for name, one in judged.items() for finding in one.findings],
+        {(name, check) for name in judged for check in ran[name]},
+        faults,
+        sum(one.unknown for one in judged.values()),
+    )
+
+
+def _checkpoint(session: "GateSession", subject: "Subject", judged: _Judged | None, ran: frozenset[str]) -> Checkpoint:
+    """One of a series is compared with others in the series' own part of the outcome."""
+    record = session.records.known(subject.source) if judged else None
+    findings = tuple(judged.findings) if judged else ()
+    baselines = {} if session.plan.is_series else _known_baselines(session, subject.against)
+    return Checkpoint(
+        name=subject.name,
+        node=subject.node,
+        label=subject.label,
+        title=subject.title,
+        step=subject.source.step,
+        portrait=portray(record, subject.rules, findings, baselines) if record else None,
+        failure=session.records.failure(subject.source),
+        findings=findings,
+        checks=len(subject.rules.limits),
+        ran=ran,
+    )
+
+
+def _series(session: "GateSession", judged: Mapping[str, _Judged]) -> Series:
+    measured = [subject for subject in session.plan.subjects if subject.name in judged]
+    return series_of(
+        [
+            Stage(name=subject.name, step=subject.source.step, record=session.records.obtain(subject.source))
+            for subject in measured
+        ],
+        measured[-1].rules.limits,
+        session.settings.horizon,
+        {name: one.findings for name, one in judged.items()},
+    )
+
+
+def _failures(session: "GateSession") -> list[str]:
+    return [
+        f"could not measure{f' {subject.name}' if subject.name else ''}: {failure}"
+        for subject in session.plan.subjects
+        if (failure := session.records.failure(subject.source)) is not None
+    ]
+
+
+def _of(subject: "Subject", names: Set[str]) -> frozenset[str]:
+    """The checks of a checkpoint among node ids."""
+    prefix = f"{subject.node}::"
+    return frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+
+
+def _judged(session: "GateSession", subject: "Subject", ran: Set[str]) -> _Judged:
+    """Every check that ran, and of the others those that need nothing more to be measured."""
+    findings, reasons, unknown = [], dict[str, str](), 0
+    for limit in subject.rules.limits:
+        reason = "broken off before the Records that they need were there"
+        if session.judging.is_settled(subject, limit):
+            try:
+                findings.append(session.judging.check(subject, limit))
+                continue
+            except MaxactError as error:
+                reason = first_line(error)
+        if limit.check in ran:
+            reasons[limit.check] = reason
+        else:
+            unknown += 1
+    whose = f" of {subject.name}" if subject.name else ""
+    troubles = [
+        f"{count} checks{whose} could not be judged: {reason}" for reason, count in Counter(reasons.values()).items()
+    ]
+    return _Judged(findings=findings, troubles=troubles, unjudged=reasons.keys(), unknown=unknown)
+
+
+def _waiver_faults(session: "GateSession", ran: Set[str]) -> dict[str, str]:
+    """What is wrong with the waivers whose checks ran, by node id."""
+    faults = {}
+    for waiver in session.plan.waivers:
+        name = session.plan.waiver_id(waiver)
+        if name in ran and (fault := _fault(session, waiver)):
+            faults[name] = fault
+    return faults
+
+
+def _fault(session: "GateSession", waiver: Waiver) -> str | None:
+    try:
+        if waiver_is_settled(session.plan, session.judging, waiver):
+            return waiver_fault(session.plan, session.judging, waiver)
+        return f"the waiver for {waiver.site} could not be judged: its checks were not measured"
+    except MaxactError as error:
+        return f"the waiver for {waiver.site} could not be judged: {first_line(error)}"
+
+
+def _broken_off(
+    session: "GateSession", failed: Set[str], judged: Mapping[str, _Judged], waivers: Mapping[str, str]
+) -> list[str]:
+    """What failed and is explained by nothing of the gate: a hook of the user's broke it off, or a worker died."""
+    explained = set(waivers)
+    for subject in session.plan.subjects:
+        if session.records.failure(subject.source) is not None:
+            explained |= {f"{subject.node}::{check}" for check in _of(subject, failed)}
+        elif subject.name in judged:
+            one = judged[subject.name]
+            breaches = (finding.limit.check for finding in one.findings if not finding.accepted)
+            explained |= {f"{subject.node}::{check}" for check in (*breaches, *one.unjudged)}
+    names = sorted(failed - explained)
+    return (
+        [f"{len(names)} checks were broken off by an error outside of the gate, the first {names[0]}"] if names else []
+    )
+
+
+def _known_baselines(session: "GateSession", names: Iterable[str]) -> dict[str, Record]:
+    """Those that this run has."""
+    return {name: record for name in names if (record := session.records.known(session.plan.source(name))) is not None}

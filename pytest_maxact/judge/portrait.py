@@ -1,0 +1,162 @@
+"""The portrait of one Record, as plain data: everything that reports say of it, whatever their medium. Made once, by
+`portray`; what reads it formats, and computes nothing.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pytest_maxact.judge.deploy.fitness import SchemeFitness
+from pytest_maxact.judge.limits.rules import Measured
+from pytest_maxact.judge.parting import Against
+from pytest_maxact.judge.verdict.slack import Slack
+from pytest_maxact.numbers.formats import FormatDistortion
+from pytest_maxact.numbers.peaks import Peak
+from pytest_maxact.numbers.sites import Site
+from pytest_maxact.record.effect import Effect
+from pytest_maxact.record.provenance import Provenance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maximum:
+    """M: the largest magnitude of all counted sites, inf where one is not finite; the site that carries it, its largest
+    finite entry and where that sat, in words; where M stands among published checkpoints.
+    """
+
+    value: float
+    site: Site
+    peak: Peak | None
+    where: str
+    standing: str
+
+    @property
+    def nonfinite(self) -> bool:
+        return not math.isfinite(self.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HalfRange:
+    """Whether float16 holds the checkpoint: the site that uses most of its range, the share, and the sites beyond."""
+
+    largest: str
+    share: float
+    beyond: tuple[str, ...]
+
+    @property
+    def fits(self) -> bool:
+        return not self.beyond
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarrierInteger:
+    """What INT-8 per tensor costs the site that carries M, by its largest magnitude and by the best clip in
+    calibration.
+    """
+
+    max_abs: FormatDistortion
+    optimal: FormatDistortion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MassiveLayers:
+    """The layers that meet the massive-activation criterion: how many, the first and the last, and the site that does
+    on most tokens.
+    """
+
+    layers: int
+    first: int | None
+    last: int | None
+    site: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutedExperts:
+    """How many of the routed experts of `layers` layers no token reached, and the router where that is most, with which
+    in words; empty where every one was reached.
+    """
+
+    experts: int
+    layers: int
+    unreached: int
+    most: str
+    which: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """NaN or infinite entries, at how many sites, and the first of these in the order in which values arise."""
+
+    entries: int
+    sites: int
+    first: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteRow:
+    """One site: its largest magnitude against the limit on that, None where there is none, and whether any check of it
+    fails. `int8_sqnr_db`: per tensor, NaN where the site is not finite; None at sites beside the residual stream that
+    hold their limits, where it is not computed.
+    """
+
+    site: Site
+    max_abs: float
+    nonfinite: int
+    limit: float | None
+    usage: float
+    failed: bool
+    int8_sqnr_db: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedLimits:
+    """The limits that a Record is held against. `unlimited`: counted kinds of sites whose maxima none of them bounds,
+    at any layer.
+
+    `paper`: some come from the paper's corpus, and this Record holds fewer tokens. `measured`: what the shape's figures
+    were measured on, where that is other text, fewer or more tokens, or another dtype; else None.
+    """
+
+    family: str
+    shape: str
+    files: tuple[str, ...]
+    envelope: bool
+    unlimited: tuple[str, ...]
+    paper: bool
+    measured: Measured | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemeRow:
+    """A scheme: its fitness, the largest share of a linear input's entries that become zero (NaN where one is not
+    finite, None where it quantizes no inputs), and whether this run makes checks of it.
+    """
+
+    fitness: SchemeFitness
+    zeroed: float | None
+    checked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Portrait:
+    """One Record. `limits`, and all that follows from them, is None or empty where it was not judged."""
+
+    provenance: Provenance
+    slim: bool
+    metric_version: int
+    m: Maximum
+    fp16: HalfRange
+    int8: CarrierInteger
+    massive: MassiveLayers | None
+    experts: RoutedExperts | None
+    broken: Broken | None
+    rows: tuple[SiteRow, ...]
+    effects: Mapping[str, Effect]
+    limits: AppliedLimits | None = None
+    against: tuple[Against, ...] = ()
+    deploy: tuple[SchemeRow, ...] = ()
+    slack: Slack | None = None
+
+    @property
+    def tokens(self) -> int:
+        return self.provenance.tokens

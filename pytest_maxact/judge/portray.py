@@ -1,0 +1,210 @@
+"""The portrait of one Record: the Record, its limits, what was found of them and the baselines in, plain data for every
+report out. No torch.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from pytest_maxact.errors import MeasureError
+from pytest_maxact.judge.deploy.fitness import fitness_of
+from pytest_maxact.judge.limits.rules import Measured, Ruleset
+from pytest_maxact.judge.parting import against
+from pytest_maxact.judge.portrait import (
+    AppliedLimits,
+    Broken,
+    CarrierInteger,
+    HalfRange,
+    MassiveLayers,
+    Maximum,
+    Portrait,
+    RoutedExperts,
+    SchemeRow,
+    SiteRow,
+)
+from pytest_maxact.judge.published import standing
+from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.judge.verdict.slack import notices
+from pytest_maxact.judge.verdict.words import describe_peak, describe_unreached
+from pytest_maxact.numbers.formats import FP16_MAX
+from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.record.metrics.figures import integer_figures
+from pytest_maxact.record.metrics.metric import MAX_ABS
+from pytest_maxact.record.metrics.scheme import scheme_distortion
+from pytest_maxact.record.metrics.value import beyond_fp16
+from pytest_maxact.record.reading import SiteReading
+from pytest_maxact.record.record import Record, first_broken
+
+PUBLISHED_TOKENS = 16_000_000
+"""Of the paper's corpus, by the tokenizer that gives the fewest."""
+
+
+def portray(
+    record: Record,
+    rules: Ruleset | None = None,
+    findings: Sequence[Finding] = (),
+    baselines: Mapping[str, Record] | None = None,
+) -> Portrait:
+    """The portrait of a Record; without `rules`, its figures alone. `baselines`: what it is compared with, by name."""
+    carrier = record.carrier
+    return Portrait(
+        provenance=record.provenance,
+        slim=record.is_summary,
+        metric_version=record.metric_version,
+        m=_maximum(carrier),
+        fp16=_half_range(record),
+        int8=CarrierInteger(max_abs=integer_figures(carrier, "max_abs"), optimal=integer_figures(carrier, "optimal")),
+        massive=_massive(record),
+        experts=_experts([reading for reading in record.sites.values() if reading.tokens_per_expert]),
+        broken=_broken(record),
+        rows=_rows(record, findings),
+        effects=record.effects,
+        limits=_applied(record, rules, findings) if rules else None,
+        against=tuple(
+            against(name, baseline, record, [finding for finding in findings if finding.limit.against == name])
+            for name, baseline in (baselines or {}).items()
+        ),
+        deploy=_deploy(record, rules, findings) if rules else (),
+        slack=notices(findings),
+    )
+
+
+def _maximum(carrier: SiteReading) -> Maximum:
+    peak = carrier.peaks[0] if carrier.peaks else None
+    return Maximum(
+        value=carrier.max_abs,
+        site=carrier.site,
+        peak=peak,
+        where=describe_peak(peak) if peak else "",
+        standing=standing(carrier.max_abs),
+    )
+
+
+def _half_range(record: Record) -> HalfRange:
+    largest = max(record.sites.values(), key=lambda reading: reading.max_abs)
+    return HalfRange(
+        largest=largest.site.name,
+        share=largest.max_abs / FP16_MAX,
+        beyond=tuple(reading.site.name for reading in beyond_fp16(record)),
+    )
+
+
+def _massive(record: Record) -> MassiveLayers | None:
+    layers = [
+        (reading, reading.massive.tokens) for reading in record.sites.values() if reading.massive and reading.is_massive
+    ]
+    if not layers:
+        return None
+    most, tokens = max(layers, key=lambda entry: entry[1])
+    return MassiveLayers(
+        layers=len(layers),
+        first=layers[0][0].site.layer,
+        last=layers[-1][0].site.layer,
+        site=most.site.name,
+        tokens=tokens,
+    )
+
+
+def _experts(routers: Sequence[SiteReading]) -> RoutedExperts | None:
+    if not routers:
+        return None
+    most = max(routers, key=lambda reading: len(reading.unreached_experts))
+    unreached = sum(len(reading.unreached_experts) for reading in routers)
+    return RoutedExperts(
+        experts=sum(len(reading.tokens_per_expert or ()) for reading in routers),
+        layers=len(routers),
+        unreached=unreached,
+        most=most.site.name if unreached else "",
+        which=describe_unreached(most) if unreached else "",
+    )
+
+
+def _broken(record: Record) -> Broken | None:
+    broken = [reading for reading in record.sites.values() if reading.nonfinite]
+    first = first_broken(broken)
+    if first is None:
+        return None
+    return Broken(entries=sum(reading.nonfinite for reading in broken), sites=len(broken), first=first.site.name)
+
+
+def _rows(record: Record, findings: Sequence[Finding]) -> tuple[SiteRow, ...]:
+    maxima = {finding.limit.site: finding for finding in findings if finding.limit.metric == MAX_ABS}
+    failed = {finding.site for finding in findings if not finding.accepted}
+    heads = _heads(record) | failed
+    rows = []
+    for name, reading in record.sites.items():
+        found = maxima.get(name)
+        rows.append(
+            SiteRow(
+                site=reading.site,
+                max_abs=reading.max_abs,
+                nonfinite=reading.nonfinite,
+                limit=found.limit.bound if found else None,
+                usage=found.usage if found else math.nan,
+                failed=name in failed,
+                int8_sqnr_db=_int8(reading) if name in heads else None,
+            )
+        )
+    return tuple(rows)
+
+
+def _heads(record: Record) -> set[str]:
+    """The site that stands for each layer: its residual stream, or its first where there is none."""
+    heads: dict[int | str, str] = {}
+    for name, reading in record.sites.items():
+        layer = reading.site.kind if reading.site.layer is None else reading.site.layer
+        if reading.site.kind == "hidden" or layer not in heads:
+            heads[layer] = name
+    return set(heads.values())
+
+
+def _int8(reading: SiteReading) -> float:
+    return math.nan if reading.nonfinite else integer_figures(reading, "max_abs").sqnr_db
+
+
+def _applied(record: Record, rules: Ruleset, findings: Sequence[Finding]) -> AppliedLimits:
+    limited = {limit.site for limit in rules.limits if limit.metric == MAX_ABS}
+    counted = [reading.site for reading in record.sites.values() if reading.site.counted]
+    held = {site.kind for site in counted if site.name in limited}
+    return AppliedLimits(
+        family=rules.family,
+        shape=rules.shape or "",
+        files=tuple(rules.files),
+        envelope=any(limit.envelope for limit in rules.limits),
+        unlimited=tuple(dict.fromkeys(site.kind for site in counted if site.kind not in held)),
+        paper=record.tokens < PUBLISHED_TOKENS and any(f.limit.source.startswith("arXiv") for f in findings),
+        measured=_measured_otherwise(record, rules.measured),
+    )
+
+
+def _measured_otherwise(record: Record, stated: Measured | None) -> Measured | None:
+    """What the figures of a shape were measured on, where that differs from what the Record was."""
+    if stated is None:
+        return None
+    # a cut leaves the digest as it is
+    same_text = record.provenance.corpus_sha256.startswith(stated.sha256) and record.tokens == stated.tokens
+    return None if same_text and record.provenance.dtype == stated.dtype else stated
+
+
+def _deploy(record: Record, rules: Ruleset, findings: Sequence[Finding]) -> tuple[SchemeRow, ...]:
+    checked = {limit.metric.scheme for limit in rules.limits}
+    return tuple(
+        SchemeRow(fitness=found, zeroed=_zeroed(record, found.scheme), checked=found.scheme in checked)
+        for found in fitness_of(record, rules.fitness)
+    )
+
+
+def _zeroed(record: Record, name: str) -> float | None:
+    """The largest share of non-zero entries of a linear input that become zero."""
+    if SCHEMES[name].activations is None:
+        return None
+    shares = []
+    for reading in record.sites.values():
+        if reading.site.is_linear_input:
+            try:
+                share = scheme_distortion(reading, name).flush_to_zero
+            except MeasureError:
+                continue
+            shares.append(math.nan if reading.nonfinite else share)
+    if any(math.isnan(share) for share in shares):
+        return math.nan
+    return max(shares, default=None)

@@ -1,0 +1,76 @@
+"""The verdict of a run: its findings, and which checks ran, in; what holds, what does not, what is let pass and what is
+not known, out. Every report shows these counts, and none counts again.
+"""
+
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass
+
+from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.record.metrics.metric import NONFINITE
+from pytest_maxact.record.reading import SiteReading
+from pytest_maxact.record.record import first_broken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A finding and the name of its checkpoint, empty where there is only one."""
+
+    checkpoint: str
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """`ran` checks, of which `breaches` do not hold and `waived` are let pass; `faults`: what else went wrong.
+
+    `left` checks did not run: of them `unknown` cannot be judged, and of the others `failing` would fail. `broken`: by
+    checkpoint, the first site with non-finite values that a check found.
+    """
+
+    ran: int
+    breaches: tuple[Told, ...]
+    waived: tuple[Told, ...]
+    faults: tuple[str, ...]
+    left: int
+    unknown: int
+    failing: int
+    broken: tuple[tuple[str, str], ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether something was checked, all of it is accepted, and nothing else went wrong."""
+        return self.ran > 0 and not self.breaches and not self.faults
+
+
+def tally_of(
+    findings: Iterable[Told],
+    ran: Set[tuple[str, str]] | None = None,
+    faults: Sequence[str] = (),
+    unknown: int = 0,
+) -> Tally:
+    """`ran`: (checkpoint, check) of those that ran, None for all; `unknown`: how many did not run and cannot be
+    judged.
+    """
+    run, rest = list[Told](), list[Told]()
+    for told in findings:
+        (run if ran is None or (told.checkpoint, told.finding.limit.check) in ran else rest).append(told)
+    breaches = tuple(told for told in run if not told.finding.accepted)
+    return Tally(
+        ran=len(run),
+        breaches=breaches,
+        waived=tuple(told for told in run if told.finding.waiver),
+        faults=tuple(faults),
+        left=len(rest) + unknown,
+        unknown=unknown,
+        failing=sum(not told.finding.accepted for told in rest),
+        broken=_broken(breaches),
+    )
+
+
+def _broken(breaches: Iterable[Told]) -> tuple[tuple[str, str], ...]:
+    found: dict[str, list[SiteReading]] = {}
+    for told in breaches:
+        if told.finding.limit.metric == NONFINITE and told.finding.reading:
+            found.setdefault(told.checkpoint, []).append(told.finding.reading)
+    firsts = ((checkpoint, first_broken(readings)) for checkpoint, readings in found.items())
+    return tuple((checkpoint, first.site.name) for checkpoint, first in firsts if first)

@@ -1,0 +1,68 @@
+"""The section at the end of a pytest run. Reporting never breaks a run, and never measures: what cannot be shown is
+said in one line.
+"""
+
+import shlex
+from typing import TYPE_CHECKING
+
+from pytest_maxact.errors import MaxactError, marked, setting, worded
+from pytest_maxact.gate.conclude import Reported, conclude
+from pytest_maxact.report.terminal.outcome import render_outcome
+from pytest_maxact.report.terminal.screen import Screen
+from pytest_maxact.settings.options import pytest_option
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_maxact.gate.session import GateSession
+    from pytest_maxact.judge.outcome import Outcome
+
+
+def write_summary(reporter: "pytest.TerminalReporter", session: "GateSession", reported: Reported) -> None:
+    """The outcome of the run, as pytest's terminal shows it."""
+    try:
+        outcome = conclude(session, reported, tightening(session))
+        text = render_outcome(outcome, _screen(reporter)) if outcome.ran else ""
+    except (MaxactError, ValueError, OSError) as error:
+        what = worded(marked(error), pytest_option)
+        reporter.write_line(f"maxact: the report could not be shown ({what}); the checks above stand")
+        return
+    if not outcome.ran:
+        _write_nothing_ran(reporter, outcome)
+    elif text:
+        reporter.section("maxact", sep="=")
+        reporter.write(text + "\n")
+        if session.settings.save and outcome.measured:
+            records = "Records" if session.plan.is_series else "Record"
+            reporter.write_line(f"{records} written to {session.settings.save}")
+
+
+def _write_nothing_ran(reporter: "pytest.TerminalReporter", outcome: "Outcome") -> None:
+    latest = outcome.checkpoints[-1]
+    what = f"{len(outcome.checkpoints)} checkpoints" if latest.name else latest.title
+    reporter.write_line(f"maxact: none of the {outcome.checks} checks of {what} was run", yellow=True)
+    for fault in outcome.faults:
+        reporter.write_line(f"maxact: {worded(fault, pytest_option)}", red=True)
+
+
+def _screen(reporter: "pytest.TerminalReporter") -> Screen:
+    writer = reporter._tw
+    encoding = str(getattr(writer._file, "encoding", None) or "ascii")
+    return Screen(width=writer.fullwidth, color=writer.hasmarkup, encoding=encoding, words=pytest_option)
+
+
+def tightening(session: "GateSession") -> str:
+    """The command that sets limits from this run; none where it does so already."""
+    settings = session.settings
+    if settings.update:
+        return ""
+    file = settings.limits or "FILE"
+    if settings.replay:
+        return (
+            f"{shlex.join(['maxact', 'suggest', settings.replay, '--limits', file, '--update', 'all'])} (with"
+            " --per-layer for every site)"
+        )
+    return (
+        f"the same command with {setting('limits')}={shlex.quote(file)} {setting('update')}=all; for every site, maxact"
+        " suggest --per-layer"
+    )

@@ -1,0 +1,127 @@
+"""The facts of a run, a label and a line or two each: the checkpoint, its limits and corpus, M, and what follows for
+low-bit formats.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.text import Text
+
+from pytest_maxact.judge.portrait import AppliedLimits, HalfRange, MassiveLayers, Maximum, Portrait, RoutedExperts
+from pytest_maxact.numbers.formats import FP16_MAX
+from pytest_maxact.report.terminal.screen import Column, Grid, grouped
+
+LABEL = Column(style="bold")
+_NAMED = 4
+"""How many sites beyond the range of FP16 are named."""
+Fact = tuple[str, str | Text]
+
+
+def facts_grid(portrait: Portrait) -> Grid:
+    """Labels in the first column, facts in the second."""
+    return Grid(columns=(LABEL, Column(fold=True)), rows=list(_facts(portrait)), gap=2)
+
+
+def _facts(portrait: Portrait) -> Iterator[Fact]:
+    yield from _measured(portrait)
+    yield "M", Text(_maximum_words(portrait.m), style="bold")
+    yield "", portrait.m.standing
+    if broken := portrait.broken:
+        words = f"{grouped(broken.entries)} NaN or infinite entries at {broken.sites} sites, the first {broken.first}"
+        yield "broken", Text(words, style="bold red")
+    yield "FP16", _half_words(portrait.fp16)
+    yield "INT-8", _int8_words(portrait)
+    yield "massive", _massive_words(portrait.massive)
+    if portrait.experts:
+        yield "experts", _experts_words(portrait.experts)
+    provenance = portrait.provenance
+    if provenance.left_out:
+        yield "left out", "; ".join(provenance.left_out)
+    if provenance.batching.get("alone"):
+        yield (
+            "batches",
+            "every sequence ran alone: in this model what a token gives depends on what else is in its batch",
+        )
+    if provenance.batching.get("out_of_memory"):
+        yield "memory", f"{provenance.batching['out_of_memory']} batches did not fit and were halved"
+
+
+def _measured(portrait: Portrait) -> Iterator[Fact]:
+    """What was measured, held against what, and on which text."""
+    provenance, limits = portrait.provenance, portrait.limits
+    revision = f" at {provenance.revision[:12]}" if provenance.revision else ""
+    yield "model", f"{provenance.model}{revision}"
+    yield (
+        "",
+        f"{provenance.model_type}, {provenance.layers} layers x {provenance.hidden_size}, {provenance.dtype} on"
+        f" {provenance.device}",
+    )
+    if limits:
+        yield "limits", _limits_words(limits)
+        if limits.unlimited:
+            yield "", Text(f"no limit on max_abs for: {', '.join(limits.unlimited)}", style="yellow")
+    yield (
+        "corpus",
+        f"{provenance.corpus} ({provenance.corpus_sha256[:12]}), {len(provenance.samples)} samples,"
+        f" {grouped(portrait.tokens)} tokens, protocol {provenance.protocol}",
+    )
+
+
+def _limits_words(limits: AppliedLimits) -> str:
+    files = ", ".join(Path(file).name for file in limits.files)
+    if limits.family == "generic":
+        return f"generic: nothing non-finite, every site seen, FP16 range ({files})"
+    if limits.shape:
+        return f"family {limits.family}, shape {limits.shape} ({files})"
+    if limits.envelope:
+        return (
+            f"family {limits.family}, envelope: nobody published this shape, so the family's largest figures with a"
+            f" wider headroom ({files})"
+        )
+    return f"family {limits.family} ({files})"
+
+
+def _maximum_words(m: Maximum) -> str:
+    if m.nonfinite:
+        return f"not finite in {m.site.name}"
+    where = f", {m.where.removeprefix('at ')}" if m.where else ""
+    return f"{m.value:.6g} in {m.site.name}{where}"
+
+
+def _half_words(fp16: HalfRange) -> str:
+    largest = grouped(int(FP16_MAX))
+    if fp16.fits:
+        return f"fits: no site above {largest}; {fp16.largest} uses {fp16.share:.2%}"
+    more = f" and {len(fp16.beyond) - _NAMED} more" if len(fp16.beyond) > _NAMED else ""
+    names = ", ".join(fp16.beyond[:_NAMED])
+    return f"does not fit: {len(fp16.beyond)} sites above {largest} or not finite: {names}{more}"
+
+
+def _int8_words(portrait: Portrait) -> str:
+    name, error, best = portrait.m.site.name, portrait.int8.max_abs, portrait.int8.optimal
+    if portrait.m.nonfinite:
+        return f"{name}: no figure, it has non-finite entries"
+    return (
+        f"{name}, per tensor max_abs: SQNR {error.sqnr_db:.2f} dB, {error.flush_to_zero:.1%} of the non-zero entries"
+        f" become zero, {error.levels_used} of 128 levels used; the clip best in calibration, {best.threshold:.4g},"
+        f" gives {best.sqnr_db:.2f} dB"
+    )
+
+
+def _massive_words(massive: MassiveLayers | None) -> str:
+    if massive is None:
+        return "no layer meets the criterion of Sun et al. (|x| > 100 and > 1000 x the token's median)"
+    return (
+        f"layers {massive.first} to {massive.last}: {massive.layers} meet the criterion of Sun et al., on up to"
+        f" {grouped(massive.tokens)} tokens ({massive.site})"
+    )
+
+
+def _experts_words(experts: RoutedExperts) -> str | Text:
+    if not experts.unreached:
+        return f"every one of {grouped(experts.experts)} routed experts in {experts.layers} layers was given tokens"
+    return Text(
+        f"no token reached {grouped(experts.unreached)} of {grouped(experts.experts)} routed experts; most in"
+        f" {experts.most}, {experts.which}",
+        style="yellow",
+    )
