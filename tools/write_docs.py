@@ -81,9 +81,9 @@ def commands() -> str:
 
 
 def _command_line() -> argparse.ArgumentParser:
-    from pytest_maxact.cli.main import _parser
+    from pytest_maxact.cli.main import command_line
 
-    return _parser()
+    return command_line()
 
 
 def _command(name: str, helps: Mapping[str, str], parser: argparse.ArgumentParser) -> Iterator[str]:

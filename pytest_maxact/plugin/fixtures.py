@@ -76,7 +76,7 @@ class Checker:
             try:
                 asked = Metric.parse(metric)
             except MaxactError as error:
-                pytest.fail(str(error), pytrace=False)
+                pytest.fail(error.worded(pytest_option), pytrace=False)
             limit = Limit(
                 site=site, metric=asked, bound=bound, sense=sense, rule="bound in the test", source="", file="", line=0
             )

@@ -1,0 +1,36 @@
+"""`maxact export`: a Record goes in, what a quantization step needs of it comes out, as safetensors."""
+
+import argparse
+from pathlib import Path
+
+from pytest_maxact.cli.arguments import Commands, add_command, add_record
+from pytest_maxact.cli.exits import PASSED
+
+
+def add(commands: Commands) -> None:
+    parser = add_command(commands, "export", run, "write what a quantization step needs from a Record, as safetensors")
+    add_record(parser, "a file written with --sites deploy or a scheme")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--smoothquant", metavar="FILE", help="largest magnitude of every input channel of every linear layer"
+    )
+    what.add_argument(
+        "--scales", nargs=2, metavar=("SCHEME", "FILE"), help="static activation scales of FP8, W8A8_STATIC or NVFP4"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    from pytest_maxact.numbers.schemes import scheme_called
+    from pytest_maxact.record.export import smoothquant, static_scales, write
+    from pytest_maxact.record.file import load
+
+    record = load(options.replay)
+    if options.smoothquant:
+        tensors, target, what = smoothquant(record), Path(options.smoothquant), "smoothquant"
+    else:
+        scheme = scheme_called(options.scales[0]).name
+        tensors, target, what = static_scales(record, scheme), Path(options.scales[1]), scheme
+    provenance = record.provenance
+    write(tensors, target, {"model": provenance.model, "weights_sha256": provenance.weights_sha256, "what": what})
+    print(f"{target}: {len(tensors)} tensors ({what})")
+    return PASSED

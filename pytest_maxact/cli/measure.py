@@ -1,0 +1,65 @@
+"""`maxact measure`: a checkpoint goes in, its Record comes out. The Record names the family whose limits the checkpoint
+would be judged by.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_maxact.cli.arguments import Commands, add_command, add_model, add_options, add_target, settings_of
+from pytest_maxact.cli.exits import PASSED
+from pytest_maxact.errors import InputError
+from pytest_maxact.settings.options import OPTIONS
+
+if TYPE_CHECKING:
+    from pytest_maxact.judge.limits.file import LimitsFile
+    from pytest_maxact.measure.prepared import Prepared
+    from pytest_maxact.settings.settings import Settings
+
+_OF_THE_FAMILY = ("limits", "family")
+
+
+def add(commands: Commands) -> None:
+    parser = add_command(commands, "measure", run, "measure a checkpoint and write its Record")
+    add_model(parser, "a folder written by save_pretrained, or a hub id")
+    add_target(parser, "where the Record goes")
+    measuring = [option.name for option in OPTIONS if option.measures and option.name not in ("model", "save", "cache")]
+    add_options(parser, [*measuring, *_OF_THE_FAMILY])
+
+
+def run(options: argparse.Namespace) -> int:
+    from pytest_maxact.judge.limits.file import load_limits
+    from pytest_maxact.measure.prepare import prepare
+    from pytest_maxact.measure.run import measure
+    from pytest_maxact.record.file import require_writable, save
+    from pytest_maxact.record.summary import summary
+    from pytest_maxact.report.terminal.progress import Lines
+
+    settings = settings_of(options)
+    assert settings.save is not None
+    require_writable(Path(settings.save))
+    files = load_limits(Path(settings.limits) if settings.limits else None)
+    prepared = prepare(settings)
+    family = _family(files, prepared, settings)
+    record = measure(prepared, settings, family, Lines(lambda text: print(text, file=sys.stderr)))
+    save(summary(record) if settings.slim else record, settings.save)
+    print(
+        f"{settings.save}: M {record.carrier.max_abs:.6g} in {record.carrier.site.name}, {record.tokens} tokens,"
+        f" {len(record.sites)} sites"
+    )
+    return PASSED
+
+
+def _family(files: "list[LimitsFile]", prepared: "Prepared", settings: "Settings") -> str | None:
+    """None where no limits speak of the checkpoint, which may be measured all the same. Raises InputError where the
+    user named limits or a family, and they do not fit it.
+    """
+    from pytest_maxact.judge.limits.rules import select_rules
+
+    try:
+        return select_rules(files, prepared.identity, prepared.sites, settings.family).family
+    except InputError:
+        if settings.limits or settings.family:
+            raise
+        return None

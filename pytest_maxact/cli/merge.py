@@ -1,0 +1,36 @@
+"""`maxact merge`: Records of parts of one corpus go in, the Record of the whole comes out."""
+
+import argparse
+from pathlib import Path
+
+from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_target
+from pytest_maxact.cli.exits import PASSED
+from pytest_maxact.cli.output import print_json
+
+
+def add(commands: Commands) -> None:
+    parser = add_command(commands, "merge", run, "join Records of parts of one corpus")
+    parser.add_argument("parts", metavar="RECORD", nargs="+")
+    add_target(parser, "where the Record of the whole goes")
+    add_json(parser, "print the Record of the whole, for a program")
+
+
+def run(options: argparse.Namespace) -> int:
+    from pytest_maxact.record.file import load, require_writable, save
+    from pytest_maxact.record.merge import merge
+
+    require_writable(Path(options.save))
+    record = merge(load(part) for part in options.parts)
+    save(record, options.save)
+    if options.json:
+        from pytest_maxact.judge.figures import figures_of
+        from pytest_maxact.judge.portray import portray
+        from pytest_maxact.report.data.record import record_data
+
+        print_json(record_data(portray(record), figures_of(record)))
+    else:
+        print(
+            f"{options.save}: {len(record.provenance.samples)} samples, {record.tokens} tokens, M"
+            f" {record.carrier.max_abs:.6g}"
+        )
+    return PASSED

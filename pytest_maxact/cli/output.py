@@ -1,0 +1,34 @@
+"""What commands print: text for the terminal they stand in, or JSON; settings as the command takes them."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pytest_maxact.cli.words import argument, as_typed
+
+if TYPE_CHECKING:
+    from pytest_maxact.report.terminal.screen import Screen
+
+
+def screen() -> "Screen":
+    """The terminal that standard output leads to."""
+    from pytest_maxact.report.terminal.screen import Screen
+
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    encoding = sys.stdout.encoding or "ascii"
+    return Screen(width=shutil.get_terminal_size().columns, color=color, encoding=encoding, words=argument)
+
+
+def print_json(data: object) -> None:
+    print(json.dumps(_worded(data), indent=2))
+
+
+def _worded(data: Any) -> Any:
+    if isinstance(data, str):
+        return as_typed(data)
+    if isinstance(data, Mapping):
+        return {name: _worded(value) for name, value in data.items()}
+    return [_worded(value) for value in data] if isinstance(data, (list, tuple)) else data

@@ -1,0 +1,38 @@
+"""`maxact weights`: a checkpoint goes in, what schemes do to its weights comes out; no forward pass is made."""
+
+import argparse
+
+from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_model, add_options, settings_of
+from pytest_maxact.cli.exits import PASSED
+from pytest_maxact.cli.output import print_json, screen
+
+
+def add(commands: Commands) -> None:
+    parser = add_command(
+        commands, "weights", run, "print what schemes do to the weights of a checkpoint; no forward pass"
+    )
+    add_model(parser, "a checkpoint's folder, or a hub id")
+    add_options(parser, ["revision", "trust-remote-code", "schemes"])
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from pytest_maxact.checkpoint.load import skeleton
+    from pytest_maxact.checkpoint.locate import locate, with_weights
+    from pytest_maxact.checkpoint.sites.resolve import resolve
+    from pytest_maxact.checkpoint.weights.distortion import weight_distortions
+    from pytest_maxact.numbers.schemes import SCHEMES
+    from pytest_maxact.report.data.weights import weights_data
+    from pytest_maxact.report.terminal.weights import render_weights
+
+    settings = settings_of(options)
+    schemes = [SCHEMES[name] for name in settings.schemes or ("W4A16",)]
+    checkpoint = locate(settings)
+    model = skeleton(checkpoint)
+    taps = resolve(model, checkpoint.config, linear_inputs=True).linears
+    distortions = weight_distortions(with_weights(checkpoint, settings), model, taps, schemes)
+    if options.json:
+        print_json(weights_data(distortions))
+    else:
+        print(render_weights(distortions, [scheme.name for scheme in schemes], screen()))
+    return PASSED
