@@ -12,6 +12,7 @@ from pytest_maxact.errors import InputError
 from pytest_maxact.judge.limits.schema import (
     INT8,
     Change,
+    Checkpoint,
     Deploy,
     Envelope,
     Family,
@@ -26,7 +27,7 @@ from pytest_maxact.judge.limits.schema import (
 from pytest_maxact.judge.limits.yaml_lines import Lines, Location, parse_yaml, read_yaml
 from pytest_maxact.numbers.sites import KINDS
 
-_NOT_IN_THE_FILE = ("[key]", "[number]", "[mapping]")
+_NOT_IN_THE_FILE = ("[key]", "[number]", "[list]", "[mapping]")
 """Parts of pydantic's locations that are no key of the file."""
 
 
@@ -46,9 +47,9 @@ class LimitsFile:
 
 
 def builtin_path() -> Path:
-    """thresholds.yaml: inside the package in a wheel, at the top of the repository in an editable install."""
-    package = Path(__file__).parents[2]
-    for candidate in (package / "thresholds.yaml", package.parent / "thresholds.yaml"):
+    """thresholds.yaml: beside this module in a wheel, at the top of the repository in an editable install."""
+    here = Path(__file__)
+    for candidate in (here.with_name("thresholds.yaml"), here.parents[3] / "thresholds.yaml"):
         if candidate.is_file():
             return candidate
     raise InputError("the shipped thresholds.yaml is missing from this installation\n  reinstall pytest-maxact")
@@ -159,6 +160,7 @@ _Children: dict[tuple[str, str], Any] = {
     ("Family", "envelope"): Envelope,
     ("Family", "int8"): (Int8Rule,),
     ("Shape", "int8"): (Int8Rule,),
+    ("Shape", "checkpoints"): (Checkpoint,),
 }
 
 

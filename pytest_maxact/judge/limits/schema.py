@@ -1,4 +1,6 @@
-"""The form of a limits file: strict, no unknown keys, no NaN or infinity."""
+"""The form of a limits file: plain data in, a validated document out; strict, no unknown keys, no NaN or infinity.
+Editors are told it by limits.schema.json, which follows from these models.
+"""
 
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -10,11 +12,13 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    GetJsonSchemaHandler,
     StringConstraints,
     Tag,
     field_validator,
     model_validator,
 )
+from pydantic_core import CoreSchema
 
 from pytest_maxact.numbers.schemes import SCHEMES
 
@@ -95,7 +99,15 @@ def _refuse_repeats(names: list[str]) -> None:
         raise ValueError(f"{repeated[0]} is given twice; only one would be used")
 
 
-Int8Rules = Annotated[list[Int8Rule], BeforeValidator(_as_list), AfterValidator(_no_rule_twice)]
+class _OneOrSeveral:
+    """Tells editors that a list may be written as its single entry."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        several = handler(core)
+        return {"anyOf": [several["items"], several]}
+
+
+Int8Rules = Annotated[list[Int8Rule], BeforeValidator(_as_list), AfterValidator(_no_rule_twice), _OneOrSeveral()]
 
 
 class MeasuredOn(_Strict):
@@ -109,6 +121,20 @@ class MeasuredOn(_Strict):
     dtype: Text
 
 
+class Checkpoint(_Strict):
+    """One checkpoint's own largest magnitude, and the site that carried it: context for reports, no limit."""
+
+    max_abs: Figure
+    carrier: Text
+
+
+Checkpoints = Annotated[
+    Annotated[list[Text], Tag("[list]")] | Annotated[dict[Text, Checkpoint], Tag("[mapping]")],
+    Discriminator(lambda value: "[mapping]" if isinstance(value, dict) else "[list]"),
+]
+"""By name, or by name with their own figures."""
+
+
 class Shape(_Strict):
     """Figures of one depth and width; `checkpoints` are those they were taken from, `source` says how, where that is
     not as for the family, and `measured` on what: a run on less or other text then says so.
@@ -117,7 +143,7 @@ class Shape(_Strict):
     """
 
     name: Text
-    checkpoints: list[Text] = []
+    checkpoints: Checkpoints = []
     source: Text | None = None
     measured: MeasuredOn | None = None
     layers: Annotated[int, Field(gt=0)]
@@ -126,6 +152,11 @@ class Shape(_Strict):
     limits: Figures
     layer_limits: dict[Text, Figures] = {}
     int8: Int8Rules = []
+
+    @property
+    def figures_of_checkpoints(self) -> dict[str, Checkpoint]:
+        """The checkpoints whose own figures are stated."""
+        return self.checkpoints if isinstance(self.checkpoints, dict) else {}
 
     def headroom_of(self, what: str, otherwise: float) -> float:
         """The headroom of a site kind's figures, or of those of `int8`; `otherwise` where the shape does not say.

@@ -107,7 +107,7 @@ class Plan:
         self._require_one_footing(self._shape)
         place: Location = ("families", self.family, "shapes", self._index)
         raw = data["families"][self.family]["shapes"][self._index]
-        yield (*place, "checkpoints"), self._checkpoints(self._shape)
+        yield from self._checkpoints(self._shape, (*place, "checkpoints"))
         if self.everything:
             yield (*place, "source"), self.evidence.source
             yield (*place, "measured"), self.evidence.measured
@@ -175,12 +175,14 @@ class Plan:
             f"  give Records of the same text and dtype, or set every figure of the shape with {setting('update')} all"
         )
 
-    def _checkpoints(self, shape: Shape) -> list[str]:
-        return list(
-            self.evidence.checkpoints
-            if self.everything
-            else dict.fromkeys((*shape.checkpoints, *self.evidence.checkpoints))
-        )
+    def _checkpoints(self, shape: Shape, place: Location) -> Iterator[tuple[Location, Any]]:
+        """Where figures of single checkpoints are stated, a list of names would lose them: their names stay as they
+        are, unless all figures of the shape are set anew.
+        """
+        if self.everything:
+            yield place, list(self.evidence.checkpoints)
+        elif not shape.figures_of_checkpoints:
+            yield place, list(dict.fromkeys((*shape.checkpoints, *self.evidence.checkpoints)))
 
     @staticmethod
     def _pattern_edits(

@@ -15,7 +15,7 @@ from pytest_maxact.judge.limits.file import builtin_path, load_limits
 from pytest_maxact.judge.limits.limit import CARRIER, Limit
 from pytest_maxact.judge.limits.rules import GENERIC, Ruleset, select_rules
 from pytest_maxact.judge.limits.schema import Shape
-from pytest_maxact.judge.published import PUBLISHED
+from pytest_maxact.judge.published import published
 from pytest_maxact.numbers.sites import COUNTED_KINDS, Site
 from pytest_maxact.record.identity import Identity
 from tests.support.records import site, sites
@@ -76,7 +76,7 @@ def shipped_shapes() -> list[tuple[str, list[str], Shape]]:
 def test_a_shipped_shape_holds_the_published_maximum(family: str, model_types: list[str], shape: Shape) -> None:
     same = [
         p
-        for p in PUBLISHED
+        for p in published()
         if (p.layers, p.hidden_size) == (shape.layers, shape.hidden_size) and p.model_type in model_types
     ]
     assert sorted(p.model for p in same) == sorted(shape.checkpoints)
@@ -86,16 +86,18 @@ def test_a_shipped_shape_holds_the_published_maximum(family: str, model_types: l
 
 
 def test_every_published_checkpoint_finds_a_shape_that_its_own_maximum_keeps() -> None:
-    assert len(PUBLISHED) == 27
-    for published in PUBLISHED:
-        identity = Identity(model_type=published.model_type, layers=published.layers, hidden_size=published.hidden_size)
+    assert len(published()) == 27
+    for checkpoint in published():
+        identity = Identity(
+            model_type=checkpoint.model_type, layers=checkpoint.layers, hidden_size=checkpoint.hidden_size
+        )
         kinds = ["hidden", "attn_output", "mlp_output", "gate", "router"]
-        rules = select_rules(load_limits(), identity, sites(published.layers, kinds))
+        rules = select_rules(load_limits(), identity, sites(checkpoint.layers, kinds))
         assert rules.shape is not None
-        limit = limit_of(rules, f"{published.carrier}::max_abs")
+        limit = limit_of(rules, f"{checkpoint.carrier}::max_abs")
         assert limit.figure is not None
         assert limit.bound == pytest.approx(limit.figure * 1.25, rel=1e-15)
-        assert published.max_abs <= limit.figure
+        assert checkpoint.max_abs <= limit.figure
         assert not limit.envelope
 
 

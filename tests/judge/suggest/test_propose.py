@@ -189,6 +189,15 @@ def test_new_adds_what_has_no_limit_and_leaves_every_other_line(own: Path) -> No
     ]
 
 
+def test_figures_of_single_checkpoints_are_not_lost_to_a_list_of_names(own: Path) -> None:
+    stated = "checkpoints: {v1: {max_abs: 8, carrier: layers.1.hidden}}"
+    own.write_text(OWN.replace('checkpoints: ["v1"]', stated))
+    proposal = propose([seen(model="org/v2")], own, mode="new")
+    assert proposal.changed
+    assert stated in proposal.after
+    assert "checkpoints: [v2]" in propose([seen(model="org/v2")], own, mode="all").after, "all figures are set anew"
+
+
 def test_all_sets_every_figure_of_the_shape_and_leaves_every_other_line(own: Path) -> None:
     proposal = propose([seen(model="org/v2")], own, mode="all")
     assert moved(proposal)[:5] == [

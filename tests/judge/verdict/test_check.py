@@ -15,7 +15,7 @@ from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.judge.limits.file import load_limits
 from pytest_maxact.judge.limits.limit import CARRIER, Limit
 from pytest_maxact.judge.limits.rules import GENERIC, Ruleset, require_protocol, select_rules
-from pytest_maxact.judge.published import PUBLISHED, TIERS, standing
+from pytest_maxact.judge.published import TIERS, published, standing
 from pytest_maxact.judge.verdict.check import check, judge
 from pytest_maxact.judge.verdict.words import describe_peak
 from pytest_maxact.numbers.formats import integer_distortion
@@ -370,9 +370,9 @@ def test_any_site_can_be_beyond_float16_gates_and_non_finite_ones_too() -> None:
 
 
 def test_the_published_are_in_ascending_order() -> None:
-    figures = [p.max_abs for p in PUBLISHED]
+    figures = [p.max_abs for p in published()]
     assert figures == sorted(figures)
-    assert len({p.model for p in PUBLISHED}) == len(PUBLISHED) == 27
+    assert len({p.model for p in published()}) == len(published()) == 27
 
 
 def test_tiers_do_not_overlap() -> None:
@@ -394,7 +394,7 @@ def test_tiers_do_not_overlap() -> None:
     ],
 )
 def test_the_lowest_and_highest_of_a_tier_are_in_its_range(model: str, members: str) -> None:
-    (max_abs,) = (published.max_abs for published in PUBLISHED if published.model == model)
+    (max_abs,) = (checkpoint.max_abs for checkpoint in published() if checkpoint.model == model)
     assert standing(max_abs).endswith(f"; in the range of {members}")
 
 
@@ -416,9 +416,9 @@ def test_standing_at_either_end() -> None:
 
 
 def test_a_checkpoint_is_not_larger_than_itself() -> None:
-    for published in PUBLISHED:
-        smaller = sum(other.max_abs < published.max_abs for other in PUBLISHED)
-        assert standing(published.max_abs).startswith(f"larger than {smaller} of 27 "), published.model
+    for checkpoint in published():
+        smaller = sum(other.max_abs < checkpoint.max_abs for other in published())
+        assert standing(checkpoint.max_abs).startswith(f"larger than {smaller} of 27 "), checkpoint.model
 
 
 # As data
