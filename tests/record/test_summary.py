@@ -9,33 +9,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from pytest_maxact.cli.main import main
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.judge.compare.comparison import compare
 from pytest_maxact.judge.limits.file import load_limits
-from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.rules import Ruleset, select_rules, with_fitness
-from pytest_maxact.judge.verdict.check import check, judge
-from pytest_maxact.numbers.channels import Channels
+from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.numbers.peaks import Peak
-from pytest_maxact.record.export import smoothquant, static_scales
 from pytest_maxact.record.file import load, save
-from pytest_maxact.record.held import Summary
 from pytest_maxact.record.identity import identity_of
-from pytest_maxact.record.merge import merge
-from pytest_maxact.record.metrics.metric import Metric
 from pytest_maxact.record.metrics.smoothing import smoothing_gain
-from pytest_maxact.record.reading import distributions_of
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.summary import summary
 from pytest_maxact.record.table import table
 from pytest_maxact.report.data.compare import comparison_data
 from pytest_maxact.report.terminal.compare import render_comparison
 from pytest_maxact.report.terminal.screen import Screen
-from tests.support import fitness, records
+from tests.support import records
+from tests.support.failing import failing
 from tests.support.headed import headed
 from tests.support.large import large_record
 from tests.support.measuring import record_of
@@ -45,8 +37,6 @@ from tests.support.samples import measured
 
 SCHEMES = ("W8A8", "W8A8_STATIC", "FP8", "NVFP4", "W4A16", "FP16", "BF16")
 QUANTITIES = ("threshold", "sqnr_db", "rel_rmse", "rel_mae", "clip_rate", "flush_to_zero", "levels_used")
-SLIM = "the Record is slim and does not hold"
-AGAIN = "\n  measure again without `slim`"
 
 
 def with_routers() -> Record:
@@ -72,25 +62,6 @@ def rounded() -> Record:
     exact = Peak(value=-1000.123, sample="s0", position=0, token="t", token_id=1, channel=0)
     return replace(
         whole, sites={name: replace(reading, dtype="float32", peaks=(exact,)) for name, reading in whole.sites.items()}
-    )
-
-
-def failing() -> Record:
-    """Linear inputs that miss their limits, a weight without a figure, channels that smoothing would calm, and an
-    effect.
-    """
-    worst = {name: fitness.sums(9.0, flushed=0.75) for name in fitness.SITES[:3]}
-    bad = {fitness.SITES[4]: fitness.weight(math.nan, refused="4 is no multiple of its groups of 128")}
-    whole = fitness.measured(
-        worst=worst, weights=bad, effects={"W8A8": fitness.effect("W8A8", math.nan)}, predicts=True
-    )
-    loud = Channels({"a": np.array([0.5, 0.5, 0.5, 900.0], np.float32), "b": np.ones(4, np.float32)})
-    return replace(
-        whole,
-        sites={
-            name: records.holding(r, channels=loud) if distributions_of(r).channels else r
-            for name, r in whole.sites.items()
-        },
     )
 
 
@@ -300,158 +271,3 @@ def test_a_slim_record_of_64_layers_is_small(tmp_path: Path) -> None:
     assert load(tmp_path / "slim").is_summary
     assert len(held) == 2 + 4 * 64
     assert (tmp_path / "slim").stat().st_size < 1_500_000 < (tmp_path / "full").stat().st_size
-
-
-# What it refuses
-
-
-@pytest.mark.parametrize(
-    "metric",
-    [
-        "quantile.0.9",
-        "int4.max_abs.sqnr_db",
-        "int8.clip_q0.5.clip_rate",
-        "int4.optimal.sqnr_db",
-        "FP16.sqnr_db",
-        "BF16.flush_to_zero",
-    ],
-)
-def test_a_figure_that_was_not_kept_is_refused_by_its_name(metric: str) -> None:
-    full = records.record({"embedding": [[1.0, 2.0]], "layers.0.hidden": [[3.0, 4.0]]})
-    value_of(full["layers.0.hidden"], metric)
-    with pytest.raises(InputError, match=SLIM) as refused:
-        value_of(summary(full)["layers.0.hidden"], metric)
-    assert metric.rpartition(".")[0 if "quantile" not in metric else 2] in str(refused.value)
-    assert "layers.0.hidden" + AGAIN in str(refused.value)
-    with pytest.raises(InputError, match=SLIM):
-        check(
-            summary(full),
-            Limit(
-                site="carrier", metric=Metric.parse(metric), bound=1e9, sense="max", rule="", source="", file="", line=0
-            ),
-        )
-    with pytest.raises(InputError, match=SLIM):
-        summary(summary(full), [metric])
-    kept = summary(full, [metric])
-    assert repr(value_of(kept["embedding"], metric)) == repr(value_of(full["embedding"], metric))
-    assert summary(kept, [metric]) is kept
-
-
-@pytest.mark.parametrize(
-    "metric",
-    ["quantile.1.5", "int8.median.sqnr_db", "int99.max_abs.sqnr_db", "int8.clip_qx.sqnr_db", "W8A8.speed", "depth"],
-)
-def test_a_name_that_means_nothing_is_called_so_and_not_dropped(metric: str) -> None:
-    full = records.record({"embedding": [[1.0, 2.0]]})
-    for refused in (
-        lambda: value_of(summary(full)["embedding"], metric),
-        lambda: value_of(full["embedding"], metric),
-        lambda: summary(full, [metric]),
-    ):
-        with pytest.raises(InputError, match="no metric called"):
-            refused()
-
-
-def test_a_scheme_that_was_not_measured_is_named_as_ever() -> None:
-    full = fitness.measured("W8A8")
-    for record in (full, summary(full, ["FP8.sqnr_db", "W8A8.mean_kl"])):
-        with pytest.raises(MeasureError, match="holds nothing of scheme FP8 there"):
-            value_of(record[fitness.SITES[0]], "FP8.sqnr_db")
-
-
-def test_nothing_that_was_dropped_reads_as_empty() -> None:
-    reading = summary(failing())[fitness.SITES[0]]
-    assert isinstance(reading.held, Summary)
-    assert reading.held.has_channels
-    for dropped in (
-        lambda: reading.histogram,
-        lambda: reading.calibration.max_abs,
-        lambda: reading.evaluation.quantile(0.5),
-        lambda: reading.calibration.rms,
-        lambda: reading.calibration.above(0.1),
-        lambda: reading.evaluation.dense(),
-        lambda: distributions_of(reading).channels,
-        lambda: distributions_of(reading).schemes,
-    ):
-        with pytest.raises(InputError, match=SLIM):
-            dropped()
-    assert reading.count == failing()[fitness.SITES[0]].count > 0
-
-
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["slim first", "slim last"])
-def test_slim_records_do_not_merge(order: tuple[int, int]) -> None:
-    samples = measured(6)
-    parts = [summary(records.record_of(samples[:3])), records.record_of(samples[3:])]
-    with pytest.raises(
-        InputError, match="a slim Record holds no histograms that add up\n  merge Records that were measured without"
-    ):
-        merge(parts[place] for place in order)
-    with pytest.raises(InputError, match=SLIM):
-        parts[order[0]]["embedding"] + parts[order[1]]["embedding"]
-
-
-def test_slim_records_are_not_exported() -> None:
-    slim = summary(failing())
-    for exported in (lambda: smoothquant(slim), lambda: static_scales(slim, "FP8")):
-        with pytest.raises(
-            InputError, match="this Record is slim and does not hold the maxima of channels, which are exported" + AGAIN
-        ):
-            exported()
-
-
-# The options
-
-
-def test_measure_slim_writes_what_show_prints_like_the_full_one(
-    checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    printed = []
-    for path, flags in ((tmp_path / "full", []), (tmp_path / "slim", ["--slim"])):
-        assert (
-            main(["measure", str(checkpoint), "-o", str(path), "--corpus", str(corpus), "--sites", "deploy", *flags])
-            == 0
-        )
-        assert load(path).is_summary == bool(flags)
-        capsys.readouterr()
-        assert (main(["show", str(path)]), main(["judge", str(path)])) == (0, 0)
-        printed.append(capsys.readouterr().out.replace(str(path), "RECORD"))
-    assert printed[0] == printed[1]
-    assert main(["merge", str(tmp_path / "slim"), "-o", str(tmp_path / "whole")]) == 4
-    assert "without --slim" in capsys.readouterr().err
-
-
-def test_a_gate_saves_the_slim_form_with_what_its_limits_name(
-    pytester: pytest.Pytester, checkpoint: Path, corpus: Path
-) -> None:
-    pytester.path.joinpath("own.yaml").write_text(
-        "version: 1\n"
-        "extends: builtin\n"
-        "families:\n"
-        "  qwen3: {int8: {site: carrier, policy: clip_q0.75, max_clip_rate: 1}}\n"
-    )
-    run = [
-        f"--maxact-model={checkpoint}",
-        f"--maxact-corpus={corpus}",
-        "--maxact-limits=own.yaml",
-        "--maxact-save=r",
-        "--maxact-slim",
-    ]
-    assert pytester.runpytest(*run).ret == 0
-    slim = load(pytester.path / "r")
-    assert slim.is_summary
-    assert 0 < value_of(slim.carrier, "int8.clip_q0.75.clip_rate") < 1
-    assert pytester.runpytest("--maxact-replay=r", "--maxact-limits=own.yaml").ret == 0
-    pytester.path.joinpath("own.yaml").write_text(
-        "version: 1\n"
-        "extends: builtin\n"
-        "families:\n"
-        "  qwen3: {int8: {site: carrier, policy: clip_q0.25, max_clip_rate: 1}}\n"
-    )
-    result = pytester.runpytest("--maxact-replay=r", "--maxact-limits=own.yaml")
-    assert result.ret == 1
-    result.stdout.fnmatch_lines(
-        [
-            "*the Record is slim and does not hold the error of int8.clip_q0.25 at *",
-            "*measure again without --maxact-slim*",
-        ]
-    )

@@ -1,0 +1,167 @@
+"""Parts of one corpus merge, in any order, to the identical whole; what are no such parts is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.numbers.massive import Massive
+from pytest_maxact.numbers.peaks import NonFinite, Peak
+from pytest_maxact.record.file import save
+from pytest_maxact.record.merge import merge
+from pytest_maxact.record.provenance import corpus_digest
+from pytest_maxact.record.record import Record
+from tests.support import records
+from tests.support.records import Measured, record_of
+from tests.support.samples import SITES, measured
+
+patient = settings(deadline=None)
+
+
+@pytest.fixture
+def record() -> Record:
+    return record_of(measured(6))
+
+
+@patient
+@given(st.data())
+def test_parts_of_any_sizes_in_any_order_merge_to_the_whole(data: st.DataObject) -> None:
+    samples = measured(data.draw(st.integers(2, 9)), seed=data.draw(st.integers(0, 50)))
+    owner = [data.draw(st.integers(0, 3)) for _ in samples]
+    parts = [record_of([s for s, o in zip(samples, owner, strict=True) if o == part]) for part in sorted(set(owner))]
+    assert merge(data.draw(st.permutations(parts))) == record_of(samples)
+
+
+def test_merging_parts_of_parts_gives_the_same_file(tmp_path: Path) -> None:
+    samples = measured(8)
+    a, b, c, d = (record_of(samples[i::4]) for i in range(4))
+    save(record_of(samples), tmp_path / "whole")
+    save(merge([merge([d, b]), merge([a, c])]), tmp_path / "merged")
+    assert (tmp_path / "merged").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_merged_provenance_lists_every_sample_once_and_sums_the_batches() -> None:
+    samples = measured(5)
+    parts = [
+        record_of(samples[:1], batching={"batch_tokens": 64, "batches": 1, "padded_tokens": 7}),
+        record_of(samples[1:]),
+    ]
+    parts[1] = replace(
+        parts[1],
+        provenance=replace(parts[1].provenance, batching={"batch_tokens": 64, "batches": 4, "padded_tokens": 5}),
+    )
+    joined = merge(reversed(parts)).provenance
+    assert [sample[0] for sample in joined.samples] == ["s00", "s01", "s02", "s03", "s04"]
+    assert joined.corpus_sha256 == corpus_digest([records.digest_of(f"s0{i}") for i in (4, 1, 0, 2, 3)])
+    assert joined.batching == {"batch_tokens": 64, "batches": 5, "padded_tokens": 12}
+
+
+def test_one_part_alone_is_itself(record: Record) -> None:
+    assert merge([record]) == record
+
+
+def test_equal_peaks_rank_by_place_and_only_ten_are_kept() -> None:
+    tied = [Measured(id=f"s{i}", values={"layers.0.hidden": np.full((4, 2), (-1.0) ** i * 5.0)}) for i in range(4)]
+    joined = merge([record_of(tied[2:]), record_of(tied[:2])])
+    places = [(peak.sample, peak.position, peak.channel) for peak in joined["layers.0.hidden"].peaks]
+    assert places == [("s0", token, channel) for token in range(4) for channel in range(2)] + [
+        ("s1", 0, 0),
+        ("s1", 0, 1),
+    ]
+
+
+def test_equal_peaks_of_opposite_sign_whose_rows_are_hidden_merge_in_any_order_to_the_same() -> None:
+    """Behind routing neither sample nor position is known: (empty, -1) for all."""
+
+    def part(name: str, sign: float) -> Record:
+        whole = record_of([Measured(id=name, values={"layers.0.gate": [[1.0, 2.0]]})])
+        hidden = tuple(
+            Peak(value=sign * 9.0, sample="", position=-1, token="", token_id=-1, channel=1, part="experts")
+            for _ in range(7)
+        )
+        return replace(whole, sites={"layers.0.gate": replace(whole["layers.0.gate"], peaks=hidden)})
+
+    one, other = part("s0", 1.0), part("s1", -1.0)
+    assert merge([one, other]) == merge([other, one])
+
+
+def test_the_first_non_finite_entry_of_all_parts_is_kept() -> None:
+    clean, *broken = (
+        Measured(id=f"s{i}", values={"embedding": [[0.0, 1.0], [bad, 1.0]]})
+        for i, bad in enumerate((1.0, np.nan, np.inf))
+    )
+    joined = merge([record_of([broken[1]]), record_of([clean]), record_of([broken[0]])])
+    assert joined["embedding"].first_nonfinite == NonFinite(sample="s1", position=1, token="t1", channel=0)
+    assert joined["embedding"].nonfinite == 2
+
+
+def test_massive_activations_of_parts_add() -> None:
+    one, none = Massive(tokens=2, entries=3, max_ratio=1200.0), Massive()
+    assert one + Massive(tokens=1, entries=1, max_ratio=5000.0) == Massive(tokens=3, entries=4, max_ratio=5000.0)
+    assert one + none == none + one == one
+    assert none + none == none
+
+
+def test_parts_that_share_a_sample_are_refused() -> None:
+    samples = measured(4)
+    with pytest.raises(InputError, match="these Records share samples; merging them would count those twice"):
+        merge([record_of(samples[:3]), record_of(samples[2:])])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("weights_sha256", "other"),
+        ("config_sha256", "other"),
+        ("tokenizer_sha256", "other"),
+        ("protocol", "deployed"),
+        ("dtype", "float16"),
+        ("max_seq_len", 512),
+        ("attention", "eager"),
+        ("experts", "grouped_mm"),
+    ],
+)
+def test_parts_measured_differently_are_refused_with_what_differs(field: str, value: object) -> None:
+    samples = measured(4)
+    first, last = record_of(samples[:2]), record_of(samples[2:], **{field: value})
+    for parts in ([first, last], [last, first]):
+        with pytest.raises(InputError, match=f"not parts of one measurement; they differ in {field}$"):
+            merge(parts)
+
+
+def test_a_third_part_that_differs_is_refused_too() -> None:
+    samples = measured(6)
+    with pytest.raises(InputError, match=r"they differ in weights_sha256, protocol$"):
+        merge(
+            [
+                record_of(samples[:2]),
+                record_of(samples[2:4]),
+                record_of(samples[4:], weights_sha256="x", protocol="deployed"),
+            ]
+        )
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["fewer last", "fewer first"])
+def test_parts_with_different_sites_are_refused(order: tuple[int, int]) -> None:
+    """One of them left sites out: what is missing there would silently be missing from the whole."""
+    samples = measured(4)
+    fewer = [
+        replace(sample, values={name: sample.values[name] for name in SITES if "gate" not in name})
+        for sample in samples[2:]
+    ]
+    parts = [record_of(samples[:2]), record_of(fewer, left_out=("*.gate",))]
+    with pytest.raises(InputError, match="differ"):
+        merge(parts[place] for place in order)
+
+
+def test_readings_of_different_dtype_or_width_do_not_merge() -> None:
+    one = records.reading([1.0], [2.0])
+    for change in ({"dtype": "float32"}, {"width": 2}, {"site": replace(one.site, module="elsewhere")}):
+        with pytest.raises(
+            InputError, match=r"readings of layers.0.hidden differ in dtype, width or module and do not merge"
+        ):
+            one + replace(one, **change)
