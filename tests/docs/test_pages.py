@@ -84,6 +84,17 @@ def test_every_quantity_of_a_metric_is_explained() -> None:
     assert {name for name in quantities - NOT_METRICS if f"`{name}`" not in text} == set()
 
 
+def test_how_many_architectures_can_be_measured_is_said_alike() -> None:
+    built, full, partly = re.search(  # type: ignore[union-attr]
+        r"^(\d+) of \d+ types build .* (\d+) have the full site list, (\d+) lack",
+        (DOCS / "architectures.md").read_text(),
+        re.MULTILINE,
+    ).groups()
+    said = f"{int(full) + int(partly)} of"
+    assert f"{said} the {built} causal-LM architectures" in (DOCS / "sites.md").read_text()
+    assert f"{said} {built} causal-LM architectures" in (REPOSITORY / "README.md").read_text()
+
+
 def test_files_that_pages_for_engineers_name_exist() -> None:
     """Recipes lead somewhere: a path as it stands, or the end of one."""
     paths = {f"/{path.relative_to(REPOSITORY)}" for room in ROOMS for path in (REPOSITORY / room).rglob("*.py")}
