@@ -17,12 +17,9 @@ from pytest_maxact.record.record import Record
 from pytest_maxact.record.summary import summary
 from pytest_maxact.report.terminal.compare import against_words
 from tests.support import tiny
-from tests.support.gate_runs import CHECKS, run_gate
+from tests.support.gate_runs import CHECKS, RELATIVE, run_gate
 from tests.support.measuring import record_of as tiny_record
 from tests.support.trained import STEPS, TRAINED, changes, record_of, scale_weight
-
-RELATIVE = 3 * (4 * tiny.LAYERS + 2) + 2
-"""Growth, shrink and loss of INT-8 SQNR of every site; massive-activation layers and the jump layer of the model."""
 
 
 @pytest.fixture

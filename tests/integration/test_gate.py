@@ -13,7 +13,7 @@ import pytest
 
 from pytest_maxact.record.file import load
 from tests.support import tiny
-from tests.support.gate_runs import CHECKS, drop_tensor, run_gate
+from tests.support.gate_runs import CHECKS, run_gate
 from tests.support.measuring import record_of
 
 
@@ -43,56 +43,6 @@ def test_it_adds_to_a_users_own_tests_and_their_autouse_fixtures_do_not_touch_it
     run_gate(pytester, f"--maxact-replay={saved}", passed=CHECKS + 1)
     run_gate(pytester, f"--maxact-replay={saved}", "-m", "maxact", passed=CHECKS, deselected=1)
     run_gate(pytester, f"--maxact-replay={saved}", "-m", "not maxact", passed=1, deselected=CHECKS)
-
-
-def test_collect_only_lists_every_check_and_loads_no_weights(
-    pytester: pytest.Pytester, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pytest_maxact.measure.run.load", lambda *args: pytest.fail("weights were loaded"))
-    result = run_gate(pytester, f"--maxact-model={checkpoint}", "--co", "-q")
-    listed = [line for line in result.outlines if line.startswith("maxact::")]
-    assert len(listed) == CHECKS
-    assert {
-        "maxact::embedding::max_abs",
-        "maxact::layers.2.attn_output::nonfinite",
-        "maxact::carrier::int8.max_abs.sqnr_db",
-    } <= set(listed)
-
-
-def test_k_selects_by_site_and_metric(pytester: pytest.Pytester, saved: Path) -> None:
-    run_gate(pytester, f"--maxact-replay={saved}", "-k", "layers.1.hidden and max_abs", passed=1, deselected=CHECKS - 1)
-
-
-def test_a_failing_id_can_be_pasted_alone_or_beside_a_path(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
-    pytester.makepyfile(test_own="def test_own(): pass")
-    common = (f"--maxact-replay={saved}", f"--maxact-limits={tight}")
-    result = run_gate(pytester, *common, failed=1, passed=CHECKS)
-    (line,) = [line for line in result.outlines if line.startswith("FAILED")]
-    name = line.split()[1]
-    assert name == "maxact::layers.1.hidden::max_abs"
-    run_gate(pytester, *common, name, failed=1, deselected=CHECKS - 1)
-    run_gate(pytester, *common, "maxact::layers.1.hidden", failed=1, passed=1, deselected=CHECKS - 2)
-    run_gate(pytester, *common, name, "test_own.py", failed=1, passed=1, deselected=CHECKS - 1)
-    run_gate(pytester, *common, f"../{name}", failed=1, deselected=CHECKS - 1)
-
-
-def test_a_pasted_id_that_does_not_exist_is_a_usage_error(pytester: pytest.Pytester, saved: Path) -> None:
-    result = run_gate(pytester, f"--maxact-replay={saved}", "maxact::layers.9.hidden::max_abs")
-    assert result.ret == 4
-    result.stderr.fnmatch_lines(["*no check called maxact::layers.9.hidden::max_abs; list them with --co*"])
-
-
-def test_last_failed_reruns_the_breach_only(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
-    common = (f"--maxact-replay={saved}", f"--maxact-limits={tight}")
-    run_gate(pytester, *common, failed=1, passed=CHECKS - 1)
-    run_gate(pytester, *common, "--lf", failed=1, deselected=CHECKS - 1)
-
-
-def test_exit_first_stops_at_the_breach(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
-    result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={tight}", "-x")
-    assert result.ret == 2 or result.ret == 1
-    assert result.parseoutcomes()["failed"] == 1
-    assert result.parseoutcomes()["passed"] < CHECKS - 1
 
 
 def test_a_breach_says_value_place_limit_and_source(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
@@ -147,140 +97,6 @@ def test_xdist_workers_share_one_measurement(pytester: pytest.Pytester, checkpoi
     result.assert_outcomes(passed=CHECKS)
     assert (pytester.path / "loads.txt").read_text() == "load\n"
     result.stdout.fnmatch_lines([f"PASS: all {CHECKS} checks hold"])
-
-
-def test_xdist_honours_a_pasted_id(pytester: pytest.Pytester, saved: Path) -> None:
-    pytester.makepyfile(test_own="def test_own(): pass")
-    result = pytester.runpytest_subprocess(f"--maxact-replay={saved}", "-n", "2", "maxact::layers.1.hidden")
-    result.assert_outcomes(passed=2)
-
-
-def test_a_failed_measurement_under_xdist_is_an_error_on_every_check_and_tried_once(
-    pytester: pytest.Pytester, corpus: Path, tmp_path: Path
-) -> None:
-    folder = tiny.save(tmp_path / "partial", tiny.random_model("qwen3"))
-    drop_tensor(folder, "layers.1.mlp.up_proj.weight")
-    result = pytester.runpytest_subprocess(f"--maxact-model={folder}", f"--maxact-corpus={corpus}", "-n", "2")
-    result.assert_outcomes(errors=CHECKS)
-    assert result.ret == 1
-    result.stdout.fnmatch_lines(["FAIL: could not measure: the weights*"])
-
-
-def test_what_cannot_be_measured_is_an_error_on_every_check(
-    pytester: pytest.Pytester, corpus: Path, tmp_path: Path
-) -> None:
-    folder = tiny.save(tmp_path / "partial", tiny.random_model("qwen3"))
-    drop_tensor(folder, "layers.1.mlp.up_proj.weight")
-    result = run_gate(pytester, f"--maxact-model={folder}", f"--maxact-corpus={corpus}", errors=CHECKS)
-    assert result.ret == 1
-    result.stdout.fnmatch_lines(
-        ["*could not measure: the weights of * lack 1 tensors*the first layers.1.mlp.up_proj.weight*"]
-    )
-    result.stdout.fnmatch_lines(["FAIL: could not measure: the weights*", "*export the checkpoint"])
-    told = result.stdout.str()
-    assert told.partition("short test summary")[0].count("do not belong together") == 2, (
-        "in full at the first check and in the report"
-    )
-    assert "During handling" not in told
-
-
-@pytest.mark.parametrize("error", ['RuntimeError("CUDA out of memory")', 'pytest.fail.Exception("Timeout >300.0s")'])
-@pytest.mark.parametrize("options", [(), ("-n", "2")])
-def test_a_measurement_that_ends_in_any_other_error_is_not_tried_again(
-    error: str, options: tuple[str, ...], pytester: pytest.Pytester, checkpoint: Path, corpus: Path
-) -> None:
-    pytester.makeconftest(f"""
-        import pytest
-        from pathlib import Path
-        from pytest_maxact.measure import run as measure
-
-        def load(checkpoint, settings):
-            with open(Path(__file__).parent / "loads.txt", "a") as file:
-                file.write("load ")
-            raise {error}
-
-        measure.load = load
-        """)
-    result = pytester.runpytest_subprocess(f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", *options)
-    result.assert_outcomes(errors=CHECKS)
-    assert (pytester.path / "loads.txt").read_text() == "load "
-    name = error.split("(")[0].replace("pytest.fail.Exception", "Failed")
-    result.stdout.fnmatch_lines([f"FAIL: could not measure: the measurement ended in {name}: *"])
-    assert "PASS" not in result.stdout.str()
-
-
-@pytest.mark.parametrize("options", [(), ("-n", "2")])
-def test_a_check_that_something_else_broke_off_has_not_passed(
-    options: tuple[str, ...], pytester: pytest.Pytester, saved: Path
-) -> None:
-    pytester.makeconftest("""
-        import pytest
-
-        @pytest.hookimpl(tryfirst=True)
-        def pytest_runtest_call(item):
-            if item.nodeid == "maxact::layers.1.hidden::max_abs":
-                raise RuntimeError("of the user's own")
-        """)
-    result = pytester.runpytest_subprocess(f"--maxact-replay={saved}", *options)
-    result.assert_outcomes(failed=1, passed=CHECKS - 1)
-    assert result.ret == 1
-    assert "PASS" not in result.stdout.str()
-    text = " ".join(result.stdout.str().split())
-    assert (
-        "FAIL: 1 checks were broken off by an error outside of the gate, the first maxact::layers.1.hidden::max_abs"
-        in text
-    )
-
-
-def test_a_run_that_was_interrupted_has_not_passed(pytester: pytest.Pytester, saved: Path) -> None:
-    pytester.makeconftest("""
-        def pytest_runtest_call(item):
-            if item.nodeid == "maxact::layers.1.hidden::max_abs":
-                raise KeyboardInterrupt
-        """)
-    result = pytester.runpytest_subprocess(f"--maxact-replay={saved}")
-    assert result.ret == 2
-    assert "PASS" not in result.stdout.str()
-    result.stdout.fnmatch_lines(["FAIL: the run was broken off before its end"])
-
-
-def test_the_report_measures_nothing_that_a_worker_died_of(
-    pytester: pytest.Pytester, checkpoint: Path, corpus: Path
-) -> None:
-    pytester.makeconftest("""
-        import os
-        from pathlib import Path
-        from pytest_maxact.measure import run as measure
-
-        def load(checkpoint, settings):
-            with open(Path(__file__).parent / "loads.txt", "a") as file:
-                file.write(os.environ.get("PYTEST_XDIST_WORKER", "controller") + " ")
-            os._exit(9)
-
-        measure.load = load
-        """)
-    options = ("-n", "1", "--max-worker-restart=0", "maxact::layers.0.hidden::max_abs")
-    result = pytester.runpytest_subprocess(f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", *options)
-    assert result.ret != 0
-    assert "controller" not in (pytester.path / "loads.txt").read_text()
-    assert "PASS" not in result.stdout.str()
-    assert "FAIL: 1 checks were broken off by an error outside of the gate" in " ".join(result.stdout.str().split())
-
-
-def test_a_record_that_was_not_written_is_not_said_to_be(
-    pytester: pytest.Pytester, corpus: Path, tmp_path: Path
-) -> None:
-    folder = tiny.save(tmp_path / "partial", tiny.random_model("qwen3"))
-    drop_tensor(folder, "layers.1.mlp.up_proj.weight")
-    result = run_gate(
-        pytester,
-        f"--maxact-model={folder}",
-        f"--maxact-corpus={corpus}",
-        "--maxact-save=never.safetensors",
-        errors=CHECKS,
-    )
-    assert "written to" not in result.stdout.str()
-    assert not (pytester.path / "never.safetensors").exists()
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
@@ -340,68 +156,6 @@ def test_replay_judges_without_torch(saved: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_no_tests_of_the_gate_run_no_report(pytester: pytest.Pytester, saved: Path) -> None:
-    pytester.makepyfile("def test_own(): pass")
-    result = run_gate(pytester, f"--maxact-replay={saved}", "-m", "not maxact", passed=1)
-    assert "PASS: all" not in result.stdout.str()
-
-
-FIXTURE_TESTS = """
-import pytest
-
-def test_reads(maxact_record):
-    assert maxact_record["layers.0.hidden"].max_abs > 0
-    assert maxact_record.tokens == 87
-
-def test_asserts(maxact_check):
-    finding = maxact_check("layers.0.hidden")
-    assert finding.passed and finding.value > 0
-    maxact_check("carrier", "int8.max_abs.sqnr_db", at_least=1.0)
-
-def test_breach(maxact_check):
-    maxact_check("layers.2.mlp_output", at_most=0.0001)
-
-def test_unknown_site(maxact_check):
-    maxact_check("layers.2.mlp_outptu", at_most=1)
-
-def test_no_limit(maxact_check):
-    maxact_check("layers.2.mlp_output", "rms")
-"""
-
-
-def test_fixtures_read_figures_and_assert_with_the_gates_message(pytester: pytest.Pytester, saved: Path) -> None:
-    pytester.makepyfile(FIXTURE_TESTS)
-    result = run_gate(pytester, f"--maxact-replay={saved}", "-m", "not maxact", passed=2, failed=3)
-    result.stdout.fnmatch_lines(
-        [
-            "layers.2.mlp_output: max_abs * at sample * exceeds the limit 0.0001; bound in the test*",
-            "*no site 'layers.2.mlp_outptu' in this Record; did you mean layers.2.mlp_output*",
-            "no limit for rms of layers.2.mlp_output in family qwen3; give at_most= or at_least=",
-        ]
-    )
-
-
-def test_fixtures_skip_where_no_gate_was_asked_for(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(FIXTURE_TESTS)
-    result = run_gate(pytester, "-rs", skipped=5)
-    result.stdout.fnmatch_lines(["*needs --maxact-model or --maxact-replay*"])
-
-
-def test_a_fixture_measures_when_the_gate_itself_is_deselected(
-    pytester: pytest.Pytester, checkpoint: Path, corpus: Path
-) -> None:
-    pytester.makepyfile("def test_one(maxact_record): assert len(maxact_record.sites) == 14")
-    run_gate(
-        pytester,
-        f"--maxact-model={checkpoint}",
-        f"--maxact-corpus={corpus}",
-        "-m",
-        "not maxact",
-        passed=1,
-        deselected=CHECKS,
-    )
-
-
 def test_unused_the_plugin_imports_nothing_heavy_and_prints_nothing(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("""
         import sys
@@ -416,22 +170,6 @@ def test_unused_the_plugin_imports_nothing_heavy_and_prints_nothing(pytester: py
     result.assert_outcomes(passed=1)
     lines = [line for line in result.outlines if not line.startswith("plugins:")]
     assert not any("maxact" in line for line in lines)
-
-
-def test_the_report_of_a_part_says_so(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
-    result = run_gate(
-        pytester,
-        f"--maxact-replay={saved}",
-        f"--maxact-limits={tight}",
-        "-k",
-        "embedding",
-        passed=2,
-        deselected=CHECKS - 2,
-    )
-    assert result.ret == 0
-    result.stdout.fnmatch_lines(
-        ["PASS: all 2 checks that ran hold*", f"not run: {CHECKS - 2} checks, of which 1 would fail"]
-    )
 
 
 def test_deployed_limits_judge_a_deployed_measurement(
@@ -471,33 +209,6 @@ def test_the_deployed_protocol_adds_special_tokens_or_the_chat_template(tmp_path
     bare = record_of(bos, corpus).tokens
     assert record_of(bos, corpus, protocol="deployed").tokens == bare + 12
     assert record_of(templated, corpus, protocol="deployed").tokens == bare + 24
-
-
-def test_a_conftest_that_skips_what_it_does_not_know_does_not_skip_the_gate(
-    pytester: pytest.Pytester, saved: Path, tight: Path
-) -> None:
-    pytester.makeconftest("""
-        import pytest
-
-        def pytest_collection_modifyitems(items):
-            for item in items:
-                item.add_marker(pytest.mark.skip(reason="not one of ours"))
-        """)
-    run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={tight}", failed=1, passed=CHECKS - 1)
-
-
-def test_a_gate_of_which_nothing_ran_says_so(pytester: pytest.Pytester, saved: Path) -> None:
-    pytester.makepyfile("def test_own(): pass")
-    result = run_gate(pytester, f"--maxact-replay={saved}", "-k", "test_own", passed=1, deselected=CHECKS)
-    result.stdout.fnmatch_lines([f"maxact: none of the {CHECKS} checks of * was run"])
-
-
-def test_a_pasted_id_that_does_not_exist_is_a_usage_error_under_xdist_too(
-    pytester: pytest.Pytester, saved: Path
-) -> None:
-    result = pytester.runpytest_subprocess(f"--maxact-replay={saved}", "-n", "2", "maxact::typo")
-    assert result.ret == 4
-    assert "no check called maxact::typo" in result.stderr.str()
 
 
 def test_a_site_of_zeros_fails_the_gate(pytester: pytest.Pytester, tmp_path: Path, corpus: Path) -> None:

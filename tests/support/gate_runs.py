@@ -1,5 +1,6 @@
 """The gate run inside a test: files, arguments, outcome and what it prints, in one call."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from tests.support import tiny
 
 CHECKS = 2 * (4 * tiny.LAYERS + 2) + 1
 """Per site a maximum and a non-finite count, and the carrier's INT-8 error."""
+RELATIVE = 3 * (4 * tiny.LAYERS + 2) + 2
+"""Growth, shrink and loss of INT-8 SQNR of every site; massive-activation layers and the jump layer of the model."""
 
 
 def run_gate(
@@ -60,3 +63,7 @@ def drop_tensor(folder: Path, name: str) -> None:
     tensors = load_file(folder / "model.safetensors")
     del tensors[name]
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def loads(file: Path) -> Counter[str]:
+    return Counter(file.read_text().split()) if file.exists() else Counter()

@@ -1,0 +1,136 @@
+"""What could not be measured, or was broken off, has not passed."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import tiny
+from tests.support.gate_runs import CHECKS, drop_tensor, run_gate
+
+
+def test_a_failed_measurement_under_xdist_is_an_error_on_every_check_and_tried_once(
+    pytester: pytest.Pytester, corpus: Path, tmp_path: Path
+) -> None:
+    folder = tiny.save(tmp_path / "partial", tiny.random_model("qwen3"))
+    drop_tensor(folder, "layers.1.mlp.up_proj.weight")
+    result = pytester.runpytest_subprocess(f"--maxact-model={folder}", f"--maxact-corpus={corpus}", "-n", "2")
+    result.assert_outcomes(errors=CHECKS)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["FAIL: could not measure: the weights*"])
+
+
+def test_what_cannot_be_measured_is_an_error_on_every_check(
+    pytester: pytest.Pytester, corpus: Path, tmp_path: Path
+) -> None:
+    folder = tiny.save(tmp_path / "partial", tiny.random_model("qwen3"))
+    drop_tensor(folder, "layers.1.mlp.up_proj.weight")
+    result = run_gate(pytester, f"--maxact-model={folder}", f"--maxact-corpus={corpus}", errors=CHECKS)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        ["*could not measure: the weights of * lack 1 tensors*the first layers.1.mlp.up_proj.weight*"]
+    )
+    result.stdout.fnmatch_lines(["FAIL: could not measure: the weights*", "*export the checkpoint"])
+    told = result.stdout.str()
+    assert told.partition("short test summary")[0].count("do not belong together") == 2, (
+        "in full at the first check and in the report"
+    )
+    assert "During handling" not in told
+
+
+@pytest.mark.parametrize("error", ['RuntimeError("CUDA out of memory")', 'pytest.fail.Exception("Timeout >300.0s")'])
+@pytest.mark.parametrize("options", [(), ("-n", "2")])
+def test_a_measurement_that_ends_in_any_other_error_is_not_tried_again(
+    error: str, options: tuple[str, ...], pytester: pytest.Pytester, checkpoint: Path, corpus: Path
+) -> None:
+    pytester.makeconftest(f"""
+        import pytest
+        from pathlib import Path
+        from pytest_maxact.measure import run as measure
+
+        def load(checkpoint, settings):
+            with open(Path(__file__).parent / "loads.txt", "a") as file:
+                file.write("load ")
+            raise {error}
+
+        measure.load = load
+        """)
+    result = pytester.runpytest_subprocess(f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", *options)
+    result.assert_outcomes(errors=CHECKS)
+    assert (pytester.path / "loads.txt").read_text() == "load "
+    name = error.split("(")[0].replace("pytest.fail.Exception", "Failed")
+    result.stdout.fnmatch_lines([f"FAIL: could not measure: the measurement ended in {name}: *"])
+    assert "PASS" not in result.stdout.str()
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")])
+def test_a_check_that_something_else_broke_off_has_not_passed(
+    options: tuple[str, ...], pytester: pytest.Pytester, saved: Path
+) -> None:
+    pytester.makeconftest("""
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_call(item):
+            if item.nodeid == "maxact::layers.1.hidden::max_abs":
+                raise RuntimeError("of the user's own")
+        """)
+    result = pytester.runpytest_subprocess(f"--maxact-replay={saved}", *options)
+    result.assert_outcomes(failed=1, passed=CHECKS - 1)
+    assert result.ret == 1
+    assert "PASS" not in result.stdout.str()
+    text = " ".join(result.stdout.str().split())
+    assert (
+        "FAIL: 1 checks were broken off by an error outside of the gate, the first maxact::layers.1.hidden::max_abs"
+        in text
+    )
+
+
+def test_a_run_that_was_interrupted_has_not_passed(pytester: pytest.Pytester, saved: Path) -> None:
+    pytester.makeconftest("""
+        def pytest_runtest_call(item):
+            if item.nodeid == "maxact::layers.1.hidden::max_abs":
+                raise KeyboardInterrupt
+        """)
+    result = pytester.runpytest_subprocess(f"--maxact-replay={saved}")
+    assert result.ret == 2
+    assert "PASS" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["FAIL: the run was broken off before its end"])
+
+
+def test_the_report_measures_nothing_that_a_worker_died_of(
+    pytester: pytest.Pytester, checkpoint: Path, corpus: Path
+) -> None:
+    pytester.makeconftest("""
+        import os
+        from pathlib import Path
+        from pytest_maxact.measure import run as measure
+
+        def load(checkpoint, settings):
+            with open(Path(__file__).parent / "loads.txt", "a") as file:
+                file.write(os.environ.get("PYTEST_XDIST_WORKER", "controller") + " ")
+            os._exit(9)
+
+        measure.load = load
+        """)
+    options = ("-n", "1", "--max-worker-restart=0", "maxact::layers.0.hidden::max_abs")
+    result = pytester.runpytest_subprocess(f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", *options)
+    assert result.ret != 0
+    assert "controller" not in (pytester.path / "loads.txt").read_text()
+    assert "PASS" not in result.stdout.str()
+    assert "FAIL: 1 checks were broken off by an error outside of the gate" in " ".join(result.stdout.str().split())
+
+
+def test_a_record_that_was_not_written_is_not_said_to_be(
+    pytester: pytest.Pytester, corpus: Path, tmp_path: Path
+) -> None:
+    folder = tiny.save(tmp_path / "partial", tiny.random_model("qwen3"))
+    drop_tensor(folder, "layers.1.mlp.up_proj.weight")
+    result = run_gate(
+        pytester,
+        f"--maxact-model={folder}",
+        f"--maxact-corpus={corpus}",
+        "--maxact-save=never.safetensors",
+        errors=CHECKS,
+    )
+    assert "written to" not in result.stdout.str()
+    assert not (pytester.path / "never.safetensors").exists()
