@@ -52,8 +52,9 @@ def builtin_samples() -> list[Sample]:
     return samples
 
 
-def read_jsonl(path: Path) -> list[Sample]:
+def read_jsonl(path: Path, called: str | None = None) -> list[Sample]:
     """Samples of a file of `{"text", "category"}` or `{"input_ids", "category"}` lines, with an optional `"id"`.
+    `called`: what errors call the file, its path by default.
 
     Raises InputError that names the line of anything else.
     """
@@ -62,6 +63,7 @@ def read_jsonl(path: Path) -> list[Sample]:
             f"no corpus at {path}\n"
             f"  {setting('corpus')} takes a file of JSON lines; without it the built-in corpus is used"
         )
+    called = called or str(path)
     samples: list[Sample] = []
     seen: dict[str, int] = {}
     try:
@@ -71,15 +73,15 @@ def read_jsonl(path: Path) -> list[Sample]:
     for number, raw in enumerate(content.splitlines(), start=1):
         if not raw.strip():
             continue
-        sample = _parse_line(raw, f"{path}:{number}", f"{number:07d}")
+        sample = _parse_line(raw, f"{called}:{number}", f"{number:07d}")
         if sample.id in seen:
             raise InputError(
-                f"{path}:{number}: sample id {sample.id!r} is that of line {seen[sample.id]}; ids must differ"
+                f"{called}:{number}: sample id {sample.id!r} is that of line {seen[sample.id]}; ids must differ"
             )
         seen[sample.id] = number
         samples.append(sample)
     if not samples:
-        raise InputError(f'{path}: the corpus is empty\n  write one {{"text": ..., "category": ...}} object per line')
+        raise InputError(f'{called}: the corpus is empty\n  write one {{"text": ..., "category": ...}} object per line')
     return samples
 
 

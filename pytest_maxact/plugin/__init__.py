@@ -2,6 +2,7 @@
 
 from pytest_maxact.plugin.fixtures import maxact_check, maxact_checkpoint, maxact_record
 from pytest_maxact.plugin.hooks import (
+    pytest_addhooks,
     pytest_addoption,
     pytest_collection_modifyitems,
     pytest_configure,
@@ -10,6 +11,7 @@ from pytest_maxact.plugin.hooks import (
     pytest_make_collect_report,
     pytest_report_header,
     pytest_runtestloop,
+    pytest_sessionfinish,
     pytest_terminal_summary,
     pytest_unconfigure,
 )
@@ -18,6 +20,7 @@ __all__ = [
     "maxact_check",
     "maxact_checkpoint",
     "maxact_record",
+    "pytest_addhooks",
     "pytest_addoption",
     "pytest_collection_modifyitems",
     "pytest_configure",
@@ -26,6 +29,7 @@ __all__ = [
     "pytest_make_collect_report",
     "pytest_report_header",
     "pytest_runtestloop",
+    "pytest_sessionfinish",
     "pytest_terminal_summary",
     "pytest_unconfigure",
 ]

@@ -12,6 +12,7 @@ import pytest
 
 from pytest_maxact.errors import InputError, MaxactError, marked, worded
 from pytest_maxact.plugin.fixtures import session_key
+from pytest_maxact.plugin.hooked import give_outcome, with_hooks
 from pytest_maxact.plugin.ids import is_own, require_known, selects, take_own
 from pytest_maxact.plugin.refusals import refuse_checkpoints_as_tests, refuse_separate_paths
 from pytest_maxact.settings.options import OPTIONS, pytest_option
@@ -19,12 +20,21 @@ from pytest_maxact.settings.resolve import resolve
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
+    from pytest_maxact.judge.outcome import Outcome
     from pytest_maxact.settings.settings import Settings
 
 _folder_key = pytest.StashKey[Path]()
+_shared_key = pytest.StashKey[bool]()
 _selected_key = pytest.StashKey[list[str]]()
 _written_key = pytest.StashKey[list[str]]()
 _unwritten_key = pytest.StashKey[list[str]]()
+_outcome_key: "pytest.StashKey[Outcome | None]" = pytest.StashKey()
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    from pytest_maxact.plugin import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,6 +81,7 @@ def _open(config: pytest.Config, settings: "Settings", protocol_given: bool) -> 
     refuse_separate_paths(config)
     refuse_checkpoints_as_tests(config)
     selected = take_own(config)
+    settings = with_hooks(config, settings, lambda: _folder_of(config))
     session = open_session(settings, protocol_given=protocol_given, cache=lambda: _cache_of(config))
     require_known(selected, session.plan.ids)
     config.stash[session_key], config.stash[_selected_key] = session, selected
@@ -96,17 +107,24 @@ def _cache_of(config: pytest.Config) -> Path | None:
     return Path(cache.mkdir("maxact")) if cache is not None else None
 
 
+def _folder_of(config: pytest.Config) -> Path:
+    """What the processes of this run share, until its end."""
+    if _folder_key not in config.stash:
+        config.stash[_folder_key] = Path(tempfile.mkdtemp(prefix="pytest-maxact-"))
+    return config.stash[_folder_key]
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Controller side of xdist, once per worker, before the worker starts."""
     config: pytest.Config = node.config
     session = config.stash.get(session_key, None)
     if session is not None:
-        if _folder_key not in config.stash:
-            config.stash[_folder_key] = Path(tempfile.mkdtemp(prefix="pytest-maxact-"))
-            session.share(config.stash[_folder_key])
-        selected = config.stash[_selected_key]
-        node.workerinput["maxact_folder"] = str(config.stash[_folder_key])
+        folder, selected = _folder_of(config), config.stash[_selected_key]
+        if not config.stash.setdefault(_shared_key, False):
+            session.share(folder)
+            config.stash[_shared_key] = True
+        node.workerinput["maxact_folder"] = str(folder)
         node.workerinput["maxact_selected"] = selected
         node.workerinput["maxact_only_selected"] = bool(selected) and not config.args
 
@@ -201,9 +219,22 @@ def pytest_terminal_summary(
     if exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
         troubles = ["the run was broken off before its end", *troubles]
     seen = Reported(run=broken | reported("passed", "xfailed", "xpassed"), failed=broken, troubles=troubles)
-    write_summary(terminalreporter, session, seen)
+    config.stash[_outcome_key] = write_summary(terminalreporter, session, seen)
     for line in config.stash.get(_written_key, []):
         terminalreporter.write_line(worded(line, pytest_option))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, object, object]:
+    """The outcome goes to the project when all is said. `pytest.exit` is pytest's way to another exit status here."""
+    result = yield
+    config = session.config
+    if session_key in config.stash and not hasattr(config, "workerinput") and not config.option.collectonly:
+        try:
+            give_outcome(config, config.stash.get(_outcome_key, None))
+        except InputError as error:
+            pytest.exit(error.worded(pytest_option), returncode=int(exitstatus) or pytest.ExitCode.USAGE_ERROR)
+    return result
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from pytest_maxact.judge.outcome import Outcome
 
 
-def write_summary(reporter: "pytest.TerminalReporter", session: "GateSession", reported: Reported) -> None:
-    """The outcome of the run, as pytest's terminal shows it."""
+def write_summary(reporter: "pytest.TerminalReporter", session: "GateSession", reported: Reported) -> "Outcome | None":
+    """The outcome of the run, as pytest's terminal shows it; None where it cannot be told."""
+    outcome = None
     try:
         outcome = conclude(session, reported, tightening(session))
         text = render_outcome(outcome, _screen(reporter)) if outcome.ran else ""
     except (MaxactError, ValueError, OSError) as error:
         what = worded(marked(error), pytest_option)
         reporter.write_line(f"maxact: the report could not be shown ({what}); the checks above stand")
-        return
+        return outcome
     if not outcome.ran:
         _write_nothing_ran(reporter, outcome)
     elif text:
@@ -35,6 +36,7 @@ def write_summary(reporter: "pytest.TerminalReporter", session: "GateSession", r
         if session.settings.save and outcome.measured:
             records = "Records" if session.plan.is_series else "Record"
             reporter.write_line(f"{records} written to {session.settings.save}")
+    return outcome
 
 
 def _write_nothing_ran(reporter: "pytest.TerminalReporter", outcome: "Outcome") -> None:

@@ -166,6 +166,27 @@ def test_only_the_waiver_that_ran_is_held_against_the_run(
     )
 
 
+@pytest.mark.parametrize("options", [(), ("-n", "2")])
+def test_one_of_two_of_a_site_is_pasted_with_its_line_or_both_without(
+    options: tuple[str, ...], pytester: pytest.Pytester, saved: Path, tmp_path: Path
+) -> None:
+    file = limits(tmp_path, more=", metric: max_abs")
+    stale = f"  - {{site: layers.1.*, metric: int8.*, reason: known, owner: me, until: {TODAY}}}\n"
+    file.write_text(
+        file.read_text().replace(TIGHT, TIGHT.replace("}}}}", "}}, int8: {site: layers.1.*, min_sqnr_db: 1}}}")) + stale
+    )
+    common = (f"--maxact-replay={saved}", f"--maxact-limits={file}")
+    listed = run_gate(pytester, *common, "--co", "-q", "-k", "waive").outlines
+    both = [line for line in listed if line.startswith("maxact::waive::")]
+    assert both == ["maxact::waive::layers.1.*:5", "maxact::waive::layers.1.*:6"]
+    one = run_gate(pytester, *common, both[0], *options, subprocess=bool(options), passed=1)
+    assert one.ret == 0
+    other = run_gate(pytester, *common, both[1], *options, subprocess=bool(options), failed=1)
+    assert other.ret == 1
+    run_gate(pytester, *common, "maxact::waive::layers.1.*", *options, subprocess=bool(options), passed=1, failed=1)
+    run_gate(pytester, *common, "maxact::waive::layers.1.*:7", *options, refuses="no check called maxact::waive::")
+
+
 def test_a_metric_that_it_does_not_name_still_fails(pytester: pytest.Pytester, saved: Path, tmp_path: Path) -> None:
     file = limits(
         tmp_path,
