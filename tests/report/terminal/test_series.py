@@ -1,8 +1,5 @@
-"""The report of a series: the verdict first, every figure of every checkpoint, 80 columns in any encoding, and strict
-JSON for programs.
-"""
+"""The report of a series: the verdict first, every figure of every checkpoint, 80 columns in any encoding."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,40 +14,9 @@ from pytest_maxact.judge.series.trend import Stage
 from pytest_maxact.judge.verdict.check import check
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.numbers.formats import integer_distortion
-from pytest_maxact.numbers.massive import Massive
-from pytest_maxact.record.metrics.metric import Metric
 from tests.support import records
-from tests.support.reports import series_data_of, series_report
-
-HIDDEN, MLP = "layers.31.hidden", "layers.31.mlp_output"
-
-
-def limit(bound: float = 100.0, site: str = HIDDEN, metric: str = "max_abs", against: str = "") -> Limit:
-    return Limit(
-        site=site,
-        metric=Metric.parse(metric),
-        bound=bound,
-        sense="max",
-        rule="a rule",
-        source="",
-        file="limits.yaml",
-        line=7,
-        against=against,
-    )
-
-
-def stage(maximum: float, step: int | None = 500, name: str = "", massive: int = 0) -> Stage:
-    record = records.record(
-        {"embedding": [[0.5, 0.25]], MLP: [[2.0, 0.25]], HIDDEN: [[maximum, 0.3125]], "final_norm": [[1.0, 0.25]]}
-    )
-    reading = replace(record[HIDDEN], massive=Massive(tokens=massive, entries=massive))
-    return Stage(
-        name=name or f"step-{step}", step=step, record=replace(record, sites={**record.sites, HIDDEN: reading})
-    )
-
-
-def findings_of(stages: Sequence[Stage], *limits: Limit) -> dict[str, list[Finding]]:
-    return {one.name: [check(one.record, each) for each in limits or (limit(),)] for one in stages}
+from tests.support.reports import series_report
+from tests.support.stages import GROWING, HIDDEN, MLP, findings_of, limit, stage
 
 
 def text_of(stages: Sequence[Stage], findings: dict[str, list[Finding]] | None = None, **how: object) -> str:
@@ -63,9 +29,6 @@ def row_of(text: str, name: str) -> list[str]:
 
 def is_narrow(text: str, width: int = 80) -> bool:
     return max(map(len, text.splitlines())) <= width
-
-
-GROWING = [stage(4.0, 500), stage(8.0, 1000, massive=2), stage(6.0, None, "final")]
 
 
 def test_every_column_holds_its_figure() -> None:
@@ -378,42 +341,3 @@ def test_a_broken_checkpoint_stands_out_and_breaks_no_report(bad: float) -> None
 def test_colour_is_used_where_there_is_any() -> None:
     assert "\x1b[" in text_of(GROWING, findings_of(GROWING), color=True)
     assert "\x1b[" not in text_of(GROWING, findings_of(GROWING))
-
-
-# For programs
-
-
-def test_data_hold_every_row_trend_and_crossing() -> None:
-    stages = [stage(2.0, 0), stage(4.0, 1000, massive=3)]
-    data = series_data_of(stages, [limit(10.0)], 5000)
-    assert [
-        (row["name"], row["step"], row["M"], row["site"], row["to_previous"], row["to_first"])
-        for row in data["checkpoints"]
-    ] == [
-        ("step-0", 0, 2.0, HIDDEN, None, None),
-        ("step-1000", 1000, 4.0, HIDDEN, 2.0, 2.0),
-    ]
-    assert [(row["first_jump_layer"], row["massive_layers"]) for row in data["checkpoints"]] == [(None, 0), (None, 1)]
-    assert data["trends"]["hidden"] == {"values": [2.0, 4.0], "growth_per_1000_steps": pytest.approx(2.0)}
-    assert data["crossings"] == [
-        {"site": HIDDEN, "value": 4.0, "limit": 10.0, "growth_per_1000_steps": pytest.approx(2.0), "step": 4000.0}
-    ]
-    assert (data["horizon"], data["schema"]) == (5000, 1)
-    assert json.loads(json.dumps(data, allow_nan=False)) == data
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, 0.0])
-def test_data_are_strict_json_whatever_was_seen(bad: float) -> None:
-    stages = [stage(bad, 0), stage(4.0, None, "final"), stage(bad, 1000)]
-    data = series_data_of(stages, [limit(10.0)], 5000)
-    assert json.loads(json.dumps(data, allow_nan=False)) == data
-    if not math.isfinite(bad):
-        assert [row["M"] for row in data["checkpoints"]] == [None, 4.0, None]
-        assert data["trends"]["hidden"]["values"] == [None, 4.0, None]
-
-
-def test_no_crossings_and_none_told_are_told_apart() -> None:
-    known, unknown = [stage(2.0, 0), stage(4.0, 1000)], [stage(2.0, 0), stage(4.0, 1000), stage(8.0, None, "final")]
-    assert series_data_of(known, [limit(10.0)], 1001)["crossings"] == []
-    assert series_data_of(known, [limit(10.0)])["crossings"] is None
-    assert series_data_of(unknown, [limit(10.0)], 10**6)["crossings"] is None

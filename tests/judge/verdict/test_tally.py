@@ -1,0 +1,77 @@
+"""What holds of a run, what does not and what is not known: counted once, and never in favour of the checkpoint."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+
+from pytest_maxact.judge.limits.waivers import Waiver
+from pytest_maxact.judge.verdict.check import check
+from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.judge.verdict.tally import Told, tally_of
+from tests.support.stages import GROWING, HIDDEN, MLP, limit, stage
+
+
+def told(findings: Sequence[Finding], checkpoint: str = "") -> list[Told]:
+    return [Told(checkpoint=checkpoint, finding=finding) for finding in findings]
+
+
+def found(bound: float, maximum: float = 4.0, site: str = HIDDEN) -> Finding:
+    return check(stage(maximum).record, limit(bound, site))
+
+
+WAIVER = Waiver(
+    site=HIDDEN,
+    metric="*",
+    checkpoint="*",
+    reason="known",
+    owner="ann",
+    until=date(2099, 1, 1),
+    file="limits.yaml",
+    line=4,
+)
+
+
+def test_everything_that_holds_passes() -> None:
+    tally = tally_of(told([found(8.0), found(4.0)]))
+    assert (tally.ran, tally.left, tally.passed) == (2, 0, True)
+
+
+def test_nothing_checked_has_not_passed() -> None:
+    assert not tally_of([]).passed
+    assert not tally_of(told([found(8.0)]), ran=frozenset()).passed
+
+
+def test_a_breach_a_fault_and_both_fail() -> None:
+    breach = tally_of(told([found(8.0), found(2.0)]))
+    assert [one.finding.limit.bound for one in breach.breaches] == [2.0]
+    assert not breach.passed
+    assert not tally_of(told([found(8.0)]), faults=["the waiver for x is stale"]).passed
+    assert not tally_of(told([found(2.0)]), faults=["the waiver for x is stale"]).passed
+
+
+def test_what_is_waived_is_told_and_stands_in_nobodys_way() -> None:
+    tally = tally_of(told([replace(found(2.0), waiver=WAIVER), found(8.0)]))
+    assert (len(tally.waived), tally.breaches, tally.passed) == (1, (), True)
+
+
+def test_checks_that_did_not_run_are_counted_and_so_is_what_of_them_would_fail() -> None:
+    findings = [found(8.0), found(2.0), found(1.0, site=MLP)]
+    ran = {("", findings[0].limit.check)}
+    tally = tally_of(told([findings[0], findings[2]]), ran, unknown=3)
+    assert (tally.ran, tally.left, tally.unknown, tally.failing) == (1, 4, 3, 1)
+    assert not tally.breaches
+
+
+def test_a_check_of_another_checkpoint_has_not_run_by_its_name() -> None:
+    tally = tally_of([*told([found(8.0)], "a"), *told([found(2.0)], "b")], {("a", found(8.0).limit.check)})
+    assert (tally.ran, tally.left, tally.failing) == (1, 1, 1)
+
+
+def test_of_each_checkpoint_the_first_broken_site_is_named() -> None:
+    nonfinite = [limit(0.0, site, "nonfinite") for site in (HIDDEN, "final_norm")]
+    broken = [check(stage(math.nan).record, each) for each in nonfinite]
+    sound = [check(GROWING[0].record, each) for each in nonfinite]
+    tally = tally_of([*told(broken, "late"), *told(sound, "early")])
+    assert tally.broken == (("late", HIDDEN),)
+    assert not tally.passed
