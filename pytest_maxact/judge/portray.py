@@ -27,6 +27,7 @@ from pytest_maxact.judge.verdict.slack import notices
 from pytest_maxact.judge.verdict.words import describe_peak, describe_unreached
 from pytest_maxact.numbers.formats import FP16_MAX
 from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.record.comparability import is_same_origin, origin_of
 from pytest_maxact.record.metrics.figures import integer_figures
 from pytest_maxact.record.metrics.metric import MAX_ABS
 from pytest_maxact.record.metrics.scheme import scheme_distortion
@@ -180,9 +181,7 @@ def _measured_otherwise(record: Record, stated: Measured | None) -> Measured | N
     """What the figures of a shape were measured on, where that differs from what the Record was."""
     if stated is None:
         return None
-    # a cut leaves the digest as it is
-    same_text = record.provenance.corpus_sha256.startswith(stated.sha256) and record.tokens == stated.tokens
-    return None if same_text and record.provenance.dtype == stated.dtype else stated
+    return None if is_same_origin(stated, origin_of(record.provenance)) else stated
 
 
 def _deploy(record: Record, rules: Ruleset, findings: Sequence[Finding]) -> tuple[SchemeRow, ...]:

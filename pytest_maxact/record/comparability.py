@@ -3,7 +3,7 @@ merging.
 """
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.record.provenance import Provenance
@@ -68,6 +68,49 @@ def record_differences(there: Record, here: Record) -> list[str]:
 def part_differences(one: Provenance, other: Provenance) -> list[str]:
     """The fields that two parts of one measurement must share and these do not."""
     return [name for name in _OF_PARTS if getattr(one, name) != getattr(other, name)]
+
+
+class Stated(Protocol):
+    """What figures of a limits file were measured on."""
+
+    @property
+    def corpus(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def dtype(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The same of a Record: the corpus by name and the beginning of its digest, its tokens, and the dtype of the model,
+    as limits files have them.
+    """
+
+    corpus: str
+    sha256: str
+    tokens: int
+    dtype: str
+
+
+def origin_of(provenance: Provenance) -> Origin:
+    return Origin(
+        corpus=provenance.corpus,
+        sha256=provenance.corpus_sha256[:12],
+        tokens=provenance.tokens,
+        dtype=provenance.dtype,
+    )
+
+
+def is_same_origin(stated: Stated, seen: Origin) -> bool:
+    """Whether figures were measured on the same text and in the same dtype, whatever the text is called. A cut leaves
+    the digest as it is, and shows in the tokens.
+    """
+    digits = min(len(stated.sha256), len(seen.sha256))
+    same_text = stated.sha256[:digits] == seen.sha256[:digits] and stated.tokens == seen.tokens
+    return same_text and stated.dtype == seen.dtype
 
 
 def require_alike(before: Record, after: Record) -> None:

@@ -7,8 +7,11 @@ import pytest
 from pytest_maxact.errors import InputError
 from pytest_maxact.record.comparability import (
     Footing,
+    Origin,
     differences,
     footing_of,
+    is_same_origin,
+    origin_of,
     part_differences,
     record_differences,
     require_alike,
@@ -58,3 +61,13 @@ def test_fewer_samples_are_named_beside_another_corpus() -> None:
     require_alike(one, one)
     with pytest.raises(InputError, match=r"corpus_sha256 \(.* there, .* here\); 2 samples there, 1 here"):
         require_alike(one, fewer)
+
+
+@pytest.mark.parametrize(("digits", "tokens", "dtype", "same"), [
+    (64, 4, "bfloat16", True), (8, 4, "bfloat16", True), (12, 5, "bfloat16", False), (12, 4, "float16", False),
+])  # fmt: skip
+def test_figures_of_limits_are_of_the_same_text_and_dtype(digits: int, tokens: int, dtype: str, same: bool) -> None:
+    provenance = replace(records.record(VALUES).provenance, samples=(("s0", "math", "evaluation", 4),))
+    stated = Origin(corpus="mine", sha256=provenance.corpus_sha256[:digits], tokens=tokens, dtype=dtype)
+    assert is_same_origin(stated, origin_of(provenance)) is same
+    assert not is_same_origin(replace(stated, sha256="0" * digits), origin_of(provenance))

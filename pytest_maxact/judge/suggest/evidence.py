@@ -18,7 +18,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.judge.verdict.bound import NEVER_ZERO
 from pytest_maxact.numbers.sites import KINDS, Site
-from pytest_maxact.record.comparability import record_differences
+from pytest_maxact.record.comparability import Origin, origin_of, record_differences
 from pytest_maxact.record.identity import Identity, identity_of
 from pytest_maxact.record.metrics.metric import INT8_SQNR
 from pytest_maxact.record.metrics.value import metric_value
@@ -31,13 +31,12 @@ FIGURE_DIGITS, HEADROOM_DIGITS = 6, 4
 class Evidence:
     """What the accepted Records of one shape saw. `maxima`: the largest magnitude of every site, in depth order, in
     each Record; `sqnr_db`: the INT-8 SQNR (per tensor, max_abs) of the site that carries M in each Record, empty where
-    one has none that is finite; `measured`: corpus, the first digits of its SHA-256, tokens and dtype, as limits files
-    have them.
+    one has none that is finite; `measured`: on what.
     """
 
     identity: Identity
     checkpoints: tuple[str, ...]
-    measured: Mapping[str, str | int]
+    measured: Origin
     sites: tuple[Site, ...]
     maxima: Mapping[str, tuple[float, ...]]
     sqnr_db: tuple[float, ...]
@@ -164,16 +163,10 @@ def _evidence(identity: Identity, group: Sequence[Record]) -> Evidence:
                 "  a limit needs Records of the same corpus, tokenizer, protocol, dtype, cut and sites"
             )
     sqnr = [_carrier_sqnr(record) for record in group]
-    provenance = first.provenance
     return Evidence(
         identity=identity,
         checkpoints=tuple(dict.fromkeys(_name(record.provenance.model) for record in group)),
-        measured={
-            "corpus": provenance.corpus,
-            "sha256": provenance.corpus_sha256[:12],
-            "tokens": provenance.tokens,
-            "dtype": provenance.dtype,
-        },
+        measured=origin_of(first.provenance),
         sites=tuple(sorted((reading.site for reading in first.sites.values()), key=lambda site: site.order)),
         maxima={name: tuple(record.sites[name].max_abs for record in group) for name in first.sites},
         sqnr_db=tuple(sqnr) if all(map(math.isfinite, sqnr)) else (),

@@ -6,7 +6,7 @@ Guards what a person stated: under `new` no limit that is stated changes; under 
 
 import fnmatch
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pytest_maxact.errors import InputError, setting
@@ -17,6 +17,7 @@ from pytest_maxact.judge.limits.rules import family_speaking_of
 from pytest_maxact.judge.limits.schema import INT8, Family, LimitsDocument, Shape
 from pytest_maxact.judge.suggest.evidence import Evidence, margin
 from pytest_maxact.numbers.sites import KINDS, LINEAR_KINDS
+from pytest_maxact.record.comparability import is_same_origin
 from pytest_maxact.record.metrics.metric import INT8_SQNR
 
 Location = tuple[str | int, ...]
@@ -110,7 +111,7 @@ class Plan:
         yield from self._checkpoints(self._shape, (*place, "checkpoints"))
         if self.everything:
             yield (*place, "source"), self.evidence.source
-            yield (*place, "measured"), self.evidence.measured
+            yield (*place, "measured"), asdict(self.evidence.measured)
         if (headroom := self._written_headroom(figures.headroom)) is not None:
             yield (*place, "headroom"), headroom
         for kind, figure in figures.limits.items():
@@ -143,7 +144,7 @@ class Plan:
             "name": evidence.checkpoints[0],
             "checkpoints": list(evidence.checkpoints),
             "source": evidence.source,
-            "measured": evidence.measured,
+            "measured": asdict(evidence.measured),
             "layers": evidence.identity.layers,
             "hidden_size": evidence.identity.hidden_size,
             "headroom": self._written_headroom(figures.headroom),
@@ -159,16 +160,10 @@ class Plan:
         """
         if self.everything or shape.measured is None:
             return
-        stated, seen = shape.measured.model_dump(), dict(self.evidence.measured)
-        digits = min(len(str(on["sha256"])) for on in (stated, seen))
-        if all(
-            str(stated[key])[:digits] == str(seen[key])[:digits] if key == "sha256" else stated[key] == seen[key]
-            for key in seen
-        ):
+        stated, seen = shape.measured, self.evidence.measured
+        if stated.corpus == seen.corpus and is_same_origin(stated, seen):
             return
-        there, here = (
-            f"{on['tokens']} tokens of {on['corpus']} ({on['sha256']}) in {on['dtype']}" for on in (stated, seen)
-        )
+        there, here = (f"{on.tokens} tokens of {on.corpus} ({on.sha256}) in {on.dtype}" for on in (stated, seen))
         raise InputError(
             f"shape {shape.name} of family {self.family} was measured on {there}, these Records on {here}; nothing was "
             "written\n"

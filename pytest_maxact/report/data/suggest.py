@@ -1,5 +1,6 @@
 """Proposed limits for a program."""
 
+from dataclasses import asdict
 from typing import Any
 
 from pytest_maxact.judge.suggest.propose import Proposal
@@ -20,7 +21,7 @@ def proposal_data(proposal: Proposal) -> dict[str, Any]:
                 "checkpoints": list(evidence.checkpoints),
                 "records": evidence.records,
                 "source": evidence.source,
-                "measured": dict(evidence.measured),
+                "measured": asdict(evidence.measured),
                 "max_abs": {name: list(values) for name, values in evidence.maxima.items()},
                 "int8_sqnr_db": list(evidence.sqnr_db),
             }

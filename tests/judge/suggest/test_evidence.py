@@ -18,6 +18,7 @@ from pytest_maxact.judge.suggest.evidence import gather, margin, refuse_in_ci, r
 from pytest_maxact.judge.suggest.propose import propose
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.run import measure
+from pytest_maxact.record.comparability import Origin
 from pytest_maxact.record.file import load, save
 from pytest_maxact.record.record import Record
 from pytest_maxact.report.data.suggest import proposal_data
@@ -127,7 +128,7 @@ def test_the_source_says_how_many_records_and_what_they_were_measured_on() -> No
     one, two = gather([seen()])[0], gather([seen(8.0), seen(12.0)])[0]
     assert one.source == "1 Record, no spread seen"
     assert two.source == "2 Records, spread up to x1.5"
-    assert one.measured == two.measured == {"corpus": "built-in", "sha256": digest, "tokens": 2, "dtype": "bfloat16"}
+    assert one.measured == two.measured == Origin(corpus="built-in", sha256=digest, tokens=2, dtype="bfloat16")
 
 
 # What is no evidence
