@@ -1,9 +1,9 @@
 """Can it ship in low bits: for every scheme that was measured, whether it fits, what stands in its way, and what would
 help. No torch.
 
-The findings are those of `verdict`; advice is computed from the same Record: which linear layers to keep in 16 bits,
-whether a scheme with a scale per token would do at the sites that fail, and how far smoothing would bring down the
-channels that set the scale.
+The findings are those of the run, or of `verdict` where the run judged nothing of a scheme; advice is computed from the
+same Record: which linear layers to keep in 16 bits, whether a scheme with a scale per token would do at the sites that
+fail, and how far smoothing would bring down the channels that set the scale.
 """
 
 import math
@@ -44,24 +44,37 @@ class SchemeFitness:
 
     @property
     def breaches(self) -> list[Finding]:
-        return [finding for finding in self.findings if not finding.passed]
+        return [finding for finding in self.findings if not finding.accepted]
+
+    @property
+    def waived(self) -> list[Finding]:
+        """What fails and is let pass for now: no breach, and nothing that fits either."""
+        return [finding for finding in self.findings if finding.waiver is not None]
 
     @property
     def holds(self) -> bool:
-        """Whether every bound that was judged holds; predictions may not have been."""
-        return bool(self.findings) and not self.breaches and not self.unmeasured
+        """Whether every bound that was judged holds, none by a waiver; predictions may not have been."""
+        return bool(self.findings) and all(finding.passed for finding in self.findings) and not self.unmeasured
+
+    @property
+    def holds_by_waiver(self) -> bool:
+        """Whether waivers let pass whatever of it fails; predictions may not have been judged."""
+        return bool(self.waived) and not self.breaches and not self.unmeasured
 
     @property
     def passed(self) -> bool:
         return self.holds and self.compared
 
 
-def fitness_of(record: Record, limits: Iterable[Limit]) -> list[SchemeFitness]:
-    """The fitness of every scheme that `limits` speak about, in their order."""
-    by_scheme: dict[str, list[Limit]] = {}
+def fitness_of(record: Record, limits: Iterable[Limit], findings: Iterable[Finding] = ()) -> list[SchemeFitness]:
+    """The fitness of every scheme that `limits` speak about, in their order. `findings`: those of the run, which stand
+    as they are, waived ones too; what it did not judge is judged here.
+    """
+    judged = {finding.limit: finding for finding in findings}
+    by_scheme: dict[str, list[Finding | str]] = {}
     for limit in limits:
-        by_scheme.setdefault(limit.metric.scheme, []).append(limit)
-    return [_fitness(record, name, stated) for name, stated in by_scheme.items()]
+        by_scheme.setdefault(limit.metric.scheme, []).append(judged.get(limit) or _check(record, limit))
+    return [_fitness(record, name, outcomes) for name, outcomes in by_scheme.items()]
 
 
 def failing_sites(record: Record, limits: Iterable[Limit]) -> dict[str, tuple[str, ...]]:
@@ -77,8 +90,7 @@ def failing_sites(record: Record, limits: Iterable[Limit]) -> dict[str, tuple[st
     return found
 
 
-def _fitness(record: Record, name: str, limits: Sequence[Limit]) -> SchemeFitness:
-    outcomes = [_check(record, limit) for limit in limits]
+def _fitness(record: Record, name: str, outcomes: Sequence[Finding | str]) -> SchemeFitness:
     findings = tuple(outcome for outcome in outcomes if isinstance(outcome, Finding))
     scheme = SCHEMES[name]
     return SchemeFitness(

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from pytest_maxact.errors import setting
+from pytest_maxact.judge.deploy.fitness import SchemeFitness
 from pytest_maxact.judge.portrait import Portrait, SchemeRow
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.record.provenance import Provenance
@@ -32,6 +33,7 @@ def _recommendation(rows: Sequence[SchemeRow]) -> str:
     fit = [scheme.scheme for scheme in found if scheme.passed]
     site_by_site = [scheme.scheme for scheme in found if scheme.holds and not scheme.compared]
     unfit = [scheme.scheme for scheme in found if scheme.breaches]
+    waived = [scheme for scheme in found if scheme.holds_by_waiver]
     words = [f"ships in {', '.join(fit)}"] if fit else []
     if site_by_site:
         words.append(
@@ -40,6 +42,9 @@ def _recommendation(rows: Sequence[SchemeRow]) -> str:
         )
     if unfit:
         words.append(f"not in {', '.join(unfit)}" if words else "ships in none of these formats as it is")
+    if waived:
+        compared = "" if all(scheme.compared for scheme in waived) else ", predictions not compared"
+        words.append(f"in {', '.join(scheme.scheme for scheme in waived)} by waiver only{compared}")
     reported = any(not row.checked for row in rows)
     return "; ".join(words or ["nothing was judged"]) + (
         f" (reported; {setting('deploy')} makes checks of it)" if reported else ""
@@ -62,10 +67,9 @@ def _grid(rows: Sequence[SchemeRow]) -> Grid:
 def _cells(row: SchemeRow) -> list[str | Text]:
     scheme = row.fitness
     effect, lowest = scheme.effect, scheme.lowest
-    unfit = Text("?" if not scheme.breaches else "NO", style="bold red")
     return [
         scheme.scheme,
-        Text("yes", style="green") if scheme.passed else unfit,
+        _fits(scheme),
         _decibel(lowest),
         lowest[1].removeprefix("layers.") if lowest else "",
         _share(row.zeroed),
@@ -73,6 +77,14 @@ def _cells(row: SchemeRow) -> list[str | Text]:
         _figure(effect.mean_kl) if effect else "-",
         f"{effect.top1_agreement:.1%}" if effect else "-",
     ]
+
+
+def _fits(scheme: SchemeFitness) -> Text:
+    if scheme.passed:
+        return Text("yes", style="green")
+    if scheme.breaches:
+        return Text("NO", style="bold red")
+    return Text("waived", style="yellow") if scheme.holds_by_waiver else Text("?", style="bold red")
 
 
 def _decibel(lowest: tuple[float, str] | None) -> str:
@@ -97,6 +109,10 @@ def _words(row: SchemeRow) -> Iterator[str]:
         more = f"; {len(scheme.breaches) - 1} more breaches" if len(scheme.breaches) > 1 else ""
         what = finding.message if row.checked else finding.message.split("; fitness")[0]
         yield f"{scheme.scheme} does not fit: {what}{more}"
+    for finding in scheme.waived[:1] if scheme.holds_by_waiver else ():
+        more = f"; {len(scheme.waived) - 1} more" if len(scheme.waived) > 1 else ""
+        until = finding.waiver.words if finding.waiver else ""
+        yield f"{scheme.scheme} fits by waiver only: {finding.message}; {until}{more}"
     for line in scheme.advice:
         yield f"  {line}"
 

@@ -4,6 +4,7 @@ Record.
 
 import math
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from pytest_maxact.judge.deploy.fitness import failing_sites, fitness_of
 from pytest_maxact.judge.limits.file import load_limits
 from pytest_maxact.judge.limits.limit import MODEL, Limit
 from pytest_maxact.judge.limits.rules import select_rules, with_fitness
+from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.verdict.check import check
+from pytest_maxact.judge.verdict.waiving import waived
 from pytest_maxact.numbers.channels import smoothing_gain_db
 from pytest_maxact.numbers.sums import SchemeSums
 from pytest_maxact.record.effect import KEPT
@@ -305,6 +308,56 @@ def test_a_scheme_that_was_not_asked_to_be_checked_is_reported_and_fails_nothing
     text = report_of(record, rules, findings)
     assert text.startswith("PASS")
     assert "ships in none of these formats as it is (reported; `deploy` makes" in text
+
+
+WAIVER = Waiver(
+    site="layers.1.down_in", metric="W8A8.sqnr_db", checkpoint="*", reason="known", owner="ann",
+    until=date(9999, 1, 1), file="mine.yaml", line=4,
+)  # fmt: skip
+
+
+def test_what_the_run_let_pass_is_shown_as_waived_and_not_judged_anew() -> None:
+    record = measured(worst={"layers.1.down_in": sums(8.0)})
+    rules = rules_for(record, "W8A8", "FP16")
+    findings = [waived(check(record, limit), [WAIVER]) for limit in rules.limits]
+    found, other = fitness_of(record, rules.fitness, findings)
+    assert (found.breaches, [finding.waiver for finding in found.waived]) == ([], [WAIVER])
+    assert (found.holds, found.passed, other.passed) == (False, False, True), "what is let pass does not fit by that"
+    text = report_of(record, rules, findings)
+    assert text.splitlines()[-1] == "ships in FP16; in W8A8 by waiver only"
+    words = " ".join(text.split())
+    assert "W8A8 fits by waiver only: layers.1.down_in: W8A8.sqnr_db 8 falls below" in words
+    assert "waived until 9999-01-01 by ann: known" in words
+    assert "does not fit" not in words
+
+
+def test_a_waiver_stands_for_nothing_that_was_not_measured() -> None:
+    record = measured(worst={"layers.1.down_in": sums(8.0)}, predicts=True)
+    limits = rules_for(record, "W8A8", predicts=True).fitness
+    findings = [waived(check(record, limit), [WAIVER]) for limit in limits if limit.site != MODEL]
+    (found,) = fitness_of(record, limits, findings)
+    assert found.waived
+    assert not found.holds_by_waiver
+    (found,) = fitness_of(record, [finding.limit for finding in findings], findings)
+    assert (found.holds_by_waiver, found.passed) == (True, False)
+
+
+def test_a_breach_beside_what_is_waived_stays_one() -> None:
+    record = measured(worst={"layers.1.down_in": sums(8.0), "layers.2.down_in": sums(7.0)})
+    rules = rules_for(record, "W8A8")
+    findings = [waived(check(record, limit), [WAIVER]) for limit in rules.limits]
+    (found,) = fitness_of(record, rules.fitness, findings)
+    assert [finding.site for finding in found.breaches] == ["layers.2.down_in"]
+    assert report_of(record, rules, findings).splitlines()[-1] == "ships in none of these formats as it is"
+
+
+def test_what_the_run_did_not_judge_is_judged() -> None:
+    record = measured(worst={"layers.1.down_in": sums(8.0)})
+    limits = rules_for(record, "W8A8").fitness
+    (alone,) = fitness_of(record, limits)
+    (found,) = fitness_of(record, limits, [finding for finding in alone.findings if finding.passed])
+    assert [finding.site for finding in found.breaches] == ["layers.1.down_in"]
+    assert found.findings == alone.findings
 
 
 def test_every_limit_has_its_place() -> None:
