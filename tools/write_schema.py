@@ -8,7 +8,7 @@ A test compares what is there with what this would write.
 import json
 from pathlib import Path
 
-from pytest_maxact.judge.limits.schema import LimitsDocument
+from pytest_maxact.judge.limits.schema.document import LimitsDocument
 
 SCHEMA = Path(__file__).parents[1] / "limits.schema.json"
 

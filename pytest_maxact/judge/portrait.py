@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pytest_maxact.judge.deploy.fitness import SchemeFitness
-from pytest_maxact.judge.limits.rules import Measured
+from pytest_maxact.judge.limits.schema.family import MeasuredOn
 from pytest_maxact.judge.parting import Against
 from pytest_maxact.judge.verdict.slack import Slack
 from pytest_maxact.numbers.formats import FormatDistortion
@@ -123,7 +123,7 @@ class AppliedLimits:
     envelope: bool
     unlimited: tuple[str, ...]
     paper: bool
-    measured: Measured | None
+    measured: MeasuredOn | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.judge.deploy.fitness import fitness_of
-from pytest_maxact.judge.limits.rules import Measured, Ruleset
+from pytest_maxact.judge.limits.rules import Ruleset
+from pytest_maxact.judge.limits.schema.family import MeasuredOn
 from pytest_maxact.judge.parting import against
 from pytest_maxact.judge.portrait import (
     AppliedLimits,
@@ -177,7 +178,7 @@ def _applied(record: Record, rules: Ruleset, findings: Sequence[Finding]) -> App
     )
 
 
-def _measured_otherwise(record: Record, stated: Measured | None) -> Measured | None:
+def _measured_otherwise(record: Record, stated: MeasuredOn | None) -> MeasuredOn | None:
     """What the figures of a shape were measured on, where that differs from what the Record was."""
     if stated is None:
         return None
@@ -188,7 +189,7 @@ def _deploy(record: Record, rules: Ruleset, findings: Sequence[Finding]) -> tupl
     checked = {limit.metric.scheme for limit in rules.limits}
     return tuple(
         SchemeRow(fitness=found, zeroed=_zeroed(record, found.scheme), checked=found.scheme in checked)
-        for found in fitness_of(record, rules.fitness)
+        for found in fitness_of(record, rules.fitness, findings)
     )
 
 

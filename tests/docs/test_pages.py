@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from pytest_maxact.judge.limits.schema import LimitsDocument
+from pytest_maxact.judge.limits.schema.document import LimitsDocument
 from pytest_maxact.numbers.formats import FormatDistortion
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.record.metrics.scheme import SchemeDistortion

@@ -13,7 +13,8 @@ from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.gate.subject import Subject
 from pytest_maxact.judge.limits.limit import Limit
-from pytest_maxact.judge.limits.rules import Measured, Ruleset
+from pytest_maxact.judge.limits.rules import Ruleset
+from pytest_maxact.judge.limits.schema.family import MeasuredOn
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.record.metrics.metric import GROWTH
 from pytest_maxact.settings.settings import Settings
@@ -48,7 +49,7 @@ def test_other_processes_read_what_this_one_found(tmp_path: Path) -> None:
         limits=limits,
         fitness=limits[:1],
         waivers=(waiver,),
-        measured=Measured(corpus="c", sha256="0" * 12, tokens=7, dtype="bfloat16"),
+        measured=MeasuredOn(corpus="c", sha256="0" * 12, tokens=7, dtype="bfloat16"),
     )
     subjects = (
         Subject(

@@ -11,7 +11,7 @@ from pathlib import Path
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.limits.file import LimitsFile
 from pytest_maxact.judge.limits.limit import MODEL, Limit
-from pytest_maxact.judge.limits.schema import Fitness
+from pytest_maxact.judge.limits.schema.sections import Fitness
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.effect import EFFECTS

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.limits.file import LimitsFile
 from pytest_maxact.judge.limits.limit import CARRIER, Limit, specificity
-from pytest_maxact.judge.limits.schema import INT8, Figures, Int8Rule, Shape
+from pytest_maxact.judge.limits.schema.family import Int8Rule, Shape
+from pytest_maxact.judge.limits.schema.terms import INT8, Figures
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.identity import Identity
 from pytest_maxact.record.metrics.metric import MAX_ABS, UNREACHED, Metric

@@ -9,21 +9,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from pytest_maxact.errors import InputError
-from pytest_maxact.judge.limits.schema import (
-    INT8,
-    Change,
-    Checkpoint,
-    Deploy,
-    Envelope,
-    Family,
-    Fitness,
-    Generic,
-    Int8Rule,
-    LimitsDocument,
-    Regression,
-    Shape,
-    WaiverEntry,
-)
+from pytest_maxact.judge.limits.schema.document import LimitsDocument
+from pytest_maxact.judge.limits.schema.family import Checkpoint, Envelope, Family, Int8Rule, Shape
+from pytest_maxact.judge.limits.schema.sections import Change, Deploy, Fitness, Generic, Regression, WaiverEntry
+from pytest_maxact.judge.limits.schema.terms import INT8
 from pytest_maxact.judge.limits.yaml_lines import Lines, Location, parse_yaml, read_yaml
 from pytest_maxact.numbers.sites import KINDS
 

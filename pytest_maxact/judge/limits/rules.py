@@ -15,24 +15,13 @@ from pytest_maxact.judge.limits.family import FamilySource
 from pytest_maxact.judge.limits.file import LimitsFile, builtin_path
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.regression import relative_limits
+from pytest_maxact.judge.limits.schema.family import MeasuredOn
 from pytest_maxact.judge.limits.waivers import Waiver, waivers_of
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.identity import Identity
 from pytest_maxact.record.metrics.metric import MAX_ABS, NONFINITE, UNREACHED
 
 GENERIC = "generic"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What the figures behind limits were measured on: corpus, the first digits of its SHA-256, its tokens, and the
-    dtype of the model.
-    """
-
-    corpus: str
-    sha256: str
-    tokens: int
-    dtype: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +39,7 @@ class Ruleset:
     limits: tuple[Limit, ...]
     fitness: tuple[Limit, ...] = ()
     waivers: tuple[Waiver, ...] = ()
-    measured: Measured | None = None
+    measured: MeasuredOn | None = None
 
     @property
     def files(self) -> list[str]:
@@ -95,7 +84,7 @@ def select_rules(
         [*nonfinite, *figures, *int8, *_unreached(files, sources, ordered)],
         ordered,
     )
-    return replace(rules, measured=Measured(**shape.measured.model_dump()) if shape and shape.measured else None)
+    return replace(rules, measured=shape.measured if shape else None)
 
 
 def with_fitness(

@@ -14,7 +14,9 @@ from pytest_maxact.judge.limits.family import FamilySource
 from pytest_maxact.judge.limits.file import LimitsFile
 from pytest_maxact.judge.limits.limit import CARRIER, Limit
 from pytest_maxact.judge.limits.rules import family_speaking_of
-from pytest_maxact.judge.limits.schema import INT8, Family, LimitsDocument, Shape
+from pytest_maxact.judge.limits.schema.document import LimitsDocument
+from pytest_maxact.judge.limits.schema.family import Family, Shape
+from pytest_maxact.judge.limits.schema.terms import INT8
 from pytest_maxact.judge.suggest.evidence import Evidence, margin
 from pytest_maxact.numbers.sites import KINDS, LINEAR_KINDS
 from pytest_maxact.record.comparability import is_same_origin

@@ -20,7 +20,7 @@ from pytest_maxact.errors import InputError, setting
 from pytest_maxact.judge.limits.file import LimitsFile, builtin_path, load_limits, parse_limits
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.rules import require_protocol, select_rules
-from pytest_maxact.judge.limits.schema import Shape
+from pytest_maxact.judge.limits.schema.family import Shape
 from pytest_maxact.judge.series.order import short_name
 from pytest_maxact.judge.suggest.evidence import Evidence, gather
 from pytest_maxact.judge.suggest.plan import Plan, stated_limits

@@ -14,7 +14,7 @@ from pytest_maxact.errors import InputError
 from pytest_maxact.judge.limits.file import builtin_path, load_limits
 from pytest_maxact.judge.limits.limit import CARRIER, Limit
 from pytest_maxact.judge.limits.rules import GENERIC, Ruleset, select_rules
-from pytest_maxact.judge.limits.schema import Shape
+from pytest_maxact.judge.limits.schema.family import Shape
 from pytest_maxact.judge.published import published
 from pytest_maxact.numbers.sites import COUNTED_KINDS, Site
 from pytest_maxact.record.identity import Identity

@@ -7,7 +7,8 @@ import pytest
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.limits.file import builtin_path, load_limits, parse_limits
-from pytest_maxact.judge.limits.schema import LimitsDocument, Shape
+from pytest_maxact.judge.limits.schema.document import LimitsDocument
+from pytest_maxact.judge.limits.schema.family import Shape
 from pytest_maxact.judge.published import published
 from tools.write_schema import SCHEMA, schema
 

@@ -8,7 +8,8 @@ from datetime import date
 import pytest
 
 from pytest_maxact.judge.limits.limit import Limit
-from pytest_maxact.judge.limits.rules import Measured, Ruleset
+from pytest_maxact.judge.limits.rules import Ruleset
+from pytest_maxact.judge.limits.schema.family import MeasuredOn
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.series.trend import Stage
 from pytest_maxact.judge.verdict.check import check
@@ -146,7 +147,7 @@ def test_long_names_are_shown_by_their_ends_where_those_tell_them_apart() -> Non
 
 
 def test_remarks_come_last() -> None:
-    stated = Measured(corpus="mine", sha256="0" * 12, tokens=7000, dtype="bfloat16")
+    stated = MeasuredOn(corpus="mine", sha256="0" * 12, tokens=7000, dtype="bfloat16")
     rules = Ruleset(family="qwen3", shape="house", protocol=None, limits=(), measured=stated)
     told = text_of(GROWING, findings_of(GROWING), rules=rules).partition("fits best.")[2]
     assert " ".join(told.split()).startswith("The figures of shape house were measured on 7 000 tokens of corpus mine")

@@ -1,0 +1,129 @@
+"""The form of what a limits file says beside its families: rules that all share, fitness for deployment, changes from a
+baseline, and waivers.
+"""
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from pytest_maxact.judge.limits.schema.terms import (
+    Count,
+    Decibel,
+    Factor,
+    Figure,
+    NotNegative,
+    Section,
+    Share,
+    Text,
+    Words,
+)
+from pytest_maxact.numbers.schemes import SCHEMES
+
+
+class Generic(Section):
+    """Rules that hold for every family: no non-finite entry; `max_abs` of a site under the family `generic`; the share
+    of routed experts of a layer that no token may have reached, where a family does not state its own.
+    """
+
+    source: Text | None = None
+    nonfinite: Literal[0] = 0
+    max_abs: Figure = 65504.0
+    max_unreached_experts: Share | None = None
+
+
+class Fitness(Section):
+    """Bounds on what a deployment scheme costs: at every input of a linear layer (`sqnr_db` to `rel_rmse`), in every
+    weight (`weight_sqnr_db`), in predictions (`mean_kl` in nats to `perplexity_ratio`), and how far every tensor stays
+    below the largest number of FP16 or BF16 (`headroom`).
+    """
+
+    min_sqnr_db: Decibel | None = None
+    min_token_median_db: Decibel | None = None
+    min_token_low_db: Decibel | None = None
+    min_calm_sqnr_db: Decibel | None = None
+    max_flush_to_zero: Share | None = None
+    max_clip_rate: Share | None = None
+    max_rel_rmse: Figure | None = None
+    min_weight_sqnr_db: Decibel | None = None
+    max_mean_kl: Figure | None = None
+    max_kl_q99: Figure | None = None
+    min_top1_agreement: Share | None = None
+    max_perplexity_ratio: Figure | None = None
+    min_headroom: Figure | None = None
+
+
+class Deploy(Fitness):
+    """Bounds for every scheme, and for single ones by name, which come first."""
+
+    source: Text | None = None
+    schemes: dict[Text, Fitness] = {}
+
+    @field_validator("schemes")
+    @classmethod
+    def _known_schemes(cls, schemes: dict[str, Fitness]) -> dict[str, Fitness]:
+        for name in schemes:
+            if name not in SCHEMES:
+                raise ValueError(f"no scheme called {name!r}; there are {', '.join(SCHEMES)}")
+        return schemes
+
+
+class Change(Section):
+    """Bounds on what may change at one site from a baseline to the checkpoint under test.
+
+    - `max_growth`, `max_shrink`: factor between the largest magnitudes; `growth_floor`: a smaller magnitude counts as
+      this much.
+    - `max_shift`: largest difference between the two distributions of magnitudes, as shares of entries below a value
+      (Kolmogorov and Smirnov).
+    - `max_sqnr_drop_db`: loss of SQNR, INT-8 per tensor and of every scheme that was measured; `sqnr_floor_db`: no loss
+      counts down to this SQNR.
+    """
+
+    max_growth: Factor | None = None
+    max_shrink: Factor | None = None
+    growth_floor: NotNegative | None = None
+    max_shift: Share | None = None
+    max_sqnr_drop_db: NotNegative | None = None
+    sqnr_floor_db: Decibel | None = None
+
+
+class Regression(Change):
+    """Bounds on changes at every site, at those that a pattern names, which come first, and in the residual stream as a
+    whole.
+
+    - `max_new_massive_layers`: layers that meet the massive-activation criterion and did not; `massive_floor`: on fewer
+      tokens it does not count.
+    - `max_jump_shift`: layers by which the first jump layer may move; `jump_floor`: a jump to a smaller magnitude does
+      not count.
+    """
+
+    source: Text | None = None
+    max_new_massive_layers: Count | None = None
+    massive_floor: Count | None = None
+    max_jump_shift: Count | None = None
+    jump_floor: NotNegative | None = None
+    sites: dict[Text, Change] = {}
+
+
+class WaiverEntry(Section):
+    """Checks that are known to fail and let pass until a day: `site`, `metric` and `checkpoint` (of a series) are
+    patterns with `*`, `?` and `[0-3]`.
+
+    `family`: the entry speaks about this family only. `up_to`: the worst value that it lets pass, of the one metric
+    that it then names.
+    """
+
+    site: Text
+    metric: Text = "*"
+    checkpoint: Text = "*"
+    family: Text | None = None
+    reason: Words
+    owner: Words
+    until: date
+    up_to: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _one_metric_for_a_value(self) -> "WaiverEntry":
+        if self.up_to is not None and any(sign in self.metric for sign in "*?["):
+            raise ValueError("`up_to` is a value of one metric, and `metric` names none, or several; say which")
+        return self

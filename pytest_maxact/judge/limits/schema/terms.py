@@ -1,0 +1,42 @@
+"""Terms that the sections of a limits file are made of: kinds, figures, shares, decibels, text. A model that takes any
+other key, or a number that is none, is not a section.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+
+Kind = Literal[
+    "embedding",
+    "hidden",
+    "attn_output",
+    "mlp_output",
+    "gate",
+    "router",
+    "qkv_in",
+    "o_in",
+    "mlp_in",
+    "down_in",
+    "final_norm",
+]
+Figure = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Headroom = Annotated[float, Field(ge=1, allow_inf_nan=False)]
+INT8 = "int8"
+_MappedHeadroom = Annotated[dict[Literal[Kind, "int8"], Headroom], Field(min_length=1)]
+ShapeHeadroom = Annotated[
+    Annotated[Headroom, Tag("[number]")] | Annotated[_MappedHeadroom, Tag("[mapping]")],
+    Discriminator(lambda value: "[mapping]" if isinstance(value, dict) else "[number]"),
+]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Decibel = Annotated[float, Field(allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Factor = Annotated[float, Field(gt=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+Words = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Policy = Annotated[str, StringConstraints(pattern=r"^(max_abs|optimal|clip_q(0?\.\d*[1-9]\d*|1(\.0+)?))$")]
+Figures = dict[Kind, Figure]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
