@@ -70,10 +70,10 @@ def measure_loaded(
     seen = readings(observer, prepared.tokenizer)
     if not any(reading.nonfinite for reading in seen.values()):
         _refuse_broken_weights(loaded, anatomy)
-    errors = (
+    distortions = (
         weight_distortions(loaded.folder, loaded.model, anatomy.linears, prepared.schemes) if prepared.schemes else {}
     )
-    seen = {name: replace(reading, weights=errors.get(name, {})) for name, reading in seen.items()}
+    seen = {name: replace(reading, weights=distortions.get(name, {})) for name, reading in seen.items()}
     return Record(
         provenance=provenance_of(prepared, settings, loaded, anatomy, observer, family, identify()), sites=seen
     )

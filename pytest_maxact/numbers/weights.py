@@ -27,7 +27,7 @@ def worst_weight(weights: Mapping[str, Mapping[str, WeightDistortion]], scheme: 
     """The path of the weight that a scheme costs most, one without a figure before all others, equals by name. Raises
     ValueError for none.
     """
-    lowest = {path: errors[scheme].lowest_db for path, errors in weights.items() if scheme in errors}
+    lowest = {path: by_scheme[scheme].lowest_db for path, by_scheme in weights.items() if scheme in by_scheme}
     return min(
         lowest,
         key=lambda path: (-math.inf if math.isnan(lowest[path]) else lowest[path], not math.isnan(lowest[path]), path),

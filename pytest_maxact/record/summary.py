@@ -125,10 +125,10 @@ def _figures(reading: SiteReading, wanted: _Wanted) -> dict[str, float]:
 
 def _worst(weights: Mapping[str, Mapping[str, WeightDistortion]]) -> dict[str, dict[str, WeightDistortion]]:
     """Of every scheme the one weight that a verdict names, in the order of paths."""
-    schemes = dict.fromkeys(scheme for errors in weights.values() for scheme in errors)
+    schemes = dict.fromkeys(scheme for by_scheme in weights.values() for scheme in by_scheme)
     worst = {scheme: worst_weight(weights, scheme) for scheme in schemes}
     return {
         path: kept
-        for path, errors in weights.items()
-        if (kept := {name: error for name, error in errors.items() if worst[name] == path})
+        for path, by_scheme in weights.items()
+        if (kept := {name: found for name, found in by_scheme.items() if worst[name] == path})
     }

@@ -58,10 +58,10 @@ def weight_distortions(
                 if part.file == file:
                     for path, name, found in _figures(opened, part, model, weights, quantizing):
                         sums[path][name] = sums[path][name] + found if name in sums[path] else found
-    errors = {path: {name: found.error for name, found in by_scheme.items()} for path, by_scheme in sums.items()}
+    distortions = {path: {name: found.error for name, found in by_scheme.items()} for path, by_scheme in sums.items()}
     sites: dict[str, dict[str, dict[str, WeightDistortion]]] = {}
     for tap in taps:
-        sites.setdefault(tap.site.name, {}).update({path: errors[wanted[path].path] for path in tap.weights})
+        sites.setdefault(tap.site.name, {}).update({path: distortions[wanted[path].path] for path in tap.weights})
     return sites
 
 

@@ -53,13 +53,13 @@ def _scheme_value(reading: SiteReading, metric: Metric) -> float:
         largest = FP16_MAX if SCHEMES[metric.scheme].cast == "float16" else BF16_MAX
         return 0.0 if reading.nonfinite else largest / reading.max_abs if reading.max_abs else math.inf
     if metric.is_of_weights:
-        errors = [errors[metric.scheme] for errors in reading.weights.values() if metric.scheme in errors]
-        if not errors:
+        costs = [found[metric.scheme] for found in reading.weights.values() if metric.scheme in found]
+        if not costs:
             raise MeasureError(
                 f"{reading.site.name}: the Record holds nothing of its weights under {metric.scheme}\n"
                 f"  measure again with {setting('schemes')} {metric.scheme}"
             )
-        values = [error.lowest_db for error in errors]
+        values = [cost.lowest_db for cost in costs]
         return math.nan if any(math.isnan(value) for value in values) else min(values)
     error = scheme_distortion(reading, metric.scheme)
     return math.nan if reading.nonfinite else float(getattr(error, metric.quantity))
