@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from pytest_maxact.errors import MaxactError, MeasureError
+from pytest_maxact.errors import MaxactError
 from pytest_maxact.gate.measuring import Showing, nothing_shown
 from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.records import Records
@@ -10,23 +10,24 @@ from pytest_maxact.gate.subject import Subject
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.verdict.check import check, require_any
 from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.judge.verdict.verdict import require_sound
 from pytest_maxact.judge.verdict.waiving import waived
-from pytest_maxact.record.record import Record, first_broken
+from pytest_maxact.record.record import Record
 
 
 class Judging:
-    """The findings of a run so far, and which baselines are broken."""
+    """The findings of a run so far, and which baselines are known to be sound."""
 
     def __init__(self, plan: Plan, records: Records) -> None:
         self._plan, self._records = plan, records
         self._findings: dict[tuple[str, str], Finding] = {}
-        self._broken: dict[str, str | None] = {}
+        self._sound: set[str] = set()
 
     def check(self, subject: Subject, limit: Limit, showing: Showing = nothing_shown) -> Finding:
         """One limit on one checkpoint, with the waiver that lets it pass, if any. Raises MaxactError."""
         key = (subject.source.key, limit.check)
         if key not in self._findings:
-            baseline = self._sound(limit.against, showing) if limit.against else None
+            baseline = self._baseline(limit.against, showing) if limit.against else None
             finding = check(self._records.obtain(subject.source, showing), limit, baseline)
             self._findings[key] = waived(finding, subject.rules.waivers, subject.label)
         return self._findings[key]
@@ -51,15 +52,10 @@ class Judging:
         others = [self._plan.source(limit.against)] if limit.against else []
         return all(self._records.is_settled(source) for source in (subject.source, *others))
 
-    def _sound(self, name: str, showing: Showing) -> Record:
+    def _baseline(self, name: str, showing: Showing) -> Record:
         """A baseline that can be compared with. Raises MeasureError for one that is broken itself."""
         record = self._records.obtain(self._plan.source(name), showing)
-        if name not in self._broken:  # asked at every check, so found out once
-            broken = first_broken(record.sites.values())
-            self._broken[name] = broken.site.name if broken else None
-        if first := self._broken[name]:
-            raise MeasureError(
-                f"{name} is broken itself, {first} has entries that are NaN or infinite, so nothing can be compared"
-                " with it"
-            )
+        if name not in self._sound:  # asked at every check, so found out once
+            require_sound(name, record)
+            self._sound.add(name)
         return record

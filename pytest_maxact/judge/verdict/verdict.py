@@ -35,13 +35,14 @@ def verdict(
     rules = select_rules(files, identity_of(record.provenance), sites, family)
     require_protocol(record.provenance.protocol, rules)
     for name, baseline in (baselines or {}).items():
-        _require_sound(name, baseline)
+        require_sound(name, baseline)
         both = [scheme for scheme in record.provenance.schemes if scheme in baseline.provenance.schemes]
         rules = with_baseline(rules, files, sites, both, name)
     return judge(record, rules.limits, baselines, rules.waivers)
 
 
-def _require_sound(name: str, baseline: Record) -> None:
+def require_sound(name: str, baseline: Record) -> None:
+    """Raise MeasureError for a baseline that is broken itself."""
     if broken := first_broken(baseline.sites.values()):
         raise MeasureError(
             f"{name} is broken itself, {broken.site.name} has entries that are NaN or infinite, so nothing can be "

@@ -1,0 +1,120 @@
+"""The Records of a run: each had once, a failure remembered and told to the other processes, and nothing measured by
+who only asks what is there.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from pytest_maxact.errors import InputError, MaxactError, MeasureError, marked, setting
+from pytest_maxact.gate import records as under_test
+from pytest_maxact.gate.plan import Plan
+from pytest_maxact.gate.records import Records
+from pytest_maxact.gate.sources import Source
+from pytest_maxact.gate.subject import Subject
+from pytest_maxact.judge.limits.rules import Ruleset
+from pytest_maxact.record.record import Record
+from pytest_maxact.settings.settings import Settings
+from tests.support import records
+
+SOURCE = Source(name="", path="checkpoint", is_record=False)
+RULES = Ruleset(family="qwen3", shape=None, protocol=None, limits=())
+PLAN = Plan(subjects=(Subject(source=SOURCE, title="t", rules=RULES),))
+MADE = records.seen()
+
+
+class Measuring:
+    """In the place of a measurement: what it gives, and how often it was asked."""
+
+    def __init__(self, given: Record | BaseException) -> None:
+        self.given, self.times = given, 0
+
+    def __call__(self, *args: object) -> Record:
+        self.times += 1
+        if isinstance(self.given, BaseException):
+            raise self.given
+        return self.given
+
+
+def measuring(monkeypatch: pytest.MonkeyPatch, given: Record | BaseException) -> Measuring:
+    found = Measuring(given)
+    monkeypatch.setattr(under_test, "measure_source", found)
+    return found
+
+
+def process(folder: Path | None = None) -> Records:
+    """The Records of one process of a run, which meets others in `folder`."""
+    found = Records(Settings(model="checkpoint"), PLAN)
+    if folder is not None:
+        found.meet(folder)
+    return found
+
+
+def test_what_was_measured_is_had_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured, run = measuring(monkeypatch, MADE), process()
+    assert run.known(SOURCE) is None
+    assert not run.is_settled(SOURCE)
+    assert run.obtain(SOURCE) is run.obtain(SOURCE) is run.known(SOURCE) is MADE
+    assert measured.times == 1
+    assert run.is_settled(SOURCE)
+    assert run.failure(SOURCE) is None
+
+
+@pytest.mark.parametrize("met", [False, True])
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MeasureError(f"lacks a tensor\n  give {setting('model')}"), f"lacks a tensor\n  give {setting('model')}"),
+        (RuntimeError("out of memory\nat line 3"), "the measurement ended in RuntimeError: out of memory"),
+        (KeyboardInterrupt(), "the measurement ended in KeyboardInterrupt: KeyboardInterrupt"),
+    ],
+)
+def test_a_failure_is_remembered_and_not_tried_again(
+    met: bool, error: BaseException, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    measured, run = measuring(monkeypatch, error), process(tmp_path if met else None)
+    with pytest.raises(type(error)):
+        run.obtain(SOURCE)
+    with pytest.raises(MaxactError) as again:
+        run.obtain(SOURCE)
+    assert marked(again.value) == run.failure(SOURCE) == words
+    assert run.is_settled(SOURCE)
+    assert run.known(SOURCE) is None
+    assert measured.times == 1
+
+
+def test_the_processes_of_a_run_measure_once_between_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    measured, first, second, third = (
+        measuring(monkeypatch, MADE),
+        process(tmp_path),
+        process(tmp_path),
+        process(tmp_path),
+    )
+    assert first.obtain(SOURCE) == second.obtain(SOURCE) == third.known(SOURCE) == MADE
+    assert measured.times == 1
+
+
+def test_a_failure_is_told_to_the_other_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    measured, first, second, third = (
+        measuring(monkeypatch, RuntimeError("broken")), process(tmp_path), process(tmp_path), process(tmp_path)
+    )  # fmt: skip
+    with pytest.raises(RuntimeError):
+        first.obtain(SOURCE)
+    with pytest.raises(MeasureError, match="the measurement ended in RuntimeError: broken"):
+        second.obtain(SOURCE)
+    assert third.failure(SOURCE) == "the measurement ended in RuntimeError: broken"
+    assert third.is_settled(SOURCE)
+    assert measured.times == 1
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_a_record_that_cannot_be_put_in_place_is_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    measuring(monkeypatch, MADE)
+
+    def full(record: Record, path: Path) -> None:
+        raise InputError("no space left")
+
+    monkeypatch.setattr(under_test, "save", full)
+    with pytest.raises(InputError, match="no space left"):
+        process(tmp_path).obtain(SOURCE)
+    assert process(tmp_path).failure(SOURCE) == "no space left"
