@@ -32,7 +32,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in (1, 2):
         values = {name: [[0.5, i]] for name in ("embedding", "layers.0.hidden", "final_norm")}
         _put(records.record_of([records.Measured(id=f"s{i}", values=values)]), folder / f"part-{i}.safetensors")
-    (folder / "limits.yaml").write_text(LIMITS)
+    (folder / "limits").mkdir()
+    (folder / "limits" / "release.yaml").write_text(LIMITS)
     for name in ("DIR", "checkpoints/latest"):
         shutil.copytree(TRAINED, folder / name)
     return folder
@@ -42,7 +43,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def here(prepared: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the prepared folder, which is the current one; outside CI, where limits may be written."""
     shutil.copytree(prepared, pytester.path, copy_function=os.link, dirs_exist_ok=True)
-    (pytester.path / "limits.yaml").unlink()
     (pytester.path / "limits.yaml").write_text(LIMITS)
     monkeypatch.delenv("CI", raising=False)
     return pytester.path

@@ -53,8 +53,9 @@ def test_python(block: Block, here: Path, pytester: pytest.Pytester, capsys: pyt
         exec(compile(block.text, block.name, "exec"), given(block, here))
         return
     (here / ("conftest.py" if is_conftest else "test_shown.py")).write_text(block.text)
-    result = pytester.runpytest("--maxact-replay=run.safetensors", "--maxact-limits=limits.yaml")
-    assert result.ret == 0, result.stdout.str()
+    gated = "--maxact-model=DIR" if "def pytest_maxact_corpus" in block.text else "--maxact-replay=run.safetensors"
+    result = pytester.runpytest(gated)
+    assert result.ret == 0, result.stdout.str() + result.stderr.str()
 
 
 def given(block: Block, here: Path) -> dict[str, Any]:
