@@ -99,30 +99,22 @@ class FamilySource:
             matched = {site.kind for site in sites if fnmatch.fnmatchcase(site.name, pattern)}
             for kind in figures:
                 if kind not in matched:
-                    raise self._unmatched((*place, kind), f"pattern {pattern!r} with kind {kind!r}", sites)
+                    raise _unmatched(self.file.where(*(*place, kind)), f"pattern {pattern!r} with kind {kind!r}", sites)
         if self._family.max_unreached_experts is not None and "router" not in kinds:
-            raise self._unmatched((*self._place, "max_unreached_experts"), "max_unreached_experts", sites)
+            raise _unmatched(self.file.where(*(*self._place, "max_unreached_experts")), "max_unreached_experts", sites)
         stated: list[tuple[_Location, Figures]] = [((*self._place, "limits"), self._family.limits)]
         if self.shape:
             stated.append((self._shape_place("limits"), self.shape.limits))
         for place, figures in stated:
             for kind in figures:
                 if kind not in kinds:
-                    raise self._unmatched((*place, kind), f"kind {kind!r}", sites)
+                    raise _unmatched(self.file.where(*(*place, kind)), f"kind {kind!r}", sites)
         rules = [((*self._place, "int8", i), rule) for i, rule in enumerate(self._family.int8)]
         if self.shape:
             rules += [(self._shape_place("int8", i), rule) for i, rule in enumerate(self.shape.int8)]
         for rule_place, rule in rules:
             if rule.site != CARRIER and not any(fnmatch.fnmatchcase(site.name, rule.site) for site in sites):
-                raise self._unmatched((*rule_place, "site"), f"site {rule.site!r}", sites)
-
-    def _unmatched(self, place: _Location, what: str, sites: Sequence[Site]) -> InputError:
-        layers = [site.layer for site in sites if site.layer is not None]
-        kinds = ", ".join(dict.fromkeys(site.kind for site in sites))
-        return InputError(
-            f"{self.file.where(*place)}: {what} matches no site of this model, so its limit would never be checked\n"
-            f"  the model has layers 0 to {max(layers, default=0)} with kinds {kinds}; correct or remove the limit"
-        )
+                raise _unmatched(self.file.where(*(*rule_place, "site")), f"site {rule.site!r}", sites)
 
     def _patterns(self) -> Iterator[tuple[_Location, str, Figures]]:
         shape_patterns: Mapping[str, Figures] = self.shape.layer_limits if self.shape else {}
@@ -231,6 +223,15 @@ class FamilySource:
             headroom=headroom,
             envelope=envelope,
         )
+
+
+def _unmatched(where: str, what: str, sites: Sequence[Site]) -> InputError:
+    layers = [site.layer for site in sites if site.layer is not None]
+    kinds = ", ".join(dict.fromkeys(site.kind for site in sites))
+    return InputError(
+        f"{where}: {what} matches no site of this model, so its limit would never be checked\n"
+        f"  the model has layers 0 to {max(layers, default=0)} with kinds {kinds}; correct or remove the limit"
+    )
 
 
 def _int8_metric(policy: str, quantity: str) -> Metric:

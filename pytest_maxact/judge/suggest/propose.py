@@ -23,7 +23,9 @@ from pytest_maxact.judge.limits.rules import require_protocol, select_rules
 from pytest_maxact.judge.limits.schema.family import Shape
 from pytest_maxact.judge.series.order import short_name
 from pytest_maxact.judge.suggest.evidence import Evidence, gather
-from pytest_maxact.judge.suggest.plan import Plan, stated_limits
+from pytest_maxact.judge.suggest.figures import figures_due
+from pytest_maxact.judge.suggest.ground import ground_of, stated_limits
+from pytest_maxact.judge.suggest.plan import edits
 from pytest_maxact.judge.suggest.yaml_edit import assign
 from pytest_maxact.judge.verdict.bound import is_looser
 from pytest_maxact.judge.verdict.check import judge
@@ -165,12 +167,13 @@ def _with_limits(
 ) -> tuple[str, list[str]]:
     """The text with the limits of one shape, and notes on what stayed as it is."""
     own, files = _loaded(text, path)
-    plan = Plan(own, files, evidence, everything=everything, per_layer=per_layer)
-    edited = assign(text, plan.edits(yaml.safe_load(text)), path, _ORDER)
+    ground = ground_of(own, files, evidence, everything=everything, per_layer=per_layer)
+    figures = figures_due(ground)
+    edited = assign(text, edits(ground, figures, yaml.safe_load(text)), path, _ORDER)
     _require_kept(
         stated_limits(files, evidence), stated_limits(_loaded(edited, path)[1], evidence), path, strict=not everything
     )
-    return edited, plan.notes
+    return edited, list(figures.notes)
 
 
 def _loaded(text: str, path: Path) -> tuple[LimitsFile | None, list[LimitsFile]]:
