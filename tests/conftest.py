@@ -1,5 +1,6 @@
 """Shared fixtures: checkpoints are made once per session; every pytest run inside a test is a real one."""
 
+from importlib.metadata import entry_points
 from pathlib import Path
 from textwrap import dedent
 
@@ -55,7 +56,7 @@ def tight(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def _everything_imported(checkpoint: Path, corpus: Path) -> None:
     """Measure once before any pytest run inside a test: those unload what they imported first, and parts of torch
     cannot be imported twice.
@@ -63,9 +64,17 @@ def _everything_imported(checkpoint: Path, corpus: Path) -> None:
     record_of(checkpoint, corpus)
 
 
+OURS = {"maxact", "xdist", "xdist.looponfail"}
+"""Plugins that pytest runs inside a test have."""
+
+
 @pytest.fixture(autouse=True)
-def _in_the_order_they_stand(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pytest runs inside a test are deaf to a plugin that shuffles: what they print is compared line by line."""
+def _runs_inside_a_test(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pytest runs inside a test are deaf to plugins that shuffle, repeat or colour, whichever happen to be installed:
+    what they print is compared line by line.
+    """
     if "pytester" in request.fixturenames:
+        request.getfixturevalue("_everything_imported")
         request.getfixturevalue("pytester")  # it takes the variable away
-        monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:randomly")
+        others = {plugin.name for plugin in entry_points(group="pytest11")} - OURS
+        monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in sorted(others)))
