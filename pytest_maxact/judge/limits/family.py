@@ -99,22 +99,22 @@ class FamilySource:
             matched = {site.kind for site in sites if fnmatch.fnmatchcase(site.name, pattern)}
             for kind in figures:
                 if kind not in matched:
-                    raise _unmatched(self.file.where(*(*place, kind)), f"pattern {pattern!r} with kind {kind!r}", sites)
+                    raise _unmatched(self.file.where(*place, kind), f"pattern {pattern!r} with kind {kind!r}", sites)
         if self._family.max_unreached_experts is not None and "router" not in kinds:
-            raise _unmatched(self.file.where(*(*self._place, "max_unreached_experts")), "max_unreached_experts", sites)
+            raise _unmatched(self.file.where(*self._place, "max_unreached_experts"), "max_unreached_experts", sites)
         stated: list[tuple[_Location, Figures]] = [((*self._place, "limits"), self._family.limits)]
         if self.shape:
             stated.append((self._shape_place("limits"), self.shape.limits))
         for place, figures in stated:
             for kind in figures:
                 if kind not in kinds:
-                    raise _unmatched(self.file.where(*(*place, kind)), f"kind {kind!r}", sites)
+                    raise _unmatched(self.file.where(*place, kind), f"kind {kind!r}", sites)
         rules = [((*self._place, "int8", i), rule) for i, rule in enumerate(self._family.int8)]
         if self.shape:
             rules += [(self._shape_place("int8", i), rule) for i, rule in enumerate(self.shape.int8)]
         for rule_place, rule in rules:
             if rule.site != CARRIER and not any(fnmatch.fnmatchcase(site.name, rule.site) for site in sites):
-                raise _unmatched(self.file.where(*(*rule_place, "site")), f"site {rule.site!r}", sites)
+                raise _unmatched(self.file.where(*rule_place, "site"), f"site {rule.site!r}", sites)
 
     def _patterns(self) -> Iterator[tuple[_Location, str, Figures]]:
         shape_patterns: Mapping[str, Figures] = self.shape.layer_limits if self.shape else {}
