@@ -11,7 +11,7 @@ def test_rows_are_flat_alike_and_in_depth_order() -> None:
     rows = table(with_values())
     assert [row["site"] for row in rows] == list(CALM)
     assert {tuple(row) for row in rows} == {tuple(rows[0])}
-    assert all(isinstance(value, (str, int, float, type(None))) for row in table for value in row.values())
+    assert all(isinstance(value, (str, int, float, type(None))) for row in rows for value in row.values())
 
 
 def test_a_row_says_what_was_seen_and_where() -> None:
