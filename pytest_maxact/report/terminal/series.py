@@ -182,4 +182,4 @@ def _crossing_words(crossing: Crossing) -> str:
 
 
 def _factor(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else "-"
+    return "-" if math.isnan(value) else f"{value:.2f}"

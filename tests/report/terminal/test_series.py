@@ -94,6 +94,15 @@ def test_every_column_holds_its_figure() -> None:
     assert is_narrow(text)
 
 
+def test_a_model_that_came_alive_grew_without_measure() -> None:
+    dead, alive = (
+        Stage(name=name, step=step, record=records.record({"embedding": [[value]], HIDDEN: [[value]]}))
+        for name, step, value in (("a", 1, 0.0), ("b", 2, 5.0))
+    )
+    assert row_of(text_of([dead, alive]), "b").count("inf") == 2
+    assert row_of(text_of([alive, dead]), "a").count("0.00") == 2
+
+
 def test_trends_show_first_last_and_growth_by_kind() -> None:
     text = text_of(GROWING)
     assert row_of(text, "hidden") == ["hidden", "▁█▅", "4", "6", "+8", "(+200.0%)"]
