@@ -51,4 +51,5 @@ def named(name: str, distortion: FormatDistortion | SchemeDistortion) -> dict[st
 
 def restored(kind: type[Distortion], name: str, figures: Mapping[str, float], **given: Any) -> Distortion:
     """The reverse of `named`; whole numbers are whole again."""
-    return kind(**given, **{f.name: f.type(figures[f"{name}.{f.name}"]) for f in fields(kind) if f.name not in given})  # type: ignore[operator]
+    types: dict[str, Any] = {field.name: field.type for field in fields(kind) if field.name not in given}
+    return kind(**given, **{quantity: read(figures[f"{name}.{quantity}"]) for quantity, read in types.items()})
