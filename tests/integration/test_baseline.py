@@ -209,7 +209,9 @@ def test_distributions_that_a_slim_baseline_lacks_are_asked_for_in_vain(
         "--maxact-limits=limits.yaml",
         files={"limits.yaml": "version: 1\nextends: builtin\nregression: {max_shift: 0.05}\n"},
         exit=4,
-        errors=["ERROR: *limits.yaml:3: max_shift compares distributions, and the Record slim.safetensors is slim*"],
+        complaints=[
+            "ERROR: *limits.yaml:3: max_shift compares distributions, and the Record slim.safetensors is slim*"
+        ],
     )
 
 
@@ -234,7 +236,7 @@ def test_a_baseline_measured_otherwise_is_refused_before_any_weights_load(
         option,
         family,
         exit=4,
-        errors=[f"ERROR: --maxact-baseline {saved} cannot be compared with *: they differ in {field}*"],
+        complaints=[f"ERROR: --maxact-baseline {saved} cannot be compared with *: they differ in {field}*"],
     )
 
 
@@ -248,7 +250,7 @@ def test_a_baseline_of_another_tokenizer_is_refused(
         f"--maxact-corpus={corpus}",
         f"--maxact-baseline={saved}",
         exit=4,
-        errors=["*they differ in tokenizer_sha256 (*"],
+        complaints=["*they differ in tokenizer_sha256 (*"],
     )
 
 
@@ -262,7 +264,7 @@ def test_a_baseline_of_another_depth_is_refused(
         f"--maxact-corpus={corpus}",
         f"--maxact-baseline={saved}",
         exit=4,
-        errors=["*it has no layers.3.hidden, so not every site could be (4 such sites)"],
+        complaints=["*it has no layers.3.hidden, so not every site could be (4 such sites)"],
     )
 
 
@@ -278,7 +280,7 @@ def test_a_baseline_of_another_metric_version_is_refused(
         f"--maxact-replay={saved}",
         "--maxact-baseline=old.safetensors",
         exit=4,
-        errors=["ERROR: old.safetensors: measured with metric version *"],
+        complaints=["ERROR: old.safetensors: measured with metric version *"],
     )
 
 
@@ -297,7 +299,7 @@ def test_a_baseline_that_is_not_there_is_refused(
         f"--maxact-replay={saved}",
         f"--maxact-baseline={baseline}",
         exit=4,
-        errors=[f"ERROR: --maxact-baseline {baseline}: {words}"],
+        complaints=[f"ERROR: --maxact-baseline {baseline}: {words}"],
     )
 
 
@@ -305,7 +307,7 @@ def test_a_record_that_is_missing_is_not_looked_for_on_the_hub(
     pytester: pytest.Pytester, checkpoint: Path, corpus: Path
 ) -> None:
     options = (f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "--maxact-baseline=nowhere.safetensors")
-    run_gate(pytester, *options, exit=4, errors=["ERROR: --maxact-baseline nowhere.safetensors: no such file"])
+    run_gate(pytester, *options, exit=4, complaints=["ERROR: --maxact-baseline nowhere.safetensors: no such file"])
 
 
 def test_a_broken_baseline_is_refused(pytester: pytest.Pytester, corpus: Path, saved: Path, tmp_path: Path) -> None:
@@ -318,7 +320,7 @@ def test_a_broken_baseline_is_refused(pytester: pytest.Pytester, corpus: Path, s
         f"--maxact-replay={saved}",
         "--maxact-baseline=broken.safetensors",
         exit=4,
-        errors=["*layers.1.mlp_output holds NaN or infinite entries, so nothing can be compared with it"],
+        complaints=["*layers.1.mlp_output holds NaN or infinite entries, so nothing can be compared with it"],
     )
 
 
@@ -367,5 +369,5 @@ def test_limits_without_a_relative_one_are_refused(pytester: pytest.Pytester, sa
         "--maxact-limits=limits.yaml",
         files={"limits.yaml": "version: 1\nfamilies: {q: {model_types: [qwen3], limits: {hidden: 1000}}}\n"},
         exit=4,
-        errors=["ERROR: limits.yaml sets no relative limit, so nothing would be compared with saved"],
+        complaints=["ERROR: limits.yaml sets no relative limit, so nothing would be compared with saved"],
     )

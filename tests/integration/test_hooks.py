@@ -139,15 +139,15 @@ def test_an_outcome_hook_that_raises_fails_a_run_that_would_have_passed(
 ) -> None:
     pytester.makeconftest("def pytest_maxact_outcome(outcome): raise OSError('no route')")
     words = ["*pytest_maxact_outcome raised OSError: no route*"]
-    passing = run_gate(pytester, f"--maxact-replay={saved}", passed=CHECKS, exit=4, errors=words)
+    passing = run_gate(pytester, f"--maxact-replay={saved}", passed=CHECKS, exit=4, complaints=words)
     passing.stdout.fnmatch_lines([f"PASS: all {CHECKS} checks hold"])
-    run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={tight}", exit=1, errors=words)
+    run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={tight}", exit=1, complaints=words)
 
 
 def test_an_outcome_hook_that_gets_no_outcome_fails_the_run(pytester: pytest.Pytester, saved: Path) -> None:
     pytester.makeconftest("def pytest_maxact_outcome(outcome): pass")
     words = ["*pytest_maxact_outcome was not called: there is no report*"]
-    run_gate(pytester, f"--maxact-replay={saved}", "-p", "no:terminal", exit=4, errors=words)
+    run_gate(pytester, f"--maxact-replay={saved}", "-p", "no:terminal", exit=4, complaints=words)
     pytester.makeconftest("")
     run_gate(pytester, f"--maxact-replay={saved}", "-p", "no:terminal", exit=0)
 

@@ -150,7 +150,7 @@ def test_where_to_write_must_be_said(arguments: list[str], words: str, pytester:
         f"--maxact-replay={saved}",
         *(argument.format(builtin=builtin_path()) for argument in arguments),
         exit=4,
-        errors=[f"ERROR: {words}"],
+        complaints=[f"ERROR: {words}"],
     )
 
 
@@ -162,7 +162,7 @@ def test_it_is_refused_in_ci(pytester: pytest.Pytester, saved: Path, monkeypatch
         "--maxact-limits=mine.yaml",
         "--maxact-update=all",
         exit=4,
-        errors=["ERROR: --maxact-update is refused in CI (CI=true): limits are changed by a person, and reviewed"],
+        complaints=["ERROR: --maxact-update is refused in CI (CI=true): limits are changed by a person, and reviewed"],
     )
 
 
@@ -172,7 +172,7 @@ def test_it_is_refused_in_an_ini_file(pytester: pytest.Pytester, saved: Path) ->
         pytester,
         f"--maxact-replay={saved}",
         exit=4,
-        errors=["ERROR: maxact_update in an ini file would rewrite limits at every run"],
+        complaints=["ERROR: maxact_update in an ini file would rewrite limits at every run"],
     )
 
 

@@ -23,16 +23,16 @@ def run_gate(
     report: Sequence[str] = (),
     says: Sequence[str] = (),
     lacks: Sequence[str] = (),
-    errors: Sequence[str] = (),
+    complaints: Sequence[str] = (),
     refuses: str | None = None,
     subprocess: bool = False,
     **outcomes: int,
 ) -> pytest.RunResult:
     """A pytest run with these arguments beside these files.
 
-    `report` and `errors` are patterns of lines in the order in which stdout and stderr have them; `says` are words of
-    the report however its lines are broken, `lacks` words that it has nowhere; `refuses` is part of what a usage error
-    says. A usage error is never a traceback.
+    `report` and `complaints` are patterns of lines in the order in which stdout and stderr have them; `says` are words
+    of the report however its lines are broken, `lacks` words that it has nowhere; `refuses` is part of what a usage
+    error says. A usage error is never a traceback.
     """
     for name, text in files.items():
         (pytester.path / name).write_text(text)
@@ -47,7 +47,7 @@ def run_gate(
     if exit is not None:
         assert result.ret == exit
     result.stdout.fnmatch_lines(report)
-    result.stderr.fnmatch_lines(errors)
+    result.stderr.fnmatch_lines(complaints)
     running = " ".join(printed.split())
     for words in says:
         assert words in running
