@@ -23,8 +23,8 @@ def run(options: argparse.Namespace) -> int:
     record = merge(load(part) for part in options.parts)
     save(record, options.save)
     if options.json:
-        from pytest_maxact.judge.figures import figures_of
         from pytest_maxact.judge.portray import portray
+        from pytest_maxact.judge.site_figures import figures_of
         from pytest_maxact.report.data.record import record_data
 
         print_json(record_data(portray(record), figures_of(record)))

@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
     record = load(options.replay)
     portrait = portray(record)
     if options.json:
-        from pytest_maxact.judge.figures import figures_of
+        from pytest_maxact.judge.site_figures import figures_of
         from pytest_maxact.report.data.record import record_data
 
         print_json(record_data(portrait, figures_of(record)))

@@ -1,14 +1,14 @@
 """Whether a checkpoint may be compared with a baseline, asked before any weights load."""
 
 from pytest_maxact.errors import InputError, setting
-from pytest_maxact.gate.opened import Opened
+from pytest_maxact.gate.candidate import Candidate
 from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.record.comparability import differences, sample_counts
 from pytest_maxact.record.metrics.metric import SHIFT
 from pytest_maxact.record.record import first_broken
 
 
-def require_comparable(subject: Opened, baseline: Opened, what: str) -> None:
+def require_comparable(subject: Candidate, baseline: Candidate, what: str) -> None:
     """Raise InputError where figures of `subject` may not be compared with those of `baseline`, with the fields that
     differ.
 
@@ -45,7 +45,7 @@ def require_comparable(subject: Opened, baseline: Opened, what: str) -> None:
         )
 
 
-def require_sound(baseline: Opened, what: str) -> None:
+def require_sound(baseline: Candidate, what: str) -> None:
     """Raise InputError for a baseline that is broken itself, as far as that is known before measuring."""
     if baseline.record and (broken := first_broken(baseline.record.sites.values())):
         raise InputError(
@@ -54,7 +54,7 @@ def require_sound(baseline: Opened, what: str) -> None:
         )
 
 
-def require_distributions(subject: Opened, baseline: Opened, rules: Ruleset) -> None:
+def require_distributions(subject: Candidate, baseline: Candidate, rules: Ruleset) -> None:
     """Raise InputError where distributions are to be compared, and a slim Record keeps none."""
     wanted = next((limit for limit in rules.limits if limit.metric == SHIFT), None)
     slim = next((one for one in (subject, baseline) if one.record and one.record.is_summary), None)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_maxact.errors import InputError, setting
+from pytest_maxact.gate.candidate import Candidate, open_source
 from pytest_maxact.gate.comparable import require_comparable, require_distributions, require_sound
-from pytest_maxact.gate.opened import Opened, open_source
 from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.sources import baselines_of, sources_of
 from pytest_maxact.gate.subject import Subject
@@ -37,7 +37,7 @@ class Opening:
     """What a run is about, and what was prepared or loaded to find out."""
 
     plan: Plan
-    opened: tuple[Opened, ...]
+    opened: tuple[Candidate, ...]
 
 
 def open_run(settings: Settings, protocol_given: bool = False) -> Opening:
@@ -53,7 +53,7 @@ def open_run(settings: Settings, protocol_given: bool = False) -> Opening:
         Store(Path(settings.cache))
     sources = sources_of(settings)
     baseline_sources = baselines_of(settings, {source.name for source in sources})
-    opened: list[Opened] = []
+    opened: list[Candidate] = []
     for source in (*sources, *baseline_sources):
         opened.append(open_source(source, settings, like=next((one.prepared for one in opened if one.prepared), None)))
     series, baselines = opened[: len(sources)], opened[len(sources) :]
@@ -97,7 +97,7 @@ def _limits(settings: Settings) -> list[LimitsFile]:
     return load_limits(path)
 
 
-def _subject(one: Opened, files: list[LimitsFile], against: Sequence[Opened], settings: Settings) -> Subject:
+def _subject(one: Candidate, files: list[LimitsFile], against: Sequence[Candidate], settings: Settings) -> Subject:
     family = settings.family
     if settings.update and family is None and family_speaking_of(files, one.identity.model_type) is None:
         family = GENERIC  # its limits are yet to be written
@@ -134,7 +134,7 @@ def _with_own_waivers(subjects: Iterable[Subject]) -> tuple[Subject, ...]:
     return tuple(kept)
 
 
-def _require_replayable(one: Opened, settings: Settings, protocol_given: bool) -> None:
+def _require_replayable(one: Candidate, settings: Settings, protocol_given: bool) -> None:
     """A Record is judged for what it was measured under; sites or effects that it lacks would be checks that nobody
     runs.
     """

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_maxact.errors import MaxactError, MeasureError, first_line, marked
+from pytest_maxact.gate.candidate import Candidate
 from pytest_maxact.gate.measuring import Showing, measure_source, nothing_shown
-from pytest_maxact.gate.opened import Opened
 from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.measure.once import locked, once
@@ -31,7 +31,7 @@ class Records:
     """What was loaded, measured, and tried in vain so far. `opened`: what is known from before."""
 
     def __init__(
-        self, settings: Settings, plan: Plan, opened: Iterable[Opened] = (), cache: Cache = lambda: None
+        self, settings: Settings, plan: Plan, opened: Iterable[Candidate] = (), cache: Cache = lambda: None
     ) -> None:
         self._settings, self._plan, self._cache = settings, plan, cache
         self._meeting: Path | None = None

@@ -12,8 +12,8 @@ import pytest
 
 from pytest_maxact.errors import InputError, MaxactError, marked, worded
 from pytest_maxact.plugin.fixtures import session_key
-from pytest_maxact.plugin.hooked import give_outcome, with_hooks
 from pytest_maxact.plugin.ids import is_own, require_known, selects, take_own
+from pytest_maxact.plugin.project import give_outcome, with_hooks
 from pytest_maxact.plugin.refusals import refuse_checkpoints_as_tests, refuse_separate_paths
 from pytest_maxact.settings.options import OPTIONS, pytest_option
 from pytest_maxact.settings.resolve import resolve
@@ -208,7 +208,7 @@ def pytest_terminal_summary(
     if session is None or hasattr(config, "workerinput") or config.option.collectonly:
         return
     from pytest_maxact.gate.conclude import Reported
-    from pytest_maxact.plugin.summary import write_summary
+    from pytest_maxact.plugin.section import write_summary
 
     def reported(*outcomes: str) -> set[str]:
         reports = [report for outcome in outcomes for report in terminalreporter.stats.get(outcome, [])]

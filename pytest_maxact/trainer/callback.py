@@ -14,8 +14,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from pytest_maxact.errors import InputError, MaxactError, first_line, setting, worded
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.settings.settings import Settings
-from pytest_maxact.trainer.figures import PREFIX
 from pytest_maxact.trainer.live import refuse_sharded, unwrapped
+from pytest_maxact.trainer.logged import PREFIX
 from pytest_maxact.trainer.preparation import prepare_run, record_path
 from pytest_maxact.trainer.run import Measurement, Run, logger
 from pytest_maxact.trainer.sample import OverBudgetError

@@ -28,8 +28,8 @@ from pytest_maxact.record.identity import Identity
 from pytest_maxact.record.provenance import corpus_digest
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
-from pytest_maxact.trainer.figures import SECONDS
 from pytest_maxact.trainer.live import as_loaded, is_remote, refuse_attention, unwrapped
+from pytest_maxact.trainer.logged import SECONDS
 from pytest_maxact.trainer.sample import samples_of
 
 FIRST = "the first measurement of this run"

@@ -14,8 +14,8 @@ from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.measure.run import measure_loaded, observe
 from pytest_maxact.record.file import save
 from pytest_maxact.record.record import Record
-from pytest_maxact.trainer.figures import figures
 from pytest_maxact.trainer.live import as_loaded, undisturbed
+from pytest_maxact.trainer.logged import figures
 from pytest_maxact.trainer.preparation import Preparation
 from pytest_maxact.trainer.sample import Budget, within
 

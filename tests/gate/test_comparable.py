@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pytest_maxact.errors import InputError
+from pytest_maxact.gate.candidate import Candidate, open_source
 from pytest_maxact.gate.comparable import require_comparable, require_sound
-from pytest_maxact.gate.opened import Opened, open_source
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.numbers.sites import LINEAR_KINDS
 from pytest_maxact.record.file import save
@@ -19,13 +19,13 @@ VALUES = {"embedding": [[1.0, 2.0]], "layers.0.hidden": [[4.0, -8.0]]}
 
 def opened(
     folder: Path, name: str = "v1", values: dict[str, list[list[float]]] | None = None, **provenance: object
-) -> Opened:
+) -> Candidate:
     path = folder / f"{name}.safetensors"
     save(records.record(values or VALUES, **provenance), path)
     return open_source(Source(name=name, path=str(path), is_record=True), Settings(replay=str(path)))
 
 
-def refusal(subject: Opened, baseline: Opened) -> str:
+def refusal(subject: Candidate, baseline: Candidate) -> str:
     with pytest.raises(InputError) as caught:
         require_comparable(subject, baseline, "`baseline` v1.safetensors")
     message = str(caught.value)

@@ -3,8 +3,8 @@
 import math
 from dataclasses import replace
 
-from pytest_maxact.judge.figures import figures_of
 from pytest_maxact.judge.portray import portray
+from pytest_maxact.judge.site_figures import figures_of
 from pytest_maxact.judge.verdict.check import check
 from pytest_maxact.record.metrics.metric import INT8_SQNR, MAX_ABS
 from pytest_maxact.record.metrics.value import metric_value

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import pytest_maxact.report
-from pytest_maxact.judge.figures import figures_of
 from pytest_maxact.judge.portray import portray
+from pytest_maxact.judge.site_figures import figures_of
 from pytest_maxact.record.file import load
 from pytest_maxact.report.data.record import record_data
 from pytest_maxact.report.terminal.record import render_record

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
-from pytest_maxact.judge.figures import figures_of
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.judge.outcome import Checkpoint, Outcome
 from pytest_maxact.judge.portray import portray
 from pytest_maxact.judge.series.series import series_of
 from pytest_maxact.judge.series.trend import Stage
+from pytest_maxact.judge.site_figures import figures_of
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.tally import Told, tally_of
 from pytest_maxact.record.record import Record

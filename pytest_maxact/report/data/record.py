@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pytest_maxact.judge.figures import SiteFigures
 from pytest_maxact.judge.portrait import Portrait
+from pytest_maxact.judge.site_figures import SiteFigures
 from pytest_maxact.numbers.formats import FormatDistortion
 from pytest_maxact.numbers.peaks import Peak
 from pytest_maxact.report.data.null import finite_or_null, plain

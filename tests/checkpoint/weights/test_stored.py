@@ -85,7 +85,7 @@ class Watched:
     def open(self, file: Path, framework: str) -> Any:
         watched = self
 
-        class Opened:
+        class Candidate:
             def __init__(self) -> None:
                 self.file = safetensors.safe_open(file, framework=framework)
 
@@ -107,7 +107,7 @@ class Watched:
                 watched.most = max(watched.most, len(watched.alive))
                 return tensor
 
-        return Opened()
+        return Candidate()
 
 
 @pytest.mark.parametrize("shard", ["60KB", "50GB"])

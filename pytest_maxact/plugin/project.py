@@ -22,7 +22,7 @@ def with_hooks(config: pytest.Config, settings: Settings, folder: Callable[[], P
 
     `folder`: makes one for what lasts as long as the run.
     """
-    from pytest_maxact.gate.hooked import CORPUS, LIMITS, corpus_file, limits_file
+    from pytest_maxact.gate.provided import CORPUS, LIMITS, corpus_file, limits_file
 
     if settings.model and settings.corpus is None and (given := _called(config, CORPUS)) is not None:
         settings = replace(settings, corpus=corpus_file(given, config.rootpath, folder))

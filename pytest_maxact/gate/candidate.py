@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class Candidate:
     """What is known of a checkpoint before it is measured. `footing`: as it will be, as far as that is known."""
 
     source: Source
@@ -33,7 +33,7 @@ class Opened:
     record: Record | None = None
 
 
-def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -> Opened:
+def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -> Candidate:
     """Resolve a checkpoint, or load a Record. `like`: a checkpoint of the same run, prepared before. Raises
     InputError.
     """
@@ -45,7 +45,7 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -
     settings = source.settings(run)
     prepared = prepare(settings, like)
     identity = prepared.identity
-    return Opened(
+    return Candidate(
         source=source,
         title=f"{prepared.checkpoint.name} ({identity.model_type}, {identity.shape})",
         identity=identity,
@@ -60,9 +60,9 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -
     )
 
 
-def _of_record(source: Source, record: Record) -> Opened:
+def _of_record(source: Source, record: Record) -> Candidate:
     provenance = record.provenance
-    return Opened(
+    return Candidate(
         source=source,
         title=f"{provenance.model} (Record {source.path})",
         identity=identity_of(provenance),
