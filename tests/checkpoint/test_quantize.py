@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from pytest_maxact.checkpoint import quantize as numerics
 from pytest_maxact.checkpoint.quantize import fake_quantized, quantize
-from tests.support.deployed import by_compressed_tensors
+from tests.support.deployed import WITHOUT_PRESET, by_compressed_tensors
 from tests.support.quantizing import DTYPES, OPERANDS, WIDTH, normal, quantized_by_itself, quantizer
 
-WITH_PRESET = [(name, operand) for name, operand in OPERANDS if name != "W8A8_STATIC"]
+WITH_PRESET = [(name, operand) for name, operand in OPERANDS if name not in WITHOUT_PRESET]
 
 
 def heavy_tails(dtype: torch.dtype) -> torch.Tensor:

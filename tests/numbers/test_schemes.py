@@ -1,18 +1,19 @@
 """Names of schemes, their aliases, and what each says that it quantizes."""
 
 import pytest
+import torch
 from compressed_tensors.quantization.quant_scheme import PRESET_SCHEMES  # type: ignore[import-untyped]
 
 from pytest_maxact.errors import InputError
-from pytest_maxact.numbers.schemes import ALIASES, DEFAULT_SCHEMES, SCHEMES, scheme_called
-from tests.support.deployed import preset_args
+from pytest_maxact.numbers.schemes import ALIASES, DEFAULT_SCHEMES, SCHEMES, Quantizer, scheme_called
+from tests.support.deployed import WITHOUT_PRESET, preset_args
 from tests.support.quantizing import quantizer
 
 
 def test_every_scheme_but_the_papers_and_the_casts_is_a_preset_and_agrees_with_it_on_what_is_quantized() -> None:
     for name, scheme in SCHEMES.items():
         assert scheme.name == name
-        if scheme.cast or name == "W8A8_STATIC":
+        if scheme.cast or name in WITHOUT_PRESET:
             assert name not in PRESET_SCHEMES
             continue
         assert name in PRESET_SCHEMES
@@ -23,6 +24,21 @@ def test_every_scheme_but_the_papers_and_the_casts_is_a_preset_and_agrees_with_i
                 assert how.bits == args.num_bits
                 assert how.is_integer == (args.type == "int")
                 assert how.static == (operand == "activations" and not args.dynamic)
+                assert args.symmetric
+                assert strategy_of(how, operand) == str(args.strategy), name
+                wide = args.block_structure[1] if args.block_structure else args.group_size or 0
+                assert (how.group, how.scale) == (wide, SCALES[args.scale_dtype]), name
+                assert args.block_structure in (None, [how.group, how.group])
+
+
+SCALES = {None: "", torch.uint8: "e8m0", torch.float8_e4m3fn: "e4m3"}
+
+
+def strategy_of(how: Quantizer, operand: str) -> str:
+    """A granularity by the word of compressed-tensors."""
+    if how.granularity == "row":
+        return "token" if operand == "activations" else "channel"
+    return "tensor_group" if how.scale == "e4m3" else how.granularity
 
 
 def test_only_static_scales_and_the_one_above_nvfp4s_groups_need_calibration() -> None:

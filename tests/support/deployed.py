@@ -1,5 +1,6 @@
 """What compressed-tensors, which deploys the schemes, makes of a tensor: the oracle of every test of their numerics."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from compressed_tensors.quantization.utils.helpers import (  # type: ignore[impo
     compute_dynamic_scales_and_zp,
     generate_gparam,
 )
+
+from pytest_maxact.numbers.schemes import SCHEMES
 
 
 def preset_args(name: str, operand: str) -> Any:
@@ -52,6 +55,32 @@ def by_compressed_tensors(
         levels=levels.view(shape),
         clipped=((scaled > top) | (scaled < bottom)).view(shape),
     )
+
+
+def _int8_of_the_paper(x: torch.Tensor, amax: torch.Tensor) -> Deployed:
+    """127 steps of a calibration maximum, for a whole tensor."""
+    scaled = x / (amax / 127)
+    levels = scaled.float().clamp(-127, 127).round()
+    return Deployed(restored=levels.to(x.dtype) * (amax / 127), levels=levels, clipped=scaled.abs() > 127)
+
+
+WITHOUT_PRESET: dict[str, Callable[[torch.Tensor, torch.Tensor], Deployed]] = {"W8A8_STATIC": _int8_of_the_paper}
+"""The schemes that compressed-tensors has no preset of, each with what it makes of activations x [rows, width] of which
+calibration saw a maximum.
+"""
+
+
+def activations_as_deployed(x: torch.Tensor, name: str, amax: torch.Tensor) -> Deployed:
+    if name in WITHOUT_PRESET:
+        return WITHOUT_PRESET[name](x, amax)
+    return by_compressed_tensors(x, name, "activations", low=-amax, high=amax)
+
+
+def weights_as_deployed(x: torch.Tensor, name: str) -> Deployed:
+    """Those of a scheme without a preset, by a preset with the same weights."""
+    alike = (other for other in SCHEMES if SCHEMES[other].weights == SCHEMES[name].weights)
+    preset = next(other for other in alike if other not in WITHOUT_PRESET) if name in WITHOUT_PRESET else name
+    return by_compressed_tensors(x, preset, "weights")
 
 
 def _ends(x: torch.Tensor, args: Any, low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -18,7 +18,7 @@ from pytest_maxact.checkpoint.weights.distortion import weight_distortions
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.weights import WeightDistortion
 from pytest_maxact.settings.settings import Settings
-from tests.support.deployed import by_compressed_tensors
+from tests.support.deployed import weights_as_deployed
 
 Errors = dict[str, dict[str, dict[str, WeightDistortion]]]
 WIDE: dict[str, Any] = {"hidden_size": 128, "intermediate_size": 256, "head_dim": 32, "num_hidden_layers": 1}
@@ -62,7 +62,7 @@ def expected(matrices: Sequence[torch.Tensor], name: str, rows: slice = slice(No
             restored = levels = whole.to(getattr(torch, SCHEMES[name].cast)).to(torch.float64)
             clipped = restored.isinf()
         else:
-            deployed = by_compressed_tensors(whole, "W8A8" if name == "W8A8_STATIC" else name, "weights")
+            deployed = weights_as_deployed(whole, name)
             restored, levels, clipped = deployed.restored, deployed.levels, deployed.clipped
         x, restored, levels, clipped = whole.double()[rows], restored.double()[rows], levels[rows], clipped[rows]
         flushed = (x != 0) & (levels == 0)

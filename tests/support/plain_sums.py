@@ -19,11 +19,12 @@ from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.run import observe
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.sums import DB_BINS, DB_LOWEST, DB_PER_BIN, SchemeSums
-from tests.support.deployed import Deployed, by_compressed_tensors
+from tests.support.deployed import Deployed, activations_as_deployed
 from tests.support.measuring import encoded, loaded
 
-NAMES = [name for name, scheme in SCHEMES.items() if scheme.activations is not None]
-GROUPS = {"FP8_BLOCK": 128, "MXFP8": 32, "MXFP4": 32, "NVFP4": 16}
+QUANTIZERS = {name: scheme.activations for name, scheme in SCHEMES.items() if scheme.activations is not None}
+NAMES = list(QUANTIZERS)
+GROUPS = {name: how.group for name, how in QUANTIZERS.items() if how.group}
 LENGTHS = [9, 17, 5, 12, 9, 3, 14]
 IMPLEMENTATIONS = ("eager", "grouped_mm", "batched_mm")
 
@@ -182,17 +183,6 @@ class Wanted:
         self.levels |= set(deployed.levels.abs().flatten().tolist())
 
 
-def deployed(x: torch.Tensor, name: str, amax: torch.Tensor) -> Deployed:
-    """What a scheme does to rows: by compressed-tensors, and for the scheme without a preset, 127 steps of a
-    calibration maximum.
-    """
-    if name != "W8A8_STATIC":
-        return by_compressed_tensors(x, name, "activations", low=-amax, high=amax)
-    scaled = x / (amax / 127)
-    levels = scaled.float().clamp(-127, 127).round()
-    return Deployed(restored=levels.to(x.dtype) * (amax / 127), levels=levels, clipped=scaled.abs() > 127)
-
-
 def wanted_of(
     seen: Seen, site: str, name: str, splits: dict[str, str], chosen: set[tuple[str, int]] | None = None
 ) -> Wanted:
@@ -206,13 +196,13 @@ def wanted_of(
         return wanted
     for part in parts:
         amax, rows = seen.of((site, part), calibration).abs().amax(), seen.of((site, part), evaluation, chosen)
-        wanted.add(rows, deployed(rows, name, amax))
+        wanted.add(rows, activations_as_deployed(rows, name, amax))
     return wanted
 
 
 def level_magnitudes(sums: SchemeSums, name: str) -> set[float]:
     """Numbers of levels as magnitudes: an integer's own, or the upper bits of a float32 without its sign."""
-    if name in ("W8A8", "W8A8_STATIC", "W4A8"):
+    if QUANTIZERS[name].is_integer:
         return {float(level) for level in sums.levels}
     return set((np.array(sums.levels, np.int64).astype(np.uint32) << 20).view(np.float32).tolist())
 
@@ -228,7 +218,7 @@ def check(sums: SchemeSums, wanted: Wanted, name: str, exactly: bool) -> None:
     # the edge of the range is where a dynamic FP8 scale puts the largest entry of every group.
     for quantity in ("nonzero", "clipped", "flushed"):
         found, expected = getattr(sums, quantity), getattr(wanted, quantity)
-        at_edge = quantity == "clipped" and SCHEMES[name].activations.number == "fp8_e4m3"  # type: ignore[union-attr]
+        at_edge = quantity == "clipped" and QUANTIZERS[name].number == "fp8_e4m3"
         assert found == expected if exactly else at_edge or abs(found - expected) <= 2, quantity
     for quantity, expected in wanted.sums.items():
         assert getattr(sums, quantity) == pytest.approx(expected, rel=1e-5 if exactly else 1e-4), quantity

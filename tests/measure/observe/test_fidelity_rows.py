@@ -21,6 +21,7 @@ from pytest_maxact.numbers.sites import Site
 from pytest_maxact.numbers.sums import DB_LOWEST, DB_PER_BIN, SchemeSums
 from pytest_maxact.record.reading import SiteReading, distributions_of
 from tests.support import records, tiny
+from tests.support.deployed import activations_as_deployed
 from tests.support.low_bits import model_of
 from tests.support.measuring import encoded, memory_limited
 from tests.support.plain_sums import (
@@ -29,7 +30,6 @@ from tests.support.plain_sums import (
     SPLITS,
     Wanted,
     check,
-    deployed,
     observed,
     places_of,
     plain,
@@ -69,7 +69,7 @@ def test_the_sqnr_without_massive_tokens_leaves_them_out(monkeypatch: pytest.Mon
         amax = seen.of(key, {s for s, split in SPLITS.items() if split == "calibration"}).abs().amax()
         rows = seen.of(key, evaluation)
         rows = rows[rows.abs().amax(1) <= 1000 * rows.abs().median(1).values]
-        calm.add(rows, deployed(rows, name, amax))
+        calm.add(rows, activations_as_deployed(rows, name, amax))
         assert sums.calm_sqnr_db == pytest.approx(10 * math.log10(calm.sums["signal"] / calm.sums["error"]), abs=1e-3)
     # A scale per token spares the others; one for the tensor, from a calibration that met the peak, flushes them.
     dynamic, static = (observer.fidelity.sums["layers.0.down_in", name] for name in ("W8A8", "W8A8_STATIC"))
@@ -116,7 +116,9 @@ def test_without_a_calibration_split_no_static_scheme_is_summed() -> None:
     sequences = encoded([6, 4])
     observer = observed(model_of("qwen3"), sequences, splits=dict.fromkeys(("s00", "s01"), "evaluation"))
     assert not observer.fidelity.channels
-    assert {name for _, name in observer.fidelity.sums} == set(NAMES) - {"FP8", "W8A8_STATIC", "NVFP4"}
+    assert {name for _, name in observer.fidelity.sums} == {
+        name for name in NAMES if not SCHEMES[name].needs_calibration
+    }
 
 
 def sums_over(x: torch.Tensor, name: str, amax: torch.Tensor) -> SchemeSums:
@@ -138,7 +140,7 @@ def test_sums_over_many_rows_are_added_up_piece_by_piece(
     x = torch.randn((50, 128), generator=torch.Generator().manual_seed(1)).to(dtype)
     x[3], x[7, :100], x[9, 4] = 0.0, 0.0, 700.0
     amax, wanted = x.abs().amax() * 0.5, Wanted()
-    wanted.add(x, deployed(x, name, amax))
+    wanted.add(x, activations_as_deployed(x, name, amax))
     monkeypatch.setattr(fidelity_module, "_PIECE", 7 * 128)
     sums = sums_over(x, name, amax)
     check(sums, wanted, name, exactly=True)
@@ -193,7 +195,7 @@ def test_parts_quantized_with_scales_of_their_own_do_not_merge() -> None:
     def part(reading: SiteReading, channels: Channels, scheme: str) -> SiteReading:
         return records.holding(reading, schemes={scheme: SchemeSums(tokens=1)}, channels=channels)
 
-    for scheme in ("FP8", "W8A8_STATIC", "NVFP4"):
+    for scheme in (name for name in NAMES if SCHEMES[name].needs_calibration):
         with pytest.raises(
             InputError, match="were quantized with scales of different calibration samples and do not merge"
         ):
