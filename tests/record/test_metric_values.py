@@ -1,12 +1,14 @@
 """Metrics are read from a Record by their names."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.numbers.formats import integer_distortion
+from pytest_maxact.record.metrics.metric import Kind, Of
 from tests.support import records
 from tests.support.metrics import value_of
 
@@ -63,10 +65,15 @@ def test_int8_metrics_calibrate_on_one_split_and_measure_on_the_other(policy: st
 )
 @pytest.mark.parametrize("value", [1.0, math.nan])
 def test_an_unknown_metric_is_refused_with_the_known_ones(metric: str, value: float) -> None:
-    with pytest.raises(
-        InputError,
-        match=(
-            r"max_abs, nonfinite, rms, unreached_experts, quantile\.<q>, int<bits>\.<policy>\.<quantity> and <SCHEME>"
-        ),
-    ):
+    with pytest.raises(InputError) as refused:
         value_of(records.reading([value], [value]), metric)
+    for kind in (kind for kind in Kind if kind.of is Of.SITE):
+        assert re.search(rf"there are .*(?<!\w){re.escape(kind.form)}(?!\w)", str(refused.value)), kind
+
+
+def test_every_plain_metric_of_a_site_has_a_value_and_none_that_a_limit_passes_where_an_entry_is_not_finite() -> None:
+    sound, broken = records.reading([1.0], [2.0]), records.reading([1.0], [2.0, math.nan])
+    for kind in (kind for kind in Kind if kind.of is Of.SITE and kind.is_plain and kind is not Kind.UNREACHED):
+        assert math.isfinite(value_of(sound, kind.form)), kind
+        value = value_of(broken, kind.form)
+        assert value == 1.0 if kind is Kind.NONFINITE else not math.isfinite(value), kind

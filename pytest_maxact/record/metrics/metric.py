@@ -17,35 +17,45 @@ from pytest_maxact.record.effect import EFFECTS
 from pytest_maxact.record.metrics.distortion import FORMAT_QUANTITIES, SCHEME_QUANTITIES
 
 
+class Of(Enum):
+    """What a metric is a figure of."""
+
+    SITE = "one reading"
+    MODEL = "predictions of the whole model"
+    CHANGE = "a change since a baseline"
+
+
 class Kind(Enum):
-    """What a metric is a figure of: one site, predictions of the whole model, or a change since a baseline."""
+    """Every metric there is, once: how its name is written, and what it is a figure of. One whose `form` has no part in
+    angle brackets is plain: it is its name. What a site's are worth stands in `value`.
+    """
 
-    MAX_ABS = "max_abs"
-    NONFINITE = "nonfinite"
-    RMS = "rms"
-    UNREACHED = "unreached_experts"
-    QUANTILE = "quantile"
-    INTEGER = "int"
-    SCHEME = "scheme"
-    EFFECT = "effect"
-    GROWTH = "growth"
-    SHRINK = "shrink"
-    SHIFT = "shift"
-    MASSIVE = "new_massive_layers"
-    JUMP = "jump_shift"
-    DROP = "drop"
+    MAX_ABS = ("max_abs", Of.SITE)
+    NONFINITE = ("nonfinite", Of.SITE)
+    RMS = ("rms", Of.SITE)
+    UNREACHED = ("unreached_experts", Of.SITE)
+    QUANTILE = ("quantile.<q>", Of.SITE)
+    INTEGER = ("int<bits>.<policy>.<quantity>", Of.SITE)
+    SCHEME = ("<SCHEME>.<quantity>", Of.SITE)
+    EFFECT = ("<SCHEME>.<quantity>", Of.MODEL)
+    GROWTH = ("growth", Of.CHANGE)
+    SHRINK = ("shrink", Of.CHANGE)
+    SHIFT = ("shift", Of.CHANGE)
+    MASSIVE = ("new_massive_layers", Of.CHANGE)
+    JUMP = ("jump_shift", Of.CHANGE)
+    DROP = ("<metric>.drop", Of.CHANGE)
+
+    def __init__(self, form: str, of: Of) -> None:
+        self.form = form
+        self.of = of
+
+    @property
+    def is_plain(self) -> bool:
+        return "<" not in self.form
 
 
-_PLAIN = {
-    kind.value: kind
-    for kind in (
-        *(Kind.MAX_ABS, Kind.NONFINITE, Kind.RMS, Kind.UNREACHED),
-        *(Kind.GROWTH, Kind.SHRINK, Kind.SHIFT, Kind.MASSIVE, Kind.JUMP),
-    )
-}
-_OF_A_SITE = frozenset(
-    {Kind.MAX_ABS, Kind.NONFINITE, Kind.RMS, Kind.UNREACHED, Kind.QUANTILE, Kind.INTEGER, Kind.SCHEME}
-)
+_PLAIN = {kind.form: kind for kind in Kind if kind.is_plain}
+_QUANTILE = Kind.QUANTILE.form.partition(".")[0]
 _DROP = ".drop"
 _INTEGERS = re.compile(r"int(\d+)")
 _EMPTY = Histogram.empty("bfloat16")
@@ -82,7 +92,7 @@ class Metric:
     @property
     def is_of_a_site(self) -> bool:
         """Whether one reading has it: neither a change, nor of the whole model."""
-        return self.kind in _OF_A_SITE
+        return self.kind.of is Of.SITE
 
     @property
     def needs_both_splits(self) -> bool:
@@ -104,10 +114,10 @@ WEIGHT_SQNR = "weight_sqnr_db"
 
 def no_metric(name: str, why: str = "") -> InputError:
     """The error for a name that is no metric of a site, or means nothing."""
+    *forms, last = (kind.form for kind in Kind if kind.of is Of.SITE)
     return InputError(
         f"no metric called {name!r}{f': {why}' if why else ''}\n"
-        "  there are max_abs, nonfinite, rms, unreached_experts, quantile.<q>, int<bits>.<policy>.<quantity> and"
-        " <SCHEME>.<quantity>, as in W8A8.sqnr_db"
+        f"  there are {', '.join(forms)} and {last}, as in W8A8.sqnr_db"
     )
 
 
@@ -119,7 +129,7 @@ def _parsed(name: str) -> Metric:
         return _drop(name)
     first, _, detail = name.partition(".")
     try:
-        if first == Kind.QUANTILE.value:
+        if first == _QUANTILE:
             return _quantile(name, detail)
         if integers := _INTEGERS.fullmatch(first):
             return _integer(name, int(integers[1]), detail)
@@ -163,13 +173,15 @@ def _of_scheme(name: str, scheme: str, quantity: str) -> Metric:
     return Metric(name=name, kind=Kind.SCHEME if known else Kind.EFFECT, scheme=scheme, quantity=quantity)
 
 
-MAX_ABS, NONFINITE, RMS, UNREACHED, GROWTH, SHRINK, SHIFT, MASSIVE, JUMP = (
-    Metric.parse(kind.value)
-    for kind in (
-        *(Kind.MAX_ABS, Kind.NONFINITE, Kind.RMS, Kind.UNREACHED),
-        *(Kind.GROWTH, Kind.SHRINK, Kind.SHIFT, Kind.MASSIVE, Kind.JUMP),
-    )
-)
+MAX_ABS = Metric.parse(Kind.MAX_ABS.form)
+NONFINITE = Metric.parse(Kind.NONFINITE.form)
+RMS = Metric.parse(Kind.RMS.form)
+UNREACHED = Metric.parse(Kind.UNREACHED.form)
+GROWTH = Metric.parse(Kind.GROWTH.form)
+SHRINK = Metric.parse(Kind.SHRINK.form)
+SHIFT = Metric.parse(Kind.SHIFT.form)
+MASSIVE = Metric.parse(Kind.MASSIVE.form)
+JUMP = Metric.parse(Kind.JUMP.form)
 INT8_SQNR = Metric.parse("int8.max_abs.sqnr_db")
 """The paper's INT-8 check: SQNR under one scale per tensor, the calibration maximum."""
 

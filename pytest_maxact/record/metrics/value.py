@@ -4,6 +4,7 @@ Guard: a site with a non-finite entry has no value that could pass a limit, magn
 """
 
 import math
+from collections.abc import Callable, Mapping
 
 from pytest_maxact.errors import InputError, MeasureError, setting
 from pytest_maxact.numbers.formats import BF16_MAX, FP16_MAX
@@ -21,26 +22,20 @@ def metric_value(reading: SiteReading, metric: Metric) -> float:
     Raises InputError for a metric that no single site has, and for a figure that a summary did not keep;
     MeasureError where the Record holds nothing of a scheme there.
     """
-    match metric.kind:
-        case Kind.NONFINITE:
-            return float(reading.nonfinite)
-        case Kind.MAX_ABS:
-            return reading.max_abs
-        case Kind.RMS:
-            return math.inf if reading.nonfinite else rms(reading)
-        case Kind.UNREACHED:
-            routed = len(reading.tokens_per_expert or ())
-            return len(reading.unreached_experts) / routed if routed else math.nan
-        case Kind.QUANTILE:
-            value = quantile(reading, metric.q)
-            return math.inf if reading.nonfinite else value
-        case Kind.INTEGER:
-            error = integer_figures(reading, metric.policy, metric.bits)
-            return math.nan if reading.nonfinite else float(getattr(error, metric.quantity))
-        case Kind.SCHEME:
-            return _scheme_value(reading, metric)
-        case _:
-            raise _of_no_site(metric)
+    if metric.kind not in _VALUES:
+        raise _of_no_site(metric)
+    figure, broken = _VALUES[metric.kind]
+    value = figure(reading, metric)
+    return value if broken is None or not reading.nonfinite else broken
+
+
+def _unreached_share(reading: SiteReading, metric: Metric) -> float:
+    routed = len(reading.tokens_per_expert or ())
+    return len(reading.unreached_experts) / routed if routed else math.nan
+
+
+def _integer_value(reading: SiteReading, metric: Metric) -> float:
+    return float(getattr(integer_figures(reading, metric.policy, metric.bits), metric.quantity))
 
 
 def _of_no_site(metric: Metric) -> InputError:
@@ -63,6 +58,20 @@ def _scheme_value(reading: SiteReading, metric: Metric) -> float:
         return math.nan if any(math.isnan(value) for value in values) else min(values)
     error = scheme_distortion(reading, metric.scheme)
     return math.nan if reading.nonfinite else float(getattr(error, metric.quantity))
+
+
+_VALUES: Mapping[Kind, tuple[Callable[[SiteReading, Metric], float], float | None]] = {
+    Kind.MAX_ABS: (lambda reading, metric: reading.max_abs, math.inf),
+    Kind.NONFINITE: (lambda reading, metric: float(reading.nonfinite), None),
+    Kind.RMS: (lambda reading, metric: rms(reading), math.inf),
+    Kind.UNREACHED: (_unreached_share, None),
+    Kind.QUANTILE: (lambda reading, metric: quantile(reading, metric.q), math.inf),
+    Kind.INTEGER: (_integer_value, math.nan),
+    Kind.SCHEME: (_scheme_value, None),
+}
+"""Every kind of metric that a site has: its figure, and what stands for it where an entry is not finite; None where the
+figure tells of such entries itself, or is not of the entries.
+"""
 
 
 def beyond_fp16(record: Record) -> list[SiteReading]:
