@@ -8,24 +8,50 @@ otherwise be a check that nobody runs.
 import fnmatch
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.limits.file import LimitsFile
+from pytest_maxact.judge.limits.keys import KEYS, LimitKey, stated_in
 from pytest_maxact.judge.limits.limit import CARRIER, Limit, specificity
 from pytest_maxact.judge.limits.schema.family import Int8Rule, Shape
-from pytest_maxact.judge.limits.schema.terms import INT8, Figures
+from pytest_maxact.judge.limits.schema.terms import INT8
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.identity import Identity
-from pytest_maxact.record.metrics.metric import MAX_ABS, UNREACHED, Metric
+from pytest_maxact.record.metrics.metric import Metric
 
-_INT8_BOUNDS = (
-    ("min_sqnr_db", "sqnr_db", "min"),
-    ("max_rel_rmse", "rel_rmse", "max"),
-    ("max_rel_mae", "rel_mae", "max"),
-    ("max_clip_rate", "clip_rate", "max"),
-    ("max_flush_to_zero", "flush_to_zero", "max"),
+_INT8_BOUNDS = tuple(
+    (key, quantity, sense)
+    for key in Int8Rule.model_fields
+    for sense, _, quantity in [key.partition("_")]
+    if sense in ("min", "max")
 )
 _Location = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stated:
+    """Numbers by site kind that a family or its shape states under one key at `place`, for sites of a pattern or, where
+    it is "", for all.
+    """
+
+    key: LimitKey
+    place: _Location
+    figures: Mapping[str, float]
+    pattern: str
+
+    def speaks_of(self, site: Site) -> bool:
+        return site.kind in self.figures and (not self.pattern or fnmatch.fnmatchcase(site.name, self.pattern))
+
+    def where(self, kind: str) -> _Location:
+        """Where the number of a site kind stands."""
+        return (*self.place, *([self.pattern] if self.pattern else []), *([] if self.key.only else [kind]))
+
+    def what(self, kind: str) -> str:
+        """The number of a site kind, for an error message."""
+        if self.key.only:
+            return str(self.place[-1])
+        return f"pattern {self.pattern!r} with kind {kind!r}" if self.pattern else f"kind {kind!r}"
 
 
 class FamilySource:
@@ -45,22 +71,21 @@ class FamilySource:
         self.shape = self._family.shapes[same[0]] if same else None
         self.headroom = self._family.headroom or file.document.headroom
         self._source = self._family.source or file.document.source or ""
+        self._stated = list(self._all_stated())
 
-    def max_abs(self, site: Site) -> Limit | None:
-        """The limit on the largest magnitude of `site`, or None where this file has none."""
-        matching = [
-            entry for entry in self._patterns() if fnmatch.fnmatchcase(site.name, entry[1]) and site.kind in entry[2]
-        ]
-        if matching:
-            place, pattern, figures = max(matching, key=lambda entry: specificity(entry[1], site.name))
-            return self._figure(site, figures, place, f"pattern {pattern}")
-        if self.shape and site.kind in self.shape.limits:
-            return self._figure(site, self.shape.limits, self._shape_place("limits"), f"shape {self.shape.name}")
-        if site.kind in self._family.limits:
-            return self._figure(site, self._family.limits, (*self._place, "limits"), f"family {self._name}")
-        if not self.shape and self._family.envelope:
-            return self._enveloped(site)
-        return None
+    def limit(self, site: Site, metric: Metric) -> Limit | None:
+        """The limit on a metric of `site`, or None where this file has none: of patterns the one that fits best, then
+        the shape's, then the family's, then the envelope's.
+        """
+        stated = [entry for entry in self._stated if entry.key.metric == metric and entry.speaks_of(site)]
+        if patterns := [entry for entry in stated if entry.pattern]:
+            best = max(patterns, key=lambda entry: specificity(entry.pattern, site.name))
+            return self._figure(site, best, f"pattern {best.pattern}")
+        if self.shape and (of_shape := [entry for entry in stated if self._shape_at(entry.place)]):
+            return self._figure(site, of_shape[0], f"shape {self.shape.name}")
+        if stated:
+            return self._figure(site, stated[0], f"family {self._name}")
+        return self._enveloped(site, metric)
 
     def int8(self, sites: Sequence[Site]) -> list[Limit]:
         """INT-8 limits: the shape's rules, else the family's, else the family's lowest figures under the envelope."""
@@ -81,34 +106,14 @@ class FamilySource:
             return self._int8_envelope(self._family.envelope.headroom)
         return []
 
-    def unreached_experts(self, site: Site) -> Limit | None:
-        """The limit on the share of a router's experts that no token reached, or None where this file's family has
-        none.
-        """
-        share = self._family.max_unreached_experts
-        if site.kind != "router" or share is None:
-            return None
-        return self._limit(site.name, UNREACHED, share, (*self._place, "max_unreached_experts"), f"family {self._name}")
-
     def refuse_unmatched(self, sites: Sequence[Site]) -> None:
         """Raise InputError for a limit of this shape or family, envelope apart, that no site of the model answers
         to.
         """
-        kinds = {site.kind for site in sites}
-        for place, pattern, figures in self._patterns():
-            matched = {site.kind for site in sites if fnmatch.fnmatchcase(site.name, pattern)}
-            for kind in figures:
-                if kind not in matched:
-                    raise _unmatched(self.file.where(*place, kind), f"pattern {pattern!r} with kind {kind!r}", sites)
-        if self._family.max_unreached_experts is not None and "router" not in kinds:
-            raise _unmatched(self.file.where(*self._place, "max_unreached_experts"), "max_unreached_experts", sites)
-        stated: list[tuple[_Location, Figures]] = [((*self._place, "limits"), self._family.limits)]
-        if self.shape:
-            stated.append((self._shape_place("limits"), self.shape.limits))
-        for place, figures in stated:
-            for kind in figures:
-                if kind not in kinds:
-                    raise _unmatched(self.file.where(*place, kind), f"kind {kind!r}", sites)
+        for entry in self._stated:
+            for kind in entry.figures:
+                if not any(entry.speaks_of(site) for site in sites if site.kind == kind):
+                    raise _unmatched(self.file.where(*entry.where(kind)), entry.what(kind), sites)
         rules = [((*self._place, "int8", i), rule) for i, rule in enumerate(self._family.int8)]
         if self.shape:
             rules += [(self._shape_place("int8", i), rule) for i, rule in enumerate(self.shape.int8)]
@@ -116,23 +121,28 @@ class FamilySource:
             if rule.site != CARRIER and not any(fnmatch.fnmatchcase(site.name, rule.site) for site in sites):
                 raise _unmatched(self.file.where(*rule_place, "site"), f"site {rule.site!r}", sites)
 
-    def _patterns(self) -> Iterator[tuple[_Location, str, Figures]]:
-        shape_patterns: Mapping[str, Figures] = self.shape.layer_limits if self.shape else {}
-        for pattern, figures in self._family.layers.items():
-            if pattern not in shape_patterns:
-                yield (*self._place, "layers", pattern), pattern, figures
-        for pattern, figures in shape_patterns.items():
-            yield (*self._shape_place("layer_limits"), pattern), pattern, figures
+    def _all_stated(self) -> Iterator[_Stated]:
+        """Whatever the family and the shape state under the keys of the table; a shape's pattern replaces the family's
+        own.
+        """
+        for key in KEYS:
+            of_shape = stated_in(self.shape, key) if self.shape else {}
+            place = (*self._place, key.family)
+            for pattern, figures in stated_in(self._family, key).items():
+                if not pattern or pattern not in of_shape:
+                    yield _Stated(key=key, place=place, figures=figures, pattern=pattern)
+            for pattern, figures in of_shape.items():
+                yield _Stated(key=key, place=self._shape_place(key.shape), figures=figures, pattern=pattern)
 
     def _shape_place(self, *rest: str | int) -> _Location:
         return (*self._place, "shapes", self._index or 0, *rest)
 
-    def _figure(self, site: Site, figures: Figures, place: _Location, rule: str) -> Limit:
-        figure = figures[site.kind]  # type: ignore[index]
+    def _figure(self, site: Site, entry: _Stated, rule: str) -> Limit:
+        figure, key, place = entry.figures[site.kind], entry.key, entry.where(site.kind)
+        if not key.is_figure:
+            return self._limit(site.name, key.metric, figure, place, rule, sense=key.sense)
         headroom = self._headroom_at(place, site.kind)
-        return self._limit(
-            site.name, MAX_ABS, figure * headroom, (*place, site.kind), rule, figure=figure, headroom=headroom
-        )
+        return self._limit(site.name, key.metric, figure * headroom, place, rule, figure=figure, headroom=headroom)
 
     def _headroom_at(self, place: _Location, what: str) -> float:
         """The headroom of a figure that stands at `place`: of the shape where it stands there, else the family's."""
@@ -144,22 +154,24 @@ class FamilySource:
         whole = self._shape_place()
         return self.shape if place[: len(whole)] == whole else None
 
-    def _enveloped(self, site: Site) -> Limit | None:
-        figures = {shape.limits[site.kind]: shape.name for shape in self._family.shapes if site.kind in shape.limits}
-        if not figures or not self._family.envelope:
+    def _enveloped(self, site: Site, metric: Metric) -> Limit | None:
+        if self.shape or not self._family.envelope:
+            return None
+        figures = {
+            stated[""][site.kind]: shape.name
+            for key in KEYS
+            if key.metric == metric and key.is_figure and not key.by_pattern
+            for shape in self._family.shapes
+            if site.kind in (stated := stated_in(shape, key)).get("", {})
+        }
+        if not figures:
             return None
         figure, headroom = max(figures), self._family.envelope.headroom
         rule = f"envelope of family {self._name}: {figures[figure]}"
         return self._limit(
-            site.name,
-            MAX_ABS,
-            figure * headroom,
-            (*self._place, "envelope"),
-            rule,
-            figure=figure,
-            headroom=headroom,
-            envelope=True,
-        )
+            site.name, metric, figure * headroom, (*self._place, "envelope"), rule,
+            figure=figure, headroom=headroom, envelope=True,
+        )  # fmt: skip
 
     def _int8(self, rule: Int8Rule, sites: Sequence[Site], place: _Location, whose: str) -> Iterator[Limit]:
         names = (

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from pytest_maxact.errors import InputError
+from pytest_maxact.judge.limits.keys import BY_KIND
 from pytest_maxact.judge.limits.schema.document import LimitsDocument
 from pytest_maxact.judge.limits.schema.family import Checkpoint, Envelope, Family, Int8Rule, Shape
 from pytest_maxact.judge.limits.schema.sections import Change, Deploy, Fitness, Generic, Regression, WaiverEntry
@@ -107,11 +108,7 @@ def _message(problem: Any, location: Location) -> str:
     name, given = str(location[-1]) if location else "", problem.get("input")
     if problem["type"] == "extra_forbidden":
         return f"unknown key{_did_you_mean(name, _keys_at(location[:-1]))}"
-    if (
-        problem["loc"]
-        and problem["loc"][-1] == "[key]"
-        and {"limits", "layers", "layer_limits", "headroom"} & set(location)
-    ):
+    if problem["loc"] and problem["loc"][-1] == "[key]" and {*BY_KIND, "headroom"} & set(location):
         kinds = [*KINDS, INT8] if "headroom" in location else list(KINDS)
         return f"no site kind called {name!r}{_did_you_mean(name, kinds)}"
     if problem["type"] in ("float_type", "int_type") and isinstance(given, str):

@@ -13,6 +13,7 @@ from pytest_maxact.errors import InputError, setting
 from pytest_maxact.judge.limits.deploy import fitness_limits, stated_limits
 from pytest_maxact.judge.limits.family import FamilySource
 from pytest_maxact.judge.limits.file import LimitsFile, builtin_path
+from pytest_maxact.judge.limits.keys import METRICS
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.regression import relative_limits
 from pytest_maxact.judge.limits.schema.family import MeasuredOn
@@ -61,19 +62,25 @@ def select_rules(
     nonfinite = [_nonfinite(files, site) for site in ordered]
     if name == GENERIC:
         ranges = [_fp16_range(files, site) for site in ordered]
-        return _ruleset(files, GENERIC, None, None, [*nonfinite, *ranges, *_unreached(files, [], ordered)], ordered)
+        return _ruleset(files, GENERIC, None, None, [*nonfinite, *ranges, *_unreached(files, ordered)], ordered)
     sources = [FamilySource(file, name, identity) for file in files if name in file.document.families]
     for source in sources:
         source.refuse_unmatched(ordered)
-    figures = [
-        limit for site in ordered if (limit := next(filter(None, (source.max_abs(site) for source in sources)), None))
+    stated = [
+        limit
+        for site in ordered
+        for metric in METRICS
+        if (limit := next(filter(None, (source.limit(site, metric) for source in sources)), None))
     ]
-    if not {limit.site for limit in figures} & {site.name for site in ordered if site.counted}:
+    bounded = {limit.site for limit in stated if limit.metric == MAX_ABS}
+    if not bounded & {site.name for site in ordered if site.counted}:
         raise InputError(
             f"family {name!r} has no limits for a model of {identity.shape}, nor an envelope\n"
             f"  add a shape, `limits:` or `envelope:` to families.{name} in {sources[0].file.path}, or judge with "
             f"{setting('family')} generic"
         )
+    if not any(limit.metric == UNREACHED for limit in stated):
+        stated += _unreached(files, ordered)
     int8: list[Limit] = next(filter(None, (source.int8(ordered) for source in sources)), [])
     shape = next((source.shape for source in sources if source.shape), None)
     rules = _ruleset(
@@ -81,7 +88,7 @@ def select_rules(
         name,
         shape.name if shape else None,
         files[0].document.protocol,
-        [*nonfinite, *figures, *int8, *_unreached(files, sources, ordered)],
+        [*nonfinite, *stated, *int8],
         ordered,
     )
     return replace(rules, measured=shape.measured if shape else None)
@@ -206,18 +213,12 @@ def _fp16_range(files: Sequence[LimitsFile], site: Site) -> Limit:
     )
 
 
-def _unreached(files: Sequence[LimitsFile], sources: Sequence[FamilySource], sites: Sequence[Site]) -> list[Limit]:
-    """Limits on the share of experts that no token reached: the family's own, else the generic one."""
-    routers = [site for site in sites if site.kind == "router"]
-    own = [
-        limit
-        for site in routers
-        if (limit := next(filter(None, (source.unreached_experts(site) for source in sources)), None))
-    ]
+def _unreached(files: Sequence[LimitsFile], sites: Sequence[Site]) -> list[Limit]:
+    """The generic limits on the share of experts that no token reached, for a family that states none."""
     file, _ = _generic(files)
     generic = file.document.generic
-    if own or generic is None or generic.max_unreached_experts is None:
-        return own
+    if generic is None or generic.max_unreached_experts is None:
+        return []
     return [
         Limit(
             site=site.name,
@@ -229,7 +230,8 @@ def _unreached(files: Sequence[LimitsFile], sources: Sequence[FamilySource], sit
             file=str(file.path),
             line=file.line("generic", "max_unreached_experts"),
         )
-        for site in routers
+        for site in sites
+        if site.kind == "router"
     ]
 
 

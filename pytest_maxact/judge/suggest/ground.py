@@ -14,6 +14,7 @@ from pytest_maxact.judge.limits.schema.document import LimitsDocument
 from pytest_maxact.judge.limits.schema.family import Family, Shape
 from pytest_maxact.judge.suggest.evidence import Evidence
 from pytest_maxact.numbers.sites import LINEAR_KINDS
+from pytest_maxact.record.metrics.metric import MAX_ABS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +101,7 @@ def stated_limits(files: Sequence[LimitsFile], evidence: Evidence) -> dict[str, 
     found = [
         limit
         for site in evidence.sites
-        if (limit := next(filter(None, (source.max_abs(site) for source in sources)), None))
+        if (limit := next(filter(None, (source.limit(site, MAX_ABS) for source in sources)), None))
     ]
     int8: list[Limit] = next(filter(None, (source.int8(evidence.sites) for source in sources)), [])
     return {limit.check: limit for limit in (*found, *int8)}

@@ -50,11 +50,9 @@ class Int8Rule(Section):
     def _states_a_bound(self) -> "Int8Rule":
         if self.sqnr_db is not None and self.min_sqnr_db is not None:
             raise ValueError("give sqnr_db (a figure, with headroom) or min_sqnr_db (a bound), not both")
-        if all(getattr(self, name) is None for name in type(self).model_fields if name not in ("site", "policy")):
-            raise ValueError(
-                "an int8 rule needs a bound: sqnr_db, min_sqnr_db, max_rel_rmse, max_rel_mae, max_clip_rate or"
-                " max_flush_to_zero"
-            )
+        *bounds, last = (name for name in type(self).model_fields if name not in ("site", "policy"))
+        if all(getattr(self, name) is None for name in (*bounds, last)):
+            raise ValueError(f"an int8 rule needs a bound: {', '.join(bounds)} or {last}")
         return self
 
 
