@@ -3,6 +3,7 @@ that the report leaves by words its settings.
 """
 
 import io
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from rich.text import Text
 from pytest_maxact.errors import Words, neutral, worded
 
 LEAST_WIDTH = 60
+_FIGURE = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +122,11 @@ def grouped(number: int) -> str:
 
 
 def short(value: float) -> str:
-    """A magnitude in at most seven characters."""
-    if value != value or value in (float("inf"), float("-inf")):
+    """A magnitude in at most seven characters: four digits of it, or as many as fit."""
+    if not math.isfinite(value):
         return "NaN/Inf"
-    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
+    text = f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
+    for digits in (3, 2, 1):
+        if len(text) > _FIGURE:
+            text = f"{value:.{digits}g}"
+    return text

@@ -1,10 +1,14 @@
 """Lines and tables on a screen: settings as its door types them, styles kept, nothing wider than it is."""
 
+import math
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from rich.text import Text
 
 from pytest_maxact.errors import setting
-from pytest_maxact.report.terminal.screen import Column, Grid, Screen, to_text
+from pytest_maxact.report.terminal.screen import Column, Grid, Screen, short, to_text
 
 SAID = f"give {setting('deploy')} a scheme"
 
@@ -51,6 +55,34 @@ def test_nothing_is_wider_than_the_screen_or_sixty_columns(width: int, widest: i
 @pytest.mark.parametrize(("encoding", "blocks"), [("utf-8", True), ("UTF-16", True), ("ascii", False)])
 def test_blocks_are_for_screens_that_have_them(encoding: str, blocks: bool) -> None:
     assert Screen(encoding=encoding).has_blocks is blocks
+
+
+@given(st.floats(0.0, 1e300))
+@example(0.005096)
+@example(1.234e-05)
+@example(9_999_999.5)
+@example(3.4e38)
+@example(5e-324)
+@example(math.inf)
+def test_a_magnitude_is_at_most_seven_characters_and_near_what_it_stands_for(value: float) -> None:
+    text = short(value)
+    assert len(text) <= 7
+    if math.isfinite(value):
+        two_digits = value == 0.0 or 1e-99 <= value < 9.5e99
+        assert float(text) == pytest.approx(value, rel=0.05 if two_digits else 0.5, abs=0.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"), (900.0, "900"), (0.01234, "0.01234"), (0.5004999, "0.5005"), (1234.5, "1234"),
+        (9_999_999.0, "9999999"), (1e-5, "1e-05"), (math.nan, "NaN/Inf"),
+        (0.005096, "0.0051"), (0.001234, "0.00123"), (1.234e-05, "1.2e-05"), (12_345_678.0, "1.2e+07"),
+        (1.234e-300, "1e-300"),
+    ],
+)  # fmt: skip
+def test_a_magnitude_has_four_digits_or_as_many_as_fit(value: float, text: str) -> None:
+    assert short(value) == text
 
 
 def test_what_an_encoding_lacks_is_a_question_mark() -> None:
