@@ -1,9 +1,14 @@
 """A row per layer of one Record: its residual stream against its limit, its other maxima; a row more for any other site
 that breaches.
+
+A column is an entry of `_COLUMNS`: its cell and, where its name says too little, its words below the table. The table
+must fit 80 columns. Figures of seven characters fill 67 of them, with a router 75, and the row of a breaching site
+takes up to eight more for its name; a new column takes its width and a blank.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from rich.text import Text
 
@@ -22,10 +27,7 @@ def layers_grid(rows: Sequence[SiteRow], blocks: bool) -> Grid:
     return Grid(
         columns=(
             Column(name="layer"),
-            Column(name="max|a|", right=True),
-            Column(name="limit", right=True),
-            Column(name="used"),
-            Column(name="INT-8", right=True),
+            *(shown.column for shown in _COLUMNS),
             *(Column(name=_OTHERS[kind], right=True) for kind in others),
         ),
         rows=list(_rows(rows, others, blocks)),
@@ -46,18 +48,32 @@ def _rows(rows: Sequence[SiteRow], others: Sequence[str], blocks: bool) -> Itera
 
 
 def _cells(label: str, row: SiteRow, blocks: bool) -> Cells:
-    style = "red" if row.failed else ""
-    return [
-        Text(label, style=style),
-        Text(short(row.max_abs), style=style),
-        Text("-" if row.limit is None else short(row.limit), style=style),
-        Text("FAIL" if row.failed else "") if row.limit is None else _bar(row.usage, row.failed, blocks),
-        Text(_decibel(row.int8_sqnr_db), style=style),
-    ]
+    return [_marked(label, row), *(shown.cell(row, blocks) for shown in _COLUMNS)]
 
 
-def _decibel(sqnr: float | None) -> str:
-    return "-" if sqnr is None or math.isnan(sqnr) else f"{sqnr:.1f}" if math.isfinite(sqnr) else "exact"
+def _marked(text: str, row: SiteRow) -> Text:
+    return Text(text, style="red" if row.failed else "")
+
+
+def _maximum(row: SiteRow, blocks: bool) -> Text:
+    return _marked(short(row.max_abs), row)
+
+
+def _limit(row: SiteRow, blocks: bool) -> Text:
+    return _marked("-" if row.limit is None else short(row.limit), row)
+
+
+def _used(row: SiteRow, blocks: bool) -> Text:
+    if row.limit is None:
+        return Text("FAIL" if row.failed else "")
+    return _bar(row.usage, row.failed, blocks)
+
+
+def _decibel(row: SiteRow, blocks: bool) -> Text:
+    sqnr = row.int8_sqnr_db
+    if sqnr is None or math.isnan(sqnr):
+        return _marked("-", row)
+    return _marked(f"{sqnr:.1f}" if math.isfinite(sqnr) else "exact", row)
 
 
 def _bar(usage: float, failed: bool, blocks: bool) -> Text:
@@ -70,3 +86,28 @@ def _bar(usage: float, failed: bool, blocks: bool) -> Text:
     return Text.assemble(
         (full * filled, style), (empty * (_BAR - filled), "dim"), f" {words}", style=style if failed else ""
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """A column of every row; `cell` is given the row and whether blocks may be drawn. `words`: what its name leaves
+    out.
+    """
+
+    column: Column
+    cell: Callable[[SiteRow, bool], Text]
+    words: str = ""
+
+
+_COLUMNS = (
+    _Shown(
+        column=Column(name="max|a|", right=True),
+        cell=_maximum,
+        words="largest magnitude of the residual stream after the layer",
+    ),
+    _Shown(column=Column(name="limit", right=True), cell=_limit),
+    _Shown(column=Column(name="used"), cell=_used),
+    _Shown(column=Column(name="INT-8", right=True), cell=_decibel, words="SQNR in dB, per tensor"),
+)
+LEGEND = " ".join(f"{shown.column.name}: {shown.words}." for shown in _COLUMNS if shown.words)
+"""The words of the columns, for below the table."""

@@ -11,7 +11,7 @@ from pytest_maxact.report.terminal.compare import against_grid
 from pytest_maxact.report.terminal.deploy import deploy_parts
 from pytest_maxact.report.terminal.facts import facts_grid
 from pytest_maxact.report.terminal.footing import footing_notes
-from pytest_maxact.report.terminal.layers import layers_grid
+from pytest_maxact.report.terminal.layers import LEGEND, layers_grid
 from pytest_maxact.report.terminal.screen import Part, Screen, to_text
 
 
@@ -34,7 +34,7 @@ def record_parts(portrait: Portrait, screen: Screen, tighten: str = "") -> Itera
 
 def _notes(portrait: Portrait, tighten: str) -> Iterator[str]:
     yield ""
-    yield "max|a|: largest magnitude of the residual stream after the layer. INT-8: SQNR in dB, per tensor."
+    yield LEGEND
     yield from footing_notes(portrait)
     if tighten and portrait.slack:
         yield portrait.slack.line(tighten)

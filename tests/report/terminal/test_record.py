@@ -13,6 +13,7 @@ from pytest_maxact.judge.limits.rules import select_rules
 from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.record.identity import identity_of
 from pytest_maxact.record.record import Record
+from pytest_maxact.report.terminal.layers import LEGEND
 from pytest_maxact.report.terminal.progress import Lines
 from tests.support.records import record, sites
 from tests.support.reports import report_of
@@ -86,9 +87,18 @@ def test_limits_that_were_measured_otherwise_are_remarked(stated: dict[str, obje
 def test_sixty_four_layers_fit_the_columns_one_row_each(width: int, kinds: tuple[str, ...]) -> None:
     text = shown(deep(kinds=kinds), width)
     assert max(map(len, text.splitlines())) <= width
-    rows = [line.split()[0] for line in text.splitlines() if re.match(r"(\d+|embed|norm) +\S+ +\S+ +[█░]{10}", line)]
-    assert rows == ["embed", *map(str, range(64)), "norm"]
+    rows = [line for line in text.splitlines() if re.match(r"(\d+|embed|norm) .*[█░]{10}", line)]
+    assert [row.split()[0] for row in rows] == ["embed", *map(str, range(64)), "norm"]
+    assert not [row for row in rows if "…" in row]
     assert "M        900 in layers.32.hidden" in text
+
+
+def test_words_below_the_layers_are_those_of_their_columns() -> None:
+    text = shown(deep(4))
+    header = next(line for line in text.splitlines() if line.startswith("layer "))
+    assert LEGEND in " ".join(text.split())
+    explained = re.findall(r"(\S+): ", LEGEND)
+    assert {"max|a|", "INT-8"} <= set(explained) <= set(header.split())
 
 
 def test_without_colour_there_is_no_escape_and_with_colour_there_is() -> None:
