@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from pytest_maxact.checkpoint.sites.modules import class_of
+from pytest_maxact.checkpoint.sites.modules import at, class_of, unknown
 from pytest_maxact.checkpoint.sites.table import Exceptions
 
 
@@ -34,6 +34,25 @@ class Backbone:
         declared = (getattr(self.decoder, "_can_record_outputs", None) or {}).get(key)
         entries = [] if declared is None else declared if isinstance(declared, list) else [declared]
         return any(_means(entry, module, self.path(module)) for entry in entries)
+
+
+def stated_at(
+    backbone: Backbone, layer: nn.Module, index: int, stated: str
+) -> tuple[str, nn.Module, nn.Parameter | None]:
+    """What the table of exceptions states as `path` or `path:parameter`: the path, its module and the parameter. Raises
+    InputError that names what is not there.
+    """
+    path, _, parameter = stated.partition(":")
+    root, path = (backbone.decoder, path.format(i=index)) if "{i}" in path else (layer, path)
+    module = at(root, path)
+    if not parameter:
+        return path, module, None
+    try:
+        return path, module, module.get_parameter(parameter)
+    except AttributeError:
+        raise unknown(
+            f"{class_of(module)}: no parameter {parameter!r}, where the table of exceptions has one"
+        ) from None
 
 
 def _means(entry: Any, module: nn.Module, path: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from torch import nn
 
 from pytest_maxact.checkpoint.sites.anatomy import Experts, Tap
-from pytest_maxact.checkpoint.sites.backbone import Backbone
+from pytest_maxact.checkpoint.sites.backbone import Backbone, stated_at
 from pytest_maxact.checkpoint.sites.feed_forward import Gate, gate_of, is_feed_forward, is_stacked
 from pytest_maxact.checkpoint.sites.modules import (
     activation_of,
@@ -22,19 +22,20 @@ from pytest_maxact.checkpoint.sites.modules import (
 from pytest_maxact.numbers.sites import Site
 
 _TOP_K = ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "top_k_experts", "moe_topk", "moe_k")
+_IN_THE_TABLE = "state its `router` in checkpoint/sites/table.py"
 
 
-def moe_taps(backbone: Backbone, block: nn.Module, experts: nn.Module, layer: int, bare: bool) -> list[Tap]:
+def moe_taps(backbone: Backbone, layer: nn.Module, index: int, block: nn.Module, experts: nn.Module) -> list[Tap]:
     """Taps on the router logits and on every gate of a mixture-of-experts block, routed and shared; `block` is where
     its router is looked for.
 
-    `bare`: they lie in the layer itself, so that the experts alone are handed real tokens only. Raises InputError that
-    names what is missing.
+    It is the layer itself where the experts lie bare in there, and they alone are handed real tokens only. Raises
+    InputError that names what is missing.
     """
-    router = _router(backbone, block, experts)
+    bare = block is layer
     count = expert_count(experts)
-    parameter = _routing_matrix(router, count, backbone.named(block))
-    site = Site(kind="router", layer=layer, module=backbone.path(router), detail=class_of(router))
+    router, parameter = _stated_router(backbone, layer, index, experts) or _router(backbone, block, experts, count)
+    site = Site(kind="router", layer=index, module=backbone.path(router), detail=class_of(router))
     by_logits = backbone.exceptions.routed_by_logits
     choice = "logits" if by_logits else "list" if isinstance(experts, nn.ModuleList) else "arguments"
     routed = Experts(
@@ -51,8 +52,8 @@ def moe_taps(backbone: Backbone, block: nn.Module, experts: nn.Module, layer: in
             f"{backbone.named(block)}: how many experts a token takes is neither in the config nor in its router"
         )
     logits = Tap(site=site, module=router, reads="product", parameter=parameter, experts=routed, in_moe=not bare)
-    shared = [] if bare else shared_taps(backbone, block, layer, known=_parts(block, experts, router))
-    return [logits, *_routed_gates(backbone, block, routed, layer), *shared]
+    shared = [] if bare else shared_taps(backbone, block, index, known=_parts(block, experts, router))
+    return [logits, *_routed_gates(backbone, block, routed, index), *shared]
 
 
 def expert_count(experts: nn.Module) -> int:
@@ -95,22 +96,45 @@ def shared_taps(backbone: Backbone, block: nn.Module, layer: int, known: Sequenc
     return taps
 
 
-def _router(backbone: Backbone, block: nn.Module, experts: nn.Module) -> nn.Module:
-    """The module that computes router logits: declared, or by structure the one that holds a row of weights for every
-    expert.
+def _stated_router(
+    backbone: Backbone, layer: nn.Module, index: int, experts: nn.Module
+) -> tuple[nn.Module, nn.Parameter] | None:
+    """The router that the table of exceptions states, and its matrix. Raises InputError for one without a row of
+    weights for every expert, and for one that holds the experts: what lies in a router is read nowhere else.
+    """
+    stated, count = backbone.exceptions.router, expert_count(experts)
+    if not stated:
+        return None
+    _, router, parameter = stated_at(backbone, layer, index, stated)
+    if any(module is experts for module in router.modules()):
+        raise unknown(f"{backbone.named(router)}: stated as a router in the table of exceptions, and holds the experts")
+    if parameter is None:
+        return router, _routing_matrix(router, count, backbone.named(layer))
+    if parameter.ndim != 2 or parameter.shape[0] < count:
+        raise unknown(
+            f"{backbone.named(layer)}: {stated}, in the table of exceptions, is no matrix with a row for each of"
+            f" {count} experts"
+        )
+    return router, parameter
+
+
+def _router(backbone: Backbone, block: nn.Module, experts: nn.Module, count: int) -> tuple[nn.Module, nn.Parameter]:
+    """The module that computes router logits, declared, or by structure the one that holds a row of weights for every
+    expert; and its matrix.
     """
     inside = {id(module) for module in experts.modules()}
     outside = [module for module in block.modules() if module is not block and id(module) not in inside]
     declared = [module for module in outside if backbone.declares("router_logits", module)]
     if len(declared) == 1:
-        return declared[0]
-    count = expert_count(experts)
+        return declared[0], _routing_matrix(declared[0], count, backbone.named(block))
     routers = [m for m in outside if any(p.ndim == 2 and p.shape[0] == count for p in m.parameters(recurse=False))]
-    if len(routers) > 1:
-        routers = [module for module in routers if words(backbone.path(module).rsplit(".", 1)[-1]) & {"gate", "router"}]
-    if len(routers) == 1:
-        return routers[0]
-    raise unknown(f"{backbone.named(block)}: {len(routers)} modules could be the router of its {count} experts")
+    called = [module for module in routers if words(backbone.path(module).rsplit(".", 1)[-1]) & {"gate", "router"}]
+    for found in (routers, called):
+        if len(found) == 1:
+            return found[0], _routing_matrix(found[0], count, backbone.named(block))
+    raise unknown(
+        f"{backbone.named(block)}: {len(routers)} modules could be the router of its {count} experts", _IN_THE_TABLE
+    )
 
 
 def _routing_matrix(router: nn.Module, count: int, where: str) -> nn.Parameter:
@@ -121,7 +145,10 @@ def _routing_matrix(router: nn.Module, count: int, where: str) -> nn.Parameter:
     fewest = min((p.shape[0] for p in matrices), default=0)
     found = [p for p in matrices if p.shape[0] == fewest]
     if len(found) != 1:
-        raise unknown(f"{where}: {len(found)} matrices of {class_of(router)} could give the logits of {count} experts")
+        raise unknown(
+            f"{where}: {len(found)} matrices of {class_of(router)} could give the logits of {count} experts",
+            _IN_THE_TABLE,
+        )
     return found[0]
 
 

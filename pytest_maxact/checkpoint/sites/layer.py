@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from pytest_maxact.checkpoint.sites.backbone import Backbone
+from pytest_maxact.checkpoint.sites.backbone import Backbone, stated_at
 from pytest_maxact.checkpoint.sites.feed_forward import experts_in, is_feed_forward
 from pytest_maxact.checkpoint.sites.modules import (
     at,
@@ -112,6 +112,7 @@ def mixer_kind(block: Block) -> str:
 def _sort(backbone: Backbone, layer: nn.Module, prefix: str, found: Blocks) -> None:
     """Sort the children of a layer into `found`."""
     children = [(name, child) for name, child in _children(layer) if has_matrix(child)]
+    router = backbone.exceptions.router.partition(":")[0]
     cross = [name for name, child in children if name in _CROSS or backbone.declares("cross_attentions", child)]
     for name, child in children:
         block = Block(name=prefix + name, module=child, inside=child)
@@ -123,14 +124,15 @@ def _sort(backbone: Backbone, layer: nn.Module, prefix: str, found: Blocks) -> N
             found.left_out.append(LeftOut(what=name, why="a norm with matrices of its own"))
         elif class_of(child).endswith("DecoderLayer"):
             _sort(backbone, child, f"{prefix}{name}.", found)
-        elif name == "router" and any(other == "experts" for other, _ in children):
+        elif (name == "router" or block.name == router) and any(other == "experts" for other, _ in children):
             continue
         else:
-            role = _role(backbone, child, name)
+            role = _role(backbone, child, name, routes=router.startswith(f"{block.name}."))
             (found.unclear if role is None else found.mixers if role == "mixer" else found.feed_forwards).append(block)
 
 
-def _role(backbone: Backbone, child: nn.Module, name: str) -> str | None:
+def _role(backbone: Backbone, child: nn.Module, name: str, routes: bool) -> str | None:
+    """`routes`: the table of exceptions has its router in there."""
     if is_linear(child):
         return None
     if backbone.declares("attentions", child):
@@ -140,8 +142,8 @@ def _role(backbone: Backbone, child: nn.Module, name: str) -> str | None:
     feeds = bool(words(name) & _FEED_FORWARD_WORDS or _FEED_FORWARD_CLASS.search(kind))
     if mixes != feeds:
         return "mixer" if mixes else "feed_forward"
-    routed = experts_in(child) is not None and {"gate", "router"} & set(dict(child.named_children()))
-    if is_feed_forward(child) or routed:
+    routes = routes or bool({"gate", "router"} & set(dict(child.named_children())))
+    if is_feed_forward(child) or (routes and experts_in(child) is not None):
         return "feed_forward"
     return "mixer" if mixes else None
 
@@ -211,12 +213,5 @@ def _bert_blocks(backbone: Backbone, layer: nn.Module) -> Blocks:
 
 def _at(backbone: Backbone, layer: nn.Module, index: int, name: str) -> Block:
     """A block by its path in the table of exceptions."""
-    path, _, parameter = name.partition(":")
-    root, path = (backbone.decoder, path.format(i=index)) if "{i}" in path else (layer, path)
-    module = at(root, path)
-    if not parameter:
-        return Block(name=path, module=module, inside=module)
-    weight = getattr(module, parameter, None)
-    if not isinstance(weight, nn.Parameter):
-        raise unknown(f"{class_of(module)}: no parameter {parameter!r}, where the table of exceptions has one")
-    return Block(name=path, module=module, inside=module, parameter=weight)
+    path, module, parameter = stated_at(backbone, layer, index, name)
+    return Block(name=path, module=module, inside=module, parameter=parameter)

@@ -11,8 +11,10 @@ def class_of(module: nn.Module) -> str:
     return type(module).__name__
 
 
-def unknown(what: str) -> InputError:
-    return InputError(f"{what}\n  this architecture cannot be measured yet; please report its model_type")
+def unknown(what: str, mend: str = "") -> InputError:
+    """The error for a build that is not known; `mend` tells contributors where to state it."""
+    hint = f"; contributors: {mend}" if mend else ""
+    return InputError(f"{what}\n  this architecture cannot be measured yet; please report its model_type{hint}")
 
 
 def at(root: nn.Module, path: str) -> nn.Module:

@@ -138,7 +138,7 @@ def _layer_taps(backbone: Backbone, layer: nn.Module, index: int, linear_inputs:
         bare = is_stacked(routed)
         experts = routed if bare else experts_in(routed)
         if experts is not None:
-            taps = moe_taps(backbone, layer if bare else routed, experts, index, bare)
+            taps = moe_taps(backbone, layer, index, layer if bare else routed, experts)
             if inner:
                 known = [routed, *(layer.get_submodule(path) for path in unread if has(layer, path))]
                 taps += shared_taps(backbone, block.inside, index, known)

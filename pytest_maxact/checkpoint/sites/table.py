@@ -28,6 +28,8 @@ class Exceptions:
     - `beside`: children of a layer that are neither block, with the reason. `unread`: what of a block is not read, with
       the reason. `idle`: layer classes that text does not run, with the reason.
     - `uncalled`: linear layers whose input is not read, by the last part of their path, with the reason.
+    - `router`: path of the module that chooses the experts, with the parameter that gives its logits where it has
+      several matrices of a row per expert.
     - `routed_in`: class of a block to the part of it that holds its router and routed experts, where that is not the
       block itself.
     - `no_final_norm`: why there is none, "" where there is one. `final_norm`: its path, where it is called before as
@@ -44,6 +46,7 @@ class Exceptions:
     gates: Mapping[str, str] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
     uncalled: Mapping[str, str] = field(default_factory=dict)
+    router: str = ""
     routed_in: Mapping[str, str] = field(default_factory=dict)
     beside: Mapping[str, str] = field(default_factory=dict)
     idle: Mapping[str, str] = field(default_factory=dict)

@@ -145,6 +145,7 @@ def renamed(entry: table.Exceptions) -> list[table.Exceptions]:
         if entry.feed_forwards
         else []
     )
+    found += [replace(entry, router=f"{entry.router.partition(':')[0]}_renamed")] if entry.router else []
     found += [replace(entry, final_norm=f"{entry.final_norm}_renamed")] if entry.final_norm else []
     found += [replace(entry, depth=f"{entry.depth}_renamed")] if entry.depth != "num_hidden_layers" else []
     found += (
