@@ -110,9 +110,7 @@ def _parts(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise InputError(
-            f"no Record at {path}\n  write one with {setting('save')} FILE, or with: maxact measure MODEL -o FILE"
-        )
+        raise InputError(f"no Record at {path}\n  measure a checkpoint with {setting('save')} FILE to write one")
     try:
         with safe_open(path, framework="numpy") as file:
             document = json.loads((file.metadata() or {}).get(_KEY, "null"))

@@ -12,9 +12,12 @@ import numpy.typing as npt
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.cli.words import argument as command
+from pytest_maxact.errors import InputError, Words
 from pytest_maxact.record.file import checksum, load, save
 from pytest_maxact.record.record import METRIC_VERSION, Record
+from pytest_maxact.settings.options import pytest_option
+from pytest_maxact.trainer.words import argument as callback
 from tests.support.records import record_of
 from tests.support.samples import measured
 
@@ -58,6 +61,17 @@ def test_a_missing_file_is_refused_with_how_to_write_one(tmp_path: Path) -> None
     text = refusal(tmp_path / "none.safetensors")
     assert "no Record at" in text
     assert "`save` FILE" in text
+
+
+@pytest.mark.parametrize(
+    ("door", "typed"), [(command, "-o"), (pytest_option, "--maxact-save"), (callback, "--maxact-save")]
+)
+def test_each_door_says_once_how_to_write_a_record(door: Words, typed: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        load(tmp_path / "none")
+    assert caught.value.worded(door) == (
+        f"no Record at {tmp_path / 'none'}\n  measure a checkpoint with {typed} FILE to write one"
+    )
 
 
 def test_a_truncated_record_is_refused_at_every_length(saved: Path) -> None:
