@@ -11,6 +11,7 @@ from pytest_maxact.settings.options import pytest_option
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
+    from pytest_maxact.judge.limits.limit import Limit
     from pytest_maxact.judge.limits.rules import Ruleset
     from pytest_maxact.judge.verdict.finding import Finding
     from pytest_maxact.record.record import Record
@@ -59,9 +60,8 @@ class Checker:
         metric.
         """
         from pytest_maxact.errors import MaxactError
-        from pytest_maxact.judge.limits.limit import CARRIER, MODEL, Limit
-        from pytest_maxact.judge.verdict.check import check
-        from pytest_maxact.record.metrics.metric import Metric
+        from pytest_maxact.judge.limits.limit import CARRIER, MODEL
+        from pytest_maxact.judge.verdict.check import check, check_bound
 
         if at_most is not None and at_least is not None:
             pytest.fail("maxact_check takes at_most or at_least, not both", pytrace=False)
@@ -70,27 +70,14 @@ class Checker:
                 self._record[site]
             except KeyError as error:
                 pytest.fail(str(error.args[0]), pytrace=False)
-        bound = at_most if at_most is not None else at_least
-        if bound is not None:
-            sense = "max" if at_most is not None else "min"
-            try:
-                asked = Metric.parse(metric)
-            except MaxactError as error:
-                pytest.fail(error.worded(pytest_option), pytrace=False)
-            limit = Limit(
-                site=site, metric=asked, bound=bound, sense=sense, rule="bound in the test", source="", file="", line=0
-            )
-        else:
-            found = [limit for limit in self._rules.limits if (limit.site, limit.metric.name) == (site, metric)]
-            if not found:
-                pytest.fail(
-                    f"no limit for {metric} of {site} in family {self._rules.family}; give at_most= or at_least=",
-                    pytrace=False,
-                )
-            limit = found[0]
         problem = ""
         try:
-            finding = check(self._record, limit)
+            if at_most is not None:
+                finding = check_bound(self._record, site, metric, at_most, "max")
+            elif at_least is not None:
+                finding = check_bound(self._record, site, metric, at_least, "min")
+            else:
+                finding = check(self._record, self._stated(site, metric))
         except MaxactError as error:
             problem = error.worded(pytest_option)
         if problem:
@@ -98,6 +85,15 @@ class Checker:
         if not finding.passed:
             pytest.fail(finding.message, pytrace=False)
         return finding
+
+    def _stated(self, site: str, metric: str) -> "Limit":
+        """The run's own limit; fails the test where there is none."""
+        for limit in self._rules.limits:
+            if (limit.site, limit.metric.name) == (site, metric):
+                return limit
+        pytest.fail(
+            f"no limit for {metric} of {site} in family {self._rules.family}; give at_most= or at_least=", pytrace=False
+        )
 
 
 @pytest.fixture(scope="session")

@@ -60,3 +60,37 @@ def test_a_fixture_measures_when_the_gate_itself_is_deselected(
         passed=1,
         deselected=CHECKS,
     )
+
+
+UNKNOWN_METRICS = """
+import pytest
+
+@pytest.mark.parametrize("site", ["layers.0.hidden", "model"])
+@pytest.mark.parametrize("metric", ["nosuch", "int99.max_abs.sqnr_db", "W8A8.nosuch"])
+def test_unknown(maxact_check, site, metric):
+    maxact_check(site, metric, at_most=1)
+"""
+
+
+def test_an_unknown_metric_fails_with_those_that_its_place_has_and_nothing_else(
+    pytester: pytest.Pytester, saved: Path
+) -> None:
+    pytester.makepyfile(UNKNOWN_METRICS)
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        "-m",
+        "not maxact",
+        failed=6,
+        report=[
+            "no metric called 'nosuch'",
+            "  there are max_abs, *",
+            "no metric of the whole model called 'nosuch'",
+            "  there are <SCHEME>.<quantity> with *mean_kl*",
+            "no metric called 'int99.max_abs.sqnr_db': integers have 2 to 16 bits here, not 99",
+            "no metric of the whole model called 'int99.max_abs.sqnr_db'",
+            "no metric called 'W8A8.nosuch': W8A8 has no 'nosuch'",
+            "no metric of the whole model called 'W8A8.nosuch'",
+        ],
+        lacks=["another exception", "direct cause"],
+    )

@@ -5,6 +5,7 @@ non-finite entry has no maximum that could pass, and a limit on a site that the 
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from pytest_maxact.errors import InputError, MeasureError, setting
 from pytest_maxact.judge.compare.changes import record_change, site_change
@@ -16,7 +17,7 @@ from pytest_maxact.judge.verdict.waiving import waived
 from pytest_maxact.judge.verdict.words import RELATIONS, change_words, origin_words, site_words, whole_words
 from pytest_maxact.record.comparability import require_alike
 from pytest_maxact.record.effect import EFFECTS
-from pytest_maxact.record.metrics.metric import MAX_ABS, Kind
+from pytest_maxact.record.metrics.metric import MAX_ABS, Kind, Metric
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.record import Record
 
@@ -80,6 +81,22 @@ def check(record: Record, limit: Limit, baseline: Record | None = None) -> Findi
     )
 
 
+def check_bound(record: Record, site: str, name: str, bound: float, sense: Literal["max", "min"]) -> Finding:
+    """A bound of a test's own, on a metric by its name. Raises InputError for a name that is no metric there, as
+    `check` does.
+    """
+    try:
+        metric = Metric.parse(name)
+    except InputError:
+        if site != MODEL:
+            raise
+        raise _no_effect(name) from None
+    limit = Limit(
+        site=site, metric=metric, bound=bound, sense=sense, rule="bound in the test", source="", file="", line=0
+    )
+    return check(record, limit)
+
+
 def _check_change(record: Record, limit: Limit, baseline: Record | None) -> Finding:
     """A limit on what changed since a baseline."""
     if baseline is None:
@@ -115,10 +132,7 @@ def _check_effect(record: Record, limit: Limit) -> Finding:
     """A limit on what a scheme does to predictions."""
     scheme, quantity = limit.metric.scheme, limit.metric.quantity
     if limit.metric.kind is not Kind.EFFECT:
-        raise InputError(
-            f"no metric of the whole model called {limit.metric.name!r}\n"
-            f"  there are <SCHEME>.<quantity> with {', '.join(EFFECTS)}"
-        )
+        raise _no_effect(limit.metric.name)
     effect = record.effects.get(scheme)
     if effect is None:
         raise MeasureError(
@@ -134,3 +148,9 @@ def _check_effect(record: Record, limit: Limit) -> Finding:
         f" {limit.bound:.6g}; {limit.rule}{origin_words(limit)}"
     )
     return Finding(limit=limit, value=value, passed=passed, reading=None, message=message)
+
+
+def _no_effect(name: str) -> InputError:
+    return InputError(
+        f"no metric of the whole model called {name!r}\n  there are <SCHEME>.<quantity> with {', '.join(EFFECTS)}"
+    )
