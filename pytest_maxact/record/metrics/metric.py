@@ -45,9 +45,15 @@ class Kind(Enum):
     JUMP = ("jump_shift", Of.CHANGE)
     DROP = ("<metric>.drop", Of.CHANGE)
 
-    def __init__(self, form: str, of: Of) -> None:
-        self.form = form
-        self.of = of
+    form: str
+    of: Of
+
+    def __new__(cls, form: str, of: Of) -> "Kind":
+        """Its value is text, which a worker of a run is handed as it is."""
+        kind = object.__new__(cls)
+        kind._value_ = f"{form} of {of.name}"
+        kind.form, kind.of = form, of
+        return kind
 
     @property
     def is_plain(self) -> bool:

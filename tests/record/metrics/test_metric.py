@@ -3,6 +3,7 @@
 import pickle
 
 import pytest
+from pydantic import TypeAdapter
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.record.metrics.metric import (
@@ -117,3 +118,11 @@ def test_figures_of_weights_and_of_decibels_are_told_by_their_quantity() -> None
     assert [name for name in NAMES if Metric.parse(name).is_in_decibels] == [
         *("int8.max_abs.sqnr_db", "W8A8.sqnr_db", "W4A16.weight_sqnr_db")
     ]
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_kind_goes_to_other_processes_as_text(kind: Kind) -> None:
+    kinds: TypeAdapter[Kind] = TypeAdapter(Kind)
+    assert kinds.validate_json(kinds.dump_json(kind)) is kind
+    assert isinstance(kind.value, str)
+    assert [other for other in Kind if other.value == kind.value] == [kind]
