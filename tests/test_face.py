@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +74,15 @@ def test_a_verdict_in_one_call() -> None:
     assert len([finding for finding in relative if not finding.limit.against]) == len(findings)
     with pytest.raises(MeasureError, match="is broken itself"):
         verdict(record, baselines={"before": load(RECORDS / "nonfinite.safetensors")})
+
+
+def test_limits_are_loaded_by_a_path_of_either_kind(tmp_path: Path) -> None:
+    from pytest_maxact import load_limits
+
+    path = tmp_path / "mine.yaml"
+    path.write_text("version: 1\nextends: builtin\n")
+    assert [file.path for file in load_limits(str(path))] == [file.path for file in load_limits(path)]
+    assert load_limits(path)[0].path == path
 
 
 def test_limits_of_another_protocol_give_no_verdict() -> None:

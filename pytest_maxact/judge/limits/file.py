@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,14 +46,14 @@ def builtin_path() -> Path:
     raise InputError("the shipped thresholds.yaml is missing from this installation\n  reinstall pytest-maxact")
 
 
-def load_limits(path: Path | None = None) -> list[LimitsFile]:
+def load_limits(path: str | os.PathLike[str] | None = None) -> list[LimitsFile]:
     """The limits files that apply, first the one that wins: the file at `path` and what it extends, or the shipped one.
 
     Raises InputError with file, line and key for anything that is not a valid limits file.
     """
     if path is None:
         return [_shipped()]
-    return _with_builtin(_load(path))
+    return _with_builtin(_load(Path(path)))
 
 
 def parse_limits(text: str, path: Path) -> list[LimitsFile]:
