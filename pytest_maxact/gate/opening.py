@@ -26,7 +26,6 @@ from pytest_maxact.judge.limits.rules import (
 )
 from pytest_maxact.judge.limits.waivers import about, refuse_unmatched
 from pytest_maxact.judge.series.order import is_pattern
-from pytest_maxact.judge.suggest.evidence import refuse_in_ci
 from pytest_maxact.measure.store import Store
 from pytest_maxact.record.file import require_writable
 from pytest_maxact.settings.settings import Settings
@@ -76,6 +75,8 @@ def _limits(settings: Settings) -> list[LimitsFile]:
     """The limits files that apply. Where limits are to be written, by a person, the file need not be there yet."""
     path = Path(settings.limits) if settings.limits else None
     if settings.update:
+        from pytest_maxact.judge.suggest.evidence import refuse_in_ci
+
         refuse_in_ci(f"{setting('update')}")
         if path is None:
             raise InputError(

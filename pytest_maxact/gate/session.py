@@ -6,7 +6,6 @@ The process that starts the run opens it, before any weights load; a worker join
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_maxact.gate.handover import Handover, read_handover, write_handover
 from pytest_maxact.gate.judging import Judging
 from pytest_maxact.gate.opening import open_run
 from pytest_maxact.gate.plan import Plan
@@ -26,6 +25,8 @@ class GateSession:
 
     def share(self, folder: Path) -> None:
         """Leave in `folder` what workers need to join."""
+        from pytest_maxact.gate.handover import Handover, write_handover
+
         write_handover(_handover_in(folder), Handover(settings=self.settings, plan=self.plan))
         self.records.meet(folder)
 
@@ -54,6 +55,8 @@ def open_session(settings: Settings, *, protocol_given: bool = False, cache: Cac
 
 def join_session(folder: Path, cache: Cache = lambda: None) -> GateSession:
     """The run that another process opened and shared in `folder`."""
+    from pytest_maxact.gate.handover import read_handover
+
     handover = read_handover(_handover_in(folder))
     records = Records(handover.settings, handover.plan, cache=cache)
     records.meet(folder)

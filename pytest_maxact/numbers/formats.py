@@ -120,8 +120,13 @@ def _error(
         rel_mae=float(np.dot(error, counts)) / signal_sum if signal_sum else 0.0,
         clip_rate=int(counts[values > threshold].sum()) / total if total else 0.0,
         flush_to_zero=int(counts[(values > 0) & (levels == 0)].sum()) / nonzero if nonzero else 0.0,
-        levels_used=int(np.unique(levels).size),
+        levels_used=_distinct(levels),
     )
+
+
+def _distinct(levels: Floats) -> int:
+    """How many levels there are; those of magnitudes that increase never decrease."""
+    return int((levels[1:] != levels[:-1]).sum()) + bool(levels.size)
 
 
 def rounded_to(values: npt.NDArray[np.float32], dtype: str) -> npt.NDArray[np.float32]:

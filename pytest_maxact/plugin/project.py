@@ -13,7 +13,7 @@ from pytest_maxact.settings.settings import Settings
 if TYPE_CHECKING:
     from pytest_maxact.judge.outcome import Outcome
 
-OUTCOME = "pytest_maxact_outcome"
+CORPUS, LIMITS, OUTCOME = "pytest_maxact_corpus", "pytest_maxact_limits", "pytest_maxact_outcome"
 
 
 def with_hooks(config: pytest.Config, settings: Settings, folder: Callable[[], Path]) -> Settings:
@@ -22,11 +22,13 @@ def with_hooks(config: pytest.Config, settings: Settings, folder: Callable[[], P
 
     `folder`: makes one for what lasts as long as the run.
     """
-    from pytest_maxact.gate.provided import CORPUS, LIMITS, corpus_file, limits_file
-
     if settings.model and settings.corpus is None and (given := _called(config, CORPUS)) is not None:
+        from pytest_maxact.gate.provided import corpus_file
+
         settings = replace(settings, corpus=corpus_file(given, config.rootpath, folder))
     if settings.limits is None and (given := _called(config, LIMITS)) is not None:
+        from pytest_maxact.gate.provided import limits_file
+
         settings = replace(settings, limits=limits_file(given, config.rootpath, written=settings.update is not None))
     return settings
 

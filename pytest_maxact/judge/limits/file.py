@@ -15,7 +15,7 @@ from pytest_maxact.judge.limits.schema.document import LimitsDocument
 from pytest_maxact.judge.limits.schema.family import Checkpoint, Envelope, Family, Int8Rule, Shape
 from pytest_maxact.judge.limits.schema.sections import Change, Deploy, Fitness, Generic, Regression, WaiverEntry
 from pytest_maxact.judge.limits.schema.terms import INT8
-from pytest_maxact.judge.limits.yaml_lines import Lines, Location, parse_yaml, read_yaml
+from pytest_maxact.judge.limits.yaml_lines import FAST, Lines, Location, parse_yaml, read_yaml
 from pytest_maxact.numbers.sites import KINDS
 
 _NOT_IN_THE_FILE = ("[key]", "[number]", "[list]", "[mapping]")
@@ -76,7 +76,8 @@ def _with_builtin(own: LimitsFile) -> list[LimitsFile]:
 
 @functools.cache
 def _shipped() -> LimitsFile:
-    return _load(builtin_path())
+    path = builtin_path()
+    return _validated(*read_yaml(path, FAST), path)
 
 
 def _load(path: Path) -> LimitsFile:

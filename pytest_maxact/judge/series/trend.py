@@ -8,7 +8,6 @@ line of that slope from the last checkpoint; that is a warning, never a verdict.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import linear_regression
 
 from pytest_maxact.judge.compare.jumps import first_jump, stream
 from pytest_maxact.judge.limits.limit import Limit
@@ -138,4 +137,8 @@ def slope(points: Iterable[tuple[int | None, float]]) -> float:
     """
     known = [(step, value) for step, value in points if step is not None and math.isfinite(value)]
     steps, values = [step for step, _ in known], [value for _, value in known]
-    return linear_regression(steps, values).slope if len(set(steps)) > 1 else math.nan
+    if len(set(steps)) < 2:
+        return math.nan
+    from statistics import linear_regression
+
+    return linear_regression(steps, values).slope
