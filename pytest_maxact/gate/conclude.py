@@ -12,8 +12,6 @@ from pytest_maxact.gate.waivers import waiver_fault, waiver_is_settled
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.outcome import Checkpoint, Outcome
 from pytest_maxact.judge.portray import portray
-from pytest_maxact.judge.series.series import Series, series_of
-from pytest_maxact.judge.series.trend import Stage
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.tally import Tally, Told, tally_of
 from pytest_maxact.record.record import Record
@@ -21,6 +19,7 @@ from pytest_maxact.record.record import Record
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
     from pytest_maxact.gate.subject import Subject
+    from pytest_maxact.judge.series.series import Series
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +117,10 @@ def _checkpoint(session: "GateSession", subject: "Subject", judged: _Judged | No
     )
 
 
-def _series(session: "GateSession", judged: Mapping[str, _Judged]) -> Series:
+def _series(session: "GateSession", judged: Mapping[str, _Judged]) -> "Series":
+    from pytest_maxact.judge.series.series import series_of
+    from pytest_maxact.judge.series.trend import Stage
+
     measured = [subject for subject in session.plan.subjects if subject.name in judged]
     return series_of(
         [

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.gate.sources import Source
-from pytest_maxact.judge.deploy.fitness import failing_sites
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.measure.store import Store
@@ -58,6 +57,7 @@ def _measured(
     prepared: "Prepared", settings: Settings, family: str | None, fitness: tuple[Limit, ...], showing: Showing,
     digest: str | None = None,
 ) -> Record:  # fmt: skip
+    from pytest_maxact.judge.deploy.fitness import failing_sites
     from pytest_maxact.measure.run import measure
 
     progress = showing()

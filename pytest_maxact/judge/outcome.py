@@ -3,11 +3,14 @@ Made once, at the end; nothing that reads it judges again.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pytest_maxact.judge.portrait import Portrait
-from pytest_maxact.judge.series.series import Series
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.tally import Tally
+
+if TYPE_CHECKING:
+    from pytest_maxact.judge.series.series import Series
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,7 @@ class Outcome:
     checkpoints: tuple[Checkpoint, ...]
     ran: int = 0
     verdict: Tally | None = None
-    series: Series | None = None
+    series: "Series | None" = None
     faults: tuple[str, ...] = ()
     waiver_faults: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ()

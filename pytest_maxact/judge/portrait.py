@@ -5,16 +5,19 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from pytest_maxact.judge.deploy.fitness import SchemeFitness
 from pytest_maxact.judge.limits.schema.family import MeasuredOn
-from pytest_maxact.judge.parting import Against
 from pytest_maxact.judge.verdict.slack import Slack
 from pytest_maxact.numbers.formats import FormatDistortion
 from pytest_maxact.numbers.peaks import Peak
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.effect import Effect
 from pytest_maxact.record.provenance import Provenance
+
+if TYPE_CHECKING:
+    from pytest_maxact.judge.deploy.fitness import SchemeFitness
+    from pytest_maxact.judge.parting import Against
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +135,7 @@ class SchemeRow:
     finite, None where it quantizes no inputs), and whether this run makes checks of it.
     """
 
-    fitness: SchemeFitness
+    fitness: "SchemeFitness"
     zeroed: float | None
     checked: bool
 
@@ -153,7 +156,7 @@ class Portrait:
     rows: tuple[SiteRow, ...]
     effects: Mapping[str, Effect]
     limits: AppliedLimits | None = None
-    against: tuple[Against, ...] = ()
+    against: "tuple[Against, ...]" = ()
     deploy: tuple[SchemeRow, ...] = ()
     slack: Slack | None = None
 

@@ -4,12 +4,11 @@ report out. No torch.
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pytest_maxact.errors import MeasureError
-from pytest_maxact.judge.deploy.fitness import fitness_of
 from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.judge.limits.schema.family import MeasuredOn
-from pytest_maxact.judge.parting import against
 from pytest_maxact.judge.portrait import (
     AppliedLimits,
     Broken,
@@ -36,6 +35,9 @@ from pytest_maxact.record.metrics.value import beyond_fp16
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record, first_broken
 
+if TYPE_CHECKING:
+    from pytest_maxact.judge.parting import Against
+
 PUBLISHED_TOKENS = 16_000_000
 """Of the paper's corpus, by the tokenizer that gives the fewest."""
 
@@ -61,11 +63,8 @@ def portray(
         rows=_rows(record, findings),
         effects=record.effects,
         limits=_applied(record, rules, findings) if rules else None,
-        against=tuple(
-            against(name, baseline, record, [finding for finding in findings if finding.limit.against == name])
-            for name, baseline in (baselines or {}).items()
-        ),
-        deploy=_deploy(record, rules, findings) if rules else (),
+        against=_against(record, findings, baselines) if baselines else (),
+        deploy=_deploy(record, rules, findings) if rules and rules.fitness else (),
         slack=notices(findings),
     )
 
@@ -185,7 +184,18 @@ def _measured_otherwise(record: Record, stated: MeasuredOn | None) -> MeasuredOn
     return None if is_same_origin(stated, origin_of(record.provenance)) else stated
 
 
+def _against(record: Record, findings: Sequence[Finding], baselines: Mapping[str, Record]) -> "tuple[Against, ...]":
+    from pytest_maxact.judge.parting import against
+
+    return tuple(
+        against(name, baseline, record, [finding for finding in findings if finding.limit.against == name])
+        for name, baseline in baselines.items()
+    )
+
+
 def _deploy(record: Record, rules: Ruleset, findings: Sequence[Finding]) -> tuple[SchemeRow, ...]:
+    from pytest_maxact.judge.deploy.fitness import fitness_of
+
     checked = {limit.metric.scheme for limit in rules.limits}
     return tuple(
         SchemeRow(fitness=found, zeroed=_zeroed(record, found.scheme), checked=found.scheme in checked)

@@ -12,9 +12,6 @@ import pytest
 
 from pytest_maxact.errors import InputError, MaxactError, marked, worded
 from pytest_maxact.plugin.fixtures import session_key
-from pytest_maxact.plugin.ids import is_own, require_known, selects, take_own
-from pytest_maxact.plugin.project import give_outcome, with_hooks
-from pytest_maxact.plugin.refusals import refuse_checkpoints_as_tests, refuse_separate_paths
 from pytest_maxact.settings.options import OPTIONS, pytest_option
 from pytest_maxact.settings.resolve import resolve
 
@@ -77,6 +74,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def _open(config: pytest.Config, settings: "Settings", protocol_given: bool) -> None:
     """In the process that the user started."""
     from pytest_maxact.gate.session import open_session
+    from pytest_maxact.plugin.ids import require_known, take_own
+    from pytest_maxact.plugin.project import with_hooks
+    from pytest_maxact.plugin.refusals import refuse_checkpoints_as_tests, refuse_separate_paths
 
     refuse_separate_paths(config)
     refuse_checkpoints_as_tests(config)
@@ -170,6 +170,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     selected = config.stash.get(_selected_key, [])
     if not selected:
         return
+    from pytest_maxact.plugin.ids import selects
     from pytest_maxact.plugin.items import Check, WaiverCheck
 
     def kept(item: pytest.Item) -> bool:
@@ -208,6 +209,7 @@ def pytest_terminal_summary(
     if session is None or hasattr(config, "workerinput") or config.option.collectonly:
         return
     from pytest_maxact.gate.conclude import Reported
+    from pytest_maxact.plugin.ids import is_own
     from pytest_maxact.plugin.section import write_summary
 
     def reported(*outcomes: str) -> set[str]:
@@ -230,6 +232,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
     result = yield
     config = session.config
     if session_key in config.stash and not hasattr(config, "workerinput") and not config.option.collectonly:
+        from pytest_maxact.plugin.project import give_outcome
+
         try:
             give_outcome(config, config.stash.get(_outcome_key, None))
         except InputError as error:

@@ -9,7 +9,6 @@ from rich.text import Text
 from pytest_maxact.judge.outcome import Outcome
 from pytest_maxact.report.terminal.record import record_parts
 from pytest_maxact.report.terminal.screen import Part, Screen, to_text
-from pytest_maxact.report.terminal.series import series_parts
 from pytest_maxact.report.terminal.verdict import verdict_lines
 
 
@@ -17,8 +16,11 @@ def render_outcome(outcome: Outcome, screen: Screen) -> str:
     """As text of at most `screen.width` columns; empty where there is nothing to say."""
     if not outcome.measured:
         return to_text([Text(f"FAIL: {fault}", style="bold red") for fault in outcome.faults], screen)
-    series = outcome.series
-    return to_text(series_parts(outcome, series, screen) if series else _of_one(outcome, screen), screen)
+    if outcome.series is None:
+        return to_text(_of_one(outcome, screen), screen)
+    from pytest_maxact.report.terminal.series import series_parts
+
+    return to_text(series_parts(outcome, outcome.series, screen), screen)
 
 
 def _of_one(outcome: Outcome, screen: Screen) -> Iterator[Part]:

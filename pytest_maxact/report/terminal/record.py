@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from pytest_maxact.judge.portrait import Portrait
-from pytest_maxact.report.terminal.compare import against_grid
-from pytest_maxact.report.terminal.deploy import deploy_parts
 from pytest_maxact.report.terminal.facts import facts_grid
 from pytest_maxact.report.terminal.footing import footing_notes
 from pytest_maxact.report.terminal.layers import LEGEND, layers_grid
@@ -23,12 +21,16 @@ def render_record(portrait: Portrait, screen: Screen) -> str:
 def record_parts(portrait: Portrait, screen: Screen, tighten: str = "") -> Iterator[Part]:
     """`tighten`: the command that tightens limits much wider than what was found; without one they are not remarked."""
     yield facts_grid(portrait)
-    for against in portrait.against:
-        yield against_grid(against)
+    if portrait.against:
+        from pytest_maxact.report.terminal.compare import against_grid
+
+        yield from map(against_grid, portrait.against)
     yield Text()
     yield layers_grid(portrait.rows, screen.has_blocks)
     yield Text("\n".join(_notes(portrait, tighten)), style="dim")
     if portrait.deploy:
+        from pytest_maxact.report.terminal.deploy import deploy_parts
+
         yield from deploy_parts(portrait)
 
 
