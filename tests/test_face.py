@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -74,6 +75,27 @@ def test_a_verdict_in_one_call() -> None:
     assert len([finding for finding in relative if not finding.limit.against]) == len(findings)
     with pytest.raises(MeasureError, match="is broken itself"):
         verdict(record, baselines={"before": load(RECORDS / "nonfinite.safetensors")})
+
+
+@pytest.mark.parametrize(
+    ("record", "baseline", "apart"),
+    [("deploy", "bfloat16", "layers.0.qkv_in"), ("bfloat16", "experts", "layers.0.router")],
+)
+def test_a_baseline_that_not_all_can_be_compared_with_gives_no_verdict(record: str, baseline: str, apart: str) -> None:
+    from pytest_maxact import InputError, load, verdict
+
+    with pytest.raises(InputError, match=f"do not both have {apart}, so not all of it could be compared"):
+        verdict(load(RECORDS / f"{record}.safetensors"), baselines={"v1": load(RECORDS / f"{baseline}.safetensors")})
+
+
+def test_a_scheme_that_only_the_record_was_measured_under_gives_no_verdict_beside_a_baseline() -> None:
+    from pytest_maxact import InputError, load, verdict
+
+    whole = load(RECORDS / "deploy.safetensors")
+    schemes = tuple(scheme for scheme in whole.provenance.schemes if scheme != "FP8")
+    less = replace(whole, provenance=replace(whole.provenance, schemes=schemes))
+    with pytest.raises(InputError, match="do not both have FP8"):
+        verdict(whole, baselines={"v1": less})
 
 
 def test_limits_are_loaded_by_a_path_of_either_kind(tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
 """A Record and limits files in, findings out: the verdict in one call, for those who have a Record and no run.
 
-Guards what a run guards: a family without limits, limits of another protocol, and a limit that matches no site are
-errors, never a verdict on less.
+Guards what a run guards: a family without limits, limits of another protocol, a limit that matches no site, and a
+baseline that not all can be compared with are errors, never a verdict on less.
 """
 
 from collections.abc import Mapping, Sequence
 
-from pytest_maxact.errors import MeasureError
+from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.judge.limits.file import LimitsFile, load_limits
 from pytest_maxact.judge.limits.rules import require_protocol, select_rules, with_baseline
 from pytest_maxact.judge.verdict.check import judge
@@ -36,8 +36,8 @@ def verdict(
     require_protocol(record.provenance.protocol, rules)
     for name, baseline in (baselines or {}).items():
         require_sound(name, baseline)
-        both = [scheme for scheme in record.provenance.schemes if scheme in baseline.provenance.schemes]
-        rules = with_baseline(rules, files, sites, both, name)
+        _require_whole(name, baseline, record)
+        rules = with_baseline(rules, files, sites, record.provenance.schemes, name)
     return judge(record, rules.limits, baselines, rules.waivers)
 
 
@@ -47,4 +47,17 @@ def require_sound(name: str, baseline: Record) -> None:
         raise MeasureError(
             f"{name} is broken itself, {broken.site.name} has entries that are NaN or infinite, so nothing can be "
             "compared with it"
+        )
+
+
+def _require_whole(name: str, baseline: Record, record: Record) -> None:
+    """Raise InputError for a baseline with which a site or a scheme could not be compared."""
+    gone = (reading.site for name, reading in baseline.sites.items() if name not in record.sites)
+    apart = [site for site in record.sites if site not in baseline.sites]
+    apart += [site.name for site in gone if not site.is_linear_input]
+    apart += [scheme for scheme in record.provenance.schemes if scheme not in baseline.provenance.schemes]
+    if apart:
+        raise InputError(
+            f"{name} and the Record do not both have {apart[0]}, so not all of it could be compared\n"
+            "  give a baseline of the same architecture, measured with the same sites and schemes"
         )
