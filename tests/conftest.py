@@ -1,5 +1,6 @@
 """Shared fixtures: checkpoints are made once per session; every pytest run inside a test is a real one."""
 
+import os
 from importlib.metadata import entry_points
 from pathlib import Path
 from textwrap import dedent
@@ -12,6 +13,12 @@ from tests.support import tiny
 from tests.support.measuring import record_of
 
 pytest_plugins = ["pytester"]
+
+SURROUNDINGS = ("CI", "BUILD_NUMBER", "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "PY_COLORS", "PYTHONWARNINGS")
+"""What the machine that runs the tests may say of itself, and what is printed, refused or shortened depends on."""
+
+for surrounding in SURROUNDINGS:
+    os.environ.pop(surrounding, None)
 
 torch.set_num_threads(1)
 """Tensors here are tiny: a second thread costs more than it does, and several times so on a busy machine."""
