@@ -8,6 +8,7 @@ from pytest_maxact.cli.words import argument, as_typed
 from pytest_maxact.settings.options import OPTIONS, Option
 from pytest_maxact.settings.resolve import resolve
 from pytest_maxact.settings.settings import Settings
+from pytest_maxact.settings.single import Single
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Run = Callable[[argparse.Namespace], int]
@@ -31,7 +32,7 @@ def add_record(parser: argparse.ArgumentParser, what: str = RECORD) -> None:
 
 
 def add_target(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument("-o", "--save", metavar="FILE", required=True, help=what)
+    parser.add_argument("-o", "--save", metavar="FILE", required=True, action=Single, help=what)
 
 
 def add_json(parser: argparse.ArgumentParser, what: str = "for a program") -> None:
@@ -54,5 +55,4 @@ def settings_of(options: argparse.Namespace) -> Settings:
 def _how(option: Option) -> dict[str, Any]:
     if option.is_flag:
         return {"action": "store_true", "default": None}
-    action = "append" if option.repeatable else "store"
-    return {"action": action, "type": option.parse, "metavar": option.metavar}
+    return {"action": "append" if option.repeatable else Single, "type": option.parse, "metavar": option.metavar}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pytest_maxact.cli.arguments import Commands, add_command, add_record
 from pytest_maxact.cli.exits import PASSED
+from pytest_maxact.settings.single import Single
 
 
 def add(commands: Commands) -> None:
@@ -12,10 +13,17 @@ def add(commands: Commands) -> None:
     add_record(parser, "a file written with --sites deploy or a scheme")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
-        "--smoothquant", metavar="FILE", help="largest magnitude of every input channel of every linear layer"
+        "--smoothquant",
+        metavar="FILE",
+        action=Single,
+        help="largest magnitude of every input channel of every linear layer",
     )
     what.add_argument(
-        "--scales", nargs=2, metavar=("SCHEME", "FILE"), help="static activation scales of FP8, W8A8_STATIC or NVFP4"
+        "--scales",
+        nargs=2,
+        action=Single,
+        metavar=("SCHEME", "FILE"),
+        help="static activation scales of FP8, W8A8_STATIC or NVFP4",
     )
 
 

@@ -3,8 +3,9 @@ torch.
 """
 
 import hashlib
+import os
 from dataclasses import dataclass, replace
-from glob import glob
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
@@ -90,21 +91,63 @@ def baselines_of(settings: Settings, taken: set[str]) -> tuple[Source, ...]:
 def find(pattern: str, *, records: bool = False) -> list[Member]:
     """The folders that match a pattern, or the files where Records are looked for, in the order of their steps.
 
-    Raises InputError where nothing matches, where a folder is no checkpoint, where two have one name, and where steps
-    cannot be told.
+    Raises InputError where nothing matches, where a match is no such folder or file (nothing is left out of a series
+    unsaid), where two have one name, and where steps cannot be told.
     """
-    matches = sorted(Path(match) for match in glob(pattern))
-    found = [path for path in matches if (path.is_file() if records else path.is_dir())]
     what = "Record" if records else "folder"
-    if not found:
-        beside = f"; {len(matches)} matches are no {what}s" if matches else ""
+    matches = _matches(pattern)
+    if not matches:
         raise InputError(
-            f"no {what} matches {pattern}{beside}\n  quote the pattern, and see that it leads to "
+            f"no {what} matches {pattern}\n  quote the pattern, and see that it leads to "
             + (f"files written by {setting('save')}" if records else "folders written by save_pretrained")
         )
-    if strangers := [path for path in found if not records and not (path / "config.json").is_file()]:
-        reason = (
-            of_adapters(strangers[0]) or "it has no config.json\n  narrow the pattern, or finish writing the folder"
+    strangers = [
+        (path, reason) for path in matches if (reason := _no_record(path) if records else _no_checkpoint(path))
+    ]
+    if strangers:
+        path, reason = strangers[0]
+        others = ", ".join(other.name for other, _ in strangers[1:6]) + (", ..." if len(strangers) > 6 else "")
+        raise InputError(
+            f"{path} matches {pattern} and is no {'Record' if records else 'checkpoint'}"
+            f"{f' (nor is {others})' if others else ''}: {reason}"
         )
-        raise InputError(f"{strangers[0]} matches {pattern} and is no checkpoint: {reason}")
-    return in_order(found, pattern)
+    return in_order(matches, pattern)
+
+
+def _matches(pattern: str) -> list[Path]:
+    """Everything that a pattern matches, what lies behind no link included. Raises InputError for a link or a folder on
+    the way that leads nowhere, behind which members may be missing.
+    """
+    bare = pattern.rstrip("/" + os.sep) or pattern
+    ways = [str(way) for way in Path(bare).parents if has_magic(str(way))]
+    for folder in (folder for way in ways for folder in glob(way)):
+        if os.path.islink(folder) and not os.path.exists(folder):
+            raise InputError(f"{folder}, on the way of {pattern}, is a link that leads nowhere\n  {_NARROW}")
+        if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):
+            raise InputError(f"{folder}, on the way of {pattern}, may not be read\n  {_NARROW}")
+    return sorted(Path(match) for match in glob(bare))
+
+
+def _no_record(path: Path) -> str:
+    """Why a match is no file; "" for one."""
+    if path.is_file():
+        return ""
+    return f"{_kind(path)}\n  {_NARROW}"
+
+
+def _no_checkpoint(path: Path) -> str:
+    """Why a match is no checkpoint's folder; "" for one."""
+    if not path.is_dir():
+        return f"{_kind(path)}\n  {_NARROW}"
+    if (path / "config.json").is_file():
+        return ""
+    return of_adapters(path) or "it has no config.json\n  narrow the pattern, or finish writing the folder"
+
+
+def _kind(path: Path) -> str:
+    if path.is_symlink() and not path.exists():
+        return f"it is a link that leads nowhere ({os.readlink(path)})"
+    return "it is a file" if path.is_file() else "it is a folder" if path.is_dir() else "it is neither file nor folder"
+
+
+_NARROW = "narrow the pattern, or put it right"

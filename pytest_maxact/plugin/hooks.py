@@ -12,8 +12,10 @@ import pytest
 
 from pytest_maxact.errors import InputError, MaxactError, marked, worded
 from pytest_maxact.plugin.fixtures import session_key
+from pytest_maxact.plugin.refusals import refuse_settings_given_twice
 from pytest_maxact.settings.options import OPTIONS, pytest_option
 from pytest_maxact.settings.resolve import resolve
+from pytest_maxact.settings.single import Single
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
@@ -40,8 +42,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         how: dict[str, Any] = (
             {"action": "store_true"} if option.is_flag else {"type": option.parse, "metavar": option.metavar}
         )
-        if option.repeatable:
-            how["action"] = "append"
+        if not option.is_flag:
+            how["action"] = "append" if option.repeatable else Single
         group.addoption(
             pytest_option(option.field),
             dest=f"maxact_{option.field}",
@@ -61,6 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
         _join(config, config.workerinput)
         return
     given = {option.field: config.getoption(f"maxact_{option.field}") for option in OPTIONS}
+    refuse_settings_given_twice(config)
     try:
         settings = resolve(
             given, lambda field: config.getini(f"maxact_{field}"), config.inipath.parent if config.inipath else None

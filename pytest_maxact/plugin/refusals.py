@@ -6,6 +6,15 @@ from pathlib import Path
 import pytest
 
 
+def refuse_settings_given_twice(config: pytest.Config) -> None:
+    """Of two `-o maxact_model=...` pytest takes the last one unsaid."""
+    seen: dict[str, str] = {}
+    for entry in config.getoption("override_ini", None) or ():
+        name, _, value = str(entry).partition("=")
+        if name.startswith("maxact_") and seen.setdefault(name, value) != value:
+            raise pytest.UsageError(f"-o {name} is given twice, as {seen[name]} and as {value}\n  give it once")
+
+
 def refuse_separate_paths(config: pytest.Config) -> None:
     """Pytest looks for its configuration near every path on the command line, and takes `--maxact-model PATH` for one:
     refuse what leads it out of the directory it was started in, as the project's own ini file, and with it the

@@ -35,6 +35,29 @@ def test_a_bad_option_exits_with_4(capsys: pytest.CaptureFixture[str]) -> None:
     assert "'int8' is not one of auto, bf16, fp16, fp32" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--dtype", "bf16", "--dtype=fp32"], "--dtype: is given twice, as bf16 and as fp32"),
+        (["--max-samples=3", "--max-sam", "4"], "--max-samples: is given twice, as 3 and as 4"),
+        (["--schemes", "W8A8", "--schemes", "W8A8,W4A16"], "--schemes: is given twice, as W8A8 and as W8A8,W4A16"),
+        (["--save", "y"], "-o/--save: is given twice, as x and as y"),
+    ],
+)
+def test_an_option_given_twice_with_two_values_is_refused(
+    options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["measure", "m", "-o", "x", *options])
+    assert stopped.value.code == 4
+    assert words in capsys.readouterr().err
+
+
+def test_an_option_given_twice_with_one_value_is_given_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["measure", "/no/model", "-o", "x", "--seed", "3", "--seed=3"]) == 4
+    assert "no model at /no/model" in capsys.readouterr().err
+
+
 def test_show_and_judge_import_no_torch(saved: Path) -> None:
     code = "import sys; from pytest_maxact.cli import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
     for command in ("show", "judge"):

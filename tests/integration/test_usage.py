@@ -121,3 +121,28 @@ def test_a_path_after_a_space_that_would_lead_pytest_to_another_configuration_is
     run_gate(pytester, "--maxact-replay", saved, refuses=f"write --maxact-replay={saved}")
     (pytester.path / "here").write_bytes(saved.read_bytes())
     assert run_gate(pytester, "--maxact-replay", "here").ret == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "ini", "words"),
+    [
+        (["--maxact-model=a", "--maxact-model", "b"], "", "--maxact-model: is given twice, as a and as b"),
+        (["--maxact-replay=a", "--maxact-replay=b"], "", "--maxact-replay: is given twice, as a and as b"),
+        (["--maxact-limits=a", "--maxact-limits=b"], "", "--maxact-limits: is given twice, as a and as b"),
+        (["--maxact-seed=1", "--maxact-seed", "2"], "", "--maxact-seed: is given twice, as 1 and as 2"),
+        (["--maxact-model=a"], "addopts = --maxact-model=b", "--maxact-model: is given twice, as b and as a"),
+        (
+            ["-o", "maxact_model=a", "--override-ini=maxact_model=b"],
+            "",
+            "-o maxact_model is given twice, as a and as b",
+        ),
+    ],
+)
+def test_an_option_given_twice_with_two_values_is_refused_naming_both(
+    options: list[str], ini: str, words: str, pytester: pytest.Pytester
+) -> None:
+    run_gate(pytester, *options, files={"pytest.ini": f"[pytest]\n{ini}"}, refuses=words)
+
+
+def test_an_option_given_twice_with_one_value_is_given_once(pytester: pytest.Pytester, saved: Path) -> None:
+    run_gate(pytester, *2 * [f"--maxact-replay={saved}"], *2 * ["--maxact-family=generic"], exit=0)

@@ -98,11 +98,59 @@ def test_names_with_numbers_that_are_built_differently_have_no_step_and_stand_in
     assert found(tmp_path) == [("checkpoint-500-a1b2", None), ("checkpoint-1000-c3d4", None), ("best", None)]
 
 
-def test_files_beside_checkpoints_are_left_out(tmp_path: Path) -> None:
-    folders(tmp_path, "checkpoint-1")
-    (tmp_path / "checkpoint-2").write_text("a log")
-    (tmp_path / "trainer_state.json").write_text("{}")
-    assert found(tmp_path) == [("checkpoint-1", 1)]
+@pytest.mark.parametrize("pattern", ["checkpoint-*", "checkpoint-*/", "check*-[0-9]"])
+@pytest.mark.parametrize(
+    ("stranger", "reason"),
+    [
+        ("file", "it is a file"),
+        ("link", r"it is a link that leads nowhere \(gone\)"),
+        ("loop", "it is a link that leads"),
+    ],
+)
+def test_a_match_that_is_no_checkpoint_is_refused_by_name(
+    stranger: str, reason: str, pattern: str, tmp_path: Path
+) -> None:
+    folders(tmp_path, "checkpoint-1", "checkpoint-2")
+    other = tmp_path / "checkpoint-3"
+    {
+        "file": lambda: other.write_text("a log"),
+        "link": lambda: other.symlink_to("gone"),
+        "loop": lambda: other.symlink_to(other.name),
+    }[stranger]()
+    with pytest.raises(InputError, match=f"checkpoint-3 matches .* and is no checkpoint: {reason}"):
+        found(tmp_path, pattern)
+
+
+def test_several_matches_that_are_no_checkpoints_are_all_named(tmp_path: Path) -> None:
+    folders(tmp_path, "step-1")
+    for name in ("step-2", "step-3"):
+        (tmp_path / name).write_text("")
+    with pytest.raises(InputError, match=r"step-2 matches .* and is no checkpoint \(nor is step-3\): it is a file"):
+        found(tmp_path, "step-*")
+
+
+def test_a_link_on_the_way_of_a_pattern_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
+    folders(tmp_path, "step-1/hf", "step-2/hf")
+    (tmp_path / "step-3").symlink_to("gone")
+    with pytest.raises(InputError, match=r"step-3, on the way of .*, is a link that leads nowhere"):
+        found(tmp_path, "step-*/hf*")
+
+
+def test_a_link_to_a_checkpoint_is_a_member(tmp_path: Path) -> None:
+    folders(tmp_path, "run/checkpoint-1", "elsewhere")
+    (tmp_path / "run" / "checkpoint-2").symlink_to(tmp_path / "elsewhere")
+    assert found(tmp_path, "run/checkpoint-*") == [("checkpoint-1", 1), ("checkpoint-2", 2)]
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"), [("folder", "it is a folder"), ("link", "it is a link that leads nowhere")]
+)
+def test_a_match_that_is_no_record_is_refused_by_name(make: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "step-1.safetensors").write_text("")
+    other = tmp_path / "step-2.safetensors"
+    other.mkdir() if make == "folder" else other.symlink_to("gone")
+    with pytest.raises(InputError, match=f"step-2.safetensors matches .* and is no Record: {reason}"):
+        found(tmp_path, "step-*", records=True)
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused_rather_than_left_out(tmp_path: Path) -> None:
@@ -118,12 +166,8 @@ def test_a_folder_that_is_no_checkpoint_is_refused_rather_than_left_out(tmp_path
 def test_nothing_that_matches_is_refused_with_what_did(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no folder matches .*/step-\*\n  quote the pattern"):
         found(tmp_path, "step-*")
-    (tmp_path / "step-1").write_text("")
-    with pytest.raises(InputError, match=r"no folder matches .*/step-\*; 1 matches are no folders"):
-        found(tmp_path, "step-*")
-    folders(tmp_path, "step-2")
-    with pytest.raises(InputError, match=r"no Record matches .*step-2; 1 matches are no Records\n.*written by `save`"):
-        found(tmp_path, "step-2", records=True)
+    with pytest.raises(InputError, match=r"no Record matches .*step-\*\n.*written by `save`"):
+        found(tmp_path, "step-*", records=True)
 
 
 def test_two_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -144,7 +188,6 @@ def test_records_are_files_under_the_name_before_their_suffix(tmp_path: Path) ->
         "final.safetensors",
     ):
         (tmp_path / name).write_text("")
-    (tmp_path / "step-1.safetensors").mkdir()
     assert found(tmp_path, "*.safetensors", records=True) == [
         ("step-3", 3),
         ("step-20", 20),
