@@ -105,13 +105,15 @@ def _scale_above(amax: torch.Tensor) -> torch.Tensor:
 
 def _power_of_two(largest: torch.Tensor, how: Quantizer) -> torch.Tensor:
     """The power of two of a magnitude rounded to one bit of mantissa, over that of the format's largest number; a
-    subnormal counts as zero.
+    subnormal counts as zero. Infinite where the rounding leaves the range of the dtype (from 57 344 on in float16), as
+    in compressed-tensors: such a group is then restored as NaN.
     """
     mantissa, exponent, integers = _LAYOUT[largest.dtype]
     raised = largest.view(integers).to(torch.int64) + (1 << (mantissa - 2))
-    field = (raised >> mantissa) & ((1 << exponent) - 1)
-    bias = (1 << (exponent - 1)) - 1
+    highest, bias = (1 << exponent) - 1, (1 << (exponent - 1)) - 1
+    field = (raised >> mantissa) & highest
     biased = torch.where(field == 0, 0, field - bias + 127 - _E8M0_OFFSET[how.number]).clamp(0, 255)
+    biased = torch.where(field == highest, 255, biased)
     scale = torch.pow(2.0, (biased - 127).float()).to(largest.dtype)
     return torch.where(scale == 0, 1.0, scale)
 

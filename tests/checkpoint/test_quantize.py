@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pytest_maxact.checkpoint import quantize as numerics
 from pytest_maxact.checkpoint.quantize import fake_quantized, quantize
 from tests.support.deployed import WITHOUT_PRESET, by_compressed_tensors
-from tests.support.quantizing import DTYPES, OPERANDS, WIDTH, normal, quantized_by_itself, quantizer
+from tests.support.quantizing import DTYPES, OPERANDS, WIDTH, normal, quantized_by_itself, quantizer, same
 
 WITH_PRESET = [(name, operand) for name, operand in OPERANDS if name not in WITHOUT_PRESET]
 
@@ -75,6 +75,15 @@ def small(dtype: torch.dtype) -> torch.Tensor:
     return normal() * 1e-3
 
 
+def at_the_end_of_the_range(dtype: torch.dtype) -> torch.Tensor:
+    """From 1.75 times the highest power of two on, which is 57 344 in float16, that power rounds to infinity."""
+    x, top = normal(), 2.0 ** (15 if dtype == torch.float16 else 127)
+    for row, share in enumerate((1.0, 1.74, 1.75, -1.75, 1.99, -1.5)):
+        x[row, 3 * row] = share * top
+    x[7] = 1.75 * top
+    return x
+
+
 MATERIALS: dict[str, Callable[[torch.dtype], torch.Tensor]] = {
     "normal": lambda dtype: normal(),
     "heavy tails": heavy_tails,
@@ -85,6 +94,7 @@ MATERIALS: dict[str, Callable[[torch.dtype], torch.Tensor]] = {
     "ties": ties,
     "one outlier": one_outlier,
     "small": small,
+    "the end of the range": at_the_end_of_the_range,
     "nothing but zero": lambda dtype: torch.zeros(6, WIDTH),
 }
 
@@ -97,12 +107,21 @@ def test_every_scheme_is_that_of_compressed_tensors_bit_for_bit(name: str, opera
         assert x.isfinite().all()
         how, wanted = quantizer(name, operand), by_compressed_tensors(x, name, operand)
         assert wanted.restored.dtype == dtype
-        assert torch.equal(fake_quantized(x, how), wanted.restored), material
+        assert same(fake_quantized(x, how), wanted.restored), material
         for found in (quantized_by_itself(x, how), quantize(x, how)):
             assert found.restored.dtype == dtype
-            assert torch.equal(found.restored, wanted.restored), material
+            assert same(found.restored, wanted.restored), material
             assert torch.equal(found.levels, wanted.levels), material
             assert torch.equal(found.clipped, wanted.clipped), material
+
+
+@pytest.mark.parametrize("name", ["MXFP8", "MXFP4"])
+def test_an_mx_group_in_float16_whose_largest_entry_rounds_to_57_344_is_no_number(name: str) -> None:
+    x = torch.full((1, 64), 2.0, dtype=torch.float16)
+    x[0, 5], x[0, 40] = 57343.0, 57311.0
+    restored = fake_quantized(x, quantizer(name, "activations"))
+    assert restored[0, :32].isnan().all()
+    assert restored[0, 32:].isfinite().all()
 
 
 @pytest.mark.parametrize("share", [0.25, 1.0, 3.0])
@@ -142,13 +161,15 @@ def test_blocks_that_the_shape_does_not_fill_are_those_of_compressed_tensors(
     st.integers(-12, 4),
     st.integers(0, 1 << 16),
 )
+@example(("MXFP8", "activations"), torch.float16, 1, [57343.0], 0, 0)
+@example(("MXFP4", "weights"), torch.float16, 1, [57343.0, 2.0], 0, 0)
 def test_any_finite_tensor_is_quantized_as_compressed_tensors_does_it(
     operand: tuple[str, str], dtype: torch.dtype, rows: int, entries: list[float], power: int, seed: int
 ) -> None:
     places = torch.randint(len(entries), (rows, 128), generator=torch.Generator().manual_seed(seed))
     x = (torch.tensor(entries)[places] * 2.0**power).clamp(-60000, 60000).to(dtype)
     found, wanted = quantized_by_itself(x, quantizer(*operand)), by_compressed_tensors(x, *operand)
-    assert torch.equal(found.restored, wanted.restored)
+    assert same(found.restored, wanted.restored)
     assert torch.equal(found.levels, wanted.levels)
 
 

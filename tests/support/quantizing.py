@@ -28,3 +28,10 @@ def normal(rows: int = 24, width: int = WIDTH, seed: int = 0) -> torch.Tensor:
 def quantized_by_itself(x: torch.Tensor, how: Quantizer) -> Quantized:
     """Quantized by a scale from x itself, handed over where calibration hands it over."""
     return quantize(x, how, x.abs().amax() if how.needs_calibration else None)
+
+
+def same(found: torch.Tensor, wanted: torch.Tensor) -> bool:
+    """Equal bit for bit, and NaN at the same places."""
+    return torch.equal(found.isnan(), wanted.isnan()) and torch.equal(
+        found.masked_fill(found.isnan(), 0), wanted.masked_fill(wanted.isnan(), 0)
+    )
