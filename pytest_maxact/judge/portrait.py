@@ -131,8 +131,8 @@ class AppliedLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemeRow:
-    """A scheme: its fitness, the largest share of a linear input's entries that become zero (NaN where one is not
-    finite, None where it quantizes no inputs), and whether this run makes checks of it.
+    """A scheme: its fitness, the largest share of a linear input's or a weight's entries that become zero (NaN where
+    one is not finite, None where it quantizes nothing), and whether this run makes checks of it.
     """
 
     fitness: "SchemeFitness"

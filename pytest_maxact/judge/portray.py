@@ -29,9 +29,8 @@ from pytest_maxact.numbers.formats import FP16_MAX
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.record.comparability import is_same_origin, origin_of
 from pytest_maxact.record.metrics.figures import integer_figures
-from pytest_maxact.record.metrics.metric import MAX_ABS
-from pytest_maxact.record.metrics.scheme import scheme_distortion
-from pytest_maxact.record.metrics.value import beyond_fp16
+from pytest_maxact.record.metrics.metric import MAX_ABS, WEIGHT_FLUSH, scheme_metric
+from pytest_maxact.record.metrics.value import beyond_fp16, metric_value
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record, first_broken
 
@@ -204,17 +203,18 @@ def _deploy(record: Record, rules: Ruleset, findings: Sequence[Finding]) -> tupl
 
 
 def _zeroed(record: Record, name: str) -> float | None:
-    """The largest share of non-zero entries of a linear input that become zero."""
-    if SCHEMES[name].activations is None:
-        return None
+    """The largest share of non-zero entries of a linear input, or of a weight, that become zero."""
+    scheme = SCHEMES[name]
+    quantities = [
+        *(["flush_to_zero"] if scheme.activations else []), *([WEIGHT_FLUSH] if scheme.weights else [])
+    ]  # fmt: skip
     shares = []
     for reading in record.sites.values():
-        if reading.site.is_linear_input:
+        for quantity in quantities if reading.site.is_linear_input else ():
             try:
-                share = scheme_distortion(reading, name).flush_to_zero
+                shares.append(metric_value(reading, scheme_metric(name, quantity)))
             except MeasureError:
                 continue
-            shares.append(math.nan if reading.nonfinite else share)
     if any(math.isnan(share) for share in shares):
         return math.nan
     return max(shares, default=None)

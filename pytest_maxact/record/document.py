@@ -167,11 +167,14 @@ def _reading(entry: Mapping[str, Any], held: Distributions | Summary) -> SiteRea
 
 
 def _plain(value: SchemeSums | WeightDistortion | Effect | Mapping[str, float]) -> dict[str, Any]:
-    """A dataclass, or figures, as JSON: what is no finite number is text, for JSON has none."""
+    """A dataclass, or figures, as JSON: what is no finite number is text, for JSON has none; what is not told is left
+    out.
+    """
     entries = value if isinstance(value, Mapping) else asdict(value)
     return {
         name: str(entry) if isinstance(entry, float) and not math.isfinite(entry) else entry
         for name, entry in entries.items()
+        if entry is not None
     }
 
 

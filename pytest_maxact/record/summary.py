@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.numbers.formats import INT8_POLICIES
 from pytest_maxact.numbers.histogram import Histogram
-from pytest_maxact.numbers.weights import WeightDistortion, worst_weight
+from pytest_maxact.numbers.weights import WeightDistortion, by_error, by_flushing, worst_weight
 from pytest_maxact.record.held import Entries, Summary
 from pytest_maxact.record.metrics.distortion import SCHEME_QUANTITIES, named
 from pytest_maxact.record.metrics.figures import (
@@ -124,11 +124,15 @@ def _figures(reading: SiteReading, wanted: _Wanted) -> dict[str, float]:
 
 
 def _worst(weights: Mapping[str, Mapping[str, WeightDistortion]]) -> dict[str, dict[str, WeightDistortion]]:
-    """Of every scheme the one weight that a verdict names, in the order of paths."""
+    """Of every scheme the weights that a verdict names, by their error and by what becomes zero, in the order of
+    paths.
+    """
     schemes = dict.fromkeys(scheme for by_scheme in weights.values() for scheme in by_scheme)
-    worst = {scheme: worst_weight(weights, scheme) for scheme in schemes}
+    worst = {
+        scheme: {worst_weight(weights, scheme, badness) for badness in (by_error, by_flushing)} for scheme in schemes
+    }
     return {
         path: kept
         for path, by_scheme in weights.items()
-        if (kept := {name: found for name, found in by_scheme.items() if worst[name] == path})
+        if (kept := {name: found for name, found in by_scheme.items() if path in worst[name]})
     }

@@ -36,7 +36,7 @@ def test_fitness_is_a_check_per_linear_input_and_quantity_beside_the_family(
     result = gate(pytester, sound, corpus, "--maxact-deploy=W8A8", "--co", "-q")
     listed = [line for line in result.outlines if line.startswith("maxact::")]
     fitness = [line for line in listed if "::W8A8." in line]
-    assert len(fitness) == 3 * LINEAR + 1
+    assert len(fitness) == 4 * LINEAR + 1
     assert {
         "maxact::layers.2.down_in::W8A8.sqnr_db",
         "maxact::layers.0.o_in::W8A8.weight_sqnr_db",
@@ -134,7 +134,7 @@ def test_a_users_own_test_asks_for_a_scheme_at_a_site_and_for_its_effect(
 
 
 def test_workers_share_one_measurement_with_its_effects(pytester: pytest.Pytester, sound: Path, corpus: Path) -> None:
-    checks = PAPER + LINEAR + 3 * LINEAR + 1
+    checks = PAPER + LINEAR + 4 * LINEAR + 1
     gate(pytester, sound, corpus, "--maxact-deploy=W8A8", "-n", "2", passed=checks)
 
 

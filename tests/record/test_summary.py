@@ -219,9 +219,14 @@ def test_what_smoothing_would_gain_is_kept_without_the_channels() -> None:
 def test_of_weights_the_worst_under_each_scheme_is_kept(deployed: Record) -> None:
     for name, reading in summary(deployed).sites.items():
         for scheme in SCHEMES:
-            of_all = [errors[scheme].lowest_db for errors in deployed[name].weights.values() if scheme in errors]
-            kept = [errors[scheme].lowest_db for errors in reading.weights.values() if scheme in errors]
-            assert kept == sorted(of_all)[:1]
+            of_all = [errors[scheme] for errors in deployed[name].weights.values() if scheme in errors]
+            kept = [errors[scheme] for errors in reading.weights.values() if scheme in errors]
+            lowest, of_these = (sorted(error.lowest_db for error in errors)[:1] for errors in (of_all, kept))
+            assert lowest == of_these
+            assert max((error.flushed or 0.0 for error in kept), default=0.0) == max(
+                (error.flushed or 0.0 for error in of_all), default=0.0
+            )
+            assert len(kept) <= 2, "the worst by its error, and by what becomes zero"
 
 
 # What it is

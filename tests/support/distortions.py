@@ -76,6 +76,7 @@ def expected(matrices: Sequence[torch.Tensor], name: str, rows: slice = slice(No
         "rel_rmse": math.sqrt(error / signal),
         "clip_rate": clipped_all / entries,
         "flush_to_zero": flushed_all / nonzero,
+        "most_flushed": max(flushed / nonzero for _, nonzero, _, flushed, *_ in totals),
     }
 
 
@@ -85,7 +86,7 @@ def db(signal: float, error: float) -> float:
 
 def figures(error: WeightDistortion) -> dict[str, float]:
     assert not error.refused
-    names = ("entries", "sqnr_db", "lowest_db", "rel_rmse", "clip_rate", "flush_to_zero")
+    names = ("entries", "sqnr_db", "lowest_db", "rel_rmse", "clip_rate", "flush_to_zero", "most_flushed")
     return {name: getattr(error, name) for name in names}
 
 

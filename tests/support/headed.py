@@ -1,5 +1,6 @@
 """A random Qwen3 with its head, sound or with one channel that is loud, on disk."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ from tests.support import tiny
 LOUD = 11
 
 
-def headed(folder: Path, loud: float = 1.0, **overrides: Any) -> Path:
+def headed(
+    folder: Path, loud: float = 1.0, change: Callable[[Any], None] = lambda model: None, tokenizer: Any = None,
+    **overrides: Any,
+) -> Path:  # fmt: skip
     """A random Qwen3 with its head; one channel of the last layer's feed-forward block is `loud` times what it was, its
-    function the same.
+    function the same. `change` is done to it before it is saved.
     """
     torch.manual_seed(0)
     config = AutoConfig.for_model(
@@ -27,4 +31,5 @@ def headed(folder: Path, loud: float = 1.0, **overrides: Any) -> Path:
         block = model.model.layers[-1].mlp
         block.up_proj.weight[LOUD] *= loud
         block.down_proj.weight[:, LOUD] /= loud
-    return tiny.save(folder, model.bfloat16())
+        change(model)
+    return tiny.save(folder, model.bfloat16(), tokenizer)

@@ -67,8 +67,8 @@ def weight_distortions(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sums:
-    """Over the rows of one or several matrices: counts, energies of the weight and of its error, and the SQNR of the
-    worst matrix.
+    """Over the rows of one or several matrices: counts, energies of the weight and of its error, and of the worst
+    matrix the SQNR and the share that becomes zero.
     """
 
     entries: int
@@ -78,6 +78,7 @@ class _Sums:
     signal: float = math.nan
     error_energy: float = math.nan
     lowest_db: float = math.nan
+    most_flushed: float = math.nan
     refused: str = ""
 
     @classmethod
@@ -92,17 +93,22 @@ class _Sums:
             signal=signal,
             error_energy=error,
             lowest_db=decibel(signal, error),
+            most_flushed=flushed / nonzero if nonzero else 0.0,
         )
 
     def __add__(self, other: "_Sums") -> "_Sums":
         sums = {
             f.name: getattr(self, f.name) + getattr(other, f.name)
             for f in fields(self)
-            if f.name not in ("lowest_db", "refused")
+            if f.name not in ("lowest_db", "most_flushed", "refused")
         }
-        both = (self.lowest_db, other.lowest_db)
-        lowest = math.nan if any(map(math.isnan, both)) else min(both)
-        return _Sums(**sums, lowest_db=lowest, refused=self.refused or other.refused)
+        lowest, most = (self.lowest_db, other.lowest_db), (self.most_flushed, other.most_flushed)
+        return _Sums(
+            **sums,
+            lowest_db=math.nan if any(map(math.isnan, lowest)) else min(lowest),
+            most_flushed=math.nan if any(map(math.isnan, most)) else max(most),
+            refused=self.refused or other.refused,
+        )
 
     @property
     def error(self) -> WeightDistortion:
@@ -114,6 +120,7 @@ class _Sums:
             clip_rate=self.clipped / self.entries,
             flush_to_zero=self.flushed / self.nonzero if self.nonzero else 0.0,
             refused=self.refused,
+            most_flushed=self.most_flushed,
         )
 
 

@@ -7,7 +7,7 @@ from pytest_maxact.judge.compare.jumps import first_jump, new_massive_layers
 from pytest_maxact.judge.limits.limit import CARRIER, Limit
 from pytest_maxact.numbers.peaks import Peak
 from pytest_maxact.numbers.sites import ranges
-from pytest_maxact.numbers.weights import worst_weight
+from pytest_maxact.numbers.weights import by_error, by_flushing, worst_weight
 from pytest_maxact.record.metrics.metric import (
     GROWTH,
     MASSIVE,
@@ -17,6 +17,7 @@ from pytest_maxact.record.metrics.metric import (
     SHIFT,
     SHRINK,
     UNREACHED,
+    WEIGHT_SQNR,
     Kind,
     Metric,
 )
@@ -101,7 +102,7 @@ def _scheme_words(reading: SiteReading, metric: Metric) -> str:
     if metric.kind is not Kind.SCHEME or metric.quantity == "headroom":
         return ""
     if metric.is_of_weights:
-        path = worst_weight(reading.weights, metric.scheme)
+        path = worst_weight(reading.weights, metric.scheme, by_error if metric.quantity == WEIGHT_SQNR else by_flushing)
         refused = reading.weights[path][metric.scheme].refused
         return f" in {path}" + (f" ({refused})" if refused else "")
     error = scheme_distortion(reading, metric.scheme)

@@ -107,7 +107,7 @@ class Metric:
 
     @property
     def is_of_weights(self) -> bool:
-        return self.kind is Kind.SCHEME and self.quantity == WEIGHT_SQNR
+        return self.kind is Kind.SCHEME and self.quantity in (WEIGHT_SQNR, WEIGHT_FLUSH)
 
     @property
     def is_in_decibels(self) -> bool:
@@ -115,7 +115,8 @@ class Metric:
 
 
 WEIGHT_SQNR = "weight_sqnr_db"
-"""The quantity of a scheme that is of a site's weights."""
+WEIGHT_FLUSH = "weight_flush_to_zero"
+"""The quantities of a scheme that are of a site's weights."""
 
 
 def no_metric(name: str, why: str = "") -> InputError:
@@ -171,7 +172,7 @@ def _of_scheme(name: str, scheme: str, quantity: str) -> Metric:
     has = SCHEMES[scheme]
     known = (
         (quantity == "headroom" and has.cast)
-        or (quantity == WEIGHT_SQNR and (has.weights or has.cast))
+        or (quantity in (WEIGHT_SQNR, WEIGHT_FLUSH) and (has.weights or has.cast))
         or (quantity in SCHEME_QUANTITIES and (has.activations or has.cast))
     )
     if not known and quantity not in EFFECTS:

@@ -10,7 +10,7 @@ from pytest_maxact.errors import InputError, MeasureError, setting
 from pytest_maxact.numbers.formats import BF16_MAX, FP16_MAX
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.record.metrics.figures import integer_figures, quantile, rms
-from pytest_maxact.record.metrics.metric import MAX_ABS, Kind, Metric, no_metric
+from pytest_maxact.record.metrics.metric import MAX_ABS, WEIGHT_SQNR, Kind, Metric, no_metric
 from pytest_maxact.record.metrics.scheme import scheme_distortion
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
@@ -48,16 +48,25 @@ def _scheme_value(reading: SiteReading, metric: Metric) -> float:
         largest = FP16_MAX if SCHEMES[metric.scheme].cast == "float16" else BF16_MAX
         return 0.0 if reading.nonfinite else largest / reading.max_abs if reading.max_abs else math.inf
     if metric.is_of_weights:
-        costs = [found[metric.scheme] for found in reading.weights.values() if metric.scheme in found]
-        if not costs:
-            raise MeasureError(
-                f"{reading.site.name}: the Record holds nothing of its weights under {metric.scheme}\n"
-                f"  measure again with {setting('schemes')} {metric.scheme}"
-            )
-        values = [cost.lowest_db for cost in costs]
-        return math.nan if any(math.isnan(value) for value in values) else min(values)
+        return _weight_value(reading, metric)
     error = scheme_distortion(reading, metric.scheme)
     return math.nan if reading.nonfinite else float(getattr(error, metric.quantity))
+
+
+def _weight_value(reading: SiteReading, metric: Metric) -> float:
+    """Of the worst weight. Raises MeasureError where the Record lacks it."""
+    costs = [found[metric.scheme] for found in reading.weights.values() if metric.scheme in found]
+    told = [cost.lowest_db if metric.quantity == WEIGHT_SQNR else cost.flushed for cost in costs]
+    values = [value for value in told if value is not None]
+    if not values or len(values) < len(told):
+        what = f"no {metric.quantity}" if told else "nothing"
+        raise MeasureError(
+            f"{reading.site.name}: the Record holds {what} of its weights under {metric.scheme}\n"
+            f"  measure again with {setting('schemes')} {metric.scheme}"
+        )
+    if any(math.isnan(value) for value in values):
+        return math.nan
+    return min(values) if metric.quantity == WEIGHT_SQNR else max(values)
 
 
 _VALUES: Mapping[Kind, tuple[Callable[[SiteReading, Metric], float], float | None]] = {

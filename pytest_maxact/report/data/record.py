@@ -11,6 +11,7 @@ from pytest_maxact.judge.site_figures import SiteFigures
 from pytest_maxact.numbers.formats import FormatDistortion
 from pytest_maxact.numbers.peaks import Peak
 from pytest_maxact.report.data.null import finite_or_null, plain
+from pytest_maxact.report.data.weights import weight_data
 
 
 def record_data(portrait: Portrait, figures: Sequence[SiteFigures]) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def _site(figures: SiteFigures) -> dict[str, Any]:
         "int8": {policy: _int8(error, bool(figures.nonfinite)) for policy, error in figures.int8.items()},
         "schemes": {name: plain(asdict(error)) for name, error in figures.schemes.items()},
         "weights": {
-            path: {name: plain(asdict(e)) for name, e in errors.items()} for path, errors in figures.weights.items()
+            path: {name: weight_data(e) for name, e in errors.items()} for path, errors in figures.weights.items()
         },
         "top": [{"value": peak.value, **_place(peak), "part": peak.part} for peak in figures.peaks],
     }

@@ -11,10 +11,16 @@ Errors = Mapping[str, Mapping[str, Mapping[str, WeightDistortion]]]
 """By site, weight and scheme."""
 
 
+def weight_data(error: WeightDistortion) -> dict[str, Any]:
+    """The figures of one weight; what an earlier version did not tell is left out."""
+    figures = plain(asdict(error))
+    return figures if error.most_flushed is not None else {n: f for n, f in figures.items() if n != "most_flushed"}
+
+
 def weights_data(errors: Errors) -> dict[str, Any]:
     """`{weight: {scheme: {"sqnr_db", ...}}}`; what is no finite number is null."""
     return {
-        weight: {scheme: plain(asdict(error)) for scheme, error in schemes.items()}
+        weight: {scheme: weight_data(error) for scheme, error in schemes.items()}
         for weights in errors.values()
         for weight, schemes in weights.items()
     }

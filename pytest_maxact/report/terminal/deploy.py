@@ -125,8 +125,8 @@ def _severity(finding: Finding) -> tuple[bool, float]:
 
 def _notes(provenance: Provenance) -> str:
     lines = [
-        "inputs dB, weights dB: the lowest SQNR of any linear layer's input and weight. zeroed: largest share of an"
-        " input's entries that become 0."
+        "inputs dB, weights dB: the lowest SQNR of any linear layer's input and weight. zeroed: largest share of the"
+        " entries of one of them that become 0."
     ]
     if provenance.sampling > 1:
         lines.append(

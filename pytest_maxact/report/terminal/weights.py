@@ -23,6 +23,7 @@ def render_weights(errors: Errors, schemes: Sequence[str], screen: Screen) -> st
 
 def _parts(errors: Errors, schemes: Sequence[str]) -> Iterator[Part]:
     worst: dict[str, tuple[str, WeightDistortion]] = {}
+    emptied: dict[str, tuple[str, WeightDistortion]] = {}
     rows: dict[int, dict[str, WeightDistortion]] = {}
     for site, weights in errors.items():
         found = _LAYER.match(site)
@@ -30,9 +31,9 @@ def _parts(errors: Errors, schemes: Sequence[str]) -> Iterator[Part]:
         for weight, by_scheme in weights.items():
             for scheme, error in by_scheme.items():
                 row[scheme] = min(row.get(scheme, error), error, key=_badness)
-                worst[scheme] = min(
-                    worst.get(scheme, (weight, error)), (weight, error), key=lambda entry: _badness(entry[1])
-                )
+                here = (weight, error)
+                worst[scheme] = min(worst.get(scheme, here), here, key=lambda entry: _badness(entry[1]))
+                emptied[scheme] = max(emptied.get(scheme, here), here, key=lambda entry: entry[1].flushed or 0.0)
     yield Grid(
         columns=(Column(name="layer"), *(Column(name=scheme, right=True) for scheme in schemes)),
         rows=[
@@ -49,6 +50,9 @@ def _parts(errors: Errors, schemes: Sequence[str]) -> Iterator[Part]:
             else f", {error.flush_to_zero:.1%} of its non-zero entries become zero"
         )
         yield Text(f"{scheme}: worst is {weight}, {_decibel(error)} dB{reason}")
+        most, zeroed = emptied[scheme]
+        if most != weight and zeroed.flushed:
+            yield Text(f"{scheme}: most become zero of {most}, {zeroed.flushed:.1%} at {_decibel(zeroed)} dB")
 
 
 def _badness(error: WeightDistortion) -> tuple[bool, float]:

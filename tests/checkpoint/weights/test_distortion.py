@@ -44,6 +44,7 @@ def test_every_weight_under_every_scheme_is_that_of_compressed_tensors_on_the_ma
                     rel_rmse=0.0,
                     clip_rate=0.0,
                     flush_to_zero=0.0,
+                    most_flushed=0.0,
                 )
             else:
                 assert_equal(error, expected([raw[path]], name))

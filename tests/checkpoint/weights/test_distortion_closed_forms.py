@@ -50,8 +50,9 @@ def test_one_outlier_row_flushes_the_others_where_they_share_its_scale(plain: Pa
 def test_a_matrix_of_zeros_loses_nothing(plain: Path) -> None:
     for name, error in of_matrix(plain, torch.zeros(256, 128), EVERY).items():
         assert error == WeightDistortion(
-            entries=256 * 128, sqnr_db=math.inf, lowest_db=math.inf, rel_rmse=0.0, clip_rate=0.0, flush_to_zero=0.0
-        ), name
+            entries=256 * 128, sqnr_db=math.inf, lowest_db=math.inf, rel_rmse=0.0, clip_rate=0.0, flush_to_zero=0.0,
+            most_flushed=0.0,
+        ), name  # fmt: skip
 
 
 def test_values_of_the_format_up_to_its_maximum_are_kept_exactly(plain: Path) -> None:

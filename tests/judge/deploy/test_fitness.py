@@ -36,17 +36,27 @@ from tests.support.reports import report_of
 def test_every_linear_input_and_its_weights_are_checked_for_a_scheme_that_quantizes_both() -> None:
     limits = rules_for(measured(), "W8A8").fitness
     assert {limit.site for limit in limits} == set(SITES)
-    assert {limit.metric.name for limit in limits} == {"W8A8.sqnr_db", "W8A8.flush_to_zero", "W8A8.weight_sqnr_db"}
     assert {(limit.metric.name, limit.sense, limit.bound) for limit in limits if limit.site == SITES[0]} == {
-        ("W8A8.sqnr_db", "min", 20.0), ("W8A8.flush_to_zero", "max", 0.5), ("W8A8.weight_sqnr_db", "min", 20.0)
-    }  # fmt: skip
+        ("W8A8.sqnr_db", "min", 20.0),
+        ("W8A8.flush_to_zero", "max", 0.5),
+        ("W8A8.weight_sqnr_db", "min", 20.0),
+        ("W8A8.weight_flush_to_zero", "max", 0.5),
+    }
+    assert len(limits) == 4 * len(SITES)
 
 
 def test_a_scheme_of_weights_alone_checks_weights_alone_and_a_format_with_a_range_every_site() -> None:
     record = measured("W4A16")
-    assert {limit.metric.name for limit in rules_for(record, "W4A16").fitness} == {"W4A16.weight_sqnr_db"}
+    assert {limit.metric.name for limit in rules_for(record, "W4A16").fitness} == {
+        "W4A16.weight_sqnr_db",
+        "W4A16.weight_flush_to_zero",
+    }
     headroom = rules_for(record, "FP16").fitness
-    assert {limit.metric.name for limit in headroom} == {"FP16.headroom", "FP16.weight_sqnr_db"}
+    assert {limit.metric.name for limit in headroom} == {
+        "FP16.headroom",
+        "FP16.weight_sqnr_db",
+        "FP16.weight_flush_to_zero",
+    }
     assert {limit.site for limit in headroom if limit.metric.name == "FP16.headroom"} == set(record.sites)
     assert {limit.site for limit in headroom if limit.metric.name == "FP16.weight_sqnr_db"} == set(SITES)
 
@@ -200,6 +210,27 @@ def test_the_message_names_the_worst_weight_and_where_the_limit_is_written() -> 
         "layers.1.o_in: W8A8.weight_sqnr_db 11.5 in layers.1.o_in.weight falls below the limit 20; fitness for W8A8"
     )
     assert "thresholds.yaml:" in breach.message
+
+
+def test_a_weight_of_which_nearly_all_becomes_zero_fails_whatever_its_sqnr() -> None:
+    emptied = replace(weight(95.0), flush_to_zero=0.99998)
+    found = fitness(measured(weights={"layers.1.o_in": emptied, "layers.2.o_in": weight(31.3)}))
+    (breach,) = found.breaches
+    assert breach.limit.check == "layers.1.o_in::W8A8.weight_flush_to_zero"
+    assert "W8A8.weight_flush_to_zero 0.99998 in layers.1.o_in.weight exceeds the limit 0.5" in breach.message
+    assert found.advice == ("passes site by site with o_in of layer 1 in 16 bits (1 of 16 linear inputs)",)
+
+
+def test_one_expert_of_which_all_becomes_zero_fails_among_many_that_are_kept() -> None:
+    experts = replace(weight(60.0), lowest_db=40.0, flush_to_zero=0.01, most_flushed=1.0)
+    (breach,) = fitness(measured(weights={"layers.1.down_in": experts})).breaches
+    assert (breach.limit.check, breach.value) == ("layers.1.down_in::W8A8.weight_flush_to_zero", 1.0)
+
+
+def test_what_an_earlier_record_does_not_tell_of_single_experts_is_not_taken_as_kept() -> None:
+    found = fitness(measured(weights={"layers.1.down_in": replace(weight(60.0), lowest_db=40.0)}))
+    assert not found.passed
+    assert found.unmeasured.startswith("layers.1.down_in: the Record holds no weight_flush_to_zero of its weights")
 
 
 def test_an_unknown_quantity_of_a_scheme_is_an_error_that_names_it() -> None:

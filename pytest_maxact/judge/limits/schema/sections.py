@@ -34,8 +34,8 @@ class Generic(Section):
 
 class Fitness(Section):
     """Bounds on what a deployment scheme costs: at every input of a linear layer (`sqnr_db` to `rel_rmse`), in every
-    weight (`weight_sqnr_db`), in predictions (`mean_kl` in nats to `perplexity_ratio`), and how far every tensor stays
-    below the largest number of FP16 or BF16 (`headroom`).
+    weight (`weight_sqnr_db`, `weight_flush_to_zero`), in predictions (`mean_kl` in nats to `perplexity_ratio`), and how
+    far every tensor stays below the largest number of FP16 or BF16 (`headroom`).
     """
 
     min_sqnr_db: Decibel | None = None
@@ -46,6 +46,7 @@ class Fitness(Section):
     max_clip_rate: Share | None = None
     max_rel_rmse: Figure | None = None
     min_weight_sqnr_db: Decibel | None = None
+    max_weight_flush_to_zero: Share | None = None
     max_mean_kl: Figure | None = None
     max_kl_q99: Figure | None = None
     min_top1_agreement: Share | None = None
