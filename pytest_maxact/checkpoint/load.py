@@ -1,7 +1,7 @@
 """A located checkpoint to a loaded model: weights, decoder and device."""
 
+from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch import nn
 
 from pytest_maxact.checkpoint.completeness import refuse_partial
 from pytest_maxact.checkpoint.device import DTYPES, pick_device
-from pytest_maxact.checkpoint.files import low_bit_weights
+from pytest_maxact.checkpoint.files import WeightFiles, low_bit_weights
 from pytest_maxact.checkpoint.locate import Checkpoint, with_weights
 from pytest_maxact.checkpoint.quiet import quiet
 from pytest_maxact.checkpoint.sites.decoder import decoder_of
@@ -23,14 +23,15 @@ class LoadedModel:
     """The base model (no LM head) in evaluation mode, its decoder, and what of the checkpoint stays outside the
     measurement.
 
-    `adapters`: PEFT trains some around its modules, and they are part of it.
+    `files`: what its weights were read from, None of a live model. `adapters`: PEFT trains some around its modules, and
+    they are part of it.
     """
 
     model: nn.Module
     decoder: nn.Module
     dtype: str
     device: torch.device
-    folder: Path
+    files: WeightFiles | None
     left_out: tuple[str, ...]
     adapters: bool = False
 
@@ -56,11 +57,11 @@ def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
     """Load the weights. Raises MeasureError where they are incomplete, do not fit the config, or do not fit into
     memory.
     """
-    model, info, folder, device = load_as(_auto_class(checkpoint), checkpoint, settings)
+    model, info, files, device = load_as(_auto_class(checkpoint), checkpoint, settings)
     decoder = decoder_of(model)
     left_out = refuse_partial(model, decoder, info, checkpoint)
     return LoadedModel(
-        model=model, decoder=decoder, dtype=dtype_of(model, decoder), device=device, folder=folder, left_out=left_out
+        model=model, decoder=decoder, dtype=dtype_of(model, decoder), device=device, files=files, left_out=left_out
     )
 
 
@@ -72,15 +73,20 @@ def dtype_of(model: Any, decoder: nn.Module) -> str:
     return str(model.dtype if model.dtype in floats else next(iter(floats))).removeprefix("torch.")
 
 
-def load_as(auto: Any, checkpoint: Checkpoint, settings: Settings) -> tuple[Any, dict[str, Any], Path, torch.device]:
+def load_as(
+    auto: Any, checkpoint: Checkpoint, settings: Settings
+) -> tuple[Any, dict[str, Any], WeightFiles, torch.device]:
     """The model that an auto class makes of a checkpoint, in evaluation mode; what transformers says of the loading;
-    the folder and the device.
+    the files and the device. The config is the one that was read once, and it names the files.
 
     Raises InputError for weight files that are missing or damaged, MeasureError where they cannot be loaded.
     """
-    folder = with_weights(checkpoint, settings)
+    files = with_weights(checkpoint, settings)
+    config = deepcopy(checkpoint.as_read)
+    for part in (config, config.get_text_config()):
+        part.transformers_weights = files.entry
     device = pick_device(settings.device)
-    if not getattr(checkpoint.config, "quantization_config", None) and (held := low_bit_weights(folder)):
+    if not getattr(checkpoint.config, "quantization_config", None) and (held := low_bit_weights(files)):
         raise MeasureError(
             f"{checkpoint.name}: {held[0][0]} and {len(held) - 1} more weights are {held[0][1]}, of which config.json "
             "says nothing\n"
@@ -89,13 +95,14 @@ def load_as(auto: Any, checkpoint: Checkpoint, settings: Settings) -> tuple[Any,
     with quiet():
         try:
             model, info = auto.from_pretrained(
-                folder,
+                files.folder,
+                config=config,
                 dtype=DTYPES.get(settings.dtype, "auto"),
                 trust_remote_code=checkpoint.trust_remote_code,
                 use_safetensors=True,
                 output_loading_info=True,
             )
-            return model.eval().to(device), info, folder, device
+            return model.eval().to(device), info, files, device
         except Exception as error:
             raise MeasureError(
                 f"cannot load the weights of {checkpoint.name}: {first_line(error)}\n"

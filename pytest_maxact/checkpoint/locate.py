@@ -6,12 +6,15 @@ commit.
 """
 
 import json
+import os
 import re
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_maxact.checkpoint.files import check_weight_files
+from pytest_maxact.checkpoint.files import WeightFiles, weight_files
+from pytest_maxact.checkpoint.seal import Seal, joined, require_unbroken, sealed
 from pytest_maxact.errors import InputError, first_line, setting
 from pytest_maxact.settings.settings import Settings
 
@@ -30,6 +33,10 @@ class Checkpoint:
     config: Any
     trust_remote_code: bool
     is_hub: bool
+    as_read: Any = None
+    """The config as it was read: building a model writes into the other."""
+    seal: Seal | None = None
+    """All that was read of it, and will be, as it was before; None of a live model and of a config alone."""
 
 
 def locate(settings: Settings, weights: bool = True) -> Checkpoint:
@@ -64,25 +71,55 @@ def locate(settings: Settings, weights: bool = True) -> Checkpoint:
             f"{folder} is not a model directory: it has no config.json\n"
             "  give a folder written by save_pretrained, or a hub id"
         )
-    if weights and (not is_hub or any(folder.glob("*.safetensors"))):
-        check_weight_files(folder)
-    return Checkpoint(
+    seal = sealed(folder)
+    folder = seal.folder
+    config = _read_config(folder / "config.json", settings.trust_remote_code)
+    found = Checkpoint(
         name=name,
         folder=folder,
         revision=folder.name if is_hub else None,
-        config=_read_config(folder / "config.json", settings.trust_remote_code),
+        config=config,
         trust_remote_code=settings.trust_remote_code,
         is_hub=is_hub,
+        as_read=deepcopy(config),
+        seal=seal,
+    )
+    if not weights or (is_hub and not any(folder.glob("*.safetensors"))):
+        return found
+    return replace(found, seal=joined(seal, _weight_files(found, folder, settings).read))
+
+
+def with_weights(checkpoint: Checkpoint, settings: Settings) -> WeightFiles:
+    """The weight files of a located checkpoint, downloaded where they were not, and sound. Raises InputError."""
+    folder = checkpoint.folder
+    if checkpoint.is_hub:
+        folder = Path(
+            os.path.realpath(fetch(checkpoint.name, replace(settings, revision=checkpoint.revision), weights=True))
+        )
+    return _weight_files(checkpoint, folder, settings)
+
+
+def _weight_files(checkpoint: Checkpoint, folder: Path, settings: Settings) -> WeightFiles:
+    config = checkpoint.config
+    stated = (getattr(one, "transformers_weights", None) for one in (config, config.get_text_config()))
+    return weight_files(
+        folder,
+        chosen=settings.weights,
+        stated=next(filter(None, stated), None),
+        extra=getattr(type(config), "extra_files", ()),
+        hub=checkpoint.is_hub,
     )
 
 
-def with_weights(checkpoint: Checkpoint, settings: Settings) -> Path:
-    """The folder of a located checkpoint, its weights downloaded where they were not, and sound. Raises InputError."""
-    folder = checkpoint.folder
-    if checkpoint.is_hub:
-        folder = fetch(checkpoint.name, replace(settings, revision=checkpoint.revision), weights=True)
-    check_weight_files(folder)
-    return folder
+def with_seal(checkpoint: Checkpoint, files: WeightFiles) -> Checkpoint:
+    """The checkpoint with its weight files sealed too, which of a hub id were not there before."""
+    return replace(checkpoint, seal=joined(checkpoint.seal, files.read)) if checkpoint.seal else checkpoint
+
+
+def require_unchanged(checkpoint: Checkpoint) -> None:
+    """Raise MeasureError where a file of the checkpoint is no more what it was when it was located."""
+    if checkpoint.seal:
+        require_unbroken(checkpoint.seal)
 
 
 def of_adapters(folder: Path) -> str:

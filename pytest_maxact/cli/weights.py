@@ -12,13 +12,13 @@ def add(commands: Commands) -> None:
         commands, "weights", run, "print what schemes do to the weights of a checkpoint; no forward pass"
     )
     add_model(parser, "a checkpoint's folder, or a hub id")
-    add_options(parser, ["revision", "trust-remote-code", "schemes"])
+    add_options(parser, ["revision", "weights", "trust-remote-code", "schemes"])
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     from pytest_maxact.checkpoint.load import skeleton
-    from pytest_maxact.checkpoint.locate import locate, with_weights
+    from pytest_maxact.checkpoint.locate import locate, require_unchanged, with_seal, with_weights
     from pytest_maxact.checkpoint.sites.resolve import resolve
     from pytest_maxact.checkpoint.weights.distortion import weight_distortions
     from pytest_maxact.numbers.schemes import SCHEMES
@@ -30,7 +30,10 @@ def run(options: argparse.Namespace) -> int:
     checkpoint = locate(settings)
     model = skeleton(checkpoint)
     taps = resolve(model, checkpoint.config, linear_inputs=True).linears
-    distortions = weight_distortions(with_weights(checkpoint, settings), model, taps, schemes)
+    files = with_weights(checkpoint, settings)
+    checkpoint = with_seal(checkpoint, files)
+    distortions = weight_distortions(files, model, taps, schemes)
+    require_unchanged(checkpoint)
     if options.json:
         print_json(weights_data(distortions))
     else:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_maxact.errors import MeasureError
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.rules import Ruleset
@@ -73,23 +72,19 @@ def _kept(
     showing: Showing,
 ) -> Record:  # fmt: skip
     """From the cache, under this checkpoint's name: the same content may have been measured under another path."""
-    from pytest_maxact.checkpoint.digest import weight_stamps, weights_digest
-    from pytest_maxact.checkpoint.locate import with_weights
+    from pytest_maxact.checkpoint.digest import weights_digest
+    from pytest_maxact.checkpoint.locate import require_unchanged, with_seal, with_weights
     from pytest_maxact.measure.provenance import content_of
 
-    folder = with_weights(prepared.checkpoint, settings)
-    before, digest = weight_stamps(folder), weights_digest(folder)
-
-    def unchanged() -> Record:
-        record = _measured(prepared, settings, family, fitness, showing, digest)
-        if weight_stamps(folder) != before:
-            raise MeasureError(
-                f"{folder}: its weight files changed while they were measured\n  measure it when nobody writes there"
-            )
-        return record
-
+    files = with_weights(prepared.checkpoint, settings)
+    prepared = replace(prepared, checkpoint=with_seal(prepared.checkpoint, files))
+    digest = weights_digest(files)
     bounds = [(limit.check, limit.bound) for limit in fitness]
-    record = store.obtain(content_of(prepared, settings, digest, bounds), unchanged)
+    record = store.obtain(
+        content_of(prepared, settings, digest, bounds),
+        lambda: _measured(prepared, settings, family, fitness, showing, digest),
+    )
+    require_unchanged(prepared.checkpoint)
     name, revision = prepared.checkpoint.name, prepared.checkpoint.revision
     return replace(record, provenance=replace(record.provenance, model=name, revision=revision, family=family))
 

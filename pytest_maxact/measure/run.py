@@ -9,7 +9,7 @@ import torch
 from pytest_maxact import corpus
 from pytest_maxact.checkpoint.digest import weights_digest
 from pytest_maxact.checkpoint.load import LoadedModel, load
-from pytest_maxact.checkpoint.locate import Checkpoint
+from pytest_maxact.checkpoint.locate import Checkpoint, require_unchanged, with_seal, with_weights
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.weights.distortion import weight_distortions
@@ -41,16 +41,19 @@ def measure(
 
     `failing` tells, of what was measured so far, at which sites each scheme fails: the effect is measured once more
     with these in 16 bits. `digest`: that of the weight files, where it is known already. Raises InputError or
-    MeasureError; a partial measurement is never returned.
+    MeasureError; a partial measurement is never returned, nor one of files that changed meanwhile.
     """
+    checkpoint = with_seal(prepared.checkpoint, with_weights(prepared.checkpoint, settings))
     with ThreadPoolExecutor(1) as background:
-        loaded = load(prepared.checkpoint, settings)
-        known = background.submit(weights_digest, loaded.folder) if digest is None else None
+        loaded = load(checkpoint, settings)
+        known = background.submit(weights_digest, loaded.files) if digest is None and loaded.files else None
         record = measure_loaded(
             prepared, settings, loaded, family, lambda: known.result() if known else digest or "", progress
         )
     del loaded
-    return replace(record, effects=_effects(prepared, settings, record, failing(record)))
+    record = replace(record, effects=_effects(prepared, settings, record, failing(record)))
+    require_unchanged(checkpoint)
+    return record
 
 
 def measure_loaded(
@@ -71,7 +74,9 @@ def measure_loaded(
     if not any(reading.nonfinite for reading in seen.values()):
         _refuse_broken_weights(loaded, anatomy)
     distortions = (
-        weight_distortions(loaded.folder, loaded.model, anatomy.linears, prepared.schemes) if prepared.schemes else {}
+        weight_distortions(loaded.files, loaded.model, anatomy.linears, prepared.schemes)
+        if prepared.schemes and loaded.files
+        else {}
     )
     seen = {name: replace(reading, weights=distortions.get(name, {})) for name, reading in seen.items()}
     return Record(

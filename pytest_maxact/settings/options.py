@@ -72,6 +72,15 @@ OPTIONS = (
         help="branch, tag or commit of a hub id (default: its main branch)",
     ),
     Option(
+        name="weights",
+        metavar="FILE",
+        parse=nonempty,
+        help=(
+            "of a folder with several sets of weights, the one that is the model: a *.safetensors file or a"
+            " *.safetensors.index.json, by its path in the folder"
+        ),
+    ),
+    Option(
         name="dtype",
         metavar="DTYPE",
         parse=choice_of("auto", "bf16", "fp16", "fp32"),

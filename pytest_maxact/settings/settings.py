@@ -9,6 +9,7 @@ class Settings:
 
     model: str | None = None
     revision: str | None = None
+    weights: str | None = None
     dtype: str = "auto"
     device: str = "auto"
     trust_remote_code: bool = False

@@ -5,7 +5,6 @@ found.
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,10 +105,8 @@ def refuse_attention(model: Any, dtype: str) -> None:
         )
 
 
-def as_loaded(model: Any, folder: Path) -> LoadedModel:
-    """A live model as `model.load` would give it from a checkpoint: the base model, and what stays outside it; `folder`
-    names the checkpoint.
-    """
+def as_loaded(model: Any) -> LoadedModel:
+    """A live model as `model.load` would give it from a checkpoint: the base model, and what stays outside it."""
     base = model if model.config.model_type in HEADED else model.base_model
     with without_adapters(base) as wrappers:
         decoder = decoder_of(base)
@@ -124,7 +121,7 @@ def as_loaded(model: Any, folder: Path) -> LoadedModel:
         decoder=decoder,
         dtype=dtype_of(base, decoder),
         device=next(decoder.parameters()).device,
-        folder=folder,
+        files=None,
         left_out=tuple(f"{name}: not part of the decoder" for name in sorted(beside)) if base is not model else (),
         adapters=bool(wrappers),
     )

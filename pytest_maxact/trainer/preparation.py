@@ -68,7 +68,7 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
     earlier = _first_of(state, folder)
     fixed = {name: record for name, record in ((against, reference), earlier or ("", None)) if record is not None}
     model = unwrapped(trainer)
-    loaded = as_loaded(model, folder)
+    loaded = as_loaded(model)
     refuse_attention(model, loaded.dtype)
     anatomy = resolve(loaded.model, model.config, adapters=loaded.adapters)
     identity = Identity(model_type=model.config.model_type, layers=anatomy.layers, hidden_size=anatomy.hidden_size)

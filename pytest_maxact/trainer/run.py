@@ -52,7 +52,7 @@ class Run:
         budget = Budget(self.budget_seconds, spent=self._owed)
         self._owed = 0.0
         settings, prepared = self.preparation.settings, self.preparation.prepared
-        loaded = as_loaded(model, target.parent)
+        loaded = as_loaded(model)
         with undisturbed(loaded):
             if self._sample is None:
                 self._sample = tuple(self._choose(budget, lambda pilot: self._pass(loaded, pilot, budget)))

@@ -82,6 +82,7 @@ def test_killed_at_any_moment_a_series_goes_on_where_it_was(seed: int, run: str,
     then the Records are those of an undisturbed run, byte for byte.
     """
     from pytest_maxact.checkpoint.digest import weights_digest
+    from pytest_maxact.checkpoint.files import weight_files
 
     disturbed, undisturbed = tmp_path / "disturbed", tmp_path / "undisturbed"
     command = [sys.executable, "-c", DRIVER, run, str(corpus), str(disturbed), str(undisturbed), str(seed)]
@@ -91,7 +92,7 @@ def test_killed_at_any_moment_a_series_goes_on_where_it_was(seed: int, run: str,
     assert attempts[-1]["status"] == 0
     assert sum(attempt["killed"] for attempt in attempts) == len(attempts) - 1 >= 1
     assert any(0 < len(attempt["known"]) < 3 for attempt in attempts), "no run was killed halfway"
-    names = {weights_digest(folder): folder.name for folder in (tmp_path / "run").iterdir()}
+    names = {weights_digest(weight_files(folder)): folder.name for folder in (tmp_path / "run").iterdir()}
     for attempt in attempts:
         assert not {names[digest] for digest in attempt["known"]} & set(attempt["loads"]), (
             "measured again what was kept"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_maxact.checkpoint.digest import weights_digest
+from pytest_maxact.checkpoint.files import weight_files
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.provenance import content_of
@@ -246,7 +247,7 @@ def test_a_manifest_that_cannot_be_written_is_said_in_words(store: Store) -> Non
 
 def content(model: Path, corpus: Path, bounds: tuple[tuple[str, float], ...] = (), **options: Any) -> dict[str, Any]:
     settings = Settings(model=str(model), corpus=str(corpus), **options)
-    return content_of(prepare(settings), settings, weights_digest(model), bounds)
+    return content_of(prepare(settings), settings, weights_digest(weight_files(model)), bounds)
 
 
 @pytest.fixture

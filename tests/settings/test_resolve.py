@@ -56,6 +56,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "deploy": ("FP16,NVFP4", ("FP16", "NVFP4")),
     "model": ("org/name", "org/name"),
     "revision": ("main", "main"),
+    "weights": ("model.safetensors", "model.safetensors"),
     "dtype": ("bf16", "bf16"),
     "device": ("cuda:1", "cuda:1"),
     "trust-remote-code": ("true", True),

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from pytest_maxact.checkpoint.files import weight_files
 from pytest_maxact.checkpoint.load import skeleton
 from pytest_maxact.checkpoint.locate import locate
 from pytest_maxact.checkpoint.sites.resolve import resolve
@@ -29,7 +30,7 @@ def errors_of(folder: Path, names: Sequence[str] = ("W8A8",), model: nn.Module |
     """What the files in a folder give, for a model that holds no weights."""
     model = skeleton(locate(Settings(model=str(folder)))) if model is None else model
     return weight_distortions(
-        folder, model, resolve(model, model.config, True).linears, [SCHEMES[name] for name in names]
+        weight_files(folder), model, resolve(model, model.config, True).linears, [SCHEMES[name] for name in names]
     )
 
 

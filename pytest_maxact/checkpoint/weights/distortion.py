@@ -8,12 +8,12 @@ of several matrices are joined in the one parameter that they make up.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.quantize import quantize
 from pytest_maxact.checkpoint.sites.anatomy import Tap
 from pytest_maxact.checkpoint.weights.stored import Stored, Weight, converted, found_in, headers, opened_file, placed_in
@@ -30,16 +30,16 @@ float32.
 
 
 def weight_distortions(
-    folder: Path, model: nn.Module, taps: Sequence[Tap], schemes: Sequence[Scheme]
+    files: WeightFiles, model: nn.Module, taps: Sequence[Tap], schemes: Sequence[Scheme]
 ) -> dict[str, dict[str, dict[str, WeightDistortion]]]:
     """By site, weight path and scheme: the error of every weight that `taps`, on inputs of linear layers, name.
 
-    `model` may lie on the meta device: its names, shapes and classes count, the weights are read from `folder`. A
+    `model` may lie on the meta device: its names, shapes and classes count, the weights are read from `files`. A
     scheme that leaves weights alone has no entry. Figures of a weight with a NaN or an infinity, and of one that a
     scheme refuses, are NaN. Raises MeasureError for a weight that the files do not hold in full, for files that cannot
     be read, and for weights that are quantized already.
     """
-    stored = placed_in(headers(folder, model), model)
+    stored = placed_in(headers(files), model)
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)

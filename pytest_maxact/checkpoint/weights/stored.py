@@ -5,7 +5,6 @@ one, fused projections. Every weight is found in full, or it is an error: one th
 error.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,8 @@ from torch import nn
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, WeightRenaming, dot_natural_key, rename_source_key
 
-from pytest_maxact.checkpoint.headers import FLOATS, headers_of
+from pytest_maxact.checkpoint.files import WeightFiles
+from pytest_maxact.checkpoint.headers import FLOATS
 from pytest_maxact.checkpoint.sites.anatomy import Tap
 from pytest_maxact.checkpoint.sites.modules import class_of
 from pytest_maxact.errors import MeasureError, first_line
@@ -65,31 +65,9 @@ _EXPORT_AGAIN = "  config.json and the weight files do not belong together; expo
 _ALREADY = "  its weights are quantized already; give the checkpoint before it was quantized"
 
 
-def headers(folder: Path, model: nn.Module) -> list[Stored]:
-    """Every tensor of the files that transformers would load."""
-    found = []
-    for file in _files(folder, model):
-        try:
-            found += [Stored(file=file, key=h.key, dtype=h.dtype, shape=h.shape) for h in headers_of(file)]
-        except ValueError as error:
-            raise _unreadable(file, error) from error
-    return found
-
-
-def _files(folder: Path, model: nn.Module) -> list[Path]:
-    """The file that the config names, else `model.safetensors`, else those of its index, as transformers picks them."""
-    named = getattr(model.config, "transformers_weights", None)
-    single = folder / (named or "model.safetensors")
-    if single.is_file() and single.suffix == ".safetensors":
-        return [single]
-    index = single if single.suffix == ".json" else folder / "model.safetensors.index.json"
-    try:
-        return sorted({folder / name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MeasureError(
-            f"{folder} has neither {single.name} nor an index of weight files that can be read ({first_line(error)})\n"
-            "  give the folder of the checkpoint itself, written by save_pretrained"
-        ) from error
+def headers(files: WeightFiles) -> list[Stored]:
+    """Every tensor of the loaded files."""
+    return [Stored(file=file, key=h.key, dtype=h.dtype, shape=h.shape) for file, h in files.headers()]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel
 
+from pytest_maxact.checkpoint.files import weight_files
 from pytest_maxact.checkpoint.load import skeleton
 from pytest_maxact.checkpoint.locate import locate
 from pytest_maxact.checkpoint.sites.resolve import resolve
@@ -76,5 +77,7 @@ def test_a_scheme_that_leaves_weights_alone_has_no_entry(tmp_path: Path) -> None
     folder = saved(tmp_path, tiny.random_model("qwen3", **WIDE))
     model = skeleton(locate(Settings(model=str(folder))))
     alone = Scheme(name="A8", activations=SCHEMES["W8A8"].activations)
-    found = weight_distortions(folder, model, resolve(model, model.config, True).linears, [alone, SCHEMES["FP8"]])
+    found = weight_distortions(
+        weight_files(folder), model, resolve(model, model.config, True).linears, [alone, SCHEMES["FP8"]]
+    )
     assert {tuple(by_scheme) for by_scheme in flat(found).values()} == {("FP8",)}
