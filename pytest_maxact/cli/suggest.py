@@ -26,7 +26,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--per-layer", action="store_true", help="a figure for every site, not only for every kind of site"
     )
-    add_options(parser, ["limits", "update"])
+    add_options(parser, ["limits", "update", "loosen"])
     add_json(parser)
 
 
@@ -44,7 +44,14 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"{setting('update')} writes limits, and {setting('limits')} FILE says where; give both")
     records = [load(record) for record in options.records]
     labels = [short_name(Path(record)) for record in options.records]
-    proposal = propose(records, path, mode=options.update or "all", per_layer=options.per_layer, labels=labels)
+    proposal = propose(
+        records,
+        path,
+        mode=options.update or "all",
+        per_layer=options.per_layer,
+        loosen=bool(options.loosen),
+        labels=labels,
+    )
     if options.update:
         proposal.write()
     if options.json:

@@ -52,7 +52,7 @@ def all_reported(session: "GateSession") -> Reported:
 
 def conclude(session: "GateSession", reported: Reported, tighten: str = "") -> Outcome:
     """The outcome of a run; where none of its items ran, its checkpoints and what went wrong alone. `tighten`: the
-    command that sets limits from this run.
+    command that sets limits from this run, advised only where it passed.
 
     Raises MaxactError, ValueError or OSError where a Record that is there cannot be shown.
     """
@@ -74,18 +74,19 @@ def conclude(session: "GateSession", reported: Reported, tighten: str = "") -> O
         *_broken_off(session, reported.failed, judged, waivers),
         *waivers.values(),
     )
+    verdict = _verdict(judged, ran, faults) if judged else None
     return Outcome(
         checkpoints=tuple(
             _checkpoint(session, subject, judged.get(subject.name), ran[subject.name])
             for subject in session.plan.subjects
         ),
         ran=len(reported.run),
-        verdict=_verdict(judged, ran, faults) if judged else None,
+        verdict=verdict,
         series=_series(session, judged) if session.plan.is_series and judged else None,
         faults=faults,
         waiver_faults=tuple(waivers.values()),
         baselines=tuple(_known_baselines(session, session.plan.baseline_names)),
-        tighten=tighten,
+        tighten=tighten if verdict and verdict.passed else "",
     )
 
 

@@ -20,7 +20,11 @@ def update(settings: Settings, plan: Plan, records: Records, judging: Judging) -
     if not measured:
         raise MeasureError("nothing was measured, so there is no evidence for limits")
     proposal = propose(
-        list(measured.values()), Path(settings.limits or ""), mode=settings.update or "", labels=list(measured)
+        list(measured.values()),
+        Path(settings.limits or ""),
+        mode=settings.update or "",
+        loosen=settings.loosen,
+        labels=list(measured),
     )
     proposal.write()
     failed = sum(not finding.accepted for subject in plan.subjects for finding in judging.known(subject))

@@ -246,4 +246,16 @@ OPTIONS = (
             f"write limits for what has none (new), or for everything (all), to {setting('limits')} FILE; refused in CI"
         ),
     ),
+    Option(
+        name="loosen",
+        parse=truth,
+        measures=False,
+        help=f"with {setting('update')} all: also write limits that let more pass than those that are there",
+    ),
+    Option(
+        name="strict",
+        parse=truth,
+        measures=False,
+        help="refuse to judge on too little text, which is a warning otherwise",
+    ),
 )

@@ -52,11 +52,12 @@ def _refuse_contradictions(values: Mapping[str, Any], explicit: Set[str]) -> Non
         raise InputError(
             f"{setting('model')} measures a checkpoint and {setting('replay')} judges a saved Record; give one of them"
         )
-    if "update" in values and "update" not in explicit:
-        raise InputError(
-            "maxact_update in an ini file would rewrite limits at every run\n"
-            f"  give {setting('update')} on the command line, when you mean it"
-        )
+    for name, what in (("update", "rewrite limits"), ("loosen", "loosen limits")):
+        if values.get(name) and name not in explicit:
+            raise InputError(
+                f"maxact_{name} in an ini file would {what} at every run\n"
+                f"  give {setting(name)} on the command line, when you mean it"
+            )
     if "horizon" in explicit and not has_magic(values.get("replay", values.get("model", "*"))):
         raise InputError(
             f"{setting('horizon')} looks ahead of a series, and this run has one checkpoint\n"
@@ -73,6 +74,10 @@ def _refuse_idle(values: Mapping[str, Any], explicit: Set[str]) -> None:
         )
     if values.get("slim") and "slim" in explicit and not {"save", "replay"} & values.keys():
         raise InputError(f"{setting('slim')} does nothing without {setting('save')}\n  give it a file, or leave it out")
+    if values.get("loosen") and values.get("update") != "all":
+        raise InputError(
+            f"{setting('loosen')} does nothing without {setting('update')} all\n  give both, or leave it out"
+        )
     measuring = {option.name for option in OPTIONS if option.measures} - {"model", "protocol"}
     if "replay" in values and (idle := sorted(explicit & measuring)):
         raise InputError(

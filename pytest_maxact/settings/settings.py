@@ -34,6 +34,8 @@ class Settings:
     slim: bool = False
     replay: str | None = None
     update: str | None = None
+    loosen: bool = False
+    strict: bool = False
 
     @property
     def wanted(self) -> bool:

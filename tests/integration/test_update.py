@@ -69,13 +69,28 @@ def test_a_breach_fails_this_run_and_all_sets_the_limit_for_the_next(
         exit=1,
         report=["FAIL: 3 of * checks do not hold", "- no limits were written:*"],
     )
-    run_gate(
+    refused = run_gate(
         pytester,
         f"--maxact-replay={saved}",
         "--maxact-limits=mine.yaml",
         "--maxact-update=all",
         exit=1,
-        report=["note: * checks of this run did not hold, and these limits accept what it measured"],
+        report=["- no limits were written: *"],
+    )
+    assert not re.search("--(update|maxact-update|maxact-loosen)", refused.stdout.str()), (
+        "a report that fails advises nothing that loosens"
+    )
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        "--maxact-limits=mine.yaml",
+        "--maxact-update=all",
+        "--maxact-loosen",
+        exit=1,
+        report=[
+            "LOOSENED: hidden 0.625 -> * (3 sites, the first layers.0.hidden)",
+            "note: * checks of this run did not hold, and these limits accept what it measured",
+        ],
     )
     run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=mine.yaml", passed=CHECKS)
 

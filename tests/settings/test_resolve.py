@@ -20,7 +20,7 @@ def test_options_are_exactly_the_fields_of_settings() -> None:
 
 
 def test_only_a_flag_goes_without_a_value() -> None:
-    assert [option.name for option in OPTIONS if option.is_flag] == ["trust-remote-code", "slim"]
+    assert [option.name for option in OPTIONS if option.is_flag] == ["trust-remote-code", "slim", "loosen", "strict"]
 
 
 def test_every_option_explains_itself() -> None:
@@ -36,6 +36,8 @@ def test_judging_options_are_told_from_measuring_ones() -> None:
         "baseline",
         "horizon",
         "update",
+        "loosen",
+        "strict",
     }
 
 
@@ -77,6 +79,8 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "slim": ("yes", True),
     "replay": ("r", "r"),
     "update": ("new", "new"),
+    "loosen": ("true", True),
+    "strict": ("on", True),
 }
 
 
@@ -84,7 +88,7 @@ def test_there_is_an_example_of_every_option() -> None:
     assert set(EXAMPLES) == set(BY_NAME)
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "update"])
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in ("update", "loosen")])
 def test_the_ini_file_sets_an_option_that_the_command_line_does_not(name: str) -> None:
     text, value = EXAMPLES[name]
     field = BY_NAME[name].field
@@ -98,7 +102,14 @@ def test_the_ini_file_sets_an_option_that_the_command_line_does_not(name: str) -
 def test_the_command_line_wins_over_the_ini_file(name: str) -> None:
     text, _ = EXAMPLES[name]
     field = BY_NAME[name].field
-    given: Any = {"trust-remote-code": False, "slim": False, "seed": 0, "baseline": ["given"]}.get(name, "given")
+    given: Any = {
+        "trust-remote-code": False,
+        "slim": False,
+        "loosen": False,
+        "strict": False,
+        "seed": 0,
+        "baseline": ["given"],
+    }.get(name, "given")
     model = {} if name in ("model", "replay") else {"model": "runs/*"}
     settled = getattr(resolve({field: given, **model}, {field: text}.get), field)
     assert settled == (tuple(given) if name == "baseline" else given)

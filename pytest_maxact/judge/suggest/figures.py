@@ -4,8 +4,8 @@ Guards what a person stated: under `new` no limit that is stated is due; under `
 """
 
 import fnmatch
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 
 from pytest_maxact.judge.limits.limit import CARRIER
 from pytest_maxact.judge.limits.schema.terms import INT8
@@ -20,7 +20,8 @@ _SQNR_CHECK = f"{CARRIER}::{INT8_SQNR}"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """What is to be set of one shape: figures by kind, by pattern or exact name, of INT-8, and the headrooms that this
-    takes, of those that change. `notes`: what stays as it is though evidence speaks about it.
+    takes, of those that change. `notes`: what stays as it is though evidence speaks about it; `held_back`: whether
+    figures that were due were left out.
     """
 
     limits: Mapping[str, float]
@@ -28,9 +29,25 @@ class Figures:
     sqnr_db: float | None
     headroom: Mapping[str, float]
     notes: tuple[str, ...]
+    held_back: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.limits or self.layer_limits or self.sqnr_db is not None)
+
+    def without(self, keys: Set[str]) -> "Figures":
+        """What is left without some kinds, or without INT-8."""
+        patterns = {
+            pattern: {kind: figure for kind, figure in by_kind.items() if kind not in keys}
+            for pattern, by_kind in self.layer_limits.items()
+        }
+        return replace(
+            self,
+            limits={kind: figure for kind, figure in self.limits.items() if kind not in keys},
+            layer_limits={pattern: by_kind for pattern, by_kind in patterns.items() if by_kind},
+            sqnr_db=None if INT8 in keys else self.sqnr_db,
+            headroom={key: headroom for key, headroom in self.headroom.items() if key not in keys},
+            held_back=True,
+        )
 
 
 def figures_due(ground: Ground) -> Figures:

@@ -26,11 +26,13 @@ def edits(ground: Ground, figures: Figures, data: Mapping[str, Any]) -> Iterator
     if ground.shape is None:
         yield _entry(ground, data, _new_shape(ground, figures))
         return
-    _require_one_footing(ground, ground.shape)
+    anew = ground.everything and not figures.held_back
+    if not anew:
+        _require_one_footing(ground, ground.shape)
     place: Location = ("families", ground.name, "shapes", ground.index)
     raw = data["families"][ground.name]["shapes"][ground.index]
-    yield from _checkpoints(ground, ground.shape, (*place, "checkpoints"))
-    if ground.everything:
+    yield from _checkpoints(ground, ground.shape, (*place, "checkpoints"), anew)
+    if anew:
         yield (*place, "source"), ground.evidence.source
         yield (*place, "measured"), asdict(ground.evidence.measured)
     if (headroom := written_headroom(ground, figures.headroom)) is not None:
@@ -80,7 +82,7 @@ def _require_one_footing(ground: Ground, shape: Shape) -> None:
     """Raise InputError where figures would stand beside others that were measured on something else, and the file
     would say that all were.
     """
-    if ground.everything or shape.measured is None:
+    if shape.measured is None:
         return
     stated, seen = shape.measured, ground.evidence.measured
     if stated.corpus == seen.corpus and is_same_origin(stated, seen):
@@ -89,15 +91,16 @@ def _require_one_footing(ground: Ground, shape: Shape) -> None:
     raise InputError(
         f"shape {shape.name} of family {ground.name} was measured on {there}, these Records on {here}; nothing was "
         "written\n"
-        f"  give Records of the same text and dtype, or set every figure of the shape with {setting('update')} all"
+        f"  give Records of the same text and dtype, or set every figure of the shape with {setting('update')} all, and"
+        f" {setting('loosen')} where that loosens some"
     )
 
 
-def _checkpoints(ground: Ground, shape: Shape, place: Location) -> Iterator[tuple[Location, Any]]:
+def _checkpoints(ground: Ground, shape: Shape, place: Location, anew: bool) -> Iterator[tuple[Location, Any]]:
     """Where figures of single checkpoints are stated, a list of names would lose them: their names stay as they
     are, unless all figures of the shape are set anew.
     """
-    if ground.everything:
+    if anew:
         yield place, list(ground.evidence.checkpoints)
     elif not shape.figures_of_checkpoints:
         yield place, list(dict.fromkeys((*shape.checkpoints, *ground.evidence.checkpoints)))

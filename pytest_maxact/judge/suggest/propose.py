@@ -1,8 +1,9 @@
 """Proposals for a limits file: accepted Records and a file in, the file's new text and its diff out. No torch.
 
 `new` adds what has no limit of its own yet, in place of an envelope too where that does not loosen it; it changes no
-limit that is stated. `all` also sets every figure of the Records' shapes to what was seen, tighter or looser. Bounds
-that a person stated as such, a family's own patterns and INT-8 rules, and other shapes stay as they are.
+limit that is stated. `all` also sets every figure of the Records' shapes to what was seen: those that are then looser
+only where loosening was asked for. Bounds that a person stated as such, a family's own patterns and INT-8 rules, and
+other shapes stay as they are.
 
 Guard: before anything can be written, the new text is loaded as a limits file, no check of the old one may be gone, and
 every accepted Record must pass.
@@ -23,8 +24,9 @@ from pytest_maxact.judge.limits.rules import require_protocol, select_rules
 from pytest_maxact.judge.limits.schema.family import Shape
 from pytest_maxact.judge.series.order import short_name
 from pytest_maxact.judge.suggest.evidence import Evidence, gather
-from pytest_maxact.judge.suggest.figures import figures_due
+from pytest_maxact.judge.suggest.figures import Figures, figures_due
 from pytest_maxact.judge.suggest.ground import ground_of, stated_limits
+from pytest_maxact.judge.suggest.loosened import Loosened, loosened
 from pytest_maxact.judge.suggest.plan import edits
 from pytest_maxact.judge.suggest.yaml_edit import assign
 from pytest_maxact.judge.verdict.bound import is_looser
@@ -42,7 +44,8 @@ _ORDER = (*Shape.model_fields, *KINDS)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
     """A limits file as it is and as it would be. `before` is empty for a file that `is_new`; `path` is None where no
-    file was named, and then nothing can be written. `notes`: what was left as it is, and why.
+    file was named, and then nothing can be written. `notes`: what was left as it is, and why; `looser`: what would pass
+    that does not now.
     """
 
     path: Path | None
@@ -51,13 +54,14 @@ class Proposal:
     is_new: bool
     evidence: tuple[Evidence, ...]
     notes: tuple[str, ...]
+    looser: tuple[Loosened, ...] = ()
 
     @property
     def changed(self) -> bool:
         return self.after != self.before
 
     def diff(self) -> str:
-        """As a unified diff; empty where nothing would change."""
+        """As a unified diff, with what it loosens in the lines above; empty where nothing would change."""
         name = str(self.path or _UNNAMED)
         lines = difflib.unified_diff(
             self.before.splitlines(keepends=True),
@@ -65,7 +69,10 @@ class Proposal:
             "/dev/null" if self.is_new else name,
             name,
         )
-        return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+        marks = "".join(f"LOOSENED: {one.words}\n" for one in self.looser)
+        return marks + "".join(
+            line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+        )
 
     def write(self) -> None:
         """Write the file, whole or not at all; a link is followed. Raises InputError where it changed since it was
@@ -89,13 +96,20 @@ class Proposal:
 
 
 def propose(
-    records: Sequence[Record], path: Path | None, *, mode: str, per_layer: bool = False, labels: Sequence[str] = ()
+    records: Sequence[Record],
+    path: Path | None,
+    *,
+    mode: str,
+    per_layer: bool = False,
+    loosen: bool = False,
+    labels: Sequence[str] = (),
 ) -> Proposal:
     """The limits file at `path` (which need not exist; None for a new one without a name) with limits from accepted
     Records.
 
-    `mode`: "new" or "all". `per_layer`: also a figure for every site by its exact name. `labels`: what waivers call the
-    Records, their models' names unless said otherwise. Raises InputError for Records that are no evidence or of another
+    `mode`: "new" or "all". `per_layer`: also a figure for every site by its exact name. `loosen`: set figures also
+    where their limits then let more pass. `labels`: what waivers call the Records, their models' names unless said
+    otherwise. Raises InputError for Records that are no evidence or of another
     protocol than the file, for a file that is no limits file or the shipped one, and where a Record would not pass
     limits that are not of its shape.
     """
@@ -110,10 +124,13 @@ def propose(
     protocol = _protocol(records, found, name)
     crlf = found is not None and "\n" in found and found.count("\n") == found.count("\r\n")
     text = _beginning(protocol) if found is None else found.replace("\r\n", "\n") if crlf else found
-    begun, notes = text, []
+    begun, notes, looser = text, list[str](), list[Loosened]()
     for one in evidence:
-        text, more = _with_limits(text, name, one, everything={"new": False, "all": True}[mode], per_layer=per_layer)
+        text, more, marks = _with_limits(
+            text, name, one, everything={"new": False, "all": True}[mode], per_layer=per_layer, loosen=loosen
+        )
         notes += more
+        looser += marks
     if text == begun and found is None:
         text = ""
     else:
@@ -127,6 +144,7 @@ def propose(
         is_new=found is None,
         evidence=evidence,
         notes=tuple(dict.fromkeys(notes)),
+        looser=tuple(looser),
     )
 
 
@@ -163,17 +181,31 @@ def _beginning(protocol: str) -> str:
 
 
 def _with_limits(
-    text: str, path: Path, evidence: Evidence, *, everything: bool, per_layer: bool
-) -> tuple[str, list[str]]:
-    """The text with the limits of one shape, and notes on what stayed as it is."""
+    text: str, path: Path, evidence: Evidence, *, everything: bool, per_layer: bool, loosen: bool
+) -> tuple[str, list[str], list[Loosened]]:
+    """The text with the limits of one shape, notes on what stayed as it is, and what is looser in it."""
     own, files = _loaded(text, path)
     ground = ground_of(own, files, evidence, everything=everything, per_layer=per_layer)
+    before = stated_limits(files, evidence)
+
+    def edited(figures: Figures) -> tuple[str, dict[str, Limit], list[Loosened]]:
+        after_text = assign(text, edits(ground, figures, yaml.safe_load(text)), path, _ORDER)
+        after = stated_limits(_loaded(after_text, path)[1], evidence)
+        return after_text, after, loosened(before, after, evidence.sites) if everything else []
+
     figures = figures_due(ground)
-    edited = assign(text, edits(ground, figures, yaml.safe_load(text)), path, _ORDER)
-    _require_kept(
-        stated_limits(files, evidence), stated_limits(_loaded(edited, path)[1], evidence), path, strict=not everything
-    )
-    return edited, list(figures.notes)
+    notes = list(figures.notes)
+    after_text, after, looser = edited(figures)
+    if looser and not loosen:
+        notes += [f"{one.words} would be a loosening; {setting('loosen')} sets it" for one in looser]
+        after_text, after, looser = edited(figures.without({one.key for one in looser}))
+        if looser:
+            raise InputError(
+                f"{path}: {looser[0].words} would be a loosening; nothing was written\n"
+                f"  where that is meant, add {setting('loosen')}"
+            )
+    _require_kept(before, after, path, strict=not everything)
+    return after_text, notes, looser
 
 
 def _loaded(text: str, path: Path) -> tuple[LimitsFile | None, list[LimitsFile]]:
@@ -198,7 +230,8 @@ def _require_kept(before: dict[str, Limit], after: dict[str, Limit], path: Path,
             raise InputError(
                 f"{path}: {check} is limited to {limit.bound:.6g} ({limit.rule}), and would be to "
                 f"{after[check].bound:.6g}; nothing was written\n"
-                f"  mode new changes no stated limit and loosens none; use {setting('update')} all"
+                f"  mode new changes no stated limit and loosens none; use {setting('update')} all with "
+                f"{setting('loosen')}"
             )
 
 
@@ -224,5 +257,5 @@ def _require_passed(text: str, path: Path, records: Sequence[Record], labels: Se
             raise InputError(
                 f"{record.provenance.model} would not pass {path}; nothing was written:\n"
                 f"  {failed.message}\n"
-                "  change that limit by hand if it is wrong, or do not accept the Record"
+                "  do not accept the Record; what to do where it is the limit that is wrong stands in docs/limits.md"
             )

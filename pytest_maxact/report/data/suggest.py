@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from pytest_maxact.errors import neutral, worded
 from pytest_maxact.judge.suggest.propose import Proposal
 
 
@@ -12,7 +13,8 @@ def proposal_data(proposal: Proposal) -> dict[str, Any]:
         "limits": str(proposal.path) if proposal.path else None,
         "changed": proposal.changed,
         "diff": proposal.diff(),
-        "notes": list(proposal.notes),
+        "notes": [worded(note, neutral) for note in proposal.notes],
+        "loosened": [asdict(one) for one in proposal.looser],
         "evidence": [
             {
                 "model_type": evidence.identity.model_type,

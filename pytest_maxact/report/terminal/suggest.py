@@ -17,5 +17,6 @@ def closing(proposal: Proposal, records: Sequence[str], *, per_layer: bool, writ
         yield f"{proposal.path}: written; review it, and commit it"
     else:
         file = str(proposal.path) if proposal.path else "FILE"
-        options = ["--limits", file, *(["--per-layer"] if per_layer else []), "--update", "all"]
+        loosen = ["--loosen"] if proposal.looser else []
+        options = ["--limits", file, *(["--per-layer"] if per_layer else []), "--update", "all", *loosen]
         yield f"to write this: {shlex.join(['maxact', 'suggest', *records, *options])}"

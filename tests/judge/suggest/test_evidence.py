@@ -306,7 +306,11 @@ def test_from_a_real_checkpoint_to_limits_that_it_passes_and_a_tighter_file_that
     assert f"hidden: {figure}" in written
     limits.write_text(written.replace(f"hidden: {figure}", f"hidden: {figure / 1.3}"))
     assert main(["judge", saved[0], "--limits", str(limits)]) == 1
-    assert main(["suggest", *saved, "--limits", str(limits), "--update", "all"]) == 0
+    capsys.readouterr()
+    assert main(["suggest", *saved, "--limits", str(limits), "--update", "all"]) == 4
+    assert "would not pass" in capsys.readouterr().err
+    assert main(["suggest", *saved, "--limits", str(limits), "--update", "all", "--loosen"]) == 0
+    assert "LOOSENED: hidden" in capsys.readouterr().out
     for path in saved:
         assert main(["judge", path, "--limits", str(limits)]) == 0
     assert "checkpoints: [qwen3-tiny, step-900]" in limits.read_text()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_maxact.errors import neutral, worded
 from pytest_maxact.judge.limits.file import builtin_path, load_limits
 from pytest_maxact.judge.limits.rules import select_rules
 from pytest_maxact.judge.suggest.propose import propose
@@ -201,15 +202,33 @@ def test_a_block_that_is_meant_to_do_nothing_needs_a_waiver_before_limits(own: P
     assert "would pass no limit" in refusal([dead], own)
 
 
-def test_all_may_loosen_and_new_may_not(own: Path) -> None:
+def test_nothing_is_loosened_unless_it_is_asked_for(own: Path) -> None:
     louder = seen(100.0)
-    assert limits_of(propose([louder], own, mode="all").after, louder)["layers.1.hidden::max_abs"].figure == 100
-    text = refusal([louder], own, "new")
-    assert text.startswith(
-        f"somebody/model would not pass {own}; nothing was written:\n  layers.1.hidden: max_abs 100 at sample s0"
-    )
-    assert text.endswith("\n  change that limit by hand if it is wrong, or do not accept the Record")
+    proposal = propose([louder], own, mode="all", loosen=True)
+    assert limits_of(proposal.after, louder)["layers.1.hidden::max_abs"].figure == 100
+    assert proposal.diff().startswith("LOOSENED: hidden 12.5 -> 125 (2 sites, the first layers.0.hidden)\n--- ")
+    for mode in ("new", "all"):
+        text = refusal([louder], own, mode)
+        assert text.startswith(
+            f"somebody/model would not pass {own}; nothing was written:\n  layers.1.hidden: max_abs 100 at sample s0"
+        )
+        assert text.endswith("stands in docs/limits.md")
     assert own.read_text() == OWN
+
+
+def test_what_would_be_loosened_of_a_record_that_passes_stays_and_is_told(own: Path) -> None:
+    own.write_text(OWN.replace("hidden:     10", "hidden:     10\n          final_norm: 100"))
+    values = {"embedding": 0.25, "layers.0.hidden": 12.0, "layers.1.hidden": 12.0, "final_norm": 3.0}
+    closer = record({site: [[value, 0.375]] for site, value in values.items()})
+    proposal = propose([closer], own, mode="all")
+    limits = limits_of(proposal.after, closer)
+    assert limits["layers.1.hidden::max_abs"].bound == 12.5, "it passes, and would get a limit of 15"
+    assert limits["final_norm::max_abs"].bound < 100, "what tightens is set"
+    assert "hidden 12.5 -> 15 (2 sites, the first layers.0.hidden) would be a loosening; `loosen` sets it" in [
+        worded(note, neutral) for note in proposal.notes
+    ]
+    assert not proposal.looser
+    assert "LOOSENED" not in proposal.diff()
 
 
 @pytest.mark.parametrize("mode", ["new", "all"])
@@ -280,7 +299,7 @@ def test_a_missing_line_end_is_marked_as_patch_expects(own: Path) -> None:
     own.write_text(OWN.rstrip("\n"))
     assert "\\" not in propose([seen()], own, mode="all").diff(), "the last line is not in the diff"
     own.write_text(OWN.rstrip("\n").replace("    limits: {hidden: 5}", "    limits: {hidden: 5}\n    shapes: []"))
-    lines = propose([seen(model_type="mine")], own, mode="all").diff().splitlines()
+    lines = propose([seen(model_type="mine")], own, mode="all", loosen=True).diff().splitlines()
     at = lines.index("-    shapes: []")
     assert lines[at + 1].startswith("\\ No newline at end of file")
     assert lines[-1] == "\\ No newline at end of file"
