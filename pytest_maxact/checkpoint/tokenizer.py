@@ -1,5 +1,6 @@
-"""The tokenizer of a checkpoint or of a corpus."""
+"""The tokenizer of a checkpoint or of a corpus, with the chat template that it is served with."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -24,4 +25,28 @@ def load_tokenizer(source: str | Path, trust_remote_code: bool, revision: str | 
             f"no tokenizer in {source}: none of its files holds a vocabulary\n"
             "  save it beside the weights: tokenizer.save_pretrained(FOLDER)"
         )
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = _of_processor(Path(source))
     return tokenizer
+
+
+def _of_processor(folder: Path) -> str | None:
+    """The chat template that an earlier release of transformers saved beside a processor, which a tokenizer does not
+    read.
+    """
+    file = folder / "chat_template.json"
+    if not file.is_file():
+        return None
+    try:
+        template = json.loads(file.read_text(encoding="utf-8"))["chat_template"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(
+            f"{file}: not readable as a chat template ({type(error).__name__}: {first_line(error)})\n"
+            "  restore the file from the checkpoint"
+        ) from error
+    if not isinstance(template, str):
+        raise InputError(
+            f"{file}: its chat_template is {type(template).__name__} where text was expected\n"
+            "  restore the file from the checkpoint"
+        )
+    return template

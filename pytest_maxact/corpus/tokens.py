@@ -2,29 +2,30 @@
 
 `paper` encodes the bare text: no special tokens, so no BOS; the published limits hold for it. `deployed` encodes as the
 model is served: the tokenizer's special tokens and, where it has one, its chat template around the text as a user's
-message.
+message (`chat`). What is measured is the text: ids in which a sample is not to be found are refused, under either.
 """
 
 import hashlib
+import json
+from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pytest_maxact.corpus.chat import TEMPLATE_DATE, Chatting, chat_ids, essence, is_held
 from pytest_maxact.corpus.samples import Sample, interleaved
-from pytest_maxact.errors import InputError, setting
+from pytest_maxact.errors import InputError, first_line, setting
+
+_RECOGNIZED = 0.8
+"""Share of a text's own tokens that its chat must hold: where one ends and the template begins, some join."""
 
 
-class Tokenizer(Protocol):
+class Tokenizer(Chatting, Protocol):
     """The part of a transformers tokenizer that is used here."""
-
-    chat_template: Any
 
     def __call__(self, text: str, *, add_special_tokens: bool, verbose: bool) -> Any: ...
     def decode(self, ids: SequenceOf[int], *, skip_special_tokens: bool) -> Any: ...
-    def apply_chat_template(
-        self, conversation: Any, *, tokenize: bool, add_generation_prompt: bool, return_dict: bool
-    ) -> Any: ...
     def get_vocab(self) -> dict[str, int]: ...
 
 
@@ -74,23 +75,40 @@ def encode(
 ) -> list[Sequence]:
     """Every sample, a text, as at most `max_seq_len` token ids.
 
-    Raises InputError for a sample without tokens, and a token id outside the model's embedding of `vocab_size` rows.
+    Raises InputError for a sample without tokens, a token id outside the model's embedding of `vocab_size` rows, ids
+    that lack their text, different texts with the same ids, and a template or tokenizer that raises.
     """
-    sequences = []
-    for sample in samples:
-        ids = _encode_text(sample.text or "", tokenizer, protocol)[:max_seq_len]
-        if not ids:
+    samples = list(samples)
+    whole = _encoded(samples, tokenizer, protocol)
+    for sample, ids in zip(samples, whole, strict=True):
+        if not ids[:max_seq_len]:
             raise InputError(
                 f"sample {sample.id} of the corpus has no tokens under protocol {protocol!r}\n"
                 "  remove it, or check the tokenizer beside the weights"
             )
-        if max(ids) >= vocab_size:
+        if max(ids[:max_seq_len]) >= vocab_size:
             raise InputError(
-                f"the tokenizer gave token id {max(ids)} in sample {sample.id}, the model embeds {vocab_size} tokens\n"
+                f"the tokenizer gave token id {max(ids[:max_seq_len])} in sample {sample.id}, the model embeds "
+                f"{vocab_size} tokens\n"
                 "  the tokenizer is not the one this model was trained with; put the right one beside the weights"
             )
-        sequences.append(Sequence(sample=sample, ids=tuple(ids)))
-    return sequences
+    _refuse_equal(samples, whole)
+    if protocol != "paper":
+        _refuse_cut_before_the_text(samples, whole, max_seq_len)
+    return [Sequence(sample=sample, ids=tuple(ids[:max_seq_len])) for sample, ids in zip(samples, whole, strict=True)]
+
+
+def tokens_digest(sequences: Iterable[Sequence]) -> str:
+    """Identity of an encoded corpus: the sum of the SHA-256 of its samples' texts and ids, so that it does not depend
+    on their order or names, and adds up over parts.
+    """
+    digests = (hashlib.sha256(json.dumps([s.sample.digest, s.ids]).encode()).digest() for s in sequences)
+    return f"{sum(int.from_bytes(digest) for digest in digests) % 2**256:064x}"
+
+
+def template_date(tokenizer: Tokenizer, protocol: str) -> str | None:
+    """The day that a chat template was given; None where none is used."""
+    return TEMPLATE_DATE.isoformat() if protocol != "paper" and tokenizer.chat_template else None
 
 
 def within_token_budget(sequences: SequenceOf[Sequence], max_tokens: int, seed: int) -> list[Sequence]:
@@ -122,11 +140,73 @@ def tokenizer_digest(tokenizer: Any) -> str:
     return hashlib.sha256(f"{content}\0{tokenizer.chat_template}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _encode_text(text: str, tokenizer: Tokenizer, protocol: str) -> list[int]:
-    if protocol == "paper":
-        return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-    if tokenizer.chat_template:
-        message = [{"role": "user", "content": text}]
-        encoded = tokenizer.apply_chat_template(message, tokenize=True, add_generation_prompt=True, return_dict=True)
-        return list(encoded["input_ids"])
-    return list(tokenizer(text, add_special_tokens=True, verbose=False)["input_ids"])
+def _encoded(samples: SequenceOf[Sample], tokenizer: Tokenizer, protocol: str) -> list[list[int]]:
+    """The ids of every sample, uncut. Raises InputError where they are not those of its text."""
+    if protocol == "paper" or not tokenizer.chat_template:
+        whole = [_plain_ids(sample, tokenizer, special=protocol != "paper") for sample in samples]
+        longest = max(range(len(samples)), key=lambda i: len(whole[i]), default=None)
+        if longest is not None and _plain_ids(samples[longest], tokenizer, protocol != "paper") != whole[longest]:
+            raise InputError(
+                f"the tokenizer encodes one text, that of sample {samples[longest].id}, in several ways\n"
+                "  take the dropout or sampling out of the tokenizer beside the weights"
+            )
+        return whole
+    whole = chat_ids(samples, tokenizer)
+    for sample, ids in zip(samples, whole, strict=True):
+        if not _is_recognized(sample, ids, tokenizer):
+            said = str(tokenizer.decode(ids, skip_special_tokens=False))
+            raise InputError(
+                f"sample {sample.id} of the corpus is not in its own tokens under protocol {protocol!r}, which read "
+                f"{said[:60]!r}\n"
+                "  check the chat template and the tokenizer beside the weights"
+            )
+    return whole
+
+
+def _plain_ids(sample: Sample, tokenizer: Tokenizer, special: bool) -> list[int]:
+    try:
+        return list(tokenizer(sample.text or "", add_special_tokens=special, verbose=False)["input_ids"])
+    except Exception as error:
+        raise InputError(
+            f"the tokenizer cannot encode sample {sample.id} of the corpus: {type(error).__name__}: "
+            f"{first_line(error)}\n"
+            "  remove the sample, or check the tokenizer beside the weights"
+        ) from error
+
+
+def _is_recognized(sample: Sample, ids: SequenceOf[int], tokenizer: Tokenizer) -> bool:
+    """Whether ids hold a sample: its text when they are decoded, or its own tokens, which stand for it where a
+    tokenizer normalises, or lacks some of its characters.
+    """
+    if is_held(sample.text or "", str(tokenizer.decode(ids, skip_special_tokens=False))):
+        return True
+    own = Counter(_plain_ids(sample, tokenizer, special=False))
+    return bool(own) and (own & Counter(ids)).total() >= _RECOGNIZED * own.total()
+
+
+def _refuse_equal(samples: SequenceOf[Sample], whole: SequenceOf[SequenceOf[int]]) -> None:
+    """Raise InputError where different texts became the same ids: then these do not say what was measured. Texts that
+    differ in case, accents or space may.
+    """
+    seen: dict[tuple[int, ...], Sample] = {}
+    for sample, ids in zip(samples, whole, strict=True):
+        other = seen.setdefault(tuple(ids), sample)
+        if essence(sample.text or "") != essence(other.text or ""):
+            raise InputError(
+                f"samples {other.id} and {sample.id} of the corpus are different texts, and the tokenizer gives both "
+                f"the same {len(ids)} tokens\n"
+                "  check the tokenizer beside the weights; remove a sample whose script it does not have"
+            )
+
+
+def _refuse_cut_before_the_text(
+    samples: SequenceOf[Sample], whole: SequenceOf[SequenceOf[int]], max_seq_len: int
+) -> None:  # fmt: skip
+    """Raise InputError where what stands before the texts leaves no room for them: all that are cut are then alike."""
+    cut = {tuple(ids): sample for sample, ids in zip(samples, whole, strict=True) if len(ids) > max_seq_len}
+    if len(cut) > 1 and len({ids[:max_seq_len] for ids in cut}) == 1:
+        raise InputError(
+            f"cut to {max_seq_len} tokens, {len(cut)} different samples of the corpus are alike: the chat template "
+            "leaves no room for their text\n"
+            f"  raise {setting('max_seq_len')}, or measure with {setting('protocol')} paper"
+        )

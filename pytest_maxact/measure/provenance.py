@@ -15,7 +15,7 @@ from pytest_maxact import corpus
 from pytest_maxact.checkpoint.device import DTYPES, pick_device
 from pytest_maxact.checkpoint.load import LoadedModel
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
-from pytest_maxact.corpus.tokens import tokenizer_digest
+from pytest_maxact.corpus.tokens import template_date, tokenizer_digest, tokens_digest
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.record.comparability import Footing
 from pytest_maxact.record.provenance import Provenance, corpus_digest
@@ -69,6 +69,8 @@ def provenance_of(
         schemes=tuple(scheme.name for scheme in prepared.schemes),
         sampling=observer.stride,
         predicts=prepared.predicts,
+        tokens_sha256=tokens_digest(prepared.sequences),
+        template_date=template_date(prepared.tokenizer, settings.protocol),
         versions=_versions(),
     )
 
@@ -81,6 +83,7 @@ def expected_footing(prepared: "Prepared", settings: Settings) -> Footing:
         protocol=settings.protocol,
         dtype=_expected_dtype(prepared.checkpoint.config, settings),
         max_seq_len=prepared.max_seq_len,
+        tokens_sha256=tokens_digest(prepared.sequences),
     )
 
 
@@ -109,7 +112,8 @@ def content_of(
         "experts": str(getattr(text, "_experts_implementation", None)),
         "remote_code": prepared.checkpoint.trust_remote_code,
         "corpus": _corpus_name(settings),
-        "tokens_sha256": ids.hexdigest(),
+        "sequences_sha256": ids.hexdigest(),
+        "template_date": template_date(prepared.tokenizer, settings.protocol),
         "batch_tokens": settings.batch_tokens,
         "dtype_asked": settings.dtype,
         "device": str(device) if device.type == "cpu" else f"{device} {torch.cuda.get_device_name(device)}",

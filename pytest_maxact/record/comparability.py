@@ -13,7 +13,7 @@ from pytest_maxact.record.record import Record
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footing:
     """What two measurements share whose figures may be compared. `dtype` is None before a model is loaded, where its
-    config states none.
+    config states none; `tokens_sha256` in a Record of an earlier version.
     """
 
     corpus_sha256: str
@@ -21,8 +21,11 @@ class Footing:
     protocol: str
     dtype: str | None
     max_seq_len: int
+    tokens_sha256: str | None = None
 
 
+_DECIDE_TOKENS = ("corpus_sha256", "tokenizer_sha256", "protocol", "max_seq_len")
+"""What the token ids follow from: where one of these differs already, other ids say no more."""
 _OF_PARTS = (
     "weights_sha256",
     "config_sha256",
@@ -30,6 +33,7 @@ _OF_PARTS = (
     "protocol",
     "dtype",
     "max_seq_len",
+    "template_date",
     "attention",
     "experts",
     "left_out",
@@ -46,14 +50,13 @@ def footing_of(provenance: Provenance) -> Footing:
 def differences(there: Footing, here: Footing) -> list[str]:
     """The fields in which two footings differ, each with both values, as in `dtype (bfloat16 there, float32 here)`.
 
-    None, what only loading can tell, differs from nothing.
+    None, what only loading can tell or an earlier version did not note, differs from nothing.
     """
-    pairs = [(field.name, getattr(there, field.name), getattr(here, field.name)) for field in fields(Footing)]
-    return [
-        f"{name} ({_brief(one)} there, {_brief(other)} here)"
-        for name, one, other in pairs
-        if one is not None and other is not None and one != other
-    ]
+    pairs = {field.name: (getattr(there, field.name), getattr(here, field.name)) for field in fields(Footing)}
+    differing = {name: (a, b) for name, (a, b) in pairs.items() if a is not None and b is not None and a != b}
+    if any(name in differing for name in _DECIDE_TOKENS):
+        differing.pop("tokens_sha256", None)
+    return [f"{name} ({_brief(one)} there, {_brief(other)} here)" for name, (one, other) in differing.items()]
 
 
 def record_differences(there: Record, here: Record) -> list[str]:

@@ -35,7 +35,7 @@ def document_of(record: Record) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "metric_version": record.metric_version,
-        "provenance": asdict(record.provenance),
+        "provenance": _provenance(record.provenance),
         "sites": [_entry(reading) for reading in record.sites.values()],
         "effects": {name: _plain(effect) for name, effect in record.effects.items()},
     }
@@ -66,6 +66,15 @@ def record_of(document: Mapping[str, Any], tensors: Mapping[str, Bytes]) -> Reco
         sites={reading.site.name: reading for reading in readings},
         effects={name: _restored(Effect, effect) for name, effect in document["effects"].items()},
     )
+
+
+def _provenance(provenance: Provenance) -> dict[str, Any]:
+    """What an earlier version did not note is not written either."""
+    return {
+        name: value
+        for name, value in asdict(provenance).items()
+        if value is not None or name not in ("tokens_sha256", "template_date")
+    }
 
 
 def _entry(reading: SiteReading) -> dict[str, Any]:

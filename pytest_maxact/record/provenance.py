@@ -43,10 +43,21 @@ class Provenance:
     """Whether it has a next-token distribution, on which the effect of a scheme can be measured."""
     sampling: int = 1
     """One evaluation token in so many was quantized."""
+    tokens_sha256: str | None = None
+    """Digest of all samples' texts and token ids, which adds up over parts; None in a Record of an earlier version."""
+    template_date: str | None = None
+    """The day that the chat template was given; None where there is none, and in a Record of an earlier version."""
 
     @property
     def tokens(self) -> int:
         return sum(count for *_, count in self.samples)
+
+
+def merged_tokens(digests: Iterable[str | None]) -> str | None:
+    """The tokens' digest of parts together; None where that of one is not known."""
+    known = list(digests)
+    total = sum(int(digest, 16) for digest in known if digest is not None)
+    return None if None in known else f"{total % 2**256:064x}"
 
 
 def corpus_digest(sample_digests: Iterable[str]) -> str:

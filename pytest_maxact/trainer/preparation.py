@@ -14,7 +14,7 @@ from pytest_maxact import corpus
 from pytest_maxact.checkpoint.locate import Checkpoint
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.tokenizer import load_tokenizer
-from pytest_maxact.corpus.tokens import tokenizer_digest
+from pytest_maxact.corpus.tokens import tokenizer_digest, tokens_digest
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.limits.file import load_limits
 from pytest_maxact.judge.limits.rules import Ruleset, require_protocol, select_rules, with_baseline
@@ -88,6 +88,7 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
         protocol=settings.protocol,
         dtype=loaded.dtype,
         max_seq_len=max_length(settings, model.config.get_text_config()),
+        tokens_sha256=tokens_digest(sequences),
     )
     for name, record in fixed.items():
         _require_comparable(name, record, here, anatomy.sites)

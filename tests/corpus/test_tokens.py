@@ -31,10 +31,10 @@ class LetterTokenizer:
     def apply_chat_template(
         self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool, return_dict: bool
     ) -> Any:
-        assert tokenize
-        assert return_dict
-        ids = [code for turn in conversation for code in (3, *map(ord, f"{turn['role']}:{turn['content']}"))]
-        return {"input_ids": [*ids, 3] if add_generation_prompt else ids}
+        assert tokenize == return_dict
+        said = "".join(f"\3{turn['role']}:{turn['content']}" for turn in conversation)
+        said += "\3" if add_generation_prompt else ""
+        return {"input_ids": list(map(ord, said))} if tokenize else said
 
     def get_vocab(self) -> dict[str, int]:
         return {"a": 97, "b": 98}

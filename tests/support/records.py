@@ -15,7 +15,7 @@ from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.held import Distributions
-from pytest_maxact.record.provenance import Provenance, corpus_digest
+from pytest_maxact.record.provenance import Provenance, corpus_digest, merged_tokens
 from pytest_maxact.record.reading import SiteReading, distributions_of
 from pytest_maxact.record.record import Record
 
@@ -124,6 +124,7 @@ def provenance(samples: Sequence[Measured] = (), **changes: Any) -> Provenance:
         "batching": {"batch_tokens": 8192, "batches": len(ordered), "padded_tokens": 0, "out_of_memory": 0},
         "versions": {"torch": "2.13.0", "transformers": "5.1.0"},
         "sample_digests": digests,
+        "tokens_sha256": merged_tokens(digests),
     }
     return Provenance(**(fields | changes))
 
