@@ -66,6 +66,19 @@ def marked(error: BaseException) -> str:
     return Exception.__str__(error) if isinstance(error, MaxactError) else str(error)
 
 
+def shown(text: str) -> str:
+    """Text of others, a name or a key, as a terminal may show it: what is no printable character is spelled out,
+    `\\x1b`; marks of settings stay.
+    """
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    if character.isprintable() or character in (_OPEN, _CLOSE):
+        return character
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
 def first_line(error: BaseException) -> str:
     """What an exception says, often one of another library, on one line of at most 200 characters; settings are still
     to be worded.

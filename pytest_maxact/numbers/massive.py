@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from pytest_maxact.numbers.checked import Count, Magnitude
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Massive:
@@ -12,9 +14,9 @@ class Massive:
     None without such a token.
     """
 
-    tokens: int = 0
-    entries: int = 0
-    max_ratio: float | None = None
+    tokens: Count = 0
+    entries: Count = 0
+    max_ratio: Magnitude | None = None
 
     def __add__(self, other: "Massive") -> "Massive":
         ratios = [r for r in (self.max_ratio, other.max_ratio) if r is not None]

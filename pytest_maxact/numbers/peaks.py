@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from pytest_maxact.numbers.checked import Count, Place, Real
+
 PEAKS_KEPT = 10
 
 
@@ -12,12 +14,12 @@ class Peak:
     empty where routing hides the row.
     """
 
-    value: float
+    value: Real
     sample: str
-    position: int
+    position: Place
     token: str
-    token_id: int
-    channel: int
+    token_id: Place
+    channel: Count
     part: str = ""
 
     @property
@@ -33,6 +35,6 @@ class NonFinite:
     """Where the first NaN or infinity of a site sat, in sample order."""
 
     sample: str
-    position: int
+    position: Place
     token: str
-    channel: int
+    channel: Count

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from pytest_maxact.numbers.checked import Count
+
 LAYER_KINDS = ("hidden", "attn_output", "mlp_output", "gate", "router")
 """Kinds of the paper that every layer may have."""
 LINEAR_KINDS = ("qkv_in", "o_in", "mlp_in", "down_in")
@@ -48,7 +50,7 @@ class Site:
     """
 
     kind: str
-    layer: int | None = None
+    layer: Count | None = None
     module: str = ""
     detail: str = ""
 

@@ -7,6 +7,8 @@ import math
 from collections import Counter
 from dataclasses import dataclass, fields
 
+from pytest_maxact.numbers.checked import Count, Figure
+
 DB_LOWEST, DB_PER_BIN = -60.0, 0.05
 DB_BINS = 5202
 """SQNR of single tokens in bins of 0.05 dB from -60 to 200 dB; the last one is for tokens without any error."""
@@ -21,23 +23,23 @@ class SchemeSums:
     ones that become zero. `token_db`: rows per bin of their own SQNR. `levels`: numbers of the levels that occurred.
     """
 
-    tokens: int = 0
-    entries: int = 0
-    nonzero: int = 0
-    clipped: int = 0
-    flushed: int = 0
-    signal: float = 0.0
-    error: float = 0.0
-    signal_abs: float = 0.0
-    error_abs: float = 0.0
-    signal_squares: float = 0.0
-    error_squares: float = 0.0
-    products: float = 0.0
-    calm_tokens: int = 0
-    calm_signal: float = 0.0
-    calm_error: float = 0.0
-    token_db: tuple[tuple[int, int], ...] = ()
-    levels: tuple[int, ...] = ()
+    tokens: Count = 0
+    entries: Count = 0
+    nonzero: Count = 0
+    clipped: Count = 0
+    flushed: Count = 0
+    signal: Figure = 0.0
+    error: Figure = 0.0
+    signal_abs: Figure = 0.0
+    error_abs: Figure = 0.0
+    signal_squares: Figure = 0.0
+    error_squares: Figure = 0.0
+    products: Figure = 0.0
+    calm_tokens: Count = 0
+    calm_signal: Figure = 0.0
+    calm_error: Figure = 0.0
+    token_db: tuple[tuple[Count, Count], ...] = ()
+    levels: tuple[Count, ...] = ()
 
     def __add__(self, other: "SchemeSums") -> "SchemeSums":
         sums = {

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from pytest_maxact.numbers.checked import LATER, Count, Figure, FigureAboveZero, FigureAsShare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,14 +18,14 @@ class WeightDistortion:
     `refused`: why the scheme cannot quantize it, and then the figures mean nothing.
     """
 
-    entries: int
-    sqnr_db: float
-    lowest_db: float
-    rel_rmse: float
-    clip_rate: float
-    flush_to_zero: float
+    entries: Count
+    sqnr_db: Figure
+    lowest_db: Figure
+    rel_rmse: FigureAboveZero
+    clip_rate: FigureAsShare
+    flush_to_zero: FigureAsShare
     refused: str = ""
-    most_flushed: float | None = None
+    most_flushed: FigureAsShare | None = field(default=None, metadata=LATER)
 
     @property
     def flushed(self) -> float | None:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, fields
 
+from pytest_maxact.numbers.checked import Count, FigureAboveZero, FigureAsShare
+
 KEPT = " kept"
 """Ends the name of an effect that was measured with the sites that fail kept in 16 bits: `W8A8 kept`."""
 
@@ -15,13 +17,13 @@ class Effect:
     """
 
     scheme: str
-    samples: int
-    tokens: int
-    mean_kl: float
-    kl_q99: float
-    top1_agreement: float
-    perplexity: float
-    perplexity_ratio: float
+    samples: Count
+    tokens: Count
+    mean_kl: FigureAboveZero
+    kl_q99: FigureAboveZero
+    top1_agreement: FigureAsShare
+    perplexity: FigureAboveZero
+    perplexity_ratio: FigureAboveZero
     kept: tuple[str, ...] = ()
 
 

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_maxact.errors import InputError, setting
-from pytest_maxact.record.document import SCHEMA, document_of, record_of, tensors_of
+from pytest_maxact.errors import InputError, first_line, setting, shown
+from pytest_maxact.record.document import document_of, record_of, tensors_of
 from pytest_maxact.record.record import METRIC_VERSION, Record
+from pytest_maxact.record.schema import SCHEMA, stored
+from pytest_maxact.record.sound import require_sound
 from pytest_maxact.record.whole import write_whole
 
 _KEY = "maxact"
@@ -46,26 +48,36 @@ def load(path: str | os.PathLike[str]) -> Record:
     another version.
     """
     document, tensors = _parts(Path(path))
-    stated = document.pop("sha256", None)
+    stated_sum = document.pop("sha256", None)
     try:
         actual = checksum(document, tensors)
-    except ValueError:
+    except (ValueError, RecursionError):
         actual = None
-    if actual is None or stated != actual:
+    if actual is None or stated_sum != actual:
         raise InputError(
             f"{path}: contents do not match their checksum; the Record was edited or damaged\n"
             "  measure the checkpoint again"
         )
-    if document["metric_version"] != METRIC_VERSION:
+    version = document.get("metric_version")
+    if isinstance(version, int) and version != METRIC_VERSION:
         raise InputError(
-            f"{path}: measured with metric version {document['metric_version']}, this is {METRIC_VERSION}; their "
-            "figures are not comparable\n"
+            f"{path}: measured with metric version {version}, this is {METRIC_VERSION}; their figures are not "
+            "comparable\n"
             "  measure the checkpoint again"
         )
     try:
-        return record_of(document, tensors)
+        found = stored(document)
+    except ValueError as error:
+        raise _contradicted(Path(path), error) from error
+    try:
+        record = record_of(found, tensors)
     except ValueError as error:
         raise _not_whole(Path(path), error) from error
+    try:
+        require_sound(record)
+    except ValueError as error:
+        raise _contradicted(Path(path), error) from error
+    return record
 
 
 def require_writable(target: Path, folder: bool = False) -> None:
@@ -103,7 +115,15 @@ def checksum(document: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]
 
 
 def _not_whole(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path}: not a Record, or a truncated one ({error})\n  measure the checkpoint again")
+    said = shown(first_line(error)) if not isinstance(error, RecursionError) else "nested too deeply"
+    return InputError(f"{path}: not a Record, or a truncated one ({said})\n  measure the checkpoint again")
+
+
+def _contradicted(path: Path, error: ValueError) -> InputError:
+    return InputError(
+        f"{path}: {error}\n"
+        "  no Record of this version says so; measure the checkpoint again, or use the version that wrote it"
+    )
 
 
 def _parts(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
@@ -113,17 +133,26 @@ def _parts(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         raise InputError(f"no Record at {path}\n  measure a checkpoint with {setting('save')} FILE to write one")
     try:
         with safe_open(path, framework="numpy") as file:
-            document = json.loads((file.metadata() or {}).get(_KEY, "null"))
+            document = json.loads((file.metadata() or {}).get(_KEY, "null"), object_pairs_hook=_once)
             if not isinstance(document, dict):
                 raise InputError(
                     f"{path}: a safetensors file, but not a Record of pytest-maxact\n"
                     f"  a Record comes from {setting('save')} FILE"
                 )
-            if document.get("schema") != SCHEMA:
+            schema = document.get("schema")
+            if not isinstance(schema, int) or isinstance(schema, bool) or schema != SCHEMA:
                 raise InputError(
-                    f"{path}: Record schema {document.get('schema')!r}, this version reads {SCHEMA}\n"
+                    f"{path}: Record schema {shown(repr(schema)[:40])}, this version reads {SCHEMA}\n"
                     "  measure again, or use the version that wrote it"
                 )
             return document, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _not_whole(path, error) from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping of JSON, whose keys stand there once."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError(f"{next(name for name, _ in pairs if [n for n, _ in pairs].count(name) > 1)!r} stands twice")
+    return found

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.numbers.channels import Channels
+from pytest_maxact.numbers.checked import Count
 from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.numbers.sums import SchemeSums
 
@@ -30,8 +31,8 @@ class Distributions:
 class Entries:
     """How many entries a split had, those that are not finite included, and how many these were."""
 
-    count: int
-    nonfinite: int
+    count: Count
+    nonfinite: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
 _Whole = TypeVar("_Whole", np.uint16, np.uint32, np.int64)
+_MOST_PER_BYTE = 1032
+"""A byte of a zlib stream stands for so many at most."""
 
 
 def packed(name: str, values: npt.NDArray[_Whole]) -> dict[str, Bytes]:
@@ -28,13 +30,16 @@ def packed(name: str, values: npt.NDArray[_Whole]) -> dict[str, Bytes]:
 
 def unpacked(name: str, tensors: Mapping[str, Bytes], dtype: type[_Whole], entries: int) -> npt.NDArray[_Whole]:
     """The reverse of `packed`: [entries] of `dtype`. Raises ValueError for streams that are damaged or do not hold a
-    byte of every entry.
+    byte of every entry, before anything is made for those.
     """
     size = np.dtype(dtype).itemsize
+    held = {place: stream for place in range(size) if (stream := tensors.get(f"{name}.{place}")) is not None}
+    for stream in held.values():
+        if entries > stream.size * _MOST_PER_BYTE:
+            raise ValueError(f"a stream of {stream.size} bytes cannot hold {entries} entries of {name}")
     planes = np.zeros((entries, size), np.uint8)
-    for place in range(size):
-        if (stream := tensors.get(f"{name}.{place}")) is not None:
-            planes[:, place] = np.frombuffer(_decompressed(stream.tobytes(), entries), np.uint8)
+    for place, stream in held.items():
+        planes[:, place] = np.frombuffer(_decompressed(stream.tobytes(), entries), np.uint8)
     return planes.reshape(-1).view(np.dtype(dtype).newbyteorder("<")).astype(dtype, copy=False)
 
 

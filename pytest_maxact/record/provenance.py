@@ -2,7 +2,9 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from pytest_maxact.numbers.checked import LATER, Count, Flag, Size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,23 +17,23 @@ class Provenance:
     model_type: str
     architecture: str
     family: str | None
-    layers: int
-    hidden_size: int
+    layers: Size
+    hidden_size: Size
     config_sha256: str
     left_out: tuple[str, ...]
     tokenizer_sha256: str
-    remote_code: bool
+    remote_code: Flag
     protocol: str
     corpus: str
     corpus_sha256: str
-    samples: tuple[tuple[str, str, str, int], ...]
+    samples: tuple[tuple[str, str, str, Count], ...]
     """Every sample's (id, category, split, tokens), in id order."""
-    max_seq_len: int
+    max_seq_len: Size
     dtype: str
     device: str
     attention: str
     experts: str | None
-    batching: Mapping[str, int]
+    batching: Mapping[str, Count]
     """`batch_tokens` asked for, `batches` run, `padded_tokens` excluded, `out_of_memory` halvings, sequences run
     `alone` because the model lets a token see its batch.
     """
@@ -39,13 +41,13 @@ class Provenance:
     sample_digests: tuple[str, ...] = ()
     schemes: tuple[str, ...] = ()
     """Schemes that the inputs of linear layers were quantized with."""
-    predicts: bool = True
+    predicts: Flag = True
     """Whether it has a next-token distribution, on which the effect of a scheme can be measured."""
-    sampling: int = 1
+    sampling: Size = 1
     """One evaluation token in so many was quantized."""
-    tokens_sha256: str | None = None
+    tokens_sha256: str | None = field(default=None, metadata=LATER)
     """Digest of all samples' texts and token ids, which adds up over parts; None in a Record of an earlier version."""
-    template_date: str | None = None
+    template_date: str | None = field(default=None, metadata=LATER)
     """The day that the chat template was given; None where there is none, and in a Record of an earlier version."""
 
     @property
