@@ -45,7 +45,7 @@ def loaded(model: nn.Module) -> LoadedModel:
         decoder=decoder_of(model),
         dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
         device=torch.device("cpu"),
-        folder=Path(),
+        files=None,
         left_out=(),
     )
 
