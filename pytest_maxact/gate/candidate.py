@@ -27,6 +27,7 @@ class Candidate:
     effects: tuple[str, ...]
     predicts: bool
     protocol: str
+    tokens: int
     samples: int
     footing: Footing
     prepared: "Prepared | None" = None
@@ -54,6 +55,7 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -
         effects=settings.effects_measured,
         predicts=prepared.predicts,
         protocol=settings.protocol,
+        tokens=sum(len(sequence.ids) for sequence in prepared.sequences),
         samples=len(prepared.sequences),
         footing=expected_footing(prepared, settings),
         prepared=prepared,
@@ -71,6 +73,7 @@ def _of_record(source: Source, record: Record) -> Candidate:
         effects=tuple(record.effects),
         predicts=provenance.predicts,
         protocol=provenance.protocol,
+        tokens=provenance.tokens,
         samples=len(provenance.samples),
         footing=footing_of(provenance),
         record=record,

@@ -12,6 +12,7 @@ from pytest_maxact.gate.waivers import waiver_fault, waiver_is_settled
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.outcome import Checkpoint, Outcome
 from pytest_maxact.judge.portray import portray
+from pytest_maxact.judge.strength import strength_of, weakest
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.tally import Tally, Told, tally_of
 from pytest_maxact.record.record import Record
@@ -74,7 +75,7 @@ def conclude(session: "GateSession", reported: Reported, tighten: str = "") -> O
         *_broken_off(session, reported.failed, judged, waivers),
         *waivers.values(),
     )
-    verdict = _verdict(judged, ran, faults) if judged else None
+    verdict = _verdict(session, judged, ran, faults) if judged else None
     return Outcome(
         checkpoints=tuple(
             _checkpoint(session, subject, judged.get(subject.name), ran[subject.name])
@@ -90,12 +91,22 @@ def conclude(session: "GateSession", reported: Reported, tighten: str = "") -> O
     )
 
 
-def _verdict(judged: Mapping[str, _Judged], ran: Mapping[str, Set[str]], faults: Sequence[str]) -> Tally:
+def _verdict(
+    session: "GateSession", judged: Mapping[str, _Judged], ran: Mapping[str, Set[str]], faults: Sequence[str]
+) -> Tally:
+    strengths = []
+    for name, one in judged.items():
+        subject = session.plan.subject(name)
+        provenance = session.records.obtain(subject.source).provenance
+        strengths.append(strength_of(subject.rules, provenance.tokens, len(provenance.samples), one.findings))
+    strength = weakest(strengths)
     return tally_of(
         [Told(checkpoint=name, finding=finding) for name, one in judged.items() for finding in one.findings],
         {(name, check) for name in judged for check in ran[name]},
         faults,
         sum(one.unknown for one in judged.values()),
+        rests=strength.words if strength else "",
+        warnings=[strength.shortage] if strength and strength.shortage else [],
     )
 
 

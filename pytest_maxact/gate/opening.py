@@ -26,6 +26,7 @@ from pytest_maxact.judge.limits.rules import (
 )
 from pytest_maxact.judge.limits.waivers import about, refuse_unmatched
 from pytest_maxact.judge.series.order import is_pattern
+from pytest_maxact.judge.strength import strength_of
 from pytest_maxact.measure.store import Store
 from pytest_maxact.record.file import require_writable
 from pytest_maxact.settings.settings import Settings
@@ -113,6 +114,11 @@ def _subject(one: Candidate, files: list[LimitsFile], against: Sequence[Candidat
         effects=one.effects,
     )
     require_protocol(one.protocol, rules)
+    if settings.strict and (shortage := strength_of(rules, one.tokens, one.samples).shortage):
+        raise InputError(
+            f"{one.title}: {shortage}\n"
+            f"  measure on more text, or leave out {setting('strict')} for a warning in its place"
+        )
     for other in against:
         rules = with_baseline(rules, files, one.sites, one.schemes, other.source.name)
         require_distributions(one, other, rules)

@@ -37,9 +37,6 @@ from pytest_maxact.record.record import Record, first_broken
 if TYPE_CHECKING:
     from pytest_maxact.judge.parting import Against
 
-PUBLISHED_TOKENS = 16_000_000
-"""Of the paper's corpus, by the tokenizer that gives the fewest."""
-
 
 def portray(
     record: Record,
@@ -171,7 +168,9 @@ def _applied(record: Record, rules: Ruleset, findings: Sequence[Finding]) -> App
         files=tuple(rules.files),
         envelope=any(limit.envelope for limit in rules.limits),
         unlimited=tuple(dict.fromkeys(site.kind for site in counted if site.kind not in held)),
-        paper=record.tokens < PUBLISHED_TOKENS and any(f.limit.source.startswith("arXiv") for f in findings),
+        paper=rules.text is not None
+        and record.tokens < rules.text.tokens
+        and any(f.limit.source.startswith("arXiv") for f in findings),
         measured=_measured_otherwise(record, rules.measured),
     )
 

@@ -140,7 +140,7 @@ def test_an_outcome_hook_that_raises_fails_a_run_that_would_have_passed(
     pytester.makeconftest("def pytest_maxact_outcome(outcome): raise OSError('no route')")
     words = ["*pytest_maxact_outcome raised OSError: no route*"]
     passing = run_gate(pytester, f"--maxact-replay={saved}", passed=CHECKS, exit=4, complaints=words)
-    passing.stdout.fnmatch_lines([f"PASS: all {CHECKS} checks hold"])
+    passing.stdout.fnmatch_lines([f"*all {CHECKS} checks hold"])
     run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={tight}", exit=1, complaints=words)
 
 

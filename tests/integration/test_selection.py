@@ -66,7 +66,7 @@ def test_xdist_honours_a_pasted_id(pytester: pytest.Pytester, saved: Path) -> No
 def test_no_tests_of_the_gate_run_no_report(pytester: pytest.Pytester, saved: Path) -> None:
     pytester.makepyfile("def test_own(): pass")
     result = run_gate(pytester, f"--maxact-replay={saved}", "-m", "not maxact", passed=1)
-    assert "PASS: all" not in result.stdout.str()
+    assert "PASS" not in result.stdout.str()
 
 
 def test_the_report_of_a_part_says_so(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
@@ -81,7 +81,7 @@ def test_the_report_of_a_part_says_so(pytester: pytest.Pytester, saved: Path, ti
     )
     assert result.ret == 0
     result.stdout.fnmatch_lines(
-        ["PASS: all 2 checks that ran hold*", f"not run: {CHECKS - 2} checks, of which 1 would fail"]
+        ["*all 2 checks that ran hold*", f"not run: {CHECKS - 2} checks, of which 1 would fail"]
     )
 
 

@@ -39,7 +39,7 @@ def test_a_series_passes_and_shows_one_table_and_the_trends(pytester: pytest.Pyt
     result.stdout.fnmatch_lines(
         [
             "maxact: 3 checkpoints, checkpoint-5 to checkpoint-20, *",
-            f"PASS: all {3 * CHECKS + 3 * RELATIVE} checks of 3 checkpoints hold",
+            f"*all {3 * CHECKS + 3 * RELATIVE} checks of 3 checkpoints hold",
             "checkpoint*step*M in*to prev to first jump massive INT-8 checks",
             "checkpoint-5 *5 * - * - *pass",
             "checkpoint-10*10 *pass",
@@ -48,9 +48,9 @@ def test_a_series_passes_and_shows_one_table_and_the_trends(pytester: pytest.Pyt
             "hidden * +* (+*%)",
         ]
     )
-    report = result.outlines[
-        result.outlines.index(f"PASS: all {3 * CHECKS + 3 * RELATIVE} checks of 3 checkpoints hold") :
-    ]
+    first = next(place for place, line in enumerate(result.outlines) if line.startswith("WARNING: too little text"))
+    report = result.outlines[first:]
+    assert "PASS" in report[2]
     assert max(map(len, report)) <= 80
 
 

@@ -13,7 +13,15 @@ from pytest_maxact.errors import InputError
 from pytest_maxact.judge.limits.keys import BY_KIND
 from pytest_maxact.judge.limits.schema.document import LimitsDocument
 from pytest_maxact.judge.limits.schema.family import Checkpoint, Envelope, Family, Int8Rule, Shape
-from pytest_maxact.judge.limits.schema.sections import Change, Deploy, Fitness, Generic, Regression, WaiverEntry
+from pytest_maxact.judge.limits.schema.sections import (
+    Change,
+    Deploy,
+    Fitness,
+    FoundOn,
+    Generic,
+    Regression,
+    WaiverEntry,
+)
 from pytest_maxact.judge.limits.schema.terms import INT8
 from pytest_maxact.judge.limits.yaml_lines import FAST, Lines, Location, parse_yaml, read_yaml
 from pytest_maxact.numbers.sites import KINDS
@@ -138,6 +146,7 @@ def _keys_at(location: Location) -> list[str]:
 
 _Children: dict[tuple[str, str], Any] = {
     ("LimitsDocument", "generic"): Generic,
+    ("LimitsDocument", "text"): FoundOn,
     ("LimitsDocument", "deploy"): Deploy,
     ("LimitsDocument", "regression"): Regression,
     ("LimitsDocument", "waive"): (WaiverEntry,),

@@ -17,6 +17,7 @@ from pytest_maxact.judge.limits.keys import METRICS
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.regression import relative_limits
 from pytest_maxact.judge.limits.schema.family import MeasuredOn
+from pytest_maxact.judge.limits.schema.sections import FoundOn
 from pytest_maxact.judge.limits.waivers import Waiver, waivers_of
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.identity import Identity
@@ -28,7 +29,8 @@ GENERIC = "generic"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruleset:
     """The limits of one checkpoint, in depth order. `shape` is the published shape they come from, None for an envelope
-    or no shape, and `measured` what its figures were measured on, None where the file does not say.
+    or no shape, and `measured` what its figures were measured on, None where the file does not say; `text`: what the
+    figures of the file as a whole were found on.
 
     `fitness`: those for deployment schemes, which are reported; the ones that are checks stand among `limits` too.
     `waivers`: what may fail for now.
@@ -41,6 +43,7 @@ class Ruleset:
     fitness: tuple[Limit, ...] = ()
     waivers: tuple[Waiver, ...] = ()
     measured: MeasuredOn | None = None
+    text: FoundOn | None = None
 
     @property
     def files(self) -> list[str]:
@@ -144,6 +147,7 @@ def _ruleset(
         protocol=protocol,
         limits=_by_depth(limits, ordered),
         waivers=waivers_of(files, family),
+        text=next((file.document.text for file in files if file.document.text), None),
     )
 
 

@@ -24,7 +24,8 @@ class Tally:
     """`ran` checks, of which `breaches` do not hold and `waived` are let pass; `faults`: what else went wrong.
 
     `left` checks did not run: of them `unknown` cannot be judged, and of the others `failing` would fail. `broken`: by
-    checkpoint, the first site with non-finite values that a check found.
+    checkpoint, the first site with non-finite values that a check found. `rests`: what stands behind PASS in words, of
+    limits and text that make it less than plain; `warnings`: what comes before all else.
     """
 
     ran: int
@@ -35,6 +36,8 @@ class Tally:
     unknown: int
     failing: int
     broken: tuple[tuple[str, str], ...]
+    rests: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -47,9 +50,11 @@ def tally_of(
     ran: Set[tuple[str, str]] | None = None,
     faults: Sequence[str] = (),
     unknown: int = 0,
+    rests: str = "",
+    warnings: Sequence[str] = (),
 ) -> Tally:
-    """`ran`: (checkpoint, check) of those that ran, None for all; `unknown`: how many did not run and cannot be
-    judged.
+    """`ran`: (checkpoint, check) of those that ran, None for all; `unknown`: how many did not run and cannot be judged;
+    `rests` and `warnings`: as of the tally.
     """
     run, rest = list[Told](), list[Told]()
     for told in findings:
@@ -64,6 +69,8 @@ def tally_of(
         unknown=unknown,
         failing=sum(not told.finding.accepted for told in rest),
         broken=_broken(breaches),
+        rests=rests,
+        warnings=tuple(warnings),
     )
 
 

@@ -13,6 +13,8 @@ def verdict_data(outcome: Outcome) -> dict[str, Any]:
     return {
         "schema": 1,
         "passed": bool(outcome.verdict and outcome.verdict.passed),
+        "rests": outcome.verdict.rests.strip() if outcome.verdict else "",
+        "warnings": list(outcome.verdict.warnings) if outcome.verdict else [],
         "checks": [
             {
                 "check": finding.limit.check,

@@ -15,6 +15,8 @@ def verdict_lines(verdict: Tally, across: str = "") -> Iterator[Text]:
     """`across`: what the checks are of in a series, as in ` of 5 checkpoints`; its report tells breaches of relative
     limits elsewhere.
     """
+    for warning in verdict.warnings:
+        yield Text(f"WARNING: {warning}", style="bold yellow")
     yield from _headline(verdict, across)
     for name, site in verdict.broken:
         yield Text(f"the first site with non-finite values{f' in {name}' if name else ''} is {site}", style="red")
@@ -49,7 +51,7 @@ def _headline(verdict: Tally, across: str) -> Iterator[Text]:
             if waived
             else f"all {ran} {what} hold"
         )
-        yield Text(f"PASS: {hold}", style="bold green")
+        yield Text(f"PASS{verdict.rests}: {hold}", style="bold green")
     if left:
         which = (
             f"; of the {left - unknown} that were measured {verdict.failing} would fail"

@@ -5,7 +5,7 @@ Editors are told it by limits.schema.json, which follows from these models.
 from typing import Literal
 
 from pytest_maxact.judge.limits.schema.family import Family
-from pytest_maxact.judge.limits.schema.sections import Deploy, Generic, Regression, WaiverEntry
+from pytest_maxact.judge.limits.schema.sections import Deploy, FoundOn, Generic, Regression, WaiverEntry
 from pytest_maxact.judge.limits.schema.terms import Headroom, Section, Text
 
 
@@ -15,6 +15,7 @@ class LimitsDocument(Section):
     protocol: Literal["paper", "deployed"] = "paper"
     headroom: Headroom = 1.25
     source: Text | None = None
+    text: FoundOn | None = None
     generic: Generic | None = None
     deploy: Deploy | None = None
     regression: Regression | None = None

@@ -32,6 +32,17 @@ class Generic(Section):
     max_unreached_experts: Share | None = None
 
 
+class FoundOn(Section):
+    """The text that the figures of a file were found on, and the shares of it below which a verdict is told to rest on
+    too little.
+    """
+
+    tokens: Annotated[int, Field(gt=0)]
+    samples: Annotated[int, Field(gt=0)]
+    least_tokens: Share = 0.0
+    least_samples: Share = 0.0
+
+
 class Fitness(Section):
     """Bounds on what a deployment scheme costs: at every input of a linear layer (`sqnr_db` to `rel_rmse`), in every
     weight (`weight_sqnr_db`, `weight_flush_to_zero`), in predictions (`mean_kl` in nats to `perplexity_ratio`), and how

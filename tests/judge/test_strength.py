@@ -1,0 +1,94 @@
+"""What a verdict rests on: how wide its limits are, and how much text stands behind it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.gate.session import open_session
+from pytest_maxact.judge.limits.file import load_limits
+from pytest_maxact.judge.limits.rules import Ruleset, select_rules
+from pytest_maxact.judge.limits.schema.family import MeasuredOn
+from pytest_maxact.judge.limits.schema.sections import FoundOn
+from pytest_maxact.judge.strength import strength_of, weakest
+from pytest_maxact.judge.verdict.check import judge
+from pytest_maxact.record.file import save
+from pytest_maxact.record.identity import identity_of
+from pytest_maxact.record.metrics.metric import MAX_ABS
+from pytest_maxact.record.record import Record
+from pytest_maxact.settings.settings import Settings
+from tests.support.records import seen
+
+TEXT = FoundOn(tokens=16_000_000, samples=5_000, least_tokens=0.001, least_samples=0.01)
+
+
+def rules_of(record: Record) -> Ruleset:
+    sites = [reading.site for reading in record.sites.values()]
+    return replace(select_rules(load_limits(), identity_of(record.provenance), sites), text=TEXT)
+
+
+def test_the_words_of_pass_name_the_widest_envelope_limit_and_the_share_of_the_text() -> None:
+    record = seen(8.0)
+    rules = rules_of(record)
+    findings = judge(record, rules.limits)
+    widest = max(
+        finding.limit.bound / finding.value
+        for finding in findings
+        if finding.limit.metric.name == "max_abs" and finding.limit.sense == "max"
+    )
+    strength = strength_of(rules, 168, 60, findings)
+    assert strength.words == (
+        f" against envelope limits (widest {widest:.3g} x above what was found), on 168 tokens of 16 M"
+    )
+
+
+def test_limits_of_the_shape_that_are_near_on_all_of_the_text_leave_pass_plain() -> None:
+    rules = rules_of(seen(8.0))
+    near = [
+        replace(finding, limit=replace(finding.limit, envelope=False, bound=finding.value * 2))
+        for finding in judge(seen(8.0), rules.limits)
+    ]
+    assert strength_of(rules, 16_000_000, 5_000, near).words == ""
+    far = [replace(near[0], limit=replace(near[0].limit, bound=near[0].value * 4, metric=MAX_ABS)), *near[1:]]
+    assert strength_of(rules, 16_000_000, 5_000, far).words == " against limits up to 4 x above what was found"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "samples", "told"),
+    [
+        (16_000, 50, ""),
+        (15_999, 50, "15 999 tokens of 16 M that the limits were found on; a verdict needs 16 000 tokens at least"),
+        (16_000, 49, "49 samples of 5 000 that the limits were found on; a verdict needs 50 samples at least"),
+        (1, 1, "1 tokens of 16 M and 1 samples of 5 000 that the limits were found on; a verdict needs 16 000 tokens"),
+        (0, 0, "0 tokens of 16 M"),
+    ],
+)
+def test_too_little_text_is_told(tokens: int, samples: int, told: str) -> None:
+    shortage = strength_of(rules_of(seen(8.0)), tokens, samples).shortage
+    assert shortage.startswith(f"too little text: {told}") if told else shortage == ""
+
+
+def test_figures_of_a_shape_that_say_what_they_were_measured_on_are_the_measure() -> None:
+    measured = MeasuredOn(corpus="ours", sha256="0" * 12, tokens=1_000, dtype="bfloat16")
+    rules = replace(rules_of(seen(8.0)), measured=measured)
+    assert strength_of(rules, 1_000, 3).shortage == ""
+    assert strength_of(rules, 500, 3).words == " on 500 tokens of 1 000"
+
+
+def test_of_several_checkpoints_the_weakest_counts() -> None:
+    rules = rules_of(seen(8.0))
+    strengths = [strength_of(rules, 20_000, 60, judge(seen(8.0), rules.limits)), strength_of(rules, 30_000, 10)]
+    found = weakest(strengths)
+    assert found is not None
+    assert (found.tokens.seen, found.samples.seen, found.envelope) == (20_000, 10, True)
+    assert found.widest == strengths[0].widest
+    assert weakest([]) is None
+
+
+def test_strict_refuses_too_little_text_before_anything_is_judged(tmp_path: Path) -> None:
+    save(seen(8.0), tmp_path / "a.safetensors")
+    replayed = Settings(replay=str(tmp_path / "a.safetensors"))
+    open_session(replayed)
+    with pytest.raises(InputError, match="too little text: 2 tokens of 16 M and 2 samples of 5 000"):
+        open_session(replace(replayed, strict=True))
