@@ -29,9 +29,11 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from pytest_maxact.numbers.schemes import scheme_called
-    from pytest_maxact.record.export import smoothquant, static_scales, write
+    from pytest_maxact.record.export import EXPORT, smoothquant, static_scales, write
     from pytest_maxact.record.file import load
+    from pytest_maxact.record.output import require_place
 
+    require_place(Path(options.smoothquant or options.scales[1]), EXPORT)
     record = load(options.replay)
     if options.smoothquant:
         tensors, target, what = smoothquant(record), Path(options.smoothquant), "smoothquant"

@@ -32,18 +32,20 @@ def run(options: argparse.Namespace) -> int:
     from pytest_maxact.judge.limits.file import load_limits
     from pytest_maxact.measure.prepare import prepare
     from pytest_maxact.measure.run import measure
-    from pytest_maxact.record.file import require_writable, save
+    from pytest_maxact.record.file import RECORD, put
+    from pytest_maxact.record.output import require_place
     from pytest_maxact.record.summary import summary
     from pytest_maxact.report.terminal.progress import Lines
 
     settings = settings_of(options)
     assert settings.save is not None
-    require_writable(Path(settings.save))
+    checkpoint = [Path(settings.model or "")]
+    require_place(Path(settings.save), RECORD, checkpoint)
     files = load_limits(Path(settings.limits) if settings.limits else None)
     prepared = prepare(settings)
     family = _family(files, prepared, settings)
     record = measure(prepared, settings, family, Lines(lambda text: print(text, file=sys.stderr)))
-    save(summary(record) if settings.slim else record, settings.save)
+    put(summary(record) if settings.slim else record, Path(settings.save), checkpoint)
     print(
         f"{settings.save}: M {record.carrier.max_abs:.6g} in {record.carrier.site.name}, {record.tokens} tokens,"
         f" {len(record.sites)} sites"

@@ -16,10 +16,11 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from pytest_maxact.record.file import load, require_writable, save
+    from pytest_maxact.record.file import RECORD, load, save
     from pytest_maxact.record.merge import merge
+    from pytest_maxact.record.output import require_place
 
-    require_writable(Path(options.save))
+    require_place(Path(options.save), RECORD)
     record = merge(load(part) for part in options.parts)
     save(record, options.save)
     if options.json:

@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_maxact.gate.outputs import checkpoints_of, record_place
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.measure.store import Store
-from pytest_maxact.record.file import save
+from pytest_maxact.record.file import put
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.summary import summary
 from pytest_maxact.settings.settings import Settings
@@ -48,7 +49,10 @@ def measure_source(
         record = _kept(store, prepared, settings, family, fitness, showing)
     if rules and run.save:
         kept = (limit.metric.name for limit in rules.limits if not limit.against)
-        save(summary(record, kept) if run.slim else record, _target(Path(run.save), source))
+        target = record_place(Path(run.save), source)
+        if source.name:
+            target.parent.mkdir(exist_ok=True)
+        put(summary(record, kept) if run.slim else record, target, checkpoints_of([source]))
     return record
 
 
@@ -87,11 +91,3 @@ def _kept(
     require_unchanged(prepared.checkpoint)
     name, revision = prepared.checkpoint.name, prepared.checkpoint.revision
     return replace(record, provenance=replace(record.provenance, model=name, revision=revision, family=family))
-
-
-def _target(target: Path, source: Source) -> Path:
-    """The file itself, or a file in the folder for one of a series."""
-    if not source.name:
-        return target
-    target.mkdir(exist_ok=True)
-    return target / f"{source.name}.maxact.safetensors"

@@ -4,7 +4,6 @@ compared, and the limits of each.
 Everything that can be wrong with a request is found here, as an InputError.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.gate.candidate import Candidate, open_source
 from pytest_maxact.gate.comparable import require_comparable, require_distributions, require_sound
+from pytest_maxact.gate.outputs import require_outputs
 from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.sources import baselines_of, sources_of
 from pytest_maxact.gate.subject import Subject
@@ -25,10 +25,7 @@ from pytest_maxact.judge.limits.rules import (
     with_fitness,
 )
 from pytest_maxact.judge.limits.waivers import about, refuse_unmatched
-from pytest_maxact.judge.series.order import is_pattern
 from pytest_maxact.judge.strength import strength_of
-from pytest_maxact.measure.store import Store
-from pytest_maxact.record.file import require_writable
 from pytest_maxact.settings.settings import Settings
 
 
@@ -47,12 +44,9 @@ def open_run(settings: Settings, protocol_given: bool = False) -> Opening:
     Raises InputError for a request that is wrong.
     """
     files = _limits(settings)
-    if settings.save:
-        require_writable(Path(settings.save), folder=is_pattern(settings.replay or settings.model or ""))
-    if settings.cache:
-        Store(Path(settings.cache))
     sources = sources_of(settings)
     baseline_sources = baselines_of(settings, {source.name for source in sources})
+    require_outputs(settings, sources, baseline_sources)
     opened: list[Candidate] = []
     for source in (*sources, *baseline_sources):
         opened.append(open_source(source, settings, like=next((one.prepared for one in opened if one.prepared), None)))
@@ -88,11 +82,6 @@ def _limits(settings: Settings) -> list[LimitsFile]:
             raise InputError(
                 f"{path} holds the shipped limits, which stay as they were published\n"
                 f"  give a file of your own with {setting('limits')}"
-            )
-        folder = path.resolve().parent
-        if not (folder.is_dir() and os.access(folder, os.W_OK)):
-            raise InputError(
-                f"limits cannot be written to {path}\n  give a file in a folder that exists and may be written"
             )
         if not path.exists():
             path = None

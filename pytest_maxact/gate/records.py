@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from pytest_maxact.errors import MaxactError, MeasureError, first_line, marked
 from pytest_maxact.gate.candidate import Candidate
 from pytest_maxact.gate.measuring import Showing, measure_source, nothing_shown
+from pytest_maxact.gate.outputs import checkpoints_of
 from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.measure.once import locked, once
 from pytest_maxact.measure.store import Store
 from pytest_maxact.record.file import load, save
+from pytest_maxact.record.output import inside_checkpoint
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.whole import write_whole
 from pytest_maxact.settings.settings import Settings
@@ -104,10 +106,11 @@ class Records:
         return measure_source(source, self._settings, self._plan.rules(source), prepared, self._store(), showing)
 
     def _store(self) -> Store | None:
+        apart = checkpoints_of([*(subject.source for subject in self._plan.subjects), *self._plan.baselines])
         if self._settings.cache:
-            return Store(Path(self._settings.cache))
+            return Store(Path(self._settings.cache), apart)
         folder = self._cache() if self._plan.measures_several else None
-        return Store(folder) if folder else None
+        return Store(folder, apart) if folder and not inside_checkpoint(folder, apart) else None
 
     def _shared(self, source: Source, suffix: str) -> Path | None:
         """Where the processes of the run put a Record, or why there is none."""

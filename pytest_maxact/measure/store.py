@@ -9,24 +9,30 @@ its lock to the next.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.measure.once import locked, once
-from pytest_maxact.record.file import load, save
+from pytest_maxact.record.file import load, put
+from pytest_maxact.record.output import Kind, require_folder
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.whole import write_whole
 
 SUFFIX = ".record.safetensors"
+_KEPT = Kind(called="the Record", is_one=lambda path: True)
+"""What lies under a key is the store's own, damaged or not."""
 
 
 class Store:
-    """A folder of Records. Raises InputError where it cannot be made or written."""
+    """A folder of Records. Raises InputError where it cannot be made or written, and where it lies in a checkpoint,
+    such as one of those `apart`.
+    """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, apart: Iterable[Path] = ()) -> None:
+        require_folder(folder, f"{setting('cache')}: Records", apart)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -85,7 +91,7 @@ class Store:
         return None
 
     def _put(self, key: str, content: Mapping[str, Any], record: Record) -> None:
-        save(record, self._path(key))
+        put(record, self._path(key), kind=_KEPT)
         try:
             write_whole(self._manifest(key), json.dumps(self._manifest_of(key, content), indent=1).encode())
         except OSError as error:

@@ -15,15 +15,17 @@ import numpy.typing as npt
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.numbers.formats import EPSILON, FP8_MAX, rounded_to
 from pytest_maxact.numbers.schemes import SCHEMES, Quantizer, scheme_called
+from pytest_maxact.record.file import metadata_of
+from pytest_maxact.record.output import Kind, write_output
 from pytest_maxact.record.reading import SiteReading, distributions_of
 from pytest_maxact.record.record import Record
-from pytest_maxact.record.whole import write_whole
 
 Tensors = Mapping[str, npt.NDArray[np.float32]]
 _FP4_MAX = 6.0
 _SMALLEST_NORMAL = {"bfloat16": 2.0**-126, "float16": 2.0**-14, "float32": 2.0**-126}
 _KEY = "maxact"
 """The one metadata key: with several, safetensors would write them in no fixed order."""
+EXPORT = Kind(called="the export", is_one=lambda path: bool(said := metadata_of(path)) and "schema" not in said)
 
 
 def smoothquant(record: Record) -> dict[str, npt.NDArray[np.float32]]:
@@ -57,13 +59,13 @@ def write(tensors: Tensors, target: Path, metadata: Mapping[str, str]) -> None:
     """Write a safetensors file, whole or not at all; the same tensors and metadata give the same bytes. The metadata is
     one JSON object, under `maxact`.
 
-    Raises InputError where the place cannot be written.
+    Raises InputError where the place cannot be written, lies in a checkpoint, or holds a file of another kind.
     """
     from safetensors.numpy import save
 
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     try:
-        write_whole(target, save(contiguous, metadata={_KEY: json.dumps(dict(metadata), sort_keys=True)}))
+        write_output(target, save(contiguous, metadata={_KEY: json.dumps(dict(metadata), sort_keys=True)}), EXPORT)
     except OSError as error:
         raise InputError(
             f"cannot write {target}: {error.strerror}\n  give a path in a folder that exists and may be written"

@@ -9,7 +9,7 @@ bytes.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +18,51 @@ import numpy.typing as npt
 
 from pytest_maxact.errors import InputError, first_line, setting, shown
 from pytest_maxact.record.document import document_of, record_of, tensors_of
+from pytest_maxact.record.output import Kind, write_output
 from pytest_maxact.record.record import METRIC_VERSION, Record
 from pytest_maxact.record.schema import SCHEMA, stored
 from pytest_maxact.record.sound import require_sound
-from pytest_maxact.record.whole import write_whole
 
 _KEY = "maxact"
 """The one metadata key: with several, safetensors would write them in no fixed order."""
 
 
+def is_record(path: Path) -> bool:
+    """Whether a file is a Record, by its contents; of any version, whole."""
+    return "schema" in metadata_of(path)
+
+
+def metadata_of(path: Path) -> dict[str, Any]:
+    """What a safetensors file that this program wrote says of itself; empty for every other file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            said = json.loads((file.metadata() or {}).get(_KEY, "null"))
+    except (SafetensorError, OSError, ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+RECORD = Kind(called="the Record", is_one=is_record)
+
+
 def save(record: Record, path: str | os.PathLike[str]) -> None:
-    """Write a Record to `path`. Raises InputError where the place cannot be written."""
+    """Write a Record to `path`. Raises InputError where the place cannot be written, lies in a checkpoint, or holds a
+    file that is no Record.
+    """
+    put(record, Path(path))
+
+
+def put(record: Record, path: Path, apart: Iterable[Path] = (), own: Path | None = None, kind: Kind = RECORD) -> None:
+    """As `save`, knowing the checkpoints of the run, a folder whose files Records are, and what may be replaced."""
     from safetensors.numpy import save as serialized
 
     tensors = tensors_of(record)
     document = document_of(record)
     document["sha256"] = checksum(document, tensors)
     try:
-        write_whole(Path(path), serialized(tensors, metadata={_KEY: _canonical(document)}))
+        write_output(path, serialized(tensors, metadata={_KEY: _canonical(document)}), kind, apart, own)
     except OSError as error:
         raise InputError(
             f"cannot write the Record to {path}: {error.strerror}\n"
@@ -78,24 +105,6 @@ def load(path: str | os.PathLike[str]) -> Record:
     except ValueError as error:
         raise _contradicted(Path(path), error) from error
     return record
-
-
-def require_writable(target: Path, folder: bool = False) -> None:
-    """Raise InputError where a Record, or with `folder` several, could not be written to `target`; asked before
-    measuring, not after.
-    """
-    if folder:
-        if target.exists() and not (target.is_dir() and os.access(target, os.W_OK)):
-            raise InputError(
-                f"the Records of a series cannot be written to {target}\n"
-                "  give a folder, which is made if it does not exist"
-            )
-        target = target / "record" if target.exists() else target
-    parent = target.resolve().parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK) or target.is_dir():
-        raise InputError(
-            f"the Record cannot be written to {target}\n  give a file in a folder that exists and may be written"
-        )
 
 
 def _canonical(document: Mapping[str, Any]) -> str:

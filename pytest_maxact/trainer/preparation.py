@@ -23,8 +23,9 @@ from pytest_maxact.measure.prepare import encode, max_length, read_corpus
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.comparability import Footing, differences, footing_of
-from pytest_maxact.record.file import load, require_writable
+from pytest_maxact.record.file import RECORD, load
 from pytest_maxact.record.identity import Identity
+from pytest_maxact.record.output import require_place
 from pytest_maxact.record.provenance import corpus_digest
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
@@ -62,7 +63,7 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
     judged.
     """
     folder = Path(trainer.args.output_dir)
-    require_writable(record_path(folder, 0))
+    require_place(record_path(folder, 0), RECORD, own=folder)
     against = f"baseline {baseline}" if baseline else FIRST
     reference = _baseline(baseline, folder, state.global_step) if baseline else None
     earlier = _first_of(state, folder)

@@ -12,7 +12,8 @@ from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.measure.run import measure_loaded, observe
-from pytest_maxact.record.file import save
+from pytest_maxact.record.file import RECORD, put
+from pytest_maxact.record.output import require_harmless
 from pytest_maxact.record.record import Record
 from pytest_maxact.trainer.live import as_loaded, undisturbed
 from pytest_maxact.trainer.logged import figures
@@ -48,6 +49,7 @@ class Run:
         Raises OverBudgetError, InputError or MeasureError. Where there is no Record nothing lies at `target`, for what
         lay there was of other weights.
         """
+        require_harmless(target, RECORD, own=target.parent)
         target.unlink(missing_ok=True)
         budget = Budget(self.budget_seconds, spent=self._owed)
         self._owed = 0.0
@@ -62,7 +64,7 @@ class Run:
             record = measure_loaded(
                 named, settings, loaded, family, lambda: f"in training, step {step}{adapted}", budget.check
             )
-        save(record, target)
+        put(record, target, own=target.parent)
         findings = self._judge(record, name)
         if self.first is None:
             self.first = record

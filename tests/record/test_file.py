@@ -152,7 +152,7 @@ def test_a_full_disk_leaves_the_old_record_and_no_partial_file(saved: Path) -> N
         ("missing/r.safetensors", "No such file or directory"),
         ("file/r.safetensors", "Not a directory"),
         ("folder", "Is a directory"),
-        ("n" * 250, "File name too long"),
+        ("n" * 300, "File name too long"),
     ],
     ids=["missing folder", "below a file", "onto a folder", "over-long name"],
 )

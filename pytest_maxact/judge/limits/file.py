@@ -25,6 +25,7 @@ from pytest_maxact.judge.limits.schema.sections import (
 from pytest_maxact.judge.limits.schema.terms import INT8
 from pytest_maxact.judge.limits.yaml_lines import FAST, Lines, Location, parse_yaml, read_yaml
 from pytest_maxact.numbers.sites import KINDS
+from pytest_maxact.record.output import Kind
 
 _NOT_IN_THE_FILE = ("[key]", "[number]", "[list]", "[mapping]")
 """Parts of pydantic's locations that are no key of the file."""
@@ -67,6 +68,18 @@ def load_limits(path: str | os.PathLike[str] | None = None) -> list[LimitsFile]:
 def parse_limits(text: str, path: Path) -> list[LimitsFile]:
     """As `load_limits`, of what would stand in the file at `path`."""
     return _with_builtin(_validated(*parse_yaml(text, path), path))
+
+
+def is_limits(path: Path) -> bool:
+    """Whether a file is a limits file by its contents: it states a version, and no key that such a file has not."""
+    try:
+        data, _ = read_yaml(path)
+    except (InputError, OSError, RecursionError):
+        return False
+    return isinstance(data, dict) and "version" in data and data.keys() <= LimitsDocument.model_fields.keys()
+
+
+LIMITS = Kind(called="limits", is_one=is_limits)
 
 
 def _with_builtin(own: LimitsFile) -> list[LimitsFile]:

@@ -10,7 +10,6 @@ every accepted Record must pass.
 """
 
 import difflib
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 import yaml
 
 from pytest_maxact.errors import InputError, setting
-from pytest_maxact.judge.limits.file import LimitsFile, builtin_path, load_limits, parse_limits
+from pytest_maxact.judge.limits.file import LIMITS, LimitsFile, builtin_path, load_limits, parse_limits
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.rules import require_protocol, select_rules
 from pytest_maxact.judge.limits.schema.family import Shape
@@ -34,8 +33,8 @@ from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.numbers.sites import KINDS
 from pytest_maxact.record.identity import identity_of
 from pytest_maxact.record.metrics.metric import MAX_ABS
+from pytest_maxact.record.output import write_output
 from pytest_maxact.record.record import Record
-from pytest_maxact.record.whole import write_whole
 
 _UNNAMED = Path("limits.yaml")
 _ORDER = (*Shape.model_fields, *KINDS)
@@ -86,9 +85,8 @@ class Proposal:
             raise InputError(
                 f"{self.path} changed while limits for it were proposed; nothing was written\n  run the command again"
             )
-        target = self.path.resolve()
         try:
-            write_whole(target, self.after.encode(), None if self.is_new else stat.S_IMODE(target.stat().st_mode))
+            write_output(self.path, self.after.encode(), LIMITS)
         except OSError as error:
             raise InputError(
                 f"cannot write {self.path}: {error.strerror}\n  give a path in a folder that exists and may be written"

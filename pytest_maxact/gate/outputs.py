@@ -1,0 +1,41 @@
+"""Every place that a run was asked to write to, looked at before anything is measured. No torch.
+
+What is refused here is refused again when it is written, by the same guard.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pytest_maxact.gate.sources import Source
+from pytest_maxact.judge.limits.file import LIMITS
+from pytest_maxact.measure.store import Store
+from pytest_maxact.record.file import RECORD
+from pytest_maxact.record.output import require_folder, require_place
+from pytest_maxact.settings.settings import Settings
+
+
+def checkpoints_of(sources: Iterable[Source]) -> list[Path]:
+    """The folders of a run's checkpoints, under test and baselines, which nothing is written into."""
+    return [Path(source.path) for source in sources if not source.is_record]
+
+
+def require_outputs(settings: Settings, subjects: Iterable[Source], baselines: Iterable[Source]) -> None:
+    """Raise InputError where a Record, a cache or limits could not be written, or not without destroying something."""
+    subjects = list(subjects)
+    apart = checkpoints_of([*subjects, *baselines])
+    if settings.save:
+        for source in subjects:
+            target = record_place(Path(settings.save), source)
+            if source.name:
+                require_folder(target.parent, "the Records of a series", apart)
+            new_folder = source.name and not target.parent.exists()
+            require_place(target.parent if new_folder else target, RECORD, apart)
+    if settings.cache:
+        Store(Path(settings.cache), apart)
+    if settings.update and settings.limits:
+        require_place(Path(settings.limits), LIMITS, apart)
+
+
+def record_place(target: Path, source: Source) -> Path:
+    """Where the Record of a checkpoint goes: the file itself, or a file in the folder for one of a series."""
+    return target / f"{source.name}.maxact.safetensors" if source.name else target

@@ -1,0 +1,129 @@
+"""The guard through which every file goes that a user asks for: a path and a kind of file in, a place that may be
+written out, or an InputError.
+
+It guards that the gate destroys nothing: a file is replaced only by one of its own kind, told by its contents and never
+by its name; nothing is written into a checkpoint, whatever leads there; and nothing is half-written.
+"""
+
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.record.whole import write_whole
+
+_SNAPSHOT = re.compile(r"/(?:models|datasets|spaces)--[^/]+/(?:snapshots|blobs|refs)(?:/|$)")
+"""Where huggingface_hub keeps what it downloaded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of file. `called`: in an error's text, as in "the Record"; `is_one`: whether a file is of it, by its
+    contents, and false for one that cannot be read.
+    """
+
+    called: str
+    is_one: Callable[[Path], bool]
+
+
+def require_place(target: Path, kind: Kind, apart: Iterable[Path] = (), own: Path | None = None) -> None:
+    """Raise InputError where a file of this kind could not be written to `target`, or not without destroying something;
+    asked before measuring, not after.
+
+    `apart`: the checkpoints of the run. `own`: a folder whose files these are, which may look like a checkpoint, as
+    that of a training run does.
+    """
+    require_harmless(target, kind, apart, own)
+    place = Path(os.path.realpath(target))
+    if place.is_dir():
+        raise _refused(target, kind, "it is a folder", "give a file")
+    if not place.parent.is_dir():
+        raise _refused(target, kind, f"there is no folder {place.parent}", "make it, or give a file in one that exists")
+    if not os.access(place.parent, os.W_OK) or (place.exists() and not os.access(place, os.W_OK)):
+        raise _refused(target, kind, "it may not be written", "give a file in a folder that may be written")
+
+
+def require_folder(folder: Path, called: str, apart: Iterable[Path] = ()) -> None:
+    """Raise InputError where a folder for files of ours, which need not exist yet, lies in a checkpoint."""
+    kind = Kind(called=called, is_one=lambda path: False)
+    if reason := inside_checkpoint(folder, apart):
+        raise _refused(folder, kind, reason, "give a folder of its own, outside every checkpoint")
+
+
+def require_harmless(target: Path, kind: Kind, apart: Iterable[Path] = (), own: Path | None = None) -> None:
+    """Raise InputError where writing to `target` would destroy what is not of this kind, or change a checkpoint."""
+    apart = list(apart)
+    try:
+        place = Path(os.path.realpath(target, strict=os.path.exists(target)))
+        found = os.stat(place) if os.path.lexists(place) else None
+    except (OSError, ValueError) as error:
+        raise _refused(target, kind, str(error), "give a path that can be written") from error
+    if reason := inside_checkpoint(place, apart, own):
+        raise _refused(target, kind, reason, "give a path outside every checkpoint; what lies in one is part of it")
+    if found is None or stat.S_ISDIR(found.st_mode):
+        return
+    if not stat.S_ISREG(found.st_mode):
+        raise _refused(target, kind, "it is no regular file", "give a file, which is written whole or not at all")
+    if found.st_nlink > 1 and any(_holds(folder, found) for folder in apart):
+        raise _refused(target, kind, "it is a hard link to a file of a checkpoint", "give another path")
+    if found.st_size and not kind.is_one(place):
+        raise _refused(
+            target, kind, "there is a file of another kind, which would be lost", "give another path, or move it away"
+        )
+
+
+def write_output(target: Path, content: bytes, kind: Kind, apart: Iterable[Path] = (), own: Path | None = None) -> None:
+    """Write a file whole or not at all; a link is followed, and the permissions of what was there stay. Raises
+    InputError where that would destroy something, OSError where it cannot be written.
+    """
+    require_harmless(target, kind, apart, own)
+    place = Path(os.path.realpath(target))
+    write_whole(place, content, stat.S_IMODE(place.stat().st_mode) if place.is_file() else None)
+
+
+def inside_checkpoint(path: Path, apart: Iterable[Path] = (), own: Path | None = None) -> str:
+    """Why a path counts as inside a checkpoint, "" where it does not: of the run's own by device and inode, of others
+    by what lies there.
+    """
+    try:
+        place = Path(os.path.realpath(path))
+        if _SNAPSHOT.search(place.as_posix()):
+            return "it lies in the cache of the hub, where checkpoints are kept as they were downloaded"
+        of_run = [os.stat(folder) for folder in apart if os.path.isdir(folder)]
+        ours = os.stat(own) if own is not None and os.path.isdir(own) else None
+        for folder in (place, *place.parents):
+            if not os.path.isdir(folder):
+                continue
+            told = os.stat(folder)
+            if any(os.path.samestat(told, one) for one in of_run):
+                return f"{folder} is a checkpoint of this run"
+            if _looks_like_one(folder) and not (ours and os.path.samestat(told, ours)):
+                return f"{folder} is a checkpoint, as its config says"
+    except (OSError, ValueError) as error:
+        return f"{error}"
+    return ""
+
+
+def _looks_like_one(folder: Path) -> bool:
+    """Whether a folder holds a model or adapters: a config that names one, with or without weights beside it."""
+    config = folder / "config.json"
+    if (folder / "adapter_config.json").is_file():
+        return True
+    try:
+        content = json.loads(config.read_bytes()) if config.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        return any(folder.glob("model*.safetensors"))
+    return isinstance(content, dict) and bool({"model_type", "architectures", "auto_map"} & content.keys())
+
+
+def _holds(folder: Path, told: os.stat_result) -> bool:
+    """Whether one of a folder's files is this very one, by another name."""
+    return folder.is_dir() and any(os.path.samestat(file.stat(), told) for file in folder.rglob("*") if file.is_file())
+
+
+def _refused(target: Path, kind: Kind, reason: str, how: str) -> InputError:
+    return InputError(f"{kind.called} cannot be written to {target}: {reason}\n  {how}")
