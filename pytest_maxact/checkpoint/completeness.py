@@ -3,29 +3,27 @@ and pass.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import nn
 
 from pytest_maxact.checkpoint.locate import Checkpoint
+from pytest_maxact.checkpoint.predictors import is_apart, layer_of, predictor_keys, predictor_layers
 from pytest_maxact.checkpoint.sites.decoder import of_senses
-from pytest_maxact.checkpoint.sites.table import exceptions_of
 from pytest_maxact.errors import MeasureError
 
-_LAYER_KEY = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
-_PREDICTOR_KEY = re.compile(r"^(?:model\.)?mtp\.")
-"""Multi-token prediction beside the decoder, as Qwen3.5 keeps it."""
-_PREDICTOR_PART = re.compile(r"\.(?:eh_proj|e_proj|h_proj|enorm|hnorm|shared_head)\.")
-"""What joins the embedding of the next token to the hidden state, and the head behind it."""
 _AFTER = re.compile(r"pooler\.")
 """What an encoder has behind its last layer: checkpoints saved with a head leave it out, and no site depends on it."""
 _DERIVED_KEYS = re.compile(r"rotary_emb\.inv_freq$|\.attn\.(?:masked_)?bias$|embeddings\.position_ids$")
 
 
 def refuse_partial(
-    model: nn.Module, decoder: nn.Module, info: dict[str, Any], checkpoint: Checkpoint
+    model: nn.Module, decoder: nn.Module, info: dict[str, Any], checkpoint: Checkpoint, unused: Sequence[str] = ()
 ) -> tuple[str, ...]:
+    """What of the files stays outside the model, in words; `unused` is what transformers dropped and does not tell.
+    Raises MeasureError where the decoder lacks a tensor, or the files hold one of it that reaches no parameter.
+    """
     prefix = next((f"{name}." if name else "" for name, module in model.named_modules() if module is decoder), "")
     inside = [
         key for key in info["missing_keys"] if key.startswith(prefix) and not _AFTER.match(key.removeprefix(prefix))
@@ -42,32 +40,28 @@ def refuse_partial(
     if problems := list(info.get("error_msgs") or ()):
         raise partial(checkpoint, "did not load", problems)
     unexpected = [key for key in info["unexpected_keys"] if not _DERIVED_KEYS.search(key)]
-    predictors = _predictors(decoder, unexpected)
-    stray = [
-        key
-        for key in unexpected
-        if _layer_of(key) not in predictors and not _PREDICTOR_KEY.search(key) and _in_decoder(model, decoder, key)
-    ]
+    every = [*unexpected, *(key for key in unused if key not in unexpected)]
+    predictors, apart = predictor_layers(decoder, every), predictor_keys(model, decoder, every)
+    outside = [key for key in every if layer_of(key) not in predictors and key not in apart]
+    stray = [key for key in outside if is_apart(key) or (key in unexpected and _in_decoder(model, decoder, key))]
     if stray:
         raise partial(checkpoint, f"hold {len(stray)} decoder tensors that the config does not use", stray)
     left_out = [f"layers.{layer}: multi-token prediction" for layer in sorted(predictors)]
-    others = sorted({key.split(".")[0] for key in unexpected if _layer_of(key) not in predictors})
-    left_out += [f"{name}: not part of the decoder" for name in others]
+    left_out += [f"{name}: multi-token prediction" for name in sorted({_first(key, "mtp") for key in apart})]
+    left_out += [
+        f"{name}: not part of the decoder"
+        for name in sorted({key.split(".")[0] for key in outside if key in unexpected})
+    ]
+    left_out += [
+        f"{name}: not used by this architecture"
+        for name in sorted({_starred(key) for key in outside if key not in unexpected})
+    ]
     return tuple(left_out)
 
 
-def _predictors(decoder: nn.Module, unexpected: Iterable[str]) -> set[int]:
-    """Numbers of surplus layers that are multi-token prediction: the config announces them, and they hold what only a
-    predictor has.
-    """
-    config: Any = decoder.config
-    depth = getattr(config, exceptions_of(config).depth, 0)
-    announced = range(depth, depth + int(getattr(config, "num_nextn_predict_layers", 0) or 0))
-    return {
-        layer
-        for key in unexpected
-        if (layer := _layer_of(key)) is not None and layer in announced and _PREDICTOR_PART.search(key)
-    }
+def _first(key: str, within: str) -> str:
+    """The part of a name that holds a word."""
+    return next(part for part in key.split(".") if within in part)
 
 
 def _in_decoder(model: nn.Module, decoder: nn.Module, key: str) -> bool:
@@ -87,11 +81,6 @@ def _in_decoder(model: nn.Module, decoder: nn.Module, key: str) -> bool:
     for head in (f"{getattr(model, 'base_model_prefix', '')}.", "model.", prefix):
         bare = bare.removeprefix(head)
     return bare.split(".")[0] in {name for name, _ in decoder.named_children()}
-
-
-def _layer_of(key: str) -> int | None:
-    match = _LAYER_KEY.search(key)
-    return int(match.group(1)) if match else None
 
 
 def _starred(key: str) -> str:

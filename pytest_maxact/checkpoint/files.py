@@ -116,6 +116,20 @@ def low_bit_weights(files: WeightFiles) -> list[tuple[str, str]]:
     return [(one.key, one.dtype) for _, one in files.headers() if _WEIGHT.search(one.key) and one.dtype not in FLOATS]
 
 
+def unscaled(files: WeightFiles, held: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those of the weights in low bits that have nothing but a bias beside them: neither scale nor packing."""
+    keys = {header.key for _, header in files.headers()}
+    modules = {key: key.removesuffix(".weight") for key, _ in held}
+    scaled = {
+        key[:end]
+        for key in keys
+        if not key.endswith(".bias") and key not in modules
+        for end, mark in enumerate(key)
+        if mark in "._"
+    }
+    return [(key, dtype) for key, dtype in held if modules[key] not in scaled]
+
+
 def _entry(folder: Path, chosen: str | None, stated: str | None) -> str:
     """The single file or the index that decides, by its path in the folder. Raises InputError where there is none."""
     if named := chosen or stated:

@@ -64,6 +64,8 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
     """
     folder = Path(trainer.args.output_dir)
     require_place(record_path(folder, 0), RECORD, own=folder)
+    for place in filter(lambda place: _RECORD.fullmatch(place.name), sorted(folder.iterdir())):
+        require_place(place, RECORD, own=folder)
     against = f"baseline {baseline}" if baseline else FIRST
     reference = _baseline(baseline, folder, state.global_step) if baseline else None
     earlier = _first_of(state, folder)

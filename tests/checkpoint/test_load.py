@@ -268,17 +268,6 @@ def test_a_stray_tensor_of_a_decoder_module_is_not_passed_over(name: str, copy: 
         load(locate(settings), settings)
 
 
-def test_a_multi_token_prediction_module_is_left_out_and_said_so(copy: Path) -> None:
-    edit(
-        copy,
-        lambda t: t.update(
-            {"mtp.layers.0.mlp.up_proj.weight": torch.zeros(96, 64), "mtp.norm.weight": torch.zeros(64)}
-        ),
-    )
-    settings = Settings(model=str(copy))
-    assert load(locate(settings), settings).left_out == ("mtp: not part of the decoder",)
-
-
 def test_a_text_backbone_that_lacks_a_tensor_is_refused_inside_its_wrapper_too(tmp_path: Path) -> None:
     folder = tiny.save(tmp_path / "m", tiny.random_model("gemma3"))
     (name,) = [key for key in load_file(folder / "model.safetensors") if key.endswith("layers.1.mlp.up_proj.weight")]

@@ -86,8 +86,9 @@ def test_help_names_options_as_they_are_typed_here(command: str, capsys: pytest.
 def test_an_error_names_what_is_positional_by_what_stands_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "qwen3"}')
-    assert main(["measure", str(tmp_path), "-o", str(tmp_path / "r")]) == 4
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/config.json").write_text('{"model_type": "qwen3"}')
+    assert main(["measure", str(tmp_path / "m"), "-o", str(tmp_path / "r")]) == 4
     assert "point PATH_OR_HUB_ID at the checkpoint itself" in capsys.readouterr().err
 
 

@@ -1,5 +1,6 @@
 """How long a measurement may take, and on which samples it is made."""
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ from tests.support.training import (
 
 
 def test_a_measurement_beyond_its_budget_is_skipped_and_training_goes_on(
-    tmp_path: Path, corpus: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, corpus: Path, saved: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tmp_path.joinpath("checkpoint-3.maxact.safetensors").write_text("left by another run")
+    shutil.copy(saved, tmp_path / "checkpoint-3.maxact.safetensors")  # left by another run
     callback = train(tmp_path, corpus, budget_seconds=1e-5, stop_on_breach=True)
     assert callback.trainer.state.global_step == STEPS
     assert [entry["step"] for entry in logged(callback, "maxact/skipped")] == [3, 6]

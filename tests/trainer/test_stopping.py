@@ -1,6 +1,7 @@
 """When a training run goes on, and when it stops."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 import torch.distributed.tensor
 
+from pytest_maxact.errors import InputError
 from tests.support.paths import REPOSITORY
 from tests.support.training import STEPS, Doing, hooks_on, limits_file, logged, records_in, train, trainer_of
 
@@ -63,7 +65,7 @@ def test_a_waiver_lets_a_breach_pass(tmp_path: Path, corpus: Path, tight: Path) 
 
 @pytest.mark.parametrize("stop", [False, True])
 def test_a_measurement_that_cannot_be_made_counts_as_a_breach(
-    stop: bool, tmp_path: Path, corpus: Path, caplog: pytest.LogCaptureFixture
+    stop: bool, tmp_path: Path, corpus: Path, saved: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def sabotage(model: Any) -> None:
         def fail(module: Any, args: Any) -> None:
@@ -72,7 +74,7 @@ def test_a_measurement_that_cannot_be_made_counts_as_a_breach(
 
         model.model.layers[1].mlp.register_forward_pre_hook(fail)
 
-    tmp_path.joinpath("checkpoint-3.maxact.safetensors").write_text("left by another run")
+    shutil.copy(saved, tmp_path / "checkpoint-3.maxact.safetensors")  # left by another run
     callback = train(
         tmp_path, corpus, trainer=trainer_of(tmp_path, callbacks=[Doing(2, sabotage)]), stop_on_breach=stop
     )
@@ -84,6 +86,16 @@ def test_a_measurement_that_cannot_be_made_counts_as_a_breach(
     assert callback.trainer.model.training
     assert ("training stops at step 3: could not measure" in caplog.text) == stop
     assert "nothing was measured in this run" in caplog.text
+
+
+def test_a_file_of_another_kind_where_a_record_would_go_ends_the_run_before_it_begins(
+    tmp_path: Path, corpus: Path
+) -> None:
+    mine = tmp_path / "checkpoint-3.maxact.safetensors"
+    mine.write_text("mine")
+    with pytest.raises(InputError, match="there is a file of another kind, which would be lost"):
+        train(tmp_path, corpus)
+    assert mine.read_text() == "mine"
 
 
 def test_processes_of_one_run_stop_together(tmp_path: Path, corpus: Path, tight: Path) -> None:

@@ -42,7 +42,7 @@ def test_what_modules_note_on_themselves_in_a_measurement_is_gone_after_it() -> 
     model.model.layers[1].eval()
     rotary = model.model.rotary_emb
     keys, angles = set(vars(rotary)) | set(rotary._buffers), rotary.inv_freq.clone()
-    with undisturbed(as_loaded(model, Path())), torch.inference_mode():
+    with undisturbed(as_loaded(model)), torch.inference_mode():
         assert not any(module.training for module in model.model.modules())
         model.model(input_ids=torch.arange(4, 44)[None])
         assert not torch.equal(rotary.inv_freq, angles)
