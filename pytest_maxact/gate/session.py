@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_maxact.gate.judging import Judging
+from pytest_maxact.gate.ledger import Ledger
 from pytest_maxact.gate.opening import open_run
 from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.records import Cache, Records
@@ -22,6 +23,7 @@ class GateSession:
     plan: Plan
     records: Records
     judging: Judging
+    ledger: Ledger
 
     def share(self, folder: Path) -> None:
         """Leave in `folder` what workers need to join."""
@@ -29,6 +31,7 @@ class GateSession:
 
         write_handover(_handover_in(folder), Handover(settings=self.settings, plan=self.plan))
         self.records.meet(folder)
+        self.ledger.meet(folder)
 
     def update(self) -> list[str]:
         return update(self.settings, self.plan, self.records, self.judging)
@@ -60,11 +63,13 @@ def join_session(folder: Path, cache: Cache = lambda: None) -> GateSession:
     handover = read_handover(_handover_in(folder))
     records = Records(handover.settings, handover.plan, cache=cache)
     records.meet(folder)
-    return _session(handover.settings, handover.plan, records)
+    session = _session(handover.settings, handover.plan, records)
+    session.ledger.meet(folder)
+    return session
 
 
 def _session(settings: Settings, plan: Plan, records: Records) -> GateSession:
-    return GateSession(settings=settings, plan=plan, records=records, judging=Judging(plan, records))
+    return GateSession(settings=settings, plan=plan, records=records, judging=Judging(plan, records), ledger=Ledger())
 
 
 def _handover_in(folder: Path) -> Path:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pytest_maxact.record.record import Record
 
 session_key = pytest.StashKey["GateSession"]()
+parser_key = pytest.StashKey[pytest.Parser]()
+"""Of the command line, to tell what was typed."""
 
 
 @pytest.fixture(scope="session")

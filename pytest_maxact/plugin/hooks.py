@@ -11,23 +11,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_maxact.errors import InputError, MaxactError, marked, worded
-from pytest_maxact.plugin.fixtures import session_key
-from pytest_maxact.plugin.refusals import refuse_settings_given_twice
+from pytest_maxact.plugin.fixtures import parser_key, session_key
 from pytest_maxact.settings.options import OPTIONS, pytest_option
 from pytest_maxact.settings.resolve import resolve
 from pytest_maxact.settings.single import Single
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
-    from pytest_maxact.judge.outcome import Outcome
     from pytest_maxact.settings.settings import Settings
 
 _folder_key = pytest.StashKey[Path]()
 _shared_key = pytest.StashKey[bool]()
 _selected_key = pytest.StashKey[list[str]]()
 _written_key = pytest.StashKey[list[str]]()
-_unwritten_key = pytest.StashKey[list[str]]()
-_outcome_key: "pytest.StashKey[Outcome | None]" = pytest.StashKey()
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -54,6 +50,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         parser.addini(option.ini, help=f"same as {pytest_option(option.field)}", type="string", default=None)
 
 
+def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser) -> None:
+    early_config.stash[parser_key] = parser
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(
+    config: pytest.Config,
+) -> Generator[None, int | pytest.ExitCode | None, int | pytest.ExitCode | None]:
+    """The first word of a run that asks for a gate, and the last."""
+    if hasattr(config, "workerinput") or not _asked_for(config):
+        return (yield)
+    from pytest_maxact.plugin.finish import end
+    from pytest_maxact.plugin.typed import refuse_looking_only, typed
+
+    refuse_looking_only(config)
+    status = yield
+    return status if typed(config).looks else end(config, status)
+
+
+def _asked_for(config: pytest.Config) -> bool:
+    """Whether a gate was, on the command line or in the ini file."""
+    return any(
+        config.getoption(f"maxact_{field}", None) or config.getini(f"maxact_{field}") for field in ("model", "replay")
+    )
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "maxact: a check of the checkpoint gate (--maxact-model, --maxact-replay)")
@@ -63,7 +85,6 @@ def pytest_configure(config: pytest.Config) -> None:
         _join(config, config.workerinput)
         return
     given = {option.field: config.getoption(f"maxact_{option.field}") for option in OPTIONS}
-    refuse_settings_given_twice(config)
     try:
         settings = resolve(
             given, lambda field: config.getini(f"maxact_{field}"), config.inipath.parent if config.inipath else None
@@ -79,8 +100,14 @@ def _open(config: pytest.Config, settings: "Settings", protocol_given: bool) -> 
     from pytest_maxact.gate.session import open_session
     from pytest_maxact.plugin.ids import require_known, take_own
     from pytest_maxact.plugin.project import with_hooks
-    from pytest_maxact.plugin.refusals import refuse_checkpoints_as_tests, refuse_separate_paths
+    from pytest_maxact.plugin.refusals import (
+        refuse_checkpoints_as_tests,
+        refuse_separate_paths,
+        refuse_settings_given_twice,
+    )
+    from pytest_maxact.plugin.watching import Reports
 
+    refuse_settings_given_twice(config)
     refuse_separate_paths(config)
     refuse_checkpoints_as_tests(config)
     selected = take_own(config)
@@ -88,6 +115,7 @@ def _open(config: pytest.Config, settings: "Settings", protocol_given: bool) -> 
     session = open_session(settings, protocol_given=protocol_given, cache=lambda: _cache_of(config))
     require_known(selected, session.plan.ids)
     config.stash[session_key], config.stash[_selected_key] = session, selected
+    config.pluginmanager.register(Reports(config), "maxact-reports")
 
 
 def _join(config: pytest.Config, given: dict[str, Any]) -> None:
@@ -95,9 +123,11 @@ def _join(config: pytest.Config, given: dict[str, Any]) -> None:
     if "maxact_folder" not in given:
         return
     from pytest_maxact.gate.session import join_session
+    from pytest_maxact.plugin.typed import take_typed
 
     config.stash[session_key] = join_session(Path(given["maxact_folder"]), cache=lambda: _cache_of(config))
     config.stash[_selected_key] = given["maxact_selected"]
+    take_typed(config, given["maxact_typed"])
     if given["maxact_only_selected"]:
         config.args = []
 
@@ -123,12 +153,15 @@ def pytest_configure_node(node: Any) -> None:
     config: pytest.Config = node.config
     session = config.stash.get(session_key, None)
     if session is not None:
+        from pytest_maxact.plugin.typed import typed
+
         folder, selected = _folder_of(config), config.stash[_selected_key]
         if not config.stash.setdefault(_shared_key, False):
             session.share(folder)
             config.stash[_shared_key] = True
         node.workerinput["maxact_folder"] = str(folder)
         node.workerinput["maxact_selected"] = selected
+        node.workerinput["maxact_typed"] = typed(config).plain()
         node.workerinput["maxact_only_selected"] = bool(selected) and not config.args
 
 
@@ -183,64 +216,77 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if kept(item)]
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """Limits are written, where that was asked for, when the last check has run, or what broke the run off. Where they
-    cannot be, the run has failed, as for a test: pytest makes its exit status of `testsfailed` after this hook.
+    """When the last check has run, or what broke the run off: limits are written, where that was asked for, and checks
+    that did not run are reported. Pytest makes its exit status of `testsfailed` after this hook.
     """
+    stopped = True
     try:
-        return (yield)
+        result = yield
+        stopped = bool(session.shouldfail or session.shouldstop)
+        return result
     finally:
-        config = session.config
-        gate: GateSession | None = config.stash.get(session_key, None)
-        if gate and gate.settings.update and not hasattr(config, "workerinput") and not config.option.collectonly:
-            _update(session, gate)
+        gate: GateSession | None = session.config.stash.get(session_key, None)
+        if gate and _concludes(session.config):
+            from pytest_maxact.plugin.finish import close
+
+            if gate.settings.update:
+                _update(session, gate)
+            close(session, gate, stopped)
+
+
+def _concludes(config: pytest.Config) -> bool:
+    """Whether this process is the one that the user started, and checks were to run."""
+    from pytest_maxact.plugin.typed import typed
+
+    return not hasattr(config, "workerinput") and not typed(config).looks
 
 
 def _update(session: pytest.Session, gate: "GateSession") -> None:
+    from pytest_maxact.plugin.finish import trouble_key
+
     try:
         session.config.stash[_written_key] = gate.update()
     except MaxactError as error:
-        session.config.stash[_unwritten_key] = [f"no limits were written: {marked(error)}"]
+        session.config.stash.setdefault(trouble_key, []).append(f"no limits were written: {marked(error)}")
         session.testsfailed += bool(session.testscollected)
 
 
-def pytest_terminal_summary(
-    terminalreporter: "pytest.TerminalReporter", exitstatus: int, config: pytest.Config
-) -> None:
+def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config: pytest.Config) -> None:
     session: GateSession | None = config.stash.get(session_key, None)
-    if session is None or hasattr(config, "workerinput") or config.option.collectonly:
+    if session is None or not _concludes(config):
         return
-    from pytest_maxact.gate.conclude import Reported
-    from pytest_maxact.plugin.ids import is_own
+    from pytest_maxact.plugin.finish import outcome_key, trouble_key
     from pytest_maxact.plugin.section import write_summary
 
-    def reported(*outcomes: str) -> set[str]:
-        reports = [report for outcome in outcomes for report in terminalreporter.stats.get(outcome, [])]
-        return {name for report in reports if is_own(name := getattr(report, "nodeid", ""))}
-
-    broken = reported("failed", "error")
-    troubles: list[str] = config.stash.get(_unwritten_key, [])
-    if exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
-        troubles = ["the run was broken off before its end", *troubles]
-    seen = Reported(run=broken | reported("passed", "xfailed", "xpassed"), failed=broken, troubles=troubles)
-    config.stash[_outcome_key] = write_summary(terminalreporter, session, seen)
+    troubles: list[str] = config.stash.get(trouble_key, [])
+    write_summary(terminalreporter, session, config.stash.get(outcome_key, None), troubles)
     for line in config.stash.get(_written_key, []):
         terminalreporter.write_line(worded(line, pytest_option))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, object, object]:
-    """The outcome goes to the project when all is said. `pytest.exit` is pytest's way to another exit status here."""
-    result = yield
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
+    """The outcome is put together first of all, and goes to the project when all is said. `pytest.exit` is pytest's way
+    to another exit status here.
+    """
     config = session.config
-    if session_key in config.stash and not hasattr(config, "workerinput") and not config.option.collectonly:
-        from pytest_maxact.plugin.project import give_outcome
+    gate: GateSession | None = config.stash.get(session_key, None)
+    if gate is None or not _concludes(config):
+        return (yield)
+    from pytest_maxact.plugin.finish import conclude_run, enforce, outcome_key
+    from pytest_maxact.plugin.project import give_outcome
 
-        try:
-            give_outcome(config, config.stash.get(_outcome_key, None))
-        except InputError as error:
-            pytest.exit(error.worded(pytest_option), returncode=int(exitstatus) or pytest.ExitCode.USAGE_ERROR)
+    conclude_run(session, gate)
+    try:
+        result = yield
+    finally:
+        enforce(session)
+    try:
+        give_outcome(config, config.stash.get(outcome_key, None))
+    except InputError as error:
+        pytest.exit(error.worded(pytest_option), returncode=int(session.exitstatus) or pytest.ExitCode.USAGE_ERROR)
     return result
 
 

@@ -33,6 +33,6 @@ def pytest_maxact_limits(config: pytest.Config) -> "str | Path | None":
 
 @pytest.hookspec
 def pytest_maxact_outcome(config: pytest.Config, outcome: "Outcome") -> None:
-    """What became of the run, at its very end, after the report. A hook that raises, or that cannot be called as there
-    is no report (`-p no:terminal`), makes a run that would have passed end with exit status 4.
+    """What became of the run, at its very end, after the report. A hook that raises, or that cannot be called as no
+    outcome could be put together, makes a run that would have passed end with exit status 4.
     """

@@ -23,9 +23,9 @@ def take_own(config: pytest.Config) -> list[str]:
 
     Below the root directory pytest prints them as `../maxact::...`, and so they are pasted.
     """
-    own = [arg for arg in config.args if is_own(_named(arg)) and not Path(arg.split("::")[0]).exists()]
+    own = [arg for arg in config.args if is_own(named(arg)) and not Path(arg.split("::")[0]).exists()]
     config.args = [arg for arg in config.args if arg not in own]
-    return [_named(arg) for arg in own]
+    return [named(arg) for arg in own]
 
 
 def selects(selected: Iterable[str], nodeid: str) -> bool:
@@ -41,7 +41,7 @@ def require_known(selected: Iterable[str], ids: Iterable[str]) -> None:
             raise InputError(f"no check called {name}; list them with --co")
 
 
-def _named(arg: str) -> str:
+def named(arg: str) -> str:
     """An argument without folders before its root."""
     path, *rest = arg.split("::")
     return "::".join([Path(path).name, *rest])

@@ -2,16 +2,20 @@
 node per site, below that one item per limit, `maxact::layers.12.hidden::max_abs`; and below `maxact::waive` one per
 waiver.
 
-Custom items take no fixtures of the user's, and a check takes no skip mark: a conftest that skips whatever it does not
-know must not turn the gate green. Who wants fewer checks deselects them, which the report says.
+Custom items take no fixtures of the user's, and a check takes no skip and no xfail mark: a conftest that skips whatever
+it does not know must not turn the gate green. Who wants fewer checks deselects them, which the report says. What was
+found of an item goes into the ledger before pytest hears of it.
 """
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_maxact.errors import MaxactError, first_line, worded
+from pytest_maxact.errors import MaxactError, first_line, marked, worded
+from pytest_maxact.gate.ledger import Found
 from pytest_maxact.gate.subject import Subject
 from pytest_maxact.gate.waivers import waiver_fault
 from pytest_maxact.judge.limits.limit import Limit
@@ -20,6 +24,10 @@ from pytest_maxact.plugin.fixtures import session_key
 from pytest_maxact.plugin.progress import shown_by
 from pytest_maxact.settings.options import pytest_option
 
+if TYPE_CHECKING:
+    from _pytest.nodes import Node
+
+_UNHEARD = ("skip", "skipif", "xfail")
 _told_key = pytest.StashKey[set[str]]()
 
 
@@ -54,16 +62,31 @@ class SiteChecks(pytest.Collector):
 
 
 class _Unskippable(pytest.Item):
-    """An item of the gate: marked `maxact`, deaf to `skip` and `skipif`."""
+    """An item of the gate: marked `maxact`, deaf to `skip`, `skipif` and `xfail`, on whatever node they stand."""
 
     def __init__(self, **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]
         self.add_marker("maxact")
 
-    def add_marker(self, marker: str | pytest.MarkDecorator, append: bool = True) -> None:
-        """As of any item, but for `skip` and `skipif`."""
-        if (marker if isinstance(marker, str) else marker.name) not in ("skip", "skipif"):
-            super().add_marker(marker, append)
+    def iter_markers_with_node(self, name: str | None = None) -> Iterator[tuple["Node", pytest.Mark]]:
+        return (found for found in super().iter_markers_with_node(name) if found[1].name not in _UNHEARD)
+
+    def note(self, found: Found, words: str = "") -> None:
+        self.config.stash[session_key].ledger.note(self.nodeid, found, words)
+
+    @contextmanager
+    def noting_failure(self, what: str = "") -> Iterator[None]:
+        """What is raised of a check that cannot be judged is written down; what was raised on purpose is the failure of
+        the item.
+        """
+        try:
+            yield
+        except MaxactError as error:
+            self.note(Found.UNKNOWN, f"{what}{marked(error)}")
+            raise _failure(self.config, error, what) from None
+        except BaseException as error:
+            self.note(Found.UNKNOWN, f"{type(error).__name__}: {first_line(error)}")
+            raise
 
 
 class Check(_Unskippable):
@@ -77,19 +100,16 @@ class Check(_Unskippable):
         self.subject, self.limit = subject, limit
 
     def setup(self) -> None:
-        try:
+        with self.noting_failure("could not measure: "):
             self.config.stash[session_key].records.obtain(self.subject.source, shown_by(self.config, self.subject.name))
-        except MaxactError as error:
-            raise _failure(self.config, error, "could not measure: ") from None
 
     def runtest(self) -> None:
-        try:
+        with self.noting_failure():
             finding = self.config.stash[session_key].judging.check(
                 self.subject, self.limit, shown_by(self.config, self.limit.against)
             )
-        except MaxactError as error:
-            raise _failure(self.config, error) from None
         limit = self.limit
+        self.note(Found.WAIVED if finding.waiver else Found.HELD if finding.passed else Found.BREACH, finding.message)
         self.user_properties += [
             ("maxact.site", finding.site),
             ("maxact.metric", limit.metric.name),
@@ -136,10 +156,9 @@ class WaiverCheck(_Unskippable):
 
     def runtest(self) -> None:
         session = self.config.stash[session_key]
-        try:
+        with self.noting_failure("could not measure: "):
             fault = waiver_fault(session.plan, session.judging, self.waiver, shown_by(self.config))
-        except MaxactError as error:
-            raise _failure(self.config, error, "could not measure: ") from None
+        self.note(Found.BREACH if fault else Found.HELD, fault or "")
         if fault:
             pytest.fail(fault, pytrace=False)
 

@@ -34,14 +34,14 @@ def with_hooks(config: pytest.Config, settings: Settings, folder: Callable[[], P
 
 
 def give_outcome(config: pytest.Config, outcome: "Outcome | None") -> None:
-    """Hand the outcome to the project's hooks; None where no report was made, as with `-p no:terminal`.
+    """Hand the outcome to the project's hooks; None where none could be put together.
 
     Raises InputError where that leaves a hook without it, or where one raises.
     """
     if outcome is not None:
         _called(config, OUTCOME, outcome=outcome)
     elif getattr(config.hook, OUTCOME).get_hookimpls():
-        raise InputError(f"{OUTCOME} was not called: there is no report\n  run with pytest's terminal plugin")
+        raise InputError(f"{OUTCOME} was not called: no outcome could be put together")
 
 
 def _called(config: pytest.Config, name: str, **given: Any) -> Any:

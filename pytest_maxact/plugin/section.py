@@ -6,28 +6,33 @@ import shlex
 from typing import TYPE_CHECKING
 
 from pytest_maxact.errors import MaxactError, marked, setting, worded
-from pytest_maxact.gate.conclude import Reported, conclude
 from pytest_maxact.report.terminal.outcome import render_outcome
 from pytest_maxact.report.terminal.screen import Screen
 from pytest_maxact.settings.options import pytest_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pytest
 
     from pytest_maxact.gate.session import GateSession
     from pytest_maxact.judge.outcome import Outcome
 
 
-def write_summary(reporter: "pytest.TerminalReporter", session: "GateSession", reported: Reported) -> "Outcome | None":
-    """The outcome of the run, as pytest's terminal shows it; None where it cannot be told."""
-    outcome = None
+def write_summary(
+    reporter: "pytest.TerminalReporter", session: "GateSession", outcome: "Outcome | None", troubles: "Sequence[str]"
+) -> None:
+    """The outcome of the run, as pytest's terminal shows it. `troubles`: why there is none."""
+    if outcome is None:
+        for trouble in troubles:
+            reporter.write_line(f"maxact: {worded(trouble, pytest_option)}", red=True)
+        return
     try:
-        outcome = conclude(session, reported, tightening(session))
         text = render_outcome(outcome, _screen(reporter)) if outcome.ran else ""
     except (MaxactError, ValueError, OSError) as error:
         what = worded(marked(error), pytest_option)
         reporter.write_line(f"maxact: the report could not be shown ({what}); the checks above stand")
-        return outcome
+        return
     if not outcome.ran:
         _write_nothing_ran(reporter, outcome)
     elif text:
@@ -36,7 +41,6 @@ def write_summary(reporter: "pytest.TerminalReporter", session: "GateSession", r
         if session.settings.save and outcome.measured:
             records = "Records" if session.plan.is_series else "Record"
             reporter.write_line(f"{records} written to {session.settings.save}")
-    return outcome
 
 
 def _write_nothing_ran(reporter: "pytest.TerminalReporter", outcome: "Outcome") -> None:

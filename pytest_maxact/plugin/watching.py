@@ -1,0 +1,69 @@
+"""What becomes of the gate's items on their way through pytest, in the order pytest calls it: which were collected,
+which the user left out, and what is reported of them.
+"""
+
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_maxact.plugin.fixtures import session_key
+from pytest_maxact.plugin.ids import is_own
+
+if TYPE_CHECKING:
+    from pytest_maxact.gate.session import GateSession
+
+_items_key = pytest.StashKey[list[pytest.Item]]()
+_deselected_key = pytest.StashKey[set[str]]()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if session_key in item.config.stash and is_own(item.nodeid):
+        item.config.stash.setdefault(_items_key, []).append(item)
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    for item in items:
+        if session_key in item.config.stash:
+            item.config.stash.setdefault(_deselected_key, set()).add(item.nodeid)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """In every process that collects: which items the user left out."""
+    config = session.config
+    if (gate := config.stash.get(session_key, None)) is not None:
+        from pytest_maxact.plugin.typed import left_out, typed
+
+        items: list[pytest.Item] = config.stash.get(_items_key, [])
+        deselected: set[str] = config.stash.get(_deselected_key, set())
+        gate.ledger.excuse(left_out(typed(config), items, deselected))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if session_key in item.config.stash and is_own(item.nodeid):
+        _put_right(item.config.stash[session_key], report)
+    return report
+
+
+class Reports:
+    """Reads the reports of a run, in the process that the user started."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        from pytest_maxact.plugin.finish import COMPLETE, note_report
+
+        if is_own(report.nodeid) and report.nodeid != COMPLETE:
+            _put_right(self._config.stash[session_key], report)
+        note_report(self._config, report)
+
+
+def _put_right(gate: "GateSession", report: pytest.TestReport) -> None:
+    from pytest_maxact.plugin.putting_right import put_right
+
+    if said := put_right(report, gate.ledger.entry(report.nodeid)):
+        gate.ledger.change(report.nodeid, said)
