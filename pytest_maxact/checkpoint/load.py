@@ -61,6 +61,7 @@ def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
     model, info, files, device = load_as(_auto_class(checkpoint), checkpoint, settings)
     decoder = decoder_of(model)
     left_out = refuse_partial(model, decoder, info, checkpoint, refuse_rival_names(files, model))
+    left_out += tuple(f"{name}: lies beside the weights and is not loaded" for name in files.beside)
     return LoadedModel(
         model=model, decoder=decoder, dtype=dtype_of(model, decoder), device=device, files=files, left_out=left_out
     )

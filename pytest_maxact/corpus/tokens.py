@@ -31,10 +31,11 @@ class Tokenizer(Chatting, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sequence:
-    """One encoded sample, cut to the sequence limit. `ids` is never empty."""
+    """One encoded sample, cut to the sequence limit; `cut`: whether it was longer. `ids` is never empty."""
 
     sample: Sample
     ids: tuple[int, ...]
+    cut: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -95,7 +96,10 @@ def encode(
     _refuse_equal(samples, whole)
     if protocol != "paper":
         _refuse_cut_before_the_text(samples, whole, max_seq_len)
-    return [Sequence(sample=sample, ids=tuple(ids[:max_seq_len])) for sample, ids in zip(samples, whole, strict=True)]
+    return [
+        Sequence(sample=sample, ids=tuple(ids[:max_seq_len]), cut=len(ids) > max_seq_len)
+        for sample, ids in zip(samples, whole, strict=True)
+    ]
 
 
 def tokens_digest(sequences: Iterable[Sequence]) -> str:

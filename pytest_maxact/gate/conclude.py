@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_maxact.errors import MaxactError, first_line
 from pytest_maxact.gate.waivers import waiver_fault, waiver_is_settled
+from pytest_maxact.judge.context import context_remarks
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.outcome import Checkpoint, Outcome
 from pytest_maxact.judge.portray import portray
@@ -94,10 +95,11 @@ def conclude(session: "GateSession", reported: Reported, tighten: str = "") -> O
 def _verdict(
     session: "GateSession", judged: Mapping[str, _Judged], ran: Mapping[str, Set[str]], faults: Sequence[str]
 ) -> Tally:
-    strengths = []
+    strengths, remarks = [], []
     for name, one in judged.items():
         subject = session.plan.subject(name)
         provenance = session.records.obtain(subject.source).provenance
+        remarks += [f"{name}: {remark}" if name else remark for remark in context_remarks(provenance)]
         strengths.append(strength_of(subject.rules, provenance.tokens, len(provenance.samples), one.findings))
     strength = weakest(strengths)
     return tally_of(
@@ -106,7 +108,7 @@ def _verdict(
         faults,
         sum(one.unknown for one in judged.values()),
         rests=strength.words if strength else "",
-        warnings=[strength.shortage] if strength and strength.shortage else [],
+        warnings=[*([strength.shortage] if strength and strength.shortage else []), *remarks],
     )
 
 

@@ -85,7 +85,7 @@ def _kept(
     digest = weights_digest(files)
     bounds = [(limit.check, limit.bound) for limit in fitness]
     record = store.obtain(
-        content_of(prepared, settings, digest, bounds),
+        {**content_of(prepared, settings, digest, bounds), "beside": list(files.beside)},
         lambda: _measured(prepared, settings, family, fitness, showing, digest),
     )
     require_unchanged(prepared.checkpoint)

@@ -14,6 +14,7 @@ from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.tokenizer import load_tokenizer
 from pytest_maxact.corpus.tokens import tokenizer_digest
 from pytest_maxact.errors import InputError, setting
+from pytest_maxact.measure.context import positions_of, require_context
 from pytest_maxact.measure.effect.effects import require_head
 from pytest_maxact.measure.effect.headed import has_head, is_encoder
 from pytest_maxact.measure.prepared import Prepared
@@ -78,13 +79,16 @@ def encode(
     samples: Sequence[corpus.Sample], tokenizer: Any, anatomy: Anatomy, config: Any, settings: Settings
 ) -> list[corpus.Sequence]:  # fmt: skip
     """Samples, as text, in the tokens of a model. Raises InputError for a tokenizer that is not this model's."""
-    return corpus.encode(
+    text = config.get_text_config()
+    sequences = corpus.encode(
         samples,
         tokenizer,
         protocol=settings.protocol,
-        max_seq_len=max_length(settings, config.get_text_config()),
+        max_seq_len=max_length(settings, text),
         vocab_size=_vocabulary(anatomy),
     )
+    require_context(sequences, text, tokenizer)
+    return sequences
 
 
 def _vocabulary(anatomy: Anatomy) -> int:
@@ -144,7 +148,4 @@ def read_corpus(settings: Settings) -> list[corpus.Sample]:
 
 def max_length(settings: Settings, text_config: Any) -> int:
     """Tokens after which a sample is cut: what was asked for, at most what the model has positions for."""
-    positions = getattr(text_config, "max_position_embeddings", None)
-    return (
-        min(settings.max_seq_len, positions) if isinstance(positions, int) and positions > 0 else settings.max_seq_len
-    )
+    return min(settings.max_seq_len, positions_of(text_config) or settings.max_seq_len)

@@ -16,6 +16,7 @@ from pytest_maxact.checkpoint.device import DTYPES, pick_device
 from pytest_maxact.checkpoint.load import LoadedModel
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.corpus.tokens import template_date, tokenizer_digest, tokens_digest
+from pytest_maxact.measure.context import context_of
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.record.comparability import Footing
 from pytest_maxact.record.provenance import Provenance, corpus_digest
@@ -71,6 +72,7 @@ def provenance_of(
         predicts=prepared.predicts,
         tokens_sha256=tokens_digest(prepared.sequences),
         template_date=template_date(prepared.tokenizer, settings.protocol),
+        context=context_of(prepared.sequences, text),
         versions=_versions(),
     )
 

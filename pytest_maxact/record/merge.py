@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.record.comparability import part_differences
-from pytest_maxact.record.provenance import corpus_digest, merged_tokens
+from pytest_maxact.record.provenance import corpus_digest, merged_context, merged_tokens
 from pytest_maxact.record.record import Record
 
 
@@ -48,6 +48,7 @@ def merge(records: Iterable[Record]) -> Record:
         sample_digests=digests,
         corpus_sha256=corpus_digest(digests),
         tokens_sha256=merged_tokens(part.provenance.tokens_sha256 for part in parts),
+        context=merged_context(part.provenance.context for part in parts),
         batching={"batch_tokens": first.provenance.batching["batch_tokens"], **batching},
     )
     readings = {}

@@ -1,10 +1,32 @@
 """Where a Record comes from: what was measured, on what, and how."""
 
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pytest_maxact.numbers.checked import LATER, Count, Flag, Size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """How the text fits the model: samples that were `cut`, `distinct` tokens among all, tokens of the `longest`
+    sample, and the `positions` that the model's config states, None where it states none.
+    """
+
+    cut: Count
+    distinct: Size
+    longest: Size
+    positions: Size | None
+
+    def __add__(self, other: "Context") -> "Context":
+        """Of parts together; of distinct tokens as many as are known to be there."""
+        return Context(
+            cut=self.cut + other.cut,
+            distinct=max(self.distinct, other.distinct),
+            longest=max(self.longest, other.longest),
+            positions=self.positions,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +71,8 @@ class Provenance:
     """Digest of all samples' texts and token ids, which adds up over parts; None in a Record of an earlier version."""
     template_date: str | None = field(default=None, metadata=LATER)
     """The day that the chat template was given; None where there is none, and in a Record of an earlier version."""
+    context: Context | None = field(default=None, metadata=LATER)
+    """How the text fits the model; None in a Record of an earlier version."""
 
     @property
     def tokens(self) -> int:
@@ -60,6 +84,13 @@ def merged_tokens(digests: Iterable[str | None]) -> str | None:
     known = list(digests)
     total = sum(int(digest, 16) for digest in known if digest is not None)
     return None if None in known else f"{total % 2**256:064x}"
+
+
+def merged_context(contexts: Iterable[Context | None]) -> Context | None:
+    """That of parts together; None where that of one is not known."""
+    known = list(contexts)
+    whole = [context for context in known if context is not None]
+    return None if len(whole) < len(known) or not whole else functools.reduce(Context.__add__, whole)
 
 
 def corpus_digest(sample_digests: Iterable[str]) -> str:

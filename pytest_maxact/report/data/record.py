@@ -10,6 +10,7 @@ from pytest_maxact.judge.portrait import Portrait
 from pytest_maxact.judge.site_figures import SiteFigures
 from pytest_maxact.numbers.formats import FormatDistortion
 from pytest_maxact.numbers.peaks import Peak
+from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.report.data.null import finite_or_null, plain
 from pytest_maxact.report.data.weights import weight_data
 
@@ -32,6 +33,7 @@ def record_data(portrait: Portrait, figures: Sequence[SiteFigures]) -> dict[str,
         "protocol": provenance.protocol,
         "tokens": portrait.tokens,
         "samples": len(provenance.samples),
+        **({"context": _context(provenance)} if provenance.context else {}),
         "corpus": {"name": provenance.corpus, "sha256": provenance.corpus_sha256},
         "dtype": provenance.dtype,
         "device": provenance.device,
@@ -57,6 +59,12 @@ def record_data(portrait: Portrait, figures: Sequence[SiteFigures]) -> dict[str,
         "fp16": {"fits": portrait.fp16.fits, "sites_beyond": list(portrait.fp16.beyond)},
         "sites": {site.site.name: _site(site) for site in figures},
     }
+
+
+def _context(provenance: Provenance) -> dict[str, Any]:
+    """How the text fits the model, with the number of tokens after which samples were cut."""
+    assert provenance.context is not None
+    return {**asdict(provenance.context), "max_seq_len": provenance.max_seq_len}
 
 
 def _site(figures: SiteFigures) -> dict[str, Any]:

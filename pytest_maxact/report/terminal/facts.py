@@ -9,6 +9,7 @@ from rich.text import Text
 
 from pytest_maxact.judge.portrait import AppliedLimits, HalfRange, MassiveLayers, Maximum, Portrait, RoutedExperts
 from pytest_maxact.numbers.formats import FP16_MAX
+from pytest_maxact.record.provenance import Context
 from pytest_maxact.report.terminal.screen import Column, Grid, grouped
 
 LABEL = Column(style="bold")
@@ -65,6 +66,16 @@ def _measured(portrait: Portrait) -> Iterator[Fact]:
         f"{provenance.corpus} ({provenance.corpus_sha256[:12]}), {len(provenance.samples)} samples,"
         f" {grouped(portrait.tokens)} tokens, protocol {provenance.protocol}",
     )
+    yield "", _context_words(provenance.context, provenance.max_seq_len)
+
+
+def _context_words(context: Context | None, cut: int) -> str:
+    if context is None:
+        return "of an earlier version: how its text fits the model is not known; measure again"
+    positions = f" of {grouped(context.positions)} positions" if context.positions else ""
+    whole = f"{grouped(context.cut)} samples cut to {grouped(cut)}" if context.cut else "none cut"
+    longest = f"the longest sample {grouped(context.longest)}{positions}"
+    return f"{grouped(context.distinct)} different tokens, {longest}, {whole}"
 
 
 def _limits_words(limits: AppliedLimits) -> str:
