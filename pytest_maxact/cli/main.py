@@ -10,12 +10,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from pytest_maxact.cli import compare, export, judge, measure, merge, series, show, sites, suggest, weights
+from pytest_maxact.cli import compare, export, judge, measure, merge, series, show, sites, suggest, verify, weights
 from pytest_maxact.cli.exits import FAILED, INTERRUPTED, USAGE
 from pytest_maxact.cli.words import argument
 from pytest_maxact.errors import InputError, MaxactError
 
-_COMMANDS = (measure, judge, show, compare, series, merge, suggest, export, weights, sites)
+_COMMANDS = (measure, judge, verify, show, compare, series, merge, suggest, export, weights, sites)
 """In the order of the help."""
 
 

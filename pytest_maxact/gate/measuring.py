@@ -79,6 +79,7 @@ def _kept(
     from pytest_maxact.checkpoint.digest import weights_digest
     from pytest_maxact.checkpoint.locate import require_unchanged, with_seal, with_weights
     from pytest_maxact.measure.provenance import content_of
+    from pytest_maxact.measure.run import with_files
 
     files = with_weights(prepared.checkpoint, settings)
     prepared = replace(prepared, checkpoint=with_seal(prepared.checkpoint, files))
@@ -90,4 +91,5 @@ def _kept(
     )
     require_unchanged(prepared.checkpoint)
     name, revision = prepared.checkpoint.name, prepared.checkpoint.revision
-    return replace(record, provenance=replace(record.provenance, model=name, revision=revision, family=family))
+    provenance = replace(record.provenance, model=name, revision=revision, family=family)
+    return with_files(replace(record, provenance=provenance), files)

@@ -7,7 +7,9 @@ from dataclasses import replace
 import torch
 
 from pytest_maxact import corpus
+from pytest_maxact.checkpoint.artifact import artifact_digests
 from pytest_maxact.checkpoint.digest import weights_digest
+from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.load import LoadedModel, load
 from pytest_maxact.checkpoint.locate import Checkpoint, require_unchanged, with_seal, with_weights
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
@@ -50,10 +52,19 @@ def measure(
         record = measure_loaded(
             prepared, settings, loaded, family, lambda: known.result() if known else digest or "", progress
         )
+    loaded_files = loaded.files
     del loaded
     record = replace(record, effects=_effects(prepared, settings, record, failing(record)))
+    if loaded_files is not None:
+        record = with_files(record, loaded_files)
     require_unchanged(checkpoint)
     return record
+
+
+def with_files(record: Record, files: WeightFiles) -> Record:
+    """A Record that says what it was measured from, file by file."""
+    digests = artifact_digests(files.folder, files.read)
+    return replace(record, provenance=replace(record.provenance, files=tuple(digests.items())))
 
 
 def measure_loaded(

@@ -12,7 +12,6 @@ from pytest_maxact.plugin.hooks import (
     pytest_configure_node,
     pytest_generate_tests,
     pytest_load_initial_conftests,
-    pytest_make_collect_report,
     pytest_report_header,
     pytest_runtestloop,
     pytest_sessionfinish,
@@ -23,6 +22,7 @@ from pytest_maxact.plugin.watching import (
     pytest_collection_finish,
     pytest_deselected,
     pytest_itemcollected,
+    pytest_make_collect_report,
     pytest_runtest_makereport,
 )
 

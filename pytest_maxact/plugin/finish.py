@@ -5,6 +5,7 @@ it ends as one that failed, whoever kept it.
 """
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from pytest_maxact.settings.options import pytest_option
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
+    from pytest_maxact.gate.stating import VerdictFile
     from pytest_maxact.judge.outcome import Outcome
 
 COMPLETE = "maxact::every-check-was-run"
@@ -28,6 +30,38 @@ trouble_key = pytest.StashKey[list[str]]()
 """What went wrong besides, in lines."""
 
 _passed_key = pytest.StashKey[bool]()
+_verdict_key: "pytest.StashKey[VerdictFile]" = pytest.StashKey()
+
+
+def begin_verdict(config: pytest.Config, path: str, about: str | None) -> None:
+    """Before anything else of the run, so that no verdict of an earlier one is left where this one fails. Raises
+    InputError.
+    """
+    from pytest_maxact.gate.stating import VerdictFile
+    from pytest_maxact.plugin.typed import typed
+
+    if _verdict_key not in config.stash and not typed(config).looks:
+        config.stash[_verdict_key] = VerdictFile(Path(path).expanduser(), about)
+
+
+def note_opened(config: pytest.Config, gate: "GateSession") -> None:
+    if _verdict_key in config.stash:
+        config.stash[_verdict_key].opened(gate)
+
+
+def write_verdict(session: pytest.Session, gate: "GateSession") -> None:
+    """Last of all. A run whose verdict cannot be written has failed."""
+    stash = session.config.stash
+    if _verdict_key not in stash:
+        return
+    try:
+        outcome, troubles = stash.get(outcome_key, None), stash.get(trouble_key, list[str]())
+        said = stash[_verdict_key].finish(gate, outcome, troubles, pytest_option)
+        if session.config.get_verbosity() >= 0:
+            print(f"maxact: {said}")
+    except (MaxactError, ValueError, OSError) as error:
+        stash[_passed_key] = False
+        print(f"maxact: the verdict was not written: {worded(marked(error), pytest_option)}", file=sys.stderr)
 
 
 def close(session: pytest.Session, gate: "GateSession", stopped: bool) -> None:

@@ -86,6 +86,10 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     given = {option.field: config.getoption(f"maxact_{option.field}") for option in OPTIONS}
     try:
+        if given["verdict"]:
+            from pytest_maxact.plugin.finish import begin_verdict
+
+            begin_verdict(config, given["verdict"], given["model"])
         settings = resolve(
             given, lambda field: config.getini(f"maxact_{field}"), config.inipath.parent if config.inipath else None
         )
@@ -98,6 +102,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _open(config: pytest.Config, settings: "Settings", protocol_given: bool) -> None:
     """In the process that the user started."""
     from pytest_maxact.gate.session import open_session
+    from pytest_maxact.plugin.finish import begin_verdict, note_opened
     from pytest_maxact.plugin.ids import require_known, take_own
     from pytest_maxact.plugin.project import with_hooks
     from pytest_maxact.plugin.refusals import (
@@ -112,9 +117,12 @@ def _open(config: pytest.Config, settings: "Settings", protocol_given: bool) -> 
     refuse_checkpoints_as_tests(config)
     selected = take_own(config)
     settings = with_hooks(config, settings, lambda: _folder_of(config))
+    if settings.verdict:
+        begin_verdict(config, settings.verdict, settings.model or settings.replay)
     session = open_session(settings, protocol_given=protocol_given, cache=lambda: _cache_of(config))
     require_known(selected, session.plan.ids)
     config.stash[session_key], config.stash[_selected_key] = session, selected
+    note_opened(config, session)
     config.pluginmanager.register(Reports(config), "maxact-reports")
 
 
@@ -168,29 +176,6 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_report_header(config: pytest.Config) -> str | None:
     session = config.stash.get(session_key, None)
     return f"maxact: {session.headline}" if session is not None else None
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(
-    collector: pytest.Collector,
-) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    report = yield
-    if (
-        isinstance(collector, pytest.Session)
-        and report.passed
-        and collector.config.stash.get(session_key, None) is not None
-    ):
-        from pytest_maxact.plugin.items import Gate, Waivers
-
-        plan = collector.config.stash[session_key].plan
-        nodes: list[pytest.Collector] = [
-            Gate.from_parent(collector, name=subject.node, nodeid=subject.node, subject=subject)
-            for subject in plan.subjects
-        ]
-        if plan.waivers:
-            nodes.append(Waivers.from_parent(collector, name="maxact", nodeid="maxact"))
-        report.result = [*report.result, *nodes]
-    return report
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -275,18 +260,19 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
     gate: GateSession | None = config.stash.get(session_key, None)
     if gate is None or not _concludes(config):
         return (yield)
-    from pytest_maxact.plugin.finish import conclude_run, enforce, outcome_key
+    from pytest_maxact.plugin.finish import conclude_run, enforce, outcome_key, write_verdict
     from pytest_maxact.plugin.project import give_outcome
 
     conclude_run(session, gate)
     try:
         result = yield
-    finally:
         enforce(session)
-    try:
         give_outcome(config, config.stash.get(outcome_key, None))
     except InputError as error:
         pytest.exit(error.worded(pytest_option), returncode=int(session.exitstatus) or pytest.ExitCode.USAGE_ERROR)
+    finally:
+        write_verdict(session, gate)
+        enforce(session)
     return result
 
 

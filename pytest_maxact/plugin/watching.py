@@ -17,6 +17,29 @@ _items_key = pytest.StashKey[list[pytest.Item]]()
 _deselected_key = pytest.StashKey[set[str]]()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if (
+        isinstance(collector, pytest.Session)
+        and report.passed
+        and collector.config.stash.get(session_key, None) is not None
+    ):
+        from pytest_maxact.plugin.items import Gate, Waivers
+
+        plan = collector.config.stash[session_key].plan
+        nodes: list[pytest.Collector] = [
+            Gate.from_parent(collector, name=subject.node, nodeid=subject.node, subject=subject)
+            for subject in plan.subjects
+        ]
+        if plan.waivers:
+            nodes.append(Waivers.from_parent(collector, name="maxact", nodeid="maxact"))
+        report.result = [*report.result, *nodes]
+    return report
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     if session_key in item.config.stash and is_own(item.nodeid):
         item.config.stash.setdefault(_items_key, []).append(item)

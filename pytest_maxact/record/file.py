@@ -111,6 +111,11 @@ def _canonical(document: Mapping[str, Any]) -> str:
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def content_digest(record: Record) -> str:
+    """SHA-256 by which a Record is known, wherever it lies: the one that stands in its file."""
+    return checksum(document_of(record), tensors_of(record))
+
+
 def checksum(document: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> str:
     """SHA-256 of a document and its tensors, over the bytes as stored: what was not written by this program is never
     decompressed.

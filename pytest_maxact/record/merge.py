@@ -47,6 +47,7 @@ def merge(records: Iterable[Record]) -> Record:
         samples=tuple(sample for sample, _ in pairs),
         sample_digests=digests,
         corpus_sha256=corpus_digest(digests),
+        files=first.provenance.files if len({part.provenance.files for part in parts}) == 1 else (),
         tokens_sha256=merged_tokens(part.provenance.tokens_sha256 for part in parts),
         context=merged_context(part.provenance.context for part in parts),
         batching={"batch_tokens": first.provenance.batching["batch_tokens"], **batching},

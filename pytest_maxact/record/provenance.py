@@ -74,6 +74,9 @@ class Provenance:
     context: Context | None = field(default=None, metadata=LATER)
     """How the text fits the model; None in a Record of an earlier version."""
 
+    files: tuple[tuple[str, str], ...] = field(default=(), metadata=LATER)
+    """Name and SHA-256 of every file of the artifact; empty of a live model, and in a Record of an earlier version."""
+
     @property
     def tokens(self) -> int:
         return sum(count for *_, count in self.samples)

@@ -258,4 +258,15 @@ OPTIONS = (
         measures=False,
         help="refuse to judge on too little text, which is a warning otherwise",
     ),
+    Option(
+        name="verdict",
+        metavar="FILE",
+        parse=nonempty,
+        is_path=True,
+        measures=False,
+        help=(
+            "write what the gate found to FILE, last and whole, as a statement that a release rests on; `maxact verify`"
+            " holds it against the artifact"
+        ),
+    ),
 )

@@ -37,6 +37,8 @@ class Settings:
     loosen: bool = False
     strict: bool = False
 
+    verdict: str | None = None
+
     @property
     def wanted(self) -> bool:
         """Whether a gate was asked for at all."""

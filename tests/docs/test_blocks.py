@@ -24,7 +24,7 @@ NOT_RUN = 1
 INTERRUPTED = 130
 SHELL = {"python3", "pip", "git", "cp", "pre-commit", "ruff", "mypy", "lint-imports", "python", "source"}
 """Commands beside ours that the docs may use; they are not run."""
-FAST = {"show", "judge", "compare", "series", "suggest", "sites", "merge", "export", "weights"}
+FAST = {"show", "judge", "compare", "series", "suggest", "sites", "merge", "export", "weights", "verify"}
 """Commands that run on prepared Records or on a small checkpoint; `measure` is only parsed."""
 
 

@@ -1,0 +1,97 @@
+"""`maxact verify`: the verdict of a run and an artifact go in; whether a release of it may rest on that verdict comes
+out, as words and as the exit code.
+"""
+
+import argparse
+from pathlib import Path
+
+from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_model
+from pytest_maxact.cli.exits import FAILED, PASSED
+from pytest_maxact.cli.output import print_json
+from pytest_maxact.settings.parsers import positive_number
+from pytest_maxact.settings.settings import Settings
+from pytest_maxact.settings.single import Single
+
+
+def add(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "verify",
+        run,
+        "exit with 0 only where a verdict is a whole PASS of this very artifact; loads no model",
+    )
+    parser.add_argument("verdict", metavar="VERDICT", help="the file that a run wrote with --maxact-verdict")
+    add_model(parser, "the artifact: a checkpoint's folder, or a hub id")
+    parser.add_argument(
+        "--revision", metavar="REV", action=Single, help="of a hub id (default: the one that was judged)"
+    )
+    parser.add_argument("--no-waivers", action="store_true", help="accept no check that is waived")
+    parser.add_argument(
+        "--limits",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="demand that it was judged by this file as it is now",
+    )
+    parser.add_argument(
+        "--baseline", metavar="RECORD", action="append", default=[], help="demand that it was compared with this Record"
+    )
+    parser.add_argument(
+        "--max-age", metavar="DAYS", type=positive_number, action=Single, help="accept no verdict older than this"
+    )
+    parser.add_argument(
+        "--min-tokens", metavar="N", type=positive_number, action=Single, help="accept no verdict on fewer tokens"
+    )
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from pytest_maxact.errors import InputError
+    from pytest_maxact.gate.verifying import Demands, objections
+    from pytest_maxact.judge.statement.seal import read
+
+    statement = read(Path(options.verdict))
+    details = statement.predicate.details
+    settings = Settings(
+        model=options.model,
+        revision=options.revision or next((one.revision for one in details.checkpoints if one.revision), None),
+        trust_remote_code=details.settings.get("trust_remote_code") == "True",
+    )
+    demands = Demands(
+        waivers=not options.no_waivers,
+        limits=options.limits,
+        baselines=options.baseline,
+        max_age=options.max_age,
+        min_tokens=options.min_tokens,
+    )
+    try:
+        found = objections(statement, _folder(settings), demands)
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from error
+    checks = [check for one in details.checkpoints for check in one.checks]
+    waivers = [f"{one.site} {one.metric} until {one.until} by {one.owner}: {one.reason}" for one in details.waivers]
+    if options.json:
+        data = {"schema": 1, "verified": not found, "objections": found, "checks": len(checks), "waivers": waivers}
+        print_json({**data, "settings": details.settings})
+        return FAILED if found else PASSED
+    for objection in found:
+        print(f"NOT VERIFIED: {objection}")
+    if not found:
+        print(f"VERIFIED: all {len(checks)} checks of {options.model} hold, made {statement.predicate.time_verified}")
+    for waiver in waivers:
+        print(f"waived: {waiver}")
+    print(f"limits: {', '.join(one.uri for one in details.limits) or 'none'}")
+    print(f"settings: {', '.join(f'{name} {value}' for name, value in details.settings.items()) or 'defaults'}")
+    return FAILED if found else PASSED
+
+
+def _folder(settings: Settings) -> Path:
+    from pytest_maxact.checkpoint.locate import fetch
+    from pytest_maxact.errors import InputError
+
+    path = Path(str(settings.model)).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise InputError(f"{path} is a file\n  give the folder of the checkpoint")
+    return fetch(str(settings.model), settings, weights=True)

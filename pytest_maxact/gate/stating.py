@@ -1,0 +1,229 @@
+"""The verdict of a run as a file that a release can rest on: computed from what the gate found, and never from what
+pytest was told or returned.
+
+Guards that no verdict of an earlier run is left where this one was to write: from its beginning until it is done, the
+file says that the run did not finish.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import TYPE_CHECKING
+
+from pytest_maxact.errors import MaxactError, Words, first_line, worded
+from pytest_maxact.gate.ledger import Found
+from pytest_maxact.judge.statement.schema import (
+    VERIFIER,
+    WHOLE,
+    Artifact,
+    CheckMade,
+    CheckOutcome,
+    Details,
+    Digest,
+    Figure,
+    Reference,
+    Statement,
+    Subject,
+    Summary,
+    Verifier,
+    WaiverInForce,
+)
+from pytest_maxact.judge.statement.seal import is_statement, rendered
+from pytest_maxact.judge.statement.whole import shortfalls, subjects
+from pytest_maxact.record.file import content_digest
+from pytest_maxact.record.output import Kind, require_place, write_output
+
+if TYPE_CHECKING:
+    from pytest_maxact.gate.session import GateSession
+    from pytest_maxact.gate.subject import Subject as Candidate
+    from pytest_maxact.judge.limits.limit import Limit
+    from pytest_maxact.judge.outcome import Outcome
+    from pytest_maxact.judge.verdict.finding import Finding
+    from pytest_maxact.settings.settings import Settings
+
+VERDICT = Kind(called="the verdict", is_one=is_statement)
+
+
+class VerdictFile:
+    """The file of one run's verdict. Raises InputError where it cannot be written, or would destroy something."""
+
+    def __init__(self, path: Path, about: str | None) -> None:
+        self._path, self._about = path, about or ""
+        self._apart = [Path(about)] if about else []
+        self._limits: tuple[Reference, ...] = ()
+        require_place(path, VERDICT, self._apart)
+        self._write(_statement(self._about, Details(verdict="NONE", finished=False)))
+
+    def opened(self, session: "GateSession") -> None:
+        """Note by what it is judged, as it is now."""
+        self._apart = [Path(subject.source.path) for subject in session.plan.subjects if not subject.source.is_record]
+        rules = [subject.rules for subject in session.plan.subjects]
+        waivers = (waiver.file for one in rules for waiver in one.waivers)
+        own = [session.settings.limits] if session.settings.limits else []
+        files = dict.fromkeys([*own, *(file for one in rules for file in one.files), *waivers])
+        self._limits = tuple(
+            Reference(uri=file, digest=_digest_of(Path(file))) for file in files if Path(file).is_file()
+        )
+
+    def finish(self, session: "GateSession", outcome: "Outcome | None", troubles: Sequence[str], words: Words) -> str:
+        """Write what became of the run, last and whole; what was written, in a line."""
+        statement = statement_of(session, outcome, troubles, self._limits, self._about, words)
+        self._write(statement)
+        details = statement.predicate.details
+        lacking = shortfalls(details)
+        return f"verdict {details.verdict} written to {self._path}{f': {lacking[0]}' if lacking else ''}"
+
+    def _write(self, statement: Statement) -> None:
+        write_output(self._path, rendered(statement).encode(), VERDICT, self._apart)
+
+
+def statement_of(
+    session: "GateSession", outcome: "Outcome | None", troubles: Sequence[str], limits: tuple[Reference, ...],
+    about: str, words: Words,
+) -> Statement:  # fmt: skip
+    """What a run found, as a statement; `troubles`: why there is no outcome."""
+    reasons = outcome.faults if outcome else (*troubles, "no outcome could be put together")
+    details = Details(
+        verdict="FAIL",
+        finished=True,
+        reasons=tuple(worded(reason, words) for reason in reasons),
+        checkpoints=tuple(_artifact(session, subject) for subject in session.plan.subjects),
+        waivers=tuple(_waivers(session)),
+        limits=limits,
+        baselines=tuple(_baselines(session)),
+        settings=_settings(session.settings),
+    )
+    passed = not shortfalls(details)
+    return _statement(about, details.model_copy(update={"verdict": "PASS" if passed else "FAIL"}), passed)
+
+
+def _statement(about: str, details: Details, passed: bool = False) -> Statement:
+    return Statement(
+        subject=tuple(Subject(name=name, digest=Digest(sha256=digest)) for name, digest in subjects(details)),
+        predicate=Summary(
+            verifier=Verifier(
+                id=VERIFIER,
+                version={
+                    "pytest-maxact": version("pytest-maxact"), "pytest": version("pytest"), "python": python_version()
+                },
+            ),
+            time_verified=datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            resource_uri=about,
+            policy=details.limits[0] if details.limits else None,
+            input_attestations=tuple(
+                Reference(uri=f"record:{one.name}", digest=Digest(sha256=one.record))
+                for one in details.checkpoints
+                if one.record
+            ),
+            verification_result="PASSED" if passed else "FAILED",
+            verified_levels=(WHOLE,) if passed else ("FAILED",),
+            details=details,
+        ),
+    )  # fmt: skip
+
+
+def _artifact(session: "GateSession", subject: "Candidate") -> Artifact:
+    record = session.records.known(subject.source)
+    known = record.provenance if record else None
+    return Artifact(
+        name=subject.name,
+        title=subject.title,
+        files=dict(known.files) if known else {},
+        record=content_digest(record) if record else None,
+        revision=known.revision if known else None,
+        corpus=known.corpus_sha256 if known else None,
+        tokens=known.tokens if known else 0,
+        samples=len(known.samples) if known else 0,
+        family=subject.rules.family,
+        measured_with=dict(known.versions) if known else {},
+        checks=tuple(_check(session, subject, limit) for limit in subject.rules.limits),
+    )
+
+
+def _check(session: "GateSession", subject: "Candidate", limit: "Limit") -> CheckMade:
+    name = f"{subject.node}::{limit.check}"
+    finding, why = None, ""
+    if session.judging.is_settled(subject, limit):
+        try:
+            finding = session.judging.check(subject, limit)
+        except MaxactError as error:
+            why = first_line(error)
+    return CheckMade(
+        check=name,
+        outcome=_outcome(session, name, finding),
+        site=finding.site if finding else limit.site,
+        metric=limit.metric.name,
+        value=_figure(finding.value) if finding else None,
+        limit=_figure(limit.bound),
+        sense="min" if limit.sense == "min" else "max",
+        baseline=limit.against,
+        message=finding.message if finding else why,
+    )
+
+
+def _outcome(session: "GateSession", name: str, finding: "Finding | None") -> CheckOutcome:
+    """The worse of what its item found and what is found now: they are one, unless something stood between."""
+    entry = session.ledger.entries.get(name)
+    if entry is None:
+        return "deselected" if name in session.ledger.excused else "not run"
+    if finding is None or entry.found is Found.UNKNOWN:
+        return "could not be judged"
+    if entry.found is Found.BREACH or not finding.accepted:
+        return "does not hold"
+    return "waived" if entry.found is Found.WAIVED or finding.waiver else "held"
+
+
+def _waivers(session: "GateSession") -> list[WaiverInForce]:
+    found = []
+    for waiver in session.plan.waivers:
+        name = session.plan.waiver_id(waiver)
+        entry = session.ledger.entries.get(name)
+        outcome: CheckOutcome = "deselected" if name in session.ledger.excused else "not run"
+        if entry is not None:
+            outcome = "held" if entry.found is Found.HELD else "does not hold"
+        found.append(
+            WaiverInForce(
+                check=name,
+                outcome=outcome,
+                site=waiver.site,
+                metric=waiver.metric,
+                checkpoint=waiver.checkpoint,
+                reason=waiver.reason,
+                owner=waiver.owner,
+                until=waiver.until.isoformat(),
+                up_to=_figure(waiver.up_to) if waiver.up_to is not None else None,
+                written=f"{waiver.file}:{waiver.line}",
+            )
+        )
+    return found
+
+
+def _baselines(session: "GateSession") -> list[Reference]:
+    records = ((source, session.records.known(source)) for source in session.plan.baselines)
+    return [
+        Reference(uri=source.path, digest=Digest(sha256=content_digest(record))) for source, record in records if record
+    ]
+
+
+def _settings(settings: "Settings") -> dict[str, str]:
+    """What was asked for and is not the default, but for where files are put."""
+    return {
+        one.name: str(value)
+        for one in fields(settings)
+        if (value := getattr(settings, one.name)) != one.default and one.name not in ("verdict", "save", "cache")
+    }
+
+
+def _figure(value: float) -> Figure:
+    if math.isnan(value):
+        return "nan"
+    return float(value) if math.isfinite(value) else "inf" if value > 0 else "-inf"
+
+
+def _digest_of(file: Path) -> Digest:
+    return Digest(sha256=hashlib.sha256(file.read_bytes()).hexdigest())

@@ -1,0 +1,60 @@
+"""A statement as text and back: signed by its content, so that any edit of the file is found.
+
+The digest inside tells a file that was edited, and not who wrote it: whoever knows this program can write another one.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.judge.statement.schema import DETAILS, Statement
+
+MOST_BYTES = 256 << 20
+"""A statement of a model of a thousand layers is a hundredth of this."""
+
+
+def rendered(statement: Statement) -> str:
+    """A statement as the text of a file, with the digest of its content in it."""
+    document = _document(statement)
+    document["predicate"][DETAILS]["sha256"] = ""
+    document["predicate"][DETAILS]["sha256"] = hashlib.sha256(_canonical(document).encode()).hexdigest()
+    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read(path: Path) -> Statement:
+    """A statement from its file. Raises InputError for one that is missing, no statement of ours, or edited."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise InputError(f"{path}: larger than any verdict\n  give the file of a run's verdict")
+        text = path.read_bytes().decode()
+        statement = Statement.model_validate_json(text)
+    except OSError as error:
+        raise InputError(f"no verdict at {path} ({error.strerror})\n  give the file that the gate wrote") from error
+    except (ValidationError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path}: not a verdict of pytest-maxact, or an edited one\n  give the file as the gate wrote it"
+        ) from error
+    if rendered(statement) != text:
+        raise InputError(f"{path}: was edited since it was written, its content is not what its digest says")
+    return statement
+
+
+def is_statement(path: Path) -> bool:
+    """Whether a file is a verdict of ours, whole or not: what may be replaced by one."""
+    try:
+        document = json.loads(path.read_bytes()[:MOST_BYTES])
+        return DETAILS in document["predicate"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def _document(statement: Statement) -> Any:
+    return json.loads(statement.model_dump_json(by_alias=True))
+
+
+def _canonical(document: Any) -> str:
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
