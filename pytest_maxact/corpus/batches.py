@@ -52,5 +52,18 @@ def plan_batches(sequences: SequenceOf[Sequence], splits: Mapping[str, str], bat
     return sorted(plan, key=lambda batch: (-max(map(len, batch.sequences)), batch.split, batch.sequences[0].sample.id))
 
 
+def apart(plan: BatchPlan, steady: int | None) -> BatchPlan:
+    """The plan with every sequence of more than `steady` tokens, if there is such a limit, in a batch of its own."""
+    if steady is None:
+        return plan
+    parted: BatchPlan = []
+    for batch in plan:
+        long = [sequence for sequence in batch.sequences if len(sequence) > steady]
+        rest = [sequence for sequence in batch.sequences if len(sequence) <= steady]
+        parted += [_batch(batch.split, [sequence]) for sequence in long]
+        parted += [_batch(batch.split, rest)] if rest else []
+    return parted
+
+
 def _batch(split: str, group: SequenceOf[Sequence]) -> PlannedBatch:
     return PlannedBatch(split=split, sequences=tuple(sorted(group, key=lambda s: s.sample.id)))

@@ -65,7 +65,7 @@ def provenance_of(
             "batches": observer.batches,
             "padded_tokens": observer.padded_tokens,
             "out_of_memory": observer.out_of_memory,
-            "alone": observer.batches if observer.alone else 0,
+            "alone": observer.kept_apart,
         },
         schemes=tuple(scheme.name for scheme in prepared.schemes),
         sampling=observer.stride,

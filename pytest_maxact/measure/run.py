@@ -109,7 +109,7 @@ def _effects(
         return {}
     schemes = [SCHEMES[name] for name in settings.effects_measured]
     common = (prepared.checkpoint, settings)
-    alone = record.provenance.batching["alone"] > 0
+    alone = record.provenance.batching["alone"] >= len(prepared.sequences)
     found = measure_effects(*common, schemes, record.sites, prepared.sequences, alone=alone)
     mended = [scheme for scheme in schemes if scheme.name in failing]
     if mended:

@@ -57,7 +57,7 @@ class Provenance:
     experts: str | None
     batching: Mapping[str, Count]
     """`batch_tokens` asked for, `batches` run, `padded_tokens` excluded, `out_of_memory` halvings, sequences run
-    `alone` because the model lets a token see its batch.
+    `alone` because the model lets a token see its batch, or computes its rotary table from their length.
     """
     versions: Mapping[str, str]
     sample_digests: tuple[str, ...] = ()

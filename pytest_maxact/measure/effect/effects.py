@@ -17,12 +17,14 @@ from pytest_maxact import corpus
 from pytest_maxact.checkpoint.locate import Checkpoint
 from pytest_maxact.checkpoint.sites.anatomy import Tap
 from pytest_maxact.checkpoint.sites.resolve import resolve
-from pytest_maxact.corpus.batches import BatchPlan
+from pytest_maxact.corpus.batches import BatchPlan, apart
 from pytest_maxact.errors import InputError, MaxactError, MeasureError, first_line, setting
 from pytest_maxact.measure.effect.headed import Headed, has_head, headed_of, load_with_head
 from pytest_maxact.measure.effect.simulate import Simulation, cast, holding
 from pytest_maxact.measure.observe.batch import collate
+from pytest_maxact.measure.observe.fresh import Fresh
 from pytest_maxact.measure.observe.observer import is_out_of_memory
+from pytest_maxact.measure.observe.rotary import steady_up_to
 from pytest_maxact.numbers.schemes import Scheme
 from pytest_maxact.record.effect import Effect
 from pytest_maxact.record.reading import SiteReading
@@ -67,9 +69,12 @@ def measure_effects(
         taps = resolve(model, checkpoint.config, linear_inputs=True).linears
         _refuse_unknown(schemes, taps, kept)
         plan = corpus.plan_batches(chosen, {sequence.sample.id: "evaluation" for sequence in chosen}, budget)
+        plan = apart(plan, steady_up_to(model))
         try:
             with torch.no_grad():
+                fresh = Fresh(model)
                 headed = headed_of(model, torch.tensor(longest.ids[:_PROBED], device=device), device)
+                fresh.restore()
                 return _effects(headed, schemes, taps, readings, plan, kept)
         except MaxactError:
             raise
@@ -159,12 +164,16 @@ def _effects(
 
 
 def _final_states(headed: Headed, plan: BatchPlan, around: Callable[[], AbstractContextManager[None]]) -> torch.Tensor:
-    """The final hidden states of every token of a plan, [tokens, width] on the host; `around` each batch."""
-    found = []
+    """The final hidden states of every token of a plan, [tokens, width] on the host; `around` each batch, which meets
+    the model as it is now.
+    """
+    found, fresh = [], Fresh(headed.model)
     for planned in plan:
         batch = collate(planned, headed.device)
+        fresh.restore()
         with around():
             found.append(headed.states(**batch.model_inputs).flatten(0, 1)[batch.real].cpu())
+    fresh.restore()
     return torch.cat(found)
 
 

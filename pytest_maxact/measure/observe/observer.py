@@ -11,14 +11,16 @@ import torch
 from torch import nn
 
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy, Experts
-from pytest_maxact.corpus.batches import BatchPlan, PlannedBatch
+from pytest_maxact.corpus.batches import BatchPlan, PlannedBatch, apart
 from pytest_maxact.errors import MaxactError, MeasureError, first_line, setting
 from pytest_maxact.measure.observe.accumulate import SiteAccumulator
 from pytest_maxact.measure.observe.batch import Batch, collate
 from pytest_maxact.measure.observe.fidelity import SAMPLED_TOKENS, Fidelity
+from pytest_maxact.measure.observe.fresh import Fresh
 from pytest_maxact.measure.observe.hooks import Hooks
 from pytest_maxact.measure.observe.intake import Intake
-from pytest_maxact.measure.observe.probe import sees_its_batch
+from pytest_maxact.measure.observe.probe import Glimpse, Memory, sees_its_batch, sees_the_longest
+from pytest_maxact.measure.observe.rotary import steady_up_to
 from pytest_maxact.numbers.schemes import Scheme
 
 Progress = Callable[[int, int], None]
@@ -42,6 +44,8 @@ class Observer:
         self.out_of_memory = 0
         self.alone = False
         """Whether each sequence ran alone, because this model lets a token see its batch."""
+        self.kept_apart = 0
+        """Sequences that ran alone because they must: all of those, or those beyond which rotary tables vary."""
         self.traffic: dict[str, dict[str, torch.Tensor]] = {experts.site: {} for experts in anatomy.experts}
         """Tokens each expert was given, int64 [experts], by router site and split."""
         self.fidelity = Fidelity(schemes)
@@ -49,6 +53,7 @@ class Observer:
         """One token of the evaluation split in so many is sampled for the schemes."""
         self.shared: dict[tuple[str, str], str] = {}
         """Parts of linear inputs that are given the same tensor as another part, with that part, by site and part."""
+        self._fresh: Fresh | None = None
         self._intake = Intake(self.accumulators, self.fidelity)
         self._hooks = Hooks(anatomy, self._intake)
 
@@ -62,15 +67,23 @@ class Observer:
     def run(self, plan: BatchPlan, device: torch.device, progress: Progress | None = None, side: str = "right") -> None:
         """Observe every batch of a plan; one that does not fit into memory is halved and tried again.
 
-        Where a token's result turns out to depend on what else is in its batch, every sequence runs alone.
-        Raises MeasureError for a batch of one sequence that does not fit, and for incomplete coverage.
+        Where a token's result turns out to depend on what else is in its batch, every sequence runs alone; those for
+        which a rotary table is computed by their length do in any case. Each batch meets the model as it is now.
+        Raises MeasureError for a batch of one sequence that does not fit, for incomplete coverage, and for a model
+        that remembers.
         """
         total = sum(batch.tokens for batch in plan)
         # calibration first: it sets the scales that evaluation is quantized with
         plan = sorted(plan, key=lambda batch: batch.split)
         self.stride = -(-sum(batch.tokens for batch in plan if batch.split == "evaluation") // SAMPLED_TOKENS) or 1
+        self._fresh = Fresh(self.decoder)
+        steady = steady_up_to(self.decoder)
+        plan = apart(plan, steady)
+        memory = self._memory(plan, device)
+        self.alone = self._must_be_alone(plan, device)
+        sequences = [sequence for batch in plan for sequence in batch.sequences]
+        self.kept_apart = sum(self.alone or (steady is not None and len(s) > steady) for s in sequences)
         queue = list(reversed(plan))
-        self.alone = any(batch.padded_tokens for batch in plan) and self._must_be_alone(plan, device)
         done = 0
         while queue:
             planned = queue.pop()
@@ -89,13 +102,34 @@ class Observer:
                     f"  lower {setting('max_seq_len')}, or use a device with more memory"
                 )
             queue.extend(reversed(planned.halves()))
+        if memory:
+            memory.refuse()
+        self._renew()
 
     def _must_be_alone(self, plan: BatchPlan, device: torch.device) -> bool:
         """Whether sequences must not share a batch; where that could not be tried, they must not."""
+        shared = [batch for batch in plan if len(batch.sequences) > 1]
+        most = max((len(sequence) for batch in shared for sequence in batch.sequences), default=0)
+        while most:
+            try:
+                return sees_its_batch(shared, self._glimpsing(device)) or sees_the_longest(
+                    shared, self._glimpsing(device), most
+                )
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    return True
+                most //= 2
+        return False
+
+    def _memory(self, plan: BatchPlan, device: torch.device) -> Memory | None:
+        """What the model gives for pieces of the corpus now; None where it gives nothing, which the pass will tell."""
         try:
-            return sees_its_batch(plan, lambda rows, length: self._glimpse(rows, length, device))
-        except Exception as error:
-            return not is_out_of_memory(error)
+            return Memory(plan, self._glimpsing(device))
+        except Exception:
+            return None
+
+    def _glimpsing(self, device: torch.device) -> Glimpse:
+        return lambda rows, length: self._glimpse(rows, length, device)
 
     def _glimpse(self, rows: Sequence[Sequence[int]], length: int, device: torch.device) -> torch.Tensor:
         """What the decoder returns for the first `length` tokens of the last row, the rest of which is padding."""
@@ -109,6 +143,7 @@ class Observer:
             plan=nothing, ids=ids, mask=mask, real=real, padding=padding, starts=(0,) * len(rows), sampled=none
         )  # fmt: skip
         try:
+            self._renew()
             output = self.decoder(**batch.model_inputs, use_cache=False)
             states: torch.Tensor = output if isinstance(output, torch.Tensor) else output[0]
         finally:
@@ -120,6 +155,7 @@ class Observer:
         try:
             batch = collate(planned, device, side, self.stride)
             self._intake.batch = batch
+            self._renew()
             self.decoder(**batch.model_inputs, use_cache=False)
         except Exception as error:
             self._forget()
@@ -146,6 +182,10 @@ class Observer:
         self.padded_tokens += planned.padded_tokens
         self._forget()
         return True
+
+    def _renew(self) -> None:
+        if self._fresh:
+            self._fresh.restore()
 
     def _forget(self) -> None:
         self._hooks.forget()

@@ -38,11 +38,11 @@ def _facts(portrait: Portrait) -> Iterator[Fact]:
     provenance = portrait.provenance
     if provenance.left_out:
         yield "left out", "; ".join(provenance.left_out)
-    if provenance.batching.get("alone"):
-        yield (
-            "batches",
-            "every sequence ran alone: in this model what a token gives depends on what else is in its batch",
-        )
+    if alone := provenance.batching.get("alone"):
+        all_ran = alone >= len(provenance.samples)
+        ran = "every sequence" if all_ran else f"{alone} of {len(provenance.samples)} sequences"
+        why = "what else is in its batch" if all_ran else "the longest sequence of its batch, beyond a length"
+        yield "batches", f"{ran} ran alone: in this model what a token gives depends on {why}"
     if provenance.batching.get("out_of_memory"):
         yield "memory", f"{provenance.batching['out_of_memory']} batches did not fit and were halved"
 
