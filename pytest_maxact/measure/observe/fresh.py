@@ -64,11 +64,12 @@ class _State:
         }
 
     def restore(self) -> None:
-        for mine, kept in (
+        pairs: tuple[tuple[Any, Any], ...] = (
             (vars(self.module), self.attributes),
             (self.module._buffers, self.buffers),
             (self.module._modules, self.children),
-        ):
+        )
+        for mine, kept in pairs:
             if not _same(mine, kept):
                 mine.clear()
                 mine.update(kept)
@@ -78,7 +79,7 @@ class _State:
                 (mine.extend if isinstance(mine, list) else mine.update)(copy)
         for name, (version, copy) in self.values.items():
             buffer = self.buffers[name]
-            if buffer is None or version is not None and _version(buffer) == version:
+            if buffer is None or (version is not None and _version(buffer) == version):
                 continue
             if copy is None:
                 raise MeasureError(

@@ -80,7 +80,7 @@ class Observer:
         steady = steady_up_to(self.decoder)
         plan = apart(plan, steady)
         memory = self._memory(plan, device)
-        self.alone = self._must_be_alone(plan, device)
+        self.alone = self._must_be_alone(plan, memory.recalled if memory else self._glimpsing(device))
         sequences = [sequence for batch in plan for sequence in batch.sequences]
         self.kept_apart = sum(self.alone or (steady is not None and len(s) > steady) for s in sequences)
         queue = list(reversed(plan))
@@ -106,15 +106,13 @@ class Observer:
             memory.refuse()
         self._renew()
 
-    def _must_be_alone(self, plan: BatchPlan, device: torch.device) -> bool:
+    def _must_be_alone(self, plan: BatchPlan, glimpse: Glimpse) -> bool:
         """Whether sequences must not share a batch; where that could not be tried, they must not."""
         shared = [batch for batch in plan if len(batch.sequences) > 1]
         most = max((len(sequence) for batch in shared for sequence in batch.sequences), default=0)
         while most:
             try:
-                return sees_its_batch(shared, self._glimpsing(device)) or sees_the_longest(
-                    shared, self._glimpsing(device), most
-                )
+                return sees_its_batch(shared, glimpse) or sees_the_longest(shared, glimpse, most)
             except Exception as error:
                 if not is_out_of_memory(error):
                     return True

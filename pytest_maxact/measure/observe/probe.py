@@ -1,5 +1,5 @@
-"""Whether a model lets a token see its batch (other padding, another or a longer sequence beside it, nothing beside it),
-or what ran before it.
+"""Whether a model lets a token see its batch (other padding, another sequence beside it, a longer one, or none), or
+what ran before it.
 
 A causal model with its mask does not see its batch. One that ignores the mask, convolves over it, builds its mask only
 where there is padding, or computes something from the longest sequence does, and must be given every sequence alone.
@@ -74,23 +74,30 @@ def sees_the_longest(plan: BatchPlan, glimpse: Glimpse, most: int) -> bool:
 
 
 class Memory:
-    """What a model gives for two pieces of the corpus before anything else ran; `refuse` compares it with what it gives
-    now.
+    """What a model gave for pieces of the corpus before anything else ran; `refuse` compares it with what it gives now.
 
-    They are the shortest sequence, and half of the longest, which is beyond what a table grows from in the first place.
+    They are the shortest sequence, and, where it is longer than what is tried anyhow, half of the longest, which is
+    beyond what a table grows from in the first place.
     """
 
     def __init__(self, plan: BatchPlan, glimpse: Glimpse) -> None:
         ids = sorted((sequence.ids for batch in plan for sequence in batch.sequences), key=len)
         self._glimpse = glimpse
-        self._pieces = (ids[-1][: -(-len(ids[-1]) // 2)], ids[0][: 2 * PROBED])
-        self._first = [glimpse([piece], len(piece)) for piece in self._pieces]
+        pieces = [ids[0][:PROBED]]
+        if len(ids[-1]) > 2 * PROBED:
+            pieces.append(ids[-1][: -(-len(ids[-1]) // 2)])
+        self._first = {tuple(piece): glimpse([piece], len(piece)) for piece in pieces}
+
+    def recalled(self, rows: Sequence[Sequence[int]], length: int) -> torch.Tensor:
+        """A glimpse, or what it gave at first."""
+        known = self._first.get(tuple(rows[0])) if len(rows) == 1 else None
+        return self._glimpse(rows, length) if known is None else known
 
     def refuse(self) -> None:
         """Raise MeasureError where it gives something else now. A processor repeats itself bit for bit; on other
         devices the order of a sum may vary.
         """
-        for piece, first in zip(self._pieces, self._first, strict=True):
+        for piece, first in self._first.items():
             now = self._glimpse([piece], len(piece))
             if not (_tells(first) and _tells(now)) or torch.equal(first, now):
                 continue

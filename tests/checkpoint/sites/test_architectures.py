@@ -12,8 +12,9 @@ from pytest_maxact.checkpoint.load import load, skeleton
 from pytest_maxact.checkpoint.locate import Checkpoint, locate
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.errors import MaxactError
+from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.settings.settings import Settings
-from tests.support.measuring import encoded, observed
+from tests.support.measuring import dense, encoded, observed, within_one_step
 from tests.support.zoo.configs import TYPES, build, headless
 from tests.support.zoo.plain import Reading, plain_reading
 
@@ -84,7 +85,7 @@ def test_the_zoo_holds_at_least_sixty_types_and_every_family_of_the_paper() -> N
 
 
 @pytest.mark.parametrize("model_type", TYPES)
-def test_maxima_and_expert_traffic_equal_those_of_plain_hooks(model_type: str) -> None:
+def test_maxima_and_expert_traffic_equal_those_of_plain_hooks_in_any_order_and_batching(model_type: str) -> None:
     model = build(model_type)
     observer = observed(model, encoded(LENGTHS, vocabulary=128))
     assert observer.alone == (model_type in LEAKING)
@@ -92,8 +93,15 @@ def test_maxima_and_expert_traffic_equal_those_of_plain_hooks(model_type: str) -
     reading = expected(model_type, observer.alone)
     found = by_module(model_type, {name: abs(seen.peaks[0].value) for name, seen in observer.accumulators.items()})
     assert found == pytest.approx(reading.maxima, rel=1e-4, abs=1e-7)
-    traffic = {site: sum(by_split.values()).tolist() for site, by_split in observer.traffic.items()}
-    assert traffic == reading.tokens_per_expert
+    assert traffic_of(observer) == reading.tokens_per_expert
+    alone, together = observed(model, encoded(LENGTHS, vocabulary=128)[::-1], batch_tokens=1), dense(observer)
+    assert traffic_of(alone) == traffic_of(observer)
+    for name, counts in dense(alone).items():
+        assert within_one_step(counts, together[name]), f"{name}, one at a time in another order"
+
+
+def traffic_of(observer: Observer) -> dict[str, list[int]]:
+    return {site: sum(by_split.values()).tolist() for site, by_split in observer.traffic.items()}
 
 
 def located(folder: Path) -> Checkpoint:
