@@ -21,7 +21,7 @@ from pytest_maxact.record.document import document_of, record_of, tensors_of
 from pytest_maxact.record.output import Kind, write_output
 from pytest_maxact.record.record import METRIC_VERSION, Record
 from pytest_maxact.record.schema import SCHEMA, stored
-from pytest_maxact.record.sound import require_sound
+from pytest_maxact.record.sound.record import require_sound
 
 _KEY = "maxact"
 """The one metadata key: with several, safetensors would write them in no fixed order."""

@@ -3,7 +3,7 @@ is wrong with it.
 
 The dataclasses are the format, both ways: `document` builds them and writes what they hold, and what is read is held to
 them by pydantic, key by key. What a value may be stands at its field (`numbers/checked.py`). Sizes have a bound here,
-before anything is unpacked; whether figures agree with each other is asked afterwards (`sound`).
+before anything is unpacked; whether figures agree with each other is asked afterwards (`sound/`).
 
 A part of a Record that is new is a field here with the metadata `LATER`: Records without it still load.
 """
@@ -148,11 +148,26 @@ def _message(fault: Any) -> str:
         return f"should be {' or '.join(words)}, not {_brief(given)}"
     if kind in ("missing", "missing_keyword_only_argument", "missing_argument"):
         return "missing"
-    said = str(fault["msg"]).replace("Input should", "should").removeprefix("Value error, ")
-    said = said.replace("valid dictionary or object to extract fields from", "mapping").replace(
-        "a dictionary or an instance of", "a mapping, a"
-    )
-    return f"{said}, not {_brief(given)}"
+    if kind in ("too_short", "too_long"):
+        return (
+            str(fault["msg"])
+            .replace(" after validation", "")
+            .replace("Tuple", "a list")
+            .replace("Dictionary", "a mapping")
+        )
+    expected = _EXPECTED.get(kind) or str(fault["msg"]).removeprefix("Input should be ")
+    return f"should be {expected}, not {_brief(given)}"
+
+
+_EXPECTED = {
+    "dict_type": "a mapping",
+    "dataclass_type": "a mapping",
+    "tuple_type": "a list",
+    "string_type": "text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+}
 
 
 def _brief(value: Any) -> str:

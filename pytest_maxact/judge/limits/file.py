@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, shown
 from pytest_maxact.judge.limits.keys import BY_KIND
 from pytest_maxact.judge.limits.schema.document import LimitsDocument
 from pytest_maxact.judge.limits.schema.family import Checkpoint, Envelope, Family, Int8Rule, Shape
@@ -23,12 +23,15 @@ from pytest_maxact.judge.limits.schema.sections import (
     WaiverEntry,
 )
 from pytest_maxact.judge.limits.schema.terms import INT8
-from pytest_maxact.judge.limits.yaml_lines import FAST, Lines, Location, parse_yaml, read_yaml
+from pytest_maxact.judge.limits.yaml_lines import Lines, Location, parse_yaml, read_yaml
+from pytest_maxact.judge.limits.yaml_loader import FAST
 from pytest_maxact.numbers.sites import KINDS
 from pytest_maxact.record.output import Kind
 
 _NOT_IN_THE_FILE = ("[key]", "[number]", "[list]", "[mapping]")
 """Parts of pydantic's locations that are no key of the file."""
+_MOST_SHOWN = 80
+"""So much of a key or a value stands in a message."""
 
 
 class LimitsFile:
@@ -121,8 +124,8 @@ def _explain(path: Path, lines: Lines, error: ValidationError, most: int = 3) ->
     problems = error.errors(include_url=False, include_context=False)
     for problem in problems[:most]:
         location: Location = tuple(part for part in problem["loc"] if part not in _NOT_IN_THE_FILE)
-        key = ".".join(str(part) for part in location) or "document"
-        yield f"{path}:{lines.of(location)}: {key}: {_message(problem, location)}"
+        key = shown(".".join(str(part)[:_MOST_SHOWN] for part in location)) or "document"
+        yield f"{path}:{lines.of(location)}: {key}: {shown(_message(problem, location))}"
     if len(problems) > most:
         yield f"  and {len(problems) - most} more"
 
@@ -135,13 +138,19 @@ def _message(problem: Any, location: Location) -> str:
         kinds = [*KINDS, INT8] if "headroom" in location else list(KINDS)
         return f"no site kind called {name!r}{_did_you_mean(name, kinds)}"
     if problem["type"] in ("float_type", "int_type") and isinstance(given, str):
-        return f"{given!r} is text, not a number; YAML wants 1.0e+5 or 100000"
+        return f"{_brief(given)} is text, not a number; write 100000 or 1.0e+5, with no 0 before it, no `_` and no `:`"
     if str(problem["type"]).startswith("date"):
-        return f"{given!r} is no date; write it as 2027-01-31, without quotes"
+        return f"{_brief(given)} is no date; write it as 2027-01-31, without quotes"
     if problem["type"] == "finite_number":
         return f"{given} is not a limit; write a finite number"
     message = str(problem["msg"]).removeprefix("Value error, ").replace("Input should", "should")
-    return f"{message}, not {given!r}" if not isinstance(given, (dict, list)) else message
+    return f"{message}, not {_brief(given)}" if not isinstance(given, (dict, list)) else message
+
+
+def _brief(given: Any) -> str:
+    """A value as it was given, of a long one its beginning."""
+    text = repr(given[:_MOST_SHOWN] if isinstance(given, str) else given)
+    return text if len(text) <= _MOST_SHOWN + 2 else f"{text[:_MOST_SHOWN]}..."
 
 
 def _keys_at(location: Location) -> list[str]:

@@ -1,11 +1,15 @@
 """One limit: a bound on one metric of one site, with everything a report may say of it."""
 
+import math
 import re
 from dataclasses import dataclass
 
-from pytest_maxact.record.metrics.metric import Metric
+from pytest_maxact.errors import InputError
+from pytest_maxact.numbers.formats import BF16_MAX
+from pytest_maxact.record.metrics.metric import Kind, Metric
 
 CARRIER = "carrier"
+_MAGNITUDES = (Kind.MAX_ABS, Kind.RMS, Kind.QUANTILE)
 _WILDCARD = re.compile(r"\[[^\]]*\]|[*?]")
 
 
@@ -17,6 +21,8 @@ class Limit:
     stands behind it. `rule` names in words what it comes from, `file` and `line` where it is written. `envelope`: taken
     from other shapes of the family. `against`: the baseline that the metric compares with, and `floor` the absolute
     value below (of an SQNR: above) which no change counts.
+
+    A bound that no number breaks is refused, whatever it was computed from: it would be a check that cannot fail.
     """
 
     site: str
@@ -32,6 +38,16 @@ class Limit:
     envelope: bool = False
     against: str = ""
     floor: float | None = None
+
+    def __post_init__(self) -> None:
+        beyond = self.metric.kind in _MAGNITUDES and self.sense == "max" and self.bound > BF16_MAX
+        if beyond or not math.isfinite(self.bound):
+            figure = f" ({self.figure:g} with headroom {self.headroom:g})" if self.figure and self.headroom else ""
+            raise InputError(
+                f"{self.file}:{self.line}: {self.check} would be limited to {self.bound:g}{figure}, which no number "
+                "breaks\n"
+                "  lower the figure or its headroom"
+            )
 
     @property
     def name(self) -> str:

@@ -1,5 +1,6 @@
-"""YAML by the safe loader, with the line of every key, and duplicate keys refused (YAML itself would let the last one
-win).
+"""YAML with the line of every key, and duplicate keys refused (YAML itself would let the last one win).
+
+What of YAML may be used, and how much of it, `yaml_loader` says.
 """
 
 from pathlib import Path
@@ -7,13 +8,10 @@ from typing import Any
 
 import yaml
 
-from pytest_maxact.errors import InputError, setting
+from pytest_maxact.errors import InputError, first_line, setting, shown
+from pytest_maxact.judge.limits.yaml_loader import MOST_BYTES, Loader
 
 Location = tuple[str | int, ...]
-FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's parser where it is installed: ten times as fast, and not alike in everything that it lets pass. It reads
-the shipped limits, which are known to read alike; what a user wrote is read by PyYAML's own.
-"""
 
 
 class Lines:
@@ -40,12 +38,12 @@ class Lines:
         return 1
 
 
-def read_yaml(path: Path, loader: Any = yaml.SafeLoader) -> tuple[Any, Lines]:
+def read_yaml(path: Path, loader: Any = Loader) -> tuple[Any, Lines]:
     """The document as plain data, and its lines. Raises InputError with the line for malformed YAML or a repeated
     key.
     """
     try:
-        return parse_yaml(path.read_text(encoding="utf-8"), path, loader)
+        return parse_yaml(limits_text(path), path, loader)
     except FileNotFoundError as error:
         raise InputError(
             f"no limits file at {path}\n  {setting('limits')} takes a YAML file; without it the shipped limits apply"
@@ -54,7 +52,19 @@ def read_yaml(path: Path, loader: Any = yaml.SafeLoader) -> tuple[Any, Lines]:
         raise InputError(f"cannot read the limits file {path}: {error}") from error
 
 
-def parse_yaml(text: str, path: Path, loader: Any = yaml.SafeLoader) -> tuple[Any, Lines]:
+def limits_text(path: Path) -> str:
+    """The text of a limits file. Raises InputError for one that is no file or too large to be one; OSError and
+    UnicodeDecodeError are left to the caller.
+    """
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1) if path.is_file() else b""
+    if not path.is_file() or len(content) > MOST_BYTES:
+        what = f"larger than {MOST_BYTES >> 20} MiB" if content else "no file"
+        raise InputError(f"the limits file {path} is {what}\n  {setting('limits')} takes a file of YAML")
+    return content.decode("utf-8")
+
+
+def parse_yaml(text: str, path: Path, loader: Any = Loader) -> tuple[Any, Lines]:
     """As `read_yaml`, of what stands in the file at `path`, or would."""
     try:
         reader = loader(text)
@@ -65,11 +75,12 @@ def parse_yaml(text: str, path: Path, loader: Any = yaml.SafeLoader) -> tuple[An
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        problem = getattr(error, "problem", None) or first_line(error)
     except ValueError as error:
-        where, problem = _first_bad_value(node, path), str(error)
+        where, problem = _first_bad_value(node, path), first_line(error)
     raise InputError(
-        f"{where}: malformed YAML: {problem}\n  correct the line; thresholds.yaml in the package shows the form"
+        f"{where}: malformed YAML: {shown(problem[:200])}\n"
+        "  correct the line; thresholds.yaml in the package shows the form"
     )
 
 
@@ -77,7 +88,7 @@ def _first_bad_value(node: yaml.Node | None, path: Path) -> str:
     """Where a scalar stands that YAML takes for a date or number and cannot read."""
     if isinstance(node, yaml.ScalarNode):
         try:
-            yaml.SafeLoader("").construct_object(node)
+            Loader("").construct_object(node)
         except ValueError:
             return f"{path}:{node.start_mark.line + 1}"
     elif isinstance(node, yaml.CollectionNode):
@@ -99,7 +110,8 @@ def _walk(node: yaml.Node | None, location: Location, lines: Lines, path: Path, 
             name = key.value if isinstance(key, yaml.ScalarNode) else str(key.value)
             if name in seen:
                 raise InputError(
-                    f"{path}:{line}: {name!r} is given twice, first on line {seen[name]}\n  keep one of them"
+                    f"{path}:{line}: {shown(repr(name[:60]))} is given twice, first on line {seen[name]}\n"
+                    "  keep one of them"
                 )
             seen[name] = line
             lines.add((*location, name), line)

@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.judge.limits.file import LIMITS, LimitsFile, builtin_path, load_limits, parse_limits
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.rules import require_protocol, select_rules
 from pytest_maxact.judge.limits.schema.family import Shape
+from pytest_maxact.judge.limits.yaml_loader import plain
 from pytest_maxact.judge.series.order import short_name
 from pytest_maxact.judge.suggest.evidence import Evidence, gather
 from pytest_maxact.judge.suggest.figures import Figures, figures_due
@@ -187,7 +186,7 @@ def _with_limits(
     before = stated_limits(files, evidence)
 
     def edited(figures: Figures) -> tuple[str, dict[str, Limit], list[Loosened]]:
-        after_text = assign(text, edits(ground, figures, yaml.safe_load(text)), path, _ORDER)
+        after_text = assign(text, edits(ground, figures, plain(text)), path, _ORDER)
         after = stated_limits(_loaded(after_text, path)[1], evidence)
         return after_text, after, loosened(before, after, evidence.sites) if everything else []
 
@@ -208,7 +207,7 @@ def _with_limits(
 
 def _loaded(text: str, path: Path) -> tuple[LimitsFile | None, list[LimitsFile]]:
     """The file's own limits, and all that apply; of a new file without any, which is no limits file yet, none."""
-    if not {"families", "generic", "extends"} & yaml.safe_load(text).keys():
+    if not {"families", "generic", "extends"} & plain(text).keys():
         return None, []
     files = parse_limits(text, path)
     return files[0], files

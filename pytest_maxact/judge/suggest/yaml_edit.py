@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from pytest_maxact.errors import InputError
+from pytest_maxact.judge.limits.yaml_loader import NUMBERS, Loader, plain
 
 Location = tuple[str | int, ...]
 Edit = tuple[Location, Any]
@@ -34,14 +35,14 @@ def assign(text: str, edits: Iterable[Edit], path: Path, order: Sequence[str] = 
     for messages. Raises InputError where the text is written in a way that does not let the values be set alone, as
     with anchors that two places share.
     """
-    data = yaml.safe_load(text)
+    data = plain(text)
     due = [(location, value) for location, value in edits if _at(data, location) != value]
     if not due:
         return text
     wanted = _unshared(data)
     for location, value in due:
         _put(wanted, location, value)
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    root = yaml.compose(text, Loader=Loader)
     assert root is not None, "a limits file is a mapping"
     edited = _spliced(text, _replacements(root, due) + _additions(text, root, due, order))
     if _read(edited) == wanted:
@@ -154,7 +155,7 @@ def _node_at(root: yaml.Node, location: Location) -> yaml.Node:
 
 def _read(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return plain(text)
     except yaml.YAMLError:
         return None
 
@@ -213,6 +214,11 @@ class _Emitter(yaml.SafeDumper):
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+
+for _tag, _pattern, _first in NUMBERS:
+    # what is text for the emitter and a number for the loader, 1e5, is quoted
+    _Emitter.add_implicit_resolver(_tag, _pattern, _first)
 
 
 def _inline(value: Any) -> str:

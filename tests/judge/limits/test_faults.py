@@ -16,7 +16,7 @@ FAULTS: dict[str, tuple[str, int, str]] = {
     "a Python object": (
         HEAD + "source: !!python/object/apply:os.system [ls]\n",
         4,
-        "malformed YAML: could not determine a constructor",
+        "malformed YAML: the tag 'tag:yaml.org,2002:python/object/apply:os'; write the value alone",
     ),
     "two documents": (HEAD + "---\nversion: 1\n", 4, "malformed YAML"),
     "a key given twice": (
@@ -96,13 +96,13 @@ FAULTS: dict[str, tuple[str, int, str]] = {
         "headroom: nan is not a limit; write a finite number",
     ),
     "a number that YAML reads as text": (
-        HEAD + FAMILY + "    limits:\n      hidden: 1e5\n",
+        HEAD + FAMILY + "    limits:\n      hidden: 1_000\n",
         8,
-        "limits.hidden: '1e5' is text, not a number; YAML wants 1.0e+5 or 100000",
+        "limits.hidden: '1_000' is text, not a number; write 100000 or 1.0e+5, with no 0 before it, no `_` and no `:`",
     ),
     "a quoted number": (HEAD + FAMILY + "    limits:\n      hidden: '100'\n", 8, "'100' is text, not a number"),
     "a boolean": (
-        HEAD + FAMILY + "    limits:\n      hidden: yes\n",
+        HEAD + FAMILY + "    limits:\n      hidden: true\n",
         8,
         "limits.hidden: should be a valid number, not True",
     ),

@@ -204,7 +204,7 @@ def test_a_source_of_the_shape_is_that_of_its_figures(tmp_path: Path) -> None:
         ("{int9: 2}", "no site kind called 'int9'; did you mean 'int8'?"),
         ("{}", "families.qwen3.shapes.0.headroom: Dictionary should have at least 1 item"),
         ("[2]", "families.qwen3.shapes.0.headroom: should be a valid number"),
-        ("yes", "families.qwen3.shapes.0.headroom: should be a valid number, not True"),
+        ("true", "families.qwen3.shapes.0.headroom: should be a valid number, not True"),
     ],
 )
 def test_a_faulty_headroom_of_a_shape_is_refused_with_its_line(headroom: str, message: str, tmp_path: Path) -> None:

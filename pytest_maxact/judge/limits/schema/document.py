@@ -2,15 +2,17 @@
 Editors are told it by limits.schema.json, which follows from these models.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from pytest_maxact.judge.limits.schema.family import Family
 from pytest_maxact.judge.limits.schema.sections import Deploy, FoundOn, Generic, Regression, WaiverEntry
-from pytest_maxact.judge.limits.schema.terms import Headroom, Section, Text
+from pytest_maxact.judge.limits.schema.terms import ONE_ONLY, Headroom, Section, Text
 
 
 class LimitsDocument(Section):
-    version: Literal[1]
+    version: ONE_ONLY
     extends: Literal["builtin"] | None = None
     protocol: Literal["paper", "deployed"] = "paper"
     headroom: Headroom = 1.25
@@ -20,4 +22,5 @@ class LimitsDocument(Section):
     deploy: Deploy | None = None
     regression: Regression | None = None
     waive: list[WaiverEntry] = []
+    max_waiver_days: Annotated[int, Field(gt=0, le=3650)] | None = None
     families: dict[Text, Family] = {}

@@ -3,11 +3,12 @@ baseline, and waivers.
 """
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
 from pytest_maxact.judge.limits.schema.terms import (
+    ZERO_ONLY,
     Count,
     Decibel,
     Factor,
@@ -27,7 +28,7 @@ class Generic(Section):
     """
 
     source: Text | None = None
-    nonfinite: Literal[0] = 0
+    nonfinite: ZERO_ONLY = 0
     max_abs: Figure = 65504.0
     max_unreached_experts: Share | None = None
 
@@ -122,7 +123,7 @@ class WaiverEntry(Section):
     patterns with `*`, `?` and `[0-3]`.
 
     `family`: the entry speaks about this family only. `up_to`: the worst value that it lets pass, of the one metric
-    that it then names.
+    that it then names. `everything`: it is meant to speak about all sites, or about all checks of a run.
     """
 
     site: Text
@@ -133,6 +134,7 @@ class WaiverEntry(Section):
     owner: Words
     until: date
     up_to: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    everything: bool = False
 
     @model_validator(mode="after")
     def _one_metric_for_a_value(self) -> "WaiverEntry":

@@ -2,9 +2,9 @@
 other key, or a number that is none, is not a section.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 Kind = Literal[
     "embedding",
@@ -20,7 +20,7 @@ Kind = Literal[
     "final_norm",
 ]
 Figure = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Headroom = Annotated[float, Field(ge=1, allow_inf_nan=False)]
+Headroom = Annotated[float, Field(ge=1, le=10_000, allow_inf_nan=False)]
 INT8 = "int8"
 _MappedHeadroom = Annotated[dict[Literal[Kind, "int8"], Headroom], Field(min_length=1)]
 ShapeHeadroom = Annotated[
@@ -28,7 +28,8 @@ ShapeHeadroom = Annotated[
     Discriminator(lambda value: "[mapping]" if isinstance(value, dict) else "[number]"),
 ]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Decibel = Annotated[float, Field(allow_inf_nan=False)]
+Decibel = Annotated[float, Field(ge=-100, le=1000, allow_inf_nan=False)]
+"""Beyond either lies no error of a number format: a bound there would hold always, or never."""
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Factor = Annotated[float, Field(gt=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
@@ -36,6 +37,17 @@ Words = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Policy = Annotated[str, StringConstraints(pattern=r"^(max_abs|optimal|clip_q(0?\.\d*[1-9]\d*|1(\.0+)?))$")]
 Figures = dict[Kind, Figure]
+
+
+def _no_flag(value: Any) -> Any:
+    """True is 1 in Python, and no number in a limits file."""
+    if isinstance(value, bool):
+        raise ValueError("should be a number")
+    return value
+
+
+ONE_ONLY = Annotated[Literal[1], BeforeValidator(_no_flag)]
+ZERO_ONLY = Annotated[Literal[0], BeforeValidator(_no_flag)]
 
 
 class Section(BaseModel):

@@ -1,0 +1,1 @@
+"""Whether what a Record says agrees with itself."""

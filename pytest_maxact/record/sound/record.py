@@ -1,0 +1,114 @@
+"""Whether what a Record says agrees with itself: a Record in, nothing out, or ValueError with the first contradiction.
+
+Guard: a file whose checksum was computed anew passes no limit by figures that its own histograms do not bear out.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from pytest_maxact.errors import shown
+from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.numbers.sites import KINDS
+from pytest_maxact.record.effect import KEPT, Effect
+from pytest_maxact.record.provenance import Provenance, corpus_digest
+from pytest_maxact.record.reading import SPLITS, SiteReading
+from pytest_maxact.record.record import Record
+from pytest_maxact.record.sound.site import Text, require_sound_site
+
+_WITHOUT_LAYER = ("embedding", "final_norm")
+_BATCHING = ("batch_tokens", "batches", "padded_tokens", "out_of_memory")
+
+
+def require_sound(record: Record) -> None:
+    """Raise ValueError that names the key and what it contradicts."""
+    provenance = record.provenance
+    text = _text(provenance)
+    _require_sites(provenance, record.sites)
+    routed = {reading.site.layer for reading in record.sites.values() if reading.tokens_per_expert is not None}
+    for reading in record.sites.values():
+        known = set(provenance.schemes)
+        for what, names in (("schemes", set(reading.held.schemes)), ("weights", _schemes_of_weights(reading))):
+            if other := sorted(names - known):
+                raise ValueError(f"{reading.site.name}: {what}: {shown(other[0])} is none of provenance.schemes")
+        require_sound_site(reading, text, is_routed=reading.site.layer in routed)
+    _require_effects(record, text)
+
+
+def _text(provenance: Provenance) -> Text:
+    """The samples of a Record, or ValueError."""
+    samples, digests = provenance.samples, provenance.sample_digests
+    if not samples:
+        raise ValueError("provenance.samples: none, so nothing was measured and nothing can be judged")
+    tokens: dict[str, int] = {}
+    of_split = dict.fromkeys(SPLITS, 0)
+    for name, _, split, count in samples:
+        if name in tokens:
+            raise ValueError(f"provenance.samples: {shown(name)} stands there twice")
+        if split not in of_split:
+            raise ValueError(f"provenance.samples: {shown(name)} is of split {shown(split)}, there are {SPLITS}")
+        if not 1 <= count <= provenance.max_seq_len:
+            raise ValueError(
+                f"provenance.samples: {shown(name)} has {count} tokens, where a sample has 1 to "
+                f"{provenance.max_seq_len} (max_seq_len)"
+            )
+        tokens[name] = count
+        of_split[split] += count
+    if len(digests) != len(samples):
+        raise ValueError(f"provenance.sample_digests: {len(digests)} of {len(samples)} samples")
+    if provenance.corpus_sha256 != corpus_digest(digests):
+        raise ValueError("provenance.corpus_sha256: not that of the samples")
+    if missing := [name for name in _BATCHING if name not in provenance.batching]:
+        raise ValueError(f"provenance.batching.{missing[0]}: missing")
+    for scheme, times in Counter(provenance.schemes).items():
+        if scheme not in SCHEMES or times > 1:
+            raise ValueError(f"provenance.schemes: {shown(scheme)} is no scheme, or stands there twice")
+    return Text(samples=tokens, calibration=of_split["calibration"], evaluation=of_split["evaluation"])
+
+
+def _require_sites(provenance: Provenance, sites: Mapping[str, SiteReading]) -> None:
+    for reading in sites.values():
+        site = reading.site
+        if site.kind not in KINDS:
+            raise ValueError(f"sites: {shown(site.kind)} is no kind of site")
+        if (site.layer is None) != (site.kind in _WITHOUT_LAYER):
+            raise ValueError(f"sites: {site.name} is no site; a layer has {'none' if site.layer else 'each'} of them")
+        if site.layer is not None and site.layer >= provenance.layers:
+            raise ValueError(f"sites: {site.name} of a model of {provenance.layers} layers (provenance.layers)")
+    layers = sorted(reading.site.layer or 0 for reading in sites.values() if reading.site.kind == "hidden")
+    if layers != list(range(provenance.layers)):
+        raise ValueError(
+            f"sites: {len(layers)} layers of the residual stream, of a model of {provenance.layers} (provenance.layers)"
+        )
+    if not any(reading.site.counted for reading in sites.values()):
+        raise ValueError("sites: none that counts toward the largest magnitude, so nothing can be judged")
+    if len({type(reading.held) for reading in sites.values()}) > 1:
+        raise ValueError("sites: some with distributions and some with figures in their place")
+
+
+def _schemes_of_weights(reading: SiteReading) -> set[str]:
+    return {scheme for by_scheme in reading.weights.values() for scheme in by_scheme}
+
+
+def _require_effects(record: Record, text: Text) -> None:
+    for name, effect in record.effects.items():
+        scheme = name.removesuffix(KEPT)
+        if scheme not in SCHEMES or effect.scheme != scheme:
+            raise ValueError(f"effects.{shown(name)}: of scheme {shown(effect.scheme)}, which it is not called by")
+        if name == scheme and effect.kept:
+            raise ValueError(f"effects.{name}.kept: sites in 16 bits, where the whole model was quantized")
+        if unknown := [site for site in effect.kept if site not in record.sites]:
+            raise ValueError(f"effects.{name}.kept: no site {shown(unknown[0])} in this Record")
+        _require_effect(name, effect, text)
+
+
+def _require_effect(name: str, effect: Effect, text: Text) -> None:
+    if not 1 <= effect.samples <= effect.tokens <= text.evaluation:
+        raise ValueError(
+            f"effects.{name}.tokens: {effect.samples} samples of {effect.tokens} tokens, where {text.evaluation} were "
+            "there to predict from"
+        )
+    if effect.perplexity < 1:
+        raise ValueError(f"effects.{name}.perplexity: {effect.perplexity}, which lies below 1")
+    above = effect.tokens - -(-99 * effect.tokens // 100) + 1
+    if effect.mean_kl * effect.tokens < effect.kl_q99 * above * (1 - 1e-9):
+        raise ValueError(f"effects.{name}.mean_kl: {effect.mean_kl}, less than a hundredth at {effect.kl_q99} gives")

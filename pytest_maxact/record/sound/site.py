@@ -1,0 +1,219 @@
+"""Whether the reading of one site agrees with itself and with the text it was taken on.
+
+The histograms are what was counted: largest entries, places, massive activations, sums of schemes and maxima of
+channels follow from the same entries, and are held to them. Of a summary the figures are held to each other
+(`figures`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from pytest_maxact.errors import shown
+from pytest_maxact.numbers.histogram import INFINITY_BIN, Histogram, magnitudes
+from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
+from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.numbers.sites import LINEAR_KINDS
+from pytest_maxact.numbers.sums import DB_BINS, SchemeSums
+from pytest_maxact.record.held import Distributions, Summary
+from pytest_maxact.record.reading import SiteReading
+from pytest_maxact.record.sound.figures import require_sound_figures, require_sound_weight
+
+_RESIDUAL = ("embedding", "hidden", "final_norm")
+"""Kinds of which every token gives one row."""
+_ROUTED = ("gate", *LINEAR_KINDS)
+"""Kinds that may lie inside of experts, which are given as many rows as the router chose."""
+_MASSIVE_ABOVE = 100.0
+_NEAR = 1.01
+"""Entries wider than 16 bits are rounded in the histogram, by less than this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """What a Record was measured on: the tokens of every sample by its id, and of both splits."""
+
+    samples: Mapping[str, int]
+    calibration: int
+    evaluation: int
+
+
+def require_sound_site(reading: SiteReading, text: Text, is_routed: bool) -> None:
+    """Raise ValueError that names the site, the key and what it contradicts. `is_routed`: its layer has experts, whose
+    rows are as many as the router chose.
+    """
+    try:
+        _require_format(reading)
+        _require_counts(reading, text, is_routed)
+        _require_places(reading, text)
+        if isinstance(reading.held, Distributions):
+            _require_peaks(reading, reading.held)
+            _require_massive(reading, reading.held)
+            _require_channels(reading, reading.held)
+            for name, sums in reading.held.schemes.items():
+                _require_sums(name, sums, reading.held.evaluation, exact=reading.nonfinite == 0)
+        elif isinstance(reading.held, Summary):
+            require_sound_figures(reading, reading.held)
+        for by_scheme in reading.weights.values():
+            for name, weight in by_scheme.items():
+                require_sound_weight(name, weight)
+    except ValueError as error:
+        raise ValueError(f"{reading.site.name}: {error}") from error
+
+
+def _require_format(reading: SiteReading) -> None:
+    encoding = reading.dtype if reading.dtype in INFINITY_BIN else "bfloat16"
+    held = reading.held
+    found = held.encoding if isinstance(held, Summary) else held.calibration.encoding
+    if found != encoding:
+        raise ValueError(f"encoding: {found}, where {reading.dtype} is counted in {encoding}")
+
+
+def _require_counts(reading: SiteReading, text: Text, is_routed: bool) -> None:
+    """Every token gives a row of the site's width, or several parts of it, experts apart."""
+    for split, tokens in (("calibration", text.calibration), ("evaluation", text.evaluation)):
+        held = getattr(reading.held, split)
+        count = _total(held) if isinstance(held, Histogram) else held.count
+        if not 0 <= held.nonfinite <= count:
+            raise ValueError(f"{split}: {held.nonfinite} of {count} entries are not finite")
+        if reading.site.kind in _RESIDUAL and count != tokens * reading.width:
+            raise ValueError(
+                f"{split}: {count} entries, where {tokens} tokens of width {reading.width} have "
+                f"{tokens * reading.width}"
+            )
+        if not (is_routed and reading.site.kind in _ROUTED) and (
+            count < tokens * reading.width or (tokens and count % tokens)
+        ):
+            raise ValueError(f"{split}: {count} entries are not whole rows of {tokens} tokens, {reading.width} wide")
+    if not reading.count:
+        raise ValueError("splits: no entry was counted")
+    given, tokens = reading.tokens_per_expert, text.calibration + text.evaluation
+    if given is not None and (reading.site.kind != "router" or max(given, default=0) > tokens):
+        raise ValueError("expert_tokens: more than there are tokens, or not of a router")
+
+
+def _total(histogram: Histogram) -> int:
+    """Its entries; sums that do not fit into 64 bits are refused, not wrapped around."""
+    if histogram.counts.sum(dtype=np.float64) >= 2.0**62:
+        raise ValueError("counts: more entries than can be counted")
+    return histogram.count
+
+
+def _require_places(reading: SiteReading, text: Text) -> None:
+    first = reading.first_nonfinite
+    wide = reading.dtype not in INFINITY_BIN
+    if (first is None and reading.nonfinite and not wide) or (first is not None and not reading.nonfinite):
+        what = "none" if first is None else "one"
+        raise ValueError(f"first_nonfinite: {what}, where {reading.nonfinite} entries are not finite")
+    places: list[tuple[str, Peak | NonFinite]] = [(f"peaks.{i}", peak) for i, peak in enumerate(reading.peaks)]
+    places += [("first_nonfinite", first)] if first else []
+    for key, place in places:
+        tokens = text.samples.get(place.sample)
+        if place.channel >= reading.width:
+            raise ValueError(f"{key}.channel: {place.channel} of {reading.width}")
+        if tokens is None and (place.sample or place.position >= 0):
+            raise ValueError(f"{key}.sample: no sample {shown(place.sample)}")
+        if tokens is not None and not 0 <= place.position < tokens:
+            raise ValueError(f"{key}.position: {place.position} in a sample of {tokens} tokens")
+
+
+def _require_peaks(reading: SiteReading, held: Distributions) -> None:
+    """The ten largest entries are those of the histograms, rounded as they are."""
+    encoding = held.calibration.encoding
+    counted = sorted([*_largest(held.calibration), *_largest(held.evaluation)], reverse=True)[:PEAKS_KEPT]
+    values = np.asarray([abs(peak.value) for peak in reading.peaks], np.float64)
+    stated = [value for value in _rounded(values, encoding) if np.isfinite(value)]
+    if stated != counted[: len(stated)] or (len(stated) < len(counted) and len(reading.peaks) < PEAKS_KEPT):
+        same = [a == b for a, b in zip(stated, counted, strict=False)]
+        place = same.index(False) if False in same else len(same)
+        there = counted[place] if place < len(counted) else "no entry"
+        raise ValueError(f"peaks.{place}: not the histogram's, which has {there} there")
+
+
+def _largest(histogram: Histogram) -> list[float]:
+    """The ten largest finite magnitudes, each as often as it occurs."""
+    end = int(np.searchsorted(histogram.bins, INFINITY_BIN[histogram.encoding]))
+    start = max(0, end - PEAKS_KEPT)
+    values, counts = magnitudes(histogram.encoding)[histogram.bins[start:end]], histogram.counts[start:end]
+    found: list[float] = np.repeat(values, np.minimum(counts, PEAKS_KEPT)).tolist()
+    return found
+
+
+def _rounded(values: np.ndarray, encoding: str) -> list[float]:
+    """Magnitudes as the histogram counts them: to 16 bits, to even."""
+    with np.errstate(over="ignore"):
+        if encoding == "float16":
+            rounded = values.astype(np.float16).astype(np.float64)
+        else:
+            bits = values.astype(np.float32).view(np.uint32).astype(np.uint64)
+            bits = (bits + 0x7FFF + ((bits >> np.uint64(16)) & np.uint64(1))) & np.uint64(0xFFFF0000)
+            rounded = bits.astype(np.uint32).view(np.float32).astype(np.float64)
+    found: list[float] = rounded.tolist()
+    return found
+
+
+def _require_massive(reading: SiteReading, held: Distributions) -> None:
+    massive = reading.massive
+    if (massive is not None) != (reading.site.kind == "hidden"):
+        raise ValueError("massive: tested of the residual stream, and of it alone")
+    if massive is None:
+        return
+    above, far_above = (
+        sum(split.above(bound) for split in (held.calibration, held.evaluation))
+        for bound in (_MASSIVE_ABOVE / _NEAR, _MASSIVE_ABOVE * _NEAR)
+    )
+    if not massive.tokens <= massive.entries <= above or (massive.tokens == 0) != (massive.entries == 0):
+        raise ValueError(f"massive: {massive.entries} entries of {massive.tokens} tokens, where {above} are above 100")
+    if (massive.max_ratio is None and far_above) or (massive.max_ratio is not None and not above):
+        raise ValueError(f"massive.max_ratio: {massive.max_ratio}, where {far_above} entries are above 100")
+
+
+def _require_channels(reading: SiteReading, held: Distributions) -> None:
+    if held.channels is None:
+        return
+    if not reading.site.is_linear_input:
+        raise ValueError("channels: observed at inputs of linear layers alone")
+    if max((amax.size for amax in held.channels.parts.values()), default=0) != reading.width:
+        raise ValueError(f"channels: not as many as the width, {reading.width}")
+    parts = [amax for amax in held.channels.parts.values() if amax.size]
+    largest = np.concatenate(parts).astype(np.float64) if parts else np.zeros(1)
+    if (largest < 0).any():
+        raise ValueError("channels: a magnitude below zero")
+    if held.calibration.nonfinite == 0:
+        [rounded] = _rounded(largest.max(keepdims=True), held.calibration.encoding)
+        if rounded != held.calibration.max_abs:
+            raise ValueError(f"channels: at most {rounded}, where the calibration split has {held.calibration.max_abs}")
+
+
+def _require_sums(name: str, sums: SchemeSums, evaluation: Histogram, exact: bool) -> None:
+    """What was sampled is part of the evaluation split. `exact`: all of it is finite."""
+    key = f"schemes.{name}"
+    if SCHEMES[name].activations is None:
+        raise ValueError(f"{key}: a scheme that leaves activations as they are")
+    counts = (
+        ("entries", sums.entries, evaluation.count),
+        ("tokens", sums.tokens, sums.entries),
+        ("nonzero", sums.nonzero, sums.entries),
+        ("clipped", sums.clipped, sums.entries),
+        ("flushed", sums.flushed, sums.nonzero if exact else sums.entries),
+        ("calm_tokens", sums.calm_tokens, sums.tokens),
+    )
+    for what, part, whole in counts:
+        if part > whole:
+            raise ValueError(f"{key}.{what}: {part} of {whole}")
+    places = [place for place, _ in sums.token_db]
+    if sum(count for _, count in sums.token_db) != sums.tokens or any(place >= DB_BINS for place in places):
+        raise ValueError(f"{key}.token_db: not of {sums.tokens} tokens")
+    if places != sorted(set(places)) or list(sums.levels) != sorted(set(sums.levels)):
+        raise ValueError(f"{key}: token_db or levels out of order")
+    energies = (sums.signal, sums.error, sums.signal_abs, sums.error_abs, sums.calm_signal, sums.calm_error)
+    if any(energy < 0 for energy in energies):
+        raise ValueError(f"{key}: an energy below zero")
+    if not exact:
+        return
+    values, found = evaluation.finite()
+    energy = float(np.dot(values * values, found)) * _NEAR**2
+    if not sums.signal <= energy or not sums.signal_abs <= float(np.dot(values, found)) * _NEAR:
+        raise ValueError(f"{key}.signal: {sums.signal}, more than the histogram's {energy}")
+    if sums.calm_signal > sums.signal * _NEAR or sums.calm_error > sums.error * _NEAR:
+        raise ValueError(f"{key}.calm_signal: more than that of all tokens")
