@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_maxact.errors import MaxactError, first_line
 from pytest_maxact.gate.waivers import waiver_fault, waiver_is_settled
 from pytest_maxact.judge.context import context_remarks
-from pytest_maxact.judge.limits.waivers import Waiver
+from pytest_maxact.judge.limits.waivers import Waiver, waiver_remarks
 from pytest_maxact.judge.outcome import Checkpoint, Outcome
 from pytest_maxact.judge.portray import portray
 from pytest_maxact.judge.strength import strength_of, weakest
@@ -108,7 +108,14 @@ def _verdict(
         faults,
         sum(one.unknown for one in judged.values()),
         rests=strength.words if strength else "",
-        warnings=[*([strength.shortage] if strength and strength.shortage else []), *remarks],
+        warnings=[
+            *waiver_remarks(
+                dict.fromkeys(waiver for subject in session.plan.subjects for waiver in subject.rules.waivers),
+                [(subject.label, limit) for subject in session.plan.subjects for limit in subject.rules.limits],
+            ),
+            *([strength.shortage] if strength and strength.shortage else []),
+            *remarks,
+        ],
     )
 
 

@@ -14,7 +14,7 @@ from pytest_maxact.record.file import save
 from pytest_maxact.settings.settings import Settings
 from tests.support import records
 
-VALUES = {"embedding": [[1.0, 2.0]], "layers.0.hidden": [[4.0, -8.0]]}
+VALUES = {"embedding": [[1.0, 2.0]], "layers.0.hidden": [[4.0, -8.0]], "layers.1.hidden": [[4.0, -8.0]]}
 
 
 def opened(

@@ -207,7 +207,7 @@ def test_what_is_not_finite_is_never_waived(pytester: pytest.Pytester, corpus: P
     with torch.no_grad():
         model.layers[1].mlp.down_proj.weight[0, 0] = float("nan")
     broken = tiny.save(tmp_path / "broken", model)
-    file = limits(tmp_path, site="*", more=", metric: '*'")
+    file = limits(tmp_path, site="*", more=", metric: '*', everything: true")
     result = run_gate(pytester, f"--maxact-model={broken}", f"--maxact-corpus={corpus}", f"--maxact-limits={file}")
     assert "xfailed" not in result.parseoutcomes()
     assert result.parseoutcomes()["failed"] > 5
@@ -257,4 +257,21 @@ def test_alone_a_checkpoint_answers_to_the_name_of_its_folder_and_others_waivers
         f"--maxact-limits={limits(tmp_path, more=', checkpoint: checkpoint-5*')}",
         passed=CHECKS - 1,
         failed=1,
+    )
+
+
+def test_one_about_everything_or_for_long_says_so_and_stands_before_the_verdict(
+    pytester: pytest.Pytester, saved: Path, tmp_path: Path
+) -> None:
+    file = limits(tmp_path, site="layers.*", more=", everything: true")
+    remark = f"WARNING: me@here waives every site (layers.*, *) until {TODAY + timedelta(days=30)}: known outlier"
+    result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={file}", says=[remark])
+    lines = result.outlines
+    assert lines.index(remark) < next(i for i, line in enumerate(lines) if line.startswith(("PASS", "FAIL")))
+    file = limits(tmp_path, until=500, rest=f"{TIGHT}\nmax_waiver_days: 600")
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        f"--maxact-limits={file}",
+        says=["WARNING: me@here waives layers.1.*, * until"],
     )

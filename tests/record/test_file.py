@@ -74,7 +74,8 @@ def test_any_text_float_and_count_survives(text: str, value: float, counts: list
 
 def test_a_name_with_half_a_surrogate_pair_survives(tmp_path: Path) -> None:
     """Python reads a path that is not UTF-8 so, and JSON lines can spell one in a sample's id or category."""
-    samples = [Measured(id=f"id-\ud83d-{i}", category="\ud800", values={"embedding": [[1.0]]}) for i in range(2)]
+    values = {"layers.0.hidden": [[1.0]], "layers.1.hidden": [[1.0]]}
+    samples = [Measured(id=f"id-\ud83d-{i}", category="\ud800", values=values) for i in range(2)]
     whole = record_of(samples, model="/models/\udcff")
     save(whole, tmp_path / "r.safetensors")
     assert load(tmp_path / "r.safetensors") == whole

@@ -17,6 +17,7 @@ from pytest_maxact.judge.limits.file import load_limits
 from pytest_maxact.judge.limits.rules import Ruleset, select_rules, with_fitness
 from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.numbers.peaks import Peak
+from pytest_maxact.numbers.weights import WeightDistortion
 from pytest_maxact.record.document import document_of
 from pytest_maxact.record.file import load, save
 from pytest_maxact.record.identity import identity_of
@@ -225,10 +226,14 @@ def test_of_weights_the_worst_under_each_scheme_is_kept(deployed: Record) -> Non
             kept = [errors[scheme] for errors in reading.weights.values() if scheme in errors]
             lowest, of_these = (sorted(error.lowest_db for error in errors)[:1] for errors in (of_all, kept))
             assert lowest == of_these
-            assert max((error.flushed or 0.0 for error in kept), default=0.0) == max(
-                (error.flushed or 0.0 for error in of_all), default=0.0
-            )
+            most, of_these = (max(map(_flushed, errors), default=0.0) for errors in (of_all, kept))
+            assert of_these == most
             assert len(kept) <= 2, "the worst by its error, and by what becomes zero"
+
+
+def _flushed(error: WeightDistortion) -> float:
+    """One that is no number is the worst."""
+    return math.inf if error.flushed is None or math.isnan(error.flushed) else error.flushed
 
 
 # What it is

@@ -142,3 +142,15 @@ def refuse_unmatched(waivers: Iterable[Waiver], checks: Iterable[tuple[str, Limi
         others = sum(limit.metric != NONFINITE for _, limit in own) - len(covered)
         if not others and len(set(covered)) > 1 and not waiver.everything:
             raise _too_wide(waiver, f"lets pass all {len(covered)} checks of this run that can be waived")
+
+
+def waiver_remarks(waivers: Iterable[Waiver], checks: Iterable[tuple[str, Limit]]) -> list[str]:
+    """What stands before the verdict: waivers that hold for long or reach far, and several that leave nothing between
+    them.
+    """
+    given = list(waivers)
+    found = [waiver.remark for waiver in given if waiver.remark]
+    known = [(checkpoint, limit) for checkpoint, limit in checks if limit.metric != NONFINITE]
+    if known and all(any(one.covers(limit, checkpoint) for one in given) for checkpoint, limit in known):
+        found.append(f"waivers speak about all {len(known)} checks that can be waived, so that nothing else is held")
+    return found

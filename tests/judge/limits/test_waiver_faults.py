@@ -2,15 +2,16 @@
 
 import math
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from pytest_maxact.errors import InputError
-from pytest_maxact.judge.limits.waivers import refuse_unmatched
+from pytest_maxact.judge.limits.waivers import LONGEST_DAYS, refuse_unmatched, waiver_remarks
 from pytest_maxact.judge.verdict.check import check, judge
 from pytest_maxact.judge.verdict.waiving import waived, waiver_fault
 from tests.support import records
-from tests.support.waivers import DAY, HIDDEN, TODAY, failing, holding, limit, waiver
+from tests.support.waivers import DAY, HIDDEN, TODAY, failing, holding, limit, of, refusal, waiver
 
 # What is never waived
 
@@ -139,3 +140,52 @@ def test_judging_one_of_a_series_uses_its_name() -> None:
     mine = [waiver(checkpoint="final", until=TODAY + timedelta(days=2))]
     assert [finding.accepted for finding in judge(holding(8.0), [limit()], None, mine, "final")] == [True]
     assert [finding.accepted for finding in judge(holding(8.0), [limit()], None, mine, "step-1")] == [False]
+
+
+# How long, and how far
+
+
+def test_a_year_from_today_is_the_longest_unless_the_file_says(tmp_path: Path) -> None:
+    entry = "site: layers.3.hidden, reason: known, owner: ann, until: {}"
+    day = TODAY + timedelta(days=LONGEST_DAYS)
+    (found,) = of(f"waive: [{{{entry.format(day)}}}]\n", tmp_path)
+    assert (found.is_long, found.remark) == (False, "")
+    later = day + timedelta(days=1)
+    text = refusal(f"waive: [{{{entry.format(later)}}}]\n", tmp_path)
+    assert f"limits.yaml:3: a waiver until {later}, where 365 days from today, until {day}, is the longest" in text
+    assert "limits.yaml:3: a waiver until 9999-12-31" in refusal(f"waive: [{{{entry.format('9999-12-31')}}}]", tmp_path)
+    (found,) = of(f"max_waiver_days: 400\nwaive: [{{{entry.format(later)}}}]\n", tmp_path)
+    assert found.is_long
+    assert found.remark == f"ann waives layers.3.hidden, * until {later}: known"
+    assert "where 30 days" in refusal(f"max_waiver_days: 30\nwaive: [{{{entry.format(day)}}}]\n", tmp_path)
+    assert "max_waiver_days" in refusal("max_waiver_days: 999999\n", tmp_path)
+
+
+@pytest.mark.parametrize("site", ["*", "?*", "layers.*", "l*", "[!x]*", "layers.[0-9]*", "layers.*.*"])
+def test_a_pattern_of_every_site_says_that_it_is_meant(site: str, tmp_path: Path) -> None:
+    entry = f"site: '{site}', metric: max_abs, reason: known, owner: ann, until: {TODAY}"
+    assert f"this waiver ({site}, max_abs) speaks about every site" in refusal(f"waive: [{{{entry}}}]\n", tmp_path)
+    (found,) = of(f"waive: [{{{entry}, everything: true}}]\n", tmp_path)
+    assert found.remark == f"ann waives every site ({site}, max_abs) until {TODAY}: known"
+
+
+@pytest.mark.parametrize("site", ["layers.*.hidden", "layers.1*", "*output", "layers.[0-3].*", "embedding"])
+def test_a_pattern_of_some_sites_needs_no_more(site: str, tmp_path: Path) -> None:
+    (found,) = of(f"waive: [{{site: '{site}', reason: known, owner: ann, until: {TODAY}}}]\n", tmp_path)
+    assert found.remark == ""
+
+
+def test_a_pattern_of_all_that_a_run_checks_is_as_wide() -> None:
+    checks = [("", limit()), ("", limit(site="layers.1.hidden")), ("", limit(metric="nonfinite"))]
+    with pytest.raises(InputError, match="lets pass all 2 checks of this run that can be waived"):
+        refuse_unmatched([waiver(site="layers.?.*")], checks)
+    refuse_unmatched([waiver(site="layers.?.*")], [*checks, ("", limit(site="embedding"))])
+
+
+def test_several_that_leave_nothing_between_them_are_told() -> None:
+    checks = [("", limit()), ("", limit(site="layers.1.hidden")), ("", limit(metric="nonfinite"))]
+    both = [waiver(), waiver(site="layers.1.hidden")]
+    assert waiver_remarks(both[:1], checks) == []
+    assert waiver_remarks(both, checks) == [
+        "waivers speak about all 2 checks that can be waived, so that nothing else is held"
+    ]
