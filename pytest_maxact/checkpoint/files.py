@@ -187,9 +187,10 @@ def _weight_map(index: Path) -> Mapping[str, str]:
         for key, name in found.items():
             if not isinstance(name, str):
                 raise TypeError(f"{key} lies in {name!r}, which is no file name")
+        for name in set(found.values()):
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or path.suffix != ".safetensors":
-                raise ValueError(f"{key} lies in {name}, which is no *.safetensors file of this folder")
+                raise ValueError(f"it names {name}, which is no *.safetensors file of this folder")
         return {str(key): name for key, name in found.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{index}: not a weight index ({error})\n  restore the file from the checkpoint") from error
@@ -208,7 +209,8 @@ def _refuse_twice(held: Sequence[tuple[Path, Header]]) -> None:
 
 def _refuse_misplaced(files: WeightFiles, weight_map: Mapping[str, str], held: Iterable[tuple[Path, Header]]) -> None:
     """Raise InputError where an index places tensors where they are not."""
-    places = {header.key: files.name(file) for file, header in held}
+    names = {file: files.name(file) for file in files.loaded}
+    places = {header.key: names[file] for file, header in held}
     wrong = [key for key, name in weight_map.items() if places.get(key) != name]
     if wrong:
         raise InputError(

@@ -48,11 +48,17 @@ def predictor_layers(decoder: nn.Module, unexpected: Iterable[str]) -> set[int]:
 
 def predictor_keys(model: nn.Module, decoder: nn.Module, keys: Iterable[str]) -> set[str]:
     """Tensors that lie apart from the decoder as multi-token prediction; none in a family that has none, nor where
-    nothing among them joins a predictor to the decoder.
+    nothing among them joins a predictor to the decoder: they are then a layer of the decoder itself.
     """
     apart = {key for key in keys if is_apart(key)}
-    joins = any(_PART.search(f".{key}") for key in apart)
+    known = {_last(name) for name, _ in decoder.named_parameters()}
+    joins = any(_PART.search(f".{key}") or ("experts" not in key and _last(key) not in known) for key in apart)
     return apart if joins and _family_has_it(model, decoder) else set()
+
+
+def _last(key: str) -> str:
+    """A parameter with its module, as in `up_proj.weight`."""
+    return ".".join(key.split(".")[-2:])
 
 
 def _family_has_it(model: nn.Module, decoder: nn.Module) -> bool:
