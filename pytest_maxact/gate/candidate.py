@@ -8,6 +8,7 @@ from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.comparability import Footing, footing_of
 from pytest_maxact.record.file import load
 from pytest_maxact.record.identity import Identity, identity_of
+from pytest_maxact.record.provenance import Context
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
 
@@ -30,6 +31,7 @@ class Candidate:
     tokens: int
     samples: int
     footing: Footing
+    context: Context | None = None
     prepared: "Prepared | None" = None
     record: Record | None = None
 
@@ -40,6 +42,7 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -
     """
     if source.is_record:
         return _of_record(source, load(source.path))
+    from pytest_maxact.measure.context import context_of
     from pytest_maxact.measure.prepare import prepare
     from pytest_maxact.measure.provenance import expected_footing
 
@@ -58,6 +61,7 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -
         tokens=sum(len(sequence.ids) for sequence in prepared.sequences),
         samples=len(prepared.sequences),
         footing=expected_footing(prepared, settings),
+        context=context_of(prepared.sequences, prepared.checkpoint.config.get_text_config()),
         prepared=prepared,
     )
 
@@ -76,5 +80,6 @@ def _of_record(source: Source, record: Record) -> Candidate:
         tokens=provenance.tokens,
         samples=len(provenance.samples),
         footing=footing_of(provenance),
+        context=provenance.context,
         record=record,
     )

@@ -99,7 +99,8 @@ def _verdict(
     for name, one in judged.items():
         subject = session.plan.subject(name)
         provenance = session.records.obtain(subject.source).provenance
-        remarks += [f"{name}: {remark}" if name else remark for remark in context_remarks(provenance)]
+        told = context_remarks(provenance.context, len(provenance.samples), provenance.max_seq_len)
+        remarks += [f"{name}: {remark}" if name else remark for remark in told]
         strengths.append(strength_of(subject.rules, provenance.tokens, len(provenance.samples), one.findings))
     strength = weakest(strengths)
     return tally_of(

@@ -15,9 +15,11 @@ from pytest_maxact.gate.outputs import require_outputs
 from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.sources import baselines_of, sources_of
 from pytest_maxact.gate.subject import Subject
+from pytest_maxact.judge.context import context_remarks
 from pytest_maxact.judge.limits.file import LimitsFile, builtin_path, load_limits
 from pytest_maxact.judge.limits.rules import (
     GENERIC,
+    Ruleset,
     family_speaking_of,
     require_protocol,
     select_rules,
@@ -103,17 +105,26 @@ def _subject(one: Candidate, files: list[LimitsFile], against: Sequence[Candidat
         effects=one.effects,
     )
     require_protocol(one.protocol, rules)
-    if settings.strict and (shortage := strength_of(rules, one.tokens, one.samples).shortage):
-        raise InputError(
-            f"{one.title}: {shortage}\n"
-            f"  measure on more text, or leave out {setting('strict')} for a warning in its place"
-        )
+    if settings.strict:
+        _require_plain(one, rules)
     for other in against:
         rules = with_baseline(rules, files, one.sites, one.schemes, other.source.name)
         require_distributions(one, other, rules)
     return Subject(
         source=one.source, title=one.title, rules=rules, against=tuple(other.source.name for other in against)
     )
+
+
+def _require_plain(one: Candidate, rules: Ruleset) -> None:
+    """Raise InputError where a verdict would be headed by a warning: of too little text, or of one that does not fit
+    its model.
+    """
+    shortage = strength_of(rules, one.tokens, one.samples).shortage
+    if told := [*([shortage] if shortage else []), *context_remarks(one.context, one.samples, one.footing.max_seq_len)]:
+        raise InputError(
+            f"{one.title}: {told[0]}\n"
+            f"  measure on more text, or leave out {setting('strict')} for a warning in its place"
+        )
 
 
 def _with_own_waivers(subjects: Iterable[Subject]) -> tuple[Subject, ...]:

@@ -21,6 +21,7 @@ class Source:
     in the run.
 
     `name` is empty for the only checkpoint under test. `step`: its training step in a series, where its name tells one.
+    `weights`: the set of weights that was chosen; of a baseline, where it has such a file.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Source:
     is_record: bool
     step: int | None = None
     revision: str | None = None
+    weights: str | None = None
 
     @property
     def key(self) -> str:
@@ -46,16 +48,20 @@ class Source:
         place: dict[str, Any] = (
             {"replay": self.path, "model": None} if self.is_record else {"model": self.path, "replay": None}
         )
-        return replace(run, **place, revision=self.revision)
+        return replace(run, **place, revision=self.revision, weights=self.weights)
 
 
 def sources_of(settings: Settings) -> list[Source]:
     """The checkpoints, or Records, under test, in the order of their steps."""
     given, is_record = settings.replay or settings.model or "", settings.replay is not None
     if not is_pattern(given):
-        return [Source(name="", path=given, is_record=is_record, revision=settings.revision)]
+        one = Source(name="", path=given, is_record=is_record, revision=settings.revision, weights=settings.weights)
+        return [one]
     members = find(given, records=is_record)
-    return [Source(name=member.name, path=member.path, is_record=is_record, step=member.step) for member in members]
+    return [
+        Source(name=one.name, path=one.path, is_record=is_record, step=one.step, weights=settings.weights)
+        for one in members
+    ]
 
 
 def baselines_of(settings: Settings, taken: set[str]) -> tuple[Source, ...]:
@@ -84,7 +90,8 @@ def baselines_of(settings: Settings, taken: set[str]) -> tuple[Source, ...]:
             raise InputError(f"{setting('baseline')} {given}: is given more than once\n  give it once")
         name = free[0]
         taken.add(name)
-        found.append(Source(name=name, path=given, is_record=is_record, revision=revision))
+        weights = settings.weights if settings.weights and (Path(given) / settings.weights).is_file() else None
+        found.append(Source(name=name, path=given, is_record=is_record, revision=revision, weights=weights))
     return tuple(found)
 
 

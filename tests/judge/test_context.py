@@ -12,8 +12,7 @@ from tests.support.samples import measured
 
 
 def remarks(context: Context | None, max_seq_len: int = 64) -> list[str]:
-    provenance = record_of(measured(10)).provenance
-    return list(context_remarks(replace(provenance, context=context, max_seq_len=max_seq_len)))
+    return list(context_remarks(context, 10, max_seq_len))
 
 
 @pytest.mark.parametrize(
