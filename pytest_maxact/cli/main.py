@@ -7,7 +7,8 @@ exit code.
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from pytest_maxact.cli import compare, export, judge, measure, merge, series, show, sites, suggest, verify, weights
@@ -20,10 +21,32 @@ _COMMANDS = (measure, judge, verify, show, compare, series, merge, suggest, expo
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
-    options = command_line().parse_args(argv)
+    """Run one command; returns the exit code. Code that comes with the weights runs in a process apart."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options = command_line().parse_args(arguments)
+    if getattr(options, "trust_remote_code", None):
+        from pytest_maxact.cli.apart import command_apart
+
+        return _ending(lambda: command_apart(__name__, arguments))
+    return _ending(lambda: int(options.run(options)))
+
+
+def run_apart(folder: str, parent: int) -> None:
+    """In the process apart."""
+    from pytest_maxact.cli.apart import work_of
+    from pytest_maxact.gate.apart import told_apart
+
+    def command(arguments: Sequence[str]) -> int:
+        options = command_line().parse_args(arguments)
+        return _ending(lambda: int(options.run(options)))
+
+    told_apart(Path(folder), parent, lambda: work_of(Path(folder), command))
+
+
+def _ending(command: Callable[[], int]) -> int:
+    """The exit code of a command, whatever becomes of it."""
     try:
-        return int(options.run(options))
+        return command()
     except InputError as error:
         print(f"maxact: {error.worded(argument)}", file=sys.stderr)
         return USAGE

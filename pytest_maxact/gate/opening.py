@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_maxact.errors import InputError, setting
-from pytest_maxact.gate.candidate import Candidate, open_source
+from pytest_maxact.gate.candidate import Candidate
 from pytest_maxact.gate.comparable import require_comparable, require_distributions, require_sound
+from pytest_maxact.gate.errand import open_source
 from pytest_maxact.gate.outputs import require_outputs
 from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.sources import baselines_of, sources_of

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from pytest_maxact.errors import MaxactError, MeasureError, first_line, marked
 from pytest_maxact.gate.candidate import Candidate
-from pytest_maxact.gate.measuring import Showing, measure_source, nothing_shown
+from pytest_maxact.gate.errand import measure_source
+from pytest_maxact.gate.measuring import Showing, nothing_shown
 from pytest_maxact.gate.outputs import checkpoints_of
 from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.sources import Source
@@ -84,13 +85,20 @@ class Records:
             return load(source.path)
         if self._meeting is None:
             return self._measure(source, showing)
-        place, told = (self._meeting / f"{source.file}.{suffix}" for suffix in ("safetensors", "failed"))
+        place, told, begun = (
+            self._meeting / f"{source.file}.{suffix}" for suffix in ("safetensors", "failed", "begun")
+        )
 
         def look() -> Record | None:
             if (known := self.known(source)) is not None:
                 return known
             if told.is_file():
                 raise MeasureError(told.read_text(encoding="utf-8"))
+            if begun.is_file():  # whoever began had this lock, and left it without a word
+                died = MeasureError("the process that measured it died\n  see what it was killed for; memory, mostly")
+                write_whole(told, marked(died).encode())
+                raise died
+            begun.touch()
             return None
 
         return once(

@@ -118,3 +118,21 @@ def test_a_record_that_cannot_be_put_in_place_is_a_failure(monkeypatch: pytest.M
     with pytest.raises(InputError, match="no space left"):
         process(tmp_path).obtain(SOURCE)
     assert process(tmp_path).failure(SOURCE) == "no space left"
+
+
+def test_what_a_process_died_of_is_not_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    measured, first, second, third = measuring(monkeypatch, MADE), *(process(tmp_path) for _ in range(3))
+
+    def died(record: Record, path: Path) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(under_test, "save", died)
+        patch.setattr(under_test, "write_whole", lambda path, content: None)  # a killed process tells nothing
+        with pytest.raises(SystemExit):
+            first.obtain(SOURCE)
+    for later in (second, third):
+        with pytest.raises(MeasureError, match="the process that measured it died"):
+            later.obtain(SOURCE)
+    assert measured.times == 1
+    assert str(process(tmp_path).failure(SOURCE)).startswith("the process that measured it died")

@@ -134,3 +134,26 @@ def test_a_record_that_was_not_written_is_not_said_to_be(
     )
     assert "written to" not in result.stdout.str()
     assert not (pytester.path / "never.safetensors").exists()
+
+
+def test_what_a_worker_died_of_is_told_of_every_check_and_not_tried_again(
+    pytester: pytest.Pytester, checkpoint: Path, corpus: Path
+) -> None:
+    pytester.makeconftest("""
+        import os
+        from pathlib import Path
+        from pytest_maxact.measure import run as measure
+
+        def load(checkpoint, settings):
+            with open(Path(__file__).parent / "loads.txt", "a") as file:
+                file.write("load ")
+            os._exit(0)
+
+        measure.load = load
+        """)
+    options = (f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "-n", "2")
+    result = pytester.runpytest_subprocess(*options)
+    assert result.ret == 1
+    assert (pytester.path / "loads.txt").read_text() == "load "
+    assert result.parseoutcomes() == {"failed": 1, "errors": CHECKS - 1}
+    result.stdout.fnmatch_lines(["FAIL: could not measure: the process that measured it died"])
