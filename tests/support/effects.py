@@ -118,7 +118,7 @@ class Plain:
                     if isinstance(module, Conv1D)
                     else self.weight(weight)
                 )
-            elif hasattr(module, "gate_up_proj") and module.gate_up_proj.ndim == 3:
+            elif isinstance(getattr(module, "gate_up_proj", None), nn.Parameter) and module.gate_up_proj.ndim == 3:
                 for name in ("gate_up_proj", "down_proj"):
                     stacked = getattr(module, name)
                     stacked.data = torch.stack([self.weight(matrix) for matrix in stacked.data])

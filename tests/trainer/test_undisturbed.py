@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed.tensor
 
 from pytest_maxact.trainer.live import as_loaded, undisturbed
+from tests.support.measuring import dense, encoded, observed
 from tests.support.training import STEPS, causal_lm, hooks_on, records_in, train, trainer_of
 
 
@@ -51,6 +53,19 @@ def test_what_modules_note_on_themselves_in_a_measurement_is_gone_after_it() -> 
     assert set(vars(rotary)) | set(rotary._buffers) == keys
     assert model.model.training
     assert not model.model.layers[1].mlp.training
+
+
+def test_a_table_that_training_has_grown_is_measured_as_it_is_built_and_is_as_training_left_it() -> None:
+    rope = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0}
+    grown, built = (causal_lm(rope_parameters=rope, max_position_embeddings=16) for _ in range(2))
+    grown.model(input_ids=torch.arange(4, 60)[None])
+    table = grown.model.rotary_emb.inv_freq
+    assert not torch.equal(table, built.model.rotary_emb.inv_freq)
+    sequences = encoded([16, 40, 24, 9])
+    with undisturbed(as_loaded(grown)):
+        found = dense(observed(grown.model, sequences))
+    assert all(np.array_equal(counts, found[name]) for name, counts in dense(observed(built.model, sequences)).items())
+    assert grown.model.rotary_emb.inv_freq is table
 
 
 def test_old_checkpoints_are_still_rotated(tmp_path: Path, corpus: Path) -> None:

@@ -2,6 +2,7 @@
 again.
 """
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from transformers import AutoModelForCausalLM
 
+from pytest_maxact.checkpoint.locate import locate
 from pytest_maxact.corpus.samples import Sample
 from pytest_maxact.corpus.tokens import Sequence as Encoded
 from pytest_maxact.errors import MeasureError
@@ -19,6 +22,7 @@ from pytest_maxact.measure.effect.effects import (
 )
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.settings.settings import Settings
+from tests.support import tiny
 from tests.support.effects import (
     COMPARED,
     Measured,
@@ -76,6 +80,34 @@ def test_padding_and_neighbours_do_not_matter(model_type: str, tmp_path: Path) -
     for name in schemes:
         assert figures(together[name]) == pytest.approx(figures(alone[name]), rel=1e-4 if name.endswith("16") else 2e-2)
         assert told[name] == alone[name]
+
+
+ROPE: dict[str, Any] = {"rope_theta": 1e4, "factor": 4.0}
+LONG = {**ROPE, "rope_type": "longrope", "short_factor": [1.0] * 16, "long_factor": [1.0 + i for i in range(16)]}
+LONG |= {"original_max_position_embeddings": 32}
+
+
+@pytest.mark.parametrize(("model_type", "overrides"), [
+    ("phi3", {"rope_parameters": LONG, "original_max_position_embeddings": 32}),
+    ("llama", {"rope_parameters": {**ROPE, "rope_type": "dynamic"}, "max_position_embeddings": 32}),
+])  # fmt: skip
+def test_tables_that_depend_on_the_length_are_those_of_a_sequence_alone(
+    model_type: str, overrides: dict[str, Any], tmp_path: Path
+) -> None:
+    model = headed(model_type, **overrides)
+    settings = Settings(model=str(tiny.save(tmp_path / "model", model)), batch_tokens=400)
+    sequences = encoded([20, 90, 33, 120, 32, 70])
+    chosen = split(sequences, "evaluation")
+    assert {len(sequence) > 32 for sequence in chosen} == {True, False}
+    assert len({len(sequence) for sequence in chosen if len(sequence) > 32}) > 1
+    effect = measure_effects(locate(settings), settings, [SCHEMES["W4A16"]], {}, sequences)["W4A16"]
+    own = [logits for one in chosen for logits in Plain(fresh(settings)).logits([one])]
+    other = [logits for one in chosen for logits in Plain(fresh(settings), "W4A16", defaultdict(float)).logits([one])]
+    assert figures(effect) == pytest.approx(plain_figures(own, other, chosen), rel=1e-4)
+
+
+def fresh(settings: Settings) -> Any:
+    return AutoModelForCausalLM.from_pretrained(settings.model, dtype="auto").eval()
 
 
 def test_the_model_is_bit_for_bit_its_own_again(qwen3: Measured) -> None:
