@@ -6,6 +6,7 @@ A folder with two sets of weights has no answer, unless one is chosen.
 """
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -160,9 +161,10 @@ def _named(folder: Path, name: object, where: str) -> str:
     """A file that was named, by its path in the folder. Raises InputError for one that transformers would not load
     from there.
     """
-    path = PurePosixPath(name) if isinstance(name, str) else None
-    if path is not None and path.is_absolute() and path.is_relative_to(folder.absolute().as_posix()):
-        path = path.relative_to(folder.absolute().as_posix())
+    path = Path(name) if isinstance(name, str) else None
+    if path is not None and path.is_absolute():
+        place, home = Path(os.path.realpath(path.parent)) / path.name, os.path.realpath(folder)
+        path = place.relative_to(home) if place.is_relative_to(home) else path
     if path is None or path.is_absolute() or ".." in path.parts:
         raise InputError(f"{where} {name}: not a file inside {folder}\n  name one by its path in that folder")
     if not path.name.endswith((".safetensors", ".safetensors.index.json")):
@@ -172,7 +174,7 @@ def _named(folder: Path, name: object, where: str) -> str:
         )
     if not (folder / path).is_file():
         raise InputError(f"{where} {name}: there is no such file in {folder}\n  restore it, or name one that is there")
-    return str(path)
+    return path.as_posix()
 
 
 def _weight_map(index: Path) -> Mapping[str, str]:

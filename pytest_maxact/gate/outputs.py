@@ -6,6 +6,7 @@ What is refused here is refused again when it is written, by the same guard.
 from collections.abc import Iterable
 from pathlib import Path
 
+from pytest_maxact.errors import InputError
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.judge.limits.file import LIMITS
 from pytest_maxact.measure.store import Store
@@ -21,7 +22,7 @@ def checkpoints_of(sources: Iterable[Source]) -> list[Path]:
 
 def require_outputs(settings: Settings, subjects: Iterable[Source], baselines: Iterable[Source]) -> None:
     """Raise InputError where a Record, a cache or limits could not be written, or not without destroying something."""
-    subjects = list(subjects)
+    subjects, baselines = list(subjects), list(baselines)
     apart = checkpoints_of([*subjects, *baselines])
     if settings.save:
         for source in subjects:
@@ -30,10 +31,21 @@ def require_outputs(settings: Settings, subjects: Iterable[Source], baselines: I
                 require_folder(target.parent, "the Records of a series", apart)
             new_folder = source.name and not target.parent.exists()
             require_place(target.parent if new_folder else target, RECORD, apart)
+            _refuse_baseline(target, baselines)
     if settings.cache:
         Store(Path(settings.cache), apart)
     if settings.update and settings.limits:
         require_place(Path(settings.limits), LIMITS, apart)
+
+
+def _refuse_baseline(target: Path, baselines: Iterable[Source]) -> None:
+    """Raise InputError where a Record would take the place of the one that it is compared with."""
+    for baseline in baselines:
+        if baseline.is_record and target.exists() and target.samefile(baseline.path):
+            raise InputError(
+                f"the Record cannot be written to {target}: it is the baseline of this run\n"
+                "  give another path; accept a new baseline by hand, when it has passed"
+            )
 
 
 def record_place(target: Path, source: Source) -> Path:

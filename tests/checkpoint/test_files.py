@@ -122,6 +122,12 @@ def test_the_set_that_is_chosen_is_loaded_hashed_and_the_other_named(sharded: Pa
         assert torch.equal(matrix, there[0])
 
 
+def test_a_file_may_be_chosen_by_its_whole_path_and_through_links(sharded: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(sharded)
+    for chosen in (INDEX, f"./{INDEX}", str(sharded / INDEX), str(tmp_path / "link" / INDEX)):
+        assert found(tmp_path / "link", weights=chosen).entry == INDEX
+
+
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [

@@ -77,6 +77,17 @@ def test_what_would_destroy_or_change_something_is_a_usage_error_before_measurin
     assert [contents(folder) for folder in (copy, checkpoint, corpus.parent, saved.parent)] == before
 
 
+def test_a_record_does_not_take_the_place_of_the_baseline_that_it_is_compared_with(
+    copy: Path, corpus: Path, saved: Path, tmp_path: Path, pytester: pytest.Pytester
+) -> None:
+    old = Path(shutil.copy(saved, tmp_path / "old.safetensors"))
+    (tmp_path / "link").symlink_to(old)
+    common = [f"--maxact-model={copy}", f"--maxact-corpus={corpus}", f"--maxact-baseline={old}"]
+    for target in (old, tmp_path / "link", copy / ".." / old.name):
+        run_gate(pytester, *common, f"--maxact-save={target}", refuses="it is the baseline of this run")
+    assert old.read_bytes() == saved.read_bytes()
+
+
 def test_the_records_of_a_series_go_into_no_member_and_over_no_other_file(
     checkpoint: Path, corpus: Path, tmp_path: Path, pytester: pytest.Pytester
 ) -> None:
