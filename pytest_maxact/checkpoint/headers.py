@@ -1,8 +1,9 @@
-"""What a safetensors file says it holds: a path in, names, dtypes and shapes out. No tensor is read.
+"""What a safetensors file says it holds: a path in, names, dtypes, shapes and places out. No tensor is read.
 
 Guards that a file which is cut off or damaged is refused before any of it is loaded.
 """
 
+import json
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,15 @@ FLOATS = ("BF16", "F16", "F32", "F64")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """A tensor of a file; `dtype` as safetensors writes it, as in `BF16`."""
+    """A tensor of a file; `dtype` as safetensors writes it, as in `BF16`; its bytes in the file are `start` to
+    `stop`.
+    """
 
     key: str
     dtype: str
     shape: tuple[int, ...]
+    start: int
+    stop: int
 
 
 def headers_of(file: Path) -> list[Header]:
@@ -28,12 +33,23 @@ def headers_of(file: Path) -> list[Header]:
 
     try:
         with safe_open(file, framework="numpy") as opened:
-            slices = {key: opened.get_slice(key) for key in opened.keys()}  # noqa: SIM118 - no mapping
-            return [
-                Header(key=key, dtype=str(one.get_dtype()), shape=tuple(one.get_shape())) for key, one in slices.items()
-            ]
-    except (SafetensorError, OSError) as error:
+            keys = set(opened.keys())
+        with file.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            entries = json.loads(stream.read(length))
+    except (SafetensorError, OSError, struct.error) as error:
         raise ValueError(_reason(file, error)) from error
+    return [
+        Header(
+            key=key,
+            dtype=entry["dtype"],
+            shape=tuple(entry["shape"]),
+            start=8 + length + entry["data_offsets"][0],
+            stop=8 + length + entry["data_offsets"][1],
+        )
+        for key, entry in entries.items()
+        if key in keys
+    ]
 
 
 def _reason(file: Path, error: Exception) -> str:

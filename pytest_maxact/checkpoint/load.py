@@ -150,3 +150,48 @@ def _auto_class(checkpoint: Checkpoint) -> Any:
     headed = (AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM)
     classes = headed if checkpoint.config.model_type in HEADED else (AutoModel, *headed)
     return next((auto for auto in classes if type(checkpoint.config) in auto._model_mapping), AutoModel)
+
+
+def whole_skeleton(checkpoint: Checkpoint) -> nn.Module:
+    """On the meta device, the model as the config's `architectures` names it, with its head; where it names none
+    that is known, with the head that its type has.
+    """
+    with torch.device("meta"), quiet():
+        try:
+            built: nn.Module = _whole(checkpoint)
+            return built
+        except Exception as error:
+            raise InputError(
+                f"transformers cannot build {checkpoint.config.architectures} from "
+                f"{checkpoint.folder / 'config.json'}: {first_line(error)}\n"
+                "  give it what it asks for, or correct `architectures`, so that head and towers can be checked"
+            ) from error
+
+
+def _whole(checkpoint: Checkpoint) -> Any:
+    import transformers
+
+    config = deepcopy(checkpoint.as_read or checkpoint.config)
+    stated = next(iter(config.architectures or ()), "")
+    code = {"trust_remote_code": checkpoint.trust_remote_code}
+    remote = getattr(config, "auto_map", None) or {}
+    for auto, reference in remote.items() if checkpoint.trust_remote_code else ():
+        if str(reference).rpartition(".")[2] == stated and hasattr(transformers, auto):
+            return getattr(transformers, auto).from_config(config, **code)
+    known: Any = getattr(transformers, stated, None)
+    if isinstance(known, type) and issubclass(known, transformers.PreTrainedModel) and _is_for(known, config):
+        whole: Any = known
+        return whole._from_config(config)
+    if stated.endswith("Model"):
+        return _auto_class(checkpoint).from_config(config, **code)
+    headed = (
+        transformers.AutoModelForCausalLM,
+        transformers.AutoModelForImageTextToText,
+        transformers.AutoModelForMultimodalLM,
+    )
+    auto = next((auto for auto in headed if type(config) in auto._model_mapping), _auto_class(checkpoint))
+    return auto.from_config(config, **code)
+
+
+def _is_for(known: Any, config: Any) -> bool:
+    return isinstance(config, getattr(known, "config_class", None) or ())

@@ -16,6 +16,7 @@ from pytest_maxact.judge.portray import portray
 from pytest_maxact.judge.strength import strength_of, weakest
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.tally import Tally, Told, tally_of
+from pytest_maxact.judge.verdict.weights import unscanned
 from pytest_maxact.record.record import Record
 
 if TYPE_CHECKING:
@@ -49,7 +50,12 @@ class _Judged:
 
 def all_reported(session: "GateSession") -> Reported:
     """What is reported of a run outside pytest: every item ran, and none was broken off."""
-    return Reported(run=frozenset(session.plan.ids), failed=frozenset())
+    own = (
+        f"{subject.node}::{limit.check}"
+        for subject in session.plan.subjects
+        for limit in session.judging.limits(subject)
+    )
+    return Reported(run=frozenset((*session.plan.ids, *own)), failed=frozenset())
 
 
 def conclude(session: "GateSession", reported: Reported, tighten: str = "") -> Outcome:
@@ -98,8 +104,10 @@ def _verdict(
     strengths, remarks = [], []
     for name, one in judged.items():
         subject = session.plan.subject(name)
-        provenance = session.records.obtain(subject.source).provenance
-        told = context_remarks(provenance.context, len(provenance.samples), provenance.max_seq_len)
+        record = session.records.obtain(subject.source)
+        provenance = record.provenance
+        fit = context_remarks(provenance.context, len(provenance.samples), provenance.max_seq_len)
+        told = [*filter(None, [unscanned(record)]), *fit]
         remarks += [f"{name}: {remark}" if name else remark for remark in told]
         strengths.append(strength_of(subject.rules, provenance.tokens, len(provenance.samples), one.findings))
     strength = weakest(strengths)
@@ -134,7 +142,7 @@ def _checkpoint(session: "GateSession", subject: "Subject", judged: _Judged | No
         portrait=portray(record, subject.rules, findings, baselines) if record else None,
         failure=session.records.failure(subject.source),
         findings=findings,
-        checks=len(subject.rules.limits),
+        checks=len(session.judging.limits(subject)),
         ran=ran,
     )
 
@@ -172,7 +180,7 @@ def _of(subject: "Subject", names: Set[str]) -> frozenset[str]:
 def _judged(session: "GateSession", subject: "Subject", ran: Set[str]) -> _Judged:
     """Every check that ran, and of the others those that need nothing more to be measured."""
     findings, reasons, unknown = [], dict[str, str](), 0
-    for limit in subject.rules.limits:
+    for limit in session.judging.limits(subject):
         reason = "broken off before the Records that they need were there"
         if session.judging.is_settled(subject, limit):
             try:

@@ -8,10 +8,10 @@ from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.records import Records
 from pytest_maxact.gate.subject import Subject
 from pytest_maxact.judge.limits.limit import Limit
-from pytest_maxact.judge.verdict.check import check, require_any
+from pytest_maxact.judge.verdict.check import check, require_any, settled
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.verdict import require_sound
-from pytest_maxact.judge.verdict.waiving import waived
+from pytest_maxact.judge.verdict.weights import tensor_limits
 from pytest_maxact.record.record import Record
 
 
@@ -28,18 +28,35 @@ class Judging:
         key = (subject.source.key, limit.check)
         if key not in self._findings:
             baseline = self._baseline(limit.against, showing) if limit.against else None
-            finding = check(self._records.obtain(subject.source, showing), limit, baseline)
-            self._findings[key] = waived(finding, subject.rules.waivers, subject.label)
+            record = self._records.obtain(subject.source, showing)
+            finding = check(record, limit, baseline)
+            self._findings[key] = settled(record, finding, subject.rules.waivers, subject.label)
         return self._findings[key]
+
+    def limits(self, subject: Subject) -> tuple[Limit, ...]:
+        """Those that were known before measuring, and, where this run has the Record, one for every tensor at fault."""
+        limits = subject.rules.limits
+        record = self._records.known(subject.source)
+        return limits if record is None else (*limits, *tensor_limits(record, limits))
+
+    def tensors(self, subject: Subject, limit: Limit) -> list[Finding]:
+        """What a check of all weights found of single tensors, of which the run had no checks of their own."""
+        known = {one.check for one in subject.rules.limits}
+        return [
+            self.check(subject, one)
+            for one in tensor_limits(self._records.obtain(subject.source), [limit])
+            if one.check not in known
+        ]
 
     def every(self, subject: Subject) -> list[Finding]:
         """Every limit on one checkpoint. Raises MeasureError where there is none."""
-        return require_any([self.check(subject, limit) for limit in subject.rules.limits])
+        self._records.obtain(subject.source)
+        return require_any([self.check(subject, limit) for limit in self.limits(subject)])
 
     def known(self, subject: Subject) -> list[Finding]:
         """Of every check that can be judged from Records that this run has."""
         found = []
-        for limit in subject.rules.limits:
+        for limit in self.limits(subject):
             with suppress(MaxactError):
                 if self.is_settled(subject, limit):
                     found.append(self.check(subject, limit))

@@ -29,6 +29,7 @@ from pytest_maxact.judge.limits.rules import (
 )
 from pytest_maxact.judge.limits.waivers import about, refuse_unmatched
 from pytest_maxact.judge.strength import strength_of
+from pytest_maxact.judge.verdict.weights import unscanned, with_tensors
 from pytest_maxact.settings.settings import Settings
 
 
@@ -111,17 +112,21 @@ def _subject(one: Candidate, files: list[LimitsFile], against: Sequence[Candidat
     for other in against:
         rules = with_baseline(rules, files, one.sites, one.schemes, other.source.name)
         require_distributions(one, other, rules)
+    if one.record:
+        rules = replace(rules, limits=with_tensors(one.record, rules.limits))
     return Subject(
         source=one.source, title=one.title, rules=rules, against=tuple(other.source.name for other in against)
     )
 
 
 def _require_plain(one: Candidate, rules: Ruleset) -> None:
-    """Raise InputError where a verdict would be headed by a warning: of too little text, or of one that does not fit
-    its model.
+    """Raise InputError where a verdict would be headed by a warning: of too little text, of one that does not fit
+    its model, or of weights that nobody looked at.
     """
     shortage = strength_of(rules, one.tokens, one.samples).shortage
-    if told := [*([shortage] if shortage else []), *context_remarks(one.context, one.samples, one.footing.max_seq_len)]:
+    unread = unscanned(one.record) if one.record else ""
+    fit = context_remarks(one.context, one.samples, one.footing.max_seq_len)
+    if told := [*filter(None, (shortage, unread)), *fit]:
         raise InputError(
             f"{one.title}: {told[0]}\n"
             f"  measure on more text, or leave out {setting('strict')} for a warning in its place"

@@ -60,7 +60,7 @@ class Plan:
         return next((subject.rules for subject in self.subjects if subject.source == source), None)
 
     def covered(self, waiver: Waiver) -> Iterator[tuple[Subject, Limit]]:
-        """Every check that a waiver speaks about."""
+        """Every check that a waiver speaks about, of those known before measuring."""
         for subject in self.subjects:
             for limit in subject.rules.limits:
                 if waiver.covers(limit, subject.label):

@@ -11,6 +11,7 @@ from pytest_maxact.judge.limits.schema.family import MeasuredOn
 from pytest_maxact.judge.verdict.slack import Slack
 from pytest_maxact.numbers.formats import FormatDistortion
 from pytest_maxact.numbers.peaks import Peak
+from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.effect import Effect
 from pytest_maxact.record.provenance import Provenance
@@ -155,6 +156,7 @@ class Portrait:
     broken: Broken | None
     rows: tuple[SiteRow, ...]
     effects: Mapping[str, Effect]
+    weights: WeightScan | None = None
     limits: AppliedLimits | None = None
     against: "tuple[Against, ...]" = ()
     deploy: tuple[SchemeRow, ...] = ()

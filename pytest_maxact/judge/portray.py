@@ -58,6 +58,7 @@ def portray(
         broken=_broken(record),
         rows=_rows(record, findings),
         effects=record.effects,
+        weights=record.weights,
         limits=_applied(record, rules, findings) if rules else None,
         against=_against(record, findings, baselines) if baselines else (),
         deploy=_deploy(record, rules, findings) if rules and rules.fitness else (),

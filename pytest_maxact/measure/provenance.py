@@ -106,6 +106,7 @@ def content_of(
     return {
         **asdict(expected_footing(prepared, settings)),
         "metric_version": METRIC_VERSION,
+        "weights_scanned": True,
         "weights_sha256": weights,
         "config_sha256": _config_digest(prepared.checkpoint.config),
         "index": _file_digest(prepared.checkpoint.folder / "model.safetensors.index.json"),

@@ -4,23 +4,25 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import torch
-
 from pytest_maxact import corpus
 from pytest_maxact.checkpoint.artifact import artifact_digests
 from pytest_maxact.checkpoint.digest import weights_digest
 from pytest_maxact.checkpoint.files import WeightFiles
-from pytest_maxact.checkpoint.load import LoadedModel, load
+from pytest_maxact.checkpoint.load import LoadedModel, load, whole_skeleton
 from pytest_maxact.checkpoint.locate import Checkpoint, require_unchanged, with_seal, with_weights
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.weights.distortion import weight_distortions
-from pytest_maxact.errors import MeasureError
+from pytest_maxact.checkpoint.weights.presence import misfits_of
+from pytest_maxact.checkpoint.weights.scan import scan_weights
+from pytest_maxact.checkpoint.weights.stored import headers
+from pytest_maxact.errors import MeasureError, marked
 from pytest_maxact.measure.effect.effects import measure_effects
 from pytest_maxact.measure.observe.observer import Observer, Progress
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.provenance import provenance_of
 from pytest_maxact.measure.readings import readings
+from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
 from pytest_maxact.record.effect import KEPT, Effect
 from pytest_maxact.record.record import Record
@@ -46,11 +48,14 @@ def measure(
     MeasureError; a partial measurement is never returned, nor one of files that changed meanwhile.
     """
     checkpoint = with_seal(prepared.checkpoint, with_weights(prepared.checkpoint, settings))
-    with ThreadPoolExecutor(1) as background:
-        loaded = load(checkpoint, settings)
+    files = with_weights(checkpoint, settings)
+    with ThreadPoolExecutor(2) as background:
+        misfits = misfits_of(whole_skeleton(checkpoint), headers(files))
+        scan = background.submit(scan_weights, files, misfits)
+        loaded = _loaded(checkpoint, settings, misfits)
         known = background.submit(weights_digest, loaded.files) if digest is None and loaded.files else None
         record = measure_loaded(
-            prepared, settings, loaded, family, lambda: known.result() if known else digest or "", progress
+            prepared, settings, loaded, family, lambda: known.result() if known else digest or "", scan.result, progress
         )
     loaded_files = loaded.files
     del loaded
@@ -69,10 +74,10 @@ def with_files(record: Record, files: WeightFiles) -> Record:
 
 def measure_loaded(
     prepared: Prepared, settings: Settings, loaded: LoadedModel, family: str | None, identify: Callable[[], str],
-    progress: Progress | None = None,
+    scan: Callable[[], WeightScan], progress: Progress | None = None,
 ) -> Record:  # fmt: skip
     """The Record of a model whose weights are in memory, without effects; `identify` gives what its weights are known
-    by.
+    by, `scan` what every one of its tensors holds, in parts that are not run too.
 
     Raises InputError or MeasureError; a partial measurement is never returned.
     """
@@ -82,8 +87,6 @@ def measure_loaded(
         raise _changed(checkpoint, prepared.anatomy, anatomy)
     observer = observe(loaded, anatomy, prepared.sequences, settings.batch_tokens, progress, prepared.schemes)
     seen = readings(observer, prepared.tokenizer)
-    if not any(reading.nonfinite for reading in seen.values()):
-        _refuse_broken_weights(loaded, anatomy)
     distortions = (
         weight_distortions(loaded.files, loaded.model, anatomy.linears, prepared.schemes)
         if prepared.schemes and loaded.files
@@ -91,8 +94,25 @@ def measure_loaded(
     )
     seen = {name: replace(reading, weights=distortions.get(name, {})) for name, reading in seen.items()}
     return Record(
-        provenance=provenance_of(prepared, settings, loaded, anatomy, observer, family, identify()), sites=seen
+        provenance=provenance_of(prepared, settings, loaded, anatomy, observer, family, identify()),
+        sites=seen,
+        weights=scan(),
     )
+
+
+def _loaded(checkpoint: Checkpoint, settings: Settings, misfits: Mapping[str, str]) -> LoadedModel:
+    """The model. Raises MeasureError, which names what does not fit where that is why it cannot be loaded."""
+    try:
+        return load(checkpoint, settings)
+    except MeasureError as error:
+        if not misfits or any(name in marked(error) for name in misfits):
+            raise
+        name, why = next(iter(misfits.items()))
+        raise MeasureError(
+            f"cannot load the weights of {checkpoint.name}: {name} is not what the config calls for, {why}"
+            f"{f'; {len(misfits) - 1} tensors more' if len(misfits) > 1 else ''}\n"
+            "  config.json and the weight files do not belong together; export the checkpoint again"
+        ) from error
 
 
 def _effects(
@@ -116,27 +136,6 @@ def _effects(
         again = measure_effects(*common, mended, record.sites, prepared.sequences, kept=failing, alone=alone)
         found |= {name + KEPT: effect for name, effect in again.items()}
     return found
-
-
-def _refuse_broken_weights(loaded: LoadedModel, anatomy: Anatomy) -> None:
-    """Raise MeasureError for a NaN or an infinity in a layer's weights that no token of the corpus met, as in an expert
-    none was routed to.
-
-    Rows of the token embedding are left alone: those of tokens that do not occur may never have been trained.
-    """
-    modules = {tap.site.module: tap.module for tap in anatomy.taps if tap.site.kind in ("hidden", "final_norm")}
-    tensors = {
-        f"{path}.{name}": tensor for path, module in modules.items() for name, tensor in module.state_dict().items()
-    }
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point() or not tensor.numel():
-            continue
-        low, high = (tensor.float() if tensor.itemsize == 1 else tensor).aminmax()
-        if not (torch.isfinite(low) and torch.isfinite(high)):
-            raise MeasureError(
-                f"{name} holds a NaN or an infinity, which no token of the corpus met\n"
-                "  the checkpoint is broken where this corpus does not lead; train or export it again"
-            )
 
 
 def _changed(checkpoint: Checkpoint, built: Anatomy, loaded: Anatomy) -> MeasureError:

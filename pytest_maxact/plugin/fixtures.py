@@ -63,11 +63,12 @@ class Checker:
         """
         from pytest_maxact.errors import MaxactError
         from pytest_maxact.judge.limits.limit import CARRIER, MODEL
+        from pytest_maxact.judge.limits.weights import is_of_weights
         from pytest_maxact.judge.verdict.check import check, check_bound
 
         if at_most is not None and at_least is not None:
             pytest.fail("maxact_check takes at_most or at_least, not both", pytrace=False)
-        if site not in (CARRIER, MODEL) and site not in self._record.sites:
+        if site not in (CARRIER, MODEL) and not is_of_weights(site) and site not in self._record.sites:
             try:
                 self._record[site]
             except KeyError as error:

@@ -103,7 +103,7 @@ def _open(config: pytest.Config, settings: "Settings", protocol_given: bool) -> 
     """In the process that the user started."""
     from pytest_maxact.gate.session import open_session
     from pytest_maxact.plugin.finish import begin_verdict, note_opened
-    from pytest_maxact.plugin.ids import require_known, take_own
+    from pytest_maxact.plugin.ids import known_as, take_own
     from pytest_maxact.plugin.project import with_hooks
     from pytest_maxact.plugin.refusals import (
         refuse_checkpoints_as_tests,
@@ -120,7 +120,7 @@ def _open(config: pytest.Config, settings: "Settings", protocol_given: bool) -> 
     if settings.verdict:
         begin_verdict(config, settings.verdict, settings.model or settings.replay)
     session = open_session(settings, protocol_given=protocol_given, cache=lambda: _cache_of(config))
-    require_known(selected, session.plan.ids)
+    selected = known_as(selected, session.plan.ids)
     config.stash[session_key], config.stash[_selected_key] = session, selected
     note_opened(config, session)
     config.pluginmanager.register(Reports(config), "maxact-reports")

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_maxact.errors import InputError
 
+_TENSOR = re.compile(r"^(maxact(?:\[[^/]*\])?::weights)\..+::(\w+)$")
 _ROOT = re.compile(r"maxact(\[[^/]*\])?")
 
 
@@ -33,12 +34,18 @@ def selects(selected: Iterable[str], nodeid: str) -> bool:
     return any(name in ("maxact", nodeid) or nodeid.startswith((f"{name}::", f"{name}:")) for name in selected)
 
 
-def require_known(selected: Iterable[str], ids: Iterable[str]) -> None:
-    """Raise InputError for a selected id of which the run has no check."""
-    known = tuple(ids)
+def known_as(selected: Iterable[str], ids: Iterable[str]) -> list[str]:
+    """The selected ids, in the place of one of a single tensor that of all weights, which tells of it once the files
+    were read. Raises InputError for an id of which the run has no check.
+    """
+    known, found = tuple(ids), []
     for name in selected:
-        if not any(selects([name], nodeid) for nodeid in known):
+        choices = (name, _TENSOR.sub(r"\1::\2", name))
+        kept = next((one for one in choices if any(selects([one], nodeid) for nodeid in known)), None)
+        if kept is None:
             raise InputError(f"no check called {name}; list them with --co")
+        found.append(kept)
+    return found
 
 
 def named(arg: str) -> str:

@@ -22,6 +22,7 @@ from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.plugin.fixtures import session_key
 from pytest_maxact.plugin.progress import shown_by
+from pytest_maxact.plugin.tensors import found_of, properties_of, report_tensors
 from pytest_maxact.settings.options import pytest_option
 
 if TYPE_CHECKING:
@@ -108,18 +109,10 @@ class Check(_Unskippable):
             finding = self.config.stash[session_key].judging.check(
                 self.subject, self.limit, shown_by(self.config, self.limit.against)
             )
-        limit = self.limit
-        self.note(Found.WAIVED if finding.waiver else Found.HELD if finding.passed else Found.BREACH, finding.message)
-        self.user_properties += [
-            ("maxact.site", finding.site),
-            ("maxact.metric", limit.metric.name),
-            ("maxact.value", finding.value),
-            ("maxact.limit", limit.bound),
-            ("maxact.rule", limit.rule),
-            ("maxact.source", limit.source),
-        ]
-        if limit.against:
-            self.user_properties.append(("maxact.baseline", limit.against))
+        self.note(found_of(finding), finding.message)
+        self.user_properties += properties_of(finding)
+        judging = self.config.stash[session_key].judging
+        report_tensors(self, self.subject.node, judging.tensors(self.subject, self.limit))
         if finding.waiver:
             pytest.xfail(f"{finding.waiver.words}; {finding.message}")
         if not finding.passed:

@@ -3,7 +3,7 @@ which the user left out, and what is reported of them.
 """
 
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -75,6 +75,13 @@ class Reports:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_from_serializable(self, data: dict[str, Any]) -> None:
+        """From a worker of xdist: what it told of a single tensor."""
+        from pytest_maxact.plugin.tensors import put_right
+
+        put_right(self._config, data)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

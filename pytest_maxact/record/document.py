@@ -34,6 +34,7 @@ def document_of(record: Record) -> dict[str, Any]:
             provenance=record.provenance,
             sites=tuple(_stored(reading) for reading in record.sites.values()),
             effects=dict(record.effects),
+            weights=record.weights,
         )
     )
     return document
@@ -59,6 +60,7 @@ def record_of(document: StoredRecord, tensors: Mapping[str, Bytes]) -> Record:
         provenance=document.provenance,
         sites=readings,
         effects=document.effects,
+        weights=document.weights,
         metric_version=document.metric_version,
     )
 

@@ -29,6 +29,8 @@ def merge(records: Iterable[Record]) -> Record:
             )
         if differing := part_differences(first.provenance, other.provenance):
             raise InputError(f"these Records are not parts of one measurement; they differ in {', '.join(differing)}")
+        if first.weights != other.weights:
+            raise InputError("these Records are not parts of one measurement; they differ in what their weights hold")
     parts = [first, *rest]
     pairs = sorted(
         (s, d) for part in parts for s, d in zip(part.provenance.samples, part.provenance.sample_digests, strict=True)
@@ -58,4 +60,4 @@ def merge(records: Iterable[Record]) -> Record:
         for part in parts[1:]:
             reading = reading + part.sites[name]
         readings[name] = reading
-    return Record(provenance=provenance, sites=readings)
+    return Record(provenance=provenance, sites=readings, weights=first.weights)

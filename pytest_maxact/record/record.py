@@ -8,6 +8,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.record.effect import Effect
 from pytest_maxact.record.held import Summary
 from pytest_maxact.record.provenance import Provenance
@@ -25,6 +26,8 @@ class Record:
     sites: Mapping[str, SiteReading]
     effects: Mapping[str, Effect] = field(default_factory=dict)
     """What schemes do to predictions, by scheme."""
+    weights: WeightScan | None = None
+    """What every tensor of the weight files holds; None in Records of versions that did not read them."""
     metric_version: int = field(default=METRIC_VERSION)
 
     @property

@@ -17,10 +17,11 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
 
 from pytest_maxact.errors import shown
-from pytest_maxact.numbers.checked import Count, Figure, Size, Whole, is_left_out
+from pytest_maxact.numbers.checked import LATER, Count, Figure, Size, Whole, is_left_out
 from pytest_maxact.numbers.histogram import BINS
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
+from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.numbers.sums import SchemeSums
 from pytest_maxact.numbers.weights import WeightDistortion
@@ -96,6 +97,7 @@ class StoredRecord:
     provenance: Provenance
     sites: Annotated[tuple[StoredSite, ...], Field(min_length=1)]
     effects: dict[str, Effect]
+    weights: WeightScan | None = field(default=None, metadata=LATER)
 
 
 def stored(document: Mapping[str, Any]) -> StoredRecord:

@@ -25,7 +25,7 @@ from pytest_maxact.record.metrics.figures import (
     quantile_name,
     rms,
 )
-from pytest_maxact.record.metrics.metric import Kind, Metric
+from pytest_maxact.record.metrics.metric import Kind, Metric, Of
 from pytest_maxact.record.metrics.scheme import scheme_distortion
 from pytest_maxact.record.metrics.smoothing import smoothing_gain
 from pytest_maxact.record.metrics.value import metric_value
@@ -60,7 +60,7 @@ def summary(record: Record, metrics: Iterable[str] = ()) -> Record:
 
 def _require_known(record: Record, metrics: Iterable[Metric]) -> None:
     for metric in metrics:
-        if metric.kind is Kind.EFFECT:
+        if metric.kind.of is not Of.SITE:
             continue
         for reading in record.sites.values():
             try:

@@ -9,6 +9,7 @@ from typing import Any
 from pytest_maxact import corpus
 from pytest_maxact.checkpoint.load import LoadedModel
 from pytest_maxact.checkpoint.sites.resolve import resolve
+from pytest_maxact.checkpoint.weights.live import scan_live
 from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.measure.run import measure_loaded, observe
@@ -62,8 +63,9 @@ class Run:
             family = self.preparation.limits.family
             adapted = ", with its adapters" if loaded.adapters else ""
             record = measure_loaded(
-                named, settings, loaded, family, lambda: f"in training, step {step}{adapted}", budget.check
-            )
+                named, settings, loaded, family, lambda: f"in training, step {step}{adapted}", lambda: scan_live(model),
+                budget.check,
+            )  # fmt: skip
         put(record, target, own=target.parent)
         findings = self._judge(record, name)
         if self.first is None:

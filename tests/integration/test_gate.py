@@ -119,9 +119,10 @@ def test_a_poisoned_layer_fails_the_gate_and_is_named_first(
         "maxact::layers.1.mlp_output::nonfinite",
         "maxact::layers.1.hidden::max_abs",
     } <= failed
-    assert {name for name in failed if "layers.0" in name} <= {
+    assert {name for name in failed if "layers.0" in name and not name.endswith("::all_zero")} <= {
         f"maxact::layers.0.{block}::max_abs" for block in ("attn_output", "mlp_output")
     }, "the model was planted in zeros, and blocks that give nothing else fail"
+    assert "maxact::weights.layers.1.mlp.down_proj.weight::nonfinite" in failed
 
 
 def test_a_run_saves_its_record_and_says_where(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:

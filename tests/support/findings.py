@@ -1,6 +1,9 @@
 """Limits, and Records that hold given values at one site."""
 
+from collections.abc import Iterable
+
 from pytest_maxact.judge.limits.limit import Limit
+from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.record.metrics.metric import Metric
 from pytest_maxact.record.record import Record
 from tests.support import records
@@ -34,3 +37,8 @@ def limit(
 def holding(*values: float, site: str = HIDDEN) -> Record:
     """A Record of one site that gave these values to one token of either split."""
     return records.record({site: [list(values)]})
+
+
+def checks_failing(findings: Iterable[Finding]) -> list[str]:
+    """The names of checks that do not hold and are not waived."""
+    return [finding.limit.check for finding in findings if not finding.accepted]

@@ -9,8 +9,10 @@ from safetensors.torch import load_file, save_file
 
 from tests.support import tiny
 
-CHECKS = 2 * (4 * tiny.LAYERS + 2) + 1
-"""Per site a maximum and a non-finite count, and the carrier's INT-8 error."""
+OF_WEIGHTS = 3
+"""Checks of the weight files as a whole: non-finite entries, misfits, matrices of zeros."""
+CHECKS = 2 * (4 * tiny.LAYERS + 2) + 1 + OF_WEIGHTS
+"""Per site a maximum and a non-finite count, the carrier's INT-8 error, and three of the weight files."""
 RELATIVE = 3 * (4 * tiny.LAYERS + 2) + 2
 """Growth, shrink and loss of INT-8 SQNR of every site; massive-activation layers and the jump layer of the model."""
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
+from pytest_maxact.numbers.scan import TensorScan, WeightScan
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.provenance import Provenance, corpus_digest, merged_tokens
@@ -26,6 +27,18 @@ def bf16(values: npt.ArrayLike) -> Floats:
     """Values cut to bfloat16 (towards zero), as float64."""
     single = np.asarray(values, np.float32)
     return (single.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32).astype(np.float64)
+
+
+SOUND = WeightScan(
+    files=("model.safetensors",),
+    tensors=20,
+    elements=1000,
+    largest="model.norm.weight",
+    named={
+        "model.norm.weight": TensorScan(file="model.safetensors", dtype="BF16", shape=(4,), elements=4, largest=1.5)
+    },
+)
+"""What is found of weights in which there is nothing wrong."""
 
 
 def histogram(values: npt.ArrayLike, encoding: str = "bfloat16") -> Histogram:
@@ -70,7 +83,11 @@ class Measured:
 def record_of(samples: Sequence[Measured], **changes: Any) -> Record:
     """The Record of these samples; keyword arguments replace fields of its provenance."""
     names = sorted(samples[0].values, key=lambda name: site(name).order)
-    return Record(provenance=provenance(samples, **changes), sites={name: _reading(name, samples) for name in names})
+    return Record(
+        provenance=provenance(samples, **changes),
+        sites={name: _reading(name, samples) for name in names},
+        weights=SOUND,
+    )
 
 
 def record(values: Mapping[str, npt.ArrayLike], **changes: Any) -> Record:

@@ -21,6 +21,7 @@ from pytest_maxact.judge.limits.schema.sections import (
     Generic,
     Regression,
     WaiverEntry,
+    Weights,
 )
 from pytest_maxact.judge.limits.schema.terms import INT8
 from pytest_maxact.judge.limits.yaml_lines import Lines, Location, parse_yaml, read_yaml
@@ -169,6 +170,7 @@ def _keys_at(location: Location) -> list[str]:
 _Children: dict[tuple[str, str], Any] = {
     ("LimitsDocument", "generic"): Generic,
     ("LimitsDocument", "text"): FoundOn,
+    ("Generic", "weights"): Weights,
     ("LimitsDocument", "deploy"): Deploy,
     ("LimitsDocument", "regression"): Regression,
     ("LimitsDocument", "waive"): (WaiverEntry,),

@@ -10,7 +10,7 @@ from pytest_maxact.record.metrics.metric import Kind, Metric
 
 CARRIER = "carrier"
 _MAGNITUDES = (Kind.MAX_ABS, Kind.RMS, Kind.QUANTILE)
-_WILDCARD = re.compile(r"\[[^\]]*\]|[*?]")
+WILDCARD = re.compile(r"\[[^\]]*\]|[*?]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ def specificity(pattern: str, name: str) -> tuple[bool, int]:
     """Which of several patterns that match `name` wins: the exact name, then the one with the most literal
     characters.
     """
-    return pattern == name, len(_WILDCARD.sub("", pattern))
+    return pattern == name, len(WILDCARD.sub("", pattern))
 
 
 MODEL = "model"

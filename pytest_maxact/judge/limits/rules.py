@@ -19,6 +19,7 @@ from pytest_maxact.judge.limits.regression import relative_limits
 from pytest_maxact.judge.limits.schema.family import MeasuredOn
 from pytest_maxact.judge.limits.schema.sections import FoundOn
 from pytest_maxact.judge.limits.waivers import Waiver, waivers_of
+from pytest_maxact.judge.limits.weights import weight_limits
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.identity import Identity
 from pytest_maxact.record.metrics.metric import MAX_ABS, NONFINITE, UNREACHED
@@ -62,7 +63,7 @@ def select_rules(
     """
     ordered = sorted(sites, key=lambda site: site.order)
     name = _family_of(files, identity, family)
-    nonfinite = [_nonfinite(files, site) for site in ordered]
+    nonfinite = [*(_nonfinite(files, site) for site in ordered), *weight_limits(files)]
     if name == GENERIC:
         ranges = [_fp16_range(files, site) for site in ordered]
         return _ruleset(files, GENERIC, None, None, [*nonfinite, *ranges, *_unreached(files, ordered)], ordered)

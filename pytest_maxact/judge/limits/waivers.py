@@ -2,7 +2,8 @@
 fail until then.
 
 A waiver whose day has passed lets nothing pass any more and fails itself; one that no failing check needs is stale and
-fails too. Non-finite entries are never waived: a broken checkpoint is not one that is a little too large.
+fails too. Non-finite entries are never waived: a broken checkpoint is not one that is a little too large. But a tensor
+of the weight files is, where a waiver names it: somebody answers for a part that is not used.
 
 Guard: a waiver holds for a year at most, unless its file says `max_waiver_days`, and speaks about all sites only where
 it says `everything: true`. Both are told before the verdict (`Waiver.remark`).
@@ -15,7 +16,8 @@ from datetime import date, datetime, timedelta, timezone
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.limits.file import LimitsFile
-from pytest_maxact.judge.limits.limit import Limit
+from pytest_maxact.judge.limits.limit import WILDCARD, Limit
+from pytest_maxact.judge.limits.weights import WEIGHTS, is_of_weights
 from pytest_maxact.numbers.sites import LAYER_KINDS, LINEAR_KINDS
 from pytest_maxact.record.metrics.metric import NONFINITE
 
@@ -47,7 +49,19 @@ class Waiver:
     def covers(self, limit: Limit, checkpoint: str) -> bool:
         """Whether it speaks about this check of this checkpoint, expired or not."""
         pairs = ((checkpoint, self.checkpoint), (limit.site, self.site), (limit.metric.name, self.metric))
-        return limit.metric != NONFINITE and all(fnmatch.fnmatchcase(name, pattern) for name, pattern in pairs)
+        if not all(name == pattern or fnmatch.fnmatchcase(name, pattern) for name, pattern in pairs):
+            return False
+        return self.names_tensors if is_of_weights(limit.site) else limit.metric != NONFINITE
+
+    def speaks_of(self, checkpoint: str) -> bool:
+        """Whether it speaks about any check of this checkpoint."""
+        return fnmatch.fnmatchcase(checkpoint, self.checkpoint)
+
+    @property
+    def names_tensors(self) -> bool:
+        """Whether it speaks about tensors of weight files, by name: `weights.lm_head.weight`, `weights.vision.*`."""
+        prefix, _, name = self.site.partition(".")
+        return prefix == WEIGHTS and bool(WILDCARD.sub("", name).strip("."))
 
     @property
     def covers_everything(self) -> bool:
@@ -119,9 +133,7 @@ def _too_wide(waiver: Waiver, what: str) -> InputError:
 
 def about(waivers: Iterable[Waiver], checkpoints: Sequence[str]) -> tuple[Waiver, ...]:
     """Those that speak about any of these checkpoints: a file may hold waivers for others."""
-    return tuple(
-        waiver for waiver in waivers if any(fnmatch.fnmatchcase(name, waiver.checkpoint) for name in checkpoints)
-    )
+    return tuple(waiver for waiver in waivers if any(waiver.speaks_of(name) for name in checkpoints))
 
 
 def refuse_unmatched(waivers: Iterable[Waiver], checks: Iterable[tuple[str, Limit]]) -> None:
@@ -130,6 +142,8 @@ def refuse_unmatched(waivers: Iterable[Waiver], checks: Iterable[tuple[str, Limi
     """
     known = list(checks)
     for waiver in waivers:
+        if waiver.names_tensors:  # which of them fail the scan will tell
+            continue
         own = [(checkpoint, limit) for checkpoint, limit in known if fnmatch.fnmatchcase(checkpoint, waiver.checkpoint)]
         covered = [limit.site for checkpoint, limit in own if waiver.covers(limit, checkpoint)]
         if not covered:
@@ -137,9 +151,9 @@ def refuse_unmatched(waivers: Iterable[Waiver], checks: Iterable[tuple[str, Limi
                 f"{waiver.file}:{waiver.line}: this waiver ({waiver.site}, {waiver.metric}) matches no check of this "
                 "run\n"
                 "  correct its patterns, say `family:` where it is meant for another one, or remove it; `nonfinite` "
-                "cannot be waived"
+                "cannot be waived but for a tensor by name, as in `site: weights.lm_head.weight`"
             )
-        others = sum(limit.metric != NONFINITE for _, limit in own) - len(covered)
+        others = sum(_can_be_waived(limit) for _, limit in own) - len(covered)
         if not others and len(set(covered)) > 1 and not waiver.everything:
             raise _too_wide(waiver, f"lets pass all {len(covered)} checks of this run that can be waived")
 
@@ -150,7 +164,12 @@ def waiver_remarks(waivers: Iterable[Waiver], checks: Iterable[tuple[str, Limit]
     """
     given = list(waivers)
     found = [waiver.remark for waiver in given if waiver.remark]
-    known = [(checkpoint, limit) for checkpoint, limit in checks if limit.metric != NONFINITE]
+    known = [(checkpoint, limit) for checkpoint, limit in checks if _can_be_waived(limit)]
     if known and all(any(one.covers(limit, checkpoint) for one in given) for checkpoint, limit in known):
         found.append(f"waivers speak about all {len(known)} checks that can be waived, so that nothing else is held")
     return found
+
+
+def _can_be_waived(limit: Limit) -> bool:
+    """Whether a waiver of sites can speak about it; of weights only one that names a tensor does."""
+    return limit.metric != NONFINITE and not is_of_weights(limit.site)

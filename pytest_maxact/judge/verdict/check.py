@@ -11,9 +11,11 @@ from pytest_maxact.errors import InputError, MeasureError, setting
 from pytest_maxact.judge.compare.changes import record_change, site_change
 from pytest_maxact.judge.limits.limit import CARRIER, MODEL, Limit
 from pytest_maxact.judge.limits.waivers import Waiver
+from pytest_maxact.judge.limits.weights import WEIGHTS, is_of_weights, tensor_of
 from pytest_maxact.judge.verdict.bound import NEVER_ZERO, RARELY_ZERO, holds
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.waiving import waived
+from pytest_maxact.judge.verdict.weights import check_weights, tensor_limits, with_tensors
 from pytest_maxact.judge.verdict.words import RELATIONS, change_words, origin_words, site_words, whole_words
 from pytest_maxact.record.comparability import require_alike
 from pytest_maxact.record.effect import EFFECTS
@@ -37,12 +39,26 @@ def judge(
     """
     waivers = tuple(waivers)
     findings = [
-        waived(
-            check(record, limit, (baselines or {}).get(limit.against) if limit.against else None), waivers, checkpoint
+        settled(
+            record,
+            check(record, limit, (baselines or {}).get(limit.against) if limit.against else None),
+            waivers,
+            checkpoint,
         )
-        for limit in limits
+        for limit in with_tensors(record, limits)
     ]
     return require_any(findings)
+
+
+def settled(record: Record, finding: Finding, waivers: Iterable[Waiver], checkpoint: str) -> Finding:
+    """The finding with the waiver that lets it pass, if any; of all weights, what is let pass of single tensors does
+    not count.
+    """
+    limit = finding.limit
+    if limit.site != WEIGHTS or finding.passed:
+        return waived(finding, waivers, checkpoint)
+    own = (waived(check(record, one), waivers, checkpoint) for one in tensor_limits(record, [limit]))
+    return check_weights(record, limit, frozenset(tensor_of(one.limit.site) for one in own if one.waiver))
 
 
 def require_any(findings: list[Finding]) -> list[Finding]:
@@ -56,6 +72,8 @@ def check(record: Record, limit: Limit, baseline: Record | None = None) -> Findi
     """One limit against one Record; a relative limit against it and the baseline."""
     if limit.against:
         return _check_change(record, limit, baseline)
+    if is_of_weights(limit.site):
+        return check_weights(record, limit)
     if limit.site == MODEL:
         return _check_effect(record, limit)
     reading = record.carrier if limit.site == CARRIER else record.sites.get(limit.site)

@@ -22,6 +22,7 @@ class Of(Enum):
 
     SITE = "one reading"
     MODEL = "predictions of the whole model"
+    WEIGHTS = "the tensors of the weight files"
     CHANGE = "a change since a baseline"
 
 
@@ -38,6 +39,8 @@ class Kind(Enum):
     INTEGER = ("int<bits>.<policy>.<quantity>", Of.SITE)
     SCHEME = ("<SCHEME>.<quantity>", Of.SITE)
     EFFECT = ("<SCHEME>.<quantity>", Of.MODEL)
+    MISFIT = ("misfit", Of.WEIGHTS)
+    ALL_ZERO = ("all_zero", Of.WEIGHTS)
     GROWTH = ("growth", Of.CHANGE)
     SHRINK = ("shrink", Of.CHANGE)
     SHIFT = ("shift", Of.CHANGE)
@@ -183,6 +186,8 @@ def _of_scheme(name: str, scheme: str, quantity: str) -> Metric:
 MAX_ABS = Metric.parse(Kind.MAX_ABS.form)
 NONFINITE = Metric.parse(Kind.NONFINITE.form)
 RMS = Metric.parse(Kind.RMS.form)
+MISFIT = Metric.parse(Kind.MISFIT.form)
+ALL_ZERO = Metric.parse(Kind.ALL_ZERO.form)
 UNREACHED = Metric.parse(Kind.UNREACHED.form)
 GROWTH = Metric.parse(Kind.GROWTH.form)
 SHRINK = Metric.parse(Kind.SHRINK.form)

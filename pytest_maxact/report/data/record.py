@@ -12,6 +12,7 @@ from pytest_maxact.numbers.formats import FormatDistortion
 from pytest_maxact.numbers.peaks import Peak
 from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.report.data.null import finite_or_null, plain
+from pytest_maxact.report.data.scan import scan_data
 from pytest_maxact.report.data.weights import weight_data
 
 
@@ -57,6 +58,7 @@ def record_data(portrait: Portrait, figures: Sequence[SiteFigures]) -> dict[str,
         "sampling": provenance.sampling,
         "effects": {name: plain(asdict(effect)) for name, effect in portrait.effects.items()},
         "fp16": {"fits": portrait.fp16.fits, "sites_beyond": list(portrait.fp16.beyond)},
+        **({"weights": scan_data(portrait.weights)} if portrait.weights else {}),
         "sites": {site.site.name: _site(site) for site in figures},
     }
 

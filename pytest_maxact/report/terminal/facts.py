@@ -9,6 +9,7 @@ from rich.text import Text
 
 from pytest_maxact.judge.portrait import AppliedLimits, HalfRange, MassiveLayers, Maximum, Portrait, RoutedExperts
 from pytest_maxact.numbers.formats import FP16_MAX
+from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.record.provenance import Context
 from pytest_maxact.report.terminal.screen import Column, Grid, grouped
 
@@ -30,6 +31,7 @@ def _facts(portrait: Portrait) -> Iterator[Fact]:
     if broken := portrait.broken:
         words = f"{grouped(broken.entries)} NaN or infinite entries at {broken.sites} sites, the first {broken.first}"
         yield "broken", Text(words, style="bold red")
+    yield from _weights(portrait.weights)
     yield "FP16", _half_words(portrait.fp16)
     yield "INT-8", _int8_words(portrait)
     yield "massive", _massive_words(portrait.massive)
@@ -97,6 +99,30 @@ def _maximum_words(m: Maximum) -> str:
         return f"not finite in {m.site.name}"
     where = f", {m.where.removeprefix('at ')}" if m.where else ""
     return f"{m.value:.6g} in {m.site.name}{where}"
+
+
+def _weights(scan: WeightScan | None) -> Iterator[Fact]:
+    if scan is None:
+        yield "weights", Text("this Record holds no scan of them: measure again", style="yellow")
+        return
+    where = f" in {scan.files[0] if len(scan.files) == 1 else f'{len(scan.files)} files'}" if scan.files else ""
+    largest = (
+        f"; the largest magnitude {scan.named[scan.largest].largest:.6g} in {scan.largest}" if scan.largest else ""
+    )
+    faults = [
+        f"{len(names)} {what}, the first {next(iter(names))}"
+        for names, what in (
+            (scan.broken, "with NaN or infinite entries"),
+            (scan.misfits, "missing, or other than the config calls for"),
+            (scan.empty, "with matrices of nothing but zeros"),
+        )
+        if names
+    ]
+    all_of_them = f"{grouped(scan.tensors)} tensors{where}, {grouped(scan.elements)} entries"
+    if faults:
+        yield "weights", Text(f"{all_of_them}: {'; '.join(faults)}", style="bold red")
+    else:
+        yield "weights", f"{all_of_them}, all of them finite{largest}"
 
 
 def _half_words(fp16: HalfRange) -> str:

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from pytest_maxact.checkpoint.load import load, skeleton
-from pytest_maxact.checkpoint.locate import Checkpoint, locate
+from pytest_maxact.checkpoint.load import load, skeleton, whole_skeleton
+from pytest_maxact.checkpoint.locate import Checkpoint, locate, with_weights
 from pytest_maxact.checkpoint.sites.resolve import resolve
+from pytest_maxact.checkpoint.weights.presence import misfits_of
+from pytest_maxact.checkpoint.weights.scan import scan_weights
+from pytest_maxact.checkpoint.weights.stored import headers
 from pytest_maxact.errors import MaxactError
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.settings.settings import Settings
@@ -114,6 +117,9 @@ def test_a_saved_checkpoint_loads_to_the_sites_of_its_skeleton_and_a_layer_too_m
 ) -> None:
     build(model_type).save_pretrained(tmp_path)  # type: ignore[operator]
     checkpoint = located(tmp_path)
+    files = with_weights(checkpoint, Settings(model=str(tmp_path)))
+    scan = scan_weights(files, misfits_of(whole_skeleton(checkpoint), headers(files)))
+    assert (scan.misfits, scan.broken, scan.empty) == ({}, {}, {})
     loaded = load(checkpoint, Settings(model=str(tmp_path)))
     assert resolve(loaded.model, checkpoint.config).outline == resolve(skeleton(checkpoint), checkpoint.config).outline
     if model_type in ("hrm_text", "bigbird_pegasus", "whisper"):

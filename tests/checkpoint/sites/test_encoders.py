@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pytest_maxact.record.file import load
-from tests.support.gate_runs import run_gate
+from tests.support.gate_runs import OF_WEIGHTS, run_gate
 from tests.support.measuring import encoded, observed
 from tests.support.zoo.encoders import PADDING_REACHES, TYPES, build, plain_maxima
 
@@ -63,9 +63,11 @@ def test_pretrained_weights_pass_through_the_whole_gate(
 ) -> None:
     saved = tmp_path / "minilm.record.safetensors"
     args = (f"--maxact-model={minilm}", "--maxact-max-samples=20", f"--maxact-save={saved}")
-    result = run_gate(pytester, *args, f"--maxact-limits={write_limits(tmp_path / 'wide.yaml', 250)}", passed=2 * 19)
+    result = run_gate(
+        pytester, *args, f"--maxact-limits={write_limits(tmp_path / 'wide.yaml', 250)}", passed=2 * 19 + OF_WEIGHTS
+    )
     result.stdout.fnmatch_lines(
-        ["PASS*all 38 checks hold", "*bert, 6 layers x 384, float32 on cpu*", "*final_norm: each layer*"]
+        ["PASS*all 41 checks hold", "*bert, 6 layers x 384, float32 on cpu*", "*final_norm: each layer*"]
     )
     record = load(saved)
     assert 100 < record["layers.0.mlp_output"].max_abs < 250
@@ -74,7 +76,7 @@ def test_pretrained_weights_pass_through_the_whole_gate(
         f"--maxact-replay={saved}",
         f"--maxact-limits={write_limits(tmp_path / 'tight.yaml', 100)}",
         failed=2,
-        passed=36,
+        passed=36 + OF_WEIGHTS,
     )
     result.stdout.fnmatch_lines(["*layers.0.mlp_output: max_abs 1* exceeds the limit 125*shape all-MiniLM-L6-v2*"])
 

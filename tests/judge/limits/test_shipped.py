@@ -64,7 +64,7 @@ def test_the_shipped_limits_of_a_published_shape() -> None:
     assert bounds(rules)["layers.35.gate"] == 203.75
     assert bounds(rules)["embedding"] == pytest.approx(1.22558625)
     assert bounds(rules)["final_norm"] == 262.5
-    assert len(rules.limits) == 2 * (2 + 36 * 4) + 1, "max_abs and nonfinite of every site, and one int8 check"
+    assert len(rules.limits) == 2 * (2 + 36 * 4) + 1 + 3, "max_abs and nonfinite of every site, int8, three of weights"
 
 
 def test_a_shipped_limit_says_where_it_comes_from() -> None:
@@ -98,7 +98,7 @@ def test_an_unpublished_shape_is_judged_by_the_familys_largest_figures_and_marke
 def test_nothing_non_finite_is_allowed_at_any_site_of_any_family() -> None:
     for family in ("qwen3", GENERIC):
         rules = select_rules(load_limits(), QWEN3, sites(36), family)
-        assert bounds(rules, "nonfinite") == {s.name: 0.0 for s in sites(36)}
+        assert bounds(rules, "nonfinite") == {**{s.name: 0.0 for s in sites(36)}, "weights": 0.0}
         assert "nonfinite: 0" in written_at(limit_of(rules, "embedding::nonfinite"))
 
 
@@ -118,7 +118,7 @@ def test_limits_come_in_depth_order() -> None:
     names = [
         limit.site for limit in select_rules(load_limits(), QWEN3, reversed(sites(36))).limits if limit.site != CARRIER
     ]
-    assert list(dict.fromkeys(names)) == [s.name for s in sites(36)]
+    assert list(dict.fromkeys(names)) == [*(s.name for s in sites(36)), "weights"]
 
 
 def test_a_family_can_be_named_for_another_model_type() -> None:

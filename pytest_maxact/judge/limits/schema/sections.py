@@ -22,15 +22,27 @@ from pytest_maxact.judge.limits.schema.terms import (
 from pytest_maxact.numbers.schemes import SCHEMES
 
 
+class Weights(Section):
+    """Of every tensor of the weight files: how many entries may be NaN or infinite, how many tensors other than the
+    config calls for, how many matrices nothing but zeros.
+    """
+
+    nonfinite: ZERO_ONLY = 0
+    misfit: ZERO_ONLY = 0
+    all_zero: Count = 0
+
+
 class Generic(Section):
     """Rules that hold for every family: no non-finite entry; `max_abs` of a site under the family `generic`; the share
-    of routed experts of a layer that no token may have reached, where a family does not state its own.
+    of routed experts of a layer that no token may have reached, where a family does not state its own; `weights`, of
+    all weight files.
     """
 
     source: Text | None = None
     nonfinite: ZERO_ONLY = 0
     max_abs: Figure = 65504.0
     max_unreached_experts: Share | None = None
+    weights: Weights = Weights()
 
 
 class FoundOn(Section):

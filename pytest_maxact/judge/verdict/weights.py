@@ -1,0 +1,133 @@
+"""The weight files against their limits: what every tensor was found to hold in, findings out. One finding for all of
+them by each of what can be wrong, and one of its own for every tensor that is wrong.
+
+Guards that what is broken is a failure whether the measurement runs it or not, and that a Record which holds no scan of
+its weights passes no check of them: without one there are none, and that is said.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from pytest_maxact.errors import InputError, MeasureError
+from pytest_maxact.judge.limits.limit import Limit
+from pytest_maxact.judge.limits.weights import WEIGHTS, is_of_weights, site_of, tensor_of
+from pytest_maxact.judge.verdict.bound import holds
+from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.judge.verdict.words import origin_words
+from pytest_maxact.numbers.scan import TensorScan, WeightScan
+from pytest_maxact.record.metrics.metric import ALL_ZERO, MISFIT, NONFINITE, Metric
+from pytest_maxact.record.record import Record
+
+_NAMED = 3
+"""How many tensors are named where several are wrong."""
+
+
+def unscanned(record: Record) -> str:
+    """What heads a verdict on a Record that holds no scan of its weights; "" where it does."""
+    if record.weights is not None:
+        return ""
+    return (
+        "this Record holds no scan of its weights, so what the measurement does not run (head, towers, rows and experts"
+        " that no token met) was not checked: measure again"
+    )
+
+
+def with_tensors(record: Record, limits: Iterable[Limit]) -> tuple[Limit, ...]:
+    """The limits that a Record can be held to, with one for every tensor at fault. One of an earlier version holds no
+    scan of its weights: that is said beside the verdict, and no check of them is among those that hold.
+    """
+    given = tuple(limit for limit in limits if record.weights is not None or not is_of_weights(limit.site))
+    return (*given, *tensor_limits(record, given))
+
+
+def tensor_limits(record: Record, limits: Iterable[Limit]) -> tuple[Limit, ...]:
+    """A limit for every tensor at fault, of the `limits` on all of them that do not hold; those already among them left
+    out.
+    """
+    given = list(limits)
+    known = {limit.check for limit in given}
+    return tuple(
+        own
+        for limit in given
+        if limit.site == WEIGHTS and record.weights is not None
+        if not holds(float(sum((faults := _faults(record.weights, limit.metric)).values())), limit)
+        for own in (replace(limit, site=site_of(name), bound=0.0) for name in faults)
+        if own.check not in known
+    )
+
+
+def check_weights(record: Record, limit: Limit, waived: Collection[str | None] = ()) -> Finding:
+    """A limit on the weights, or on one tensor; `waived`: the tensors that a waiver lets pass, which then do not count.
+
+    Raises MeasureError where the Record holds no scan, InputError for a metric that weights do not have.
+    """
+    scan = record.weights
+    if scan is None:
+        stated = f", for which {limit.file}:{limit.line} sets a limit" if limit.file else ""
+        raise MeasureError(f"the Record holds no scan of its weights{stated}\n  measure the checkpoint again")
+    faults = _faults(scan, limit.metric)
+    if (tensor := tensor_of(limit.site)) is not None:
+        value = float(faults.get(tensor, 0))
+        words = _tensor_words(scan, tensor, limit.metric, value)
+    else:
+        left = {name: count for name, count in faults.items() if name not in waived}
+        value = float(sum(left.values()))
+        words = _sum_words(scan, limit.metric, left, len(faults) - len(left))
+    return Finding(
+        limit=limit,
+        value=value,
+        passed=holds(value, limit),
+        reading=None,
+        message=f"{words}; {limit.rule}{origin_words(limit)}",
+    )
+
+
+def _faults(scan: WeightScan, metric: Metric) -> dict[str, int]:
+    """By tensor, how much is wrong with it."""
+    if metric == NONFINITE:
+        return {name: tensor.nonfinite for name, tensor in scan.broken.items()}
+    if metric == ALL_ZERO:
+        return {name: tensor.empty for name, tensor in scan.empty.items()}
+    if metric == MISFIT:
+        return dict.fromkeys(scan.misfits, 1)
+    raise InputError(f"no metric of weights called {metric.name!r}\n  there are {NONFINITE}, {MISFIT} and {ALL_ZERO}")
+
+
+def _tensor_words(scan: WeightScan, name: str, metric: Metric, value: float) -> str:
+    tensor = scan.named.get(name)
+    if metric == MISFIT:
+        return f"{name}: {scan.misfits.get(name, 'the files hold it as the config calls for it')}"
+    if tensor is None or not value:
+        what = "finite" if metric == NONFINITE else "no matrix of zeros"
+        return f"{name}: {what}"
+    if metric == NONFINITE:
+        return f"{name}: {int(value)} of {tensor.elements} entries are NaN or infinite ({_described(tensor)})"
+    several = f"{int(value)} of its {tensor.shape[0]} matrices are" if len(tensor.shape) > 2 else "every entry is"
+    return f"{name}: {several} zero, so it was not saved, not loaded or not trained ({_described(tensor)})"
+
+
+def _described(tensor: TensorScan) -> str:
+    return f"{tensor.dtype} {' x '.join(map(str, tensor.shape)) or 'scalar'} in {tensor.file}"
+
+
+def _sum_words(scan: WeightScan, metric: Metric, left: Mapping[str, int], waived: int) -> str:
+    beside = f", {waived} more are waived" if waived else ""
+    if not left:
+        sound = {
+            NONFINITE: "are finite",
+            ALL_ZERO: "hold no matrix of zeros",
+            MISFIT: "are those that the config calls for",
+        }
+        return f"weights: all {scan.tensors - waived} tensors in {_files(scan)} {sound[metric]}{beside}"
+    count = sum(left.values())
+    what = {
+        NONFINITE: f"{count} NaN or infinite entries in {len(left)} of {scan.tensors} tensors",
+        ALL_ZERO: f"{count} matrices of nothing but zeros in {len(left)} of {scan.tensors} tensors",
+        MISFIT: f"{count} tensors are not those that the config calls for",
+    }
+    named = ", ".join(list(left)[:_NAMED]) + (", ..." if len(left) > _NAMED else "")
+    return f"weights: {what[metric]}: {named}{beside}"
+
+
+def _files(scan: WeightScan) -> str:
+    return scan.files[0] if len(scan.files) == 1 else f"{len(scan.files)} files"
