@@ -57,7 +57,7 @@ def tight(tmp_path: Path) -> Path:
         families:
           qwen3:
             layers:
-              "layers.1.hidden": {hidden: 0.001}
+              "layers.1.hidden": {hidden: 1.0}
         """)
     )
     return path

@@ -74,7 +74,7 @@ def test_junit_points_at_the_limits_line_and_carries_the_values(
     assert Path(str(failed.get("file"))).name == "tight.yaml"
     properties = {p.get("name"): p.get("value") for p in failed.iter("property")}
     assert properties["maxact.site"] == "layers.1.hidden"
-    assert float(str(properties["maxact.value"])) > float(str(properties["maxact.limit"])) == 0.00125
+    assert float(str(properties["maxact.value"])) > float(str(properties["maxact.limit"])) == 1.25
 
 
 def test_xdist_workers_share_one_measurement(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
@@ -119,7 +119,9 @@ def test_a_poisoned_layer_fails_the_gate_and_is_named_first(
         "maxact::layers.1.mlp_output::nonfinite",
         "maxact::layers.1.hidden::max_abs",
     } <= failed
-    assert {name for name in failed if "layers.0" in name and not name.endswith("::all_zero")} <= {
+    before = {name for name in failed if "layers.0" in name}
+    assert not any("nonfinite" in name for name in before)
+    assert {name for name in before if name.endswith("::max_abs")} == {
         f"maxact::layers.0.{block}::max_abs" for block in ("attn_output", "mlp_output")
     }, "the model was planted in zeros, and blocks that give nothing else fail"
     assert "maxact::weights.layers.1.mlp.down_proj.weight::nonfinite" in failed

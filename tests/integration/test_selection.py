@@ -22,7 +22,7 @@ def test_collect_only_lists_every_check_and_loads_no_weights(
 
 
 def test_k_selects_by_site_and_metric(pytester: pytest.Pytester, saved: Path) -> None:
-    run_gate(pytester, f"--maxact-replay={saved}", "-k", "layers.1.hidden and max_abs", passed=1, deselected=CHECKS - 1)
+    run_gate(pytester, f"--maxact-replay={saved}", "-k", "layers.1.hidden and max_abs", passed=2, deselected=CHECKS - 2)
 
 
 def test_a_failing_id_can_be_pasted_alone_or_beside_a_path(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
@@ -33,7 +33,7 @@ def test_a_failing_id_can_be_pasted_alone_or_beside_a_path(pytester: pytest.Pyte
     name = line.split()[1]
     assert name == "maxact::layers.1.hidden::max_abs"
     run_gate(pytester, *common, name, failed=1, deselected=CHECKS - 1)
-    run_gate(pytester, *common, "maxact::layers.1.hidden", failed=1, passed=1, deselected=CHECKS - 2)
+    run_gate(pytester, *common, "maxact::layers.1.hidden", failed=1, passed=3, deselected=CHECKS - 4)
     run_gate(pytester, *common, name, "test_own.py", failed=1, passed=1, deselected=CHECKS - 1)
     run_gate(pytester, *common, f"../{name}", failed=1, deselected=CHECKS - 1)
 
@@ -60,7 +60,7 @@ def test_exit_first_stops_at_the_breach(pytester: pytest.Pytester, saved: Path, 
 def test_xdist_honours_a_pasted_id(pytester: pytest.Pytester, saved: Path) -> None:
     pytester.makepyfile(test_own="def test_own(): pass")
     result = pytester.runpytest_subprocess(f"--maxact-replay={saved}", "-n", "2", "maxact::layers.1.hidden")
-    result.assert_outcomes(passed=2)
+    result.assert_outcomes(passed=4)
 
 
 def test_no_tests_of_the_gate_run_no_report(pytester: pytest.Pytester, saved: Path) -> None:
@@ -76,12 +76,12 @@ def test_the_report_of_a_part_says_so(pytester: pytest.Pytester, saved: Path, ti
         f"--maxact-limits={tight}",
         "-k",
         "embedding",
-        passed=2,
-        deselected=CHECKS - 2,
+        passed=4,
+        deselected=CHECKS - 4,
     )
     assert result.ret == 0
     result.stdout.fnmatch_lines(
-        ["*all 2 checks that ran hold*", f"not run: {CHECKS - 2} checks, of which 1 would fail"]
+        ["*all 4 checks that ran hold*", f"not run: {CHECKS - 4} checks, of which 1 would fail"]
     )
 
 

@@ -73,8 +73,8 @@ def test_pasted_ids_last_failures_and_names_select(
         *options,
         "-k",
         "checkpoint-5] and max_abs and not int8",
-        passed=4 * tiny.LAYERS + 2,
-        deselected=total - 4 * tiny.LAYERS - 2,
+        passed=8 * tiny.LAYERS + 3,
+        deselected=total - 8 * tiny.LAYERS - 3,
     )
     result = run_gate(pytester, *options, "maxact[checkpoint-7]::layers.2.hidden::growth")
     assert result.ret == 4

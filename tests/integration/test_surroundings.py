@@ -281,7 +281,7 @@ def test_a_run_that_stopped_at_a_failure_of_another_says_what_it_left(pytester: 
 def test_waived_checks_that_pytest_is_told_to_run_as_failures_fail(pytester: pytest.Pytester, saved: Path) -> None:
     limits = """version: 1
 extends: builtin
-families: {qwen3: {layers: {layers.1.hidden: {hidden: 0.001}}}}
+families: {qwen3: {layers: {layers.1.hidden: {hidden: 1.0}}}}
 waive:
   - {site: layers.1.hidden, metric: max_abs, reason: known, owner: me, until: 2027-01-01}
 """

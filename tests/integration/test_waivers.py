@@ -12,7 +12,7 @@ from tests.support import tiny
 from tests.support.gate_runs import CHECKS, run_gate
 
 TODAY = datetime.now(timezone.utc).date()
-TIGHT = "families: {qwen3: {layers: {layers.1.hidden: {hidden: 0.001}}}}"
+TIGHT = "families: {qwen3: {layers: {layers.1.hidden: {hidden: 1.0}}}}"
 
 
 def limits(folder: Path, *, until: int = 30, site: str = "layers.1.*", more: str = "", rest: str = TIGHT) -> Path:

@@ -1,5 +1,8 @@
 """What one limits file says about one family, for one checkpoint.
 
+From above: a layer pattern, then the shape's figure of the layer, the shape's of its kind, the family's, the
+envelope's. From below: what is stated by site kind, then what follows from figures of layers.
+
 Layer patterns match site names with `*`, `?` and `[0-3]`; of several an exact name wins, then the one with the most
 literal characters. A limit that was written for this checkpoint and matches nothing of it is an error: it would
 otherwise be a check that nobody runs.
@@ -13,12 +16,13 @@ from dataclasses import dataclass
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.limits.file import LimitsFile
 from pytest_maxact.judge.limits.keys import KEYS, LimitKey, stated_in
+from pytest_maxact.judge.limits.layers import LOWER, own_figure, unmatched
 from pytest_maxact.judge.limits.limit import CARRIER, Limit, specificity
 from pytest_maxact.judge.limits.schema.family import Int8Rule, Shape
 from pytest_maxact.judge.limits.schema.terms import INT8
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.identity import Identity
-from pytest_maxact.record.metrics.metric import Metric
+from pytest_maxact.record.metrics.metric import MAX_ABS, Metric
 
 _INT8_BOUNDS = tuple(
     (key, quantity, sense)
@@ -70,22 +74,25 @@ class FamilySource:
         self._index = same[0] if same else None
         self.shape = self._family.shapes[same[0]] if same else None
         self.headroom = self._family.headroom or file.document.headroom
+        self._margins = file.document.margins
         self._source = self._family.source or file.document.source or ""
         self._stated = list(self._all_stated())
 
     def limit(self, site: Site, metric: Metric) -> Limit | None:
         """The limit on a metric of `site`, or None where this file has none: of patterns the one that fits best, then
-        the shape's, then the family's, then the envelope's.
+        the layer's own, then the shape's, then the family's, then the envelope's.
         """
         stated = [entry for entry in self._stated if entry.key.metric == metric and entry.speaks_of(site)]
         if patterns := [entry for entry in stated if entry.pattern]:
             best = max(patterns, key=lambda entry: specificity(entry.pattern, site.name))
             return self._figure(site, best, f"pattern {best.pattern}")
+        if metric == MAX_ABS and (own := self._own(site, metric)):
+            return own
         if self.shape and (of_shape := [entry for entry in stated if self._shape_at(entry.place)]):
             return self._figure(site, of_shape[0], f"shape {self.shape.name}")
         if stated:
             return self._figure(site, stated[0], f"family {self._name}")
-        return self._enveloped(site, metric)
+        return self._own(site, metric) if metric in LOWER else self._enveloped(site, metric)
 
     def int8(self, sites: Sequence[Site]) -> list[Limit]:
         """INT-8 limits: the shape's rules, else the family's, else the family's lowest figures under the envelope."""
@@ -114,6 +121,8 @@ class FamilySource:
             for kind in entry.figures:
                 if not any(entry.speaks_of(site) for site in sites if site.kind == kind):
                     raise _unmatched(self.file.where(*entry.where(kind)), entry.what(kind), sites)
+        if self.shape and (found := unmatched(self.shape, sites)):
+            raise _unmatched(self.file.where(*self._shape_place(*found)), f"{found[0]} of kind {found[1]!r}", sites)
         rules = [((*self._place, "int8", i), rule) for i, rule in enumerate(self._family.int8)]
         if self.shape:
             rules += [(self._shape_place("int8", i), rule) for i, rule in enumerate(self.shape.int8)]
@@ -153,6 +162,18 @@ class FamilySource:
         """The shape, where `place` lies in it."""
         whole = self._shape_place()
         return self.shape if place[: len(whole)] == whole else None
+
+    def _own(self, site: Site, metric: Metric) -> Limit | None:
+        """What follows from figures of layers."""
+        own = own_figure(self._family, self.shape, site, metric, self._margins, self.headroom)
+        if own is None:
+            return None
+        whose = f"shape {self.shape.name}" if self.shape else f"envelope of family {self._name}: {own.shape}"
+        return self._limit(
+            site.name, metric, own.bound, self._shape_place(*own.place) if self.shape else (*self._place, *own.place),
+            whose, sense=own.sense, figure=own.figure, headroom=own.headroom,
+            of_layer=self.shape is not None and site.layer is not None,
+        )  # fmt: skip
 
     def _enveloped(self, site: Site, metric: Metric) -> Limit | None:
         if self.shape or not self._family.envelope:
@@ -221,6 +242,7 @@ class FamilySource:
     def _limit(
         self, site: str, metric: Metric, bound: float, place: _Location, rule: str, *, sense: str = "max",
         figure: float | None = None, headroom: float | None = None, envelope: bool = False,
+        of_layer: bool = False,
     ) -> Limit:  # fmt: skip
         return Limit(
             site=site,
@@ -234,6 +256,7 @@ class FamilySource:
             figure=figure,
             headroom=headroom,
             envelope=envelope,
+            of_layer=of_layer,
         )
 
 

@@ -19,6 +19,7 @@ from pytest_maxact.judge.limits.schema.sections import (
     Fitness,
     FoundOn,
     Generic,
+    Margins,
     Regression,
     WaiverEntry,
     Weights,
@@ -29,10 +30,16 @@ from pytest_maxact.judge.limits.yaml_loader import FAST
 from pytest_maxact.numbers.sites import KINDS
 from pytest_maxact.record.output import Kind
 
-_NOT_IN_THE_FILE = ("[key]", "[number]", "[list]", "[mapping]")
+_NOT_IN_THE_FILE = ("[key]", "[number]", "[text]", "[list]", "[mapping]")
 """Parts of pydantic's locations that are no key of the file."""
 _MOST_SHOWN = 80
 """So much of a key or a value stands in a message."""
+_OTHER_BY_KIND = (
+    "by_layer",
+    "medians",
+    *(name for name in Margins.model_fields if name not in ("source", "small", "evidence")),
+)
+"""Keys that hold figures and factors by site kind, beside those of limits."""
 
 
 class LimitsFile:
@@ -135,7 +142,7 @@ def _message(problem: Any, location: Location) -> str:
     name, given = str(location[-1]) if location else "", problem.get("input")
     if problem["type"] == "extra_forbidden":
         return f"unknown key{_did_you_mean(name, _keys_at(location[:-1]))}"
-    if problem["loc"] and problem["loc"][-1] == "[key]" and {*BY_KIND, "headroom"} & set(location):
+    if problem["loc"] and problem["loc"][-1] == "[key]" and {*BY_KIND, *_OTHER_BY_KIND, "headroom"} & set(location):
         kinds = [*KINDS, INT8] if "headroom" in location else list(KINDS)
         return f"no site kind called {name!r}{_did_you_mean(name, kinds)}"
     if problem["type"] in ("float_type", "int_type") and isinstance(given, str):
@@ -174,6 +181,7 @@ _Children: dict[tuple[str, str], Any] = {
     ("LimitsDocument", "deploy"): Deploy,
     ("LimitsDocument", "regression"): Regression,
     ("LimitsDocument", "waive"): (WaiverEntry,),
+    ("LimitsDocument", "margins"): Margins,
     ("LimitsDocument", "families"): (Family,),
     ("Regression", "sites"): (Change,),
     ("Deploy", "schemes"): (Fitness,),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pytest_maxact.judge.limits.schema.family import Family, Shape
-from pytest_maxact.record.metrics.metric import MAX_ABS, UNREACHED, Metric
+from pytest_maxact.record.metrics.metric import LEAST, MAX_ABS, MEDIAN, UNREACHED, Metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,8 @@ KEYS = (
     LimitKey(family="layers", shape="layer_limits", metric=MAX_ABS, by_pattern=True, is_figure=True),
     LimitKey(family="max_unreached_experts", metric=UNREACHED, only="router"),
     LimitKey(family="limits", shape="limits", metric=MAX_ABS, is_figure=True),
+    LimitKey(family="min_max_abs", shape="min_max_abs", metric=LEAST),
+    LimitKey(family="min_median", shape="min_median", metric=MEDIAN),
 )
 METRICS = tuple(dict.fromkeys(key.metric for key in KEYS))
 BY_KIND = frozenset(name for key in KEYS for name in (key.family, key.shape) if name and not key.only)

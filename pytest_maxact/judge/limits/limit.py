@@ -19,8 +19,9 @@ class Limit:
 
     `sense` is "max" (the value may not exceed `bound`) or "min". `figure` with `headroom` gave `bound`, where a figure
     stands behind it. `rule` names in words what it comes from, `file` and `line` where it is written. `envelope`: taken
-    from other shapes of the family. `against`: the baseline that the metric compares with, and `floor` the absolute
-    value below (of an SQNR: above) which no change counts.
+    from the largest figures of other shapes of the family. `of_layer`: the figure is the layer's own, and not the
+    largest of its kind. `against`: the baseline that the metric compares with, and `floor` the absolute value below (of
+    an SQNR: above) which no change counts.
 
     A bound that no number breaks is refused, whatever it was computed from: it would be a check that cannot fail.
     """
@@ -36,6 +37,7 @@ class Limit:
     figure: float | None = None
     headroom: float | None = None
     envelope: bool = False
+    of_layer: bool = False
     against: str = ""
     floor: float | None = None
 

@@ -1,8 +1,8 @@
 """From limits files to the limits of one checkpoint: which family and shape speak about it, and the most specific
 figure for every site.
 
-Order, first match wins: the user's file before the shipped one it extends; within a file layer pattern, shape, family
-limits, family envelope.
+Order, first match wins: the user's file before the shipped one it extends; within a file layer pattern, the shape's
+figure of the layer, the shape's of its kind, family limits, family envelope.
 """
 
 import difflib
@@ -14,6 +14,7 @@ from pytest_maxact.judge.limits.deploy import fitness_limits, stated_limits
 from pytest_maxact.judge.limits.family import FamilySource
 from pytest_maxact.judge.limits.file import LimitsFile, builtin_path
 from pytest_maxact.judge.limits.keys import METRICS
+from pytest_maxact.judge.limits.layers import LOWER
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.regression import relative_limits
 from pytest_maxact.judge.limits.schema.family import MeasuredOn
@@ -76,6 +77,7 @@ def select_rules(
         for metric in METRICS
         if (limit := next(filter(None, (source.limit(site, metric) for source in sources)), None))
     ]
+    stated = _uncrossed(stated)
     bounded = {limit.site for limit in stated if limit.metric == MAX_ABS}
     if not bounded & {site.name for site in ordered if site.counted}:
         raise InputError(
@@ -96,6 +98,19 @@ def select_rules(
         ordered,
     )
     return replace(rules, measured=shape.measured if shape else None)
+
+
+def _uncrossed(stated: Sequence[Limit]) -> list[Limit]:
+    """Without lower limits that lie at or above the site's upper one in another file: who holds a site to less than was
+    published for it has said that those figures do not speak for it.
+    """
+    upper = {limit.site: limit for limit in stated if limit.metric == MAX_ABS}
+
+    def crossed(limit: Limit) -> bool:
+        above = upper.get(limit.site)
+        return above is not None and above.file != limit.file and limit.bound >= above.bound
+
+    return [limit for limit in stated if limit.metric not in LOWER or not crossed(limit)]
 
 
 def with_fitness(

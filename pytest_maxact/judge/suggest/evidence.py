@@ -20,7 +20,7 @@ from pytest_maxact.judge.verdict.bound import NEVER_ZERO
 from pytest_maxact.numbers.sites import KINDS, Site
 from pytest_maxact.record.comparability import Origin, origin_of, record_differences
 from pytest_maxact.record.identity import Identity, identity_of
-from pytest_maxact.record.metrics.metric import INT8_SQNR
+from pytest_maxact.record.metrics.metric import INT8_SQNR, MEDIAN
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.record import Record
 
@@ -30,8 +30,8 @@ FIGURE_DIGITS, HEADROOM_DIGITS = 6, 4
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """What the accepted Records of one shape saw. `maxima`: the largest magnitude of every site, in depth order, in
-    each Record; `sqnr_db`: the INT-8 SQNR (per tensor, max_abs) of the site that carries M in each Record, empty where
-    one has none that is finite; `measured`: on what.
+    each Record, and `medians` the median one; `sqnr_db`: the INT-8 SQNR (per tensor, max_abs) of the site that carries
+    M in each Record, empty where one has none that is finite; `measured`: on what.
     """
 
     identity: Identity
@@ -39,6 +39,7 @@ class Evidence:
     measured: Origin
     sites: tuple[Site, ...]
     maxima: Mapping[str, tuple[float, ...]]
+    medians: Mapping[str, tuple[float, ...]]
     sqnr_db: tuple[float, ...]
     records: int
 
@@ -59,6 +60,11 @@ class Evidence:
         """
         largest = self._largest(names)
         return rounded_up(max(largest)) if min(largest) > 0 else None
+
+    def by_layer(self, kind: str) -> dict[int, float]:
+        """The figure of every layer that has a site of a kind, but of those that saw only zeros."""
+        figures = {site.layer: self.figure([site.name]) for site in self.sites if site.kind == kind}
+        return {layer: figure for layer, figure in figures.items() if layer is not None and figure is not None}
 
     def spread(self, names: Iterable[str]) -> float:
         """Largest over smallest among the Records' maxima of these sites; 1.0 of one Record, and where one saw only
@@ -169,6 +175,7 @@ def _evidence(identity: Identity, group: Sequence[Record]) -> Evidence:
         measured=origin_of(first.provenance),
         sites=tuple(sorted((reading.site for reading in first.sites.values()), key=lambda site: site.order)),
         maxima={name: tuple(record.sites[name].max_abs for record in group) for name in first.sites},
+        medians={name: tuple(metric_value(record.sites[name], MEDIAN) for record in group) for name in first.sites},
         sqnr_db=tuple(sqnr) if all(map(math.isfinite, sqnr)) else (),
         records=len(group),
     )

@@ -11,6 +11,7 @@ from typing import Any
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.judge.limits.limit import CARRIER
 from pytest_maxact.judge.limits.schema.family import Shape
+from pytest_maxact.judge.limits.schema.runs import in_runs
 from pytest_maxact.judge.suggest.figures import Figures, written_headroom
 from pytest_maxact.judge.suggest.ground import Ground
 from pytest_maxact.record.comparability import is_same_origin
@@ -39,6 +40,8 @@ def edits(ground: Ground, figures: Figures, data: Mapping[str, Any]) -> Iterator
         yield (*place, "headroom"), headroom
     for kind, figure in figures.limits.items():
         yield (*place, "limits", kind), figure
+        if ground.everything and kind in ground.shape.by_layer:
+            yield (*place, "by_layer", kind), in_runs(ground.evidence.by_layer(kind))
     if "layer_limits" not in raw and figures.layer_limits:
         yield (*place, "layer_limits"), figures.layer_limits
     else:

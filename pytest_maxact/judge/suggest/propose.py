@@ -10,9 +10,10 @@ every accepted Record must pass.
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.judge.limits.file import LIMITS, LimitsFile, builtin_path, load_limits, parse_limits
@@ -25,8 +26,9 @@ from pytest_maxact.judge.suggest.evidence import Evidence, gather
 from pytest_maxact.judge.suggest.figures import Figures, figures_due
 from pytest_maxact.judge.suggest.ground import ground_of, stated_limits
 from pytest_maxact.judge.suggest.loosened import Loosened, loosened
+from pytest_maxact.judge.suggest.lower import Lowered, lowered
 from pytest_maxact.judge.suggest.plan import edits
-from pytest_maxact.judge.suggest.yaml_edit import assign
+from pytest_maxact.judge.suggest.yaml_edit import Location, assign
 from pytest_maxact.judge.verdict.bound import is_looser
 from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.numbers.sites import KINDS
@@ -202,7 +204,22 @@ def _with_limits(
                 f"  where that is meant, add {setting('loosen')}"
             )
     _require_kept(before, after, path, strict=not everything)
+    if everything and loosen and (due := list(lowered(_loaded(after_text, path)[1], evidence))):
+        place = ("families", ground.name, "shapes", ground.index)
+        after_text = assign(after_text, _lower_edits(due, place, plain(after_text)), path, _ORDER)
+        looser += [one.looser for one in due]
     return after_text, notes, looser
+
+
+def _lower_edits(due: Sequence[Lowered], place: tuple[str | int, ...], data: Any) -> Iterator[tuple[Location, Any]]:
+    """Bounds from below, each key of the shape at once where it is not there yet."""
+    shape = data["families"][place[1]]["shapes"][place[3]]
+    for key in dict.fromkeys(one.key for one in due):
+        bounds = {one.kind: one.bound for one in due if one.key == key}
+        if key not in shape:
+            yield (*place, key), bounds
+        else:
+            yield from (((*place, key, kind), bound) for kind, bound in bounds.items())
 
 
 def _loaded(text: str, path: Path) -> tuple[LimitsFile | None, list[LimitsFile]]:

@@ -93,7 +93,7 @@ def check(record: Record, limit: Limit, baseline: Record | None = None) -> Findi
         rarely = "the block does nothing: its weights are empty or were not loaded"
         message = f"{reading.site.name}: every entry is zero, {never if reading.site.kind in NEVER_ZERO else rarely}"
         return Finding(limit=limit, value=value, passed=False, reading=reading, message=message)
-    passed = holds(value, limit)
+    passed = holds(value, limit) and not (limit.sense == "min" and reading.nonfinite)
     return Finding(
         limit=limit, value=value, passed=passed, reading=reading, message=site_words(reading, limit, value, passed)
     )

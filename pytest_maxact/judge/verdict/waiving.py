@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date, datetime, timezone
 from pathlib import Path
 
+from pytest_maxact.judge.limits.layers import LOWER
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.verdict.bound import NEVER_ZERO, within
 from pytest_maxact.judge.verdict.finding import Finding
@@ -21,8 +22,9 @@ def waived(finding: Finding, waivers: Iterable[Waiver], checkpoint: str = "", to
     """
     if finding.passed or _is_broken(finding):
         return finding
-    empty = finding.limit.metric == MAX_ABS and finding.value == 0.0
-    speaking = [waiver for waiver in waivers if waiver.covers(finding.limit, checkpoint) and not expired(waiver, today)]
+    empty = _is_empty(finding)
+    limit = replace(finding.limit, metric=MAX_ABS) if empty else finding.limit
+    speaking = [waiver for waiver in waivers if waiver.covers(limit, checkpoint) and not expired(waiver, today)]
     found = next(
         (waiver for waiver in speaking if _reaches(waiver, finding) and (not empty or waiver.up_to == 0.0)), None
     )
@@ -41,12 +43,16 @@ def _is_broken(finding: Finding) -> bool:
     reading = finding.reading
     if math.isnan(finding.value) or (reading is not None and reading.nonfinite):
         return True
-    return (
-        reading is not None
-        and reading.site.kind in NEVER_ZERO
-        and finding.limit.metric == MAX_ABS
-        and finding.value == 0.0
-    )
+    return reading is not None and reading.site.kind in NEVER_ZERO and _is_empty(finding)
+
+
+def _is_empty(finding: Finding) -> bool:
+    """Whether it is about the magnitude of a site that is zero throughout, from above or from below: one finding, which
+    a waiver of `max_abs` speaks about.
+    """
+    reading = finding.reading
+    of_magnitude = finding.limit.metric in (MAX_ABS, *LOWER)
+    return of_magnitude and finding.value == 0.0 and (reading is None or reading.max_abs == 0.0)
 
 
 def _reaches(waiver: Waiver, finding: Finding) -> bool:

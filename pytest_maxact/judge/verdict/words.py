@@ -4,12 +4,14 @@ import math
 from pathlib import Path
 
 from pytest_maxact.judge.compare.jumps import first_jump, new_massive_layers
+from pytest_maxact.judge.limits.layers import LOWER
 from pytest_maxact.judge.limits.limit import CARRIER, Limit
 from pytest_maxact.numbers.peaks import Peak
 from pytest_maxact.numbers.sites import ranges
 from pytest_maxact.numbers.weights import by_error, by_flushing, worst_weight
 from pytest_maxact.record.metrics.metric import (
     GROWTH,
+    LEAST,
     MASSIVE,
     MAX_ABS,
     NONFINITE,
@@ -72,8 +74,8 @@ def site_words(reading: SiteReading, limit: Limit, value: float, passed: bool) -
     relation = RELATIONS[limit.sense, passed]
     stated = f"{limit.bound:.6g}"
     if limit.figure is not None and limit.headroom is not None:
-        sign = f"x {limit.headroom:g}" if limit.sense == "max" else f"less {20 * math.log10(limit.headroom):.2f} dB"
-        stated += f" ({limit.figure:g} {sign})"
+        whose = "the layer's own figure " if limit.of_layer else ""
+        stated += f" ({whose}{limit.figure:g} {_margin(limit, limit.headroom)})"
     if limit.metric == NONFINITE:
         text = f"{place}: {int(value)} non-finite entries of {reading.count}"
         if reading.first_nonfinite:
@@ -91,10 +93,19 @@ def site_words(reading: SiteReading, limit: Limit, value: float, passed: bool) -
     shown = f"{value:.6g}"
     where = (
         f" {describe_peak(reading.peaks[0])}"
-        if limit.metric == MAX_ABS and reading.peaks
+        if limit.metric in (MAX_ABS, LEAST) and reading.peaks
         else _scheme_words(reading, limit.metric)
     )
-    return f"{place}: {limit.metric} {shown}{where} {relation} the limit {stated}; {limit.rule}{origin_words(limit)}"
+    metric = MAX_ABS if limit.metric == LEAST else limit.metric
+    if limit.metric in LOWER and limit.figure is not None and not passed:
+        stated += ", implausibly small: not trained, or not loaded"
+    return f"{place}: {metric} {shown}{where} {relation} the limit {stated}; {limit.rule}{origin_words(limit)}"
+
+
+def _margin(limit: Limit, headroom: float) -> str:
+    if limit.sense == "max":
+        return f"x {headroom:g}"
+    return f"less {20 * math.log10(headroom):.2f} dB" if limit.metric.is_in_decibels else f"/ {headroom:g}"
 
 
 def _scheme_words(reading: SiteReading, metric: Metric) -> str:

@@ -35,6 +35,7 @@ class Kind(Enum):
     NONFINITE = ("nonfinite", Of.SITE)
     RMS = ("rms", Of.SITE)
     UNREACHED = ("unreached_experts", Of.SITE)
+    LEAST = ("max_abs.min", Of.SITE)
     QUANTILE = ("quantile.<q>", Of.SITE)
     INTEGER = ("int<bits>.<policy>.<quantity>", Of.SITE)
     SCHEME = ("<SCHEME>.<quantity>", Of.SITE)
@@ -184,10 +185,13 @@ def _of_scheme(name: str, scheme: str, quantity: str) -> Metric:
 
 
 MAX_ABS = Metric.parse(Kind.MAX_ABS.form)
+LEAST = Metric.parse(Kind.LEAST.form)
+"""The same figure as `max_abs`, as lower limits name it: a check of its own beside that of the upper limit."""
 NONFINITE = Metric.parse(Kind.NONFINITE.form)
 RMS = Metric.parse(Kind.RMS.form)
 MISFIT = Metric.parse(Kind.MISFIT.form)
 ALL_ZERO = Metric.parse(Kind.ALL_ZERO.form)
+MEDIAN = Metric.parse("quantile.0.5")
 UNREACHED = Metric.parse(Kind.UNREACHED.form)
 GROWTH = Metric.parse(Kind.GROWTH.form)
 SHRINK = Metric.parse(Kind.SHRINK.form)

@@ -71,6 +71,7 @@ def _weight_value(reading: SiteReading, metric: Metric) -> float:
 
 _VALUES: Mapping[Kind, tuple[Callable[[SiteReading, Metric], float], float | None]] = {
     Kind.MAX_ABS: (lambda reading, metric: reading.max_abs, math.inf),
+    Kind.LEAST: (lambda reading, metric: reading.max_abs, math.nan),
     Kind.NONFINITE: (lambda reading, metric: float(reading.nonfinite), None),
     Kind.RMS: (lambda reading, metric: rms(reading), math.inf),
     Kind.UNREACHED: (_unreached_share, None),

@@ -14,9 +14,11 @@ from tests.support.records import site, sites
 
 NO_LIMITS = {
     Family: {"model_types", "source", "headroom", "shapes", "envelope"},
-    Shape: {"name", "checkpoints", "source", "measured", "layers", "hidden_size", "headroom"},
+    Shape: {"name", "checkpoints", "source", "measured", "layers", "hidden_size", "headroom", "by_layer", "medians"},
 }
-"""What of a family and of a shape states no limit; `shapes` and `envelope` hold or scale those of shapes."""
+"""What of a family and of a shape states no limit by site kind: `shapes` and `envelope` hold or scale those of shapes,
+and from `by_layer` and `medians` those of layers follow.
+"""
 PLACES = [
     pytest.param(key, section, id=f"{section.__name__}.{name}")
     for key in KEYS

@@ -50,7 +50,9 @@ def test_every_published_checkpoint_finds_a_shape_that_its_own_maximum_keeps() -
         assert rules.shape is not None
         limit = limit_of(rules, f"{checkpoint.carrier}::max_abs")
         assert limit.figure is not None
-        assert limit.bound == pytest.approx(limit.figure * 1.25, rel=1e-15)
+        assert limit.headroom is not None
+        assert limit.bound == pytest.approx(limit.figure * limit.headroom, rel=1e-15)
+        assert limit.headroom >= 1.25
         assert checkpoint.max_abs <= limit.figure
         assert not limit.envelope
 
@@ -58,21 +60,27 @@ def test_every_published_checkpoint_finds_a_shape_that_its_own_maximum_keeps() -
 def test_the_shipped_limits_of_a_published_shape() -> None:
     rules = select_rules(load_limits(), QWEN3, sites(36))
     assert (rules.family, rules.shape, rules.protocol) == ("qwen3", "Qwen3-8B", "paper")
-    assert limit_of(rules, "layers.16.hidden::max_abs").bound == 22_080
-    assert bounds(rules)["layers.0.attn_output"] == 1135
-    assert bounds(rules)["layers.35.mlp_output"] == 21_600
-    assert bounds(rules)["layers.35.gate"] == 203.75
+    assert limit_of(rules, "layers.16.hidden::max_abs").bound == pytest.approx(17_664 * 2.2)
+    assert bounds(rules)["layers.0.attn_output"] == pytest.approx(4.3125 * 1.7)
+    assert bounds(rules)["layers.35.attn_output"] == pytest.approx(908 * 1.7)
+    assert bounds(rules)["layers.6.mlp_output"] == pytest.approx(17_280 * 2.4)
+    assert bounds(rules)["layers.9.mlp_output"] == pytest.approx(15.25 * 4.3), "small beside 17 280"
+    assert bounds(rules)["layers.35.gate"] == pytest.approx(105.5 * 1.5)
     assert bounds(rules)["embedding"] == pytest.approx(1.22558625)
     assert bounds(rules)["final_norm"] == 262.5
-    assert len(rules.limits) == 2 * (2 + 36 * 4) + 1 + 3, "max_abs and nonfinite of every site, int8, three of weights"
+    assert bounds(rules, "max_abs.min")["layers.16.hidden"] == pytest.approx(17_664 / 22.7)
+    assert bounds(rules, "quantile.0.5").keys() == {s.name for s in sites(36) if s.kind != "gate"}
+    count = 3 * (2 + 36 * 4) + (2 + 36 * 3) + 1 + 3
+    assert len(rules.limits) == count, "nonfinite, max_abs from both sides, medians but of gates, int8, three of weights"
 
 
 def test_a_shipped_limit_says_where_it_comes_from() -> None:
     limit = limit_of(select_rules(load_limits(), QWEN3, sites(36)), "layers.16.hidden::max_abs")
-    assert (limit.figure, limit.headroom, limit.sense, limit.rule) == (17_664, 1.25, "max", "shape Qwen3-8B")
+    assert (limit.figure, limit.headroom, limit.sense, limit.rule) == (17_664, 2.2, "max", "shape Qwen3-8B")
+    assert limit.of_layer
     assert limit.source == "arXiv 2605.15572, published result files"
     assert limit.file == str(builtin_path())
-    assert "hidden: 17664" in written_at(limit)
+    assert written_at(limit).startswith("hidden: 0=27.125 1=80.5 2=113")
 
 
 def test_a_shipped_int8_figure_is_lowered_by_its_headroom_in_db() -> None:

@@ -12,7 +12,8 @@ from pytest_maxact.judge.limits.rules import select_rules
 from pytest_maxact.judge.suggest.propose import propose
 from pytest_maxact.record.identity import identity_of
 from tests.support.proposals import MEASURED, OWN, SQNR, _sites, failures, limits_of, moved, refusal, whole
-from tests.support.records import record, seen
+from tests.support.published import as_published
+from tests.support.records import record, seen, site, sites
 
 # A new file
 
@@ -83,21 +84,21 @@ def test_a_published_shape_has_limits_so_new_adds_nothing(tmp_path: Path) -> Non
 
 
 def test_what_a_published_shape_lacks_is_added_beside_the_published_figures() -> None:
-    one = whole(model_type="qwen2", layers=28, hidden_size=1536)
+    one = as_published("qwen2", 28, 1536)
     after = propose([one], None, mode="new").after
     assert "        limits: {}\n        int8: {site: carrier" in after
     limits = limits_of(after, one)
     assert (limits["layers.0.hidden::max_abs"].figure, limits["layers.0.hidden::max_abs"].file) == (
-        7968,
+        14.8125,
         str(builtin_path()),
     )
 
 
 def test_a_site_without_a_limit_among_limited_ones_is_added_by_name() -> None:
     """The shipped figure of gate is that of the first layer alone; one for the kind would override it."""
-    one = whole(model_type="bailing_moe", layers=20, hidden_size=2048)
+    one = as_published("bailing_moe", 20, 2048, only=[*sites(2), site("layers.2.hidden")])
     after = propose([one], None, mode="new").after
-    assert "        layer_limits:\n          layers.1.gate: {gate: 2.5}\n" in after
+    assert "        layer_limits:\n          layers.1.gate: {gate: 1}\n" in after
     assert limits_of(after, one)["layers.0.gate::max_abs"].figure == 4.34375
 
 

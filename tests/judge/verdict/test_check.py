@@ -138,19 +138,26 @@ def test_judging_gives_a_finding_for_every_limit_in_order() -> None:
 
 def test_shipped_limits_judge_a_record_end_to_end() -> None:
     values = {
-        name: np.full((1, 4), 0.25)
+        name: np.full((1, 4), 1.0)
         for name in ("embedding", "layers.0.hidden", "layers.1.hidden", "layers.1.gate", "final_norm")
     }
-    values["layers.1.hidden"] = np.array([[70_656.0, 1.0, 0.0, 0.0]])
+    values["layers.1.hidden"] = np.array([[70_656.0, 1.0, 1.0, 0.0]])
     record = records.record(values)
     rules = select_rules(
         load_limits(), identity_of(record.provenance), [reading.site for reading in record.sites.values()]
     )
     assert [f.limit.check for f in judge(record, rules.limits) if not f.passed] == []
-    values["layers.1.hidden"] = bf16([[71_168.0, 1.0, 0.0, 0.0]])
+    values["layers.1.hidden"] = bf16([[71_168.0, 1.0, 1.0, 0.0]])
     assert [f.limit.check for f in judge(records.record(values), rules.limits) if not f.passed] == [
         "layers.1.hidden::max_abs"
     ]
+    values["layers.1.hidden"] = bf16([[0.5, 0.0, 0.0, 0.0]])
+    small = [f for f in judge(records.record(values), rules.limits) if not f.passed]
+    assert [f.limit.check for f in small] == ["layers.1.hidden::max_abs.min", "layers.1.hidden::quantile.0.5"]
+    assert all("implausibly small: not trained, or not loaded" in f.message for f in small)
+    assert small[0].message.startswith(
+        "layers.1.hidden: max_abs 0.5 at sample s0, token 0 't0', channel 0 falls below the limit 0.625 (17.5 / 28), "
+    )
 
 
 def test_a_site_that_the_record_lacks_is_no_verdict() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pytest_maxact.judge.limits.schema.family import Family
-from pytest_maxact.judge.limits.schema.sections import Deploy, FoundOn, Generic, Regression, WaiverEntry
+from pytest_maxact.judge.limits.schema.sections import Deploy, FoundOn, Generic, Margins, Regression, WaiverEntry
 from pytest_maxact.judge.limits.schema.terms import ONE_ONLY, Headroom, Section, Text
 
 
@@ -23,4 +23,5 @@ class LimitsDocument(Section):
     regression: Regression | None = None
     waive: list[WaiverEntry] = []
     max_waiver_days: Annotated[int, Field(gt=0, le=3650)] | None = None
+    margins: Margins = Margins()
     families: dict[Text, Family] = {}

@@ -18,13 +18,16 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from pytest_maxact.judge.limits.schema.runs import by_layer
 from pytest_maxact.judge.limits.schema.terms import (
     INT8,
     Decibel,
     Figure,
     Figures,
+    FiguresOrRuns,
     Headroom,
     Policy,
+    RunsByKind,
     Section,
     ShapeHeadroom,
     Share,
@@ -111,7 +114,8 @@ class Shape(Section):
     """Figures of one depth and width; `checkpoints` are those they were taken from, `source` says how, where that is
     not as for the family, and `measured` on what: a run on less or other text then says so.
 
-    `headroom`: a number for all of its figures, or one per site kind and for `int8`.
+    `headroom`: a number for all of its figures, or one per site kind and for `int8`. `by_layer`: the figure of every
+    layer, which comes before that of its kind; `medians`: the typical magnitude, from which lower limits follow.
     """
 
     name: Text
@@ -122,8 +126,21 @@ class Shape(Section):
     hidden_size: Annotated[int, Field(gt=0)]
     headroom: ShapeHeadroom | None = None
     limits: Figures
+    by_layer: RunsByKind = {}
+    medians: FiguresOrRuns = {}
     layer_limits: dict[Text, Figures] = {}
+    min_max_abs: Figures = {}
+    min_median: Figures = {}
     int8: Int8Rules = []
+
+    @model_validator(mode="after")
+    def _layers_it_has(self) -> "Shape":
+        stated = [("by_layer", kind, runs) for kind, runs in self.by_layer.items()]
+        stated += [("medians", kind, runs) for kind, runs in self.medians.items() if isinstance(runs, str)]
+        for key, kind, runs in stated:
+            if (last := max(by_layer(runs))) >= self.layers:
+                raise ValueError(f"{key} of {kind} has layer {last}, and the shape layers 0 to {self.layers - 1}")
+        return self
 
     @property
     def figures_of_checkpoints(self) -> dict[str, Checkpoint]:
@@ -156,6 +173,8 @@ class Family(Section):
     envelope: Envelope | None = None
     limits: Figures = {}
     layers: dict[Text, Figures] = {}
+    min_max_abs: Figures = {}
+    min_median: Figures = {}
     int8: Int8Rules = []
     max_unreached_experts: Share | None = None
 

@@ -13,6 +13,9 @@ from pytest_maxact.judge.limits.schema.terms import (
     Decibel,
     Factor,
     Figure,
+    Figures,
+    Headroom,
+    Headrooms,
     NotNegative,
     Section,
     Share,
@@ -128,6 +131,44 @@ class Regression(Change):
     max_jump_shift: Count | None = None
     jump_floor: NotNegative | None = None
     sites: dict[Text, Change] = {}
+
+
+class Spread(Section):
+    """What margins were derived from, the largest factors seen: how M grew with more text; between a checkpoint's layer
+    and those of other checkpoints of its shape, upward (`spread`, of small layers `small_spread`) and downward (`fall`,
+    `median_fall`); between the smallest layer of a shape and those of its family. Context, no limits.
+    """
+
+    growth: Figure
+    spread: Headrooms = {}
+    small_spread: Headrooms = {}
+    fall: Headrooms = {}
+    median_fall: Headrooms = {}
+    family_fall: Headroom
+    family_median_fall: Headroom
+
+
+class Margins(Section):
+    """How figures of layers become limits, factors by site kind.
+
+    - `headroom`: of a layer's own figure, where shape and family state none. `small_headroom`: the same of a layer
+      whose figure is less than `small` of the largest of its kind: small layers vary more.
+    - `least`: a maximum below a layer's figure over this is implausibly small; `least_median` likewise of a median.
+    - `envelope_least`, `envelope_least_median`: likewise below the smallest figure of any layer of the family, for a
+      shape that nobody published; a maximum counts as `envelope_most` at most, for a family's smallest layer may be
+      large because its models are.
+    """
+
+    source: Text | None = None
+    evidence: Spread | None = None
+    headroom: Headrooms = {}
+    small: Share = 0.0
+    small_headroom: Headrooms = {}
+    least: Headrooms = {}
+    least_median: Headrooms = {}
+    envelope_least: Headrooms = {}
+    envelope_most: Figures = {}
+    envelope_least_median: Headrooms = {}
 
 
 class WaiverEntry(Section):

@@ -4,7 +4,18 @@ other key, or a number that is none, is not a section.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+)
+
+from pytest_maxact.judge.limits.schema.runs import PATTERN, by_layer
 
 Kind = Literal[
     "embedding",
@@ -48,6 +59,25 @@ def _no_flag(value: Any) -> Any:
 
 ONE_ONLY = Annotated[Literal[1], BeforeValidator(_no_flag)]
 ZERO_ONLY = Annotated[Literal[0], BeforeValidator(_no_flag)]
+
+
+def _readable(text: str) -> str:
+    by_layer(text)
+    return text
+
+
+Runs = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_readable), Field(pattern=PATTERN)]
+"""Figures of layers, in runs: `0=27.1 1=80.5 2-15=17280`."""
+RunsByKind = dict[Kind, Runs]
+FiguresOrRuns = dict[
+    Kind,
+    Annotated[
+        Annotated[Figure, Tag("[number]")] | Annotated[Runs, Tag("[text]")],
+        Discriminator(lambda value: "[text]" if isinstance(value, str) else "[number]"),
+    ],
+]
+"""One figure for every site of a kind, or one for each layer."""
+Headrooms = dict[Kind, Headroom]
 
 
 class Section(BaseModel):
