@@ -14,7 +14,7 @@ OF_WEIGHTS = 3
 FROM_BELOW = 7 * tiny.LAYERS + 2
 """By the shipped envelopes: the maximum of every site but the final norm, the median of these but gates."""
 CHECKS = 2 * (4 * tiny.LAYERS + 2) + 1 + OF_WEIGHTS + FROM_BELOW
-"""Per site a maximum and a non-finite count, the carrier's INT-8 error, three of the weight files, limits from below."""
+"""Per site a maximum and a non-finite count, the carrier's INT-8 error, three of weight files, limits from below."""
 RELATIVE = 3 * (4 * tiny.LAYERS + 2) + 2
 """Growth, shrink and loss of INT-8 SQNR of every site; massive-activation layers and the jump layer of the model."""
 

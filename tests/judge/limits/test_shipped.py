@@ -71,7 +71,9 @@ def test_the_shipped_limits_of_a_published_shape() -> None:
     assert bounds(rules, "max_abs.min")["layers.16.hidden"] == pytest.approx(17_664 / 22.7)
     assert bounds(rules, "quantile.0.5").keys() == {s.name for s in sites(36) if s.kind != "gate"}
     count = 3 * (2 + 36 * 4) + (2 + 36 * 3) + 1 + 3
-    assert len(rules.limits) == count, "nonfinite, max_abs from both sides, medians but of gates, int8, three of weights"
+    assert len(rules.limits) == count, (
+        "nonfinite, max_abs from both sides, medians but of gates, int8, three of weights"
+    )
 
 
 def test_a_shipped_limit_says_where_it_comes_from() -> None:
