@@ -9,7 +9,8 @@ import datetime
 import html
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as SequenceOf
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ _FORMS: Mapping[str, Callable[[str], Any]] = {
     "parts": lambda text: [{"type": "text", "text": text}],
 }
 _SHOWN = 60
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]{6,}")
+"""How Python writes out an object, another way in every process."""
 
 
 class Chatting(Protocol):
@@ -41,22 +44,14 @@ class Chatting(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
-    """What the template makes of every sample whose content has one form; `error` where it raised."""
+    """What became of content of one form: whether every text is kept `word_for_word`; the first sample that is `lost`,
+    with what was made of it; the `error` that the template raised.
+    """
 
     form: str
-    rendered: tuple[str, ...] = ()
+    word_for_word: bool = True
+    lost: tuple[Sample, str] | None = None
     error: Exception | None = None
-
-    def keeps(self, samples: SequenceOf[Sample], holds: Callable[[str, str], bool]) -> bool:
-        """Whether every text is in what was made of it."""
-        return self.error is None and not self.lost(samples, holds)
-
-    def lost(self, samples: SequenceOf[Sample], holds: Callable[[str, str], bool]) -> tuple[Sample, str] | None:
-        """The first sample whose text is not in what was made of it, with that."""
-        pairs = zip(samples, self.rendered, strict=True)
-        return next(
-            (pair for pair in pairs if _is_list(pair[0], pair[1]) or not holds(pair[0].text or "", pair[1])), None
-        )
 
 
 def _is_list(sample: Sample, said: str) -> bool:
@@ -81,13 +76,27 @@ def chat_ids(samples: SequenceOf[Sample], tokenizer: Chatting) -> list[list[int]
 
 
 def is_held(text: str, within: str) -> bool:
-    """Whether a string holds a text: as it is but for space around it, or but for space, case and accents, or escaped
-    as JSON or HTML are.
+    """Whether a string holds a text: as it is but for space around it, or but for space, case and accents, or line by
+    line, or escaped as JSON or HTML are.
     """
     if text.strip() in within:
         return True
     forms = (text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
-    return any(essence(form) in essence(said) for said in (within, html.unescape(within)) for form in forms)
+    for said in map(essence, (within, html.unescape(within))):
+        if any(essence(form) in said for form in forms) or _in_order(map(essence, text.splitlines()), said):
+            return True
+    return False
+
+
+def _in_order(lines: Iterable[str], said: str) -> bool:
+    """Whether a string holds lines one after the other."""
+    end = 0
+    for line in lines:
+        start = said.find(line, end)
+        if start < 0:
+            return False
+        end = start + len(line)
+    return end > 0
 
 
 def essence(text: str) -> str:
@@ -101,11 +110,11 @@ def _form(samples: SequenceOf[Sample], tokenizer: Chatting) -> str:
     attempts = []
     for form in _FORMS:
         attempt = _attempt(samples, tokenizer, form)
-        if attempt.keeps(samples, lambda text, said: text.strip() in said):
+        if attempt.error is None and attempt.word_for_word:
             return form
         attempts.append(attempt)
     whole = [attempt for attempt in attempts if attempt.error is None]
-    if kept := next((attempt for attempt in whole if attempt.keeps(samples, is_held)), None):
+    if kept := next((attempt for attempt in whole if attempt.lost is None), None):
         return kept.form
     if not whole:
         # what the template says itself, rather than that it cannot read a list or a string
@@ -113,9 +122,8 @@ def _form(samples: SequenceOf[Sample], tokenizer: Chatting) -> str:
         error = (own or [attempts[0].error])[0]
         assert error is not None
         raise _raised(tokenizer, error) from error
-    lost = whole[0].lost(samples, is_held)
-    assert lost is not None
-    sample, said = lost
+    assert whole[0].lost is not None
+    sample, said = whole[0].lost
     raise InputError(
         f"{_template_of(tokenizer)}: the template loses the text of sample {sample.id}, given as "
         f"{' or as '.join(attempt.form for attempt in whole)}; it gives {said[:_SHOWN]!r}\n"
@@ -124,18 +132,22 @@ def _form(samples: SequenceOf[Sample], tokenizer: Chatting) -> str:
 
 
 def _attempt(samples: SequenceOf[Sample], tokenizer: Chatting, form: str) -> _Attempt:
-    rendered = []
+    """Content of one form tried, up to the first text that is lost."""
+    word_for_word = True
     try:
         for sample in samples:
-            once, again = (str(_applied(sample, tokenizer, form, tokenize=False, return_dict=False)) for _ in range(2))
-            if once != again:
+            said, again = (str(_applied(sample, tokenizer, form, tokenize=False, return_dict=False)) for _ in range(2))
+            text = sample.text or ""
+            if _is_list(sample, said) or not is_held(text, said):
+                return _Attempt(form=form, word_for_word=False, lost=(sample, said))
+            if said != again or len(_ADDRESS.findall(said)) > len(_ADDRESS.findall(text)):
                 raise _varying(tokenizer)
-            rendered.append(once)
+            word_for_word = word_for_word and text.strip() in said
     except InputError:
         raise
     except Exception as error:
         return _Attempt(form=form, error=error)
-    return _Attempt(form=form, rendered=tuple(rendered))
+    return _Attempt(form=form, word_for_word=word_for_word)
 
 
 def _applied(sample: Sample, tokenizer: Chatting, form: str, **options: bool) -> Any:

@@ -88,7 +88,8 @@ def test_what_keeps_the_text_word_for_word_is_preferred_to_what_takes_a_string_a
     "messages[0].content | trim", "messages[0].content | tojson", "messages[0].content | e",
     "messages[0].content | lower",
     "messages[0].content | replace('\n', ' ')", "messages[0].content.split() | join(' ')",
-    "messages[0].content | tojson(ensure_ascii=True)", "messages | tojson",
+    "messages[0].content | tojson(ensure_ascii=True)", "messages[0].content | replace('\n', '\n> ')",
+    "messages[0].content | title", "messages | tojson",
 ])  # fmt: skip
 def test_a_text_that_is_trimmed_or_escaped_is_not_lost(kept: str) -> None:
     assert len(encoded(byte_tokenizer(f"<{{{{ {kept} }}}}>"))) == len(TEXTS)
@@ -169,7 +170,15 @@ def test_the_day_is_always_the_same_for_a_template(monkeypatch: pytest.MonkeyPat
     assert chat_template_utils.datetime is datetime.datetime
 
 
-@pytest.mark.parametrize("chance", ["{{ ['a', 'b'] | random }}", "{{ range(9) | random }}", "{{ lipsum(1) }}"])
+@pytest.mark.parametrize(
+    "chance",
+    [
+        "{{ ['a', 'b'] | random }}",
+        "{{ range(9) | random }}",
+        "{{ lipsum(1) }}",
+        "{{ raise_exception }}",
+    ],
+)
 def test_a_template_that_takes_random_numbers_is_refused_and_takes_none(chance: str) -> None:
     before = random.getstate()
     assert "takes random numbers" in refusal(chance + "{{ messages[0].content }}", ["a", "b"])
@@ -266,6 +275,7 @@ def test_a_tokenizer_that_raises_is_refused() -> None:
 
 @pytest.mark.parametrize(("text", "within", "held"), [
     ("a b", "xA\nBy", True), ("1 + 2", "1 - 2", False), ("\u0301", "", True), ("!!", "no", False), ("a", "", False),
+    ("a\nb", "1: a 2: b", True), ("b\na", "1: a 2: b", False), ("a\nb", "1: a", False),
     ("naïve", "NAIVE", True), ("a\u200bb", "ab", True), ('say "x"\n', r"say \"x\"\n", True),
 ])  # fmt: skip
 def test_a_text_is_held_whatever_its_case_accents_space_and_escapes(text: str, within: str, held: bool) -> None:
