@@ -10,6 +10,7 @@ from torch import nn
 from pytest_maxact.checkpoint.completeness import refuse_partial
 from pytest_maxact.checkpoint.device import DTYPES, pick_device
 from pytest_maxact.checkpoint.files import WeightFiles, low_bit_weights, unscaled
+from pytest_maxact.checkpoint.heads import body_of, head_classes, is_headless, lacking_head
 from pytest_maxact.checkpoint.locate import Checkpoint, with_weights
 from pytest_maxact.checkpoint.placing import refuse_rival_names
 from pytest_maxact.checkpoint.quiet import quiet
@@ -25,7 +26,8 @@ class LoadedModel:
     measurement.
 
     `files`: what its weights were read from, None of a live model. `adapters`: PEFT trains some around its modules, and
-    they are part of it.
+    they are part of it. `headed`: the causal language model around the base model, None where there is none that its
+    predictions can be told by, as `unpredicted` says.
     """
 
     model: nn.Module
@@ -35,36 +37,72 @@ class LoadedModel:
     files: WeightFiles | None
     left_out: tuple[str, ...]
     adapters: bool = False
+    headed: nn.Module | None = None
+    unpredicted: str = ""
 
 
 def skeleton(checkpoint: Checkpoint) -> nn.Module:
     """The model's modules on the meta device: no weights, no memory; what the sites are resolved on before anything is
     loaded.
     """
+    return _on_meta(_auto_class(checkpoint), checkpoint)
+
+
+def unpredicted(checkpoint: Checkpoint) -> str:
+    """Why predictions cannot be told of a checkpoint, by its config; empty where they can. Loads no weights."""
+    return _headed_class(checkpoint)[1]
+
+
+def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
+    """Load the weights, with those of its head where it has one. Raises MeasureError where they are incomplete, do not
+    fit the config, or do not fit into memory.
+    """
+    headed, why = _headed_class(checkpoint)
+    model, info, files, device = load_as(headed or _auto_class(checkpoint), checkpoint, settings)
+    decoder = decoder_of(model)
+    left_out = refuse_partial(model, decoder, info, checkpoint, refuse_rival_names(files, model))
+    left_out += tuple(f"{name}: lies beside the weights and is not loaded" for name in files.beside)
+    body = body_of(model, checkpoint) if headed else model
+    assert body is not None
+    if headed and (lacking := lacking_head(model, info)):
+        why = f"the weight files lack the LM head ({lacking})"
+    return LoadedModel(
+        model=body,
+        decoder=decoder,
+        dtype=dtype_of(model, decoder),
+        device=device,
+        files=files,
+        left_out=left_out,
+        headed=None if why else model,
+        unpredicted=why,
+    )
+
+
+def _headed_class(checkpoint: Checkpoint) -> tuple[Any, str]:
+    """The auto class that builds the model with its head around the very body that is observed; None, and why, where
+    there is none.
+    """
+    classes = head_classes(checkpoint)
+    if not classes:
+        return None, "transformers has no next-token head for this architecture"
+    if is_headless(checkpoint):
+        return None, f"config.json names {', '.join(checkpoint.config.architectures)}, which has no LM head"
+    for auto in classes:
+        if body_of(_on_meta(auto, checkpoint), checkpoint) is not None:
+            return auto, ""
+    return None, "the class with the LM head is built around another body than the one that is observed"
+
+
+def _on_meta(auto: Any, checkpoint: Checkpoint) -> nn.Module:
     with torch.device("meta"), quiet():
         try:
-            built: nn.Module = _auto_class(checkpoint).from_config(
-                checkpoint.config, trust_remote_code=checkpoint.trust_remote_code
-            )
+            built: nn.Module = auto.from_config(checkpoint.config, trust_remote_code=checkpoint.trust_remote_code)
             return built
         except Exception as error:
             raise InputError(
                 f"transformers cannot build {checkpoint.config.model_type!r} from {checkpoint.folder / 'config.json'}:"
                 f" {first_line(error)}"
             ) from error
-
-
-def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
-    """Load the weights. Raises MeasureError where they are incomplete, do not fit the config, or do not fit into
-    memory.
-    """
-    model, info, files, device = load_as(_auto_class(checkpoint), checkpoint, settings)
-    decoder = decoder_of(model)
-    left_out = refuse_partial(model, decoder, info, checkpoint, refuse_rival_names(files, model))
-    left_out += tuple(f"{name}: lies beside the weights and is not loaded" for name in files.beside)
-    return LoadedModel(
-        model=model, decoder=decoder, dtype=dtype_of(model, decoder), device=device, files=files, left_out=left_out
-    )
 
 
 def dtype_of(model: Any, decoder: nn.Module) -> str:

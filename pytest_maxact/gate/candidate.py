@@ -27,6 +27,10 @@ class Candidate:
     schemes: tuple[str, ...]
     effects: tuple[str, ...]
     predicts: bool
+    predicted: bool
+    """Whether its own predictions are told, or were to be."""
+    probed: bool
+    """Whether it is told what each of its layers does."""
     protocol: str
     tokens: int
     samples: int
@@ -57,6 +61,8 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -
         schemes=settings.schemes_measured,
         effects=settings.effects_measured,
         predicts=prepared.predicts,
+        predicted=not prepared.unpredicted,
+        probed=True,
         protocol=settings.protocol,
         tokens=sum(len(sequence.ids) for sequence in prepared.sequences),
         samples=len(prepared.sequences),
@@ -76,6 +82,8 @@ def _of_record(source: Source, record: Record) -> Candidate:
         schemes=provenance.schemes,
         effects=tuple(record.effects),
         predicts=provenance.predicts,
+        predicted=record.is_predicted,
+        probed=record.is_probed,
         protocol=provenance.protocol,
         tokens=provenance.tokens,
         samples=len(provenance.samples),

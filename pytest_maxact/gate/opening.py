@@ -17,6 +17,7 @@ from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.sources import baselines_of, sources_of
 from pytest_maxact.gate.subject import Subject
 from pytest_maxact.judge.context import context_remarks
+from pytest_maxact.judge.limits.behaviour import with_behaviour
 from pytest_maxact.judge.limits.file import LimitsFile, builtin_path, load_limits
 from pytest_maxact.judge.limits.rules import (
     GENERIC,
@@ -106,11 +107,20 @@ def _subject(one: Candidate, files: list[LimitsFile], against: Sequence[Candidat
         predicts=one.predicts,
         effects=one.effects,
     )
+    rules = with_behaviour(rules, files, one.sites, predicted=one.predicted, probed=one.probed)
     require_protocol(one.protocol, rules)
     if settings.strict:
         _require_plain(one, rules)
     for other in against:
-        rules = with_baseline(rules, files, one.sites, one.schemes, other.source.name)
+        rules = with_baseline(
+            rules,
+            files,
+            one.sites,
+            one.schemes,
+            other.source.name,
+            probed=one.probed and other.probed,
+            slim=any(each.record is not None and each.record.is_summary for each in (one, other)),
+        )
         require_distributions(one, other, rules)
     if one.record:
         rules = replace(rules, limits=with_tensors(one.record, rules.limits))
@@ -160,7 +170,9 @@ def _require_replayable(one: Candidate, settings: Settings, protocol_given: bool
         )
     linear = any(site.is_linear_input for site in one.sites)
     for name in settings.deploy:
-        if not linear or name not in one.schemes or (one.predicts and name not in one.effects):
+        told = one.record.predictions
+        compared = name in one.effects or not one.predicts or (told is not None and told.nonfinite > 0)
+        if not linear or name not in one.schemes or not compared:
             what = (
                 "was not measured under it" if name not in one.schemes else "holds nothing of its effect on predictions"
             )

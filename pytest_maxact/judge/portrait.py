@@ -14,6 +14,7 @@ from pytest_maxact.numbers.peaks import Peak
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.effect import Effect
+from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -157,6 +158,9 @@ class Portrait:
     rows: tuple[SiteRow, ...]
     effects: Mapping[str, Effect]
     weights: WeightScan | None = None
+    predictions: Predictions | None = None
+    probed: bool = True
+    """Whether it is told what each layer does."""
     limits: AppliedLimits | None = None
     against: "tuple[Against, ...]" = ()
     deploy: tuple[SchemeRow, ...] = ()

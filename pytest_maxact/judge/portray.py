@@ -59,6 +59,8 @@ def portray(
         rows=_rows(record, findings),
         effects=record.effects,
         weights=record.weights,
+        predictions=record.predictions,
+        probed=record.is_probed,
         limits=_applied(record, rules, findings) if rules else None,
         against=_against(record, findings, baselines) if baselines else (),
         deploy=_deploy(record, rules, findings) if rules and rules.fitness else (),

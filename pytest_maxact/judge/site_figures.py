@@ -37,6 +37,8 @@ class SiteFigures:
     schemes: Mapping[str, SchemeDistortion]
     weights: Mapping[str, Mapping[str, WeightDistortion]]
     peaks: tuple[Peak, ...]
+    changed: Mapping[str, float]
+    """Of the residual stream after a layer: the share of its entries that the layer changes, and each of its blocks."""
 
 
 def figures_of(record: Record) -> tuple[SiteFigures, ...]:
@@ -62,4 +64,5 @@ def _figures(reading: SiteReading) -> SiteFigures:
         schemes={} if reading.nonfinite else {name: scheme_distortion(reading, name) for name in reading.held.schemes},
         weights=reading.weights,
         peaks=reading.peaks,
+        changed=reading.probe.changed if reading.probe else {},
     )

@@ -6,9 +6,10 @@ from typing import Any
 
 from pytest_maxact import corpus
 from pytest_maxact.checkpoint.device import pick_device
-from pytest_maxact.checkpoint.load import skeleton
+from pytest_maxact.checkpoint.heads import has_head, is_encoder
+from pytest_maxact.checkpoint.load import skeleton, unpredicted
 from pytest_maxact.checkpoint.locate import Checkpoint, locate
-from pytest_maxact.checkpoint.sites.anatomy import Anatomy
+from pytest_maxact.checkpoint.sites.anatomy import Anatomy, vocabulary
 from pytest_maxact.checkpoint.sites.modules import is_linear, sizes
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.tokenizer import load_tokenizer
@@ -16,7 +17,6 @@ from pytest_maxact.corpus.tokens import tokenizer_digest
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.measure.context import positions_of, require_context
 from pytest_maxact.measure.effect.effects import require_head
-from pytest_maxact.measure.effect.headed import has_head, is_encoder
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.record.identity import Identity
@@ -57,6 +57,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         max_seq_len=max_length(settings, checkpoint.config.get_text_config()),
         schemes=schemes,
         predicts=has_head(checkpoint),
+        unpredicted=unpredicted(checkpoint),
     )
 
 
@@ -71,7 +72,7 @@ def _taken_over(
         or tokenizer_digest(like.tokenizer) != tokenizer_digest(tokenizer)
     ):
         return None
-    rows = _vocabulary(anatomy)
+    rows = vocabulary(anatomy)
     return like.sequences if all(max(sequence.ids) < rows for sequence in like.sequences) else None
 
 
@@ -85,16 +86,10 @@ def encode(
         tokenizer,
         protocol=settings.protocol,
         max_seq_len=max_length(settings, text),
-        vocab_size=_vocabulary(anatomy),
+        vocab_size=vocabulary(anatomy),
     )
     require_context(sequences, text, tokenizer)
     return sequences
-
-
-def _vocabulary(anatomy: Anatomy) -> int:
-    """Rows of the token embedding."""
-    embedding = next(tap.module for tap in anatomy.taps if tap.site.kind == "embedding")
-    return int(embedding.weight.shape[0])  # type: ignore[index]
 
 
 def _refuse_quantized(checkpoint: Checkpoint) -> None:

@@ -32,3 +32,6 @@ class Prepared:
     @property
     def sites(self) -> list[Site]:
         return self.anatomy.sites
+
+    unpredicted: str = ""
+    """Why its own predictions are not measured; empty where they are."""

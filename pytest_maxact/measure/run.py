@@ -10,7 +10,7 @@ from pytest_maxact.checkpoint.digest import weights_digest
 from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.load import LoadedModel, load, whole_skeleton
 from pytest_maxact.checkpoint.locate import Checkpoint, require_unchanged, with_seal, with_weights
-from pytest_maxact.checkpoint.sites.anatomy import Anatomy
+from pytest_maxact.checkpoint.sites.anatomy import Anatomy, vocabulary
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.weights.distortion import weight_distortions
 from pytest_maxact.checkpoint.weights.presence import misfits_of
@@ -18,13 +18,16 @@ from pytest_maxact.checkpoint.weights.scan import scan_weights
 from pytest_maxact.checkpoint.weights.stored import headers
 from pytest_maxact.errors import MeasureError, marked
 from pytest_maxact.measure.effect.effects import measure_effects
-from pytest_maxact.measure.observe.observer import Observer, Progress
+from pytest_maxact.measure.observe.layers import TOKENS, probe_layers
+from pytest_maxact.measure.observe.observer import Observer, Progress, Watch
+from pytest_maxact.measure.predict import predicting
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.provenance import provenance_of
 from pytest_maxact.measure.readings import readings
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
 from pytest_maxact.record.effect import KEPT, Effect
+from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
 
@@ -85,18 +88,37 @@ def measure_loaded(
     anatomy = resolve(loaded.model, checkpoint.config, settings.linear_inputs, loaded.adapters)
     if anatomy.outline != prepared.anatomy.outline:
         raise _changed(checkpoint, prepared.anatomy, anatomy)
-    observer = observe(loaded, anatomy, prepared.sequences, settings.batch_tokens, progress, prepared.schemes)
+    told, why = (
+        (None, prepared.unpredicted)
+        if prepared.unpredicted
+        else predicting(loaded, prepared.sequences, vocabulary(anatomy))
+    )
+    observer = observe(
+        loaded,
+        anatomy,
+        prepared.sequences,
+        settings.batch_tokens,
+        progress,
+        prepared.schemes,
+        told.see if told else None,
+    )
     seen = readings(observer, prepared.tokenizer)
+    longest = min(prepared.sequences, key=lambda sequence: (-min(len(sequence), TOKENS), sequence.sample.id))
+    probes = probe_layers(loaded.decoder, anatomy, longest, loaded.device)
     distortions = (
         weight_distortions(loaded.files, loaded.model, anatomy.linears, prepared.schemes)
         if prepared.schemes and loaded.files
         else {}
     )
-    seen = {name: replace(reading, weights=distortions.get(name, {})) for name, reading in seen.items()}
+    seen = {
+        name: replace(reading, weights=distortions.get(name, {}), probe=probes.get(name))
+        for name, reading in seen.items()
+    }
     return Record(
         provenance=provenance_of(prepared, settings, loaded, anatomy, observer, family, identify()),
         sites=seen,
         weights=scan(),
+        predictions=told.result() if told else Predictions(unchecked=why, by_design=bool(prepared.unpredicted)),
     )
 
 
@@ -124,6 +146,7 @@ def _effects(
     if (
         not prepared.predicts
         or not settings.effects_measured
+        or (record.predictions is not None and record.predictions.nonfinite)
         or any(reading.nonfinite for reading in record.sites.values())
     ):
         return {}
@@ -153,10 +176,11 @@ def observe(
     batch_tokens: int,
     progress: Progress | None = None,
     schemes: Sequence[Scheme] = (),
+    watch: Watch | None = None,
 ) -> Observer:
     """One hooked pass over encoded samples, finished and checked."""
     splits = corpus.assign_splits([sequence.sample for sequence in sequences])
-    observer = Observer(loaded.decoder, anatomy, schemes)
+    observer = Observer(loaded.decoder, anatomy, schemes, watch)
     with observer.attached():
         observer.run(corpus.plan_batches(sequences, splits, batch_tokens), loaded.device, progress)
     observer.finish()

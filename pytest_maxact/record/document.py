@@ -35,6 +35,7 @@ def document_of(record: Record) -> dict[str, Any]:
             sites=tuple(_stored(reading) for reading in record.sites.values()),
             effects=dict(record.effects),
             weights=record.weights,
+            predictions=record.predictions,
         )
     )
     return document
@@ -61,6 +62,7 @@ def record_of(document: StoredRecord, tensors: Mapping[str, Bytes]) -> Record:
         sites=readings,
         effects=document.effects,
         weights=document.weights,
+        predictions=document.predictions,
         metric_version=document.metric_version,
     )
 
@@ -77,6 +79,7 @@ def _stored(reading: SiteReading) -> SeenSite | SummedSite:
         "first_nonfinite": reading.first_nonfinite,
         "shared": dict(reading.shared),
         "weights": {path: dict(by_scheme) for path, by_scheme in reading.weights.items()},
+        "probe": reading.probe,
     }
     if isinstance(held, Summary):
         return SummedSite(
@@ -157,4 +160,5 @@ def _reading(entry: SeenSite | SummedSite, held: Distributions | Summary) -> Sit
         tokens_per_expert=entry.expert_tokens,
         shared=entry.shared,
         weights=entry.weights,
+        probe=entry.probe,
     )

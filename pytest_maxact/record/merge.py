@@ -1,10 +1,12 @@
 """Records of parts of one corpus, merged by addition, in any order, to the identical whole."""
 
+import functools
 from collections.abc import Iterable
 from dataclasses import replace
 
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.record.comparability import part_differences
+from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import corpus_digest, merged_context, merged_tokens
 from pytest_maxact.record.record import Record
 
@@ -60,4 +62,10 @@ def merge(records: Iterable[Record]) -> Record:
         for part in parts[1:]:
             reading = reading + part.sites[name]
         readings[name] = reading
-    return Record(provenance=provenance, sites=readings, weights=first.weights)
+    told = [part.predictions for part in parts if part.predictions]
+    return Record(
+        provenance=provenance,
+        sites=readings,
+        weights=first.weights,
+        predictions=functools.reduce(Predictions.__add__, told) if len(told) == len(parts) else None,
+    )

@@ -12,6 +12,7 @@ from pytest_maxact.errors import InputError
 from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
+from pytest_maxact.numbers.probe import Probe
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.numbers.weights import WeightDistortion
@@ -42,6 +43,8 @@ class SiteReading:
     """At inputs of linear layers: what each scheme does to every weight they are multiplied with, by its path and then
     by scheme.
     """
+    probe: Probe | None = None
+    """What was seen on a few tokens; None in a Record of a version that did not look."""
 
     @property
     def unreached_experts(self) -> tuple[int, ...]:
@@ -116,6 +119,7 @@ class SiteReading:
             peaks=tuple(peaks),
             massive=massive,
             first_nonfinite=first,
+            probe=_longest(self.probe, other.probe),
             shared={**other.shared, **self.shared},
             tokens_per_expert=(
                 tuple(sum(pair) for pair in zip(given[0] or (), given[1] or (), strict=True)) if counted else None
@@ -128,6 +132,11 @@ def distributions_of(reading: SiteReading, what: str = "histograms") -> Distribu
     if not isinstance(reading.held, Distributions):
         raise not_kept(what)
     return reading.held
+
+
+def _longest(one: Probe | None, other: Probe | None) -> Probe | None:
+    """The probe that both parts together would have had."""
+    return min(one, other, key=lambda probe: (-probe.tokens, probe.sample)) if one and other else None
 
 
 def _joined(site: str, one: Distributions, other: Distributions) -> Distributions:

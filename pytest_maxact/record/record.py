@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.record.effect import Effect
 from pytest_maxact.record.held import Summary
+from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.record.reading import SiteReading
 
@@ -28,6 +29,8 @@ class Record:
     """What schemes do to predictions, by scheme."""
     weights: WeightScan | None = None
     """What every tensor of the weight files holds; None in Records of versions that did not read them."""
+    predictions: Predictions | None = None
+    """What the model itself predicts; None in a Record of a version that did not measure it."""
     metric_version: int = field(default=METRIC_VERSION)
 
     @property
@@ -49,6 +52,16 @@ class Record:
         """The site that holds M, the largest magnitude of all counted sites; the shallowest of equals."""
         counted = [reading for reading in self.sites.values() if reading.site.counted]
         return min(counted, key=lambda reading: (-reading.max_abs, reading.site.order))
+
+    @property
+    def is_predicted(self) -> bool:
+        """Whether it tells the model's own predictions, or failed to where it should."""
+        return self.predictions is not None and not self.predictions.by_design
+
+    @property
+    def is_probed(self) -> bool:
+        """Whether it tells what each layer does; an earlier version did not look."""
+        return any(reading.probe for reading in self.sites.values())
 
     @property
     def is_summary(self) -> bool:

@@ -21,12 +21,14 @@ from pytest_maxact.numbers.checked import LATER, Count, Figure, Size, Whole, is_
 from pytest_maxact.numbers.histogram import BINS
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
+from pytest_maxact.numbers.probe import Probe
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.numbers.sums import SchemeSums
 from pytest_maxact.numbers.weights import WeightDistortion
 from pytest_maxact.record.effect import Effect
 from pytest_maxact.record.held import Entries
+from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
 
 SCHEMA = 3
@@ -58,6 +60,7 @@ class _StoredSite:
     first_nonfinite: NonFinite | None
     shared: dict[str, str]
     weights: dict[str, dict[str, WeightDistortion]]
+    probe: Probe | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +101,7 @@ class StoredRecord:
     sites: Annotated[tuple[StoredSite, ...], Field(min_length=1)]
     effects: dict[str, Effect]
     weights: WeightScan | None = field(default=None, metadata=LATER)
+    predictions: Predictions | None = field(default=None, metadata=LATER)
 
 
 def stored(document: Mapping[str, Any]) -> StoredRecord:

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from pytest_maxact import corpus
+from pytest_maxact.checkpoint.heads import has_head
 from pytest_maxact.checkpoint.locate import Checkpoint
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.tokenizer import load_tokenizer
 from pytest_maxact.corpus.tokens import tokenizer_digest, tokens_digest
 from pytest_maxact.errors import InputError
-from pytest_maxact.judge.limits.file import load_limits
+from pytest_maxact.judge.limits.behaviour import with_behaviour
+from pytest_maxact.judge.limits.file import LimitsFile, load_limits
 from pytest_maxact.judge.limits.rules import Ruleset, require_protocol, select_rules, with_baseline
-from pytest_maxact.measure.effect.headed import has_head
 from pytest_maxact.measure.prepare import encode, max_length, read_corpus
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.numbers.sites import Site
@@ -77,6 +78,7 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
     identity = Identity(model_type=model.config.model_type, layers=anatomy.layers, hidden_size=anatomy.hidden_size)
     files = load_limits(Path(settings.limits) if settings.limits else None)
     limits = select_rules(files, identity, anatomy.sites, settings.family)
+    limits = with_behaviour(limits, files, anatomy.sites, predicted=False, probed=True)
     require_protocol(settings.protocol, limits)
     wanted = baseline is not None or any(file.document.regression for file in files)
     tokenizer = _tokenizer(trainer)
@@ -106,17 +108,33 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
     prepared = Prepared(
         checkpoint=checkpoint, identity=identity, anatomy=anatomy, tokenizer=tokenizer, sequences=tuple(sequences),
         max_seq_len=max_length(settings, model.config.get_text_config()), predicts=has_head(checkpoint),
+        unpredicted="a run tells the loss of the model that it trains",
     )  # fmt: skip
     return Preparation(
         settings=settings,
         prepared=prepared,
         chosen=bool(fixed),
         limits=limits,
-        changes=with_baseline(limits, files, anatomy.sites, (), against) if wanted else None,
+        changes=_changes(limits, files, anatomy.sites, against, reference) if wanted else None,
         against=against,
         reference=reference,
         first=earlier[1] if earlier else None,
         seconds=seconds,
+    )
+
+
+def _changes(
+    limits: Ruleset, files: Sequence[LimitsFile], sites: Sequence[Site], against: str, reference: Record | None
+) -> Ruleset:
+    """The limits with those on what changes; a reference that is yet to be measured will tell all of it."""
+    return with_baseline(
+        limits,
+        files,
+        sites,
+        (),
+        against,
+        probed=reference is None or reference.is_probed,
+        slim=reference is not None and reference.is_summary,
     )
 
 

@@ -71,9 +71,13 @@ def test_an_unknown_metric_is_refused_with_the_known_ones(metric: str, value: fl
         assert re.search(rf"there are .*(?<!\w){re.escape(kind.form)}(?!\w)", str(refused.value)), kind
 
 
+ELSEWHERE = (Kind.UNREACHED, Kind.CHANGED)
+"""Metrics of a router, and of what a layer does."""
+
+
 def test_every_plain_metric_of_a_site_has_a_value_and_none_that_a_limit_passes_where_an_entry_is_not_finite() -> None:
     sound, broken = records.reading([1.0], [2.0]), records.reading([1.0], [2.0, math.nan])
-    for kind in (kind for kind in Kind if kind.of is Of.SITE and kind.is_plain and kind is not Kind.UNREACHED):
+    for kind in (kind for kind in Kind if kind.of is Of.SITE and kind.is_plain and kind not in ELSEWHERE):
         assert math.isfinite(value_of(sound, kind.form)), kind
         value = value_of(broken, kind.form)
         assert value == 1.0 if kind is Kind.NONFINITE else not math.isfinite(value), kind

@@ -13,10 +13,16 @@ OF_WEIGHTS = 3
 """Checks of the weight files as a whole: non-finite entries, misfits, matrices of zeros."""
 FROM_BELOW = 7 * tiny.LAYERS + 2
 """By the shipped envelopes: the maximum of every site but the final norm, the median of these but gates."""
-CHECKS = 2 * (4 * tiny.LAYERS + 2) + 1 + OF_WEIGHTS + FROM_BELOW
-"""Per site a maximum and a non-finite count, the carrier's INT-8 error, three of weight files, limits from below."""
-RELATIVE = 3 * (4 * tiny.LAYERS + 2) + 2
-"""Growth, shrink and loss of INT-8 SQNR of every site; massive-activation layers and the jump layer of the model."""
+CHECKS = 2 * (4 * tiny.LAYERS + 2) + tiny.LAYERS + 1 + OF_WEIGHTS + FROM_BELOW
+"""Per site a maximum and a non-finite count, of every layer what it changes, the carrier's INT-8 error, three of the
+weight files, limits from below.
+"""
+SHIFTS = 4 * tiny.LAYERS + 2
+"""The shift of every site, which a slim Record cannot tell."""
+RELATIVE = 3 * (4 * tiny.LAYERS + 2) + SHIFTS + 2 * tiny.LAYERS + 2
+"""Growth, shrink, shift and loss of INT-8 SQNR of every site; the turn of two blocks of every layer; massive-activation
+layers and the jump layer of the model.
+"""
 
 
 def run_gate(

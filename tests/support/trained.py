@@ -3,7 +3,7 @@ weights.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -19,6 +19,8 @@ from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
 from tests.support.paths import FIXTURES, TRAINED
 
+Tensors = dict[str, torch.Tensor]
+Change = Callable[[Tensors], None]
 STEPS = {step: FIXTURES / "qwen3-tiny-steps" / f"step-{step}" for step in (900, 1800, 2700, 3600)} | {4500: TRAINED}
 
 
@@ -31,10 +33,44 @@ def run_in(folder: Path, steps: Sequence[int] = tuple(STEPS)) -> str:
 
 def scale_weight(folder: Path, name: str, factor: float) -> None:
     """Multiply one weight of a checkpoint on disk."""
+
+    def scale(tensors: Tensors) -> None:
+        tensors[name] = (tensors[name].to(torch.float32) * factor).to(tensors[name].dtype)
+
+    change_weights(folder, scale)
+
+
+def change_weights(folder: Path, change: Change) -> None:
+    """Change the weights of a checkpoint on disk, all of them given by name."""
     file = folder / "model.safetensors"
     tensors = {key: tensor.clone() for key, tensor in load_file(file).items()}
-    tensors[name] = (tensors[name].to(torch.float32) * factor).to(tensors[name].dtype)
-    save_file(tensors, file, metadata={"format": "pt"})
+    change(tensors)
+    save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, file, metadata={"format": "pt"})
+
+
+def changed(folder: Path, change: Change) -> Path:
+    """The trained checkpoint with other weights."""
+    change_weights(shutil.copytree(TRAINED, folder), change)
+    return folder
+
+
+def swapped(one: int, other: int, only: str = "") -> Change:
+    """Two layers in each other's place, or of both the weights whose names hold `only`."""
+
+    def swap(tensors: Tensors) -> None:
+        for name in [name for name in tensors if name.startswith(f"model.layers.{one}.") and only in name]:
+            there = name.replace(f"layers.{one}.", f"layers.{other}.")
+            tensors[name], tensors[there] = tensors[there], tensors[name]
+
+    return swap
+
+
+def noise(tensors: Tensors) -> None:
+    """Every matrix drawn anew, as before training."""
+    generator = torch.Generator().manual_seed(0)
+    for name, tensor in tensors.items():
+        if tensor.ndim == 2:
+            tensors[name] = torch.empty(tensor.shape).normal_(0, 0.02, generator=generator).to(tensor.dtype)
 
 
 def record_of(folder: Path, max_samples: int = 8, **options: object) -> Record:

@@ -116,3 +116,9 @@ def site_map(anatomy: Anatomy, model_type: str) -> SiteMap:
         places=tuple(tap.site for tap in anatomy.taps),
         left_out=anatomy.left_out,
     )
+
+
+def vocabulary(anatomy: Anatomy) -> int:
+    """Rows of the token embedding."""
+    embedding = next(tap.module for tap in anatomy.taps if tap.site.kind == "embedding")
+    return int(embedding.weight.shape[0])  # type: ignore[index]

@@ -8,10 +8,11 @@ import math
 
 import numpy as np
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.judge.compare.jumps import jump_shift, new_massive_layers, stream
+from pytest_maxact.numbers.probe import turn
 from pytest_maxact.numbers.ratio import ratio
-from pytest_maxact.record.metrics.metric import GROWTH, JUMP, MASSIVE, SHIFT, SHRINK, Metric
+from pytest_maxact.record.metrics.metric import GROWTH, JUMP, MASSIVE, SHIFT, SHRINK, TURN, Metric
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
@@ -30,10 +31,12 @@ def site_change(before: SiteReading, after: SiteReading, metric: Metric, floor: 
         return math.inf if after.max_abs == 0 < before.max_abs else growth(after.max_abs, before.max_abs, floor or 0.0)
     if metric == SHIFT:
         return shift(before, after)
+    if metric == TURN:
+        return turn_of(before, after)
     if of := metric.of:
         return drop(metric_value(before, of), metric_value(after, of), math.inf if floor is None else floor)
     raise InputError(
-        f"no relative metric called {metric.name!r}\n  there are {GROWTH}, {SHRINK}, {SHIFT} and <metric>.drop"
+        f"no relative metric called {metric.name!r}\n  there are {GROWTH}, {SHRINK}, {SHIFT}, {TURN} and <metric>.drop"
     )
 
 
@@ -61,6 +64,20 @@ def shift(before: SiteReading, after: SiteReading) -> float:
         for magnitudes, entries in ((values, counts), (others, other_counts))
     ]
     return float(np.abs(shares[0] - shares[1]).max())
+
+
+def turn_of(before: SiteReading, after: SiteReading) -> float:
+    """How far a block's outputs on the probe point away from those before, from 0 to 2: 1 less the cosine. Those of a
+    block in another one's place have nothing in common with its own, and give 1. Raises MeasureError where a Record
+    holds no probe, or one of other tokens.
+    """
+    one, other = before.probe, after.probe
+    if one is None or other is None or (one.sample, one.tokens) != (other.sample, other.tokens):
+        raise MeasureError(
+            f"{after.site.name}: the Records hold no probe of the same tokens, so the order of layers cannot be told\n"
+            "  measure both again"
+        )
+    return math.nan if before.nonfinite or after.nonfinite else turn(one.sketch, other.sketch)
 
 
 def drop(before: float, after: float, floor: float) -> float:

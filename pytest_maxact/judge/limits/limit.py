@@ -71,3 +71,5 @@ def specificity(pattern: str, name: str) -> tuple[bool, int]:
 
 MODEL = "model"
 """Stands in a limit for the whole model, where other limits name a site."""
+PREDICTIONS = "predictions"
+"""Stands there for the model's own predictions."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_maxact.errors import InputError
-from pytest_maxact.judge.limits.file import LimitsFile
+from pytest_maxact.judge.limits.file import LimitsFile, builtin_path
 from pytest_maxact.judge.limits.limit import MODEL, Limit, specificity
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.sites import Site
@@ -22,6 +22,7 @@ from pytest_maxact.record.metrics.metric import (
     MASSIVE,
     SHIFT,
     SHRINK,
+    TURN,
     WEIGHT_SQNR,
     Metric,
     drop_of,
@@ -37,10 +38,17 @@ class _Stated:
 
 
 def relative_limits(
-    files: Sequence[LimitsFile], sites: Sequence[Site], schemes: Sequence[str], against: str
+    files: Sequence[LimitsFile],
+    sites: Sequence[Site],
+    schemes: Sequence[str],
+    against: str,
+    *,
+    probed: bool = True,
+    slim: bool = False,
 ) -> list[Limit]:
     """The limits on what may have changed since the baseline `against`, in depth order; `schemes` are those that both
-    were measured under.
+    were measured under. `probed`: whether both hold which way the outputs of blocks point; `slim`: whether either keeps
+    no distributions, which the shipped file then does not compare.
 
     Raises InputError where no file states any, and for a pattern that matches no site: either would be a comparison
     that nobody makes.
@@ -53,7 +61,7 @@ def relative_limits(
                     "so it would never be checked\n"
                     "  correct or remove it"
                 )
-    found = [limit for site in sites for limit in _of_site(files, site, schemes, against)]
+    found = [limit for site in sites for limit in _of_site(files, site, schemes, against, probed, slim)]
     found += [limit for key, metric, floor in _WHOLE for limit in _of_model(files, key, metric, floor, against)]
     if not found:
         raise InputError(
@@ -63,15 +71,21 @@ def relative_limits(
     return found
 
 
+BLOCKS = frozenset({"attn_output", "mlp_output"})
+"""Kinds of sites whose outputs point somewhere: those of blocks, whatever the residual stream has of all layers."""
 _WHOLE = (("max_new_massive_layers", MASSIVE, "massive_floor"), ("max_jump_shift", JUMP, "jump_floor"))
 
 
-def _of_site(files: Sequence[LimitsFile], site: Site, schemes: Sequence[str], against: str) -> Iterator[Limit]:
+def _of_site(
+    files: Sequence[LimitsFile], site: Site, schemes: Sequence[str], against: str, probed: bool, slim: bool
+) -> Iterator[Limit]:
     for key, metric in (("max_growth", GROWTH), ("max_shrink", SHRINK)):
         if bound := _stated(files, key, site):
             yield _limit(site.name, metric, bound, _stated(files, "growth_floor", site), against)
-    if bound := _stated(files, "max_shift", site):
+    if bound := _stated(files, "max_shift", site, shipped=not slim):
         yield _limit(site.name, SHIFT, bound, None, against)
+    if probed and site.kind in BLOCKS and (bound := _stated(files, "max_turn", site)):
+        yield _limit(site.name, TURN, bound, None, against)
     if bound := _stated(files, "max_sqnr_drop_db", site):
         measured = [name for name in schemes if site.is_linear_input]
         metrics = [INT8_SQNR]
@@ -86,9 +100,9 @@ def _of_model(files: Sequence[LimitsFile], key: str, metric: Metric, floor: str,
         yield _limit(MODEL, metric, bound, _stated(files, floor), against)
 
 
-def _stated(files: Sequence[LimitsFile], key: str, site: Site | None = None) -> _Stated | None:
-    """What is stated most specifically under `key`, for a site or for all."""
-    for file in files:
+def _stated(files: Sequence[LimitsFile], key: str, site: Site | None = None, shipped: bool = True) -> _Stated | None:
+    """What is stated most specifically under `key`, for a site or for all; `shipped`: by the shipped file, too."""
+    for file in files if shipped else [file for file in files if file.path != builtin_path()]:
         section = file.document.regression
         if section is None:
             continue

@@ -141,11 +141,18 @@ def with_fitness(
 
 
 def with_baseline(
-    rules: Ruleset, files: Sequence[LimitsFile], sites: Iterable[Site], schemes: Sequence[str], against: str
+    rules: Ruleset,
+    files: Sequence[LimitsFile],
+    sites: Iterable[Site],
+    schemes: Sequence[str],
+    against: str,
+    *,
+    probed: bool = True,
+    slim: bool = False,
 ) -> Ruleset:
-    """The same with checks against a baseline of that name; `schemes` are those that both were measured under."""
+    """The same with checks against a baseline of that name; `schemes`, `probed` and `slim` as of `relative_limits`."""
     ordered = sorted(sites, key=lambda site: site.order)
-    limits = [*rules.limits, *relative_limits(files, ordered, schemes, against)]
+    limits = [*rules.limits, *relative_limits(files, ordered, schemes, against, probed=probed, slim=slim)]
     return replace(rules, limits=_by_depth(limits, ordered))
 
 

@@ -4,16 +4,18 @@ Fail closed: a comparison passes only where it is true of numbers (`not (value <
 non-finite entry has no maximum that could pass, and a limit on a site that the Record lacks is an error.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from pytest_maxact.errors import InputError, MeasureError, setting
 from pytest_maxact.judge.compare.changes import record_change, site_change
-from pytest_maxact.judge.limits.limit import CARRIER, MODEL, Limit
+from pytest_maxact.judge.limits.limit import CARRIER, MODEL, PREDICTIONS, Limit
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.limits.weights import WEIGHTS, is_of_weights, tensor_of
 from pytest_maxact.judge.verdict.bound import NEVER_ZERO, RARELY_ZERO, holds
 from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.judge.verdict.predictions import check_predictions
 from pytest_maxact.judge.verdict.waiving import waived
 from pytest_maxact.judge.verdict.weights import check_weights, tensor_limits, with_tensors
 from pytest_maxact.judge.verdict.words import RELATIONS, change_words, origin_words, site_words, whole_words
@@ -76,6 +78,8 @@ def check(record: Record, limit: Limit, baseline: Record | None = None) -> Findi
         return check_weights(record, limit)
     if limit.site == MODEL:
         return _check_effect(record, limit)
+    if limit.site == PREDICTIONS:
+        return check_predictions(record, limit)
     reading = record.carrier if limit.site == CARRIER else record.sites.get(limit.site)
     if reading is None:
         raise MeasureError(
@@ -152,6 +156,11 @@ def _check_effect(record: Record, limit: Limit) -> Finding:
     if limit.metric.kind is not Kind.EFFECT:
         raise _no_effect(limit.metric.name)
     effect = record.effects.get(scheme)
+    if (record.predictions and record.predictions.nonfinite) or (effect and math.isnan(effect.perplexity)):
+        message = "the unquantized model's own predictions are not finite, whatever the scheme"
+        return Finding(
+            limit=limit, value=math.nan, passed=False, reading=None, message=f"no {limit.metric} to tell: {message}"
+        )
     if effect is None:
         raise MeasureError(
             f"the Record holds no effect of {scheme} on "

@@ -7,6 +7,7 @@ baseline that not all can be compared with are errors, never a verdict on less.
 from collections.abc import Mapping, Sequence
 
 from pytest_maxact.errors import InputError, MeasureError
+from pytest_maxact.judge.limits.behaviour import with_behaviour
 from pytest_maxact.judge.limits.file import LimitsFile, load_limits
 from pytest_maxact.judge.limits.rules import require_protocol, select_rules, with_baseline
 from pytest_maxact.judge.verdict.check import judge
@@ -33,11 +34,20 @@ def verdict(
     files = list(load_limits() if limits is None else limits)
     sites = [reading.site for reading in record.sites.values()]
     rules = select_rules(files, identity_of(record.provenance), sites, family)
+    rules = with_behaviour(rules, files, sites, predicted=record.is_predicted, probed=record.is_probed)
     require_protocol(record.provenance.protocol, rules)
     for name, baseline in (baselines or {}).items():
         require_sound(name, baseline)
         _require_whole(name, baseline, record)
-        rules = with_baseline(rules, files, sites, record.provenance.schemes, name)
+        rules = with_baseline(
+            rules,
+            files,
+            sites,
+            record.provenance.schemes,
+            name,
+            probed=record.is_probed and baseline.is_probed,
+            slim=record.is_summary or baseline.is_summary,
+        )
     return judge(record, rules.limits, baselines, rules.waivers)
 
 

@@ -7,9 +7,11 @@ from pytest_maxact.judge.compare.jumps import first_jump, new_massive_layers
 from pytest_maxact.judge.limits.layers import LOWER
 from pytest_maxact.judge.limits.limit import CARRIER, Limit
 from pytest_maxact.numbers.peaks import Peak
+from pytest_maxact.numbers.probe import Probe
 from pytest_maxact.numbers.sites import ranges
 from pytest_maxact.numbers.weights import by_error, by_flushing, worst_weight
 from pytest_maxact.record.metrics.metric import (
+    CHANGED,
     GROWTH,
     LEAST,
     MASSIVE,
@@ -18,6 +20,7 @@ from pytest_maxact.record.metrics.metric import (
     RMS,
     SHIFT,
     SHRINK,
+    TURN,
     UNREACHED,
     WEIGHT_SQNR,
     Kind,
@@ -47,6 +50,8 @@ def change_words(before: SiteReading, after: SiteReading, limit: Limit, value: f
             f"{place}: its distribution shifted by {value:.3g}, the rms went from {metric_value(before, RMS):.4g} to"
             f" {metric_value(after, RMS):.4g}"
         )
+    if limit.metric == TURN:
+        return f"{place}: its outputs turned by {value:.3g}, 1 less the cosine with those of {limit.against}"
     of = limit.metric.of or limit.metric
     return f"{place}: {of} fell by {value:.2f} dB, from {metric_value(before, of):.2f} to {metric_value(after, of):.2f}"
 
@@ -85,6 +90,10 @@ def site_words(reading: SiteReading, limit: Limit, value: float, passed: bool) -
     if limit.metric == UNREACHED:
         found = f"no token reached {describe_unreached(reading)}, a share of {value:.4g}"
         return f"{place}: {found}, which {relation} the limit {stated}; {limit.rule}{origin_words(limit)}"
+    if limit.metric == CHANGED and reading.probe:
+        return _changed_words(
+            reading, reading.probe, f"{relation} the limit {stated}; {limit.rule}{origin_words(limit)}"
+        )
     if reading.nonfinite:
         return (
             f"{place}: no {limit.metric} to hold against {stated}, {reading.nonfinite} entries are NaN or infinite;"
@@ -106,6 +115,16 @@ def _margin(limit: Limit, headroom: float) -> str:
     if limit.sense == "max":
         return f"x {headroom:g}"
     return f"less {20 * math.log10(headroom):.2f} dB" if limit.metric.is_in_decibels else f"/ {headroom:g}"
+
+
+def _changed_words(reading: SiteReading, probe: Probe, stated: str) -> str:
+    """The part of a layer that does least, in the words of what stands in a block's place."""
+    part, share = min(probe.changed.items(), key=lambda entry: entry[1])
+    what = "the layer changes" if part == "layer" else f"the block behind {part} changes"
+    return (
+        f"{reading.site.name}: {what} {share:.2%} of the residual stream's entries (first {probe.tokens} tokens of "
+        f"{probe.sample}), which {stated}"
+    )
 
 
 def _scheme_words(reading: SiteReading, metric: Metric) -> str:

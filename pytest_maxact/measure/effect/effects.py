@@ -14,12 +14,13 @@ import numpy as np
 import torch
 
 from pytest_maxact import corpus
+from pytest_maxact.checkpoint.heads import has_head
 from pytest_maxact.checkpoint.locate import Checkpoint
 from pytest_maxact.checkpoint.sites.anatomy import Tap
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.corpus.batches import BatchPlan, apart
 from pytest_maxact.errors import InputError, MaxactError, MeasureError, first_line, setting
-from pytest_maxact.measure.effect.headed import Headed, has_head, headed_of, load_with_head
+from pytest_maxact.measure.effect.headed import Headed, headed_of, load_with_head
 from pytest_maxact.measure.effect.simulate import Simulation, cast, holding
 from pytest_maxact.measure.observe.batch import collate
 from pytest_maxact.measure.observe.fresh import Fresh

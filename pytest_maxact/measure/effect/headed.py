@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from pytest_maxact.checkpoint.completeness import refuse_partial
+from pytest_maxact.checkpoint.heads import headed_class, lacking_head
 from pytest_maxact.checkpoint.load import load_as
 from pytest_maxact.checkpoint.locate import Checkpoint
 from pytest_maxact.checkpoint.sites.decoder import decoder_of
@@ -74,44 +75,13 @@ class Headed:
         ]
 
 
-def headed_class(checkpoint: Checkpoint) -> Any:
-    """The auto class that builds the model with its language-model head; None where a token sees those after it, or
-    there is no such head.
-    """
-    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM
-
-    config = checkpoint.config
-    if checkpoint.trust_remote_code and "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {}):
-        return AutoModelForCausalLM
-    if is_encoder(checkpoint) or getattr(config, "is_encoder_decoder", False):
-        return None
-    headed = (AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM)
-    return next((auto for auto in headed if type(config) in auto._model_mapping), None)
-
-
-def is_encoder(checkpoint: Checkpoint) -> bool:
-    """Whether a checkpoint's tokens see those after them, by its config: it has no next-token distribution by
-    design.
-    """
-    from transformers import AutoModelForMaskedLM
-
-    return type(checkpoint.config) in AutoModelForMaskedLM._model_mapping and not getattr(
-        checkpoint.config, "is_decoder", False
-    )
-
-
-def has_head(checkpoint: Checkpoint) -> bool:
-    """Whether a checkpoint has a next-token distribution, by its config; loads no weights."""
-    return headed_class(checkpoint) is not None
-
-
 def load_with_head(checkpoint: Checkpoint, settings: Settings) -> tuple[nn.Module, torch.device]:
     """The model with its head. Raises MeasureError where weights are missing, its head's among them, or do not fit."""
     model, info, _, device = load_as(headed_class(checkpoint), checkpoint, settings)
     refuse_partial(model, decoder_of(model), info, checkpoint)
-    if lacking := [key for key in info["missing_keys"] if not key.startswith(f"{model.base_model_prefix}.")]:
+    if lacking := lacking_head(model, info):
         raise MeasureError(
-            f"the weights of {checkpoint.name} lack the LM head ({lacking[0]}), without which there are no predictions "
+            f"the weights of {checkpoint.name} lack the LM head ({lacking}), without which there are no predictions "
             "to compare\n"
             f"  save the model with its head, or leave out {setting('effect')} and {setting('deploy')}: "
             f"{setting('schemes')} needs "
@@ -120,22 +90,25 @@ def load_with_head(checkpoint: Checkpoint, settings: Settings) -> tuple[nn.Modul
     return model, device
 
 
-def headed_of(model: nn.Module, ids: torch.Tensor, device: torch.device) -> Headed:
-    """The backbone of a model, tried on a few ids [tokens].
+def headed_of(model: nn.Module, ids: torch.Tensor, device: torch.device, decoder: nn.Module | None = None) -> Headed:
+    """The backbone of a model, tried on a few ids [tokens]. `decoder`: the part of it that gives the final hidden
+    states by itself.
 
     Raises MeasureError where its predictions do not follow from the final hidden states, or a token sees those after
     it.
     """
-    decoder = decoder_of(model)
+    decoder = decoder_of(model) if decoder is None else decoder
     around = [
         module
         for module in model.modules()
         if module is not model and any(inner is decoder for inner in module.modules())
     ]
     called: list[tuple[nn.Module, Any]] = []
+    given: list[torch.Tensor] = []
     handles = [
         module.register_forward_hook(lambda module, args, output: called.append((module, output))) for module in around
     ]
+    handles.append(decoder.register_forward_hook(lambda module, args, output: given.append(first_tensor(output))))
     try:
         logits = first_tensor(model(input_ids=ids[None], use_cache=False))[0]
     finally:
@@ -145,6 +118,8 @@ def headed_of(model: nn.Module, ids: torch.Tensor, device: torch.device) -> Head
         raise _unknown(model, "its head cannot be told from its backbone")
     backbone, output = called[-1]
     headed = Headed(model=model, backbone=backbone, wrap=_wrapping(output), device=device)
+    if not given or not torch.equal(given[-1].nan_to_num(), first_tensor(output).nan_to_num()):
+        raise _unknown(model, "its final hidden states are not those that its decoder gives")
     again = headed.logits(ids, first_tensor(output)[0])
     if again.shape != logits.shape or not torch.allclose(
         again.float(), logits.float(), rtol=_SAME, atol=_SAME, equal_nan=True

@@ -6,6 +6,7 @@ count must equal tokens x width; anything else is an error, not a figure.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,6 +26,8 @@ from pytest_maxact.numbers.schemes import Scheme
 
 Progress = Callable[[int, int], None]
 """Called with tokens done and tokens in all."""
+Watch = Callable[[Batch, torch.Tensor], Callable[[], None]]
+"""Given a batch and its final hidden states; what it returns keeps what it made of them, once the batch counts."""
 FULL_WIDTH = frozenset({"hidden", "attn_output", "mlp_output", "final_norm"})
 """Kinds that are as wide as the residual stream."""
 
@@ -32,8 +35,11 @@ FULL_WIDTH = frozenset({"hidden", "attn_output", "mlp_output", "final_norm"})
 class Observer:
     """A decoder under observation, and what was seen of it. Use `attached` around `run`."""
 
-    def __init__(self, decoder: nn.Module, anatomy: Anatomy, schemes: Sequence[Scheme] = ()) -> None:
+    def __init__(
+        self, decoder: nn.Module, anatomy: Anatomy, schemes: Sequence[Scheme] = (), watch: Watch | None = None
+    ) -> None:
         self.decoder = decoder
+        self._watch = watch
         self.anatomy = anatomy
         self.accumulators = {
             site.name: SiteAccumulator(site.name, massive=site.kind == "hidden") for site in anatomy.sites
@@ -154,7 +160,8 @@ class Observer:
             batch = collate(planned, device, side, self.stride)
             self._intake.batch = batch
             self._renew()
-            self.decoder(**batch.model_inputs, use_cache=False)
+            output = self.decoder(**batch.model_inputs, use_cache=False)
+            keep = self._watched(batch, output)
         except Exception as error:
             self._forget()
             if isinstance(error, MaxactError):
@@ -175,6 +182,7 @@ class Observer:
         for site, given in self._intake.traffic.items():
             total = self.traffic[site]
             total[planned.split] = total[planned.split] + given.cpu() if planned.split in total else given.cpu()
+        keep()
         self.tokens[planned.split] += planned.tokens
         self.batches += 1
         self.padded_tokens += planned.padded_tokens
@@ -184,6 +192,16 @@ class Observer:
     def _renew(self) -> None:
         if self._fresh:
             self._fresh.restore()
+
+    def _watched(self, batch: Batch, output: Any) -> Callable[[], None]:
+        """What keeps what was made of the final hidden states; whatever ran for it was not of the pass."""
+        if self._watch is None:
+            return lambda: None
+        self._intake.batch = None
+        try:
+            return self._watch(batch, output if isinstance(output, torch.Tensor) else output[0])
+        finally:
+            self._intake.batch = batch
 
     def _forget(self) -> None:
         self._hooks.forget()

@@ -34,6 +34,16 @@ def _unreached_share(reading: SiteReading, metric: Metric) -> float:
     return len(reading.unreached_experts) / routed if routed else math.nan
 
 
+def _changed_share(reading: SiteReading, metric: Metric) -> float:
+    """The least that the layer or one of its blocks does. Raises MeasureError where the Record lacks it."""
+    if reading.probe is None or not reading.probe.changed:
+        raise MeasureError(
+            f"{reading.site.name}: the Record holds nothing of what a layer changes there\n"
+            "  measure the checkpoint again, or name the residual stream after a layer"
+        )
+    return min(reading.probe.changed.values())
+
+
 def _integer_value(reading: SiteReading, metric: Metric) -> float:
     return float(getattr(integer_figures(reading, metric.policy, metric.bits), metric.quantity))
 
@@ -75,6 +85,7 @@ _VALUES: Mapping[Kind, tuple[Callable[[SiteReading, Metric], float], float | Non
     Kind.NONFINITE: (lambda reading, metric: float(reading.nonfinite), None),
     Kind.RMS: (lambda reading, metric: rms(reading), math.inf),
     Kind.UNREACHED: (_unreached_share, None),
+    Kind.CHANGED: (_changed_share, None),
     Kind.QUANTILE: (lambda reading, metric: quantile(reading, metric.q), math.inf),
     Kind.INTEGER: (_integer_value, math.nan),
     Kind.SCHEME: (_scheme_value, None),

@@ -13,6 +13,7 @@ from pytest_maxact.record.effect import KEPT, Effect
 from pytest_maxact.record.provenance import Provenance, corpus_digest
 from pytest_maxact.record.reading import SPLITS, SiteReading
 from pytest_maxact.record.record import Record
+from pytest_maxact.record.sound.behaviour import require_sound_predictions, require_sound_probes
 from pytest_maxact.record.sound.site import Text, require_sound_site
 
 _WITHOUT_LAYER = ("embedding", "final_norm")
@@ -32,6 +33,8 @@ def require_sound(record: Record) -> None:
                 raise ValueError(f"{reading.site.name}: {what}: {shown(other[0])} is none of provenance.schemes")
         require_sound_site(reading, text, is_routed=reading.site.layer in routed)
     _require_effects(record, text)
+    require_sound_predictions(record)
+    require_sound_probes(record)
 
 
 def _text(provenance: Provenance) -> Text:

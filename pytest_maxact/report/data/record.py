@@ -10,6 +10,7 @@ from pytest_maxact.judge.portrait import Portrait
 from pytest_maxact.judge.site_figures import SiteFigures
 from pytest_maxact.numbers.formats import FormatDistortion
 from pytest_maxact.numbers.peaks import Peak
+from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.report.data.null import finite_or_null, plain
 from pytest_maxact.report.data.scan import scan_data
@@ -57,6 +58,7 @@ def record_data(portrait: Portrait, figures: Sequence[SiteFigures]) -> dict[str,
         "schemes": list(provenance.schemes),
         "sampling": provenance.sampling,
         "effects": {name: plain(asdict(effect)) for name, effect in portrait.effects.items()},
+        **({"predictions": _predictions(portrait.predictions)} if portrait.predictions else {}),
         "fp16": {"fits": portrait.fp16.fits, "sites_beyond": list(portrait.fp16.beyond)},
         **({"weights": scan_data(portrait.weights)} if portrait.weights else {}),
         "sites": {site.site.name: _site(site) for site in figures},
@@ -67,6 +69,25 @@ def _context(provenance: Provenance) -> dict[str, Any]:
     """How the text fits the model, with the number of tokens after which samples were cut."""
     assert provenance.context is not None
     return {**asdict(provenance.context), "max_seq_len": provenance.max_seq_len}
+
+
+def _predictions(told: Predictions) -> dict[str, Any]:
+    return {
+        "unchecked": told.unchecked or None,
+        "tokens": told.tokens,
+        "nonfinite": told.nonfinite,
+        "perplexity": finite_or_null(told.perplexity),
+        "margin": finite_or_null(told.margin),
+        "categories": {
+            one.category: {
+                "tokens": one.tokens,
+                "nonfinite": one.nonfinite,
+                "nll": finite_or_null(one.surprise),
+                "margin": finite_or_null(one.margin),
+            }
+            for one in told.categories
+        },
+    }
 
 
 def _site(figures: SiteFigures) -> dict[str, Any]:
@@ -93,6 +114,7 @@ def _site(figures: SiteFigures) -> dict[str, Any]:
         "weights": {
             path: {name: weight_data(e) for name, e in errors.items()} for path, errors in figures.weights.items()
         },
+        **({"changed": dict(figures.changed)} if figures.changed else {}),
         "top": [{"value": peak.value, **_place(peak), "part": peak.part} for peak in figures.peaks],
     }
 

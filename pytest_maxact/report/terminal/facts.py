@@ -10,12 +10,14 @@ from rich.text import Text
 from pytest_maxact.judge.portrait import AppliedLimits, HalfRange, MassiveLayers, Maximum, Portrait, RoutedExperts
 from pytest_maxact.numbers.formats import FP16_MAX
 from pytest_maxact.numbers.scan import WeightScan
+from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Context
 from pytest_maxact.report.terminal.screen import Column, Grid, grouped
 
 LABEL = Column(style="bold")
 _NAMED = 4
 """How many sites beyond the range of FP16 are named."""
+_EARLIER = "this Record is of an earlier version; measure again"
 Fact = tuple[str, str | Text]
 
 
@@ -31,6 +33,9 @@ def _facts(portrait: Portrait) -> Iterator[Fact]:
     if broken := portrait.broken:
         words = f"{grouped(broken.entries)} NaN or infinite entries at {broken.sites} sites, the first {broken.first}"
         yield "broken", Text(words, style="bold red")
+    yield "predicts", predictions_words(portrait.predictions)
+    if not portrait.probed:
+        yield "layers", Text(f"unchecked whether each does something: {_EARLIER}", style="yellow")
     yield from _weights(portrait.weights)
     yield "FP16", _half_words(portrait.fp16)
     yield "INT-8", _int8_words(portrait)
@@ -132,6 +137,25 @@ def _half_words(fp16: HalfRange) -> str:
     more = f" and {len(fp16.beyond) - _NAMED} more" if len(fp16.beyond) > _NAMED else ""
     names = ", ".join(fp16.beyond[:_NAMED])
     return f"does not fit: {len(fp16.beyond)} sites above {largest} or not finite: {names}{more}"
+
+
+def predictions_words(told: Predictions | None) -> str | Text:
+    """How well the model predicts text, and which it does not."""
+    if told is None:
+        return Text(f"unchecked: {_EARLIER}", style="yellow")
+    if told.unchecked or not told.tokens:
+        return Text(
+            f"unchecked: {told.unchecked or 'no sample of the evaluation split has two tokens'}", style="yellow"
+        )
+    if told.nonfinite:
+        where = f"{grouped(told.nonfinite)} of {grouped(told.tokens)} tokens"
+        return Text(f"next-token distributions are NaN or infinite at {where}", style="bold red")
+    head = (
+        f"perplexity {told.perplexity:.4g} on {grouped(told.tokens)} tokens; {told.margin:.2f} nats per token better"
+        " than the shares of tokens (the middle of the categories)"
+    )
+    worse = [f"{one.category} ({one.margin:+.1f})" for one in told.categories if not one.margin > 0]
+    return f"{head}, not better on {', '.join(worse)}: text of kinds that it may never have read" if worse else head
 
 
 def _int8_words(portrait: Portrait) -> str:

@@ -64,10 +64,10 @@ def test_pretrained_weights_pass_through_the_whole_gate(
     saved = tmp_path / "minilm.record.safetensors"
     args = (f"--maxact-model={minilm}", "--maxact-max-samples=20", f"--maxact-save={saved}")
     result = run_gate(
-        pytester, *args, f"--maxact-limits={write_limits(tmp_path / 'wide.yaml', 250)}", passed=2 * 19 + OF_WEIGHTS
+        pytester, *args, f"--maxact-limits={write_limits(tmp_path / 'wide.yaml', 250)}", passed=2 * 19 + 6 + OF_WEIGHTS
     )
     result.stdout.fnmatch_lines(
-        ["PASS*all 41 checks hold", "*bert, 6 layers x 384, float32 on cpu*", "*final_norm: each layer*"]
+        ["PASS*all 47 checks hold", "*bert, 6 layers x 384, float32 on cpu*", "*final_norm: each layer*"]
     )
     record = load(saved)
     assert 100 < record["layers.0.mlp_output"].max_abs < 250
@@ -76,7 +76,7 @@ def test_pretrained_weights_pass_through_the_whole_gate(
         f"--maxact-replay={saved}",
         f"--maxact-limits={write_limits(tmp_path / 'tight.yaml', 100)}",
         failed=2,
-        passed=36 + OF_WEIGHTS,
+        passed=42 + OF_WEIGHTS,
     )
     result.stdout.fnmatch_lines(["*layers.0.mlp_output: max_abs 1* exceeds the limit 125*shape all-MiniLM-L6-v2*"])
 

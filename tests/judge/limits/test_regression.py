@@ -55,8 +55,11 @@ def test_every_site_and_the_whole_model_get_the_shipped_limits() -> None:
     assert {limit.metric.name for limit in limits if limit.site != "model"} == {
         "growth",
         "shrink",
+        "shift",
+        "turn",
         "int8.max_abs.sqnr_db.drop",
     }
+    assert set(bounds(limits, "turn")) == {site.name for site in model if site.kind in ("attn_output", "mlp_output")}
     assert {(limit.against, limit.sense, limit.rule) for limit in limits} == {("v1", "max", "regression against v1")}
     assert {limit.file for limit in limits} == {str(builtin_path())}
     assert "max_growth: 2" in written_at(one(limits, HIDDEN, "growth"))

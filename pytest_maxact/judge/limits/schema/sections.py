@@ -39,12 +39,21 @@ class Generic(Section):
     """Rules that hold for every family: no non-finite entry; `max_abs` of a site under the family `generic`; the share
     of routed experts of a layer that no token may have reached, where a family does not state its own; `weights`, of
     all weight files.
+
+    - `min_margin`: nats per token by which the model predicts the category of text in the middle better than the shares
+      of its tokens do.
+    - `min_changed`: share of the residual stream's entries that every layer, and every block of it, changes by more
+      than one part in 512.
+
+    Both hold where no file says anything of them; `null` is the only way not to ask.
     """
 
     source: Text | None = None
     nonfinite: ZERO_ONLY = 0
     max_abs: Figure = 65504.0
     max_unreached_experts: Share | None = None
+    min_margin: Annotated[float, Field(allow_inf_nan=False)] | None = 0.25
+    min_changed: Share | None = 0.05
     weights: Weights = Weights()
 
 
@@ -103,6 +112,7 @@ class Change(Section):
       this much.
     - `max_shift`: largest difference between the two distributions of magnitudes, as shares of entries below a value
       (Kolmogorov and Smirnov).
+    - `max_turn`: how far a block's outputs on the probe may point away from those of the baseline, 1 less the cosine.
     - `max_sqnr_drop_db`: loss of SQNR, INT-8 per tensor and of every scheme that was measured; `sqnr_floor_db`: no loss
       counts down to this SQNR.
     """
@@ -111,6 +121,7 @@ class Change(Section):
     max_shrink: Factor | None = None
     growth_floor: NotNegative | None = None
     max_shift: Share | None = None
+    max_turn: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     max_sqnr_drop_db: NotNegative | None = None
     sqnr_floor_db: Decibel | None = None
 

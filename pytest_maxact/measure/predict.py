@@ -1,0 +1,168 @@
+"""What the model itself predicts: final hidden states of chosen tokens, as the pass gives them, through the model's own
+head, and the surprise at the token that follows.
+
+The tokens are the leading ones of evaluation samples, as many of each category. What they are held against is how often
+each token occurs in the other samples: a unigram distribution that never saw the sample, of the category, of the whole
+corpus, or of no text at all, whichever does best. Nothing that has learnt no order of tokens beats it by much.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pytest_maxact import corpus
+from pytest_maxact.checkpoint.load import LoadedModel
+from pytest_maxact.errors import MeasureError
+from pytest_maxact.measure.effect.effects import HEAD_ROWS
+from pytest_maxact.measure.effect.headed import Headed, headed_of
+from pytest_maxact.measure.observe.batch import Batch
+from pytest_maxact.record.predictions import STEP, Predicted, Predictions
+
+TOKENS = 4096
+"""About so many tokens are predicted, in equal parts of every category."""
+LEADING = 512
+"""So many of one sample at most."""
+_PROBED = 8
+
+
+class Predicting:
+    """What was predicted so far. `see` computes a batch, and what it returns keeps it."""
+
+    def __init__(self, headed: Headed, sequences: Sequence[corpus.Sequence], vocabulary: int) -> None:
+        self._headed = headed
+        self._chosen = chosen(sequences)
+        self._shares = Shares(sequences, vocabulary)
+        self._found: dict[str, list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]] = {
+            sequence.sample.category: [] for sequence, _ in self._chosen.values()
+        }
+
+    def see(self, batch: Batch, states: torch.Tensor) -> Callable[[], None]:
+        """`states`: final hidden states [B, T, width] of a batch; what is returned keeps what was found of them."""
+        if states.shape[:2] != batch.ids.shape:
+            raise MeasureError(
+                f"final hidden states of shape {list(states.shape)} for a batch of {list(batch.ids.shape)}\n"
+                "  its predictions cannot be measured yet; please report the model_type"
+            )
+        found = []
+        for row, (sequence, start) in enumerate(zip(batch.plan.sequences, batch.starts, strict=True)):
+            if sequence.sample.id in self._chosen:
+                tokens = self._chosen[sequence.sample.id][1]
+                found.append((sequence, self._surprise(sequence, states[row, start : start + tokens])))
+
+        def keep() -> None:
+            for sequence, surprise in found:
+                expected = self._shares.surprise(sequence, len(surprise))
+                self._found[sequence.sample.category].append((surprise, expected))
+
+        return keep
+
+    def _surprise(self, sequence: corpus.Sequence, states: torch.Tensor) -> npt.NDArray[np.float64]:
+        """Nats at each token that follows; NaN where the distribution is not finite."""
+        device = states.device
+        ids = torch.tensor(sequence.ids[: len(states) + 1], device=device)
+        parts = []
+        for start in range(0, len(states), HEAD_ROWS):
+            rows = slice(start, start + HEAD_ROWS)
+            logits = self._headed.logits(ids[:-1][rows], states[rows]).float()
+            whole = logits.logsumexp(1)
+            surprise = whole - logits.gather(1, ids[1:][rows, None]).squeeze(1)
+            parts.append(torch.where(whole.isfinite(), surprise, math.nan).double().cpu())
+        return torch.cat(parts).numpy()
+
+    def result(self) -> Predictions:
+        """All that was predicted, by category."""
+        return Predictions(categories=tuple(_told(name, found) for name, found in sorted(self._found.items())))
+
+
+def predicting(
+    loaded: LoadedModel, sequences: Sequence[corpus.Sequence], vocabulary: int
+) -> tuple[Predicting | None, str]:
+    """What to hand final hidden states to; None, and why, where predictions cannot be told by them."""
+    if loaded.headed is None:
+        return None, loaded.unpredicted
+    try:
+        with torch.inference_mode():
+            longest = max(sequences, key=len)
+            headed = headed_of(
+                loaded.headed, torch.tensor(longest.ids[:_PROBED], device=loaded.device), loaded.device, loaded.decoder
+            )
+    except MeasureError as error:
+        return None, str(error).split("\n")[0]
+    return Predicting(headed, sequences, vocabulary), ""
+
+
+def chosen(sequences: Sequence[corpus.Sequence]) -> dict[str, tuple[corpus.Sequence, int]]:
+    """Samples of the evaluation split, in the order of their ids, and how many leading tokens of each are predicted
+    from.
+    """
+    splits = corpus.assign_splits([sequence.sample for sequence in sequences])
+    groups: dict[str, list[corpus.Sequence]] = {}
+    for sequence in sorted(sequences, key=lambda sequence: sequence.sample.id):
+        if splits[sequence.sample.id] == "evaluation" and len(sequence) > 1:
+            groups.setdefault(sequence.sample.category, []).append(sequence)
+    found: dict[str, tuple[corpus.Sequence, int]] = {}
+    for group in groups.values():
+        left = -(-TOKENS // len(groups))
+        for sequence in group:
+            if left <= 0:
+                break
+            found[sequence.sample.id] = (sequence, min(len(sequence) - 1, LEADING, left))
+            left -= found[sequence.sample.id][1]
+    return found
+
+
+class Shares:
+    """How often every token occurs, in the samples of a category and in all of them."""
+
+    def __init__(self, sequences: Sequence[corpus.Sequence], vocabulary: int) -> None:
+        self._vocabulary = vocabulary
+        self._all = np.zeros(vocabulary, np.int64)
+        self._by_category: dict[str, npt.NDArray[np.int64]] = {}
+        for sequence in sequences:
+            counts = self._counts(sequence)
+            self._all += counts
+            self._by_category[sequence.sample.category] = (
+                self._by_category.get(sequence.sample.category, np.zeros(vocabulary, np.int64)) + counts
+            )
+
+    def surprise(self, sequence: corpus.Sequence, tokens: int) -> npt.NDArray[np.float64]:
+        """Nats at the `tokens` tokens after a sample's first, float64 [3, tokens]: by the other samples of the
+        category, by all others, and where all tokens are alike.
+        """
+        own, after = self._counts(sequence), np.asarray(sequence.ids[1 : tokens + 1])
+        alike = np.full(self._vocabulary, 1.0 / self._vocabulary)
+        everywhere = _smoothed(self._all - own, alike)
+        here = _smoothed(self._by_category[sequence.sample.category] - own, everywhere)
+        nats: npt.NDArray[np.float64] = -np.log(np.stack([shares[after] for shares in (here, everywhere, alike)]))
+        return nats
+
+    def _counts(self, sequence: corpus.Sequence) -> npt.NDArray[np.int64]:
+        counts: npt.NDArray[np.int64] = np.bincount(np.asarray(sequence.ids), minlength=self._vocabulary)
+        return counts
+
+
+def _smoothed(counts: npt.NDArray[np.int64], otherwise: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Shares by Witten and Bell: as much weight on `otherwise` as there are different tokens."""
+    kinds, total = int((counts > 0).sum()), int(counts.sum())
+    return (counts + kinds * otherwise) / (total + kinds) if total else otherwise
+
+
+def _told(category: str, found: Sequence[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]) -> Predicted:
+    surprise = np.concatenate([ours for ours, _ in found]) if found else np.zeros(0)
+    expected = np.concatenate([theirs for _, theirs in found], 1) if found else np.zeros((3, 0))
+    finite = ~np.isnan(surprise)
+    return Predicted(
+        category=category,
+        tokens=len(surprise),
+        nonfinite=int((~finite).sum()),
+        nll=float(_rounded(surprise[finite]).sum()),
+        unigram=float(_rounded(expected[:, finite]).sum(1).min(initial=math.inf)) if finite.any() else 0.0,
+    )
+
+
+def _rounded(nats: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """To multiples of `STEP`, which add up exactly."""
+    return np.rint(nats / STEP) * STEP
