@@ -77,9 +77,7 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
     anatomy = resolve(loaded.model, model.config, adapters=loaded.adapters)
     identity = Identity(model_type=model.config.model_type, layers=anatomy.layers, hidden_size=anatomy.hidden_size)
     files = load_limits(Path(settings.limits) if settings.limits else None)
-    limits = select_rules(files, identity, anatomy.sites, settings.family)
-    limits = with_behaviour(limits, files, anatomy.sites, predicted=False, probed=True)
-    require_protocol(settings.protocol, limits)
+    limits = _limits(files, identity, anatomy.sites, settings)
     wanted = baseline is not None or any(file.document.regression for file in files)
     tokenizer = _tokenizer(trainer)
     start = time.perf_counter()
@@ -121,6 +119,13 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
         first=earlier[1] if earlier else None,
         seconds=seconds,
     )
+
+
+def _limits(files: Sequence[LimitsFile], identity: Identity, sites: Sequence[Site], settings: Settings) -> Ruleset:
+    """Those of the family, and those on what every layer does."""
+    limits = select_rules(files, identity, sites, settings.family)
+    require_protocol(settings.protocol, limits)
+    return with_behaviour(limits, files, sites, predicted=False, probed=True)
 
 
 def _changes(

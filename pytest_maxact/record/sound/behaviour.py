@@ -54,4 +54,6 @@ def require_sound_probes(record: Record) -> None:
             continue
         changed = after.probe.changed if after.probe else {}
         if changed and min(changed.values()) > 0 and before.held == after.held:
-            raise ValueError(f"{after.site.name}: probe.changed: more than none, with the histogram of the layer before")
+            raise ValueError(
+                f"{after.site.name}: probe.changed: more than none, with the histogram of the layer before"
+            )
