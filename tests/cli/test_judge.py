@@ -11,7 +11,7 @@ def test_judge_passes_and_fails_with_pytests_exit_codes(
     saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["judge", str(saved)]) == 0
-    assert "16 M: all 35 checks hold" in capsys.readouterr().out
+    assert "16 M: all 58 checks hold" in capsys.readouterr().out
     limits = tmp_path / "limits.yaml"
     limits.write_text("version: 1\nfamilies:\n  mine: {model_types: [qwen3], limits: {hidden: 0.5}}\n")
     assert main(["judge", str(saved), "--limits", str(limits)]) == 1
