@@ -2,6 +2,8 @@
 
 import argparse
 import shlex
+import sys
+from pathlib import Path
 
 from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_options, add_record, settings_of
 from pytest_maxact.cli.exits import FAILED, PASSED
@@ -12,23 +14,28 @@ from pytest_maxact.errors import InputError
 def add(commands: Commands) -> None:
     parser = add_command(commands, "judge", run, "judge a Record by its family's limits")
     add_record(parser)
-    add_options(parser, ["limits", "family", "deploy", "baseline"])
+    add_options(parser, ["limits", "family", "deploy", "baseline", "verdict"])
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
+    from pytest_maxact.cli.words import argument
     from pytest_maxact.gate.conclude import all_reported, conclude
     from pytest_maxact.gate.session import open_session
+    from pytest_maxact.gate.stating import VerdictFile, note_all
     from pytest_maxact.judge.series.order import is_pattern
     from pytest_maxact.report.data.verdict import verdict_data
     from pytest_maxact.report.terminal.outcome import render_outcome
 
+    verdict = VerdictFile(Path(options.verdict).expanduser(), options.replay) if options.verdict else None
     settings = settings_of(options)
     if is_pattern(options.replay):
         raise InputError(
             f"maxact judge takes one Record, and {options.replay} is a pattern\n  give one file; pytest judges a series"
         )
     session = open_session(settings)
+    if verdict:
+        verdict.opened(session)
     session.judging.every(session.plan.latest)
     tighten = shlex.join(["maxact", "suggest", options.replay, "--limits", options.limits or "FILE", "--update", "all"])
     outcome = conclude(session, all_reported(session), tighten)
@@ -36,4 +43,7 @@ def run(options: argparse.Namespace) -> int:
         print_json(verdict_data(outcome))
     else:
         print(render_outcome(outcome, screen()))
+    if verdict:
+        note_all(session)
+        print(f"maxact: {verdict.finish(session, outcome, (), argument)}", file=sys.stderr)
     return PASSED if outcome.verdict and outcome.verdict.passed else FAILED

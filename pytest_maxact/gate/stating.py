@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from pytest_maxact.errors import MaxactError, Words, first_line, worded
 from pytest_maxact.gate.ledger import Found
+from pytest_maxact.gate.waivers import waiver_fault
 from pytest_maxact.judge.statement.schema import (
     VERIFIER,
     WHOLE,
@@ -82,6 +83,18 @@ class VerdictFile:
         write_output(self._path, rendered(statement).encode(), VERDICT, self._apart)
 
 
+def note_all(session: "GateSession") -> None:
+    """Write down what is found of every item, outside pytest: none was left out. Raises MaxactError."""
+    for subject in session.plan.subjects:
+        for limit in session.judging.limits(subject):
+            finding = session.judging.check(subject, limit)
+            found = Found.WAIVED if finding.waiver else Found.HELD if finding.passed else Found.BREACH
+            session.ledger.note(f"{subject.node}::{limit.check}", found)
+    for waiver in session.plan.waivers:
+        fault = waiver_fault(session.plan, session.judging, waiver)
+        session.ledger.note(session.plan.waiver_id(waiver), Found.BREACH if fault else Found.HELD)
+
+
 def statement_of(
     session: "GateSession", outcome: "Outcome | None", troubles: Sequence[str], limits: tuple[Reference, ...],
     about: str, words: Words,
@@ -141,7 +154,7 @@ def _artifact(session: "GateSession", subject: "Candidate") -> Artifact:
         samples=len(known.samples) if known else 0,
         family=subject.rules.family,
         measured_with=dict(known.versions) if known else {},
-        checks=tuple(_check(session, subject, limit) for limit in subject.rules.limits),
+        checks=tuple(_check(session, subject, limit) for limit in session.judging.limits(subject)),
     )
 
 

@@ -86,13 +86,12 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     given = {option.field: config.getoption(f"maxact_{option.field}") for option in OPTIONS}
     try:
-        if given["verdict"]:
+        folder = config.inipath.parent if config.inipath else Path()
+        if place := given["verdict"] or (_asked_for(config) and config.getini("maxact_verdict")):
             from pytest_maxact.plugin.finish import begin_verdict
 
-            begin_verdict(config, given["verdict"], given["model"])
-        settings = resolve(
-            given, lambda field: config.getini(f"maxact_{field}"), config.inipath.parent if config.inipath else None
-        )
+            begin_verdict(config, place if given["verdict"] else str(folder / place), given["model"])
+        settings = resolve(given, lambda field: config.getini(f"maxact_{field}"), folder if config.inipath else None)
         if settings.wanted:
             _open(config, settings, protocol_given=given["protocol"] is not None)
     except InputError as error:
@@ -110,7 +109,6 @@ def _open(config: pytest.Config, settings: "Settings", protocol_given: bool) -> 
         refuse_separate_paths,
         refuse_settings_given_twice,
     )
-    from pytest_maxact.plugin.watching import Reports
 
     refuse_settings_given_twice(config)
     refuse_separate_paths(config)
@@ -123,7 +121,6 @@ def _open(config: pytest.Config, settings: "Settings", protocol_given: bool) -> 
     selected = known_as(selected, session.plan.ids)
     config.stash[session_key], config.stash[_selected_key] = session, selected
     note_opened(config, session)
-    config.pluginmanager.register(Reports(config), "maxact-reports")
 
 
 def _join(config: pytest.Config, given: dict[str, Any]) -> None:
@@ -206,13 +203,17 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     """When the last check has run, or what broke the run off: limits are written, where that was asked for, and checks
     that did not run are reported. Pytest makes its exit status of `testsfailed` after this hook.
     """
+    gate: GateSession | None = session.config.stash.get(session_key, None)
+    if gate and _concludes(session.config):
+        from pytest_maxact.plugin.watching import Reports
+
+        session.config.pluginmanager.register(Reports(session.config), "maxact-reports")
     stopped = True
     try:
         result = yield
         stopped = bool(session.shouldfail or session.shouldstop)
         return result
     finally:
-        gate: GateSession | None = session.config.stash.get(session_key, None)
         if gate and _concludes(session.config):
             from pytest_maxact.plugin.finish import close
 

@@ -71,7 +71,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 class Reports:
-    """Reads the reports of a run, in the process that the user started."""
+    """Reads the reports of a run, in the process that the user started. Registered last, it is called first of those
+    that show and write them, and after those that change them.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -83,7 +85,6 @@ class Reports:
 
         put_right(self._config, data)
 
-    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         from pytest_maxact.plugin.finish import COMPLETE, note_report
 

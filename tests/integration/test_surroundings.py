@@ -166,6 +166,23 @@ def test_a_failure_that_is_made_a_pass_is_put_right_and_said(
     assert failures(pytester) == 1
 
 
+@pytest.mark.parametrize("order", ["tryfirst=True", ""])
+def test_a_report_that_is_changed_where_it_is_logged_is_put_right(
+    order: str, pytester: pytest.Pytester, saved: Path, tight: Path
+) -> None:
+    pytester.makeconftest(f"""
+        import pytest
+
+        @pytest.hookimpl({order})
+        def pytest_runtest_logreport(report):
+            report.outcome = "passed"
+        """)
+    run_gate(
+        pytester, f"--maxact-replay={saved}", f"--maxact-limits={tight}", JUNIT, exit=1, failed=1, passed=CHECKS - 1
+    )
+    assert failures(pytester) == 1
+
+
 @pytest.mark.parametrize(
     "body",
     [

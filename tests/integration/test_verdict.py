@@ -234,3 +234,27 @@ def test_a_record_that_does_not_say_what_it_was_measured_from_is_no_pass(
 def test_what_was_measured_says_its_files(checkpoint: Path, corpus: Path) -> None:
     names = [name for name, _ in record_of(checkpoint, corpus).provenance.files]
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(names)
+
+
+def test_a_record_that_is_judged_outside_pytest_has_a_verdict_too(
+    saved: Path, tight: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "verdict.json"
+    assert main(["judge", str(saved), "--verdict", str(path)]) == 0
+    assert f"maxact: verdict PASS written to {path}" in capsys.readouterr().err
+    assert main(["verify", str(path), str(checkpoint)]) == 0
+    assert main(["judge", str(saved), "--limits", str(tight), "--verdict", str(path)]) == 1
+    assert main(["verify", str(path), str(checkpoint)]) == 1
+    assert main(["judge", "gone.safetensors", "--verdict", str(path)]) == 4
+    assert json.loads(path.read_text())["predicate"][DETAILS]["verdict"] == "NONE"
+
+
+def test_an_ini_file_names_a_place_that_starts_from_its_folder(
+    pytester: pytest.Pytester, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makeini("[pytest]\nmaxact_verdict = verdict.json")
+    monkeypatch.chdir(pytester.mkdir("below"))
+    run_gate(pytester, f"--maxact-replay={saved}", "--rootdir=..", exit=0)
+    assert verdict(pytester) == "PASS"
+    run_gate(pytester, "--maxact-replay=gone", "--rootdir=..", exit=4)
+    assert verdict(pytester) == "NONE"
