@@ -3,6 +3,7 @@ neither judged nor left out on the command line, does not exit 0; exit status, r
 """
 
 import xml.etree.ElementTree as ET
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -296,11 +297,12 @@ def test_a_run_that_stopped_at_a_failure_of_another_says_what_it_left(pytester: 
 
 
 def test_waived_checks_that_pytest_is_told_to_run_as_failures_fail(pytester: pytest.Pytester, saved: Path) -> None:
-    limits = """version: 1
+    until = date.today() + timedelta(days=30)
+    limits = f"""version: 1
 extends: builtin
-families: {qwen3: {layers: {layers.1.hidden: {hidden: 1.0}}}}
+families: {{qwen3: {{layers: {{layers.1.hidden: {{hidden: 1.0}}}}}}}}
 waive:
-  - {site: layers.1.hidden, metric: max_abs, reason: known, owner: me, until: 2027-01-01}
+  - {{site: layers.1.hidden, metric: max_abs, reason: known, owner: me, until: {until}}}
 """
     (pytester.path / "limits.yaml").write_text(limits)
     options = (f"--maxact-replay={saved}", "--maxact-limits=limits.yaml")

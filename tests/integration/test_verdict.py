@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -189,17 +190,18 @@ def test_demands_are_held_against_it(
 def test_waivers_are_listed_and_refused_on_demand(
     pytester: pytest.Pytester, saved: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    limits = """version: 1
+    until = date.today() + timedelta(days=30)
+    limits = f"""version: 1
 extends: builtin
-families: {qwen3: {layers: {layers.1.hidden: {hidden: 0.001}}}}
+families: {{qwen3: {{layers: {{layers.1.hidden: {{hidden: 0.001}}}}}}}}
 waive:
-  - {site: layers.1.hidden, metric: max_abs, reason: known, owner: me, until: 2027-01-01}
+  - {{site: layers.1.hidden, metric: max_abs, reason: known, owner: me, until: {until}}}
 """
     (pytester.path / "limits.yaml").write_text(limits)
     run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=limits.yaml", VERDICT, exit=0)
     command = ["verify", str(pytester.path / "verdict.json"), str(checkpoint)]
     assert main(command) == 0
-    assert "waived: layers.1.hidden max_abs until 2027-01-01 by me: known" in capsys.readouterr().out
+    assert f"waived: layers.1.hidden max_abs until {until} by me: known" in capsys.readouterr().out
     assert main([*command, "--no-waivers"]) == 1
     assert main([*command, "--limits", str(pytester.path / "limits.yaml"), "--json"]) == 0
 
