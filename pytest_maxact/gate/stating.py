@@ -86,7 +86,7 @@ class VerdictFile:
 def note_all(session: "GateSession") -> None:
     """Write down what is found of every item, outside pytest: none was left out. Raises MaxactError."""
     for subject in session.plan.subjects:
-        for limit in session.judging.limits(subject):
+        for limit in _limits(session, subject):
             finding = session.judging.check(subject, limit)
             found = Found.WAIVED if finding.waiver else Found.HELD if finding.passed else Found.BREACH
             session.ledger.note(f"{subject.node}::{limit.check}", found)
@@ -154,8 +154,13 @@ def _artifact(session: "GateSession", subject: "Candidate") -> Artifact:
         samples=len(known.samples) if known else 0,
         family=subject.rules.family,
         measured_with=dict(known.versions) if known else {},
-        checks=tuple(_check(session, subject, limit) for limit in session.judging.limits(subject)),
+        checks=tuple(_check(session, subject, limit) for limit in _limits(session, subject)),
     )
+
+
+def _limits(session: "GateSession", subject: "Candidate") -> "list[Limit]":
+    """Every limit of a checkpoint, those of single tensors at fault included, each once."""
+    return list({limit.check: limit for limit in session.judging.limits(subject)}.values())
 
 
 def _check(session: "GateSession", subject: "Candidate", limit: "Limit") -> CheckMade:
