@@ -193,7 +193,7 @@ def test_waivers_are_listed_and_refused_on_demand(
     until = date.today() + timedelta(days=30)
     limits = f"""version: 1
 extends: builtin
-families: {{qwen3: {{layers: {{layers.1.hidden: {{hidden: 0.001}}}}}}}}
+families: {{qwen3: {{layers: {{layers.1.hidden: {{hidden: 1.0}}}}}}}}
 waive:
   - {{site: layers.1.hidden, metric: max_abs, reason: known, owner: me, until: {until}}}
 """
