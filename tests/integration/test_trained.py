@@ -1,10 +1,14 @@
 """The trained checkpoints of the repository, through the whole gate on the built-in corpus."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
+from pytest_maxact.judge.verdict.verdict import verdict
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.run import measure
 from pytest_maxact.record.file import load
@@ -24,6 +28,30 @@ def size(folder: Path) -> int:
 def record_of(folder: Path) -> Record:
     settings = Settings(model=str(folder), max_samples=20)
     return measure(prepare(settings), settings, "qwen3")
+
+
+@pytest.mark.parametrize(
+    ("what", "sites"), [("noise", "hidden, mlp_output"), ("faint", "attn_output, mlp_output, gate")]
+)
+def test_a_checkpoint_that_is_not_trained_or_not_loaded_is_implausibly_small(
+    what: str, sites: str, tmp_path: Path
+) -> None:
+    """All matrices noise, or all projections a millionth: every upper limit holds."""
+    folder = tmp_path / what
+    shutil.copytree(TRAINED, folder)
+    tensors = load_file(folder / "model.safetensors")
+    torch.manual_seed(0)
+    for name, tensor in tensors.items():
+        if what == "noise" and tensor.ndim == 2:
+            tensors[name] = (torch.randn(tensor.shape) * 0.02).to(tensor.dtype)
+        elif what == "faint" and "proj" in name:
+            tensors[name] = tensor * 1e-6
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    settings = Settings(model=str(folder), max_samples=4)
+    failed = [one for one in verdict(measure(prepare(settings), settings, "qwen3")) if not one.passed]
+    small = [one for one in failed if "implausibly small: not trained, or not loaded" in one.message]
+    assert {one.reading.site.kind for one in small if one.reading} == set(sites.split(", "))
+    assert {one.limit.sense for one in small} == {"min"}
 
 
 def test_the_checkpoints_are_small() -> None:
