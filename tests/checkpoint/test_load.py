@@ -197,9 +197,10 @@ def test_a_file_where_a_folder_is_wanted_is_a_usage_error(pytester: pytest.Pytes
     ],
 )  # fmt: skip
 def test_a_bad_option_value_is_a_usage_error(
-    option: str, message: str, pytester: pytest.Pytester, checkpoint: Path
+    option: str, message: str, pytester: pytest.Pytester, checkpoint: Path, corpus: Path
 ) -> None:
-    status, text = gate(pytester, checkpoint, option)
+    of_words = [] if "corpus" in option else [f"--maxact-corpus={corpus}"]
+    status, text = gate(pytester, checkpoint, option, *of_words)
     assert status == 4
     assert message in text
     assert "Traceback" not in text
@@ -209,7 +210,7 @@ def test_an_unknown_family_says_how_to_add_one_and_generic_judges_it(
     pytester: pytest.Pytester, tmp_path: Path, corpus: Path
 ) -> None:
     folder = tiny.save(tmp_path / "llama", tiny.random_model("llama"))
-    status, text = gate(pytester, folder)
+    status, text = gate(pytester, folder, f"--maxact-corpus={corpus}")
     assert status == 4
     assert "no limits for model_type 'llama' (3 layers x 64)" in text
     assert "extends: builtin" in text

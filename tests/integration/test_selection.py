@@ -8,10 +8,10 @@ from tests.support.gate_runs import CHECKS, run_gate
 
 
 def test_collect_only_lists_every_check_and_loads_no_weights(
-    pytester: pytest.Pytester, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    pytester: pytest.Pytester, checkpoint: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pytest_maxact.measure.run.load", lambda *args: pytest.fail("weights were loaded"))
-    result = run_gate(pytester, f"--maxact-model={checkpoint}", "--co", "-q")
+    result = run_gate(pytester, f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "--co", "-q")
     listed = [line for line in result.outlines if line.startswith("maxact::")]
     assert len(listed) == CHECKS
     assert {
