@@ -13,6 +13,7 @@ Until then the mark stays in the text, from process to process: what builds a te
 """
 
 import re
+import unicodedata
 from collections.abc import Callable
 
 Words = Callable[[str], str]
@@ -57,7 +58,12 @@ def neutral(field: str) -> str:
 
 
 def worded(text: str, words: Words) -> str:
-    """A text with its settings in a door's words."""
+    """A text for people: its settings in a door's words, and nothing in it that a terminal would obey."""
+    return named("\n".join(map(shown, text.split("\n"))), words)
+
+
+def named(text: str, words: Words) -> str:
+    """A text with its settings in a door's words, and else as it is: for data."""
     return _MARK.sub(lambda found: words(found[1]), text)
 
 
@@ -67,14 +73,14 @@ def marked(error: BaseException) -> str:
 
 
 def shown(text: str) -> str:
-    """Text of others, a name or a key, as a terminal may show it: what is no printable character is spelled out,
-    `\\x1b`; marks of settings stay.
+    """Text of others, a name or a key, as a terminal may show it, on one line: what is no printable character is
+    spelled out, `\\x1b`; marks of settings stay.
     """
     return text if text.isprintable() else "".join(map(_visible, text))
 
 
 def _visible(character: str) -> str:
-    if character.isprintable() or character in (_OPEN, _CLOSE):
+    if character.isprintable() or character in (_OPEN, _CLOSE) or unicodedata.category(character) == "Zs":
         return character
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 

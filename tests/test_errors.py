@@ -10,7 +10,7 @@ import pytest
 
 import pytest_maxact
 from pytest_maxact.cli.words import argument as of_the_command
-from pytest_maxact.errors import InputError, MaxactError, MeasureError, first_line, marked, setting, worded
+from pytest_maxact.errors import InputError, MaxactError, MeasureError, first_line, marked, setting, shown, worded
 from pytest_maxact.settings.options import OPTIONS, pytest_option
 from pytest_maxact.settings.settings import Settings
 from pytest_maxact.trainer.words import argument as of_the_callback
@@ -92,3 +92,22 @@ def test_help_of_every_option_is_worded_by_both_doors_that_have_options() -> Non
             assert not any(mark in worded(option.help, words) for mark in MARKS)
     assert "needs --maxact-revision with" in worded(OPTIONS[4].help, pytest_option)
     assert "needs --revision with" in worded(OPTIONS[4].help, of_the_command)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("plain", "plain"),
+        ("a\x1b[31mb", r"a\x1b[31mb"),
+        ("a\nb", r"a\nb"),
+        ("\x9b1m\u202e\ud800", r"\x9b1m\u202e\ud800"),
+        ("Zürich 中文 👍 \u3000\xa0", "Zürich 中文 👍 \u3000\xa0"),
+    ],
+)
+def test_what_a_terminal_obeys_is_shown_as_text(text: str, said: str) -> None:
+    assert shown(text) == said
+
+
+def test_no_error_says_what_a_terminal_obeys() -> None:
+    error = InputError(f"a\x1b]0;owned\x07 {setting('model')}\n  b\r")
+    assert error.worded(lambda field: f"--{field}") == "a\\x1b]0;owned\\x07 --model\n  b\\r"

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from pytest_maxact.checkpoint.completeness import refuse_partial
+from pytest_maxact.checkpoint.depth import require_depth
 from pytest_maxact.checkpoint.device import DTYPES, pick_device
 from pytest_maxact.checkpoint.files import WeightFiles, low_bit_weights, unscaled
 from pytest_maxact.checkpoint.heads import body_of, head_classes, is_headless, lacking_head
@@ -94,6 +95,7 @@ def _headed_class(checkpoint: Checkpoint) -> tuple[Any, str]:
 
 
 def _on_meta(auto: Any, checkpoint: Checkpoint) -> nn.Module:
+    require_depth(checkpoint.config, None, checkpoint.folder / "config.json")
     with torch.device("meta"), quiet():
         try:
             built: nn.Module = auto.from_config(checkpoint.config, trust_remote_code=checkpoint.trust_remote_code)

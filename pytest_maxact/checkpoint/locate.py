@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pytest_maxact.checkpoint.depth import require_depth
 from pytest_maxact.checkpoint.files import WeightFiles, weight_files
 from pytest_maxact.checkpoint.seal import Seal, joined, require_unbroken, sealed
 from pytest_maxact.errors import InputError, first_line, setting
@@ -102,13 +103,15 @@ def with_weights(checkpoint: Checkpoint, settings: Settings) -> WeightFiles:
 def _weight_files(checkpoint: Checkpoint, folder: Path, settings: Settings) -> WeightFiles:
     config = checkpoint.config
     stated = (getattr(one, "transformers_weights", None) for one in (config, config.get_text_config()))
-    return weight_files(
+    files = weight_files(
         folder,
         chosen=settings.weights,
         stated=next(filter(None, stated), None),
         extra=getattr(type(config), "extra_files", ()),
         hub=checkpoint.is_hub,
     )
+    require_depth(config, (header.key for _, header in files.headers()), folder / "config.json")
+    return files
 
 
 def with_seal(checkpoint: Checkpoint, files: WeightFiles) -> Checkpoint:
@@ -175,8 +178,10 @@ def _read_config(file: Path, trust_remote_code: bool) -> Any:
 
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file}: not readable as JSON ({error})\n  restore the file from the checkpoint") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{file}: not readable as JSON ({first_line(error)})\n  restore the file from the checkpoint"
+        ) from error
     if not isinstance(raw, dict):
         raise InputError(
             f"{file}: {type(raw).__name__} where an object was expected\n  restore the file from the checkpoint"

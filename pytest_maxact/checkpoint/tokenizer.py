@@ -39,7 +39,7 @@ def _of_processor(folder: Path) -> str | None:
         return None
     try:
         template = json.loads(file.read_text(encoding="utf-8"))["chat_template"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise InputError(
             f"{file}: not readable as a chat template ({type(error).__name__}: {first_line(error)})\n"
             "  restore the file from the checkpoint"

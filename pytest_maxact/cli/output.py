@@ -7,7 +7,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_maxact.cli.words import argument, as_typed
+from pytest_maxact.cli.words import argument
+from pytest_maxact.errors import named
 
 if TYPE_CHECKING:
     from pytest_maxact.report.terminal.screen import Screen
@@ -28,7 +29,7 @@ def print_json(data: object) -> None:
 
 def _worded(data: Any) -> Any:
     if isinstance(data, str):
-        return as_typed(data)
+        return named(data, argument)
     if isinstance(data, Mapping):
         return {name: _worded(value) for name, value in data.items()}
     return [_worded(value) for value in data] if isinstance(data, (list, tuple)) else data

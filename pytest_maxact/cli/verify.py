@@ -46,7 +46,7 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from pytest_maxact.errors import InputError
+    from pytest_maxact.errors import InputError, shown
     from pytest_maxact.gate.verifying import Demands, objections
     from pytest_maxact.judge.statement.seal import read
 
@@ -75,13 +75,14 @@ def run(options: argparse.Namespace) -> int:
         print_json({**data, "settings": details.settings})
         return FAILED if found else PASSED
     for objection in found:
-        print(f"NOT VERIFIED: {objection}")
+        print(f"NOT VERIFIED: {shown(objection)}")
     if not found:
         print(f"VERIFIED: all {len(checks)} checks of {options.model} hold, made {statement.predicate.time_verified}")
     for waiver in waivers:
-        print(f"waived: {waiver}")
-    print(f"limits: {', '.join(one.uri for one in details.limits) or 'none'}")
-    print(f"settings: {', '.join(f'{name} {value}' for name, value in details.settings.items()) or 'defaults'}")
+        print(f"waived: {shown(waiver)}")
+    print(f"limits: {shown(', '.join(one.uri for one in details.limits)) or 'none'}")
+    stated = ", ".join(f"{name} {value}" for name, value in details.settings.items())
+    print(f"settings: {shown(stated) or 'defaults'}")
     return FAILED if found else PASSED
 
 

@@ -8,6 +8,7 @@ seed, never on its place in a file.
 import hashlib
 import json
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pytest_maxact.errors import InputError, setting
+from pytest_maxact.errors import InputError, first_line, setting
 
 CATEGORIES = ("math", "code", "web_english", "knowledge", "chinese", "minority_scripts", "web_other")
 _HEADER = re.compile(r"^%%% (?P<id>[a-z0-9-]+) (?P<language>[A-Za-z-]+)$", re.MULTILINE)
@@ -35,7 +36,9 @@ class Sample:
 
     def __post_init__(self) -> None:
         content = self.text if self.text is not None else " ".join(map(str, self.input_ids or ()))
-        value = hashlib.sha256(f"{self.category}\0{content}".encode("utf-8", "surrogatepass")).hexdigest()
+        # a category with a NUL of its own is spelled, for it would end where it does not
+        parts = json.dumps([self.category, content]) if "\0" in self.category else f"{self.category}\0{content}"
+        value = hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()
         object.__setattr__(self, "digest", value)
 
 
@@ -90,19 +93,25 @@ def _parse_line(raw: bytes, where: str, default_id: str) -> Sample:
     try:
         entry: Any = json.loads(raw.decode("utf-8"))
         json.dumps(entry, ensure_ascii=False).encode("utf-8")
-    except ValueError as error:
-        raise InputError(f"{where}: not a line of UTF-8 JSON ({error})\n  {form}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not a line of UTF-8 JSON ({first_line(error)})\n  {form}") from error
     if not isinstance(entry, dict):
         raise InputError(f"{where}: {type(entry).__name__} where an object was expected\n  {form}")
     category, text, ids = entry.get("category"), entry.get("text"), entry.get("input_ids")
     if not isinstance(category, str) or not category:
         raise InputError(f'{where}: no "category"\n  {form}')
     name = str(entry.get("id", default_id))
+    if not (name.isprintable() and category.isprintable()) and any(map(_is_control, name + category)):
+        raise InputError(f"{where}: a control character in the id or category\n  name samples by what can be shown")
     if isinstance(text, str) and text.strip() and ids is None:
         return Sample(id=name, category=category, text=text)
     if text is None and isinstance(ids, list) and ids and all(type(i) is int and i >= 0 for i in ids):
         return Sample(id=name, category=category, input_ids=tuple(ids))
     raise InputError(f'{where}: needs either a non-empty "text" or "input_ids" of whole numbers, not both\n  {form}')
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) == "Cc"
 
 
 def subset(samples: Sequence[Sample], size: int, seed: int) -> list[Sample]:

@@ -86,7 +86,7 @@ class Store:
             manifest = json.loads(self._manifest(key).read_text(encoding="utf-8"))
             if manifest == self._manifest_of(key, content):
                 return load(self._path(key))
-        except (OSError, ValueError, InputError):
+        except (OSError, ValueError, RecursionError, InputError):
             pass
         return None
 

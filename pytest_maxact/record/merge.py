@@ -1,14 +1,29 @@
 """Records of parts of one corpus, merged by addition, in any order, to the identical whole."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from pytest_maxact.errors import InputError, setting
+from pytest_maxact.errors import InputError, setting, shown
 from pytest_maxact.record.comparability import part_differences
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import corpus_digest, merged_context, merged_tokens
 from pytest_maxact.record.record import Record
+
+
+def _refuse_shared_texts(parts: Sequence[Record]) -> None:
+    """Raise InputError for a text that two parts were measured on, whatever it is called in them."""
+    seen: dict[str, str] = {}
+    for part in parts:
+        samples = zip(part.provenance.samples, part.provenance.sample_digests, strict=True)
+        own = {digest: sample[0] for sample, digest in samples}
+        if shared := next((digest for digest in own if digest in seen), None):
+            raise InputError(
+                f"these Records share texts, the first {shown(seen[shared])} in one and {shown(own[shared])} in "
+                "another; merging them would count those twice\n"
+                "  cut the corpus into parts that share none"
+            )
+        seen |= own
 
 
 def merge(records: Iterable[Record]) -> Record:
@@ -40,6 +55,7 @@ def merge(records: Iterable[Record]) -> Record:
     names = [sample[0] for sample, _ in pairs]
     if len(set(names)) != len(names):
         raise InputError("these Records share samples; merging them would count those twice")
+    _refuse_shared_texts(parts)
     batching = {
         key: sum(p.provenance.batching[key] for p in parts)
         for key in first.provenance.batching

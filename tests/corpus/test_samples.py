@@ -1,5 +1,6 @@
 """Samples from JSON lines, bad ones refused with their line; subsets, order and splits follow from samples alone."""
 
+import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -179,3 +180,33 @@ def test_a_third_is_for_calibration_in_every_category(samples: list[Sample]) -> 
 def test_fewer_than_two_samples_cannot_be_split(count: int) -> None:
     with pytest.raises(InputError, match="fewer than two samples; calibration and evaluation need at least one each"):
         assign_splits(texts(a=count))
+
+
+def test_a_category_that_ends_early_gives_another_digest() -> None:
+    digests = {Sample(id="s", category=c, text=t).digest for c, t in [("a\0b", "c"), ("a", "b\0c"), ("a\0b\0c", "")]}
+    assert len(digests) == 3
+    known = hashlib.sha256(b"math\0two").hexdigest()
+    assert Sample(id="s", category="math", text="two").digest == known, "that of ordinary samples stays"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"text": "t", "category": "c", "id": "a\\u001b[31mb"}',
+        '{"text": "t", "category": "c\\u0000d"}',
+        '{"text": "t", "category": "c", "id": "a\\nPASS: all checks hold"}',
+    ],
+)
+def test_what_a_terminal_obeys_is_no_name(line: str, tmp_path: Path) -> None:
+    (tmp_path / "c.jsonl").write_text(line + "\n")
+    with pytest.raises(InputError, match=r"c\.jsonl:1: a control character in the id or category"):
+        read_jsonl(tmp_path / "c.jsonl")
+
+
+@pytest.mark.parametrize(
+    "line", ['{"text": ' + "[" * 50_000, "[" * 50_000 + "]" * 50_000, '{"input_ids": [' + "9" * 5000]
+)
+def test_a_line_nested_too_deeply_or_too_long_a_number_is_refused_with_its_line(line: str, tmp_path: Path) -> None:
+    (tmp_path / "c.jsonl").write_text(line + "\n")
+    with pytest.raises(InputError, match=r"c\.jsonl:1: not a line of UTF-8 JSON"):
+        read_jsonl(tmp_path / "c.jsonl")

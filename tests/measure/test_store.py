@@ -22,7 +22,7 @@ from pytest_maxact.record.file import save
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.summary import summary
 from pytest_maxact.settings.settings import Settings
-from tests.support import tiny
+from tests.support import records, tiny
 from tests.support.caching import CONTENT, Counted, obtain_and_die, obtain_slowly, record
 
 
@@ -340,3 +340,18 @@ def test_another_corpus_is_other_content_in_texts_ids_and_categories(checkpoint:
 def test_bounds_are_part_of_the_content_where_they_decide_what_is_measured(checkpoint: Path, corpus: Path) -> None:
     bounds = (("layers.0.o_in::W8A8.sqnr_db", 20.0),)
     assert key_of(content(checkpoint, corpus, bounds)) == key_of(content(checkpoint, corpus)), "no effect is measured"
+
+
+@pytest.mark.parametrize("manifest", [b"[" * 100_000, b'{"a": ' * 100_000, b"1" * 5000, b"\xff", b'"\\ud800"'])
+def test_a_manifest_that_is_no_manifest_is_one_more_measurement(manifest: bytes, tmp_path: Path) -> None:
+    store, measured = Store(tmp_path), []
+
+    def measure() -> Record:
+        measured.append(1)
+        return records.record({"layers.0.hidden": [[1.0, 2.0]], "layers.1.hidden": [[1.0, 2.0]]})
+
+    store.obtain({"a": 1}, measure)
+    (kept,) = tmp_path.glob("*.json")
+    kept.write_bytes(manifest)
+    assert store.obtain({"a": 1}, measure) == store.obtain({"a": 1}, measure)
+    assert len(measured) == 2

@@ -165,3 +165,15 @@ def test_readings_of_different_dtype_or_width_do_not_merge() -> None:
             InputError, match=r"readings of layers.0.hidden differ in dtype, width or module and do not merge"
         ):
             one + replace(one, **change)
+
+
+def test_parts_that_share_a_text_are_refused_whatever_it_is_called() -> None:
+    one, other = (record_of([sample]) for sample in measured(2))
+    names = other.provenance.samples
+    twin = replace(other, provenance=replace(other.provenance, sample_digests=one.provenance.sample_digests))
+    with pytest.raises(InputError) as caught:
+        merge([one, twin])
+    assert f"share texts, the first {one.provenance.samples[0][0]} in one and {names[0][0]} in another" in str(
+        caught.value
+    )
+    assert merge([one, other]).tokens == one.tokens + other.tokens

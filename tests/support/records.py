@@ -83,8 +83,9 @@ class Measured:
 def record_of(samples: Sequence[Measured], **changes: Any) -> Record:
     """The Record of these samples; keyword arguments replace fields of its provenance."""
     names = sorted(samples[0].values, key=lambda name: site(name).order)
+    layers = sum(site(name).kind == "hidden" for name in names) or 2
     return Record(
-        provenance=provenance(samples, **changes),
+        provenance=provenance(samples, **({"layers": layers} | changes)),
         sites={name: _reading(name, samples) for name in names},
         weights=SOUND,
     )

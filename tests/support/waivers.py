@@ -1,6 +1,6 @@
 """Waivers, and limits and Records that they speak about."""
 
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ HEAD = "version: 1\nextends: builtin\n"
 HIDDEN = "layers.0.hidden"
 DAY = date(2026, 3, 31)
 TODAY = datetime.now(timezone.utc).date()
+SOON = TODAY + timedelta(days=30)
 ENTRY = "site: layers.3.hidden, reason: known, owner: ann, until: 2026-03-31"
 
 

@@ -15,6 +15,7 @@ import torch.distributed.tensor
 from pytest_maxact.errors import InputError
 from tests.support.paths import REPOSITORY
 from tests.support.training import STEPS, Doing, hooks_on, limits_file, logged, records_in, train, trainer_of
+from tests.support.waivers import SOON
 
 
 def test_a_breach_is_a_warning_and_ends_the_run_only_where_that_was_asked_for(
@@ -56,7 +57,7 @@ def test_without_relative_limits_only_those_of_the_family_judge(tmp_path: Path, 
 
 
 def test_a_waiver_lets_a_breach_pass(tmp_path: Path, corpus: Path, tight: Path) -> None:
-    waiver = "waive: [{site: layers.1.hidden, reason: known from the start, owner: me, until: 2999-01-01}]"
+    waiver = f"waive: [{{site: layers.1.hidden, reason: known from the start, owner: me, until: {SOON}}}]"
     tight.write_text(f"{tight.read_text()}{waiver}\n")
     callback = train(tmp_path, corpus, limits=tight, stop_on_breach=True)
     assert callback.findings[3] == ()

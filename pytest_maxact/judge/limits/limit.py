@@ -10,6 +10,8 @@ from pytest_maxact.record.metrics.metric import Kind, Metric
 
 CARRIER = "carrier"
 _MAGNITUDES = (Kind.MAX_ABS, Kind.RMS, Kind.QUANTILE)
+LEAST_DECIBELS = -100.0
+"""No error of a number format lies below."""
 WILDCARD = re.compile(r"\[[^\]]*\]|[*?]")
 
 
@@ -42,8 +44,9 @@ class Limit:
     floor: float | None = None
 
     def __post_init__(self) -> None:
-        beyond = self.metric.kind in _MAGNITUDES and self.sense == "max" and self.bound > BF16_MAX
-        if beyond or not math.isfinite(self.bound):
+        most = BF16_MAX if self.metric.kind in _MAGNITUDES else math.nextafter(math.inf, 0)
+        least = LEAST_DECIBELS if self.metric.is_in_decibels else -math.nextafter(math.inf, 0)
+        if self.bound > most if self.sense == "max" else self.bound < least:
             figure = f" ({self.figure:g} with headroom {self.headroom:g})" if self.figure and self.headroom else ""
             raise InputError(
                 f"{self.file}:{self.line}: {self.check} would be limited to {self.bound:g}{figure}, which no number "

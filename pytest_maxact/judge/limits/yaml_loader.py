@@ -17,6 +17,8 @@ MOST_BYTES = 1 << 20
 _DEEPEST = 32
 _MOST_NODES = 50_000
 _LONGEST = 20_000
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What a terminal obeys: escape codes, and marks that turn the direction of text."""
 _MOST_ALIASES = 200
 
 _KINDS = (
@@ -56,6 +58,8 @@ class Loader(yaml.SafeLoader):
             raise _refused(event, f"the tag {event.tag[:40]!r}; write the value alone")
         if isinstance(event, yaml.ScalarEvent) and len(event.value) > _LONGEST:
             raise _refused(event, f"a text of {len(event.value)} characters; {_LONGEST} are allowed")
+        if isinstance(event, yaml.ScalarEvent) and (control := _CONTROL.search(event.value)):
+            raise _refused(event, f"the control character {control[0]!r} in a text")
         self._nodes += 1
         if self._nodes > _MOST_NODES:
             raise _refused(event, f"more than {_MOST_NODES} entries")

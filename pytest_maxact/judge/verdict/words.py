@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+from pytest_maxact.errors import shown
 from pytest_maxact.judge.compare.jumps import first_jump, new_massive_layers
 from pytest_maxact.judge.limits.layers import LOWER
 from pytest_maxact.judge.limits.limit import CARRIER, Limit
@@ -85,7 +86,8 @@ def site_words(reading: SiteReading, limit: Limit, value: float, passed: bool) -
         text = f"{place}: {int(value)} non-finite entries of {reading.count}"
         if reading.first_nonfinite:
             first = reading.first_nonfinite
-            text += f", first in sample {first.sample}, token {first.position} {first.token!r}, channel {first.channel}"
+            text += f", first in sample {shown(first.sample)}, token {first.position} {first.token!r}"
+            text += f", channel {first.channel}"
         return text
     if limit.metric == UNREACHED:
         found = f"no token reached {describe_unreached(reading)}, a share of {value:.4g}"
@@ -99,7 +101,7 @@ def site_words(reading: SiteReading, limit: Limit, value: float, passed: bool) -
             f"{place}: no {limit.metric} to hold against {stated}, {reading.nonfinite} entries are NaN or infinite;"
             f" {limit.rule}{origin_words(limit)}"
         )
-    shown = f"{value:.6g}"
+    found = f"{value:.6g}"
     where = (
         f" {describe_peak(reading.peaks[0])}"
         if limit.metric in (MAX_ABS, LEAST) and reading.peaks
@@ -108,7 +110,7 @@ def site_words(reading: SiteReading, limit: Limit, value: float, passed: bool) -
     metric = MAX_ABS if limit.metric == LEAST else limit.metric
     if limit.metric in LOWER and limit.figure is not None and not passed:
         stated += ", implausibly small: not trained, or not loaded"
-    return f"{place}: {metric} {shown}{where} {relation} the limit {stated}; {limit.rule}{origin_words(limit)}"
+    return f"{place}: {metric} {found}{where} {relation} the limit {stated}; {limit.rule}{origin_words(limit)}"
 
 
 def _margin(limit: Limit, headroom: float) -> str:
@@ -161,4 +163,4 @@ def describe_peak(peak: Peak) -> str:
     part = f" of {peak.part}" if peak.part else ""
     if not peak.sample:
         return f"at channel {peak.channel}{part}"
-    return f"at sample {peak.sample}, token {peak.position} {peak.token!r}, channel {peak.channel}{part}"
+    return f"at sample {shown(peak.sample)}, token {peak.position} {peak.token!r}, channel {peak.channel}{part}"

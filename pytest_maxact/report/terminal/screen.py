@@ -1,5 +1,5 @@
-"""Lines and tables to text: the one place that knows of width, colour, what the terminal can encode, and how the door
-that the report leaves by words its settings.
+"""Lines and tables to text: the one place that knows of width, colour, what the terminal can encode, how the door that
+the report leaves by words its settings, and that no name in it is obeyed by a terminal.
 """
 
 import io
@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pytest_maxact.errors import Words, neutral, worded
+from pytest_maxact.errors import Words, neutral, shown, worded
 
 LEAST_WIDTH = 60
 _FIGURE = 7
@@ -100,20 +100,20 @@ def _drawn(part: Part, words: Words) -> RenderableType:
             width=column.width,
         )
     for row in part.rows:
-        table.add_row(*(worded(cell, words) if isinstance(cell, str) else _worded(cell, words) for cell in row))
+        table.add_row(*(worded(shown(cell), words) if isinstance(cell, str) else _worded(cell, words) for cell in row))
     return table
 
 
 def _worded(text: Text, words: Words) -> Text:
     """The same text and styles, settings in words."""
     ends = sorted({end for span in text.spans for end in (span.start, span.end)} - {0, len(text)})
-    shown = Text(style=text.style)
+    found = Text(style=text.style)
     for piece in text.divide(ends):
-        start = len(shown)
-        shown.append(worded(piece.plain, words))
+        start = len(found)
+        found.append(worded(piece.plain, words))
         for span in piece.spans:
-            shown.stylize(span.style, start, len(shown))
-    return shown
+            found.stylize(span.style, start, len(found))
+    return found
 
 
 def grouped(number: int) -> str:

@@ -9,8 +9,11 @@ import pytest
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.limits.file import load_limits, parse_limits
+from pytest_maxact.judge.limits.rules import select_rules
 from pytest_maxact.judge.limits.yaml_loader import FAST, MOST_BYTES, plain
+from pytest_maxact.record.identity import Identity
 from tests.support.limits import FAMILY, HEAD
+from tests.support.records import sites
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
@@ -70,10 +73,15 @@ def test_a_huge_key_is_told_in_part(tmp_path: Path) -> None:
     assert "is given twice" in refusal(f"? {'k' * 15_000}\n: 1\n? {'k' * 15_000}\n: 1\n", tmp_path)
 
 
-def test_control_characters_of_a_key_are_told_as_text(tmp_path: Path) -> None:
-    text = refusal('version: 1\nextends: builtin\n"a\\e[31mb": 1\n', tmp_path)
-    assert "\x1b" not in text
-    assert r"a\x1b[31mb: unknown key" in text
+@pytest.mark.parametrize("code", ["\\e[31m", "\\x07", "\\u202e", "\\x9b31m", "\\r"])
+def test_what_a_terminal_obeys_is_refused_and_told_as_text(code: str, tmp_path: Path) -> None:
+    for text in (
+        f'version: 1\nextends: builtin\n"a{code}b": 1\n',
+        f'version: 1\nextends: builtin\nsource: "a{code}b"\n',
+    ):
+        said = refusal(text, tmp_path)
+        assert said.replace("\n", "").isprintable()
+        assert "limits.yaml:3: malformed YAML: the control character" in said
 
 
 TEXTS = ("3:20", "012", "0o17", "0x1f", "0b1", "1_000", "+012", "00", "1e", "yes", "no", "on", "off", "Yes", "y", "=",
@@ -116,7 +124,7 @@ def test_a_flag_is_no_number_of_non_finite_entries(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
-        ("headroom: 1e308", "headroom: should be less than or equal to 10000"),
+        ("headroom: 1e308", "headroom: should be less than or equal to 1000000000"),
         ("headroom: .inf", "headroom"),
         ("generic: {max_abs: .inf}", "generic.max_abs"),
         ("deploy: {min_sqnr_db: -1e308}", "deploy.min_sqnr_db: should be greater than or equal to -100"),
@@ -137,3 +145,26 @@ def test_any_bytes_are_read_or_refused_in_words(tmp_path: Path) -> None:
                 parse_limits(text[:at] + put + text[at:], tmp_path / "limits.yaml")
             except InputError as error:
                 assert len(str(error).splitlines()) <= 4  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("family", "said"),
+    [
+        ("limits: {hidden: 1e+20}", "layers.0.hidden::max_abs would be limited to 1e+50 (1e+20 with headroom 1e+30)"),
+        ("layers: {layers.0.hidden: {hidden: 1e+300}}", "layers.0.hidden::max_abs would be limited to inf"),
+        (
+            "int8: {site: layers.0.hidden, sqnr_db: 30}\n    limits: {hidden: 1}",
+            "int8.max_abs.sqnr_db would be limited to -570 (30 with headroom",
+        ),
+    ],
+)
+def test_a_figure_times_its_headroom_is_a_number_that_can_be_exceeded(family: str, said: str, tmp_path: Path) -> None:
+    text = f"version: 1\nheadroom: 1e+30\nfamilies:\n  qwen3:\n    model_types: [qwen3]\n    {family}\n"
+    with pytest.raises(InputError) as caught:
+        select_rules(
+            parse_limits(text, tmp_path / "limits.yaml"),
+            Identity(model_type="qwen3", layers=1, hidden_size=4),
+            sites(1),
+        )
+    assert said in str(caught.value)
+    assert str(caught.value).startswith(f"{tmp_path}/limits.yaml:6: ")

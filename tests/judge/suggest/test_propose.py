@@ -14,6 +14,7 @@ from pytest_maxact.record.identity import identity_of
 from tests.support.proposals import MEASURED, OWN, SQNR, _sites, failures, limits_of, moved, refusal, whole
 from tests.support.published import as_published
 from tests.support.records import record, seen, site, sites
+from tests.support.waivers import SOON
 
 # A new file
 
@@ -182,7 +183,8 @@ def test_a_block_that_is_meant_to_do_nothing_needs_a_waiver_before_limits(own: P
     dead = record({**sites, "final_norm": [[3.0]]}, layers=2, hidden_size=4, model="org/dead")
     for waiver in (
         "",
-        "waive: [{site: 'layers.*', metric: max_abs, reason: large, owner: me, until: 2999-01-01, up_to: 100}]\n",
+        "waive: [{site: 'layers.*', everything: true, metric: max_abs, reason: large, owner: me, "
+        f"until: {SOON}, up_to: 100}}]\n",
     ):
         own.write_text(OWN + waiver)
         text = refusal([dead], own)
@@ -191,13 +193,13 @@ def test_a_block_that_is_meant_to_do_nothing_needs_a_waiver_before_limits(own: P
         )
         assert f"say so in {own}: `waive:` with site layers.0.mlp_output, metric max_abs and up_to 0" in text
     own.write_text(
-        f"{OWN}waive: [{{site: layers.0.mlp_output, metric: max_abs, reason: meant, owner: me, until: 2999-01-01,"
+        f"{OWN}waive: [{{site: layers.0.mlp_output, metric: max_abs, reason: meant, owner: me, until: {SOON},"
         " up_to: 0}]\n"
     )
     assert propose([dead], own, mode="all").changed
     own.write_text(
         f"{OWN}waive: [{{site: layers.0.mlp_output, checkpoint: v1, metric: max_abs, reason: meant, owner: me, until:"
-        " 2999-01-01, up_to: 0}]\n"
+        f" {SOON}, up_to: 0}}]\n"
     )
     assert propose([dead], own, mode="all", labels=["v1"]).changed
     assert "would pass no limit" in refusal([dead], own)

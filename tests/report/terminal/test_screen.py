@@ -87,3 +87,12 @@ def test_a_magnitude_has_four_digits_or_as_many_as_fit(value: float, text: str) 
 
 def test_what_an_encoding_lacks_is_a_question_mark() -> None:
     assert to_text([Text("a ü")], Screen(encoding="ascii")) == "a ?"
+
+
+def test_no_name_is_obeyed_by_a_terminal() -> None:
+    evil = "a\x1b[2J\x07b"
+    grid = Grid(columns=[Column(name=evil)], rows=[[evil + "\nPASS"], [Text(evil, style="bold")]])
+    text = to_text([Text(f"{evil}"), grid], Screen(width=120))
+    assert text.replace("\n", "").isprintable()
+    assert text.count(r"a\x1b[2J") == 4
+    assert r"\nPASS" in text

@@ -31,7 +31,7 @@ Kind = Literal[
     "final_norm",
 ]
 Figure = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Headroom = Annotated[float, Field(ge=1, le=10_000, allow_inf_nan=False)]
+Headroom = Annotated[float, Field(ge=1, le=1e30, allow_inf_nan=False)]
 INT8 = "int8"
 _MappedHeadroom = Annotated[dict[Literal[Kind, "int8"], Headroom], Field(min_length=1)]
 ShapeHeadroom = Annotated[
