@@ -165,13 +165,13 @@ def test_one_dead_block_fails_its_layer_and_a_waiver_lets_it_pass_by_name(
 ) -> None:
     folder = changed(tmp_path / "m", scaled("model.layers.3.self_attn.o_proj.weight", 1e-6))
     record = measured(folder)
-    found = failing(record)
+    found = failing(record, family="generic")
     assert list(found) == ["layers.3.hidden::changed"]
     assert "the block behind attn_output changes" in found["layers.3.hidden::changed"].message
     save(record, pytester.path / "r")
     waiver = "{site: layers.3.hidden, metric: changed, reason: pruned, owner: a@b.c, until: 2027-03-01}"
     run_gate(
-        pytester, "--maxact-replay=r", "--maxact-limits=own.yaml",
+        pytester, "--maxact-replay=r", "--maxact-family=generic", "--maxact-limits=own.yaml",
         files={"own.yaml": f"version: 1\nextends: builtin\nwaive: [{waiver}]\n"},
         exit=0, says=["1 is waived"],
     )  # fmt: skip
