@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
+from pytest_maxact.errors import MeasureError
 from pytest_maxact.judge.verdict.verdict import verdict
 from pytest_maxact.record.file import load, save
 from tests.support import tiny
@@ -158,17 +159,31 @@ def untied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (broken("lm_head.weight"), "nonfinite"),
         (broken("lm_head.weight", float("-inf")), "nonfinite"),
-        (lambda t: t.pop("lm_head.weight"), "misfit"),
-        (lambda t: t.update({"lm_head.weight": torch.zeros(0)}), "misfit"),
         (lambda t: t["lm_head.weight"].zero_(), "all_zero"),
     ],
-    ids=["nan", "inf", "missing", "empty", "zero"],
+    ids=["nan", "inf", "zero"],
 )
-def test_a_broken_head_fails_though_it_is_not_run(
+def test_a_broken_head_fails_by_name(
     change: Callable[[Tensors], object], metric: str, untied: Path, corpus: Path, tmp_path: Path
 ) -> None:
     folder = changed(Path(shutil.copytree(untied, tmp_path / "m")), change)
     assert failing(folder, corpus) == {f"weights::{metric}", f"weights.lm_head.weight::{metric}"}
+
+
+def test_a_head_that_is_missing_fails_by_name_beside_the_predictions_that_it_would_make(
+    untied: Path, corpus: Path, tmp_path: Path, pytester: pytest.Pytester
+) -> None:
+    folder = changed(Path(shutil.copytree(untied, tmp_path / "m")), lambda t: t.pop("lm_head.weight"))
+    result = run_gate(pytester, f"--maxact-model={folder}", f"--maxact-corpus={corpus}", exit=1)
+    failed = {line.split()[1] for line in result.outlines if line.startswith("FAILED")}
+    assert {"maxact::weights::misfit", "maxact::weights.lm_head.weight::misfit"} <= failed
+
+
+def test_a_head_of_another_shape_is_refused_by_name(untied: Path, corpus: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(untied, tmp_path / "m"))
+    changed(folder, lambda t: t.update({"lm_head.weight": torch.zeros(0)}))
+    with pytest.raises(MeasureError, match=r"lm_head.weight is not what the config calls for, .* holds it as \[0\]"):
+        record_of(folder, corpus)
 
 
 @pytest.fixture(scope="module")
@@ -188,8 +203,6 @@ def test_a_broken_tower_or_projector_fails_by_name(part: str, composite: Path, c
 
 
 def test_a_tower_of_another_shape_is_refused_by_name(composite: Path, corpus: Path, tmp_path: Path) -> None:
-    from pytest_maxact.errors import MeasureError
-
     folder = Path(shutil.copytree(composite, tmp_path / "m"))
     name = next(name for name in load_file(folder / "model.safetensors") if "vision" in name and "mlp" in name)
     changed(folder, lambda t: t.update({name: torch.zeros(0)}))
