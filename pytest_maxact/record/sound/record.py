@@ -15,6 +15,7 @@ from pytest_maxact.record.reading import SPLITS, SiteReading
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.sound.behaviour import require_sound_predictions, require_sound_probes
 from pytest_maxact.record.sound.site import Text, require_sound_site
+from pytest_maxact.record.sound.weights import require_sound_weights
 
 _WITHOUT_LAYER = ("embedding", "final_norm")
 _BATCHING = ("batch_tokens", "batches", "padded_tokens", "out_of_memory")
@@ -35,6 +36,7 @@ def require_sound(record: Record) -> None:
     _require_effects(record, text)
     require_sound_predictions(record)
     require_sound_probes(record)
+    require_sound_weights(record.weights)
 
 
 def _text(provenance: Provenance) -> Text:

@@ -38,6 +38,7 @@ def holding(*, misfits: dict[str, str] | None = None, **named: TensorScan) -> Re
         files=("a.safetensors", "b.safetensors"),
         tensors=9,
         elements=1000,
+        largest=next(iter(named), "").replace("__", "."),
         named={name.replace("__", "."): found for name, found in named.items()},
         misfits=misfits or {},
     )

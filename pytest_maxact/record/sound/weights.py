@@ -1,0 +1,27 @@
+"""Whether what a Record says of its weight files agrees with itself: the scan in, nothing out, or ValueError with the
+first contradiction.
+
+Guards that an edited file does not say that weights were looked at of which nothing was.
+"""
+
+import math
+
+from pytest_maxact.errors import shown
+from pytest_maxact.numbers.scan import WeightScan
+
+
+def require_sound_weights(scan: WeightScan | None) -> None:
+    """Raise ValueError that names the key and what it contradicts."""
+    if scan is None:
+        return
+    if not scan.tensors or not scan.elements:
+        raise ValueError(f"weights: {scan.elements} entries of {scan.tensors} tensors, so nothing was looked at")
+    if len(scan.named) > scan.tensors:
+        raise ValueError(f"weights.named: {len(scan.named)} tensors, where there are {scan.tensors}")
+    if scan.largest not in scan.named and (scan.named or scan.largest):
+        raise ValueError(f"weights.largest: {shown(scan.largest)} is none of weights.named")
+    for name, tensor in scan.named.items():
+        if math.prod(tensor.shape) * (tensor.file.count(",") + 1) < tensor.elements or tensor.elements > scan.elements:
+            raise ValueError(f"weights.named: {shown(name)} has {tensor.elements} entries, of shape {tensor.shape}")
+        if tensor.nonfinite > tensor.elements:
+            raise ValueError(f"weights.named: {shown(name)} has {tensor.nonfinite} of {tensor.elements} non-finite")
