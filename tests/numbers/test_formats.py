@@ -3,10 +3,8 @@ compressed_tensors.
 """
 
 import math
-from dataclasses import asdict
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from compressed_tensors.quantization import QuantizationArgs
@@ -14,11 +12,11 @@ from compressed_tensors.quantization.lifecycle.forward import fake_quantize
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pytest_maxact.numbers.formats import INT8_POLICIES, FormatDistortion, clip_threshold, integer_distortion
+from pytest_maxact.numbers.formats import INT8_POLICIES, clip_threshold, integer_distortion
 from pytest_maxact.numbers.histogram import Histogram
+from tests.support.plain_figures import Floats, figures, heavy_tailed, reported
 from tests.support.records import bf16, histogram
 
-Floats = npt.NDArray[np.float64]
 patient = settings(deadline=None)
 SMALLEST = 2.0**-133
 """Smallest positive bfloat16."""
@@ -42,39 +40,10 @@ def quantized(values: Floats, threshold: float, bits: int = 8) -> tuple[Floats, 
     return levels, levels * (threshold / top)
 
 
-def figures(values: Floats, restored: Floats, levels: Floats, threshold: float) -> dict[str, float]:
-    """Every quantity of a FormatDistortion from signed raw values and what a quantizer made of them."""
-    error, nonzero = values - restored, values[values != 0]
-    signal, noise = math.fsum(values * values), math.fsum(error * error)
-    return {
-        "threshold": threshold,
-        "sqnr_db": 10 * math.log10(signal / noise) if noise else math.inf,
-        "rel_rmse": math.sqrt(noise / signal) if signal else 0.0,
-        "rel_mae": math.fsum(np.abs(error)) / math.fsum(np.abs(values)) if signal else 0.0,
-        "clip_rate": np.count_nonzero(np.abs(values) > threshold) / values.size if values.size else 0.0,
-        "flush_to_zero": np.count_nonzero((values != 0) & (levels == 0)) / nonzero.size if nonzero.size else 0.0,
-        "levels_used": len(set(np.abs(levels).tolist())),
-    }
-
-
 def direct(calibration: Floats, evaluation: Floats, policy: str, bits: int = 8) -> dict[str, float]:
     threshold, finite = threshold_of(calibration, policy), evaluation[np.isfinite(evaluation)]
     levels, restored = quantized(finite, threshold, bits)
     return figures(finite, restored, levels, threshold)
-
-
-def reported(error: FormatDistortion) -> dict[str, float]:
-    return {name: value for name, value in asdict(error).items() if name != "policy"}
-
-
-def heavy_tailed(size: int, seed: int, outlier: float = 0.0) -> Floats:
-    """Signed bfloat16 values like activations: normal with a few large entries, and one outlier where given."""
-    random = np.random.default_rng(seed)
-    values = random.standard_normal(size) * np.exp(random.standard_normal(size))
-    values[: size // 1000] *= 100
-    if outlier:
-        values[size // 2] = outlier
-    return bf16(values)
 
 
 signed = st.one_of(

@@ -41,7 +41,13 @@ def test_a_digest_is_told_by_its_beginning() -> None:
     assert words == [f"tokenizer_sha256 ({'a' * 12} there, {'t' * 12} here)"]
 
 
-@pytest.mark.parametrize("field", ["weights_sha256", "config_sha256", "attention", "experts", "schemes", "sampling"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("weights_sha256", "config_sha256", "template_date", "attention", "experts", "left_out", "schemes"),
+        "sampling",
+    ],
+)
 def test_parts_of_one_measurement_share_more_than_what_is_compared(field: str) -> None:
     one = records.provenance()
     other = replace(one, **{field: "another"})

@@ -121,7 +121,11 @@ def test_parts_that_share_a_sample_are_refused() -> None:
         ("protocol", "deployed"),
         ("dtype", "float16"),
         ("max_seq_len", 512),
+        ("template_date", "2020-01-01"),
         ("attention", "eager"),
+        ("left_out", ("*.gate",)),
+        ("schemes", ("W8A8",)),
+        ("sampling", (64, 8)),
         ("experts", "grouped_mm"),
     ],
 )

@@ -73,6 +73,15 @@ def test_gates_and_routers_do_not_carry() -> None:
     assert carrier_of({"layers.0.hidden": 2.0, "layers.0.gate": 50.0, "layers.0.router": 60.0}) == "layers.0.hidden"
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_site_that_is_not_finite_carries_whatever_is_finite_elsewhere(bad: float) -> None:
+    whole = records.record(
+        {"layers.0.hidden": [[90.0, 1.0]], "layers.1.hidden": [[1.0, bad]], "final_norm": [[2.0, bad]]}
+    )
+    assert whole.carrier.site.name == "layers.1.hidden"
+    assert whole.carrier.max_abs == math.inf
+
+
 def test_of_equal_carriers_the_shallowest_is_named() -> None:
     assert carrier_of({"layers.10.hidden": -7.0, "layers.9.hidden": 7.0, "final_norm": 7.0}) == "layers.9.hidden"
     assert carrier_of({"final_norm": 7.0, "embedding": -7.0, "layers.0.hidden": 7.0}) == "embedding"

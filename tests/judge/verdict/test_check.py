@@ -100,15 +100,19 @@ def test_a_site_that_saw_nothing_passes_no_check(metric: str, sense: str, bound:
     assert not passed
 
 
-def test_int8_with_an_empty_evaluation_split_passes_no_check() -> None:
-    """Without an entry to restore no error can be large: its SQNR would be infinite."""
+@pytest.mark.parametrize("site", [HIDDEN, CARRIER])
+@pytest.mark.parametrize("split", ["calibration", "evaluation"])
+@pytest.mark.parametrize(("metric", "sense", "bound"), [(INT8, "min", -99.0), ("int8.max_abs.rel_rmse", "max", 1e30)])
+def test_int8_without_one_of_the_splits_is_no_verdict(
+    metric: str, sense: str, bound: float, split: str, site: str
+) -> None:
+    """Without a scale nothing is told, and without an entry to restore no error can be large."""
     record = holding(1.0, 0.3125)
-    halved = replace(record, sites={HIDDEN: records.holding(record[HIDDEN], evaluation=Histogram.empty("bfloat16"))})
-    try:
-        passed = check(halved, limit(10.0, metric=INT8, sense="min")).passed
-    except MeasureError:
-        passed = False
-    assert not passed
+    hollow = records.holding(record[HIDDEN], **{split: Histogram.empty("bfloat16")})
+    halved = replace(record, sites={HIDDEN: hollow})
+    with pytest.raises(MeasureError, match=rf"{HIDDEN}: nothing was counted there, so {metric} is no figure to judge"):
+        check(halved, limit(bound, site, metric=metric, sense=sense))
+    assert check(halved, limit(2.0)).passed, "other figures are told without it"
 
 
 def test_the_exact_maximum_of_a_float32_site_is_judged_rather_than_its_rounded_histogram() -> None:
