@@ -83,6 +83,33 @@ def test_a_shape_pattern_replaces_the_same_pattern_of_the_family(tmp_path: Path)
     assert bounds(rules_of(text, tmp_path)) == {"layers.0.hidden": 4, "layers.1.hidden": 6}
 
 
+@pytest.mark.parametrize(
+    ("wins", "loses"),
+    [
+        ("layers.1.hidden", "layers.[1].hidden"),
+        ("*1.hidden", "layers.????????"),
+        ("*.hidden", "*[a-z]*[a-z]*"),
+        ("layers.1.*", "layers.[0123456789].*"),
+        ("layers.*", "*[!x][!x][!x]hidden"),
+        ("layers.?.hidd*", "layers.***.hid*"),
+    ],
+)
+@pytest.mark.parametrize("wins_first", [True, False])
+def test_of_patterns_the_one_with_the_most_literal_characters_wins(
+    wins: str, loses: str, wins_first: bool, tmp_path: Path
+) -> None:
+    """Wildcards and classes say nothing of a site, however long they are, nor does the order in the file."""
+    bound = {wins: 3, loses: 50}
+    order = (wins, loses) if wins_first else (loses, wins)
+    layers = ", ".join(f"'{pattern}': {{hidden: {bound[pattern]}}}" for pattern in order)
+    rules = rules_of(
+        HEAD + f"families: {{qwen3: {{model_types: [qwen3], limits: {{hidden: 10}}, layers: {{{layers}}}}}}}\n",
+        tmp_path,
+    )
+    limit = limit_of(rules, "layers.1.hidden::max_abs")
+    assert (limit.rule, limit.bound) == (f"pattern {wins}", 6)
+
+
 def test_a_question_mark_is_one_digit(tmp_path: Path) -> None:
     text = (
         HEAD
