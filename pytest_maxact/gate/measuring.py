@@ -60,12 +60,15 @@ def _measured(
     prepared: "Prepared", settings: Settings, family: str | None, fitness: tuple[Limit, ...], showing: Showing,
     digest: str | None = None,
 ) -> Record:  # fmt: skip
-    from pytest_maxact.judge.deploy.fitness import failing_sites
+    from pytest_maxact.judge.deploy.fitness import bounds_on_effects, failing_sites
     from pytest_maxact.measure.run import measure
 
     progress = showing()
     try:
-        return measure(prepared, settings, family, progress, lambda record: failing_sites(record, fitness), digest)
+        return measure(
+            prepared, settings, family, progress, lambda record: failing_sites(record, fitness),
+            lambda record: bounds_on_effects(record, fitness), digest,
+        )  # fmt: skip
     finally:
         if progress:
             progress.close()

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from pytest_maxact.judge.limits.schema.family import MeasuredOn
 from pytest_maxact.judge.verdict.slack import Slack
-from pytest_maxact.numbers.formats import FormatDistortion
+from pytest_maxact.numbers.formats import FP16_MAX, FormatDistortion
 from pytest_maxact.numbers.peaks import Peak
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.effect import Effect
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
+from pytest_maxact.record.scores import LayerScores
 
 if TYPE_CHECKING:
     from pytest_maxact.judge.deploy.fitness import SchemeFitness
@@ -41,15 +42,35 @@ class Maximum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HalfRange:
-    """Whether float16 holds the checkpoint: the site that uses most of its range, the share, and the sites beyond."""
+    """Whether float16 holds the checkpoint: the site that uses most of its range, the share, and the sites beyond.
+
+    `scores`: the layer with the largest attention scores, None where none were seen. `ran`: mean KL of a run in
+    float16, NaN where its predictions are not finite, None where there was none. `narrow`: what all this does not hold
+    for.
+    """
 
     largest: str
     share: float
     beyond: tuple[str, ...]
+    scores: LayerScores | None
+    ran: float | None
+    narrow: str
 
     @property
-    def fits(self) -> bool:
-        return not self.beyond
+    def scores_beyond(self) -> bool:
+        return self.scores is not None and not self.scores.largest <= FP16_MAX
+
+    @property
+    def breaks(self) -> bool:
+        """Whether a run in float16 gave predictions that are not finite."""
+        return self.ran is not None and not math.isfinite(self.ran)
+
+    @property
+    def fits(self) -> bool | None:
+        """None where nothing speaks against it and it was not run, or its scores were not seen: that is no fit yet."""
+        if self.beyond or self.breaks or self.scores_beyond:
+            return False
+        return True if self.ran is not None and self.scores is not None and not self.narrow else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +178,7 @@ class Portrait:
     broken: Broken | None
     rows: tuple[SiteRow, ...]
     effects: Mapping[str, Effect]
+    scores: tuple[LayerScores, ...] | None
     weights: WeightScan | None = None
     predictions: Predictions | None = None
     probed: bool = True

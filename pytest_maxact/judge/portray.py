@@ -28,11 +28,13 @@ from pytest_maxact.judge.verdict.words import describe_peak, describe_unreached
 from pytest_maxact.numbers.formats import FP16_MAX
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.record.comparability import is_same_origin, origin_of
+from pytest_maxact.record.deployed import narrowness
 from pytest_maxact.record.metrics.figures import integer_figures
 from pytest_maxact.record.metrics.metric import MAX_ABS, WEIGHT_FLUSH, scheme_metric
 from pytest_maxact.record.metrics.value import beyond_fp16, metric_value
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record, first_broken
+from pytest_maxact.record.scores import largest_scores
 
 if TYPE_CHECKING:
     from pytest_maxact.judge.parting import Against
@@ -61,6 +63,7 @@ def portray(
         weights=record.weights,
         predictions=record.predictions,
         probed=record.is_probed,
+        scores=record.scores,
         limits=_applied(record, rules, findings) if rules else None,
         against=_against(record, findings, baselines) if baselines else (),
         deploy=_deploy(record, rules, findings) if rules and rules.fitness else (),
@@ -80,11 +83,18 @@ def _maximum(carrier: SiteReading) -> Maximum:
 
 
 def _half_range(record: Record) -> HalfRange:
-    largest = max(record.sites.values(), key=lambda reading: reading.max_abs)
+    used, largest = max(
+        ((max(reading.max_abs, reading.as_deployed or 0.0), reading) for reading in record.sites.values()),
+        key=lambda entry: entry[0],
+    )
+    ran = record.effects.get("FP16")
     return HalfRange(
         largest=largest.site.name,
-        share=largest.max_abs / FP16_MAX,
+        share=used / FP16_MAX,
         beyond=tuple(reading.site.name for reading in beyond_fp16(record)),
+        scores=largest_scores(record.scores or ()),
+        ran=ran.mean_kl if ran else None,
+        narrow=narrowness(record.provenance.deployed, record.provenance.protocol),
     )
 
 

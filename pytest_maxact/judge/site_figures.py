@@ -61,7 +61,9 @@ def _figures(reading: SiteReading) -> SiteFigures:
         massive=reading.massive,
         tokens_per_expert=reading.tokens_per_expert,
         int8={policy: integer_figures(reading, policy) for policy in INT8_POLICIES},
-        schemes={} if reading.nonfinite else {name: scheme_distortion(reading, name) for name in reading.held.schemes},
+        schemes={}
+        if reading.breaks_as_deployed
+        else {name: scheme_distortion(reading, name) for name in reading.held.schemes},
         weights=reading.weights,
         peaks=reading.peaks,
         changed=reading.probe.changed if reading.probe else {},

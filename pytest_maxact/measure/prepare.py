@@ -1,6 +1,7 @@
 """From settings to a measurement that can be made: checkpoint, sites and encoded corpus, before any weights load."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pytest_maxact.checkpoint.tokenizer import load_tokenizer
 from pytest_maxact.corpus.tokens import tokenizer_digest
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.measure.context import positions_of, require_context
+from pytest_maxact.measure.deployed import beside
 from pytest_maxact.measure.effect.effects import require_head
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.numbers.schemes import SCHEMES
@@ -46,6 +48,10 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         encoded = encode(corpus.decode(read_corpus(settings), source), tokenizer, anatomy, checkpoint.config, settings)
         budget = settings.max_tokens
         sequences = tuple(corpus.within_token_budget(encoded, budget, settings.seed) if budget is not None else encoded)
+    deployed, extra = beside(
+        sequences, tokenizer, settings.protocol, max_length(settings, checkpoint.config.get_text_config()),
+        vocabulary(anatomy),
+    )  # fmt: skip
     return Prepared(
         checkpoint=checkpoint,
         identity=Identity(
@@ -56,6 +62,8 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         sequences=sequences,
         max_seq_len=max_length(settings, checkpoint.config.get_text_config()),
         schemes=schemes,
+        deployed=deployed if schemes else replace(deployed, samples=0, tokens=0),
+        beside=extra if schemes else (),
         predicts=has_head(checkpoint),
         unpredicted=unpredicted(checkpoint),
     )

@@ -8,6 +8,7 @@ from pytest_maxact.checkpoint.locate import Checkpoint
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.numbers.schemes import Scheme
 from pytest_maxact.numbers.sites import Site
+from pytest_maxact.record.deployed import AsDeployed
 from pytest_maxact.record.identity import Identity
 
 
@@ -26,6 +27,12 @@ class Prepared:
     """Tokens after which samples are cut."""
 
     schemes: tuple[Scheme, ...] = ()
+    deployed: AsDeployed | None = None
+    """What deployment adds to the text."""
+
+    beside: tuple[corpus.Sequence, ...] = ()
+    """Samples with it, for the ranges and static scales of `schemes`."""
+
     predicts: bool = True
     """Whether the model has a next-token distribution."""
 

@@ -70,6 +70,7 @@ def provenance_of(
         schemes=tuple(scheme.name for scheme in prepared.schemes),
         sampling=observer.stride,
         predicts=prepared.predicts,
+        deployed=prepared.deployed,
         tokens_sha256=tokens_digest(prepared.sequences),
         template_date=template_date(prepared.tokenizer, settings.protocol),
         context=context_of(prepared.sequences, text),

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+
+import torch
 
 from pytest_maxact import corpus
 from pytest_maxact.checkpoint.artifact import artifact_digests
@@ -17,9 +20,10 @@ from pytest_maxact.checkpoint.weights.presence import misfits_of
 from pytest_maxact.checkpoint.weights.scan import scan_weights
 from pytest_maxact.checkpoint.weights.stored import headers
 from pytest_maxact.errors import MeasureError, marked
-from pytest_maxact.measure.effect.effects import measure_effects
+from pytest_maxact.measure.effect.effects import Holds, measure_effects
 from pytest_maxact.measure.observe.layers import TOKENS, probe_layers
 from pytest_maxact.measure.observe.observer import Observer, Progress, Watch
+from pytest_maxact.measure.observe.scores import Scores
 from pytest_maxact.measure.predict import predicting
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.provenance import provenance_of
@@ -33,6 +37,8 @@ from pytest_maxact.settings.settings import Settings
 
 Failing = Callable[[Record], Mapping[str, Sequence[str]]]
 """A Record without effects -> per scheme, the names of the linear inputs at which it fails."""
+Bounded = Callable[[Record], Mapping[str, Holds]]
+"""The same Record -> per scheme that fails at none, whether an effect of it is within bounds."""
 
 
 def measure(
@@ -41,14 +47,17 @@ def measure(
     family: str | None,
     progress: Progress | None = None,
     failing: Failing = lambda record: {},
+    bounded: Bounded = lambda record: {},
     digest: str | None = None,
 ) -> Record:
     """Load the weights, run one hooked pass over the corpus, and return its Record; then what schemes do to
     predictions, where that was asked for.
 
     `failing` tells, of what was measured so far, at which sites each scheme fails: the effect is measured once more
-    with these in 16 bits. `digest`: that of the weight files, where it is known already. Raises InputError or
-    MeasureError; a partial measurement is never returned, nor one of files that changed meanwhile.
+    with these in 16 bits. `bounded` tells whether an effect is within bounds: where one is not, though the scheme fails
+    nowhere, the linear layer is looked for that breaks predictions. `digest`: that of the weight files, where it is
+    known already. Raises InputError or MeasureError; a partial measurement is never returned, nor one of files that
+    changed meanwhile.
     """
     checkpoint = with_seal(prepared.checkpoint, with_weights(prepared.checkpoint, settings))
     files = with_weights(checkpoint, settings)
@@ -62,7 +71,7 @@ def measure(
         )
     loaded_files = loaded.files
     del loaded
-    record = replace(record, effects=_effects(prepared, settings, record, failing(record)))
+    record = replace(record, effects=_effects(prepared, settings, record, failing(record), bounded(record)))
     if loaded_files is not None:
         record = with_files(record, loaded_files)
     require_unchanged(checkpoint)
@@ -88,6 +97,8 @@ def measure_loaded(
     anatomy = resolve(loaded.model, checkpoint.config, settings.linear_inputs, loaded.adapters)
     if anatomy.outline != prepared.anatomy.outline:
         raise _changed(checkpoint, prepared.anatomy, anatomy)
+    scores = Scores() if any(scheme.cast == "float16" for scheme in prepared.schemes) else None
+    deployed = _as_deployed(prepared, loaded, anatomy, settings.batch_tokens, scores)
     told, why = (
         (None, prepared.unpredicted)
         if prepared.unpredicted
@@ -101,8 +112,13 @@ def measure_loaded(
         progress,
         prepared.schemes,
         told.see if told else None,
+        scores,
+        deployed.fidelity.channels if deployed else {},
     )
     seen = readings(observer, prepared.tokenizer)
+    if deployed:
+        widest = readings(deployed, prepared.tokenizer)
+        seen = {name: replace(reading, as_deployed=widest[name].max_abs) for name, reading in seen.items()}
     longest = min(prepared.sequences, key=lambda sequence: (-min(len(sequence), TOKENS), sequence.sample.id))
     probes = probe_layers(loaded.decoder, anatomy, longest, loaded.device)
     distortions = (
@@ -119,7 +135,24 @@ def measure_loaded(
         sites=seen,
         weights=scan(),
         predictions=told.result() if told else Predictions(unchecked=why, by_design=bool(prepared.unpredicted)),
+        scores=scores.layers if scores else None,
     )
+
+
+def _as_deployed(
+    prepared: Prepared, loaded: LoadedModel, anatomy: Anatomy, batch_tokens: int, scores: Scores | None
+) -> Observer | None:
+    """A pass over the samples as they are deployed, which widens ranges and calibrates static scales; None where there
+    are none.
+    """
+    if not prepared.beside:
+        return None
+    splits = {sequence.sample.id: "calibration" for sequence in prepared.beside}
+    observer = Observer(loaded.decoder, anatomy, scores=scores)
+    with observer.attached():
+        observer.run(corpus.plan_batches(prepared.beside, splits, batch_tokens), loaded.device)
+    observer.finish()
+    return observer
 
 
 def _loaded(checkpoint: Checkpoint, settings: Settings, misfits: Mapping[str, str]) -> LoadedModel:
@@ -138,10 +171,11 @@ def _loaded(checkpoint: Checkpoint, settings: Settings, misfits: Mapping[str, st
 
 
 def _effects(
-    prepared: Prepared, settings: Settings, record: Record, failing: Mapping[str, Sequence[str]]
-) -> dict[str, Effect]:
-    """What schemes do to predictions, and, as `W8A8 kept`, what they do with the sites at which they fail in 16
-    bits.
+    prepared: Prepared, settings: Settings, record: Record, failing: Mapping[str, Sequence[str]],
+    bounded: Mapping[str, Holds],
+) -> dict[str, Effect]:  # fmt: skip
+    """What schemes do to predictions, and, as `W8A8 kept`, what they do with the sites at which they fail in 16 bits,
+    or, as `W8A8 undone`, with the linear layer that breaks predictions.
     """
     if (
         not prepared.predicts
@@ -151,12 +185,14 @@ def _effects(
     ):
         return {}
     schemes = [SCHEMES[name] for name in settings.effects_measured]
-    common = (prepared.checkpoint, settings)
-    alone = record.provenance.batching["alone"] >= len(prepared.sequences)
-    found = measure_effects(*common, schemes, record.sites, prepared.sequences, alone=alone)
+    effects = partial(
+        measure_effects, prepared.checkpoint, settings, readings=record.sites, sequences=prepared.sequences,
+        alone=record.provenance.batching["alone"] >= len(prepared.sequences), beside=prepared.beside,
+    )  # fmt: skip
+    found = effects(schemes=schemes, mend=bounded)
     mended = [scheme for scheme in schemes if scheme.name in failing]
     if mended:
-        again = measure_effects(*common, mended, record.sites, prepared.sequences, kept=failing, alone=alone)
+        again = effects(schemes=mended, kept=failing)
         found |= {name + KEPT: effect for name, effect in again.items()}
     return found
 
@@ -177,10 +213,15 @@ def observe(
     progress: Progress | None = None,
     schemes: Sequence[Scheme] = (),
     watch: Watch | None = None,
+    scores: Scores | None = None,
+    channels: Mapping[tuple[str, str], torch.Tensor] = {},
 ) -> Observer:
-    """One hooked pass over encoded samples, finished and checked."""
+    """One hooked pass over encoded samples, finished and checked. `channels`: maxima that calibrate scales beside those
+    of this pass.
+    """
     splits = corpus.assign_splits([sequence.sample for sequence in sequences])
-    observer = Observer(loaded.decoder, anatomy, schemes, watch)
+    observer = Observer(loaded.decoder, anatomy, schemes, watch, scores)
+    observer.fidelity.channels.update(channels)
     with observer.attached():
         observer.run(corpus.plan_batches(sequences, splits, batch_tokens), loaded.device, progress)
     observer.finish()

@@ -62,27 +62,34 @@ def clip_threshold(calibration: Histogram, policy: str, bits: int = 8) -> float:
     raise ValueError(f"no clipping policy called {policy!r}; there are max_abs, optimal and clip_q<Q>")
 
 
-def integer_distortion(calibration: Histogram, evaluation: Histogram, policy: str, bits: int = 8) -> FormatDistortion:
+def integer_distortion(
+    calibration: Histogram, evaluation: Histogram, policy: str, bits: int = 8, at_least: float = 0.0
+) -> FormatDistortion:
     """Error of symmetric per-tensor quantization to integers of 2 to 16 `bits`; non-finite entries are left out (they
-    fail a check of their own).
+    fail a check of their own). `at_least`: a threshold below which none is taken, where more than these splits
+    calibrates it.
 
     Shapes: none, both splits are histograms of one site. A calibration split of zeros gives scale 0, under which every
     entry becomes zero. Raises ValueError for another width or policy.
     """
     if bits not in BITS:
         raise ValueError(f"integers have {BITS[0]} to {BITS[-1]} bits here, not {bits}")
-    threshold = clip_threshold(calibration, policy, bits)
+    threshold = max(clip_threshold(calibration, policy, bits), at_least)
     values, counts = evaluation.finite()
     levels, restored = _round_trip(values, threshold, bits)
     return _error(policy, threshold, values, counts, levels, restored)
 
 
-def fp8_distortion(calibration: Histogram, evaluation: Histogram, dtype: str) -> FormatDistortion:
+def fp8_distortion(
+    calibration: Histogram, evaluation: Histogram, dtype: str, at_least: float = 0.0
+) -> FormatDistortion:
     """Error of FP8 E4M3 with one scale for the tensor, the calibration maximum over 448, in the arithmetic of `dtype`:
     `bfloat16`, `float16` or `float32`, whose scale, quotient and product are rounded to it as in compressed-tensors.
+    `at_least`: as of integers.
     """
     values, counts = evaluation.finite()
-    scale = rounded_to(np.asarray([calibration.max_abs], np.float32) / np.float32(FP8_MAX), dtype)
+    largest = max(calibration.max_abs, at_least)
+    scale = rounded_to(np.asarray([largest], np.float32) / np.float32(FP8_MAX), dtype)
     scale[scale == 0] = EPSILON[dtype]
     levels = to_e4m3(np.minimum(rounded_to(values.astype(np.float32) / scale, dtype), np.float32(FP8_MAX)))
     restored = rounded_to(levels * scale, dtype).astype(np.float64)

@@ -36,6 +36,7 @@ def document_of(record: Record) -> dict[str, Any]:
             effects=dict(record.effects),
             weights=record.weights,
             predictions=record.predictions,
+            scores=record.scores,
         )
     )
     return document
@@ -63,6 +64,7 @@ def record_of(document: StoredRecord, tensors: Mapping[str, Bytes]) -> Record:
         effects=document.effects,
         weights=document.weights,
         predictions=document.predictions,
+        scores=document.scores,
         metric_version=document.metric_version,
     )
 
@@ -80,6 +82,7 @@ def _stored(reading: SiteReading) -> SeenSite | SummedSite:
         "shared": dict(reading.shared),
         "weights": {path: dict(by_scheme) for path, by_scheme in reading.weights.items()},
         "probe": reading.probe,
+        "as_deployed": reading.as_deployed,
     }
     if isinstance(held, Summary):
         return SummedSite(
@@ -161,4 +164,5 @@ def _reading(entry: SeenSite | SummedSite, held: Distributions | Summary) -> Sit
         shared=entry.shared,
         weights=entry.weights,
         probe=entry.probe,
+        as_deployed=entry.as_deployed,
     )

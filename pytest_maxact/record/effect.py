@@ -7,13 +7,19 @@ from pytest_maxact.numbers.checked import Count, FigureAboveZero, FigureAsShare
 KEPT = " kept"
 """Ends the name of an effect that was measured with the sites that fail kept in 16 bits: `W8A8 kept`."""
 
+UNDONE = " undone"
+"""Ends the name of an effect that was measured with one linear layer alone in 16 bits: the one that mends predictions,
+or, where none does, the one that the search for it ended at.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """What a scheme does to predictions on evaluation samples: `mean_kl` and `kl_q99`, Kullback-Leibler divergence of
     the next-token distribution from that of the model itself, in nats, over `tokens` tokens; `top1_agreement`, the
     share of them whose most likely token stays; `perplexity` of the model itself and `perplexity_ratio` of the
-    quantized one to it. `kept`: sites that stayed in 16 bits.
+    quantized one to it. `kept`: sites, or linear layers, that stayed in 16
+    bits.
     """
 
     scheme: str

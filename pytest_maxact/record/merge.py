@@ -6,9 +6,11 @@ from dataclasses import replace
 
 from pytest_maxact.errors import InputError, setting, shown
 from pytest_maxact.record.comparability import part_differences
+from pytest_maxact.record.deployed import joined_deployed
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import corpus_digest, merged_context, merged_tokens
 from pytest_maxact.record.record import Record
+from pytest_maxact.record.scores import joined
 
 
 def _refuse_shared_texts(parts: Sequence[Record]) -> None:
@@ -78,10 +80,12 @@ def merge(records: Iterable[Record]) -> Record:
         for part in parts[1:]:
             reading = reading + part.sites[name]
         readings[name] = reading
+    scores = [part.scores for part in parts if part.scores is not None]
     told = [part.predictions for part in parts if part.predictions]
     return Record(
-        provenance=provenance,
+        provenance=replace(provenance, deployed=joined_deployed(part.provenance.deployed for part in parts)),
         sites=readings,
         weights=first.weights,
         predictions=functools.reduce(Predictions.__add__, told) if len(told) == len(parts) else None,
+        scores=joined(found for one in scores for found in one) if len(scores) == len(parts) else None,
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pytest_maxact.numbers.checked import LATER, Count, Flag, Size
+from pytest_maxact.record.deployed import AsDeployed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,8 @@ class Provenance:
     """The day that the chat template was given; None where there is none, and in a Record of an earlier version."""
     context: Context | None = field(default=None, metadata=LATER)
     """How the text fits the model; None in a Record of an earlier version."""
+    deployed: AsDeployed | None = field(default=None, metadata=LATER)
+    """What deployment adds to the text, and what was measured of that; None in a Record of an earlier version."""
 
     files: tuple[tuple[str, str], ...] = field(default=(), metadata=LATER)
     """Name and SHA-256 of every file of the artifact; empty of a live model, and in a Record of an earlier version."""

@@ -45,6 +45,10 @@ class SiteReading:
     """
     probe: Probe | None = None
     """What was seen on a few tokens; None in a Record of a version that did not look."""
+    as_deployed: float | None = None
+    """The largest magnitude on samples as they are deployed, inf where one was NaN or infinite; None where there are
+    none. It widens the ranges and static scales of deployment, and nothing else.
+    """
 
     @property
     def unreached_experts(self) -> tuple[int, ...]:
@@ -88,6 +92,11 @@ class SiteReading:
         return self.held.calibration.nonfinite + self.held.evaluation.nonfinite
 
     @property
+    def breaks_as_deployed(self) -> bool:
+        """Whether an entry was NaN or infinite, in the corpus or on text as it is deployed."""
+        return bool(self.nonfinite) or self.as_deployed == math.inf
+
+    @property
     def count(self) -> int:
         return self.held.calibration.count + self.held.evaluation.count
 
@@ -121,6 +130,11 @@ class SiteReading:
             first_nonfinite=first,
             probe=_longest(self.probe, other.probe),
             shared={**other.shared, **self.shared},
+            as_deployed=(
+                None
+                if self.as_deployed is None or other.as_deployed is None
+                else max(self.as_deployed, other.as_deployed)
+            ),
             tokens_per_expert=(
                 tuple(sum(pair) for pair in zip(given[0] or (), given[1] or (), strict=True)) if counted else None
             ),

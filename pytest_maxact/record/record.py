@@ -14,6 +14,7 @@ from pytest_maxact.record.held import Summary
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.record.reading import SiteReading
+from pytest_maxact.record.scores import LayerScores
 
 METRIC_VERSION = 2
 """Raised when a change of code changes a figure; Records of different metric versions are not judged or compared."""
@@ -31,6 +32,8 @@ class Record:
     """What every tensor of the weight files holds; None in Records of versions that did not read them."""
     predictions: Predictions | None = None
     """What the model itself predicts; None in a Record of a version that did not measure it."""
+    scores: tuple[LayerScores, ...] | None = None
+    """Attention scores of every layer whose attention was seen; None where none was looked for."""
     metric_version: int = field(default=METRIC_VERSION)
 
     @property

@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
 
 from pytest_maxact.errors import shown
-from pytest_maxact.numbers.checked import LATER, Count, Figure, Size, Whole, is_left_out
+from pytest_maxact.numbers.checked import LATER, Count, Figure, FigureAboveZero, Size, Whole, is_left_out
 from pytest_maxact.numbers.histogram import BINS
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
@@ -30,6 +30,7 @@ from pytest_maxact.record.effect import Effect
 from pytest_maxact.record.held import Entries
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
+from pytest_maxact.record.scores import LayerScores
 
 SCHEMA = 3
 _TAGS = ("seen", "summed up")
@@ -61,6 +62,7 @@ class _StoredSite:
     shared: dict[str, str]
     weights: dict[str, dict[str, WeightDistortion]]
     probe: Probe | None = field(default=None, metadata=LATER)
+    as_deployed: FigureAboveZero | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,7 @@ class StoredRecord:
     effects: dict[str, Effect]
     weights: WeightScan | None = field(default=None, metadata=LATER)
     predictions: Predictions | None = field(default=None, metadata=LATER)
+    scores: tuple[LayerScores, ...] | None = field(default=None, metadata=LATER)
 
 
 def stored(document: Mapping[str, Any]) -> StoredRecord:

@@ -200,6 +200,8 @@ class Measured:
     settings: Settings
     readings: Mapping[str, SiteReading]
     sequences: Sequence[Encoded]
+    beside: Sequence[Encoded] = ()
+    """Samples as they are deployed, which calibrate static scales too."""
 
     def effects(self, *schemes: str, kept: Mapping[str, Collection[str]] = {}, **options: Any) -> dict[str, Effect]:
         return measure_effects(
@@ -230,7 +232,7 @@ def measured(folder: Path, model: Any, lengths: Sequence[int] = LENGTHS, **optio
 def prepared(checkpoint: Path, **options: Any) -> Measured:
     settings = Settings(model=str(checkpoint), **{"batch_tokens": 1, "sites": "deploy", **options})
     ready = prepare(settings)
-    return Measured(ready.checkpoint, settings, measure(ready, settings, None).sites, ready.sequences)
+    return Measured(ready.checkpoint, settings, measure(ready, settings, None).sites, ready.sequences, ready.beside)
 
 
 @contextmanager

@@ -9,14 +9,18 @@ import numpy as np
 from pytest_maxact.judge.deploy.fitness import SchemeFitness, fitness_of
 from pytest_maxact.judge.limits.file import load_limits
 from pytest_maxact.judge.limits.rules import Ruleset, select_rules, with_fitness
+from pytest_maxact.judge.verdict.check import check
 from pytest_maxact.numbers.channels import Channels
 from pytest_maxact.numbers.sums import SchemeSums
 from pytest_maxact.numbers.weights import WeightDistortion
+from pytest_maxact.record.deployed import AsDeployed
 from pytest_maxact.record.effect import Effect
 from pytest_maxact.record.identity import identity_of
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
+from pytest_maxact.record.scores import LayerScores
 from tests.support import records
+from tests.support.reports import report_of
 
 SITES = [f"layers.{layer}.{kind}" for layer in range(4) for kind in ("qkv_in", "o_in", "mlp_in", "down_in")]
 CALM = {
@@ -71,6 +75,7 @@ def measured(
     effects: Mapping[str, Effect] = {},
     usual: SchemeSums | None = None,
     predicts: bool = False,
+    scores: tuple[LayerScores, ...] | None = (LayerScores(layer=2, largest=32.0, exact=False),),
 ) -> Record:
     """A Record of four layers in which a scheme does well at every linear input but those in `worst`, and with every
     weight but those in `weights`.
@@ -86,7 +91,8 @@ def measured(
             ),
             weights={f"{name}.weight": {scheme: weights.get(name, weight(38.0)), "FP16": weight(70.0)}},
         )
-    return replace(record, sites=readings, effects=dict(effects))
+    provenance = replace(record.provenance, deployed=AsDeployed())
+    return replace(record, provenance=provenance, sites=readings, effects=dict(effects), scores=scores)
 
 
 def rules_for(record: Record, *schemes: str, limits: Path | None = None, predicts: bool = False) -> Ruleset:
@@ -104,3 +110,10 @@ def fitness(record: Record, scheme: str = "W8A8", **options: bool) -> SchemeFitn
 def write(path: Path, text: str) -> Path:
     path.write_text("version: 1\n" + text)
     return path
+
+
+def report(record: Record, *schemes: str, predicts: bool = False) -> str:
+    """The report of a run that checks these schemes."""
+    rules = rules_for(record, *schemes, predicts=predicts)
+    findings = [check(record, limit) for limit in rules.limits]
+    return report_of(record, rules, findings)

@@ -14,14 +14,14 @@ LOUD = 11
 
 def headed(
     folder: Path, loud: float = 1.0, change: Callable[[Any], None] = lambda model: None, tokenizer: Any = None,
-    **overrides: Any,
+    model_type: str = "qwen3", **overrides: Any,
 ) -> Path:  # fmt: skip
-    """A random Qwen3 with its head; one channel of the last layer's feed-forward block is `loud` times what it was, its
-    function the same. `change` is done to it before it is saved.
+    """A random Qwen3, or its like, with its head; one channel of the last layer's feed-forward block is `loud` times
+    what it was, its function the same. `change` is done to it before it is saved.
     """
     torch.manual_seed(0)
     config = AutoConfig.for_model(
-        "qwen3", **{**tiny.FAMILIES["qwen3"], "intermediate_size": 128, "tie_word_embeddings": False, **overrides}
+        model_type, **{**tiny.FAMILIES[model_type], "intermediate_size": 128, "tie_word_embeddings": False, **overrides}
     )
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     with torch.no_grad():

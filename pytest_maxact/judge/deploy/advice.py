@@ -5,13 +5,13 @@ each.
 from collections.abc import Iterable, Mapping, Sequence
 
 from pytest_maxact.errors import MeasureError
-from pytest_maxact.judge.limits.limit import MODEL
+from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.verdict.bound import holds
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.sites import LINEAR_KINDS, ranges
-from pytest_maxact.record.effect import KEPT
-from pytest_maxact.record.metrics.metric import scheme_metric
+from pytest_maxact.record.effect import KEPT, UNDONE, Effect
+from pytest_maxact.record.metrics.metric import Kind, scheme_metric
 from pytest_maxact.record.metrics.smoothing import smoothing_gain
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.record import Record
@@ -34,11 +34,9 @@ def advice_on(record: Record, name: str, findings: Sequence[Finding]) -> Iterabl
     sites = failing_inputs(record, findings)
     linear = sum(reading.site.is_linear_input for reading in record.sites.values())
     if not sites:
-        if any(finding.limit.site == MODEL and not finding.passed for finding in findings):
-            yield (
-                "every linear input and weight meets its bounds: the error is spread over all of them, and no exception"
-                " would mend it"
-            )
+        limits = [finding.limit for finding in findings]
+        if any(finding.limit.metric.kind is Kind.EFFECT and not finding.passed for finding in findings):
+            yield _undone_words(record, name, limits)
         return
     words = in_words(record, sites)
     if SCHEMES[name].cast:
@@ -58,15 +56,36 @@ def advice_on(record: Record, name: str, findings: Sequence[Finding]) -> Iterabl
     )
 
 
+def effect_holds(limits: Iterable[Limit], effect: Effect) -> bool:
+    """Whether an effect meets those of a scheme's limits that are on its predictions."""
+    return all(
+        holds(getattr(effect, limit.metric.quantity), limit) for limit in limits if limit.metric.kind is Kind.EFFECT
+    )
+
+
+def _undone_words(record: Record, name: str, limits: Iterable[Limit]) -> str:
+    """Which linear layer breaks predictions though no figure of one does, as far as that was tried."""
+    met = "every linear input and weight meets its bounds"
+    undone = record.effects.get(name + UNDONE)
+    if undone is None:
+        ran = (
+            f"{SCHEMES[name].cast} was run as a whole"
+            if SCHEMES[name].cast
+            else "no linear layer was tried alone in 16 bits"
+        )
+        return f"{met}, and predictions part all the same; {ran}"
+    words = f"with {', '.join(undone.kept)} alone in 16 bits mean KL is {undone.mean_kl:.4g}"
+    if effect_holds(limits, undone):
+        return f"{met}, and one linear layer breaks predictions: {words}"
+    return f"{met}, and no single linear layer that was tried mends predictions: {words}"
+
+
 def _kept_words(record: Record, name: str, findings: Sequence[Finding]) -> str:
     """What predictions then look like."""
-    kept, limits = (
-        record.effects.get(name + KEPT),
-        [finding.limit for finding in findings if finding.limit.site == MODEL],
-    )
+    kept = record.effects.get(name + KEPT)
     if kept is None:
         return ""
-    held = all(holds(getattr(kept, limit.metric.quantity), limit) for limit in limits)
+    held = effect_holds([finding.limit for finding in findings], kept)
     return f"; mean KL is then {kept.mean_kl:.4g}" + ("" if held else ", still beyond its limit")
 
 

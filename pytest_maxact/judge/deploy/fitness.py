@@ -7,11 +7,12 @@ fail, and how far smoothing would bring down the channels that set the scale.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pytest_maxact.errors import MeasureError, marked
-from pytest_maxact.judge.deploy.advice import advice_on, failing_inputs, is_worth_keeping
+from pytest_maxact.judge.deploy.advice import advice_on, effect_holds, failing_inputs, is_worth_keeping
 from pytest_maxact.judge.limits.limit import MODEL, Limit
 from pytest_maxact.judge.verdict.check import check
 from pytest_maxact.judge.verdict.finding import Finding
@@ -38,7 +39,13 @@ class SchemeFitness:
     lowest_weight: tuple[float, str] | None
     effect: Effect | None
     compared: bool
-    """Whether predictions were compared, or there are none to compare."""
+    """Whether it ran, and its predictions were compared."""
+
+    predicts: bool
+    """Whether there are predictions to compare."""
+
+    unchecked: str
+    """What was not looked at, "" for nothing."""
 
     advice: tuple[str, ...]
 
@@ -53,7 +60,9 @@ class SchemeFitness:
 
     @property
     def holds(self) -> bool:
-        """Whether every bound that was judged holds, none by a waiver; predictions may not have been."""
+        """Whether every bound that was judged holds, none by a waiver; predictions may not have been, and then it is
+        not known to fit.
+        """
         return bool(self.findings) and all(finding.passed for finding in self.findings) and not self.unmeasured
 
     @property
@@ -90,6 +99,18 @@ def failing_sites(record: Record, limits: Iterable[Limit]) -> dict[str, tuple[st
     return found
 
 
+def bounds_on_effects(record: Record, limits: Iterable[Limit]) -> dict[str, Callable[[Effect], bool]]:
+    """Of every scheme that meets its bounds at every linear input and weight, whether an effect meets its own."""
+    limits = tuple(limits)
+    found: dict[str, Callable[[Effect], bool]] = {}
+    for name in dict.fromkeys(limit.metric.scheme for limit in limits):
+        of_sites = [limit for limit in limits if limit.metric.scheme == name and limit.site != MODEL]
+        outcomes = [_check(record, limit) for limit in of_sites]
+        if all(isinstance(outcome, Finding) and outcome.passed for outcome in outcomes):
+            found[name] = partial(effect_holds, [limit for limit in limits if limit.metric.scheme == name])
+    return found
+
+
 def _fitness(record: Record, name: str, outcomes: Sequence[Finding | str]) -> SchemeFitness:
     findings = tuple(outcome for outcome in outcomes if isinstance(outcome, Finding))
     scheme = SCHEMES[name]
@@ -100,7 +121,9 @@ def _fitness(record: Record, name: str, outcomes: Sequence[Finding | str]) -> Sc
         lowest=_lowest(record, scheme_metric(name, "sqnr_db")) if scheme.activations else None,
         lowest_weight=_lowest(record, scheme_metric(name, WEIGHT_SQNR)) if scheme.weights or scheme.cast else None,
         effect=record.effects.get(name),
-        compared=name in record.effects or not record.provenance.predicts,
+        compared=name in record.effects,
+        predicts=record.provenance.predicts,
+        unchecked="attention scores unchecked" if scheme.cast == "float16" and not record.scores else "",
         advice=tuple(advice_on(record, name, findings)),
     )
 

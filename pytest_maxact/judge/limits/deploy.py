@@ -15,7 +15,7 @@ from pytest_maxact.judge.limits.schema.sections import Fitness
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.effect import EFFECTS
-from pytest_maxact.record.metrics.metric import scheme_metric
+from pytest_maxact.record.metrics.metric import SCORE_HEADROOM, scheme_metric
 
 
 def fitness_limits(
@@ -69,6 +69,8 @@ def _where(quantity: str, scheme: Scheme, sites: Sequence[Site], predicts: bool)
         return [MODEL] if predicts else []
     if quantity == "headroom":
         return [site.name for site in sites] if scheme.cast else []
+    if quantity == SCORE_HEADROOM:
+        return [MODEL] if scheme.cast == "float16" else []
     if quantity.startswith("weight_"):
         return linear if scheme.weights or scheme.cast else []
     return linear if scheme.activations else []

@@ -18,12 +18,20 @@ from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.predictions import check_predictions
 from pytest_maxact.judge.verdict.waiving import waived
 from pytest_maxact.judge.verdict.weights import check_weights, tensor_limits, with_tensors
-from pytest_maxact.judge.verdict.words import RELATIONS, change_words, origin_words, site_words, whole_words
+from pytest_maxact.judge.verdict.words import (
+    RELATIONS,
+    change_words,
+    origin_words,
+    score_words,
+    site_words,
+    whole_words,
+)
 from pytest_maxact.record.comparability import require_alike
 from pytest_maxact.record.effect import EFFECTS
 from pytest_maxact.record.metrics.metric import MAX_ABS, Kind, Metric
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.record import Record
+from pytest_maxact.record.scores import largest_scores, score_headroom
 
 
 def judge(
@@ -151,7 +159,9 @@ def _check_change(record: Record, limit: Limit, baseline: Record | None) -> Find
 
 
 def _check_effect(record: Record, limit: Limit) -> Finding:
-    """A limit on what a scheme does to predictions."""
+    """A limit on what a scheme does to predictions, or on attention scores."""
+    if limit.metric.kind is Kind.SCORES:
+        return _check_scores(record, limit)
     scheme, quantity = limit.metric.scheme, limit.metric.quantity
     if limit.metric.kind is not Kind.EFFECT:
         raise _no_effect(limit.metric.name)
@@ -175,6 +185,23 @@ def _check_effect(record: Record, limit: Limit) -> Finding:
         f" {limit.bound:.6g}; {limit.rule}{origin_words(limit)}"
     )
     return Finding(limit=limit, value=value, passed=passed, reading=None, message=message)
+
+
+def _check_scores(record: Record, limit: Limit) -> Finding:
+    """A limit on attention scores. Where no attention was seen, which architectures without it give, the finding says
+    so.
+    """
+    if record.scores is None:
+        raise MeasureError(
+            f"the Record holds nothing of attention scores, on which {limit.metric} sets a limit\n"
+            f"  measure again with {setting('schemes')} {limit.metric.scheme}"
+        )
+    found = largest_scores(record.scores)
+    value = score_headroom(found)
+    passed = found is None or holds(value, limit)
+    return Finding(
+        limit=limit, value=value, passed=passed, reading=None, message=score_words(found, limit, value, passed)
+    )
 
 
 def _no_effect(name: str) -> InputError:

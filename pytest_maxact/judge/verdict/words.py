@@ -31,6 +31,7 @@ from pytest_maxact.record.metrics.scheme import scheme_distortion
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
+from pytest_maxact.record.scores import LayerScores
 
 RELATIONS = {("max", True): "within", ("max", False): "exceeds", ("min", True): "meets", ("min", False): "falls below"}
 
@@ -142,6 +143,21 @@ def _scheme_words(reading: SiteReading, metric: Metric) -> str:
         return ""
     spread = f", standard error {error.sqnr_error_db:.2f} dB" if metric.quantity == "sqnr_db" else ""
     return f" (of {error.tokens} sampled tokens{spread})"
+
+
+def score_words(found: LayerScores | None, limit: Limit, value: float, passed: bool) -> str:
+    if found is None:
+        return f"attention scores unchecked: no attention was seen in this architecture{origin_words(limit)}"
+    how = (
+        f"reach {found.largest:.6g}"
+        if found.exact
+        else f"{'stay below' if passed else 'cannot be told to stay within the range, their bound is'}"
+        f" {found.largest:.6g}"
+    )
+    return (
+        f"attention scores {how} in layer {found.layer} before they are scaled: {limit.metric} {value:.6g}"
+        f" {RELATIONS[limit.sense, passed]} the limit {limit.bound:.6g}; {limit.rule}{origin_words(limit)}"
+    )
 
 
 def origin_words(limit: Limit) -> str:

@@ -9,6 +9,7 @@ head sees a few rows at a time.
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -21,13 +22,14 @@ from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.corpus.batches import BatchPlan, apart
 from pytest_maxact.errors import InputError, MaxactError, MeasureError, first_line, setting
 from pytest_maxact.measure.effect.headed import Headed, headed_of, load_with_head
+from pytest_maxact.measure.effect.mending import by_contribution, culprit, linear_layer
 from pytest_maxact.measure.effect.simulate import Simulation, cast, holding
 from pytest_maxact.measure.observe.batch import collate
 from pytest_maxact.measure.observe.fresh import Fresh
 from pytest_maxact.measure.observe.observer import is_out_of_memory
 from pytest_maxact.measure.observe.rotary import steady_up_to
 from pytest_maxact.numbers.schemes import Scheme
-from pytest_maxact.record.effect import Effect
+from pytest_maxact.record.effect import UNDONE, Effect
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.settings.settings import Settings
 
@@ -36,6 +38,9 @@ EFFECT_TOKENS = 8192
 HEAD_ROWS = 128
 """So many tokens at most are in the head at once."""
 _PROBED = 8
+SEARCH_TOKENS = 1024
+"""About so many tokens are predicted from at every step of a search for the linear layer that breaks predictions."""
+Holds = Callable[[Effect], bool]
 
 
 def require_head(checkpoint: Checkpoint) -> None:
@@ -51,17 +56,21 @@ def require_head(checkpoint: Checkpoint) -> None:
 def measure_effects(
     checkpoint: Checkpoint, settings: Settings, schemes: Sequence[Scheme], readings: Mapping[str, SiteReading],
     sequences: Sequence[corpus.Sequence], kept: Mapping[str, Collection[str]] = {}, alone: bool = False,
+    beside: Sequence[corpus.Sequence] = (), mend: Mapping[str, Holds] = {},
 ) -> dict[str, Effect]:  # fmt: skip
     """The effect of each scheme on the predictions of a checkpoint, whose weights are loaded with their head, by the
     scheme's name.
 
     `readings` of its Record give the calibration maxima, which static schemes need. `kept`: per scheme, the sites whose
     linear layers stay in 16 bits. `alone`: each sequence runs alone, as a model that lets a token see its batch must.
+    `beside`: samples as they are deployed, all of which are predicted from too. `mend`: per scheme, whether an effect
+    is within bounds; where its own is not, the linear layer is looked for that breaks predictions, and its effect with
+    that alone in 16 bits is given as `W8A8 undone`.
     Raises InputError for a model without a next-token distribution and for a site in `kept` that it does not have,
     MeasureError where it could not be measured in full.
     """
     require_head(checkpoint)
-    chosen = evaluation_samples(sequences)
+    chosen = [*evaluation_samples(sequences), *beside]
     longest = max(chosen, key=len)
     budget = 1 if alone else settings.batch_tokens
     while True:
@@ -76,7 +85,11 @@ def measure_effects(
                 fresh = Fresh(model)
                 headed = headed_of(model, torch.tensor(longest.ids[:_PROBED], device=device), device)
                 fresh.restore()
-                return _effects(headed, schemes, taps, readings, plan, kept)
+                found = _effects(headed, schemes, taps, readings, plan, kept)
+                for scheme in schemes:
+                    if scheme.name in mend and not mend[scheme.name](found[scheme.name]) and not scheme.cast:
+                        found[scheme.name + UNDONE] = _mended(headed, scheme, taps, readings, plan, mend[scheme.name])
+                return found
         except MaxactError:
             raise
         except Exception as error:
@@ -115,7 +128,8 @@ def evaluation_samples(sequences: Sequence[corpus.Sequence]) -> list[corpus.Sequ
 
 
 def _refuse_unknown(schemes: Iterable[Scheme], taps: Iterable[Tap], kept: Mapping[str, Collection[str]]) -> None:
-    known = {tap.site.name for tap in taps}
+    taps = tuple(taps)
+    known = {tap.site.name for tap in taps} | {linear_layer(tap) for tap in taps}
     for scheme in schemes:
         wanted = kept.get(scheme.name, ())
         if scheme.cast and wanted:
@@ -129,6 +143,35 @@ def _refuse_unknown(schemes: Iterable[Scheme], taps: Iterable[Tap], kept: Mappin
             )
 
 
+def _mended(
+    headed: Headed, scheme: Scheme, taps: Sequence[Tap], readings: Mapping[str, SiteReading], plan: BatchPlan,
+    holds: Holds,
+) -> Effect:  # fmt: skip
+    """With the linear layer alone in 16 bits that breaks predictions, as far as there is one; looked for on fewer
+    tokens, and told on all.
+    """
+    few = _shortest(plan)
+    base = _final_states(headed, few, nullcontext)
+
+    def effect(names: Collection[str], plan: BatchPlan = few, base: torch.Tensor | None = base) -> Effect:
+        return _effects(headed, [scheme], taps, readings, plan, {scheme.name: names}, base)[scheme.name]
+
+    found = culprit(by_contribution(taps, readings, scheme.name), effect, holds)
+    return effect([found], plan, None)
+
+
+def _shortest(plan: BatchPlan) -> BatchPlan:
+    """The shortest sequences of a plan, `SEARCH_TOKENS` tokens or little more, in batches as they were."""
+    left, chosen = SEARCH_TOKENS, set()
+    for sequence in sorted((s for batch in plan for s in batch.sequences), key=lambda s: (len(s), s.sample.id)):
+        if left <= 0:
+            break
+        chosen.add(sequence.sample.id)
+        left -= len(sequence)
+    batches = [replace(b, sequences=tuple(s for s in b.sequences if s.sample.id in chosen)) for b in plan]
+    return [batch for batch in batches if batch.sequences]
+
+
 def _effects(
     headed: Headed,
     schemes: Sequence[Scheme],
@@ -136,9 +179,11 @@ def _effects(
     readings: Mapping[str, SiteReading],
     plan: BatchPlan,
     kept: Mapping[str, Collection[str]],
+    base: torch.Tensor | None = None,
 ) -> dict[str, Effect]:
+    """`base`: final hidden states of the model itself, where they are known already."""
     model = headed.model
-    base, states = _final_states(headed, plan, nullcontext), {}
+    base, states = _final_states(headed, plan, nullcontext) if base is None else base, {}
     for scheme in schemes:
         simulation = Simulation(model, scheme, taps, readings, kept.get(scheme.name, ()))
         with holding(cast(model, scheme.cast), aside=True):
@@ -154,7 +199,7 @@ def _effects(
             with holding(cast(model, scheme.cast, headed.head)):
                 log_q = headed.log_probabilities(ids[rows], states[scheme.name][rows])
             figures[scheme.name].append(_compared(log_p, log_q, targets[rows]))
-    order = list(dict.fromkeys(tap.site.name for tap in taps))
+    order = list(dict.fromkeys(name for tap in taps for name in (tap.site.name, linear_layer(tap))))
     return {
         scheme.name: _effect(
             scheme.name, torch.cat(figures[scheme.name], 1), targets >= 0, samples=len(sequences),

@@ -18,6 +18,7 @@ from pytest_maxact.checkpoint.sites.anatomy import Tap
 from pytest_maxact.checkpoint.sites.modules import class_of
 from pytest_maxact.errors import MeasureError, setting
 from pytest_maxact.measure.effect.headed import Forward, forwards
+from pytest_maxact.measure.effect.mending import linear_layer
 from pytest_maxact.measure.observe.inputs import is_same
 from pytest_maxact.measure.observe.products import Products
 from pytest_maxact.numbers.schemes import Quantizer, Scheme
@@ -110,16 +111,20 @@ class Simulation:
         for tap in (tap for taps in self._taps.values() for tap in taps if tap not in self._ran):
             if not (tap.experts is not None and tap.routed and (tap.reads == "input" or tap.experts.skips)):
                 raise MeasureError(
-                    f"{_name(tap)} did not run under {self._scheme.name}\n  please report the model_type"
+                    f"{linear_layer(tap)} did not run under {self._scheme.name}\n  please report the model_type"
                 )
 
     def _forward(self, module: nn.Module, taps: Sequence[Tap]) -> Forward:
         own = module.forward
 
         def forward(*args: Any, **kwargs: Any) -> Any:
-            meant = [tap for tap in self._meant(module, taps) if tap.site.name not in self._kept]
+            every = self._meant(module, taps)
             values = [*args, *kwargs.values()]
             place = next(i for i, value in enumerate(values) if isinstance(value, torch.Tensor))
+            for tap in every if self._scheme.needs_calibration else ():
+                if tap.reads == "input":
+                    self._note(tap, values[place])
+            meant = [tap for tap in every if not self._keeps(tap)]
             transposed = _is_transposed(module, taps, values[place].shape[-1])
             with ExitStack() as stack:
                 stack.enter_context(
@@ -139,9 +144,13 @@ class Simulation:
         self._calls[module] += 1
         meant = [tap for tap in taps if tap.firing in (None, call)]
         if not meant:
-            raise MeasureError(f"{_name(taps[0])} was called {call + 1} times\n  please report the model_type")
-        self._ran.update(tap for tap in meant if tap.reads == "input" or tap.site.name in self._kept)
+            raise MeasureError(f"{linear_layer(taps[0])} was called {call + 1} times\n  please report the model_type")
+        self._ran.update(tap for tap in meant if tap.reads == "input" or self._keeps(tap))
         return meant
+
+    def _keeps(self, tap: Tap) -> bool:
+        """Whether a tap stays in 16 bits, with its site or alone."""
+        return tap.site.name in self._kept or linear_layer(tap) in self._kept
 
     def _factor(self, tap: Tap, factor: torch.Tensor) -> torch.Tensor:
         """What a stacked matrix is to be multiplied with; a batched product may hold a row as a column, [rows, width,
@@ -170,27 +179,29 @@ class Simulation:
         reading = self._readings.get(tap.site.name)
         channels = None if reading is None else distributions_of(reading, "the maxima of channels").channels
         parts = channels.parts if channels else {}
-        if self._given and self._given[0][0].site.layer != tap.site.layer:
-            self._given.clear()
         part: str | None = tap.part
         if part not in parts:
             part = next(
                 (
                     known.part
                     for known, tensor in self._given
-                    if known.site.name == tap.site.name and is_same(tensor, given)
+                    if known.site.name == tap.site.name and known.part in parts and is_same(tensor, given)
                 ),
                 None,
             )
-        elif tap.reads == "input":
-            self._given.append((tap, given))
         if part is None:
             raise MeasureError(
-                f"{_name(tap)}: {self._scheme.name} needs the calibration maximum of its input, and the Record has "
-                "none\n"
+                f"{linear_layer(tap)}: {self._scheme.name} needs the calibration maximum of its input, and the Record "
+                "has none\n"
                 f"  measure again with {setting('schemes')} {self._scheme.name}"
             )
         return float(parts[part].max())
+
+    def _note(self, tap: Tap, given: torch.Tensor) -> None:
+        """Note what a linear layer is given, kept in 16 bits or not, while its decoder layer runs."""
+        if self._given and self._given[0][0].site.layer != tap.site.layer:
+            self._given.clear()
+        self._given.append((tap, given))
 
     def _weights(self, tap: Tap, transposed: bool) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """The weights of a tap, with what the scheme restores of them: [out, in], or [experts, out, in], of which each
@@ -211,14 +222,9 @@ class Simulation:
     def _refuse_width(self, tap: Tap, what: str, how: Quantizer, width: int) -> None:
         if reason := how.refuses(width):
             raise MeasureError(
-                f"{_name(tap)}: {self._scheme.name} cannot quantize its {what}, {reason}\n"
+                f"{linear_layer(tap)}: {self._scheme.name} cannot quantize its {what}, {reason}\n"
                 f"  keep {tap.site.name} in 16 bits, or choose another scheme"
             )
-
-
-def _name(tap: Tap) -> str:
-    """The linear layer of a tap, or the parameter of its stacked matrices."""
-    return tap.weights[0].removesuffix(".weight")
 
 
 def _is_transposed(module: nn.Module, taps: Sequence[Tap], width: int) -> bool:

@@ -25,6 +25,8 @@ class Intake:
         self.batch: Batch | None = None
         self.traffic: dict[str, torch.Tensor] = {}
         """Tokens each expert was given in this batch, int64 [experts], by router site."""
+        self.running: tuple[int, torch.dtype] | None = None
+        """The layer of which something was seen last, and the dtype of that; None before the first."""
         self.order: list[str] = []
         """Sites of the residual stream in the order they fired in this batch."""
         self._accumulators = accumulators
@@ -35,6 +37,7 @@ class Intake:
     def forget(self) -> None:
         """Leave the batch, and everything noted of it."""
         self.batch = None
+        self.running = None
         self.traffic.clear()
         self.order.clear()
         self._routing.clear()
@@ -54,6 +57,8 @@ class Intake:
         """Hand the tensor of a tap to its accumulators."""
         batch = self.batch
         assert batch is not None
+        if tap.site.layer is not None:
+            self.running = tap.site.layer, tensor.dtype
         tensor = tensor.detach() if tap.columns is None else tensor.detach()[..., tap.columns]
         stripped = tap.in_moe and batch.padded
         locate: Callable[[int], int | None]

@@ -5,7 +5,7 @@ count must equal tokens x width; anything else is an error, not a figure.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from pytest_maxact.measure.observe.hooks import Hooks
 from pytest_maxact.measure.observe.intake import Intake
 from pytest_maxact.measure.observe.probe import Glimpse, Memory, sees_its_batch, sees_the_longest
 from pytest_maxact.measure.observe.rotary import steady_up_to
+from pytest_maxact.measure.observe.scores import Scores, ScoreWatch
 from pytest_maxact.numbers.schemes import Scheme
 
 Progress = Callable[[int, int], None]
@@ -36,7 +37,12 @@ class Observer:
     """A decoder under observation, and what was seen of it. Use `attached` around `run`."""
 
     def __init__(
-        self, decoder: nn.Module, anatomy: Anatomy, schemes: Sequence[Scheme] = (), watch: Watch | None = None
+        self,
+        decoder: nn.Module,
+        anatomy: Anatomy,
+        schemes: Sequence[Scheme] = (),
+        watch: Watch | None = None,
+        scores: Scores | None = None,
     ) -> None:
         self.decoder = decoder
         self._watch = watch
@@ -55,6 +61,8 @@ class Observer:
         self.traffic: dict[str, dict[str, torch.Tensor]] = {experts.site: {} for experts in anatomy.experts}
         """Tokens each expert was given, int64 [experts], by router site and split."""
         self.fidelity = Fidelity(schemes)
+        self.scores = scores
+        """Attention scores, where they are looked for."""
         self.stride = 1
         """One token of the evaluation split in so many is sampled for the schemes."""
         self.shared: dict[tuple[str, str], str] = {}
@@ -160,7 +168,8 @@ class Observer:
             batch = collate(planned, device, side, self.stride)
             self._intake.batch = batch
             self._renew()
-            output = self.decoder(**batch.model_inputs, use_cache=False)
+            with ScoreWatch(self.scores, batch, lambda: self._intake.running) if self.scores else nullcontext():
+                output = self.decoder(**batch.model_inputs, use_cache=False)
             keep = self._watched(batch, output)
         except Exception as error:
             self._forget()
@@ -178,6 +187,8 @@ class Observer:
         for accumulator in self.accumulators.values():
             accumulator.commit(batch)
         self.fidelity.commit()
+        if self.scores:
+            self.scores.commit()
         self.shared.update(self._hooks.inputs.repeats)
         for site, given in self._intake.traffic.items():
             total = self.traffic[site]
@@ -206,6 +217,8 @@ class Observer:
     def _forget(self) -> None:
         self._hooks.forget()
         self.fidelity.rollback()
+        if self.scores:
+            self.scores.rollback()
         for accumulator in self.accumulators.values():
             accumulator.rollback()
 

@@ -45,6 +45,7 @@ class Kind(Enum):
     ALL_ZERO = ("all_zero", Of.WEIGHTS)
     MARGIN = ("margin", Of.MODEL)
     PERPLEXITY = ("perplexity", Of.MODEL)
+    SCORES = ("<SCHEME>.score_headroom", Of.MODEL)
     GROWTH = ("growth", Of.CHANGE)
     SHRINK = ("shrink", Of.CHANGE)
     SHIFT = ("shift", Of.CHANGE)
@@ -122,6 +123,8 @@ class Metric:
         return self.quantity.endswith("_db")
 
 
+SCORE_HEADROOM = "score_headroom"
+"""The quantity of float16 that is of attention scores."""
 WEIGHT_SQNR = "weight_sqnr_db"
 WEIGHT_FLUSH = "weight_flush_to_zero"
 """The quantities of a scheme that are of a site's weights."""
@@ -178,6 +181,8 @@ def _integer(name: str, bits: int, detail: str) -> Metric:
 
 def _of_scheme(name: str, scheme: str, quantity: str) -> Metric:
     has = SCHEMES[scheme]
+    if quantity == SCORE_HEADROOM and has.cast == "float16":
+        return Metric(name=name, kind=Kind.SCORES, scheme=scheme, quantity=quantity)
     known = (
         (quantity == "headroom" and has.cast)
         or (quantity in (WEIGHT_SQNR, WEIGHT_FLUSH) and (has.weights or has.cast))

@@ -39,18 +39,20 @@ def scheme_distortion(reading: SiteReading, name: str) -> SchemeDistortion:
             f"  measure again with {setting('schemes')} {name}, on two samples or more; its groups must "
             "divide the width"
         )
-    exact = _exact(held, reading.dtype, scheme)
+    exact = _exact(held, reading.dtype, scheme, 0.0 if reading.breaks_as_deployed else reading.as_deployed or 0.0)
     return _join(exact, sums) if exact else _sampled(sums, held.evaluation.count)
 
 
-def _exact(held: Distributions, dtype: str, scheme: Scheme) -> FormatDistortion | None:
-    """From the histograms, where one static scale holds for all of the site."""
+def _exact(held: Distributions, dtype: str, scheme: Scheme, as_deployed: float) -> FormatDistortion | None:
+    """From the histograms, where one static scale holds for all of the site; that is calibrated on text as it is
+    deployed too.
+    """
     how = scheme.activations
     if how is None or not how.static or held.channels is None or len(held.channels.parts) != 1:
         return None
     if how.is_integer:
-        return integer_distortion(held.calibration, held.evaluation, "max_abs", how.bits)
-    return fp8_distortion(held.calibration, held.evaluation, "float32" if dtype == "float64" else dtype)
+        return integer_distortion(held.calibration, held.evaluation, "max_abs", how.bits, as_deployed)
+    return fp8_distortion(held.calibration, held.evaluation, "float32" if dtype == "float64" else dtype, as_deployed)
 
 
 def _join(exact: FormatDistortion, sums: SchemeSums | None) -> SchemeDistortion:

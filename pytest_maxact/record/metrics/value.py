@@ -56,11 +56,12 @@ def _scheme_value(reading: SiteReading, metric: Metric) -> float:
     """Raises MeasureError where the Record lacks it."""
     if metric.quantity == "headroom":
         largest = FP16_MAX if SCHEMES[metric.scheme].cast == "float16" else BF16_MAX
-        return 0.0 if reading.nonfinite else largest / reading.max_abs if reading.max_abs else math.inf
+        found = max(reading.max_abs, reading.as_deployed or 0.0)
+        return largest / found if found else math.inf
     if metric.is_of_weights:
         return _weight_value(reading, metric)
     error = scheme_distortion(reading, metric.scheme)
-    return math.nan if reading.nonfinite else float(getattr(error, metric.quantity))
+    return math.nan if reading.breaks_as_deployed else float(getattr(error, metric.quantity))
 
 
 def _weight_value(reading: SiteReading, metric: Metric) -> float:
@@ -96,5 +97,11 @@ figure tells of such entries itself, or is not of the entries.
 
 
 def beyond_fp16(record: Record) -> list[SiteReading]:
-    """Sites that float16 cannot hold: a finite entry above 65 504, or one that is not finite already."""
-    return [reading for reading in record.sites.values() if not (metric_value(reading, MAX_ABS) <= FP16_MAX)]
+    """Sites that float16 cannot hold, in the corpus or in text as it is deployed: a finite entry above 65 504, or one
+    that is not finite already.
+    """
+    return [
+        reading
+        for reading in record.sites.values()
+        if not (max(metric_value(reading, MAX_ABS), reading.as_deployed or 0.0) <= FP16_MAX)
+    ]

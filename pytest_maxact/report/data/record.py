@@ -61,6 +61,8 @@ def record_data(portrait: Portrait, figures: Sequence[SiteFigures]) -> dict[str,
         **({"predictions": _predictions(portrait.predictions)} if portrait.predictions else {}),
         "fp16": {"fits": portrait.fp16.fits, "sites_beyond": list(portrait.fp16.beyond)},
         **({"weights": scan_data(portrait.weights)} if portrait.weights else {}),
+        **({"deployed": asdict(provenance.deployed)} if provenance.deployed else {}),
+        **({} if portrait.scores is None else {"scores": [plain(asdict(found)) for found in portrait.scores]}),
         "sites": {site.site.name: _site(site) for site in figures},
     }
 

@@ -11,8 +11,8 @@ from pytest_maxact.errors import setting
 from pytest_maxact.judge.deploy.fitness import SchemeFitness
 from pytest_maxact.judge.portrait import Portrait, SchemeRow
 from pytest_maxact.judge.verdict.finding import Finding
-from pytest_maxact.record.provenance import Provenance
-from pytest_maxact.report.terminal.screen import Column, Grid, Part
+from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, grouped
 
 
 def deploy_parts(portrait: Portrait) -> Iterator[Part]:
@@ -20,26 +20,32 @@ def deploy_parts(portrait: Portrait) -> Iterator[Part]:
     rows = portrait.deploy
     yield Text()
     yield _grid(rows)
-    yield Text(_notes(portrait.provenance), style="dim")
+    yield Text(_notes(portrait), style="dim")
     yield Text()
     for row in rows:
         for line in _words(row):
             yield Text(line, style="yellow")
-    yield Text(_recommendation(rows), style="bold")
+    yield Text(_recommendation(rows, portrait.fp16.narrow), style="bold")
 
 
-def _recommendation(rows: Sequence[SchemeRow]) -> str:
+def _recommendation(rows: Sequence[SchemeRow], narrow: str) -> str:
     found = [row.fitness for row in rows]
-    fit = [scheme.scheme for scheme in found if scheme.passed]
-    site_by_site = [scheme.scheme for scheme in found if scheme.holds and not scheme.compared]
+    fit = [_with_unchecked(scheme) for scheme in found if scheme.passed]
+    not_run = [scheme for scheme in found if scheme.holds and not scheme.compared]
+    site_by_site = [scheme.scheme for scheme in not_run if not SCHEMES[scheme.scheme].cast]
+    within = [scheme.scheme for scheme in not_run if SCHEMES[scheme.scheme].cast]
+    predicts = all(scheme.predicts for scheme in not_run)
     unfit = [scheme.scheme for scheme in found if scheme.breaches]
     waived = [scheme for scheme in found if scheme.holds_by_waiver]
     words = [f"ships in {', '.join(fit)}"] if fit else []
     if site_by_site:
-        words.append(
-            f"fits {', '.join(site_by_site)} site by site, predictions not compared"
-            f" ({setting('effect')}={','.join(site_by_site)})"
-        )
+        missing = f" ({setting('effect')}={','.join(site_by_site)})" if predicts else ": it predicts no next token"
+        words.append(f"fits {', '.join(site_by_site)} site by site, predictions not compared{missing}")
+    if within:
+        missing = f" ({setting('effect')}={','.join(within)})" if predicts else ""
+        words.append(f"no observed site exceeds {' or '.join(within)}, in which it was not run{missing}")
+    if narrow and words:
+        words[-1] += f", for text without {narrow}"
     if unfit:
         words.append(f"not in {', '.join(unfit)}" if words else "ships in none of these formats as it is")
     if waived:
@@ -49,6 +55,10 @@ def _recommendation(rows: Sequence[SchemeRow]) -> str:
     return "; ".join(words or ["nothing was judged"]) + (
         f" (reported; {setting('deploy')} makes checks of it)" if reported else ""
     )
+
+
+def _with_unchecked(scheme: SchemeFitness) -> str:
+    return f"{scheme.scheme} ({scheme.unchecked})" if scheme.unchecked else scheme.scheme
 
 
 def _grid(rows: Sequence[SchemeRow]) -> Grid:
@@ -84,7 +94,9 @@ def _fits(scheme: SchemeFitness) -> Text:
         return Text("yes", style="green")
     if scheme.breaches:
         return Text("NO", style="bold red")
-    return Text("waived", style="yellow") if scheme.holds_by_waiver else Text("?", style="bold red")
+    if scheme.holds_by_waiver:
+        return Text("waived", style="yellow")
+    return Text("?", style="yellow" if scheme.holds else "bold red")
 
 
 def _decibel(lowest: tuple[float, str] | None) -> str:
@@ -123,7 +135,8 @@ def _severity(finding: Finding) -> tuple[bool, float]:
     return not math.isnan(finding.value), distance if finding.limit.sense == "min" else -distance
 
 
-def _notes(provenance: Provenance) -> str:
+def _notes(portrait: Portrait) -> str:
+    provenance, deployed = portrait.provenance, portrait.provenance.deployed
     lines = [
         "inputs dB, weights dB: the lowest SQNR of any linear layer's input and weight. zeroed: largest share of the"
         " entries of one of them that become 0."
@@ -132,6 +145,11 @@ def _notes(provenance: Provenance) -> str:
         lines.append(
             f"One evaluation token in {provenance.sampling} was quantized; static scales of a single tensor are"
             " exact, over all of them."
+        )
+    if deployed and deployed.samples:
+        lines.append(
+            f"Ranges, static scales and predictions are of {deployed.samples} samples with"
+            f" {' or '.join(deployed.added)} too ({grouped(deployed.tokens)} tokens)."
         )
     if not provenance.predicts:
         lines.append("Predictions were not compared: this architecture has no next-token distribution.")

@@ -132,8 +132,20 @@ def _weights(scan: WeightScan | None) -> Iterator[Fact]:
 
 def _half_words(fp16: HalfRange) -> str:
     largest = grouped(int(FP16_MAX))
-    if fp16.fits:
-        return f"fits: no site above {largest}; {fp16.largest} uses {fp16.share:.2%}"
+    if not fp16.beyond:
+        none = f"no observed site exceeds {largest}"
+        if fp16.breaks:
+            return f"does not fit: run in float16, its predictions are not finite; {none}"
+        if fp16.scores and fp16.scores_beyond:
+            reach = "reach" if fp16.scores.exact else "may reach"
+            return (
+                f"does not fit: attention scores of layer {fp16.scores.layer} {reach} {fp16.scores.largest:.6g} before"
+                f" they are scaled; {none}"
+            )
+        words = [f"{none}; {fp16.largest} uses {fp16.share:.2%}"]
+        words += [] if fp16.ran is None else [f"run in it, predictions part by {fp16.ran:.2g} nats"]
+        words += [] if fp16.scores else ["attention scores unchecked"]
+        return "; ".join(words) + (f"; for text without {fp16.narrow}" if fp16.narrow else "")
     more = f" and {len(fp16.beyond) - _NAMED} more" if len(fp16.beyond) > _NAMED else ""
     names = ", ".join(fp16.beyond[:_NAMED])
     return f"does not fit: {len(fp16.beyond)} sites above {largest} or not finite: {names}{more}"

@@ -79,7 +79,7 @@ def test_a_trained_checkpoint_in_bfloat16_gives_the_plain_figures() -> None:
     checkpoint = prepared(TRAINED, max_samples=6, max_seq_len=48)
     calibration, evaluation = split(checkpoint.sequences, "calibration"), split(checkpoint.sequences, "evaluation")
     observer = Plain(checkpoint.model)
-    observer.logits(calibration)
+    observer.logits([*calibration, *checkpoint.beside])
     own = Plain(checkpoint.model).logits(evaluation)
     for name, effect in checkpoint.effects("W8A8", "FP8", "NVFP4").items():
         other = Plain(checkpoint.model, scheme=name, amax=observer.amax).logits(evaluation)

@@ -29,7 +29,7 @@ def test_a_summary_says_where_the_maximum_is() -> None:
         2,
     )
     assert summary["published"] == standing(200.0)
-    assert summary["fp16"] == {"fits": True, "sites_beyond": []}
+    assert summary["fp16"] == {"fits": None, "sites_beyond": []}
 
 
 def test_a_summary_holds_the_figures_of_every_site() -> None:

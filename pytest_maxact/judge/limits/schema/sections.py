@@ -71,7 +71,8 @@ class FoundOn(Section):
 class Fitness(Section):
     """Bounds on what a deployment scheme costs: at every input of a linear layer (`sqnr_db` to `rel_rmse`), in every
     weight (`weight_sqnr_db`, `weight_flush_to_zero`), in predictions (`mean_kl` in nats to `perplexity_ratio`), and how
-    far every tensor stays below the largest number of FP16 or BF16 (`headroom`).
+    far every tensor stays below the largest number of FP16 or BF16 (`headroom`), attention scores below that of FP16
+    (`score_headroom`).
     """
 
     min_sqnr_db: Decibel | None = None
@@ -88,6 +89,7 @@ class Fitness(Section):
     min_top1_agreement: Share | None = None
     max_perplexity_ratio: Figure | None = None
     min_headroom: Figure | None = None
+    min_score_headroom: Figure | None = None
 
 
 class Deploy(Fitness):
