@@ -4,12 +4,12 @@ Guard: a file whose checksum was computed anew passes no limit by figures that i
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pytest_maxact.errors import shown
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.sites import KINDS
-from pytest_maxact.record.effect import KEPT, Effect
+from pytest_maxact.record.effect import KEPT, UNDONE, Effect
 from pytest_maxact.record.provenance import Provenance, corpus_digest
 from pytest_maxact.record.reading import SPLITS, SiteReading
 from pytest_maxact.record.record import Record
@@ -37,6 +37,7 @@ def require_sound(record: Record) -> None:
     require_sound_predictions(record)
     require_sound_probes(record)
     require_sound_weights(record.weights)
+    _require_deployed(record)
 
 
 def _text(provenance: Provenance) -> Text:
@@ -96,20 +97,48 @@ def _schemes_of_weights(reading: SiteReading) -> set[str]:
 
 def _require_effects(record: Record, text: Text) -> None:
     for name, effect in record.effects.items():
-        scheme = name.removesuffix(KEPT)
+        scheme = name.removesuffix(KEPT).removesuffix(UNDONE)
         if scheme not in SCHEMES or effect.scheme != scheme:
             raise ValueError(f"effects.{shown(name)}: of scheme {shown(effect.scheme)}, which it is not called by")
         if name == scheme and effect.kept:
             raise ValueError(f"effects.{name}.kept: sites in 16 bits, where the whole model was quantized")
-        if unknown := [site for site in effect.kept if site not in record.sites]:
+        known = _linear_layers(record) if name.endswith(UNDONE) else record.sites
+        if unknown := [kept for kept in effect.kept if not _is_known(kept, known)]:
             raise ValueError(f"effects.{name}.kept: no site {shown(unknown[0])} in this Record")
-        _require_effect(name, effect, text)
+        deployed = record.provenance.deployed
+        _require_effect(name, effect, text.evaluation + (deployed.tokens if deployed else 0))
 
 
-def _require_effect(name: str, effect: Effect, text: Text) -> None:
-    if not 1 <= effect.samples <= effect.tokens <= text.evaluation:
+def _linear_layers(record: Record) -> set[str]:
+    return {path for reading in record.sites.values() for path in reading.shared}
+
+
+def _is_known(kept: str, known: Collection[str]) -> bool:
+    """Whether a site, or a linear layer by its path in the model or in its decoder, is one of a Record's."""
+    return kept in known or any(kept.endswith(f".{path}") for path in known)
+
+
+def _require_deployed(record: Record) -> None:
+    """Text as it is deployed was met by every site or by none, and attention scores are of layers that there are."""
+    deployed = record.provenance.deployed
+    if deployed and (deployed.samples > deployed.tokens or bool(deployed.samples) != bool(deployed.tokens)):
+        raise ValueError(f"provenance.deployed: {deployed.samples} samples of {deployed.tokens} tokens")
+    met = bool(deployed and deployed.samples)
+    for reading in record.sites.values():
+        if (reading.as_deployed is not None) != met:
+            raise ValueError(
+                f"{reading.site.name}: as_deployed: {reading.as_deployed}, where provenance.deployed has "
+                f"{deployed.samples if deployed else 'no'} samples"
+            )
+    layers = [found.layer for found in record.scores or ()]
+    if len(set(layers)) != len(layers) or any(layer >= record.provenance.layers for layer in layers):
+        raise ValueError(f"scores: of layers {layers}, of a model of {record.provenance.layers} (provenance.layers)")
+
+
+def _require_effect(name: str, effect: Effect, tokens: int) -> None:
+    if not 1 <= effect.samples <= effect.tokens <= tokens:
         raise ValueError(
-            f"effects.{name}.tokens: {effect.samples} samples of {effect.tokens} tokens, where {text.evaluation} were "
+            f"effects.{name}.tokens: {effect.samples} samples of {effect.tokens} tokens, where {tokens} were "
             "there to predict from"
         )
     if effect.perplexity < 1:

@@ -5,6 +5,7 @@ channels follow from the same entries, and are held to them. Of a summary the fi
 (`figures`).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -180,9 +181,13 @@ def _require_channels(reading: SiteReading, held: Distributions) -> None:
     if (largest < 0).any():
         raise ValueError("channels: a magnitude below zero")
     if held.calibration.nonfinite == 0:
-        [rounded] = _rounded(largest.max(keepdims=True), held.calibration.encoding)
-        if rounded != held.calibration.max_abs:
-            raise ValueError(f"channels: at most {rounded}, where the calibration split has {held.calibration.max_abs}")
+        deployed = reading.as_deployed or 0.0
+        rounded, widest = _rounded(np.array([largest.max(), deployed]), held.calibration.encoding)
+        wanted = max(held.calibration.max_abs, widest)
+        if math.isfinite(deployed) and rounded != wanted:
+            raise ValueError(
+                f"channels: at most {rounded}, where the calibration split and text as deployed have {wanted}"
+            )
 
 
 def _require_sums(name: str, sums: SchemeSums, evaluation: Histogram, exact: bool) -> None:
