@@ -105,20 +105,11 @@ def measure_loaded(
         else predicting(loaded, prepared.sequences, vocabulary(anatomy))
     )
     observer = observe(
-        loaded,
-        anatomy,
-        prepared.sequences,
-        settings.batch_tokens,
-        progress,
-        prepared.schemes,
-        told.see if told else None,
-        scores,
-        deployed.fidelity.channels if deployed else {},
-    )
+        loaded, anatomy, prepared.sequences, settings.batch_tokens, progress, prepared.schemes,
+        told.see if told else None, scores, deployed.fidelity.channels if deployed else {},
+    )  # fmt: skip
     seen = readings(observer, prepared.tokenizer)
-    if deployed:
-        widest = readings(deployed, prepared.tokenizer)
-        seen = {name: replace(reading, as_deployed=widest[name].max_abs) for name, reading in seen.items()}
+    widest = readings(deployed, prepared.tokenizer) if deployed else {}
     longest = min(prepared.sequences, key=lambda sequence: (-min(len(sequence), TOKENS), sequence.sample.id))
     probes = probe_layers(loaded.decoder, anatomy, longest, loaded.device)
     distortions = (
@@ -127,9 +118,12 @@ def measure_loaded(
         else {}
     )
     seen = {
-        name: replace(reading, weights=distortions.get(name, {}), probe=probes.get(name))
+        name: replace(
+            reading, weights=distortions.get(name, {}), probe=probes.get(name),
+            as_deployed=widest[name].max_abs if widest else None,
+        )
         for name, reading in seen.items()
-    }
+    }  # fmt: skip
     return Record(
         provenance=provenance_of(prepared, settings, loaded, anatomy, observer, family, identify()),
         sites=seen,

@@ -9,8 +9,9 @@ from pytest_maxact.record.comparability import part_differences
 from pytest_maxact.record.deployed import joined_deployed
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import corpus_digest, merged_context, merged_tokens
+from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
-from pytest_maxact.record.scores import joined
+from pytest_maxact.record.scores import merged_scores
 
 
 def _refuse_shared_texts(parts: Sequence[Record]) -> None:
@@ -72,20 +73,17 @@ def merge(records: Iterable[Record]) -> Record:
         files=first.provenance.files if len({part.provenance.files for part in parts}) == 1 else (),
         tokens_sha256=merged_tokens(part.provenance.tokens_sha256 for part in parts),
         context=merged_context(part.provenance.context for part in parts),
+        deployed=joined_deployed(part.provenance.deployed for part in parts),
         batching={"batch_tokens": first.provenance.batching["batch_tokens"], **batching},
     )
-    readings = {}
-    for name in first.sites:
-        reading = parts[0].sites[name]
-        for part in parts[1:]:
-            reading = reading + part.sites[name]
-        readings[name] = reading
-    scores = [part.scores for part in parts if part.scores is not None]
+    readings = {
+        name: functools.reduce(SiteReading.__add__, [part.sites[name] for part in parts]) for name in first.sites
+    }
     told = [part.predictions for part in parts if part.predictions]
     return Record(
-        provenance=replace(provenance, deployed=joined_deployed(part.provenance.deployed for part in parts)),
+        provenance=provenance,
         sites=readings,
         weights=first.weights,
         predictions=functools.reduce(Predictions.__add__, told) if len(told) == len(parts) else None,
-        scores=joined(found for one in scores for found in one) if len(scores) == len(parts) else None,
+        scores=merged_scores(part.scores for part in parts),
     )

@@ -28,6 +28,13 @@ def joined(scores: Iterable[LayerScores]) -> tuple[LayerScores, ...]:
     return tuple(largest[layer] for layer in sorted(largest))
 
 
+def merged_scores(parts: Iterable[tuple[LayerScores, ...] | None]) -> tuple[LayerScores, ...] | None:
+    """Those of parts of one corpus together; None where in one of them none was looked for."""
+    known = list(parts)
+    told = [found for part in known if part is not None for found in part]
+    return None if None in known else joined(told)
+
+
 def largest_scores(scores: Iterable[LayerScores]) -> LayerScores | None:
     """Those of the layer where they are largest, the shallowest of equals; None where no attention was seen."""
     return min(scores, key=lambda found: (-found.largest, found.layer), default=None)

@@ -11,11 +11,13 @@ from tests.support import tiny
 from tests.support.gate_runs import run_gate
 from tests.support.headed import headed
 
+RANDOM = "version: 1\nextends: builtin\ngeneric: {min_margin: null, min_changed: null}\n"
+"""These models are random, and predict nothing."""
 
-def gate(pytester: pytest.Pytester, model: Path, corpus: Path, *arguments: str) -> pytest.RunResult:
-    return run_gate(
-        pytester, f"--maxact-model={model}", f"--maxact-corpus={corpus}", "--maxact-family=generic", *arguments
-    )
+
+def gate(pytester: pytest.Pytester, model: Path, corpus: Path, *arguments: str, deploy: str = "") -> pytest.RunResult:
+    given = [f"--maxact-model={model}", f"--maxact-corpus={corpus}", "--maxact-family=generic"]
+    return run_gate(pytester, *given, "--maxact-limits=own.yaml", *arguments, files={"own.yaml": RANDOM + deploy})
 
 
 def failed(result: pytest.RunResult) -> set[str]:
@@ -51,13 +53,9 @@ def test_the_one_linear_layer_that_breaks_predictions_is_found_and_named(
     pytester: pytest.Pytester, tmp_path: Path, corpus: Path
 ) -> None:
     """No bound speaks of weights, and inputs meet theirs: only trying tells which layer it is."""
-    loose = tmp_path / "own.yaml"
-    loose.write_text(
-        "version: 1\nextends: builtin\ndeploy: {max_weight_flush_to_zero: 1, min_sqnr_db: -99, max_flush_to_zero: 1}\n"
-    )
+    loose = "deploy: {max_weight_flush_to_zero: 1, min_sqnr_db: -99, max_flush_to_zero: 1}\n"
     model, saved = headed(tmp_path / "model", change=one_weight), tmp_path / "record"
-    given = [f"--maxact-limits={loose}", f"--maxact-save={saved}"]
-    result = gate(pytester, model, corpus, "--maxact-deploy=FP8", *given)
+    result = gate(pytester, model, corpus, "--maxact-deploy=FP8", f"--maxact-save={saved}", deploy=loose)
     assert failed(result) == {"model::FP8.mean_kl"}
     text = words(result)
     assert "one linear layer breaks predictions: with model.layers.1.mlp.up_proj alone in 16 bits mean KL is" in text
