@@ -124,14 +124,14 @@ class Observer:
         """Whether sequences must not share a batch; where that could not be tried, they must not."""
         shared = [batch for batch in plan if len(batch.sequences) > 1]
         most = max((len(sequence) for batch in shared for sequence in batch.sequences), default=0)
-        while most:
+        while most > 1:
             try:
-                return sees_its_batch(shared, glimpse) or sees_the_longest(shared, glimpse, most)
+                return sees_its_batch(shared, glimpse, most) or sees_the_longest(shared, glimpse, most)
             except Exception as error:
                 if not is_out_of_memory(error):
                     return True
                 most //= 2
-        return False
+        return most == 1
 
     def _memory(self, plan: BatchPlan, device: torch.device) -> Memory | None:
         """What the model gives for pieces of the corpus now; None where it gives nothing, which the pass will tell."""
@@ -232,7 +232,8 @@ class Observer:
                 known.add(width)
             if site.kind in FULL_WIDTH and (other := set(accumulator.widths.values()) - known):
                 raise MeasureError(
-                    f"{site.name} is {other.pop()} wide where the config says {width}\n  please report the model_type"
+                    f"{site.name} is {other.pop()} wide where the config says {max(known)}\n"
+                    "  please report the model_type"
                 )
             routed = [experts for experts in self.anatomy.experts if experts.site == f"layers.{site.layer}.router"]
             for split, tokens in self.tokens.items():

@@ -28,14 +28,15 @@ those tokens.
 """
 
 
-def sees_its_batch(plan: BatchPlan, glimpse: Glimpse) -> bool:
-    """Whether a piece of the corpus gives something else beside other padding, beside another neighbour, or alone.
+def sees_its_batch(plan: BatchPlan, glimpse: Glimpse, most: int) -> bool:
+    """Whether a piece of the corpus, of `most` tokens at most, gives something else beside other padding, beside
+    another neighbour, or alone.
 
     With other padding the shapes are the same, and so must be the result; otherwise a 16-bit model is allowed its
     rounding. A broken model, whose results are not finite or all zero, cannot be told by them, and fails for that.
     """
     ids = sorted((sequence.ids for batch in plan for sequence in batch.sequences), key=len)
-    short, long = ids[0][:PROBED], ids[-1][: 2 * PROBED]
+    short, long = ids[0][: min(PROBED, most)], ids[-1][: min(2 * PROBED, most)]
     if len(long) == len(short):
         short = short[: max(1, len(short) // 2)]
     if len(long) == len(short):
