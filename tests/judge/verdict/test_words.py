@@ -16,7 +16,6 @@ from tests.support.findings import HIDDEN, INT8, holding, limit
 from tests.support.fitness import measured, sums, weight
 from tests.support.records import Measured, record_of
 
-
 SMALL = "implausibly small: not trained, or not loaded"
 
 
