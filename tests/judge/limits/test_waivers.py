@@ -1,7 +1,8 @@
 """Waivers are read with their line, cover whole names, and hold until their day."""
 
 import math
-from datetime import date, timedelta
+import time
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -185,6 +186,20 @@ def test_it_holds_on_its_last_day_and_not_on_the_next() -> None:
 def test_days_are_counted_in_utc_when_none_is_given() -> None:
     assert not expired(waiver(until=TODAY + timedelta(days=1)))
     assert expired(waiver(until=TODAY - timedelta(days=2)))
+
+
+@pytest.mark.parametrize("zone", ["Etc/GMT-14", "Etc/GMT+12"])
+def test_where_a_machine_stands_moves_no_day(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At any hour one of these zones has another day than UTC."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        now = datetime.now(timezone.utc).date()
+        assert not expired(waiver(until=now))
+        assert expired(waiver(until=now - timedelta(days=1)))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_failing_check_is_accepted_until_then_and_says_by_whom() -> None:

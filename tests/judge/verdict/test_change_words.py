@@ -100,3 +100,13 @@ def test_a_jump_below_the_floor_is_none_in_words_as_in_the_figure() -> None:
     before, after = residual(1.0, 20.0, 20.0), residual(1.0, 1.0, 20.0)
     assert told(after, JUMP, 0.5, before, floor=10.0) == "the first jump layer went from layer 0 to layer 1"
     assert told(after, JUMP, 0.5, before, floor=30.0) == "the first jump layer stays (none)"
+
+
+def test_without_a_floor_a_jump_between_small_magnitudes_is_one() -> None:
+    before, after = residual(0.0078125, 0.5, 20.0), residual(0.5, 0.5, 20.0)
+    assert told(after, JUMP, 0.5, before) == "the first jump layer went from layer 0 to layer 1"
+
+
+def test_without_a_floor_one_massive_token_counts() -> None:
+    words = told(residual(1.0, 2.0, massive=[1]), MASSIVE, 0.5, residual(1.0, 2.0, massive=[0]))
+    assert words == "1 layers meet the massive-activation criterion anew (0)"

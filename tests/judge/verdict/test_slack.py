@@ -58,6 +58,8 @@ def finding(
         (finding(0.01, 0.5, "unreached_experts", figure=None), False),
         (finding(130.0, 65504.0, figure=None), False),
         (finding(33.0, 20.0, "W8A8.sqnr_db", "min", figure=None), False),
+        (finding(0.25, 1.0), True),
+        (finding(90.0, 10.0, "max_abs.min", "min"), False),
     ],
 )
 def test_a_limit_is_wide_from_four_times_or_12_db(found: Finding, wide: bool) -> None:
@@ -78,6 +80,16 @@ def test_the_widest_of_maxima_and_decibels_is_named() -> None:
     fewer = notices([tight, wide])
     assert fewer is not None
     assert fewer.line("CMD").endswith("(the widest: layers.0.hidden, 80 for 10); to tighten them: CMD")
+
+
+@pytest.mark.parametrize(("decibels", "bound", "is_db"), [(44.0, 60.0, True), (44.0, 70.0, False), (32.0, 41.0, False)])
+def test_twelve_db_are_a_factor_of_four_and_twice_that_is_sixteen(decibels: float, bound: float, is_db: bool) -> None:
+    """Whatever their order, and between any two of them."""
+    db, times = finding(decibels, 20.0, "int8.max_abs.sqnr_db", "min"), finding(4.0, bound)
+    for findings in ([db, times], [times, db]):
+        slack = notices(findings)
+        assert slack is not None
+        assert slack.widest is (db if is_db else times)
 
 
 def test_a_run_without_findings_or_wide_limits_has_no_notice() -> None:

@@ -9,6 +9,8 @@ from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.verdict.check import check
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.tally import Told, tally_of
+from pytest_maxact.numbers.scan import TensorScan
+from tests.support import records
 from tests.support.stages import GROWING, HIDDEN, MLP, limit, stage
 
 
@@ -75,3 +77,21 @@ def test_of_each_checkpoint_the_first_broken_site_is_named() -> None:
     tally = tally_of([*told(broken, "late"), *told(sound, "early")])
     assert tally.broken == (("late", HIDDEN),)
     assert not tally.passed
+
+
+def test_a_site_is_named_broken_by_the_check_that_looks_for_it_alone() -> None:
+    assert tally_of(told([check(stage(math.nan).record, limit(9.0))])).broken == ()
+
+
+def test_weights_that_are_not_finite_are_a_breach_and_no_site() -> None:
+    scan = TensorScan(file="a", dtype="BF16", shape=(4,), elements=4, nonfinite=1)
+    record = replace(stage(1.0).record, weights=replace(records.SOUND, named={"norm.weight": scan}))
+    tally = tally_of(told([check(record, limit(0.0, "weights", "nonfinite"))]))
+    assert (len(tally.breaches), tally.broken) == (1, ())
+
+
+def test_what_stands_behind_pass_and_what_comes_before_it_are_handed_on() -> None:
+    plain = tally_of(told([found(8.0)]))
+    assert (plain.rests, plain.warnings, plain.faults) == ("", (), ())
+    said = tally_of(told([found(8.0)]), faults=["a fault"], rests="on 9 tokens", warnings=["too little", "text"])
+    assert (said.rests, said.warnings, said.faults) == ("on 9 tokens", ("too little", "text"), ("a fault",))
