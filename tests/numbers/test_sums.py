@@ -1,7 +1,7 @@
 """The arithmetic of sums over tokens: they add in any order, and what is read out of them is that of the tokens."""
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -103,6 +103,16 @@ def test_a_sample_of_everything_has_no_standard_error() -> None:
     signal, error = energies(50)
     assert sums_of(signal, error).sqnr_error_db(50) == 0.0
     assert sums_of(signal, error).sqnr_error_db(51) > 0.0
+
+
+def test_two_tokens_have_a_standard_error_and_one_or_what_has_no_ratio_has_none() -> None:
+    two = sums_of(np.array([4.0, 2.0]), np.array([1.0, 2.0]))
+    # error - ratio * signal = (1 - 2, 2 - 1), so the spread is 2, over an error of 3
+    assert two.sqnr_error_db(4) == pytest.approx(10 / math.log(10) * math.sqrt(2 * (1 - 2 / 4)) / 3)
+    for changes in ({"tokens": 1}, {"error": 0.0}, {"signal": 0.0}):
+        assert replace(two, **changes).sqnr_error_db(4) == 0.0
+    assert [two.sqnr_error_db(population) for population in (1, 2)] == [0.0, 0.0]
+    assert replace(two, error_squares=0.0).sqnr_error_db(4) == 0.0, "a spread that rounding made negative is none"
 
 
 @pytest.mark.parametrize("q", [0.001, 0.01, 0.25, 0.5, 0.9, 1.0])
