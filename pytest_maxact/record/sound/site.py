@@ -82,6 +82,8 @@ def _require_counts(reading: SiteReading, text: Text, is_routed: bool) -> None:
                 f"{split}: {count} entries, where {tokens} tokens of width {reading.width} have "
                 f"{tokens * reading.width}"
             )
+        if count and not tokens:
+            raise ValueError(f"{split}: {count} entries of no token")
         if not (is_routed and reading.site.kind in _ROUTED) and (
             count < tokens * reading.width or (tokens and count % tokens)
         ):
