@@ -154,7 +154,7 @@ def test_a_place_lies_in_a_sample_and_in_the_width(values: dict[str, Any], said:
     peaks = reading().peaks
     assert peaks[0].sample == "s1"
     assert refusal(replace(reading(), peaks=(replace(peaks[0], **values), *peaks[1:]))).startswith(f"peaks.0.{said}")
-    moved = {"sample": "s1", "position": 1} | values
+    moved: dict[str, Any] = {"sample": "s1", "position": 1, **values}
     assert refusal(replace(reading(), peaks=(*peaks[:3], replace(peaks[3], **moved)))).startswith(f"peaks.3.{said}")
 
 
