@@ -17,14 +17,18 @@ from tests.support.gate_runs import run_gate
 from tests.support.headed import headed
 from tests.support.zoo.configs import build
 
+RANDOM = "version: 1\nextends: builtin\ngeneric: {min_margin: null, min_changed: null}\n"
+"""These models are random, and predict nothing."""
 LINEAR = 4 * tiny.LAYERS
-PAPER = 2 * (4 * tiny.LAYERS + 2) + 1
-"""Checks of the paper's sites: a maximum and a non-finite count each, and the carrier's INT-8 error."""
+OTHERS = 2 * (4 * tiny.LAYERS + 2 + LINEAR) + 4
+"""Checks beside fitness: of every site a maximum and a non-finite count; what the weights hold, in three checks, and
+that predictions are finite.
+"""
 
 
 def gate(pytester: pytest.Pytester, model: Path, corpus: Path, *arguments: str, **outcomes: int) -> pytest.RunResult:
-    common = (f"--maxact-model={model}", f"--maxact-corpus={corpus}", "--maxact-family=qwen3")
-    return run_gate(pytester, *common, *arguments, **outcomes)
+    common = (f"--maxact-model={model}", f"--maxact-corpus={corpus}", "--maxact-family=generic")
+    return run_gate(pytester, *common, "--maxact-limits=own.yaml", *arguments, files={"own.yaml": RANDOM}, **outcomes)
 
 
 # Checks
@@ -42,7 +46,7 @@ def test_fitness_is_a_check_per_linear_input_and_quantity_beside_the_family(
         "maxact::layers.0.o_in::W8A8.weight_sqnr_db",
         "maxact::model::W8A8.mean_kl",
     } <= set(fitness)
-    assert len(listed) - len(fitness) == PAPER + LINEAR, "linear inputs must be finite too"
+    assert len(listed) - len(fitness) == OTHERS, "linear inputs must be finite too"
 
 
 def test_a_sound_model_passes_and_the_report_says_what_it_ships_in(
@@ -73,7 +77,7 @@ def test_one_loud_channel_fails_at_its_site_and_the_report_says_what_would_help(
 def test_without_the_flag_fitness_is_reported_and_fails_nothing(
     pytester: pytest.Pytester, loud: Path, corpus: Path
 ) -> None:
-    result = gate(pytester, loud, corpus, "--maxact-schemes=W8A8", passed=PAPER + LINEAR)
+    result = gate(pytester, loud, corpus, "--maxact-schemes=W8A8", passed=OTHERS)
     assert result.ret == 0
     result.stdout.fnmatch_lines(["ships in none of these formats as it is (reported; --maxact-deploy makes checks*"])
 
@@ -134,7 +138,7 @@ def test_a_users_own_test_asks_for_a_scheme_at_a_site_and_for_its_effect(
 
 
 def test_workers_share_one_measurement_with_its_effects(pytester: pytest.Pytester, sound: Path, corpus: Path) -> None:
-    checks = PAPER + LINEAR + 4 * LINEAR + 1
+    checks = OTHERS + 4 * LINEAR + 1
     gate(pytester, sound, corpus, "--maxact-deploy=W8A8", "-n", "2", passed=checks)
 
 
@@ -182,7 +186,7 @@ def test_a_scheme_that_cannot_be_is_a_usage_error(
 def test_a_scheme_that_cannot_quantize_a_width_may_still_be_reported(
     pytester: pytest.Pytester, sound: Path, corpus: Path
 ) -> None:
-    result = gate(pytester, sound, corpus, "--maxact-schemes=FP8_BLOCK", passed=PAPER + LINEAR)
+    result = gate(pytester, sound, corpus, "--maxact-schemes=FP8_BLOCK", passed=OTHERS)
     result.stdout.fnmatch_lines(["FP8_BLOCK *[?N]*"])
 
 
@@ -209,11 +213,10 @@ def test_matrices_outside_linear_layers_forbid_a_verdict_on_fitness(
     ship.
     """
     model = tiny.save(tmp_path / "jetmoe", build("jetmoe"))
-    common = (f"--maxact-model={model}", f"--maxact-corpus={corpus}", "--maxact-family=generic")
-    refused = run_gate(pytester, *common, "--maxact-deploy=W8A8")
+    refused = gate(pytester, model, corpus, "--maxact-deploy=W8A8")
     assert refused.ret == 4
     refused.stderr.fnmatch_lines(["*self_attention.experts.input_linear.weight is no weight of a linear layer*"])
-    assert run_gate(pytester, *common, "--maxact-schemes=W8A8").ret == 0
+    assert gate(pytester, model, corpus, "--maxact-schemes=W8A8").ret == 0
 
 
 def test_an_encoder_has_no_predictions_to_compare(pytester: pytest.Pytester, corpus: Path, tmp_path: Path) -> None:
