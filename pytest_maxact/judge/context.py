@@ -8,6 +8,8 @@ from pytest_maxact.record.provenance import Context
 
 _SHARE = 0.1
 """Of all samples, from which on it is remarked that the model's own positions cut them."""
+_SHORT = 512
+"""Positions that the shortest models of language have: below them a config is rather wrong than modest."""
 _DISTINCT = 16
 """Fewer tokens than this are no text of words."""
 
@@ -18,7 +20,8 @@ def context_remarks(context: Context | None, samples: int, max_seq_len: int) -> 
     """
     if context is None:
         return
-    if context.cut and context.cut >= _SHARE * samples and max_seq_len == context.positions:
+    is_short = context.positions is not None and context.positions < _SHORT
+    if is_short and context.cut and context.cut >= _SHARE * samples and max_seq_len == context.positions:
         yield (
             f"{context.cut} of {samples} samples are cut to {context.positions} tokens, for which alone the config "
             "states positions (max_position_embeddings)"

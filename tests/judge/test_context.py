@@ -43,3 +43,9 @@ def test_parts_add_up_and_one_that_does_not_know_leaves_none() -> None:
     parts = [record_of(measured(6)[:3]), record_of(measured(6)[3:])]
     known = [replace(part, provenance=replace(part.provenance, context=one)) for part in parts]
     assert merge(known).provenance.context == replace(one, cut=4)
+
+
+def test_positions_that_models_of_language_have_cut_samples_without_a_remark() -> None:
+    cut = Context(cut=10, distinct=900, longest=512, positions=512)
+    assert remarks(cut, 512) == []
+    assert remarks(replace(cut, longest=511, positions=511), 511) != []
