@@ -90,8 +90,9 @@ def test_help_of_every_option_is_worded_by_both_doors_that_have_options() -> Non
     for option in OPTIONS:
         for words in (pytest_option, of_the_command):
             assert not any(mark in worded(option.help, words) for mark in MARKS)
-    assert "needs --maxact-revision with" in worded(OPTIONS[4].help, pytest_option)
-    assert "needs --revision with" in worded(OPTIONS[4].help, of_the_command)
+    told = next(option.help for option in OPTIONS if option.name == "trust-remote-code")
+    assert "needs --maxact-revision with" in worded(told, pytest_option)
+    assert "needs --revision with" in worded(told, of_the_command)
 
 
 @pytest.mark.parametrize(

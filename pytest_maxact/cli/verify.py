@@ -20,7 +20,9 @@ def add(commands: Commands) -> None:
         run,
         "exit with 0 only where a verdict is a whole PASS of this very artifact; loads no model",
     )
-    parser.add_argument("verdict", metavar="VERDICT", help="the file that a run wrote with --maxact-verdict")
+    parser.add_argument(
+        "verdict", metavar="VERDICT", help="the verdict file that a run of the gate wrote, or maxact judge"
+    )
     add_model(parser, "the artifact: a checkpoint's folder, or a hub id")
     parser.add_argument(
         "--revision", metavar="REV", action=Single, help="of a hub id (default: the one that was judged)"

@@ -52,7 +52,7 @@ def test_a_breach_says_value_place_limit_and_source(pytester: pytest.Pytester, s
         [
             r"FAIL: 1 of \d+ checks do not hold",
             r"- layers\.1\.hidden: max_abs [\d.]+ at sample s\d\d, token \d+ 'w\d+', channel \d+",
-            r".*exceeds the limit 0\.00125 \(0\.001 x 1\.25\).*",
+            r".*exceeds the limit 1\.25 \(1 x 1\.25\).*",
         ]
     )
 
