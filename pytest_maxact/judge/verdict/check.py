@@ -51,7 +51,7 @@ def judge(
     findings = [
         settled(
             record,
-            check(record, limit, (baselines or {}).get(limit.against) if limit.against else None),
+            check(record, limit, (baselines or {}).get(limit.against)),
             waivers,
             checkpoint,
         )

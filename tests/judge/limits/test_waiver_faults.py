@@ -1,6 +1,7 @@
 """What is never waived, what is wrong with a waiver, and what waivers do to a verdict."""
 
 import math
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pytest_maxact.errors import InputError
 from pytest_maxact.judge.limits.waivers import LONGEST_DAYS, refuse_unmatched, waiver_remarks
 from pytest_maxact.judge.verdict.check import check, judge
 from pytest_maxact.judge.verdict.waiving import waived, waiver_fault
+from pytest_maxact.numbers.scan import TensorScan
 from tests.support import records
 from tests.support.waivers import DAY, HIDDEN, TODAY, failing, holding, limit, of, refusal, waiver
 
@@ -46,6 +48,20 @@ def test_a_block_that_does_nothing_fails_and_only_a_waiver_that_says_so_lets_it_
         assert kept.message == f"{finding.message}; which is let pass by `up_to: 0` only (limits.yaml:4)"
     for quiet in ("layers.0.gate", "layers.0.router"):
         assert check(holding(0.0, site=quiet), limit(9.0, site=quiet)).passed
+
+
+def test_a_block_that_does_nothing_is_one_finding_from_above_and_from_below() -> None:
+    site = "layers.0.attn_output"
+    low = check(holding(0.0, site=site), limit(1.0, site=site, metric="max_abs.min", sense="min"))
+    assert waived(low, [waiver(site, "max_abs", up_to=0.0)], today=DAY).accepted
+    assert not waived(low, [waiver(site, "max_abs")], today=DAY).accepted
+    assert not waived(low, [waiver(site, "max_abs.min", up_to=0.0)], today=DAY).accepted
+
+
+def test_a_median_of_zero_beside_other_entries_is_a_figure_like_any_other() -> None:
+    finding = check(holding(8.0, 0.0, 0.0), limit(1.0, metric="quantile.0.5", sense="min"))
+    assert (finding.value, finding.passed) == (0.0, False)
+    assert waived(finding, [waiver(metric="quantile.0.5")], today=DAY).accepted
 
 
 @pytest.mark.parametrize(
@@ -140,6 +156,21 @@ def test_judging_one_of_a_series_uses_its_name() -> None:
     mine = [waiver(checkpoint="final", until=TODAY + timedelta(days=2))]
     assert [finding.accepted for finding in judge(holding(8.0), [limit()], None, mine, "final")] == [True]
     assert [finding.accepted for finding in judge(holding(8.0), [limit()], None, mine, "step-1")] == [False]
+
+
+def test_the_only_checkpoint_has_no_name_that_a_waiver_could_speak_of() -> None:
+    named = waiver(checkpoint="?*", until=TODAY + timedelta(days=2))
+    assert [finding.accepted for finding in judge(holding(8.0), [limit()], None, [named])] == [False]
+    assert not waived(failing(), [waiver(checkpoint="?*")], today=DAY).accepted
+
+
+def test_a_tensor_is_let_pass_of_the_checkpoint_that_is_named() -> None:
+    broken = TensorScan(file="a", dtype="BF16", shape=(4,), elements=4, nonfinite=1)
+    record = replace(holding(8.0), weights=replace(records.SOUND, named={"lm_head.weight": broken}))
+    mine = [waiver("weights.lm_head.weight", checkpoint="final", until=TODAY + timedelta(days=2))]
+    for name, accepted in (("final", [True, True]), ("step-1", [False, False])):
+        findings = judge(record, [limit(0.0, "weights", "nonfinite")], None, mine, name)
+        assert [finding.accepted for finding in findings] == accepted
 
 
 # How long, and how far

@@ -124,6 +124,15 @@ def test_a_missing_baseline_is_named_with_its_check(site: str, metric: str) -> N
     )
 
 
+def test_a_change_of_a_site_is_found_at_that_site_and_below_its_floor_is_none() -> None:
+    before, after = residual(1.0, 2.0), residual(1.0, 8.0)
+    grew = check(after, relative(GROWTH, 2.0), before)
+    assert (grew.passed, grew.value, grew.reading) == (False, 4.0, after[HIDDEN])
+    assert check(after, relative(GROWTH, 2.0, floor=6.0), before).value == 8.0 / 6.0
+    moved = check(after, relative(Metric.parse("jump_shift"), 2.0, "model"), before)
+    assert (moved.site, moved.reading) == ("model", None)
+
+
 # Effects
 
 
