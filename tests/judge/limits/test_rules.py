@@ -3,6 +3,7 @@ found on.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,7 +132,8 @@ def test_checks_of_a_scheme_are_limits_and_those_that_are_reported_are_not() -> 
     rules = select_rules(files, QWEN3, DEPLOYED, "generic")
 
     def fit(**options: object) -> Ruleset:
-        return with_fitness(rules, files, shuffled(DEPLOYED), **{"reported": (), "predicts": True, **options})  # type: ignore[arg-type]
+        given: dict[str, Any] = {"reported": (), "predicts": True, **options}
+        return with_fitness(rules, files, shuffled(DEPLOYED), **given)
 
     def schemes(limits: tuple[Limit, ...]) -> set[str]:
         return {limit.metric.scheme for limit in limits}

@@ -165,6 +165,7 @@ def test_the_part_of_a_layer_that_does_least_is_named(changed: dict[str, float],
         f"{HIDDEN}: {words} of the residual stream's entries (first 12 tokens of math-07), which {relation} the limit"
         f" {bound:g}; shape Tiny (limits.yaml:7, a paper)"
     )
+    assert check(record, limit(9.0)).message.startswith(f"{HIDDEN}: max_abs 1 at sample s0"), "of nothing else"
 
 
 SCHEMED = "layers.1.o_in"
