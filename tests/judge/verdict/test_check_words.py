@@ -69,8 +69,9 @@ def test_only_what_needs_both_splits_is_no_figure_without_one(split: str) -> Non
 
 @pytest.mark.parametrize("site", ["embedding", HIDDEN, "final_norm"])
 def test_a_residual_stream_of_zeros_says_that_no_checkpoint_is_sound_so(site: str) -> None:
-    finding = check(holding(0.0, site=site), limit(9.0, site))
-    assert (finding.value, finding.passed, finding.site) == (0.0, False, site)
+    record = holding(0.0, site=site)
+    finding = check(record, limit(9.0, site))
+    assert (finding.value, finding.passed, finding.reading) == (0.0, False, record[site])
     assert finding.message == (
         f"{site}: every entry is zero, which no sound checkpoint gives; the weights are empty or were not loaded"
     )
@@ -152,7 +153,9 @@ def test_a_change_of_a_site_is_found_at_that_site_and_below_its_floor_is_none() 
     ],
 )
 def test_an_effect_is_told_with_the_text_it_was_found_on(metric: str, sense: str, bound: float, words: str) -> None:
-    finding = check(compared(), limit(bound, "model", metric, sense))
+    stated = limit(bound, "model", metric, sense)
+    finding = check(compared(), stated)
+    assert (finding.limit, finding.value) == (stated, getattr(EFFECT, metric.partition(".")[2]))
     assert finding.message == f"{words}; shape Tiny (limits.yaml:7, a paper)"
     assert finding.passed == (" within " in words or " meets " in words)
     assert (finding.reading, finding.site) == (None, "model")
@@ -171,7 +174,9 @@ def test_an_effect_is_told_with_the_text_it_was_found_on(metric: str, sense: str
 def test_where_the_models_own_predictions_are_not_finite_no_scheme_is_blamed(
     record: Record, metric: str, sense: str, bound: float
 ) -> None:
-    finding = check(record, limit(bound, "model", f"W8A8.{metric}", sense))
+    stated = limit(bound, "model", f"W8A8.{metric}", sense)
+    finding = check(record, stated)
+    assert finding.limit == stated
     assert (finding.passed, math.isnan(finding.value)) == (False, True)
     assert finding.message == (
         f"no W8A8.{metric} to tell: the unquantized model's own predictions are not finite, whatever the scheme"

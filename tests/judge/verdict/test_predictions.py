@@ -58,6 +58,7 @@ NOTHING_TO_PREDICT = (
     [
         ((1.0, 0.9, 0.0), "it predicts a, and not b, c, of which it may never have read any"),
         ((-3.0, 1.25, 0.5), "it predicts b, and not a, c, of which it may never have read any"),
+        ((3.0, 3.0, -9.0, -9.0), "it predicts a, b, and not c, d, of which it may never have read any"),
         ((0.5, -0.5, 0.5), NOTHING_TO_PREDICT),
         ((0.0, 0.0, 0.0), NOTHING_TO_PREDICT),
         ((0.5, 0.0, 0.75), TRAINED),
@@ -65,10 +66,11 @@ NOTHING_TO_PREDICT = (
         ((-3.0, -3.0, -3.0), TRAINED),
     ],
 )
-def test_too_small_a_margin_is_told_with_what_is_likely(margins: tuple[float, float, float], likely: str) -> None:
-    record = predicting(**dict(zip("abc", margins, strict=True)))
-    finding = check(record, limit(1.0, "predictions", "margin", "min"))
-    assert not finding.passed
+def test_too_small_a_margin_is_told_with_what_is_likely(margins: tuple[float, ...], likely: str) -> None:
+    record = predicting(**dict(zip("abcd", margins, strict=False)))
+    stated = limit(1.0, "predictions", "margin", "min")
+    finding = check(record, stated)
+    assert (finding.passed, finding.limit) == (False, stated)
     assert ", which falls below the limit 1; shape Tiny (limits.yaml:7, a paper): " in finding.message
     assert finding.message.endswith(f"paper): {likely}")
 

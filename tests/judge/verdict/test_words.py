@@ -220,6 +220,9 @@ def test_a_weight_that_a_scheme_refuses_is_named_with_the_reason() -> None:
 def test_the_headroom_of_a_format_is_no_estimate_from_samples() -> None:
     found = check(holding(8.0), limit(2.0, metric="FP16.headroom", sense="min"))
     assert found.message.startswith(f"{HIDDEN}: FP16.headroom 8188 meets the limit 2; ")
+    single = holding(8.0)
+    single = replace(single, sites={HIDDEN: replace(single[HIDDEN], dtype="float32")})
+    assert check(single, limit(2.0, metric="FP16.headroom", sense="min")).message == found.message
 
 
 def test_a_site_with_non_finite_entries_says_how_many_and_against_what() -> None:
