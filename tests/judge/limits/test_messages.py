@@ -10,6 +10,7 @@ from pytest_maxact.judge.limits.deploy import fitness_limits
 from pytest_maxact.judge.limits.file import builtin_path, is_limits, load_limits, parse_limits
 from pytest_maxact.judge.limits.regression import relative_limits
 from pytest_maxact.judge.limits.rules import require_protocol, select_rules
+from pytest_maxact.judge.limits.schema.document import LimitsDocument
 from pytest_maxact.judge.limits.waivers import refuse_unmatched
 from pytest_maxact.judge.limits.yaml_loader import MOST_BYTES
 from pytest_maxact.record.identity import Identity
@@ -125,6 +126,12 @@ def test_a_waiver_of_nothing() -> None:
         "  correct its patterns, say `family:` where it is meant for another one, or remove it; `nonfinite` cannot be"
         " waived but for a tensor by name, as in `site: weights.lm_head.weight`"
     )
+
+
+def test_a_waiver_of_a_tensor_stands_before_one_of_nothing() -> None:
+    both = [waiver("weights.lm_head.weight"), waiver("layers.9.hidden")]
+    assert "(layers.9.hidden, *) matches no check" in said(lambda: refuse_unmatched(both, [("", limit())]))
+    refuse_unmatched(both[:1], [("", limit())])
 
 
 def test_a_waiver_of_everything() -> None:
@@ -258,6 +265,7 @@ def test_three_faults_are_shown_and_a_fourth_counted(tmp_path: Path) -> None:
         ("version: 9\nsource: 3\n", True),
         ("headroom: 2\n", False),
         ("version: 1\nrepos: []\n", False),
+        ("\n".join(f"{key}: 1" for key in LimitsDocument.model_fields), True),
         ("- version\n", False),
         ("version: [\n", False),
         ("", False),

@@ -133,6 +133,50 @@ def test_the_most_specific_pattern_wins_whatever_its_place(tmp_path: Path) -> No
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("key", "metric", "all_sites", "own"),
+    [("max_growth", "growth", 4, 2), ("max_shrink", "shrink", 4, 2), ("max_shift", "shift", 0.5, 0.25),
+     ("max_turn", "turn", 0.5, 0.25), ("max_sqnr_drop_db", "int8.max_abs.sqnr_db.drop", 3, 1)],
+)  # fmt: skip
+def test_every_bound_and_its_floor_may_be_of_some_sites(
+    key: str, metric: str, all_sites: float, own: float, tmp_path: Path
+) -> None:
+    floors = {"max_growth": "growth_floor", "max_shrink": "growth_floor", "max_sqnr_drop_db": "sqnr_floor_db"}
+    floor = f", {floors[key]}: 7" if key in floors else ""
+    text = f'regression:\n  {key}: {all_sites}\n  sites: {{"layers.1.*": {{{key}: {own}{floor}}}}}\n'
+    limits = limits_of(OWN + text, tmp_path)
+    for layer, bound in ((0, all_sites), (1, own)):
+        found = one(limits, f"layers.{layer}.attn_output", metric)
+        assert (found.bound, found.floor) == (bound, 7 if floor and layer else None)
+        assert found.source == ""
+
+
+@pytest.mark.parametrize(
+    ("wins", "loses"),
+    [(HIDDEN, f"{HIDDEN}*"), ("layers.1.*", "layers.[0123456789].*"), ("*.hidden", "*[a-z]*[a-z]*")],
+)
+@pytest.mark.parametrize("wins_first", [True, False])
+def test_wildcards_and_classes_say_nothing_however_long(
+    wins: str, loses: str, wins_first: bool, tmp_path: Path
+) -> None:
+    stated = {wins: 3, loses: 9} if wins_first else {loses: 9, wins: 3}
+    sites_of = ", ".join(f'"{pattern}": {{max_growth: {bound}}}' for pattern, bound in stated.items())
+    limits = limits_of(f"{OWN}regression: {{sites: {{{sites_of}}}}}\n", tmp_path)
+    assert one(limits, HIDDEN, "growth").bound == 3
+
+
+def test_without_distributions_a_shift_is_compared_where_ones_own_file_asks_for_it(tmp_path: Path) -> None:
+    def shifts(text: str, slim: bool) -> set[str]:
+        path = tmp_path / "limits.yaml"
+        path.write_text(HEAD + text, encoding="utf-8")
+        limits = relative_limits(load_limits(path), sites(1), (), "v1", slim=slim)
+        return {Path(limit.file).name for limit in limits if limit.metric.name == "shift"}
+
+    assert shifts("extends: builtin\n", slim=False) == {"thresholds.yaml"}
+    assert shifts("extends: builtin\n", slim=True) == set()
+    assert shifts("extends: builtin\nregression: {max_shift: 0.5}\n", slim=True) == {"limits.yaml"}
+
+
 def test_a_floor_of_a_pattern_joins_the_bound_of_all(tmp_path: Path) -> None:
     limits = limits_of(OWN + PATTERNS, tmp_path)
     assert one(limits, "final_norm", "growth").floor == 9.0

@@ -150,6 +150,19 @@ def test_checks_of_a_scheme_are_limits_and_those_that_are_reported_are_not() -> 
     assert cast == [site.name for site in sorted(DEPLOYED, key=lambda site: site.order)]
 
 
+def test_checks_against_a_baseline_are_all_there_are_unless_less_was_measured() -> None:
+    files = load_limits()
+    rules = select_rules(files, QWEN3, DEPLOYED, "generic")
+
+    def metrics(schemes: tuple[str, ...] = (), **less: bool) -> set[str]:
+        return {limit.metric.name for limit in with_baseline(rules, files, DEPLOYED, schemes, "v1", **less).limits}
+
+    assert {"growth", "shift", "turn"} <= metrics()
+    assert metrics() - metrics(probed=False) == {"turn"}
+    assert metrics() - metrics(slim=True) == {"shift"}
+    assert metrics(("W8A8",)) - metrics() == {"W8A8.sqnr_db.drop", "W8A8.weight_sqnr_db.drop"}
+
+
 def test_files_are_those_that_set_a_limit(tmp_path: Path) -> None:
     assert rules_of(OWN, tmp_path, QWEN3).files == [str(builtin_path())]
 
