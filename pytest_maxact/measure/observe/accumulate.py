@@ -124,9 +124,10 @@ class SiteAccumulator:
         """Whether a tensor whose largest entry lies in bin `top` can change peaks, the massive-activation test or the
         non-finite entry.
 
-        Judged by bins, on the safe side: float32 entries were rounded into theirs.
+        Judged by bins, on the safe side: float32 entries were rounded into theirs. What is not finite lies above all
+        that a peak can be.
         """
-        if len(self.peaks) < PEAKS_KEPT or top >= INFINITY_BIN[self.encoding]:
+        if len(self.peaks) < PEAKS_KEPT:
             return True
         bin_dtype = torch.float16 if self.encoding == "float16" else torch.bfloat16
         smallest = int(

@@ -109,6 +109,27 @@ def test_rows_are_looked_at_where_they_can_change_the_outcome(
     assert first_of(seen) == (None if math.isfinite(value) else ("s00", 1, 3))
 
 
+@pytest.mark.parametrize(("massive", "value", "looked_at"), [(True, 101.0, 1), (True, 99.0, 0), (False, 101.0, 0)])
+def test_rows_are_looked_at_for_the_massive_test_where_a_site_has_one(
+    massive: bool, value: float, looked_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = SiteAccumulator("x", massive=massive)
+    give(seen, torch.full((2, 5), 4096.0, dtype=BFLOAT16), batch_of(2))
+    calls: list[Any] = []
+    real = accumulate.row_findings
+    monkeypatch.setattr(accumulate, "row_findings", lambda *args: calls.append(args) or real(*args))
+    give(seen, torch.full((2, 5), value, dtype=BFLOAT16), batch_of(2, first=1))
+    assert len(calls) == looked_at
+
+
+def test_peaks_are_filled_up_with_smaller_ones() -> None:
+    seen = SiteAccumulator("x", massive=False)
+    for first, value, width in ((0, 5.0, 9), (1, -1.0, 1), (2, 0.5, 1)):
+        seen.observe(torch.full((1, width), value, dtype=BFLOAT16), None, lambda row: row, str(first))
+        seen.commit(batch_of(1, first=first))
+    assert [peak.value for peak in seen.peaks] == [5.0] * 9 + [-1.0]
+
+
 @pytest.mark.parametrize(
     ("dtype", "value", "tokens"),
     [
