@@ -102,12 +102,7 @@ def cast_distortion(seen: Histogram, dtype: str) -> FormatDistortion:
     """
     values, counts = seen.finite()
     with np.errstate(over="ignore"):
-        single = values.astype(np.float32)
-        restored = (
-            single.astype(np.float16).astype(np.float64)
-            if dtype == "float16"
-            else rounded_to(single, dtype).astype(np.float64)
-        )
+        restored = rounded_to(values.astype(np.float32), dtype).astype(np.float64)
     return _error("cast", FP16_MAX if dtype == "float16" else BF16_MAX, values, counts, restored, restored)
 
 

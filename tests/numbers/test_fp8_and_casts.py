@@ -8,7 +8,15 @@ import torch
 from compressed_tensors.quantization import QuantizationArgs
 from compressed_tensors.quantization.lifecycle.forward import fake_quantize
 
-from pytest_maxact.numbers.formats import BF16_MAX, EPSILON, FP8_MAX, FP16_MAX, cast_distortion, fp8_distortion
+from pytest_maxact.numbers.formats import (
+    BF16_MAX,
+    EPSILON,
+    FP8_MAX,
+    FP16_MAX,
+    cast_distortion,
+    fp8_distortion,
+    integer_distortion,
+)
 from pytest_maxact.numbers.histogram import Histogram
 from tests.support.plain_figures import Floats, figures, heavy_tailed, reported
 from tests.support.records import histogram
@@ -51,6 +59,15 @@ def test_a_zero_fp8_scale_is_replaced_by_the_epsilon_of_the_dtype(dtype: str, ca
     found = fp8_distortion(histogram(calibration, encoding), on_the_grid, dtype)
     assert (found.threshold, found.sqnr_db, found.clip_rate, found.flush_to_zero) == (448 * epsilon, math.inf, 0.0, 0.0)
     assert found.levels_used == 3
+
+
+def test_a_threshold_is_no_lower_than_what_else_was_seen() -> None:
+    seen, judged = histogram([1.0, 2.0]), histogram([1.0, 3.0, 8.0])
+    for wider in (16.0, 2.0, 0.5, 0.0):
+        same = histogram([max(wider, 2.0)])
+        for dtype in DTYPES:
+            assert fp8_distortion(seen, judged, dtype, wider) == fp8_distortion(same, judged, dtype)
+        assert integer_distortion(seen, judged, "max_abs", 8, wider) == integer_distortion(same, judged, "max_abs")
 
 
 def test_a_scale_too_small_for_float16_counts_as_zero() -> None:

@@ -29,6 +29,18 @@ def test_each_field_of_a_footing_tells_measurements_apart(field: str) -> None:
     assert [words.split(" ")[0] for words in differences(there, here)] == [field]
 
 
+@pytest.mark.parametrize("field", ["corpus_sha256", "tokenizer_sha256", "protocol", "max_seq_len"])
+def test_other_token_ids_are_not_named_beside_what_they_follow_from(field: str) -> None:
+    here = footing_of(records.provenance())
+    there = replace(here, tokens_sha256="other", **{field: "another"})
+    assert [words.split(" ")[0] for words in differences(there, here)] == [field]
+    both = replace(here, tokens_sha256="other", dtype="float16")
+    assert differences(both, here) == [
+        "dtype (float16 there, bfloat16 here)",
+        f"tokens_sha256 (other there, {str(here.tokens_sha256)[:12]} here)",
+    ]
+
+
 def test_what_is_not_known_yet_differs_from_nothing() -> None:
     here = footing_of(records.provenance())
     unknown = replace(here, dtype=None)
@@ -59,6 +71,11 @@ def test_other_sites_and_other_versions_of_metrics_differ() -> None:
     one = records.record(VALUES)
     other = replace(records.record({"embedding": [[1.0, 2.0]]}), metric_version=one.metric_version + 1)
     assert record_differences(one, other) == ["metric_version", "sites"]
+    assert record_differences(one, one) == []
+    elsewhere = replace(one, provenance=replace(one.provenance, dtype="float16"))
+    assert record_differences(elsewhere, one) == ["dtype (float16 there, bfloat16 here)"]
+    newer = replace(elsewhere, metric_version=one.metric_version + 1)
+    assert record_differences(newer, one) == ["dtype (float16 there, bfloat16 here)", "metric_version"]
 
 
 def test_fewer_samples_are_named_beside_another_corpus() -> None:
@@ -67,6 +84,25 @@ def test_fewer_samples_are_named_beside_another_corpus() -> None:
     require_alike(one, one)
     with pytest.raises(InputError, match=r"corpus_sha256 \(.* there, .* here\); 2 samples there, 1 here"):
         require_alike(one, fewer)
+
+
+def test_what_was_not_measured_alike_is_refused_with_every_difference() -> None:
+    one = records.record(VALUES)
+    other = replace(one, provenance=replace(one.provenance, model="other", dtype="float16", max_seq_len=128))
+    with pytest.raises(InputError) as caught:
+        require_alike(one, other)
+    assert str(caught.value) == (
+        "somebody/model (there) and other (here) were not measured alike; they differ in "
+        "dtype (bfloat16 there, float16 here), max_seq_len (4096 there, 128 here)\n"
+        "  measure both on the same corpus, with the same tokenizer, protocol, dtype and cut"
+    )
+
+
+def test_where_figures_of_limits_come_from_is_told_as_limits_have_it() -> None:
+    provenance = replace(records.provenance(), samples=(("s0", "math", "evaluation", 4),))
+    assert origin_of(provenance) == Origin(
+        corpus="built-in", sha256=provenance.corpus_sha256[:12], tokens=4, dtype="bfloat16"
+    )
 
 
 @pytest.mark.parametrize(("digits", "tokens", "dtype", "same"), [

@@ -1,5 +1,6 @@
 """Readings of parts of one corpus add to that of the whole, and what cannot be added is refused."""
 
+import math
 from dataclasses import replace
 from itertools import permutations
 from typing import Any
@@ -117,6 +118,30 @@ def test_the_probe_of_the_longest_sample_is_kept_equals_by_name() -> None:
         first, *rest = (reading(probe=probe) for probe in order)
         assert sum(rest, first).probe == probes[1]
     assert (reading(probe=probes[0]) + reading()).probe is (reading() + reading(probe=probes[0])).probe is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "joined"),
+    [
+        (2.0, 3.0, 3.0),
+        (3.0, 2.0, 3.0),
+        (2.0, math.inf, math.inf),
+        (0.0, 0.0, 0.0),
+        (None, 2.0, None),
+        (2.0, None, None),
+    ],
+)
+def test_of_text_as_it_is_deployed_the_larger_magnitude_is_kept_where_both_parts_met_it(
+    one: float | None, other: float | None, joined: float | None
+) -> None:
+    assert (reading(as_deployed=one) + reading(as_deployed=other)).as_deployed == joined
+
+
+@pytest.mark.parametrize(("deployed", "breaks"), [(None, False), (1e30, False), (math.inf, True)])
+def test_a_site_breaks_as_deployed_where_either_text_broke_it(deployed: float | None, breaks: bool) -> None:
+    assert reading(as_deployed=deployed).breaks_as_deployed is breaks
+    broken = replace(records.reading([1.0], [math.nan], NAME), as_deployed=deployed)
+    assert broken.breaks_as_deployed is True
 
 
 def test_paths_of_both_parts_are_kept() -> None:

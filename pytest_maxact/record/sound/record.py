@@ -3,6 +3,7 @@
 Guard: a file whose checksum was computed anew passes no limit by figures that its own histograms do not bear out.
 """
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping
 
@@ -130,6 +131,10 @@ def _require_deployed(record: Record) -> None:
                 f"{reading.site.name}: as_deployed: {reading.as_deployed}, where provenance.deployed has "
                 f"{deployed.samples if deployed else 'no'} samples"
             )
+        if reading.as_deployed is not None and math.isnan(reading.as_deployed):
+            raise ValueError(f"{reading.site.name}: as_deployed: nan, where what is no number counts as inf")
+    if broken := next((found for found in record.scores or () if math.isnan(found.largest)), None):
+        raise ValueError(f"scores: nan in layer {broken.layer}, where what is no number counts as inf")
     layers = [found.layer for found in record.scores or ()]
     if len(set(layers)) != len(layers) or any(layer >= record.provenance.layers for layer in layers):
         raise ValueError(f"scores: of layers {layers}, of a model of {record.provenance.layers} (provenance.layers)")

@@ -101,6 +101,17 @@ def test_one_static_scale_is_told_exactly_over_all_tokens(scheme: str, dtype: st
     assert (found.tokens, found.token_median_db) == (4, SUMS.token_quantile_db(0.5)), "single tokens are sampled"
 
 
+@pytest.mark.parametrize("scheme", ["W8A8_STATIC", "FP8"])
+def test_one_static_scale_holds_for_text_as_it_is_deployed_too(scheme: str) -> None:
+    reading = site(scheme)
+    plain = scheme_distortion(reading, scheme)
+    for deployed, same in ((2.0, True), (4.0, True), (64.0, False), (math.inf, True)):
+        found = scheme_distortion(replace(reading, as_deployed=deployed), scheme)
+        assert (found == plain) is same, deployed
+    wide = replace(records.holding(reading, calibration=records.histogram([64.0])))
+    assert scheme_distortion(replace(reading, as_deployed=64.0), scheme) == scheme_distortion(wide, scheme)
+
+
 @pytest.mark.parametrize("parts", [(), ("a", "b")], ids=["no channels", "two tensors"])
 @pytest.mark.parametrize("scheme", ["W8A8_STATIC", "FP8"])
 def test_scales_of_several_tensors_are_told_from_the_sampled_tokens(scheme: str, parts: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.numbers.probe import Probe
 from pytest_maxact.numbers.weights import WeightDistortion
+from pytest_maxact.record.metrics.value import beyond_fp16
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.summary import summary
 from tests.support import records
@@ -65,6 +66,25 @@ def test_headroom_is_what_a_format_holds_over_the_maximum(
 ) -> None:
     assert value_of(reading(*evaluation), "FP16.headroom") == fp16
     assert value_of(reading(*evaluation), "BF16.headroom") == bf16
+
+
+@pytest.mark.parametrize(("deployed", "found"), [(4.0, 8.0), (16.0, 16.0), (math.inf, math.inf)])
+def test_headroom_is_of_text_as_it_is_deployed_too(deployed: float, found: float) -> None:
+    assert value_of(replace(reading(), as_deployed=deployed), "FP16.headroom") == 65504 / found
+    assert value_of(replace(reading(), as_deployed=deployed), "max_abs") == 8.0
+
+
+def test_an_error_where_text_as_it_is_deployed_breaks_is_no_number() -> None:
+    assert math.isnan(value_of(replace(reading(), as_deployed=math.inf), "FP16.sqnr_db"))
+    assert value_of(replace(reading(), as_deployed=1e30), "FP16.sqnr_db") == math.inf
+
+
+@pytest.mark.parametrize(("deployed", "beyond"), [(None, False), (65504.0, False), (65505.0, True), (math.inf, True)])
+def test_what_float16_cannot_hold_is_of_text_as_it_is_deployed_too(deployed: float | None, beyond: bool) -> None:
+    record = records.record({"layers.0.hidden": [[1.0]], "final_norm": [[2.0]]})
+    sites = {**record.sites, "final_norm": replace(record["final_norm"], as_deployed=deployed)}
+    found = beyond_fp16(replace(record, sites=sites))
+    assert [one.site.name for one in found] == (["final_norm"] if beyond else [])
 
 
 def test_zeros_have_room_without_end() -> None:
