@@ -158,6 +158,90 @@ def test_a_place_is_named_with_what_it_lacks(tmp_path: Path) -> None:
             require_place(tmp_path / place, RECORD)
 
 
+def test_a_refusal_says_what_where_why_and_what_to_do(folder: Path, tmp_path: Path, record: Record) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "text").write_text("mine")
+    save(record, tmp_path / "r")
+    os.link(tmp_path / "r", folder / "r")
+    for place, reason, how in (
+        (tmp_path, "it is a folder", "give a file"),
+        (tmp_path / "none/r", f"there is no folder {tmp_path}/none", "make it, or give a file in one that exists"),
+        (tmp_path / "pipe", "it is no regular file", "give a file, which is written whole or not at all"),
+        (tmp_path / "r", "it is a hard link to a file of a checkpoint", "give another path"),
+        (
+            tmp_path / "text",
+            "there is a file of another kind, which would be lost",
+            "give another path, or move it away",
+        ),
+        (
+            folder / "new",
+            f"{folder} is a checkpoint of this run",
+            "give a path outside every checkpoint; what lies in one is part of it",
+        ),
+        (
+            tmp_path / "models--a--b/blobs/r",
+            "it lies in the cache of the hub, where checkpoints are kept as they were downloaded",
+            "give a path outside every checkpoint; what lies in one is part of it",
+        ),
+    ):
+        with pytest.raises(InputError) as caught:
+            require_place(place, RECORD, [folder])
+        assert str(caught.value) == f"the Record cannot be written to {place}: {reason}\n  {how}"
+    with pytest.raises(InputError) as caught:
+        require_folder(folder / "cache", "the cache", [folder])
+    assert str(caught.value) == (
+        f"the cache cannot be written to {folder}/cache: {folder} is a checkpoint of this run\n"
+        "  give a folder of its own, outside every checkpoint"
+    )
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_what_may_not_be_written_is_refused_before_measuring(
+    what: str, tmp_path: Path, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(record, tmp_path / "r")
+    locked = tmp_path if what == "folder" else tmp_path / "r"
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != locked and allowed(path, mode))
+    with pytest.raises(InputError) as caught:
+        require_place(tmp_path / "r", RECORD)
+    assert str(caught.value) == (
+        f"the Record cannot be written to {tmp_path / 'r'}: it may not be written\n"
+        "  give a file in a folder that may be written"
+    )
+
+
+def test_a_file_of_two_names_outside_checkpoints_is_replaced(folder: Path, tmp_path: Path, record: Record) -> None:
+    save(record, tmp_path / "r")
+    os.link(tmp_path / "r", tmp_path / "twin")
+    require_place(tmp_path / "r", RECORD, [folder])
+    require_place(tmp_path / "r", RECORD, [folder / "none"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "is_one"),
+    [
+        ("adapter_config.json", "", True),
+        ("config.json", '{"architectures": []}', True),
+        ("config.json", '{"auto_map": {}}', True),
+        ("config.json", '{"model_type": ""}', True),
+        ("config.json", '["model_type"]', False),
+        ("config.json", "{", False),
+        ("model.safetensors", "", False),
+    ],
+)
+def test_a_folder_looks_like_a_checkpoint_by_its_config(name: str, content: str, is_one: bool, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    reason = f"{tmp_path} is a checkpoint, as its config says"
+    assert inside_checkpoint(tmp_path / "r") == (reason if is_one else "")
+
+
+def test_a_config_that_cannot_be_read_beside_weights_is_that_of_a_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    (tmp_path / "model-00001-of-2.safetensors").touch()
+    assert inside_checkpoint(tmp_path / "r") == f"{tmp_path} is a checkpoint, as its config says"
+
+
 def test_a_hard_link_to_a_file_of_a_checkpoint_is_refused(folder: Path, tmp_path: Path, record: Record) -> None:
     save(record, tmp_path / "r")
     os.link(tmp_path / "r", folder / "r")

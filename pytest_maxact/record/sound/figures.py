@@ -80,7 +80,7 @@ def _metric(name: str) -> Metric:
 
 
 def _require_range(name: str, value: float, quantity: str) -> None:
-    if quantity.endswith("_db") or name.endswith("_db"):
+    if name.endswith("_db"):
         return
     is_whole = quantity in ("levels_used", "tokens")
     if is_whole and not (math.isfinite(value) and value == int(value)):
