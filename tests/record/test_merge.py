@@ -13,9 +13,11 @@ from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.peaks import NonFinite, Peak
 from pytest_maxact.record.file import save
 from pytest_maxact.record.merge import merge
-from pytest_maxact.record.provenance import corpus_digest
+from pytest_maxact.record.provenance import Context, corpus_digest, merged_context
 from pytest_maxact.record.record import Record
+from pytest_maxact.record.summary import summary
 from tests.support import records
+from tests.support.fitness import effect
 from tests.support.records import Measured, record_of
 from tests.support.samples import SITES, measured
 
@@ -181,3 +183,55 @@ def test_parts_that_share_a_text_are_refused_whatever_it_is_called() -> None:
         caught.value
     )
     assert merge([one, other]).tokens == one.tokens + other.tokens
+
+
+def test_a_text_of_the_first_part_is_seen_in_the_third() -> None:
+    first, second, third = (record_of([sample]) for sample in measured(3))
+    twin = replace(third, provenance=replace(third.provenance, sample_digests=first.provenance.sample_digests))
+    with pytest.raises(InputError) as caught:
+        merge([first, second, twin])
+    assert str(caught.value) == (
+        "these Records share texts, the first s00 in one and s02 in another; merging them would count those twice\n"
+        "  cut the corpus into parts that share none"
+    )
+
+
+def test_what_does_not_add_up_is_refused_on_either_side() -> None:
+    samples = measured(4)
+    one, other = record_of(samples[:2]), record_of(samples[2:])
+    parts = "these Records are not parts of one measurement; they"
+    fewer = replace(other, sites={name: other.sites[name] for name in list(other.sites)[1:]})
+    for changed, said in (
+        (fewer, f"{parts} observed different sites"),
+        (
+            replace(other, effects={"W8A8": effect("W8A8", 0.1)}),
+            "the effect of a scheme on predictions does not add up over parts of a corpus; measure it on the whole",
+        ),
+        (replace(other, weights=None), f"{parts} differ in what their weights hold"),
+        (
+            summary(other),
+            "a slim Record holds no histograms that add up\n  merge Records that were measured without `slim`",
+        ),
+    ):
+        for pair in ([one, changed], [changed, one]):
+            with pytest.raises(InputError) as caught:
+                merge(pair)
+            assert str(caught.value) == said
+
+
+def test_files_are_kept_where_all_parts_read_the_same() -> None:
+    def part(sample: Measured, files: tuple[tuple[str, str], ...]) -> Record:
+        return record_of([sample], files=files)
+
+    one, other = measured(2)
+    read = (("model.safetensors", "a" * 64),)
+    assert merge([part(one, read), part(other, read)]).provenance.files == read
+    assert merge([part(one, read), part(other, ())]).provenance.files == ()
+
+
+def test_how_text_fits_the_model_is_told_of_all_parts() -> None:
+    one, other = measured(2)
+    fits = Context(cut=1, distinct=3, longest=4, positions=8)
+    whole = merge([record_of([one], context=fits), record_of([other], context=fits)])
+    assert whole.provenance.context == merged_context([fits, fits])
+    assert whole.provenance.context is not None

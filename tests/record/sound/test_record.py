@@ -137,9 +137,7 @@ def test_schemes_of_sites_and_of_weights_are_those_of_the_measurement() -> None:
 
 def test_only_a_layer_with_a_router_has_rows_of_experts() -> None:
     gate = {f"layers.{i}.gate": ROW for i in (0, 1)}
-    whole = records.record(
-        {**dict.fromkeys(("embedding", *LOOP, "final_norm"), ROW), **gate, "layers.1.router": ROW}
-    )
+    whole = records.record({**dict.fromkeys(("embedding", *LOOP, "final_norm"), ROW), **gate, "layers.1.router": ROW})
     routed = replace(whole["layers.1.router"], tokens_per_expert=(1, 1))
     for layer, sound in ((1, True), (0, False)):
         name = f"layers.{layer}.gate"
