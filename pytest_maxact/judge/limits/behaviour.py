@@ -23,7 +23,7 @@ def with_behaviour(
     own = _limit(_stated(files, "nonfinite"), PREDICTIONS)
     found = [replace(own, metric=NONFINITE, bound=0.0, sense="max")] if predicted else []
     if predicted and margin[1] is not None:
-        found.append(replace(_limit(margin, PREDICTIONS), metric=MARGIN))
+        found.append(_limit(margin, PREDICTIONS))
     if probed and changed[1] is not None:
         layers = [site.name for site in sites if site.kind == "hidden"]
         found += [replace(_limit(changed, name), metric=CHANGED) for name in layers]

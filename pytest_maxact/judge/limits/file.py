@@ -142,7 +142,7 @@ def _message(problem: Any, location: Location) -> str:
     name, given = str(location[-1]) if location else "", problem.get("input")
     if problem["type"] == "extra_forbidden":
         return f"unknown key{_did_you_mean(name, _keys_at(location[:-1]))}"
-    if problem["loc"] and problem["loc"][-1] == "[key]" and {*BY_KIND, *_OTHER_BY_KIND, "headroom"} & set(location):
+    if problem["loc"] and problem["loc"][-1] == "[key]" and {*BY_KIND, *_OTHER_BY_KIND} & set(location):
         kinds = [*KINDS, INT8] if "headroom" in location else list(KINDS)
         return f"no site kind called {name!r}{_did_you_mean(name, kinds)}"
     if problem["type"] in ("float_type", "int_type") and isinstance(given, str):

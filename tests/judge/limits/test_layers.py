@@ -95,6 +95,18 @@ def test_an_unpublished_shape_is_held_to_the_smallest_layer_of_its_family_from_b
     assert limit_of(rules, "layers.0.hidden::quantile.0.5").rule == "envelope of family qwen3: Tiny"
 
 
+def test_the_most_that_an_envelope_asks_for_is_of_maxima_and_sites_without_layers_have_their_own(
+    tmp_path: Path,
+) -> None:
+    text = LAYERED.replace("envelope_least: {hidden: 10}", "envelope_least: {hidden: 10, embedding: 2}")
+    text = text.replace("envelope_most: {hidden: 6}", "envelope_most: {hidden: 0.25}")
+    rules = layered(tmp_path, text, Identity(model_type="qwen3", layers=5, hidden_size=64))
+    assert bounds(rules, "max_abs.min") == {"embedding": 2.5, **{f"layers.{i}.hidden": 0.025 for i in range(5)}}
+    assert set(bounds(rules, "quantile.0.5").values()) == {0.005}, "half a unit by a hundred"
+    for check in ("embedding::max_abs.min", "layers.0.hidden::quantile.0.5"):
+        assert written_at(limit_of(rules, check)) == "envelope: {headroom: 3.0}"
+
+
 def test_without_an_envelope_nothing_holds_from_below(tmp_path: Path) -> None:
     text = LAYERED.replace("    envelope: {headroom: 3.0}\n", "    limits: {hidden: 1}\n")
     rules = layered(tmp_path, text, Identity(model_type="qwen3", layers=2, hidden_size=64))

@@ -68,6 +68,8 @@ def test_a_limit_that_matches_no_site(tmp_path: Path) -> None:
         "  the model has layers 0 to 1 with kinds embedding, hidden, attn_output, mlp_output, gate, final_norm; correct"
         " or remove the limit"
     )
+    experts = refusal(HEAD + FAMILY + "    limits: {hidden: 1}\n    max_unreached_experts: 0.5\n", tmp_path)
+    assert experts.startswith(f"{tmp_path / 'limits.yaml'}:8: max_unreached_experts matches no site of this model, so")
     flat = refusal(HEAD + FAMILY + "    limits: {router: 2}\n", tmp_path, model=[site("embedding")])
     assert "the model has layers 0 to 0 with kinds embedding; " in flat
 
@@ -225,6 +227,15 @@ def test_a_key_given_twice(tmp_path: Path) -> None:
         (
             HEAD + FAMILY + "    shapes: [{name: T, layers: 2, hidden_size: 8, limits: {}, medians: {hiden: 0=2}}]\n",
             "7: families.qwen3.shapes.0.medians.hiden: no site kind called 'hiden'; did you mean 'hidden'?",
+        ),
+        (
+            HEAD + FAMILY + "    shapes: [{name: T, layers: '2', hidden_size: 8, limits: {}}]\n",
+            "7: families.qwen3.shapes.0.layers: '2' is text, not a number; write 100000 or 1.0e+5, with no 0 before it,"
+            " no `_` and no `:`",
+        ),
+        (
+            HEAD + "waive: [{site: a, reason: b, owner: c, until: 31.03.2026}]\n",
+            "4: waive.0.until: '31.03.2026' is no date; write it as 2027-01-31, without quotes",
         ),
         (
             HEAD + FAMILY + "    limits: {int8: 2}\n",

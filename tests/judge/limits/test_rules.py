@@ -150,6 +150,14 @@ def test_checks_of_a_scheme_are_limits_and_those_that_are_reported_are_not() -> 
     assert cast == [site.name for site in sorted(DEPLOYED, key=lambda site: site.order)]
 
 
+@pytest.mark.parametrize(("stated", "source"), [(", source: a study", "a study"), ("", "")])
+def test_fitness_is_told_with_what_its_bounds_were_taken_from(stated: str, source: str, tmp_path: Path) -> None:
+    files = parse_limits(f"version: 1\ngeneric: {{}}\ndeploy: {{min_sqnr_db: 20{stated}}}\n", tmp_path / "limits.yaml")
+    rules = select_rules(files, QWEN3, DEPLOYED, "generic")
+    (limit,) = with_fitness(rules, files, DEPLOYED, checked=["W8A8"], reported=(), predicts=False).fitness
+    assert (limit.check, limit.rule, limit.source) == ("layers.0.o_in::W8A8.sqnr_db", "fitness for W8A8", source)
+
+
 def test_checks_against_a_baseline_are_all_there_are_unless_less_was_measured() -> None:
     files = load_limits()
     rules = select_rules(files, QWEN3, DEPLOYED, "generic")
