@@ -122,6 +122,21 @@ def test_rows_are_looked_at_for_the_massive_test_where_a_site_has_one(
     assert len(calls) == looked_at
 
 
+@pytest.mark.parametrize("padded", [False, True])
+def test_peaks_are_the_largest_entries_wherever_their_rows_lie(padded: bool) -> None:
+    values = torch.zeros(40, 3, dtype=BFLOAT16)
+    values[:, 1] = 1.0
+    values[20:40, 2] = torch.arange(40.0, 20.0, -1.0)
+    batch = batch_of(36, 40) if padded else batch_of(40)
+    seen = SiteAccumulator("x", massive=True)
+    give(seen, torch.cat([torch.full((40, 3), 0.5, dtype=BFLOAT16), values]) if padded else values, batch)
+    sample = "s01" if padded else "s00"
+    assert [(peak.value, peak.sample, peak.position, peak.channel) for peak in seen.peaks] == [
+        (40.0 - place, sample, 20 + place, 2) for place in range(10)
+    ]
+    assert (seen.massive.tokens, seen.massive.max_ratio) == (0, None)
+
+
 def test_peaks_are_filled_up_with_smaller_ones() -> None:
     seen = SiteAccumulator("x", massive=False)
     for first, value, width in ((0, 5.0, 9), (1, -1.0, 1), (2, 0.5, 1)):
@@ -171,7 +186,7 @@ def test_a_batch_that_is_rolled_back_leaves_nothing_and_parts_are_counted_apart(
     assert seen.widths == {"a": 3, "b": 4}
     counts = seen.dense_counts("calibration")
     assert {int(key): int(counts[key]) for key in counts.nonzero()[0]} == {0x3F80: 6, 0x4000: 16, 0x4040: 6}
-    assert seen.dense_counts("evaluation").sum() == 0
+    assert (seen.dense_counts("evaluation").sum(), seen.dense_counts("evaluation").dtype) == (0, "int64")
     assert seen.first_nonfinite is None
     assert [(peak.value, peak.part) for peak in seen.peaks[5:7]] == [(3.0, "a"), (2.0, "b")]
 
@@ -218,7 +233,10 @@ def test_a_site_that_changes_its_kind_of_tensor_is_refused(second: torch.Tensor,
 
 def test_more_entries_at_once_than_can_be_told_apart_are_refused() -> None:
     seen = SiteAccumulator("x", massive=False)
-    with pytest.raises(MeasureError, match=r"^x gave 65536 x 65536 entries at once, more than can be told apart\n"):
+    with pytest.raises(
+        MeasureError,
+        match=r"^x gave 65536 x 65536 entries at once, more than can be told apart\n  lower `batch_tokens`$",
+    ):
         seen.observe(torch.zeros(1, 1, dtype=BFLOAT16).expand(65536, 65536), None, lambda row: row, "")
 
 
