@@ -43,10 +43,12 @@ class LoadedModel:
 
 
 def skeleton(checkpoint: Checkpoint) -> nn.Module:
-    """The model's modules on the meta device: no weights, no memory; what the sites are resolved on before anything is
-    loaded.
+    """The model's modules on the meta device, as `load` builds them: no weights, no memory; what the sites are resolved
+    on before anything is loaded.
     """
-    return _on_meta(_auto_class(checkpoint), checkpoint)
+    headed, _ = _headed_class(checkpoint)
+    built = _on_meta(headed or _auto_class(checkpoint), checkpoint)
+    return (body_of(built, checkpoint) if headed else None) or built
 
 
 def unpredicted(checkpoint: Checkpoint) -> str:
