@@ -55,10 +55,10 @@ class Strength:
         """
         parts = []
         if self.envelope:
-            widest = f" (widest {self.widest:.3g} x above what was found)" if self.widest else ""
+            widest = f" (widest {_times(self.widest)} x above what was found)" if self.widest else ""
             parts.append(f" against envelope limits{widest}")
         elif self.widest:
-            parts.append(f" against limits up to {self.widest:.3g} x above what was found")
+            parts.append(f" against limits up to {_times(self.widest)} x above what was found")
         if self.tokens.seen < self.tokens.of:
             parts.append(f" on {self.tokens.words}")
         return ",".join(parts)
@@ -119,6 +119,11 @@ def _room(finding: Finding) -> float:
     ):
         return 0.0
     return limit.bound / value
+
+
+def _times(factor: float) -> str:
+    """To three digits."""
+    return f"{factor:.3g}" if factor < 1000 else _grouped(int(float(f"{factor:.3g}")))
 
 
 def _grouped(number: int) -> str:

@@ -50,7 +50,7 @@ def test_a_family_that_nobody_knows_gets_its_first_limits(
     model = tiny.save(tmp_path / "llama", tiny.random_model("llama"))
     options = (f"--maxact-model={model}", f"--maxact-corpus={corpus}", "--maxact-limits=mine.yaml")
     run_gate(
-        pytester, *options, "--maxact-update=new", exit=0, report=["limits   generic: *", "+*model_types: [[]llama[]]"]
+        pytester, *options, "--maxact-update=new", exit=0, report=["limits *generic: *", "+*model_types: [[]llama[]]"]
     )
     run_gate(pytester, *options, passed=CHECKS - FROM_BELOW)
 
@@ -149,7 +149,7 @@ def test_nothing_measured_writes_nothing(pytester: pytest.Pytester, checkpoint: 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--maxact-update=new", "--maxact-limits=nowhere/mine.yaml"], "limits cannot be written to nowhere/mine.yaml"),
+        (["--maxact-update=new", "--maxact-limits=nowhere/mine.yaml"], "*limits* cannot be written to nowhere/mine.yaml*"),
         (["--maxact-update=new"], "--maxact-update writes to a limits file of yours"),
         (
             ["--maxact-update=new", "--maxact-limits={builtin}"],

@@ -110,7 +110,7 @@ def test_part_of_the_checks_is_no_pass(pytester: pytest.Pytester, saved: Path, c
     run_gate(pytester, f"--maxact-replay={saved}", VERDICT, "-k", "embedding", exit=0)
     assert verdict(pytester) == "FAIL"
     outcomes = [check["outcome"] for check in told(pytester)["predicate"][DETAILS]["checkpoints"][0]["checks"]]
-    assert outcomes.count("deselected") == CHECKS - 2
+    assert outcomes.count("deselected") == CHECKS - 4
     assert main(["verify", str(pytester.path / "verdict.json"), str(checkpoint)]) == 1
 
 

@@ -38,8 +38,9 @@ def test_the_words_of_pass_name_the_widest_envelope_limit_and_the_share_of_the_t
         if finding.limit.metric.name == "max_abs" and finding.limit.sense == "max"
     )
     strength = strength_of(rules, 168, 60, findings)
+    assert widest == 35328.0
     assert strength.words == (
-        f" against envelope limits (widest {widest:.3g} x above what was found), on 168 tokens of 16 M"
+        " against envelope limits (widest 35 300 x above what was found), on 168 tokens of 16 M"
     )
 
 

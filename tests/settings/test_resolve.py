@@ -38,6 +38,7 @@ def test_judging_options_are_told_from_measuring_ones() -> None:
         "update",
         "loosen",
         "strict",
+        "verdict",
     }
 
 
@@ -80,6 +81,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "replay": ("r", "r"),
     "update": ("new", "new"),
     "loosen": ("true", True),
+    "verdict": ("v.json", "v.json"),
     "strict": ("on", True),
 }
 

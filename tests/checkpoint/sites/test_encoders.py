@@ -67,7 +67,7 @@ def test_pretrained_weights_pass_through_the_whole_gate(
         pytester, *args, f"--maxact-limits={write_limits(tmp_path / 'wide.yaml', 250)}", passed=2 * 19 + 6 + OF_WEIGHTS
     )
     result.stdout.fnmatch_lines(
-        ["PASS*all 47 checks hold", "*bert, 6 layers x 384, float32 on cpu*", "*final_norm: each layer*"]
+        ["*all 47 checks hold", "*bert, 6 layers x 384, float32 on cpu*", "*final_norm: each layer*"]
     )
     record = load(saved)
     assert 100 < record["layers.0.mlp_output"].max_abs < 250

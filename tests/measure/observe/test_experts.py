@@ -243,7 +243,7 @@ GENERIC = "generic:\n  max_unreached_experts: {share}\n"
 def test_a_limit_on_the_share_of_unreached_experts_passes_up_to_it(
     pytester: pytest.Pytester, starved: Path, tmp_path: Path, family: str, generic: str
 ) -> None:
-    checks = 17 + 3 + OF_WEIGHTS
+    checks = 17 + 3 + OF_WEIGHTS + 3
     wide = limits(tmp_path / "wide.yaml", 0.125, family, generic)
     run_gate(pytester, f"--maxact-replay={starved}", f"--maxact-limits={wide}", passed=checks + 3)
     tight = limits(tmp_path / "tight.yaml", 0.12, family, generic)
@@ -269,7 +269,7 @@ def test_the_generic_limit_on_experts_holds_under_family_generic(
         "unreached",
         failed=1,
         passed=2,
-        deselected=34 + OF_WEIGHTS,
+        deselected=34 + OF_WEIGHTS + 3,
     )
 
 
