@@ -72,9 +72,10 @@ def measure(
     loaded_files = loaded.files
     del loaded
     record = replace(record, effects=_effects(prepared, settings, record, failing(record), bounded(record)))
+    require_unchanged(checkpoint)
     if loaded_files is not None:
         record = with_files(record, loaded_files)
-    require_unchanged(checkpoint)
+        require_unchanged(checkpoint)
     return record
 
 

@@ -68,7 +68,7 @@ def given(block: Block, here: Path) -> dict[str, Any]:
         "model": trainer.model,
         "args": trainer.args,
         "data": trainer.train_dataset,
-        "tokenizer": tiny.word_tokenizer(),
+        "tokenizer": tiny.character_tokenizer(),
     }
 
 

@@ -33,7 +33,7 @@ def test_a_failing_id_can_be_pasted_alone_or_beside_a_path(pytester: pytest.Pyte
     name = line.split()[1]
     assert name == "maxact::layers.1.hidden::max_abs"
     run_gate(pytester, *common, name, failed=1, deselected=CHECKS - 1)
-    run_gate(pytester, *common, "maxact::layers.1.hidden", failed=1, passed=3, deselected=CHECKS - 4)
+    run_gate(pytester, *common, "maxact::layers.1.hidden", failed=1, passed=4, deselected=CHECKS - 5)
     run_gate(pytester, *common, name, "test_own.py", failed=1, passed=1, deselected=CHECKS - 1)
     run_gate(pytester, *common, f"../{name}", failed=1, deselected=CHECKS - 1)
 
@@ -60,7 +60,7 @@ def test_exit_first_stops_at_the_breach(pytester: pytest.Pytester, saved: Path, 
 def test_xdist_honours_a_pasted_id(pytester: pytest.Pytester, saved: Path) -> None:
     pytester.makepyfile(test_own="def test_own(): pass")
     result = pytester.runpytest_subprocess(f"--maxact-replay={saved}", "-n", "2", "maxact::layers.1.hidden")
-    result.assert_outcomes(passed=4)
+    result.assert_outcomes(passed=5)
 
 
 def test_no_tests_of_the_gate_run_no_report(pytester: pytest.Pytester, saved: Path) -> None:

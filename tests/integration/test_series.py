@@ -128,7 +128,7 @@ def trained_run(pytester: pytest.Pytester, tmp_path: Path, regression: str) -> p
 
 def test_the_growth_and_the_jump_layer_of_the_trained_run_are_found(pytester: pytest.Pytester, tmp_path: Path) -> None:
     """M grows over the run, and layer 0 multiplies the embedding a hundredfold in every checkpoint."""
-    result = trained_run(pytester, tmp_path, "{max_growth: 2.5}")
+    result = trained_run(pytester, tmp_path, "{max_growth: 2.5, max_turn: 0.9}")
     assert result.ret == 0
     rows = [line.split() for line in result.outlines if line.startswith("checkpoint-")]
     assert [int(row[1]) for row in rows] == [900, 1800, 2700, 3600, 4500]

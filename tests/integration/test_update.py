@@ -149,7 +149,10 @@ def test_nothing_measured_writes_nothing(pytester: pytest.Pytester, checkpoint: 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--maxact-update=new", "--maxact-limits=nowhere/mine.yaml"], "*limits* cannot be written to nowhere/mine.yaml*"),
+        (
+            ["--maxact-update=new", "--maxact-limits=nowhere/mine.yaml"],
+            "*limits* cannot be written to nowhere/mine.yaml*",
+        ),
         (["--maxact-update=new"], "--maxact-update writes to a limits file of yours"),
         (
             ["--maxact-update=new", "--maxact-limits={builtin}"],

@@ -39,9 +39,7 @@ def test_the_words_of_pass_name_the_widest_envelope_limit_and_the_share_of_the_t
     )
     strength = strength_of(rules, 168, 60, findings)
     assert widest == 35328.0
-    assert strength.words == (
-        " against envelope limits (widest 35 300 x above what was found), on 168 tokens of 16 M"
-    )
+    assert strength.words == (" against envelope limits (widest 35 300 x above what was found), on 168 tokens of 16 M")
 
 
 def test_limits_of_the_shape_that_are_near_on_all_of_the_text_leave_pass_plain() -> None:

@@ -137,6 +137,15 @@ def word_tokenizer(padding_side: str = "right", bos: bool = False, reverse: bool
     )
 
 
+def character_tokenizer() -> PreTrainedTokenizerFast:
+    """One token per character, of any text, in as small a vocabulary as that of words."""
+    characters = "abcdefghijklmnopqrstuvwxyz ETAOINSRHLDCU.,;:()-'\"0123456789"
+    vocabulary = {piece: i for i, piece in enumerate(["<pad>", "<s>", "</s>", "?", *characters[:60]])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>")
+
+
 def save(folder: Path, model: nn.Module, tokenizer: PreTrainedTokenizerFast | None = None) -> Path:
     model.save_pretrained(folder)
     (tokenizer or word_tokenizer()).save_pretrained(folder)

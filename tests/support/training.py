@@ -83,6 +83,17 @@ def limits_file(folder: Path, text: str) -> Path:
     return path
 
 
+FROM_SCRATCH = dedent("""\
+    version: 1
+    extends: builtin
+    families:
+      qwen3:
+        min_max_abs: {embedding: 1.0e-6, hidden: 1.0e-6, attn_output: 1.0e-6, mlp_output: 1.0e-6, gate: 1.0e-6}
+        min_median: {embedding: 1.0e-6, hidden: 1.0e-6, attn_output: 1.0e-6, mlp_output: 1.0e-6, final_norm: 1.0e-6}
+    """)
+"""The shipped limits, but for those from below, which a model at the beginning of its training does not hold."""
+
+
 def records_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*.maxact.safetensors"))
 

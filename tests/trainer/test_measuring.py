@@ -14,7 +14,17 @@ from pytest_maxact.judge.compare.comparison import compare
 from pytest_maxact.record.comparability import differences, footing_of
 from pytest_maxact.record.merge import merge
 from tests.support import tiny
-from tests.support.training import Doing, causal_lm, record_at, records_in, saved_record, train, trainer_of
+from tests.support.training import (
+    FROM_SCRATCH,
+    Doing,
+    causal_lm,
+    limits_file,
+    record_at,
+    records_in,
+    saved_record,
+    train,
+    trainer_of,
+)
 
 
 def test_every_save_has_a_record_beside_it_that_is_what_the_gate_measures_of_the_checkpoint(
@@ -37,12 +47,13 @@ def test_every_save_has_a_record_beside_it_that_is_what_the_gate_measures_of_the
         record, saved = record_at(tmp_path, step), saved_record(tmp_path / f"checkpoint-{step}", corpus)
         assert record.sites == saved.sites
         assert differences(footing_of(record.provenance), footing_of(saved.provenance)) == []
-        assert record.provenance.left_out == saved.provenance.left_out
+        assert (record.provenance.left_out, saved.provenance.left_out) == (("lm_head: not part of the decoder",), ())
         assert record.provenance.model == f"checkpoint-{step}"
         assert record.provenance.weights_sha256 == f"in training, step {step}"
         assert record.provenance.dtype == "float32"
         assert record.provenance.family == "qwen3"
-    assert main(["judge", str(tmp_path / "checkpoint-6.maxact.safetensors")]) == 0
+    limits = limits_file(tmp_path, FROM_SCRATCH)
+    assert main(["judge", str(tmp_path / "checkpoint-6.maxact.safetensors"), "--limits", str(limits)]) == 0
     assert len(compare(record_at(tmp_path, 3), record_at(tmp_path, 6)).changes) == len(record.sites)
     with pytest.raises(InputError, match="weights_sha256"):
         merge([record_at(tmp_path, 3), record_at(tmp_path, 6)])

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_maxact import corpus as corpora
 from pytest_maxact.trainer.callback import MaxActCallback
+from tests.support import tiny
 from tests.support.paths import REPOSITORY
 from tests.support.training import (
     record_at,
@@ -29,7 +30,7 @@ def test_the_module_can_be_imported_without_accelerate_and_what_needs_it() -> No
 
 def test_the_built_in_corpus_is_read_where_none_is_given(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "pytest_maxact.trainer")
-    trainer = trainer_of(tmp_path)
+    trainer = trainer_of(tmp_path, tokenizer=tiny.character_tokenizer())
     trainer.add_callback(MaxActCallback(trainer, every=6))
     trainer.train()
     record = record_at(tmp_path, 6)

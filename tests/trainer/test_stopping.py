@@ -14,13 +14,24 @@ import torch.distributed.tensor
 
 from pytest_maxact.errors import InputError
 from tests.support.paths import REPOSITORY
-from tests.support.training import STEPS, Doing, hooks_on, limits_file, logged, records_in, train, trainer_of
+from tests.support.training import (
+    FROM_SCRATCH,
+    STEPS,
+    Doing,
+    hooks_on,
+    limits_file,
+    logged,
+    records_in,
+    train,
+    trainer_of,
+)
 from tests.support.waivers import SOON
 
 
 def test_a_breach_is_a_warning_and_ends_the_run_only_where_that_was_asked_for(
-    tmp_path: Path, corpus: Path, tight: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, corpus: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    tight = limits_file(tmp_path, FROM_SCRATCH + '    layers: {"layers.1.hidden": {hidden: 0.001}}\n')
     callback = train(tmp_path / "on", corpus, limits=tight)
     assert callback.trainer.state.global_step == STEPS
     assert [finding.site for finding in callback.findings[3]] == ["layers.1.hidden"]
@@ -29,7 +40,7 @@ def test_a_breach_is_a_warning_and_ends_the_run_only_where_that_was_asked_for(
     callback = train(tmp_path / "stopped", corpus, limits=tight, stop_on_breach=True)
     assert callback.trainer.state.global_step == 3
     assert "training stops at step 3: layers.1.hidden: max_abs" in caplog.text
-    assert "exceeds the limit 1.25 (1 x 1.25)" in caplog.text
+    assert "exceeds the limit 0.00125 (0.001 x 1.25)" in caplog.text
     assert records_in(tmp_path / "stopped") == ["checkpoint-3.maxact.safetensors"]
 
 
@@ -40,7 +51,12 @@ def grow(model: Any) -> None:
 
 def test_what_changed_is_judged_against_the_first_measurement(tmp_path: Path, corpus: Path) -> None:
     callback = train(
-        tmp_path, corpus, trainer=trainer_of(tmp_path, callbacks=[Doing(4, grow)]), every=2, stop_on_breach=True
+        tmp_path,
+        corpus,
+        trainer=trainer_of(tmp_path, callbacks=[Doing(4, grow)]),
+        every=2,
+        stop_on_breach=True,
+        limits=limits_file(tmp_path, FROM_SCRATCH),
     )
     assert callback.trainer.state.global_step == 4
     assert callback.findings[2] == ()
@@ -56,9 +72,9 @@ def test_without_relative_limits_only_those_of_the_family_judge(tmp_path: Path, 
     assert callback.findings == {2: (), 4: (), 6: ()}
 
 
-def test_a_waiver_lets_a_breach_pass(tmp_path: Path, corpus: Path, tight: Path) -> None:
+def test_a_waiver_lets_a_breach_pass(tmp_path: Path, corpus: Path) -> None:
     waiver = f"waive: [{{site: layers.1.hidden, reason: known from the start, owner: me, until: {SOON}}}]"
-    tight.write_text(f"{tight.read_text()}{waiver}\n")
+    tight = limits_file(tmp_path, f'{FROM_SCRATCH}    layers: {{"layers.1.hidden": {{hidden: 0.001}}}}\n{waiver}\n')
     callback = train(tmp_path, corpus, limits=tight, stop_on_breach=True)
     assert callback.findings[3] == ()
     assert callback.trainer.state.global_step == STEPS
@@ -99,7 +115,8 @@ def test_a_file_of_another_kind_where_a_record_would_go_ends_the_run_before_it_b
     assert mine.read_text() == "mine"
 
 
-def test_processes_of_one_run_stop_together(tmp_path: Path, corpus: Path, tight: Path) -> None:
+def test_processes_of_one_run_stop_together(tmp_path: Path, corpus: Path) -> None:
+    tight = limits_file(tmp_path, FROM_SCRATCH + '    layers: {"layers.1.hidden": {hidden: 0.001}}\n')
     script = tmp_path / "run.py"
     script.write_text(
         dedent(f"""\
