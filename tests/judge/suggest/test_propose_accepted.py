@@ -10,7 +10,7 @@ from pytest_maxact.judge.suggest.propose import propose
 from tests.support.proposals import OWN, failures, limits_of
 from tests.support.records import bf16, record
 
-_magnitudes = st.floats(min_value=2.0**-60, max_value=2.0**60).map(lambda value: float(bf16(value)))
+_magnitudes = st.floats(min_value=2.0**-30, max_value=2.0**30).map(lambda value: float(bf16(value)))
 _seen = st.fixed_dictionaries(
     dict.fromkeys(
         ("embedding", "layers.0.hidden", "layers.1.hidden", "layers.0.gate", "layers.1.gate", "final_norm"), _magnitudes
