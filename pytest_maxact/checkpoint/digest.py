@@ -1,11 +1,19 @@
-"""By what a checkpoint's weights are known: the digest of the files that are loaded, and of any code beside them."""
+"""By what a checkpoint's weights are known: the digest of the files that are loaded, and of any code beside them.
 
-import functools
+A file is read once for it, as long as nobody writes there, and not at all where another reads it from its beginning to
+its end anyway.
+"""
+
 import hashlib
+import os
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from pytest_maxact.checkpoint.files import WeightFiles
+
+_Told = tuple[int, ...]
+_PIECE = 1 << 20
+_known: dict[tuple[Path, _Told], str] = {}
 
 
 def weights_digest(files: WeightFiles) -> str:
@@ -19,20 +27,43 @@ def weights_digest(files: WeightFiles) -> str:
 
 def file_digest(file: Path) -> str:
     """SHA-256 of a file's content; read once as long as nobody writes there. Raises OSError."""
-    told = file.stat()
-    return _read(file, (told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns))
+    alongside = Alongside(file)
+    if not alongside.known:
+        with file.open("rb") as stream:
+            while piece := stream.read(_PIECE):
+                alongside.see(memoryview(piece))
+        return alongside.keep()
+    return alongside.known
 
 
-@functools.lru_cache(maxsize=4096)
-def _read(file: Path, told: tuple[int, ...]) -> str:
-    with file.open("rb") as stream:
-        if hasattr(hashlib, "file_digest"):
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-        return _file_digest(stream).hex()
+class Alongside:
+    """The digest of a file that another reads: `see` is given its bytes in order, `keep` ends it. `known`: the digest
+    from before, empty where there is none.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._told = file, _told(file.stat())
+        self._state, self._seen = hashlib.sha256(), 0
+        self.known = _known.get((file, self._told), "")
+
+    def see(self, piece: memoryview) -> None:
+        if not self.known:
+            self._state.update(piece)
+            self._seen += len(piece)
+
+    def keep(self) -> str:
+        """The digest of what was seen, which `file_digest` gives from now on where that is the whole of the file, as it
+        was at the beginning and still is.
+        """
+        if self.known:
+            return self.known
+        found = self._state.hexdigest()
+        with suppress(OSError):
+            now = self._file.stat()
+            if _told(now) == self._told and now.st_size == self._seen:
+                _known[self._file, self._told] = found
+        return found
 
 
-def _file_digest(stream: Any) -> bytes:
-    state = hashlib.sha256()
-    while block := stream.read(1 << 20):
-        state.update(block)
-    return state.digest()
+def _told(stat: os.stat_result) -> _Told:
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

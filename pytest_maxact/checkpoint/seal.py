@@ -7,18 +7,12 @@ and back: a link has a time of change of its own.
 
 import hashlib
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pytest_maxact.checkpoint.parts import is_small, parts
 from pytest_maxact.errors import MeasureError
-
-_SMALL = re.compile(
-    r"^(?:config\.json|special_tokens_map\.json|added_tokens\.json|dict\.txt|tokenizer.*|vocab.*|merges.*"
-    r"|chat_template.*|.*\.(?:model|spm|tiktoken|jinja|codes|bpe|vocab|py)|.*\.safetensors\.index\.json)$"
-)
-"""What a config, a tokenizer, a template, an index and code are read from."""
 
 _Stamp = tuple[object, ...]
 
@@ -63,14 +57,8 @@ def _changed(seal: Seal, what: str) -> MeasureError:
     )
 
 
-def _is_small(path: Path) -> bool:
-    return bool(_SMALL.match(path.name))
-
-
 def _small_files(folder: Path) -> list[Path]:
-    templates = folder / "additional_chat_templates"
-    inside = [*folder.iterdir(), *(templates.iterdir() if templates.is_dir() else ())] if folder.is_dir() else []
-    return [path for path in inside if _is_small(path) and not path.is_dir()]
+    return [file for file in parts(folder) if is_small(file)] if folder.is_dir() else []
 
 
 def _stamp(path: Path) -> _Stamp:
@@ -78,7 +66,7 @@ def _stamp(path: Path) -> _Stamp:
     times tell changes only as finely as the file system keeps them.
     """
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest() if _is_small(path) else ""
+        digest = hashlib.sha256(path.read_bytes()).hexdigest() if is_small(path) else ""
         return (os.path.realpath(path), *map(_told, (path.lstat(), path.stat())), digest)
     except OSError as error:
         return (type(error).__name__,)

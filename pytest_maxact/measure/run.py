@@ -61,15 +61,17 @@ def measure(
     """
     checkpoint = with_seal(prepared.checkpoint, with_weights(prepared.checkpoint, settings))
     files = with_weights(checkpoint, settings)
-    with ThreadPoolExecutor(2) as background:
+    with ThreadPoolExecutor(1) as background:
         misfits = misfits_of(whole_skeleton(checkpoint), headers(files))
         scan = background.submit(scan_weights, files, misfits)
         loaded = _loaded(checkpoint, settings, misfits)
-        known = background.submit(weights_digest, loaded.files) if digest is None and loaded.files else None
-        record = measure_loaded(
-            prepared, settings, loaded, family, lambda: known.result() if known else digest or "", scan.result, progress
-        )
-    loaded_files = loaded.files
+        loaded_files = loaded.files
+
+        def identify() -> str:
+            scan.result()
+            return digest or (weights_digest(loaded_files) if loaded_files else "")
+
+        record = measure_loaded(prepared, settings, loaded, family, identify, scan.result, progress)
     del loaded
     record = replace(record, effects=_effects(prepared, settings, record, failing(record), bounded(record)))
     require_unchanged(checkpoint)

@@ -16,6 +16,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
+from pytest_maxact.checkpoint.digest import Alongside
 from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.headers import Header, headers_of
 from pytest_maxact.errors import MeasureError, first_line
@@ -66,8 +67,18 @@ _PACKED = frozenset({"F4", "F6_E2M3", "F6_E3M2"})
 
 
 def scan_weights(files: WeightFiles, misfits: Mapping[str, str]) -> WeightScan:
-    """Of every tensor of the loaded files, whether they go into it or not."""
-    return weight_scan(tuple(map(files.name, files.loaded)), scan_files(files.loaded), misfits)
+    """Of every tensor of the loaded files, whether they go into it or not. The digest of each file is told by the same
+    reading.
+    """
+    digests: dict[Path, Alongside] = {}
+
+    def digesting(file: Path) -> Feed:
+        return digests.setdefault(file, Alongside(file)).see
+
+    scans = scan_files(files.loaded, digesting)
+    for digest in digests.values():
+        digest.keep()
+    return weight_scan(tuple(map(files.name, files.loaded)), scans, misfits)
 
 
 def scan_files(files: Sequence[Path], feeds: Callable[[Path], Feed] | None = None) -> dict[str, TensorScan]:
@@ -78,21 +89,21 @@ def scan_files(files: Sequence[Path], feeds: Callable[[Path], Feed] | None = Non
     """
     found: dict[str, TensorScan] = {}
     with ThreadPoolExecutor(_READERS) as readers:
-        for scans in readers.map(lambda file: dict(_scanned(file, feeds(file) if feeds else _unseen)), files):
+        for scans in readers.map(lambda file: dict(_scanned(file, feeds or _unseen)), files):
             for name, scan in scans.items():
                 found[name] = _together(found[name], scan) if name in found else scan
     return found
 
 
-def _unseen(piece: memoryview) -> None:
-    pass
+def _unseen(file: Path) -> Feed:
+    return lambda piece: None
 
 
-def _scanned(file: Path, feed: Feed) -> Iterator[tuple[str, TensorScan]]:
+def _scanned(file: Path, feeds: Callable[[Path], Feed]) -> Iterator[tuple[str, TensorScan]]:
     try:
         headers = sorted(headers_of(file), key=lambda header: header.start)
         with file.open("rb", buffering=0) as stream:
-            pieces = _Pieces(stream, feed)
+            pieces = _Pieces(stream, feeds(file))
             for header in headers:
                 pieces.skip_to(header.start)
                 yield printable(header.key), _tensor(header, pieces, file)
