@@ -1,9 +1,12 @@
-"""Limits that hold for every family, of what a model does: it predicts, and every layer does something. From the
-`generic:` section of the first file that says anything of them, else as they are shipped.
+"""Limits of what a model does: it predicts, and every layer does something. From the `generic:` section of the first
+file that says anything of them, else as they are shipped; of predictions first from the checkpoint's family, where one
+states its own.
+
+Guard: a family may ask for another margin, and cannot do without any.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pytest_maxact.judge.limits.file import LimitsFile, builtin_path
 from pytest_maxact.judge.limits.limit import PREDICTIONS, Limit
@@ -12,6 +15,8 @@ from pytest_maxact.judge.limits.schema.sections import Generic
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.metrics.metric import CHANGED, MARGIN, NONFINITE
 
+_MARGIN = "min_margin"
+
 
 def with_behaviour(
     rules: Ruleset, files: Sequence[LimitsFile], sites: Sequence[Site], *, predicted: bool, probed: bool
@@ -19,35 +24,64 @@ def with_behaviour(
     """The same with checks of what the model does, where that is measured: `predicted`, of its own predictions, and
     `probed`, of what each layer changes.
     """
-    margin, changed = _stated(files, "min_margin"), _stated(files, "min_changed")
-    own = _limit(_stated(files, "nonfinite"), PREDICTIONS)
+    own = _limit(_generic(files, "nonfinite"), PREDICTIONS)
+    margin, changed = _margin(files, rules.family), _generic(files, "min_changed")
     found = [replace(own, metric=NONFINITE, bound=0.0, sense="max")] if predicted else []
-    if predicted and margin[1] is not None:
+    if predicted and margin.bound is not None:
         found.append(_limit(margin, PREDICTIONS))
-    if probed and changed[1] is not None:
+    if probed and changed.bound is not None:
         layers = [site.name for site in sites if site.kind == "hidden"]
         found += [replace(_limit(changed, name), metric=CHANGED) for name in layers]
     return replace(rules, limits=(*rules.limits, *found))
 
 
-def _stated(files: Sequence[LimitsFile], key: str) -> tuple[LimitsFile | None, float | None, str]:
-    """The file that states a key, None where that is left to the program, what it states, and the key."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stated:
+    """What is asked for, None for nothing, and where that is said: at `place` of a file, None where it is left to the
+    program.
+    """
+
+    bound: float | None
+    place: tuple[str, ...]
+    file: LimitsFile | None = None
+    rule: str = "every family"
+    source: str = ""
+
+
+def _margin(files: Sequence[LimitsFile], family: str) -> _Stated:
+    """Of the first file that says anything of it, the family's before that of all."""
     for file in files:
-        generic = file.document.generic
-        if generic is not None and key in generic.model_fields_set:
-            return file, getattr(generic, key), key
-    return None, Generic.model_fields[key].default, key
+        own = file.document.families.get(family)
+        if own is not None and own.min_margin is not None:
+            return _Stated(
+                bound=own.min_margin, place=("families", family, _MARGIN), file=file, rule=f"family {family}",
+                source=own.source or file.document.source or "",
+            )  # fmt: skip
+        if _says(file, _MARGIN):
+            break
+    return _generic(files, _MARGIN)
 
 
-def _limit(stated: tuple[LimitsFile | None, float | None, str], site: str) -> Limit:
-    file, bound, key = stated
+def _generic(files: Sequence[LimitsFile], key: str) -> _Stated:
+    """What the first file says that says anything of a key under `generic:`, else what it is without one."""
+    for file in files:
+        if _says(file, key):
+            return _Stated(bound=getattr(file.document.generic, key), place=("generic", key), file=file)
+    return _Stated(bound=Generic.model_fields[key].default, place=("generic", key))
+
+
+def _says(file: LimitsFile, key: str) -> bool:
+    return file.document.generic is not None and key in file.document.generic.model_fields_set
+
+
+def _limit(stated: _Stated, site: str) -> Limit:
     return Limit(
         site=site,
         metric=MARGIN,
-        bound=float(bound or 0.0),
+        bound=float(stated.bound or 0.0),
         sense="min",
-        rule="every family",
-        source="",
-        file=str(file.path if file else builtin_path()),
-        line=file.line("generic", key) if file else 1,
+        rule=stated.rule,
+        source=stated.source,
+        file=str(stated.file.path if stated.file else builtin_path()),
+        line=stated.file.line(*stated.place) if stated.file else 1,
     )

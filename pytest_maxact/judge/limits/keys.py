@@ -2,7 +2,7 @@
 where they match nothing of a model, and explained where a site kind in them is misspelt.
 
 Guard: a key that stands here is looked up and checked alike, and no other key of a family states limits but `int8`,
-whose rules name their own sites.
+whose rules name their own sites, and `min_margin`, which is of no site.
 """
 
 from collections.abc import Mapping

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from pytest_maxact.judge.limits.behaviour import with_behaviour
 from pytest_maxact.judge.limits.file import builtin_path, load_limits, parse_limits
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.rules import Ruleset, family_speaking_of, select_rules, with_baseline, with_fitness
@@ -173,56 +172,3 @@ def test_checks_against_a_baseline_are_all_there_are_unless_less_was_measured() 
 
 def test_files_are_those_that_set_a_limit(tmp_path: Path) -> None:
     assert rules_of(OWN, tmp_path, QWEN3).files == [str(builtin_path())]
-
-
-# What a model does
-
-
-def behaving(text: str, folder: Path, predicted: bool = True, probed: bool = True) -> list[Limit]:
-    files = parse_limits(text, folder / "limits.yaml")
-    rules = select_rules(files, QWEN3, sites(2), "generic")
-    found = with_behaviour(rules, files, sites(2), predicted=predicted, probed=probed)
-    assert found.limits[: len(rules.limits)] == rules.limits
-    return list(found.limits[len(rules.limits) :])
-
-
-@pytest.mark.parametrize(
-    ("predicted", "probed", "metrics"),
-    [(True, True, ["nonfinite", "margin", "changed", "changed"]), (True, False, ["nonfinite", "margin"]),
-     (False, True, ["changed", "changed"]), (False, False, [])],
-)  # fmt: skip
-def test_a_model_is_held_to_what_is_measured_of_what_it_does(
-    predicted: bool, probed: bool, metrics: list[str], tmp_path: Path
-) -> None:
-    found = behaving(OWN, tmp_path, predicted, probed)
-    assert [limit.metric.name for limit in found] == metrics
-    assert {limit.site for limit in found if limit.metric.name != "changed"} <= {"predictions"}
-    assert [limit.site for limit in found if limit.metric.name == "changed"] == [
-        f"layers.{layer}.hidden" for layer in range(2) if probed
-    ]
-    assert {(limit.metric.name, limit.sense) for limit in found} <= {
-        ("nonfinite", "max"), ("margin", "min"), ("changed", "min"),
-    }  # fmt: skip
-    assert {(limit.rule, limit.source, limit.against) for limit in found} <= {("every family", "", "")}
-
-
-def test_what_a_file_of_ones_own_states_of_it_wins_key_by_key(tmp_path: Path) -> None:
-    (tmp_path / "limits.yaml").write_text(text := OWN + "generic:\n  min_margin: 2.5\n")
-    by_name = {limit.metric.name: limit for limit in behaving(text, tmp_path)}
-    assert (by_name["margin"].bound, by_name["nonfinite"].bound) == (2.5, 0.0)
-    assert written_at(by_name["margin"]) == "min_margin: 2.5"
-    assert by_name["changed"].file == str(builtin_path())
-    assert "min_changed" in written_at(by_name["changed"])
-
-
-@pytest.mark.parametrize("key", ["min_margin", "min_changed"])
-def test_null_asks_for_nothing(key: str, tmp_path: Path) -> None:
-    left = {limit.metric.name for limit in behaving(OWN + f"generic: {{{key}: null}}\n", tmp_path)}
-    assert left == {"nonfinite", "margin", "changed"} - {key.removeprefix("min_")}
-
-
-def test_a_file_that_says_nothing_of_it_is_held_to_what_is_shipped(tmp_path: Path) -> None:
-    alone = {limit.metric.name: limit.bound for limit in behaving("version: 1\ngeneric: {}\n", tmp_path)}
-    assert alone == {limit.metric.name: limit.bound for limit in behaving(OWN, tmp_path)}
-    (limit, *_) = behaving("version: 1\ngeneric: {}\n", tmp_path)
-    assert (limit.file, limit.line) == (str(builtin_path()), 1)

@@ -26,6 +26,7 @@ from pytest_maxact.judge.limits.schema.terms import (
     Figures,
     FiguresOrRuns,
     Headroom,
+    Nats,
     Policy,
     RunsByKind,
     Section,
@@ -166,6 +167,8 @@ class Envelope(Section):
 
 
 class Family(Section):
+    """Limits of one family. `min_margin` stands before that of `generic:`, and `null` here says nothing of it."""
+
     model_types: list[Text] = []
     source: Text | None = None
     headroom: Headroom | None = None
@@ -177,6 +180,7 @@ class Family(Section):
     min_median: Figures = {}
     int8: Int8Rules = []
     max_unreached_experts: Share | None = None
+    min_margin: Nats | None = None
 
     @field_validator("shapes")
     @classmethod

@@ -16,6 +16,7 @@ from pytest_maxact.judge.limits.schema.terms import (
     Figures,
     Headroom,
     Headrooms,
+    Nats,
     NotNegative,
     Section,
     Share,
@@ -45,14 +46,14 @@ class Generic(Section):
     - `min_changed`: share of the residual stream's entries that every layer, and every block of it, changes by more
       than one part in 512.
 
-    Both hold where no file says anything of them; `null` is the only way not to ask.
+    Both hold where no file says anything of them; `null` is the only way not to ask. A family may state its own margin.
     """
 
     source: Text | None = None
     nonfinite: ZERO_ONLY = 0
     max_abs: Figure = 65504.0
     max_unreached_experts: Share | None = None
-    min_margin: Annotated[float, Field(allow_inf_nan=False)] | None = 0.25
+    min_margin: Nats | None = 0.25
     min_changed: Share | None = 0.05
     weights: Weights = Weights()
 

@@ -41,6 +41,7 @@ ShapeHeadroom = Annotated[
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Decibel = Annotated[float, Field(ge=-100, le=1000, allow_inf_nan=False)]
 """Beyond either lies no error of a number format: a bound there would hold always, or never."""
+Nats = Annotated[float, Field(allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Factor = Annotated[float, Field(gt=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
