@@ -9,10 +9,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from pytest_maxact.cli import compare, export, judge, measure, merge, series, show, sites, suggest, verify, weights
 from pytest_maxact.cli.exits import FAILED, INTERRUPTED, USAGE
+from pytest_maxact.cli.parser import Command, CommandLine
 from pytest_maxact.cli.words import argument
 from pytest_maxact.errors import InputError, MaxactError
 
@@ -63,20 +64,14 @@ def _ending(command: Callable[[], int]) -> int:
 
 def command_line() -> argparse.ArgumentParser:
     """The parser of every command."""
-    parser = _Parser(
+    parser = CommandLine(
         prog="maxact", description="Maximum activations and low-bit reconstruction error of LLM checkpoints."
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Command)
     for command in _COMMANDS:
         command.add(commands)
     return parser
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(USAGE, f"{self.prog}: error: {message}\n")
 
 
 class _Version(argparse.Action):

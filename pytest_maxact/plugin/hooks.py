@@ -12,6 +12,8 @@ import pytest
 
 from pytest_maxact.errors import InputError, MaxactError, marked, worded
 from pytest_maxact.plugin.fixtures import parser_key, session_key
+from pytest_maxact.plugin.inifile import NOTHING, refuse_unknown_keys, written
+from pytest_maxact.plugin.refusals import refuse_unknown_options
 from pytest_maxact.settings.options import OPTIONS, pytest_option
 from pytest_maxact.settings.resolve import resolve
 from pytest_maxact.settings.single import Single
@@ -50,8 +52,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         parser.addini(option.ini, help=f"same as {pytest_option(option.field)}", type="string", default=None)
 
 
-def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None, None, None]:
+    """Before the command line is parsed for good, and after the last who may add an option to it."""
     early_config.stash[parser_key] = parser
+    yield
+    refuse_unknown_options(parser, args)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -71,8 +79,10 @@ def pytest_cmdline_main(
 
 def _asked_for(config: pytest.Config) -> bool:
     """Whether a gate was, on the command line or in the ini file."""
+    ini = written(config)
     return any(
-        config.getoption(f"maxact_{field}", None) or config.getini(f"maxact_{field}") for field in ("model", "replay")
+        config.getoption(f"maxact_{field}", None) or not ini.get(f"maxact_{field}", NOTHING).is_none
+        for field in ("model", "replay")
     )
 
 
@@ -86,12 +96,13 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     given = {option.field: config.getoption(f"maxact_{option.field}") for option in OPTIONS}
     try:
-        folder = config.inipath.parent if config.inipath else Path()
-        if place := given["verdict"] or (_asked_for(config) and config.getini("maxact_verdict")):
+        folder, ini = config.inipath.parent if config.inipath else Path(), written(config)
+        if place := given["verdict"] or (_asked_for(config) and ini.get("maxact_verdict", NOTHING).value):
             from pytest_maxact.plugin.finish import begin_verdict
 
-            begin_verdict(config, place if given["verdict"] else str(folder / place), given["model"])
-        settings = resolve(given, lambda field: config.getini(f"maxact_{field}"), folder if config.inipath else None)
+            begin_verdict(config, str(place if given["verdict"] else folder / str(place)), given["model"])
+        refuse_unknown_keys(config)
+        settings = resolve(given, ini, folder if config.inipath else None)
         if settings.wanted:
             _open(config, settings, protocol_given=given["protocol"] is not None)
     except InputError as error:

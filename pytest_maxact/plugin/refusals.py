@@ -5,6 +5,26 @@ from pathlib import Path
 
 import pytest
 
+from pytest_maxact.settings.options import OPTIONS, PREFIX, pytest_option
+from pytest_maxact.settings.spelling import ours
+
+
+def refuse_unknown_options(parser: pytest.Parser, arguments: list[str]) -> None:
+    """Pytest refuses an option that nobody knows; of one that was meant for the gate, say which it is. One dash makes
+    it another option's value.
+    """
+    given, unknown = parser.parse_known_and_unknown_args(arguments)
+    if given.help or given.version:
+        return
+    one_dash = [argument for argument in arguments if argument.startswith(f"-{PREFIX}")]
+    for argument in (*unknown, *one_dash):
+        name = argument.split("=")[0]
+        if (meant := ours(name, PREFIX, [option.field for option in OPTIONS])) is not None:
+            close = f"; did you mean {pytest_option(meant)}?" if meant else ""
+            raise pytest.UsageError(
+                f"the gate has no option {name}{close}\n  `pytest --help` lists those of the gate under {PREFIX}"
+            )
+
 
 def refuse_settings_given_twice(config: pytest.Config) -> None:
     """Of two `-o maxact_model=...` pytest takes the last one unsaid."""

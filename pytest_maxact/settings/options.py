@@ -8,6 +8,7 @@ from pytest_maxact.errors import setting
 from pytest_maxact.settings.parsers import (
     choice_of,
     device_name,
+    dtype_name,
     nonempty,
     positive_number,
     scheme_names,
@@ -15,13 +16,13 @@ from pytest_maxact.settings.parsers import (
     whole_number,
 )
 
-_PREFIX = "maxact"
+PREFIX = "maxact"
 """Of everything that pytest shares with other plugins: options and ini keys."""
 
 
 def pytest_option(field: str) -> str:
     """A setting as pytest's command line has it."""
-    return f"--{_PREFIX}-{field.replace('_', '-')}"
+    return f"--{PREFIX}-{field.replace('_', '-')}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ class Option:
 
     @property
     def ini(self) -> str:
-        return f"{_PREFIX}_{self.field}"
+        return f"{PREFIX}_{self.field}"
 
     @property
     def is_flag(self) -> bool:
@@ -83,7 +84,7 @@ OPTIONS = (
     Option(
         name="dtype",
         metavar="DTYPE",
-        parse=choice_of("auto", "bf16", "fp16", "fp32"),
+        parse=dtype_name,
         help="auto (the checkpoint's own, default), bf16, fp16 or fp32",
     ),
     Option(

@@ -52,6 +52,13 @@ def scheme_names(value: str) -> tuple[str, ...]:
     return found
 
 
+def dtype_name(value: str) -> str:
+    """`auto`, or a dtype by the name that settings have for it."""
+    from pytest_maxact.numbers.dtypes import FULL, dtype_called
+
+    return dtype_called(value) or choice_of("auto", *FULL)(value.strip().lower())
+
+
 def device_name(value: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
         raise argparse.ArgumentTypeError(f"{value!r} is not a device: auto, cpu, cuda, cuda:1")

@@ -1,22 +1,21 @@
 """What a run was asked to do, resolved once: command line, then ini file, then default."""
 
-import argparse
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import fields
 from glob import has_magic
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pytest_maxact.errors import InputError, setting
+from pytest_maxact.settings.ini import Ini, ini_value
 from pytest_maxact.settings.options import OPTIONS, Option
 from pytest_maxact.settings.settings import Settings
 
 
-def resolve(
-    given: Mapping[str, Any], ini: Callable[[str], str | None] = lambda _: None, folder: Path | None = None
-) -> Settings:
-    """Settings from parsed command-line values (None where not given) and a reader of ini values, whose paths start
-    from `folder`.
+def resolve(given: Mapping[str, Any], ini: Ini = MappingProxyType({}), folder: Path | None = None) -> Settings:
+    """Settings from parsed command-line values (None where not given) and those of an ini file, whose paths start from
+    `folder`.
 
     Raises InputError for a bad ini value, options that exclude each other, and options that would silently do nothing:
     those of a gate that nobody asked for, and those of a measurement where a Record is replayed. In an ini file such
@@ -34,13 +33,14 @@ def resolve(
     return Settings(**{field.name: values[field.name] for field in fields(Settings) if field.name in values})
 
 
-def _values(given: Mapping[str, Any], ini: Callable[[str], str | None], folder: Path | None) -> dict[str, Any]:
+def _values(given: Mapping[str, Any], ini: Ini, folder: Path | None) -> dict[str, Any]:
     """By field, of what stands on the command line or in the ini file."""
     values: dict[str, Any] = {}
     for option in OPTIONS:
         value = given.get(option.field)
-        if value is None and (text := ini(option.field)):
-            value = _from_ini(option, text, folder)
+        written = ini.get(option.ini)
+        if value is None and written and not written.is_none:
+            value = ini_value(option, written, folder)
         if value is not None:
             values[option.field] = _expanded(option, value)
     return values
@@ -87,25 +87,6 @@ def _refuse_idle(values: Mapping[str, Any], explicit: Set[str]) -> None:
 
 def _said(name: str) -> str:
     return setting(name.replace("-", "_"))
-
-
-def _from_ini(option: Option, text: str, folder: Path | None) -> Any:
-    """An ini value, or several, one to a line. Paths start from `folder`; what may be a hub id only where there is such
-    a path.
-    """
-    found = []
-    for entry in filter(None, map(str.strip, text.splitlines())) if option.repeatable else [text]:
-        try:
-            value = option.parse(entry)
-        except argparse.ArgumentTypeError as error:
-            raise InputError(f"ini option {option.ini}: {error}") from error
-        if option.is_path and folder is not None:
-            path = folder / Path(value).expanduser()
-            value = (
-                str(path) if option.name not in ("model", "baseline") or path.exists() or has_magic(value) else value
-            )
-        found.append(value)
-    return found if option.repeatable else found[0]
 
 
 def _expanded(option: Option, value: Any) -> Any:

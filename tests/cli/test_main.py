@@ -36,6 +36,33 @@ def test_a_bad_option_exits_with_4(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["jugde", "x"], "maxact: error: there is no command jugde; did you mean judge?"),
+        (["Show", "x"], "maxact: error: there is no command Show; did you mean show?"),
+        (["gate", "x"], "maxact: error: there is no command gate; there are measure, judge,"),
+        (["--modle", "x"], "maxact: error: there is no option --modle"),
+        (["judge", "x", "--limts", "y"], "maxact judge: error: there is no option --limts; did you mean --limits?"),
+        (["merge", "a", "b", "--sve=x"], "maxact merge: error: there is no option --sve; did you mean --save?"),
+        (["judge", "x", "--maxact-family=f"], "there is no option --maxact-family; did you mean --family?"),
+        (["suggest", "x", "--per_layer"], "there is no option --per_layer; did you mean --per-layer?"),
+        (["show", "x", "--verbose"], "maxact show: error: there is no option --verbose\n"),
+    ],
+)
+def test_what_is_misspelt_is_told_with_what_was_probably_meant(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 4
+    assert words in capsys.readouterr().err
+
+
+def test_an_option_may_be_shortened(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(saved), "--js"]) == 0
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--dtype", "bf16", "--dtype=fp32"], "--dtype: is given twice, as bf16 and as fp32"),

@@ -1,17 +1,23 @@
 """Settings come from the command line, then the ini file, then the default; one table names them all."""
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from pytest_maxact.errors import InputError
+from pytest_maxact.settings.ini import Written
 from pytest_maxact.settings.options import OPTIONS
 from pytest_maxact.settings.resolve import resolve
 from pytest_maxact.settings.settings import Settings
 
 BY_NAME = {option.name: option for option in OPTIONS}
+
+
+def ini(values: Mapping[str, object]) -> dict[str, Written]:
+    return {f"maxact_{field}": Written(value=value) for field, value in values.items()}
 
 
 def test_options_are_exactly_the_fields_of_settings() -> None:
@@ -94,7 +100,7 @@ def test_there_is_an_example_of_every_option() -> None:
 def test_the_ini_file_sets_an_option_that_the_command_line_does_not(name: str) -> None:
     text, value = EXAMPLES[name]
     field = BY_NAME[name].field
-    settings = resolve({}, {field: text}.get)
+    settings = resolve({}, ini({field: text}))
     assert getattr(settings, field) == value
     assert type(getattr(settings, field)) is type(value)
     assert [f.name for f in fields(Settings) if getattr(settings, f.name) != f.default] == [field]
@@ -113,16 +119,16 @@ def test_the_command_line_wins_over_the_ini_file(name: str) -> None:
         "baseline": ["given"],
     }.get(name, "given")
     model = {} if name in ("model", "replay") else {"model": "runs/*"}
-    settled = getattr(resolve({field: given, **model}, {field: text}.get), field)
+    settled = getattr(resolve({field: given, **model}, ini({field: text})), field)
     assert settled == (tuple(given) if name == "baseline" else given)
 
 
 def test_what_the_command_line_settles_is_not_parsed_in_the_ini_file() -> None:
-    assert resolve({"max_samples": 3, "model": "m"}, {"max_samples": "many"}.get).max_samples == 3
+    assert resolve({"max_samples": 3, "model": "m"}, ini({"max_samples": "many"})).max_samples == 3
 
 
 def test_an_empty_ini_value_is_no_value() -> None:
-    assert resolve({}, lambda _: "") == Settings()
+    assert resolve({}, ini({option.field: "" for option in OPTIONS})) == Settings()
 
 
 @pytest.mark.parametrize(
@@ -149,8 +155,8 @@ def test_a_value_that_cannot_be_read_is_refused_with_its_option(name: str, text:
         BY_NAME[name].parse(text)
     assert reason in str(caught.value)
     with pytest.raises(InputError) as refused:
-        resolve({}, {BY_NAME[name].field: text}.get)
-    assert str(refused.value) == f"ini option maxact_{BY_NAME[name].field}: {caught.value}"
+        resolve({}, ini({BY_NAME[name].field: text}))
+    assert str(refused.value) == f"ini file: maxact_{BY_NAME[name].field}: {caught.value}"
 
 
 @pytest.mark.parametrize("text", ["auto", "cpu", "cuda", "cuda:0", "cuda:12"])
@@ -173,7 +179,7 @@ def test_devices_are_taken_as_torch_names_them(text: str) -> None:
     ],
 )
 def test_flags_are_spelled_as_in_ini_files(text: str, value: bool) -> None:
-    assert resolve({}, {"trust_remote_code": text}.get).trust_remote_code is value
+    assert resolve({}, ini({"trust_remote_code": text})).trust_remote_code is value
 
 
 def test_measuring_and_replaying_at_once_is_refused() -> None:
@@ -186,16 +192,16 @@ def test_measuring_and_replaying_at_once_is_refused() -> None:
 
 def test_measuring_and_replaying_at_once_in_the_ini_file_is_refused() -> None:
     with pytest.raises(InputError, match="give one of them"):
-        resolve({}, {"model": "m", "replay": "r"}.get)
+        resolve({}, ini({"model": "m", "replay": "r"}))
 
 
 def test_replaying_on_the_command_line_replaces_a_model_of_the_ini_file() -> None:
-    settings = resolve({"replay": "r"}, {"model": "m"}.get)
+    settings = resolve({"replay": "r"}, ini({"model": "m"}))
     assert (settings.model, settings.replay) == (None, "r")
 
 
 def test_a_model_on_the_command_line_replaces_a_replay_of_the_ini_file() -> None:
-    settings = resolve({"model": "m"}, {"replay": "r"}.get)
+    settings = resolve({"model": "m"}, ini({"replay": "r"}))
     assert (settings.model, settings.replay) == (
         "m",
         None,
@@ -205,8 +211,8 @@ def test_a_model_on_the_command_line_replaces_a_replay_of_the_ini_file() -> None
 def test_slim_without_a_file_to_write_is_refused_and_lies_idle_in_the_ini_file() -> None:
     with pytest.raises(InputError, match="`slim` does nothing without `save`"):
         resolve({"model": "m", "slim": True})
-    assert resolve({"model": "m"}, {"slim": "true"}.get).slim
-    assert resolve({"model": "m", "slim": True}, {"save": "s"}.get).save == "s"
+    assert resolve({"model": "m"}, ini({"slim": "true"})).slim
+    assert resolve({"model": "m", "slim": True}, ini({"save": "s"})).save == "s"
 
 
 def test_slim_beside_a_replay_is_refused_as_what_shapes_a_measurement() -> None:

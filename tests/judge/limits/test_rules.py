@@ -116,13 +116,13 @@ def test_a_shape_says_what_it_was_measured_on_and_a_file_what_all_of_it_was(tmp_
     assert rules.text == shipped.text
     text = (
         OWN + "text: {tokens: 9, samples: 3}\n" + FAMILY + "    shapes:\n      - {name: T, layers: 2, hidden_size: 64,"
-        " limits: {hidden: 1}, measured: {corpus: mine, sha256: " + "0" * 64 + ", tokens: 5, dtype: bfloat16}}\n"
+        " limits: {hidden: 1}, measured: {corpus: mine, sha256: " + "0" * 64 + ", tokens: 5, dtype: bf16}}\n"
     )
     own = rules_of(text, tmp_path)
     assert own.text is not None
     assert (own.text.tokens, own.shape) == (9, "T")
     assert own.measured is not None
-    assert own.measured.tokens == 5
+    assert (own.measured.tokens, own.measured.dtype) == (5, "bfloat16")
     assert rules_of(text, tmp_path, QWEN3).text == own.text
 
 

@@ -34,6 +34,7 @@ from pytest_maxact.judge.limits.schema.terms import (
     Share,
     Text,
 )
+from pytest_maxact.numbers.dtypes import full_name
 
 
 class Int8Rule(Section):
@@ -94,7 +95,7 @@ class MeasuredOn(Section):
     corpus: Text
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,64}$")]
     tokens: Annotated[int, Field(gt=0)]
-    dtype: Text
+    dtype: Annotated[Text, AfterValidator(full_name)]
 
 
 class Checkpoint(Section):

@@ -1,0 +1,117 @@
+"""What stands in an ini file, in: by key, as its format has it, text in `pytest.ini` and any type in `[tool.pytest]` of
+a `pyproject.toml`. Out: the values of options, in the type that each takes by nature.
+
+Guards that a key of ours that nobody reads, or a value of another type, is refused with the place where it stands.
+"""
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from glob import has_magic
+from pathlib import Path
+from typing import Any, TypeAlias, get_args, get_origin
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.settings.options import OPTIONS, PREFIX, Option
+from pytest_maxact.settings.settings import Settings
+from pytest_maxact.settings.spelling import ours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A value as it stands there. `place`: the file, with its line where that is known, or `-o`."""
+
+    value: object
+    place: str = "ini file"
+
+    @property
+    def is_none(self) -> bool:
+        """Whether it says that there is no value, as an empty text does."""
+        return self.value in ("", [])
+
+
+Ini: TypeAlias = Mapping[str, Written]
+"""What an ini file says, by key."""
+
+_TYPES = {field.name: field.type for field in fields(Settings)}
+_LISTS = frozenset(name for name, kind in _TYPES.items() if get_origin(kind) is tuple)
+_NUMBERS = frozenset(name for name, kind in _TYPES.items() if kind is int or int in get_args(kind))
+
+
+def refuse_unknown(unknown: Iterable[str], place: Mapping[str, str]) -> None:
+    """Of keys that nobody reads, refuse those that were meant for the gate, by an InputError. `place`: where each
+    stands.
+    """
+    known = [option.field for option in OPTIONS]
+    meant = {key: close for key in unknown if (close := ours(key, PREFIX, known)) is not None}
+    if not meant:
+        return
+    first, *others = meant
+    close = f"; did you mean {PREFIX}_{meant[first]}?" if meant[first] else ""
+    more = f" (nor called {', '.join(others)})" if others else ""
+    raise InputError(
+        f"{place[first]}: the gate has no key called {first}{more}{close}\n"
+        "  it would do nothing, unsaid: mend it, or take it out; `pytest --help` lists the keys"
+    )
+
+
+def ini_value(option: Option, written: Written, folder: Path | None) -> Any:
+    """An option's value; of one that may be repeated, a list of them. Paths start from `folder`; what may be a hub id
+    only where there is such a path. Raises InputError.
+    """
+    found = []
+    for entry in _entries(option, written):
+        try:
+            value = option.parse(entry)
+        except argparse.ArgumentTypeError as error:
+            raise InputError(f"{written.place}: {option.ini}: {error}") from error
+        if option.is_path and folder is not None:
+            path = folder / Path(value).expanduser()
+            value = (
+                str(path) if option.name not in ("model", "baseline") or path.exists() or has_magic(value) else value
+            )
+        found.append(value)
+    return found if option.repeatable else found[0]
+
+
+def _entries(option: Option, written: Written) -> list[str]:
+    """Every text that the option's parser is to read. Raises InputError for a value of another type."""
+    value = written.value
+    if isinstance(value, bool) and option.is_flag:
+        return [str(value)]
+    if isinstance(value, int) and not isinstance(value, bool) and option.field in _NUMBERS:
+        return [str(value)]
+    texts = value.splitlines() if isinstance(value, str) and option.field in _LISTS else value
+    if isinstance(texts, str):
+        return [texts]
+    if not isinstance(texts, list) or option.field not in _LISTS or not all(isinstance(one, str) for one in texts):
+        raise InputError(
+            f"{written.place}: {option.ini} is {_shown(value)}, and takes {_natural(option)}\n"
+            f"  write it as {option.ini} = {_example(option)}"
+        )
+    stripped = [one.strip() for one in texts]
+    kept = stripped if isinstance(value, list) else list(filter(None, stripped))
+    return kept if option.repeatable else [",".join(kept)]
+
+
+def _natural(option: Option) -> str:
+    if option.is_flag:
+        return "true or false"
+    if option.field in _NUMBERS:
+        return "a whole number"
+    return "a list of strings, or one string" if option.field in _LISTS else "one string"
+
+
+def _example(option: Option) -> str:
+    """As TOML has it."""
+    if option.is_flag:
+        return "true"
+    if option.field in _NUMBERS:
+        return "64"
+    return f'["{option.metavar}"]' if option.field in _LISTS else f'"{option.metavar}"'
+
+
+def _shown(value: object) -> str:
+    """As TOML has it, or nearly so."""
+    return json.dumps(value, ensure_ascii=False, default=str)
