@@ -4,7 +4,7 @@ option that is misspelt is told with the one that was probably meant.
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import takewhile
 from typing import Any, NoReturn
 
@@ -28,7 +28,7 @@ class _Parser(argparse.ArgumentParser):
 class CommandLine(_Parser):
     """`maxact`: the first argument that is no option names a command."""
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:  # type: ignore[override]
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         given = sys.argv[1:] if args is None else list(args)
         self.refuse_unknown(takewhile(lambda argument: argument.startswith("-"), given))
         known = [name for action in self._actions for name in action.choices or ()]
@@ -42,6 +42,6 @@ class CommandLine(_Parser):
 class Command(_Parser):
     """One command of it, which knows its own options."""
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:  # type: ignore[override]
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         self.refuse_unknown(args or ())
         return super().parse_known_args(args, namespace)

@@ -13,6 +13,7 @@ import yaml
 
 from pytest_maxact.cli import main
 from pytest_maxact.judge.limits.file import load_limits
+from pytest_maxact.settings.ini import Written
 from pytest_maxact.settings.options import OPTIONS
 from pytest_maxact.settings.resolve import resolve
 from tests.support import tiny, training
@@ -105,9 +106,9 @@ def scripts_of(node: Any) -> list[list[str]]:
 def test_configuration_names_options_that_exist_and_is_understood(block: Block) -> None:
     tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has none")
     stated = tomllib.loads(block.text)["tool"]["pytest"]["ini_options"]
-    own = {key.removeprefix("maxact_"): value for key, value in stated.items() if key.startswith("maxact_")}
-    assert own.keys() <= {option.field for option in OPTIONS}
-    assert resolve({option.field: None for option in OPTIONS}, own.get).wanted
+    own = {key: Written(value=value) for key, value in stated.items() if key.startswith("maxact_")}
+    assert own.keys() <= {option.ini for option in OPTIONS}
+    assert resolve({option.field: None for option in OPTIONS}, own).wanted
 
 
 @pytest.mark.parametrize("block", runnable("bash"))

@@ -48,13 +48,13 @@ def test_what_was_meant_for_the_gate_is_known_as_its_own(name: str, meant: str) 
     assert ours(name, PREFIX, FIELDS) == meant
 
 
-@pytest.mark.parametrize(
-    "name",
-    (
-        "max_active max_actions max_activations max_active_connections maxfail max_attempts max_asyncio_tasks model"
-        " minversion maximum_seq_len django_find --max-worker-restart --max-slave-restart"
-    ).split(),
-)
+OTHERS = """
+max_active max_actions max_activations max_active_connections maxfail max_attempts max_asyncio_tasks model minversion
+maximum_seq_len django_find --max-worker-restart --max-slave-restart
+"""
+
+
+@pytest.mark.parametrize("name", OTHERS.split())
 def test_what_was_meant_for_another_plugin_is_left_to_it(name: str) -> None:
     assert ours(name, PREFIX, FIELDS) is None
 
