@@ -125,7 +125,7 @@ def _form(samples: SequenceOf[Sample], tokenizer: Chatting) -> str:
     assert whole[0].lost is not None
     sample, said = whole[0].lost
     raise InputError(
-        f"{_template_of(tokenizer)}: the template loses the text of sample {sample.id}, given as "
+        f"{_template_of(tokenizer)}: the template loses the text of sample {sample.called}, given as "
         f"{' or as '.join(attempt.form for attempt in whole)}; it gives {said[:_SHOWN]!r}\n"
         f"  mend the template, or measure with {setting('protocol')} paper"
     )

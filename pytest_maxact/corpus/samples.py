@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,27 +19,46 @@ from typing import Any
 from pytest_maxact.errors import InputError, first_line, setting
 
 CATEGORIES = ("math", "code", "web_english", "knowledge", "chinese", "minority_scripts", "web_other")
+_DIGITS = 12
+"""So many of its digest call a sample that is given no id."""
 _HEADER = re.compile(r"^%%% (?P<id>[a-z0-9-]+) (?P<language>[A-Za-z-]+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One text, or the `input_ids` of one in another tokenizer's vocabulary. `digest` identifies its content
-    (SHA-256).
+    (SHA-256), `place` is where it was read.
     """
 
     id: str
     category: str
     text: str | None = None
     input_ids: tuple[int, ...] | None = None
+    place: str = field(default="", compare=False)
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
-        content = self.text if self.text is not None else " ".join(map(str, self.input_ids or ()))
-        # a category with a NUL of its own is spelled, for it would end where it does not
-        parts = json.dumps([self.category, content]) if "\0" in self.category else f"{self.category}\0{content}"
-        value = hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()
-        object.__setattr__(self, "digest", value)
+        object.__setattr__(self, "digest", _digest(self.category, _content(self.text, self.input_ids)))
+
+    @property
+    def text_digest(self) -> str:
+        """Of the content alone, whatever its category."""
+        return hashlib.sha256(_content(self.text, self.input_ids).encode("utf-8", "surrogatepass")).hexdigest()
+
+    @property
+    def called(self) -> str:
+        """Its id, and where it was read if that is known."""
+        return f"{self.id} ({self.place})" if self.place else self.id
+
+
+def _content(text: str | None, input_ids: Sequence[int] | None) -> str:
+    return text if text is not None else " ".join(map(str, input_ids or ()))
+
+
+def _digest(category: str, content: str) -> str:
+    # a category with a NUL of its own is spelled, for it would end where it does not
+    parts = json.dumps([category, content]) if "\0" in category else f"{category}\0{content}"
+    return hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def builtin_samples() -> list[Sample]:
@@ -56,8 +75,9 @@ def builtin_samples() -> list[Sample]:
 
 
 def read_jsonl(path: Path, called: str | None = None) -> list[Sample]:
-    """Samples of a file of `{"text", "category"}` or `{"input_ids", "category"}` lines, with an optional `"id"`.
-    `called`: what errors call the file, its path by default.
+    """Samples of a file of `{"text", "category"}` or `{"input_ids", "category"}` lines, with an optional `"id"`;
+    without one a sample is called by the beginning of its digest, so that parts of a file name their samples as the
+    whole does. `called`: what errors call the file, its path by default.
 
     Raises InputError that names the line of anything else.
     """
@@ -69,6 +89,7 @@ def read_jsonl(path: Path, called: str | None = None) -> list[Sample]:
     called = called or str(path)
     samples: list[Sample] = []
     seen: dict[str, int] = {}
+    again: dict[str, int] = defaultdict(int)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -76,7 +97,11 @@ def read_jsonl(path: Path, called: str | None = None) -> list[Sample]:
     for number, raw in enumerate(content.splitlines(), start=1):
         if not raw.strip():
             continue
-        sample = _parse_line(raw, f"{called}:{number}", f"{number:07d}")
+        sample = _parse_line(raw, f"{called}:{number}")
+        if not sample.id:
+            again[sample.digest] += 1
+            times = again[sample.digest]
+            sample = replace(sample, id=sample.digest[:_DIGITS] + (f"-{times}" if times > 1 else ""))
         if sample.id in seen:
             raise InputError(
                 f"{called}:{number}: sample id {sample.id!r} is that of line {seen[sample.id]}; ids must differ"
@@ -88,7 +113,8 @@ def read_jsonl(path: Path, called: str | None = None) -> list[Sample]:
     return samples
 
 
-def _parse_line(raw: bytes, where: str, default_id: str) -> Sample:
+def _parse_line(raw: bytes, where: str) -> Sample:
+    """A sample; its id is empty where the line gives none."""
     form = 'a line is {"text": "...", "category": "..."} or {"input_ids": [...], "category": "..."}'
     try:
         entry: Any = json.loads(raw.decode("utf-8"))
@@ -100,13 +126,13 @@ def _parse_line(raw: bytes, where: str, default_id: str) -> Sample:
     category, text, ids = entry.get("category"), entry.get("text"), entry.get("input_ids")
     if not isinstance(category, str) or not category:
         raise InputError(f'{where}: no "category"\n  {form}')
-    name = str(entry.get("id", default_id))
+    name = "" if entry.get("id") is None else str(entry["id"])
     if not (name.isprintable() and category.isprintable()) and any(map(_is_control, name + category)):
         raise InputError(f"{where}: a control character in the id or category\n  name samples by what can be shown")
     if isinstance(text, str) and text.strip() and ids is None:
-        return Sample(id=name, category=category, text=text)
+        return Sample(id=name, category=category, text=text, place=where)
     if text is None and isinstance(ids, list) and ids and all(type(i) is int and i >= 0 for i in ids):
-        return Sample(id=name, category=category, input_ids=tuple(ids))
+        return Sample(id=name, category=category, input_ids=tuple(ids), place=where)
     raise InputError(f'{where}: needs either a non-empty "text" or "input_ids" of whole numbers, not both\n  {form}')
 
 

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from pytest_maxact.corpus.chat import TEMPLATE_DATE, Chatting, chat_ids, essence, is_held
@@ -54,21 +54,22 @@ def _decoded(sample: Sample, source: Tokenizer | None) -> Sample:
     ids = sample.input_ids or ()
     if source is None:
         raise InputError(
-            f"sample {sample.id} of the corpus is given as input_ids, and of which tokenizer is not known\n"
+            f"sample {sample.called} of the corpus is given as input_ids, and of which tokenizer is not known\n"
             f"  name it with {setting('corpus_tokenizer')} PATH_OR_HUB_ID"
         )
     size = max(source.get_vocab().values(), default=-1) + 1
     if max(ids) >= size:
         raise InputError(
-            f"sample {sample.id} of the corpus has token id {max(ids)}, its tokenizer has {size} tokens\n"
+            f"sample {sample.called} of the corpus has token id {max(ids)}, its tokenizer has {size} tokens\n"
             f"  {setting('corpus_tokenizer')} names another tokenizer than the one the corpus was encoded with"
         )
     text = str(source.decode(list(ids), skip_special_tokens=True))
     if not text.strip():
         raise InputError(
-            f"sample {sample.id} of the corpus decodes to no text\n  remove it, or check {setting('corpus_tokenizer')}"
+            f"sample {sample.called} of the corpus decodes to no text\n"
+            f"  remove it, or check {setting('corpus_tokenizer')}"
         )
-    return Sample(id=sample.id, category=sample.category, text=text)
+    return replace(sample, text=text, input_ids=None)
 
 
 def encode(
@@ -84,12 +85,12 @@ def encode(
     for sample, ids in zip(samples, whole, strict=True):
         if not ids[:max_seq_len]:
             raise InputError(
-                f"sample {sample.id} of the corpus has no tokens under protocol {protocol!r}\n"
+                f"sample {sample.called} of the corpus has no tokens under protocol {protocol!r}\n"
                 "  remove it, or check the tokenizer beside the weights"
             )
         if max(ids[:max_seq_len]) >= vocab_size:
             raise InputError(
-                f"the tokenizer gave token id {max(ids[:max_seq_len])} in sample {sample.id}, the model embeds "
+                f"the tokenizer gave token id {max(ids[:max_seq_len])} in sample {sample.called}, the model embeds "
                 f"{vocab_size} tokens\n"
                 "  the tokenizer is not the one this model was trained with; put the right one beside the weights"
             )
@@ -151,7 +152,7 @@ def _encoded(samples: SequenceOf[Sample], tokenizer: Tokenizer, protocol: str) -
         longest = max(range(len(samples)), key=lambda i: len(whole[i]), default=None)
         if longest is not None and _plain_ids(samples[longest], tokenizer, protocol != "paper") != whole[longest]:
             raise InputError(
-                f"the tokenizer encodes one text, that of sample {samples[longest].id}, in several ways\n"
+                f"the tokenizer encodes one text, that of sample {samples[longest].called}, in several ways\n"
                 "  take the dropout or sampling out of the tokenizer beside the weights"
             )
         return whole
@@ -160,8 +161,8 @@ def _encoded(samples: SequenceOf[Sample], tokenizer: Tokenizer, protocol: str) -
         if not _is_recognized(sample, ids, tokenizer):
             said = str(tokenizer.decode(ids, skip_special_tokens=False))
             raise InputError(
-                f"sample {sample.id} of the corpus is not in its own tokens under protocol {protocol!r}, which read "
-                f"{said[:60]!r}\n"
+                f"sample {sample.called} of the corpus is not in its own tokens under protocol {protocol!r}, which "
+                f"read {said[:60]!r}\n"
                 "  check the chat template and the tokenizer beside the weights"
             )
     return whole
@@ -172,7 +173,7 @@ def _plain_ids(sample: Sample, tokenizer: Tokenizer, special: bool) -> list[int]
         return list(tokenizer(sample.text or "", add_special_tokens=special, verbose=False)["input_ids"])
     except Exception as error:
         raise InputError(
-            f"the tokenizer cannot encode sample {sample.id} of the corpus: {type(error).__name__}: "
+            f"the tokenizer cannot encode sample {sample.called} of the corpus: {type(error).__name__}: "
             f"{first_line(error)}\n"
             "  remove the sample, or check the tokenizer beside the weights"
         ) from error
@@ -197,8 +198,8 @@ def _refuse_equal(samples: SequenceOf[Sample], whole: SequenceOf[SequenceOf[int]
         other = seen.setdefault(tuple(ids), sample)
         if essence(sample.text or "") != essence(other.text or ""):
             raise InputError(
-                f"samples {other.id} and {sample.id} of the corpus are different texts, and the tokenizer gives both "
-                f"the same {len(ids)} tokens\n"
+                f"samples {other.called} and {sample.called} of the corpus are different texts, and the tokenizer "
+                f"gives both the same {len(ids)} tokens\n"
                 "  check the tokenizer beside the weights; remove a sample whose script it does not have"
             )
 

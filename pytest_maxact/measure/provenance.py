@@ -55,6 +55,7 @@ def provenance_of(
         corpus_sha256=corpus_digest(digests),
         samples=tuple((s.sample.id, s.sample.category, splits[s.sample.id], len(s)) for s in ordered),
         sample_digests=digests,
+        text_digests=tuple(sequence.sample.text_digest for sequence in ordered),
         max_seq_len=prepared.max_seq_len,
         dtype=loaded.dtype,
         device=str(loaded.device),

@@ -77,6 +77,8 @@ class Provenance:
     deployed: AsDeployed | None = field(default=None, metadata=LATER)
     """What deployment adds to the text, and what was measured of that; None in a Record of an earlier version."""
 
+    text_digests: tuple[str, ...] = field(default=(), metadata=LATER)
+    """Every sample's text alone, whatever its category; empty in a Record of an earlier version."""
     files: tuple[tuple[str, str], ...] = field(default=(), metadata=LATER)
     """Name and SHA-256 of every file of the artifact; empty of a live model, and in a Record of an earlier version."""
 

@@ -55,17 +55,18 @@ def within(
 
 
 def samples_of(record: Record, name: str, samples: Sequence[corpus.Sample]) -> list[corpus.Sample]:
-    """The samples that a Record was measured on, out of a corpus. Raises InputError where the corpus lacks one of
-    them.
+    """The samples that a Record was measured on, by their content, out of a corpus. Raises InputError where the
+    corpus lacks one of them.
     """
-    known = {sample.id: sample for sample in samples}
+    known: dict[str, list[corpus.Sample]] = {}
+    for sample in reversed(samples):
+        known.setdefault(sample.digest, []).append(sample)
     chosen = []
     for (named, *_), digest in zip(record.provenance.samples, record.provenance.sample_digests, strict=True):
-        sample = known.get(named)
-        if sample is None or sample.digest != digest:
+        if not known.get(digest):
             raise InputError(
                 f"{name} was measured on sample {named}, which this corpus ({len(samples)} samples) does not hold\n"
                 "  give the corpus that it was measured on"
             )
-        chosen.append(sample)
+        chosen.append(known[digest].pop())
     return chosen

@@ -36,10 +36,30 @@ def test_jsonl_gives_texts_and_ids_in_order(tmp_path: Path) -> None:
         {"text": "x", "category": "math", "id": 5, "source": "ignored"},
     )
     assert read_jsonl(path) == [
-        Sample(id="0000001", category="math", text="Grüße\n"),
+        Sample(id=hashlib.sha256("math\0Grüße\n".encode()).hexdigest()[:12], category="math", text="Grüße\n"),
         Sample(id="mine", category="code", input_ids=(0, 7)),
         Sample(id="5", category="math", text="x"),
     ]
+
+
+def test_without_an_id_a_sample_is_called_by_its_content_wherever_it_stands(tmp_path: Path) -> None:
+    lines = [{"text": word, "category": "a"} for word in ("one", "two", "three", "four")]
+    whole = [sample.id for sample in read_jsonl(corpus_file(tmp_path, *lines))]
+    tail = [sample.id for sample in read_jsonl(corpus_file(tmp_path, *lines[2:]))]
+    assert len(set(whole)) == 4
+    assert whole[2:] == tail
+
+
+def test_a_text_that_is_repeated_counts_as_often_and_a_null_is_no_id(tmp_path: Path) -> None:
+    lines = [{"text": "one", "category": c, "id": None} for c in "aaba"]
+    one, again, other, third = (sample.id for sample in read_jsonl(corpus_file(tmp_path, *lines)))
+    assert (again, third) == (f"{one}-2", f"{one}-3")
+    assert other not in (one, again, third)
+
+
+def test_a_sample_says_where_it_was_read(tmp_path: Path) -> None:
+    path = corpus_file(tmp_path, GOOD, GOOD | {"id": "mine"})
+    assert read_jsonl(path, called="hook")[1].called == "mine (hook:2)"
 
 
 def test_a_line_separator_inside_a_text_does_not_end_the_line(tmp_path: Path) -> None:

@@ -23,7 +23,10 @@ SHOWN = {"text", "diff", "mermaid"}
 """Languages of what is shown and not run: output, changes, pictures."""
 NOT_RUN = 1
 INTERRUPTED = 130
-SHELL = {"python3", "pip", "git", "cp", "pre-commit", "ruff", "mypy", "lint-imports", "python", "source"}
+SHELL = {
+    *("python3", "pip", "git", "cp", "head", "tail", "pre-commit"),
+    *("ruff", "mypy", "lint-imports", "python", "source"),
+}
 """Commands beside ours that the docs may use; they are not run."""
 FAST = {"show", "judge", "compare", "series", "suggest", "sites", "merge", "export", "weights", "verify"}
 """Commands that run on prepared Records or on a small checkpoint; `measure` is only parsed."""

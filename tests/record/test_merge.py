@@ -110,8 +110,42 @@ def test_massive_activations_of_parts_add() -> None:
 
 def test_parts_that_share_a_sample_are_refused() -> None:
     samples = measured(4)
-    with pytest.raises(InputError, match="these Records share samples; merging them would count those twice"):
+    with pytest.raises(InputError, match="these Records share texts, the first s02 in one and s02 in another; merging"):
         merge([record_of(samples[:3]), record_of(samples[2:])])
+
+
+def test_different_texts_by_one_id_are_refused_with_how_to_name_them() -> None:
+    one, other = (record_of([sample]) for sample in measured(2))
+    names = one.provenance.samples
+    twin = replace(other, provenance=replace(other.provenance, samples=((names[0][0], *names[0][1:]),)))
+    with pytest.raises(InputError) as caught:
+        merge([one, twin])
+    assert str(caught.value) == (
+        "these Records call different texts by one id, the first s00; the whole could not tell them apart\n"
+        "  give every line of the corpus an id of its own, or none; an earlier version counted lines without"
+    )
+
+
+def _with_texts(record: Record, *texts: str) -> Record:
+    return replace(record, provenance=replace(record.provenance, text_digests=texts))
+
+
+def test_a_text_under_another_category_is_seen_where_both_parts_tell_their_texts() -> None:
+    one, other = (record_of([sample]) for sample in measured(2))
+    with pytest.raises(InputError, match="share texts, the first s00 in one and s01 in another"):
+        merge([_with_texts(one, "same"), _with_texts(other, "same")])
+    assert merge([_with_texts(one, "same"), other]).provenance.text_digests == (), "an earlier Record does not tell"
+
+
+def test_texts_of_parts_stand_beside_their_samples() -> None:
+    one, other = (record_of([sample]) for sample in measured(2))
+    assert merge([_with_texts(other, "b"), _with_texts(one, "a")]).provenance.text_digests == ("a", "b")
+
+
+def test_a_text_that_one_part_repeats_is_no_shared_one() -> None:
+    samples = measured(3)
+    repeating = _with_texts(record_of(samples[:2]), "same", "same")
+    assert len(merge([repeating, _with_texts(record_of(samples[2:]), "other")]).provenance.samples) == 3
 
 
 @pytest.mark.parametrize(

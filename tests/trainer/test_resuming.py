@@ -36,6 +36,16 @@ def test_a_run_that_starts_anew_does_not_look_at_records_of_another(tmp_path: Pa
     assert len(record_at(tmp_path, 3).provenance.samples) == 12
 
 
+def test_a_run_is_resumed_on_a_corpus_that_calls_its_samples_otherwise(tmp_path: Path, corpus: Path) -> None:
+    train(tmp_path, corpus, trainer=trainer_of(tmp_path, max_steps=3), samples=5)
+    renamed = tmp_path / "renamed.jsonl"
+    renamed.write_text(corpus.read_text().replace('"id": "s', '"id": "line '))
+    train(tmp_path, renamed, resume=tmp_path / "checkpoint-3")
+    then, now = (record_at(tmp_path, step).provenance for step in (3, 6))
+    assert now.corpus_sha256 == then.corpus_sha256
+    assert all(name.startswith("line ") for name, *_ in now.samples)
+
+
 def test_a_run_is_not_resumed_on_another_corpus(tmp_path: Path, corpus: Path) -> None:
     train(tmp_path, corpus, trainer=trainer_of(tmp_path, max_steps=3))
     other = tiny.write_corpus(tmp_path / "other.jsonl", tiny.sentences([6, 8, 4]))

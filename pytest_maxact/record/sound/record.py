@@ -62,6 +62,8 @@ def _text(provenance: Provenance) -> Text:
         of_split[split] += count
     if len(digests) != len(samples):
         raise ValueError(f"provenance.sample_digests: {len(digests)} of {len(samples)} samples")
+    if len(provenance.text_digests) not in (0, len(samples)):
+        raise ValueError(f"provenance.text_digests: {len(provenance.text_digests)} of {len(samples)} samples")
     if provenance.corpus_sha256 != corpus_digest(digests):
         raise ValueError("provenance.corpus_sha256: not that of the samples")
     if missing := [name for name in _BATCHING if name not in provenance.batching]:

@@ -141,4 +141,4 @@ def test_the_command_joins_parts_and_refuses_the_same_part_twice(
     assert "2 samples, 2 tokens, M 16" in capsys.readouterr().out
     assert load(tmp_path / "whole").sites["layers.1.hidden"].count == 8
     assert main(["merge", str(tmp_path / "a"), str(tmp_path / "a"), "-o", str(tmp_path / "twice")]) == 4
-    assert "share samples" in capsys.readouterr().err
+    assert "share texts" in capsys.readouterr().err

@@ -206,7 +206,7 @@ def test_parts_of_a_corpus_add_their_traffic() -> None:
 
 
 def test_merged_records_tell_reached_from_unreached(starved: Path) -> None:
-    with pytest.raises(InputError, match="share samples"):
+    with pytest.raises(InputError, match="share texts"):
         merge([load(starved), load(starved)])
 
 
