@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_maxact.checkpoint.libraries import TORCH, needed
 from pytest_maxact.cli.arguments import Commands, add_command, add_model, add_options, add_target, settings_of
 from pytest_maxact.cli.exits import PASSED
 from pytest_maxact.errors import InputError
@@ -30,12 +31,14 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from pytest_maxact.judge.limits.file import load_limits
-    from pytest_maxact.measure.prepare import prepare
-    from pytest_maxact.measure.run import measure
     from pytest_maxact.record.file import RECORD, put
     from pytest_maxact.record.output import require_place
     from pytest_maxact.record.summary import summary
     from pytest_maxact.report.terminal.progress import Lines
+
+    with needed(*TORCH):
+        from pytest_maxact.measure.prepare import prepare
+        from pytest_maxact.measure.run import measure
 
     settings = settings_of(options)
     assert settings.save is not None

@@ -2,6 +2,7 @@
 
 import argparse
 
+from pytest_maxact.checkpoint.libraries import TORCH, needed
 from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_model, add_options, settings_of
 from pytest_maxact.cli.exits import PASSED
 from pytest_maxact.cli.output import print_json, screen
@@ -20,12 +21,14 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from pytest_maxact.checkpoint.load import skeleton
-    from pytest_maxact.checkpoint.locate import locate
-    from pytest_maxact.checkpoint.sites.anatomy import site_map
-    from pytest_maxact.checkpoint.sites.resolve import resolve
     from pytest_maxact.report.data.sites import sites_data
     from pytest_maxact.report.terminal.sites import render_sites
+
+    with needed(*TORCH):
+        from pytest_maxact.checkpoint.load import skeleton
+        from pytest_maxact.checkpoint.locate import locate
+        from pytest_maxact.checkpoint.sites.anatomy import site_map
+        from pytest_maxact.checkpoint.sites.resolve import resolve
 
     settings = settings_of(options)
     checkpoint = locate(settings, weights=False)

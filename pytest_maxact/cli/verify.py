@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _folder(settings: Settings) -> Path:
-    from pytest_maxact.checkpoint.locate import fetch
+    from pytest_maxact.checkpoint.libraries import needed
     from pytest_maxact.errors import InputError
 
     path = Path(str(settings.model)).expanduser()
@@ -97,4 +97,6 @@ def _folder(settings: Settings) -> Path:
         return path
     if path.exists():
         raise InputError(f"{path} is a file\n  give the folder of the checkpoint")
+    with needed("huggingface_hub"):
+        from pytest_maxact.checkpoint.locate import fetch
     return fetch(str(settings.model), settings, weights=True)

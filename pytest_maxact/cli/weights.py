@@ -2,6 +2,7 @@
 
 import argparse
 
+from pytest_maxact.checkpoint.libraries import TORCH, needed
 from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_model, add_options, settings_of
 from pytest_maxact.cli.exits import PASSED
 from pytest_maxact.cli.output import print_json, screen
@@ -17,13 +18,15 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from pytest_maxact.checkpoint.load import skeleton
-    from pytest_maxact.checkpoint.locate import locate, require_unchanged, with_seal, with_weights
-    from pytest_maxact.checkpoint.sites.resolve import resolve
-    from pytest_maxact.checkpoint.weights.distortion import weight_distortions
     from pytest_maxact.numbers.schemes import SCHEMES
     from pytest_maxact.report.data.weights import weights_data
     from pytest_maxact.report.terminal.weights import render_weights
+
+    with needed(*TORCH):
+        from pytest_maxact.checkpoint.load import skeleton
+        from pytest_maxact.checkpoint.locate import locate, require_unchanged, with_seal, with_weights
+        from pytest_maxact.checkpoint.sites.resolve import resolve
+        from pytest_maxact.checkpoint.weights.distortion import weight_distortions
 
     settings = settings_of(options)
     schemes = [SCHEMES[name] for name in settings.schemes or ("W4A16",)]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_maxact.checkpoint.libraries import TORCH, needed
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.comparability import Footing, footing_of
@@ -46,9 +47,10 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -
     """
     if source.is_record:
         return _of_record(source, load(source.path))
-    from pytest_maxact.measure.context import context_of
-    from pytest_maxact.measure.prepare import prepare
-    from pytest_maxact.measure.provenance import expected_footing
+    with needed(*TORCH):
+        from pytest_maxact.measure.context import context_of
+        from pytest_maxact.measure.prepare import prepare
+        from pytest_maxact.measure.provenance import expected_footing
 
     settings = source.settings(run)
     prepared = prepare(settings, like)
