@@ -65,6 +65,17 @@ def body_of(headed: Any, checkpoint: Checkpoint) -> nn.Module | None:
     return body if body is not headed and type(body).__name__ in _bodies(checkpoint) else None
 
 
+def no_head_of(model: nn.Module, checkpoint: Checkpoint) -> str:
+    """Why a model that was built elsewhere is none of those that `head_classes` build; empty where it is one."""
+    classes = head_classes(checkpoint)
+    if not classes:
+        return "transformers has no next-token head for this architecture"
+    named = {name for auto in classes for name in _built_by(auto, checkpoint)}
+    if not named & {kind.__name__ for kind in type(model).__mro__}:
+        return f"{type(model).__name__} has no next-token head"
+    return "" if body_of(model, checkpoint) is not None else f"{type(model).__name__} is built around another body"
+
+
 def lacking_head(headed: Any, info: Mapping[str, Any]) -> str:
     """The first tensor of its head that the files of a loaded model did not have; empty where they had all."""
     return next((key for key in info["missing_keys"] if not key.startswith(f"{headed.base_model_prefix}.")), "")
@@ -74,9 +85,13 @@ def _bodies(checkpoint: Checkpoint) -> set[str]:
     """The names of the class that `AutoModel` builds from the config."""
     from transformers import AutoModel
 
-    if named := _remote(checkpoint.config).get("AutoModel"):
+    return _built_by(AutoModel, checkpoint)
+
+
+def _built_by(auto: Any, checkpoint: Checkpoint) -> set[str]:
+    if named := _remote(checkpoint.config).get(auto.__name__):
         return {str(named).rsplit(".", 1)[-1]}
-    found = AutoModel._model_mapping.get(type(checkpoint.config), ())
+    found = auto._model_mapping.get(type(checkpoint.config), ())
     return {one.__name__ for one in (found if isinstance(found, (tuple, list)) else (found,))}
 
 

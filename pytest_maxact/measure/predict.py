@@ -15,7 +15,7 @@ import torch
 
 from pytest_maxact import corpus
 from pytest_maxact.checkpoint.load import LoadedModel
-from pytest_maxact.errors import MeasureError
+from pytest_maxact.errors import MeasureError, first_line
 from pytest_maxact.measure.effect.effects import HEAD_ROWS
 from pytest_maxact.measure.effect.headed import Headed, headed_of
 from pytest_maxact.measure.observe.batch import Batch
@@ -26,6 +26,8 @@ TOKENS = 4096
 LEADING = 512
 """So many of one sample at most."""
 _PROBED = 8
+Telling = Callable[[LoadedModel, Sequence[corpus.Sequence], int], tuple["Predicting | None", str]]
+"""A model, the samples that it runs on and its vocabulary -> what to hand final hidden states to, or why nothing."""
 
 
 class Predicting:
@@ -81,17 +83,28 @@ def predicting(
     loaded: LoadedModel, sequences: Sequence[corpus.Sequence], vocabulary: int
 ) -> tuple[Predicting | None, str]:
     """What to hand final hidden states to; None, and why, where predictions cannot be told by them."""
+    headed, why = head_of(loaded, sequences)
+    return Predicting(headed, sequences, vocabulary) if headed else None, why
+
+
+def head_of(loaded: LoadedModel, sequences: Sequence[corpus.Sequence]) -> tuple[Headed | None, str]:
+    """A model's head, tried on a few tokens; None, and why, where predictions do not follow from final hidden states.
+    Raises MeasureError where the forward pass fails.
+    """
     if loaded.headed is None:
         return None, loaded.unpredicted
+    longest = max(sequences, key=len)
     try:
         with torch.inference_mode():
-            longest = max(sequences, key=len)
-            headed = headed_of(
-                loaded.headed, torch.tensor(longest.ids[:_PROBED], device=loaded.device), loaded.device, loaded.decoder
-            )
+            ids = torch.tensor(longest.ids[:_PROBED], device=loaded.device)
+            return headed_of(loaded.headed, ids, loaded.device, loaded.decoder), ""
     except MeasureError as error:
         return None, str(error).split("\n")[0]
-    return Predicting(headed, sequences, vocabulary), ""
+    except Exception as error:
+        raise MeasureError(
+            f"the forward pass failed on the first {_PROBED} tokens of sample {longest.sample.id}: "
+            f"{type(error).__name__}: {first_line(error)}"
+        ) from error
 
 
 def chosen(sequences: Sequence[corpus.Sequence]) -> dict[str, tuple[corpus.Sequence, int]]:

@@ -24,7 +24,7 @@ from pytest_maxact.measure.effect.effects import Holds, measure_effects
 from pytest_maxact.measure.observe.layers import TOKENS, probe_layers
 from pytest_maxact.measure.observe.observer import Observer, Progress, Watch
 from pytest_maxact.measure.observe.scores import Scores
-from pytest_maxact.measure.predict import predicting
+from pytest_maxact.measure.predict import Telling, predicting
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.provenance import provenance_of
 from pytest_maxact.measure.readings import readings
@@ -89,10 +89,11 @@ def with_files(record: Record, files: WeightFiles) -> Record:
 
 def measure_loaded(
     prepared: Prepared, settings: Settings, loaded: LoadedModel, family: str | None, identify: Callable[[], str],
-    scan: Callable[[], WeightScan], progress: Progress | None = None,
+    scan: Callable[[], WeightScan], progress: Progress | None = None, telling: Telling = predicting,
 ) -> Record:  # fmt: skip
     """The Record of a model whose weights are in memory, without effects; `identify` gives what its weights are known
-    by, `scan` what every one of its tensors holds, in parts that are not run too.
+    by, `scan` what every one of its tensors holds, in parts that are not run too, `telling` what its predictions are
+    told by.
 
     Raises InputError or MeasureError; a partial measurement is never returned.
     """
@@ -105,7 +106,7 @@ def measure_loaded(
     told, why = (
         (None, prepared.unpredicted)
         if prepared.unpredicted
-        else predicting(loaded, prepared.sequences, vocabulary(anatomy))
+        else telling(loaded, prepared.sequences, vocabulary(anatomy))
     )
     observer = observe(
         loaded, anatomy, prepared.sequences, settings.batch_tokens, progress, prepared.schemes,

@@ -105,8 +105,10 @@ def refuse_attention(model: Any, dtype: str) -> None:
         )
 
 
-def as_loaded(model: Any) -> LoadedModel:
-    """A live model as `model.load` would give it from a checkpoint: the base model, and what stays outside it."""
+def as_loaded(model: Any, unpredicted: str = "") -> LoadedModel:
+    """A live model as `load` would give it from a checkpoint: the base model, its head around it unless predictions are
+    `unpredicted`, and what stays outside.
+    """
     base = model if model.config.model_type in HEADED else model.base_model
     with without_adapters(base) as wrappers:
         decoder = decoder_of(base)
@@ -124,23 +126,26 @@ def as_loaded(model: Any) -> LoadedModel:
         files=None,
         left_out=tuple(f"{name}: not part of the decoder" for name in sorted(beside)) if base is not model else (),
         adapters=bool(wrappers),
+        headed=None if unpredicted else model,
+        unpredicted=unpredicted,
     )
 
 
 @contextmanager
 def undisturbed(loaded: LoadedModel) -> Iterator[None]:
-    """A live model in evaluation mode and in the dtype of its weights; afterwards its modules and all random numbers
-    are as they were.
+    """A live model, with its head, in evaluation mode and in the dtype of its weights; afterwards its modules and all
+    random numbers are as they were.
 
     Modules keep more than a training flag: rotary embeddings recompute their angles for long sequences, some in place.
     """
-    kept = [(module, dict(vars(module)), dict(module._buffers)) for module in loaded.model.modules()]
-    values = [(buffer, buffer.clone()) for buffer in loaded.model.buffers()]
+    whole = loaded.headed or loaded.model
+    kept = [(module, dict(vars(module)), dict(module._buffers)) for module in whole.modules()]
+    values = [(buffer, buffer.clone()) for buffer in whole.buffers()]
     with _random_numbers_kept(loaded.device):
         try:
-            loaded.model.eval()
-            if (plain := vars(loaded.model).get("_original_forward")) is not None:
-                loaded.model.forward = plain  # without the autocast that accelerate puts around a model
+            whole.eval()
+            if (plain := vars(whole).get("_original_forward")) is not None:
+                whole.forward = plain  # without the autocast that accelerate puts around a model
             with torch.autocast(loaded.device.type, enabled=False):
                 yield
         finally:

@@ -33,6 +33,8 @@ def _of(record: Record) -> Iterator[tuple[str, float]]:
     yield from largest.items()
     yield "nonfinite", sum(reading.nonfinite for reading in record.sites.values())
     yield "int8_sqnr_db", metric_value(record.carrier, INT8_SQNR)
+    if record.predictions is not None and record.predictions.tokens:
+        yield from {"margin": record.predictions.margin, "perplexity": record.predictions.perplexity}.items()
     yield "massive_layers", sum(reading.is_massive for reading in stream(record))
     if not any(reading.nonfinite for reading in stream(record)):
         layer = first_jump(record)

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from pytest_maxact import corpus
-from pytest_maxact.checkpoint.heads import has_head
+from pytest_maxact.checkpoint.heads import has_head, no_head_of
 from pytest_maxact.checkpoint.locate import Checkpoint
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.tokenizer import load_tokenizer
 from pytest_maxact.corpus.tokens import tokenizer_digest, tokens_digest
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.judge.limits.behaviour import with_behaviour
 from pytest_maxact.judge.limits.file import LimitsFile, load_limits
 from pytest_maxact.judge.limits.rules import Ruleset, require_protocol, select_rules, with_baseline
+from pytest_maxact.measure.effect.headed import Headed
+from pytest_maxact.measure.predict import head_of
 from pytest_maxact.measure.prepare import encode, max_length, read_corpus
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.numbers.sites import Site
@@ -30,7 +32,7 @@ from pytest_maxact.record.output import require_place
 from pytest_maxact.record.provenance import corpus_digest
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
-from pytest_maxact.trainer.live import as_loaded, is_remote, refuse_attention, unwrapped
+from pytest_maxact.trainer.live import as_loaded, is_remote, refuse_attention, undisturbed, unwrapped
 from pytest_maxact.trainer.logged import SECONDS
 from pytest_maxact.trainer.sample import samples_of
 
@@ -43,13 +45,15 @@ class Preparation:
     """`prepared` holds the samples that were asked for, or, where `chosen`, those that an earlier Record was measured
     on.
 
-    `limits`: those of the family; `changes`: these and the relative ones, None where no limits file states any.
-    `reference`: what they refer to by the name `against`, None where that is yet to be measured. `first`: the run's
-    first Record, where it was resumed. `seconds`: what encoding took.
+    `headed`: what its predictions are told by, None where that is not known. `limits`: those of the family; `changes`:
+    these and the relative ones, None where no limits file states any. `reference`: what they refer to by the name
+    `against`, None where that is yet to be measured. `first`: the run's first Record, where it was resumed. `seconds`:
+    what encoding took.
     """
 
     settings: Settings
     prepared: Prepared
+    headed: Headed | None
     chosen: bool
     limits: Ruleset
     changes: Ruleset | None
@@ -75,6 +79,7 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
     loaded = as_loaded(model)
     refuse_attention(model, loaded.dtype)
     anatomy = resolve(loaded.model, model.config, adapters=loaded.adapters)
+    checkpoint = _checkpoint(folder, model)
     identity = Identity(model_type=model.config.model_type, layers=anatomy.layers, hidden_size=anatomy.hidden_size)
     files = load_limits(Path(settings.limits) if settings.limits else None)
     limits = _limits(files, identity, anatomy.sites, settings)
@@ -85,6 +90,8 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
     sequences = encode(samples, tokenizer, anatomy, model.config, settings)
     corpus.assign_splits(samples)
     seconds = time.perf_counter() - start
+    headed, untold = _head(model, checkpoint, sequences)
+    limits = with_behaviour(limits, files, anatomy.sites, predicted=not untold, probed=True)
     here = Footing(
         corpus_sha256=corpus_digest(sample.digest for sample in samples),
         tokenizer_sha256=tokenizer_digest(tokenizer),
@@ -95,22 +102,15 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
     )
     for name, record in fixed.items():
         _require_comparable(name, record, here, anatomy.sites)
-    checkpoint = Checkpoint(
-        name=folder.name,
-        folder=folder,
-        revision=None,
-        config=model.config,
-        trust_remote_code=is_remote(model),
-        is_hub=False,
-    )
     prepared = Prepared(
         checkpoint=checkpoint, identity=identity, anatomy=anatomy, tokenizer=tokenizer, sequences=tuple(sequences),
         max_seq_len=max_length(settings, model.config.get_text_config()), predicts=has_head(checkpoint),
-        unpredicted="a run tells the loss of the model that it trains",
+        unpredicted=untold,
     )  # fmt: skip
     return Preparation(
         settings=settings,
         prepared=prepared,
+        headed=headed,
         chosen=bool(fixed),
         limits=limits,
         changes=_changes(limits, files, anatomy.sites, against, reference) if wanted else None,
@@ -121,11 +121,35 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
     )
 
 
+def _checkpoint(folder: Path, model: Any) -> Checkpoint:
+    return Checkpoint(
+        name=folder.name,
+        folder=folder,
+        revision=None,
+        config=model.config,
+        trust_remote_code=is_remote(model),
+        is_hub=False,
+    )
+
+
+def _head(model: Any, checkpoint: Checkpoint, sequences: Sequence[corpus.Sequence]) -> tuple[Headed | None, str]:
+    """What predictions are told by while the model trains; None, and why, where nothing does. A model whose forward
+    pass fails has to show that in a measurement.
+    """
+    if why := no_head_of(model, checkpoint):
+        return None, why
+    loaded = as_loaded(model)
+    try:
+        with undisturbed(loaded):
+            return head_of(loaded, sequences)
+    except MeasureError:
+        return None, ""
+
+
 def _limits(files: Sequence[LimitsFile], identity: Identity, sites: Sequence[Site], settings: Settings) -> Ruleset:
-    """Those of the family, and those on what every layer does."""
     limits = select_rules(files, identity, sites, settings.family)
     require_protocol(settings.protocol, limits)
-    return with_behaviour(limits, files, sites, predicted=False, probed=True)
+    return limits
 
 
 def _changes(

@@ -8,10 +8,12 @@ from typing import Any
 
 from pytest_maxact import corpus
 from pytest_maxact.checkpoint.load import LoadedModel
+from pytest_maxact.checkpoint.sites.anatomy import vocabulary
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.weights.live import scan_live
 from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.measure.predict import Predicting, predicting
 from pytest_maxact.measure.run import measure_loaded, observe
 from pytest_maxact.record.file import RECORD, put
 from pytest_maxact.record.output import require_harmless
@@ -42,6 +44,8 @@ class Run:
         self.first = preparation.first
         self._sample = preparation.prepared.sequences if preparation.chosen else None
         self._owed = preparation.seconds
+        if why := preparation.prepared.unpredicted:
+            logger.warning("maxact: what the model predicts is unchecked in this run: %s", why)
 
     def measure(self, model: Any, name: str, step: int, target: Path) -> Measurement:
         """Measure the model as it is now, write its Record to `target`, and judge it; `name` is what the Record says it
@@ -55,7 +59,7 @@ class Run:
         budget = Budget(self.budget_seconds, spent=self._owed)
         self._owed = 0.0
         settings, prepared = self.preparation.settings, self.preparation.prepared
-        loaded = as_loaded(model)
+        loaded = as_loaded(model, prepared.unpredicted)
         with undisturbed(loaded):
             if self._sample is None:
                 self._sample = tuple(self._choose(budget, lambda pilot: self._pass(loaded, pilot, budget)))
@@ -64,7 +68,7 @@ class Run:
             adapted = ", with its adapters" if loaded.adapters else ""
             record = measure_loaded(
                 named, settings, loaded, family, lambda: f"in training, step {step}{adapted}", lambda: scan_live(model),
-                budget.check,
+                budget.check, self._telling,
             )  # fmt: skip
         put(record, target, own=target.parent)
         findings = self._judge(record, name)
@@ -93,5 +97,19 @@ class Run:
         return chosen
 
     def _pass(self, loaded: LoadedModel, sequences: Sequence[corpus.Sequence], budget: Budget) -> None:
+        """A pass over some of the samples, with all that a measurement of them takes."""
         anatomy = resolve(loaded.model, self.preparation.prepared.checkpoint.config, adapters=loaded.adapters)
-        observe(loaded, anatomy, sequences, self.preparation.settings.batch_tokens, budget.check)
+        told, _ = self._telling(loaded, sequences, vocabulary(anatomy))
+        observe(
+            loaded, anatomy, sequences, self.preparation.settings.batch_tokens, budget.check,
+            watch=told.see if told else None,
+        )  # fmt: skip
+
+    def _telling(
+        self, loaded: LoadedModel, sequences: Sequence[corpus.Sequence], vocabulary: int
+    ) -> tuple[Predicting | None, str]:
+        """As `predicting`, by the head that was tried before the first step."""
+        headed = self.preparation.headed
+        if headed is None or headed.model is not loaded.headed:
+            return predicting(loaded, sequences, vocabulary)
+        return Predicting(headed, sequences, vocabulary), ""

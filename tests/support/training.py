@@ -86,12 +86,14 @@ def limits_file(folder: Path, text: str) -> Path:
 FROM_SCRATCH = dedent("""\
     version: 1
     extends: builtin
+    generic: {min_margin: null}
     families:
       qwen3:
         min_max_abs: {embedding: 1.0e-6, hidden: 1.0e-6, attn_output: 1.0e-6, mlp_output: 1.0e-6, gate: 1.0e-6}
         min_median: {embedding: 1.0e-6, hidden: 1.0e-6, attn_output: 1.0e-6, mlp_output: 1.0e-6, final_norm: 1.0e-6}
     """)
-"""The shipped limits, but for those from below, which a model at the beginning of its training does not hold."""
+"""The shipped limits, but for those from below and on predictions, which a model at the beginning of its training does
+not hold."""
 
 
 def records_in(folder: Path) -> list[str]:

@@ -41,7 +41,10 @@ def test_what_is_no_model_of_transformers_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_family_without_limits_must_be_judged_by_generic_by_name(tmp_path: Path, corpus: Path) -> None:
-    limits = limits_file(tmp_path, "version: 1\nfamilies: {other: {model_types: [other], limits: {hidden: 3}}}")
+    limits = limits_file(
+        tmp_path,
+        "version: 1\ngeneric: {min_margin: null}\nfamilies: {other: {model_types: [other], limits: {hidden: 3}}}",
+    )
     refused(tmp_path, "no limits for model_type 'qwen3'(.|\n)*use `family` generic", corpus=corpus, limits=limits)
     callback = train(tmp_path, corpus, limits=limits, family="generic")
     assert callback.findings == {3: (), 6: ()}

@@ -67,7 +67,10 @@ def test_what_changed_is_judged_against_the_first_measurement(tmp_path: Path, co
 
 
 def test_without_relative_limits_only_those_of_the_family_judge(tmp_path: Path, corpus: Path) -> None:
-    limits = limits_file(tmp_path, "version: 1\nfamilies: {q: {model_types: [qwen3], limits: {hidden: 60000}}}")
+    limits = limits_file(
+        tmp_path,
+        "version: 1\ngeneric: {min_margin: null}\nfamilies: {q: {model_types: [qwen3], limits: {hidden: 60000}}}",
+    )
     callback = train(tmp_path, corpus, trainer=trainer_of(tmp_path, callbacks=[Doing(4, grow)]), every=2, limits=limits)
     assert callback.findings == {2: (), 4: (), 6: ()}
 
