@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from pytest_maxact.checkpoint.beside import others_of, refuse_rivals
 from pytest_maxact.checkpoint.headers import FLOATS, Header, headers_of
 from pytest_maxact.errors import InputError, setting
+from pytest_maxact.settings.userfiles import refuse_mark, refuse_unreadable
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _WEIGHT = re.compile(r"(?:\.weight|_proj)$")
@@ -195,6 +196,8 @@ def _weight_map(index: Path) -> Mapping[str, str]:
                 raise ValueError(f"it names {name}, which is no *.safetensors file of this folder")
         return {str(key): name for key, name in found.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        refuse_unreadable(index)
+        refuse_mark(index)
         raise InputError(f"{index}: not a weight index ({error})\n  restore the file from the checkpoint") from error
 
 
@@ -226,4 +229,5 @@ def _headers(shard: Path) -> list[Header]:
     try:
         return headers_of(shard)
     except ValueError as error:
+        refuse_unreadable(shard)
         raise InputError(f"{shard} is corrupt or truncated: {error}\n{_COPY_AGAIN}") from error

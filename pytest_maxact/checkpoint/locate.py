@@ -5,7 +5,6 @@ Weights are data: safetensors only. `trust_remote_code` is off unless asked for,
 commit.
 """
 
-import json
 import os
 import re
 from copy import deepcopy
@@ -13,11 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pytest_maxact.checkpoint.artifact import refuse_stand_ins
+from pytest_maxact.checkpoint.config import read_config
 from pytest_maxact.checkpoint.depth import require_depth
 from pytest_maxact.checkpoint.files import WeightFiles, weight_files
+from pytest_maxact.checkpoint.no_model import no_folder, no_model, of_adapters
 from pytest_maxact.checkpoint.seal import Seal, joined, require_unbroken, sealed
 from pytest_maxact.errors import InputError, first_line, setting
 from pytest_maxact.settings.settings import Settings
+from pytest_maxact.settings.userfiles import reachable, refuse_stand_in, unreadable
 
 _SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt", "tokenizer*", "merges*", "vocab*"]
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
@@ -49,7 +52,7 @@ def locate(settings: Settings, weights: bool = True) -> Checkpoint:
     name = settings.model
     if name is None:
         raise InputError(f"no model given\n  use {setting('model')}=PATH_OR_HUB_ID")
-    path = Path(name).expanduser()
+    path = _readable(Path(name).expanduser())
     is_hub = not path.exists()
     if is_hub:
         folder = fetch(name, settings)
@@ -57,24 +60,20 @@ def locate(settings: Settings, weights: bool = True) -> Checkpoint:
         folder = path
     elif not weights and path.suffix == ".json":
         return Checkpoint(
-            name=name, folder=path.parent, revision=None, config=_read_config(path, settings.trust_remote_code),
+            name=name, folder=path.parent, revision=None, config=read_config(path, settings.trust_remote_code),
             trust_remote_code=settings.trust_remote_code, is_hub=False,
         )  # fmt: skip
     else:
-        raise InputError(
-            f"{name} is a file\n  give the folder that holds config.json and the weights"
-            + ("" if weights else ", or the config.json itself")
-        )
+        refuse_stand_in(path)
+        raise no_folder(path, weights)
     if reason := of_adapters(folder):
         raise InputError(f"{folder} is not a model directory: {reason}")
     if not (folder / "config.json").is_file():
-        raise InputError(
-            f"{folder} is not a model directory: it has no config.json\n"
-            "  give a folder written by save_pretrained, or a hub id"
-        )
+        raise no_model(folder)
+    refuse_stand_ins(folder)
     seal = sealed(folder)
     folder = seal.folder
-    config = _read_config(folder / "config.json", settings.trust_remote_code)
+    config = read_config(folder / "config.json", settings.trust_remote_code)
     found = Checkpoint(
         name=name,
         folder=folder,
@@ -88,6 +87,17 @@ def locate(settings: Settings, weights: bool = True) -> Checkpoint:
     if not weights or (is_hub and not any(folder.glob("*.safetensors"))):
         return found
     return replace(found, seal=joined(seal, _weight_files(found, folder, settings).read))
+
+
+def _readable(path: Path) -> Path:
+    """The path. Raises InputError where the system does not even tell whether it is there, or what is in it."""
+    try:
+        if reachable(path).is_dir():
+            next(path.iterdir(), None)
+            (path / "config.json").is_file()
+        return path
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def with_weights(checkpoint: Checkpoint, settings: Settings) -> WeightFiles:
@@ -125,19 +135,6 @@ def require_unchanged(checkpoint: Checkpoint) -> None:
         require_unbroken(checkpoint.seal)
 
 
-def of_adapters(folder: Path) -> str:
-    """Why a folder is no model where it holds adapters, alone or beside weights that they would change; "" where it
-    holds none.
-    """
-    if not (folder / "adapter_config.json").is_file():
-        return ""
-    return (
-        "it holds adapters (adapter_config.json)\n"
-        "  merge them into their base model and save that, as with PeftModel.merge_and_unload() and save_pretrained, "
-        "and give that folder"
-    )
-
-
 def fetch(name: str, settings: Settings, weights: bool = False) -> Path:
     """The local snapshot of a hub id: its small files, code where that is trusted, the weights where asked for. Raises
     InputError.
@@ -171,38 +168,3 @@ def fetch(name: str, settings: Settings, weights: bool = False) -> Path:
             f"({first_line(error)})\n"
             "  check the path or id, the revision, the network or HF_HOME"
         ) from error
-
-
-def _read_config(file: Path, trust_remote_code: bool) -> Any:
-    from transformers import AutoConfig
-
-    try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{file}: not readable as JSON ({first_line(error)})\n  restore the file from the checkpoint"
-        ) from error
-    if not isinstance(raw, dict):
-        raise InputError(
-            f"{file}: {type(raw).__name__} where an object was expected\n  restore the file from the checkpoint"
-        )
-    auto_map = raw.get("auto_map") or {}
-    if trust_remote_code and "--" in str(auto_map):
-        raise InputError(
-            f"{file}: auto_map points to code in another repository, which no revision pins\n"
-            "  copy that code beside the weights, review it, and point auto_map at the copy"
-        )
-    has_code = bool(auto_map)
-    try:
-        return AutoConfig.from_pretrained(
-            file.parent if file.name == "config.json" else file, trust_remote_code=trust_remote_code
-        )
-    except Exception as error:
-        if has_code and not trust_remote_code:
-            hint = (
-                f"its code comes with the weights: review it, then add {setting('trust_remote_code')} (a hub id needs"
-                f" {setting('revision')} too)"
-            )
-        else:
-            hint = "check model_type, or upgrade transformers"
-        raise InputError(f"{file}: transformers cannot read this config ({first_line(error)})\n  {hint}") from error

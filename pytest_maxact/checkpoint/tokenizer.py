@@ -4,18 +4,32 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pytest_maxact.checkpoint.artifact import refuse_stand_ins
 from pytest_maxact.checkpoint.quiet import quiet
 from pytest_maxact.errors import InputError, first_line
+from pytest_maxact.settings.userfiles import begins_with_mark, refuse_mark, refuse_unreadable, text_of
+
+_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json")
 
 
-def load_tokenizer(source: str | Path, trust_remote_code: bool, revision: str | None = None) -> Any:
-    """The tokenizer beside the weights, or of a hub id. Raises InputError where there is none."""
+def load_tokenizer(source: str | Path, trust_remote_code: bool, revision: str | None = None, config: Any = None) -> Any:
+    """The tokenizer beside the weights, or of a hub id. `config`: that of the model, where transformers cannot read it
+    from there. Raises InputError where there is no tokenizer.
+    """
     from transformers import AutoTokenizer
 
+    if (folder := Path(source)).is_dir():
+        refuse_stand_ins(folder)
+    given = {"config": config} if begins_with_mark(folder / "config.json") else {}
     with quiet():
         try:
-            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code, revision=revision)
+            tokenizer = AutoTokenizer.from_pretrained(
+                source, trust_remote_code=trust_remote_code, revision=revision, **given
+            )
         except Exception as error:
+            for name in _FILES:
+                refuse_unreadable(folder / name)
+                refuse_mark(folder / name)
             raise InputError(
                 f"no tokenizer in {source}: {first_line(error)}\n"
                 "  save it beside the weights: tokenizer.save_pretrained(FOLDER)"
@@ -38,7 +52,7 @@ def _of_processor(folder: Path) -> str | None:
     if not file.is_file():
         return None
     try:
-        template = json.loads(file.read_text(encoding="utf-8"))["chat_template"]
+        template = json.loads(text_of(file))["chat_template"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise InputError(
             f"{file}: not readable as a chat template ({type(error).__name__}: {first_line(error)})\n"

@@ -90,13 +90,13 @@ def run(options: argparse.Namespace) -> int:
 
 def _folder(settings: Settings) -> Path:
     from pytest_maxact.checkpoint.libraries import needed
-    from pytest_maxact.errors import InputError
+    from pytest_maxact.checkpoint.no_model import no_folder
 
     path = Path(str(settings.model)).expanduser()
     if path.is_dir():
         return path
     if path.exists():
-        raise InputError(f"{path} is a file\n  give the folder of the checkpoint")
+        raise no_folder(path, weights=True)
     with needed("huggingface_hub"):
         from pytest_maxact.checkpoint.locate import fetch
     return fetch(str(settings.model), settings, weights=True)

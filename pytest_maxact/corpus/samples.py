@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_maxact.errors import InputError, first_line, setting
+from pytest_maxact.settings.userfiles import BOM, reachable, refuse_stand_in, unreadable
 
 CATEGORIES = ("math", "code", "web_english", "knowledge", "chinese", "minority_scripts", "web_other")
 _DIGITS = 12
@@ -81,7 +82,7 @@ def read_jsonl(path: Path, called: str | None = None) -> list[Sample]:
 
     Raises InputError that names the line of anything else.
     """
-    if not path.is_file():
+    if not reachable(path).is_file():
         raise InputError(
             f"no corpus at {path}\n"
             f"  {setting('corpus')} takes a file of JSON lines; without it the built-in corpus is used"
@@ -91,9 +92,10 @@ def read_jsonl(path: Path, called: str | None = None) -> list[Sample]:
     seen: dict[str, int] = {}
     again: dict[str, int] = defaultdict(int)
     try:
-        content = path.read_bytes()
+        content = path.read_bytes().removeprefix(BOM)
     except OSError as error:
-        raise InputError(f"cannot read the corpus {path}: {error.strerror}") from error
+        raise unreadable(path, error) from error
+    refuse_stand_in(path)
     for number, raw in enumerate(content.splitlines(), start=1):
         if not raw.strip():
             continue

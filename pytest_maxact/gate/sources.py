@@ -9,10 +9,11 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
-from pytest_maxact.checkpoint.locate import of_adapters
+from pytest_maxact.checkpoint.no_model import of_adapters
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.judge.series.order import Member, in_order, is_pattern, short_name
 from pytest_maxact.settings.settings import Settings
+from pytest_maxact.settings.userfiles import reachable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,7 @@ class Source:
 def sources_of(settings: Settings) -> list[Source]:
     """The checkpoints, or Records, under test, in the order of their steps."""
     given, is_record = settings.replay or settings.model or "", settings.replay is not None
+    reachable(Path(given))
     if not is_pattern(given):
         one = Source(name="", path=given, is_record=is_record, revision=settings.revision, weights=settings.weights)
         return [one]
@@ -70,7 +72,8 @@ def baselines_of(settings: Settings, taken: set[str]) -> tuple[Source, ...]:
     """
     found: list[Source] = []
     for given in settings.baseline:
-        path, is_record = Path(given), Path(given).is_file()
+        path = reachable(Path(given))
+        is_record = path.is_file()
         if is_pattern(given):
             raise InputError(
                 f"{setting('baseline')} {given}: is a pattern, and a baseline is one Record or one checkpoint\n"

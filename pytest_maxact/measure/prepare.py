@@ -33,7 +33,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     checkpoint = locate(settings)
     pick_device(settings.device)
     source = load_tokenizer(settings.corpus_tokenizer, trust_remote_code=False) if settings.corpus_tokenizer else None
-    tokenizer = load_tokenizer(checkpoint.folder, checkpoint.trust_remote_code)
+    tokenizer = load_tokenizer(checkpoint.folder, checkpoint.trust_remote_code, config=checkpoint.config)
     model = skeleton(checkpoint)
     anatomy = resolve(model, checkpoint.config, settings.linear_inputs)
     schemes = tuple(SCHEMES[name] for name in settings.schemes_measured)

@@ -22,6 +22,7 @@ from pytest_maxact.record.output import Kind, write_output
 from pytest_maxact.record.record import METRIC_VERSION, Record
 from pytest_maxact.record.schema import SCHEMA, stored
 from pytest_maxact.record.sound.record import require_sound
+from pytest_maxact.settings.userfiles import reachable, refuse_stand_in
 
 _KEY = "maxact"
 """The one metadata key: with several, safetensors would write them in no fixed order."""
@@ -143,7 +144,7 @@ def _contradicted(path: Path, error: ValueError) -> InputError:
 def _parts(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
+    if not reachable(path).is_file():
         raise InputError(f"no Record at {path}\n  measure a checkpoint with {setting('save')} FILE to write one")
     try:
         with safe_open(path, framework="numpy") as file:
@@ -161,6 +162,7 @@ def _parts(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
                 )
             return document, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        refuse_stand_in(path)
         raise _not_whole(path, error) from error
 
 

@@ -76,6 +76,11 @@ def test_sites_loads_no_weights(checkpoint: Path, tmp_path: Path, capsys: pytest
         (
             "model.safetensors",
             "x",
+            "is a safetensors file with no config.json beside it\n  give the folder of a checkpoint",
+        ),
+        (
+            "notes",
+            "x",
             "is a file\n  give the folder that holds config.json and the weights, or the config.json itself",
         ),
         ("config.json", "{", "not readable as JSON"),

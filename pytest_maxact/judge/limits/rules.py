@@ -82,8 +82,8 @@ def select_rules(
     if not bounded & {site.name for site in ordered if site.counted}:
         raise InputError(
             f"family {name!r} has no limits for a model of {identity.shape}, nor an envelope\n"
-            f"  add a shape, `limits:` or `envelope:` to families.{name} in {sources[0].file.path}, or judge with "
-            f"{setting('family')} generic"
+            f"  add a shape, `limits:` or `envelope:` to families.{name} in {sources[0].file.path}, or let a run write "
+            f"them ({setting('limits')}=FILE {setting('update')}=new), or judge with {setting('family')} generic"
         )
     if not any(limit.metric == UNREACHED for limit in stated):
         stated += _unreached(files, ordered)
@@ -199,7 +199,8 @@ def _family_of(files: Sequence[LimitsFile], identity: Identity, wanted: str | No
         f"  add `families: {{{identity.model_type}: {{model_types: [{identity.model_type}], limits: {{hidden: "
         "...}}}` to a file that begins with `version: 1`, `extends: builtin`, and give it with "
         f"{setting('limits')};\n"
-        f"  or use {setting('family')} generic: nothing non-finite, every site seen, FP16 range"
+        f"  or let a run write them ({setting('limits')}=FILE {setting('update')}=new), or use "
+        f"{setting('family')} generic: nothing non-finite, every site seen, FP16 range"
     )
 
 

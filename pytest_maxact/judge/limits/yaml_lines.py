@@ -10,6 +10,7 @@ import yaml
 
 from pytest_maxact.errors import InputError, first_line, setting, shown
 from pytest_maxact.judge.limits.yaml_loader import MOST_BYTES, Loader
+from pytest_maxact.settings.userfiles import plain_text, refuse_stand_in, unreadable
 
 Location = tuple[str | int, ...]
 
@@ -48,6 +49,8 @@ def read_yaml(path: Path, loader: Any = Loader) -> tuple[Any, Lines]:
         raise InputError(
             f"no limits file at {path}\n  {setting('limits')} takes a YAML file; without it the shipped limits apply"
         ) from error
+    except PermissionError as error:
+        raise unreadable(path, error) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the limits file {path}: {error}") from error
 
@@ -61,7 +64,8 @@ def limits_text(path: Path) -> str:
     if not path.is_file() or len(content) > MOST_BYTES:
         what = f"larger than {MOST_BYTES >> 20} MiB" if content else "no file"
         raise InputError(f"the limits file {path} is {what}\n  {setting('limits')} takes a file of YAML")
-    return content.decode("utf-8")
+    refuse_stand_in(path)
+    return plain_text(content)
 
 
 def parse_yaml(text: str, path: Path, loader: Any = Loader) -> tuple[Any, Lines]:

@@ -32,7 +32,8 @@ def test_no_family_for_a_model_type() -> None:
         f"no limits for model_type 'llama' (2 layers x 8) in {builtin_path()}\n"
         "  add `families: {llama: {model_types: [llama], limits: {hidden: ...}}}` to a file that begins with `version:"
         " 1`, `extends: builtin`, and give it with `limits`;\n"
-        "  or use `family` generic: nothing non-finite, every site seen, FP16 range"
+        "  or let a run write them (`limits`=FILE `update`=new), or use `family` generic: "
+        "nothing non-finite, every site seen, FP16 range"
     )
 
 
@@ -56,8 +57,8 @@ def test_no_limits_for_a_shape(tmp_path: Path) -> None:
     text = HEAD + FAMILY + "    limits: {gate: 3}\n"
     assert refusal(text, tmp_path) == (
         "family 'qwen3' has no limits for a model of 2 layers x 64, nor an envelope\n"
-        f"  add a shape, `limits:` or `envelope:` to families.qwen3 in {tmp_path / 'limits.yaml'}, or judge with"
-        " `family` generic"
+        f"  add a shape, `limits:` or `envelope:` to families.qwen3 in {tmp_path / 'limits.yaml'}, or let a"
+        " run write them (`limits`=FILE `update`=new), or judge with `family` generic"
     )
 
 

@@ -1,0 +1,107 @@
+"""Files that settings name: a path in; its text, or an InputError that says what lies there in place of the file, and
+how to get it.
+
+Guard: a pointer of Git LFS, a web page or a file that may not be read is never called corrupt, nor taken for what it
+stands for.
+"""
+
+import codecs
+import re
+from pathlib import Path
+
+from pytest_maxact.errors import InputError
+
+BOM = codecs.BOM_UTF8
+_BEGINNING = 512
+_LFS = re.compile(rb"version https?://(?:git-lfs\.github\.com|hawser\.github\.com|git-media\.io)/")
+_LFS_SIZE = re.compile(rb"^size (\d+)\s*$", re.MULTILINE)
+_ANNEX = re.compile(rb"/annex/objects/")
+_PAGE = re.compile(rb"\s*(?:<!doctype html|<html|<\?xml\b)", re.IGNORECASE)
+
+
+def text_of(path: Path) -> str:
+    """The text of a file, without the byte order mark that some editors begin it with. Raises OSError and
+    UnicodeDecodeError.
+    """
+    return plain_text(path.read_bytes())
+
+
+def plain_text(content: bytes) -> str:
+    return content.decode("utf-8-sig")
+
+
+def reachable(path: Path) -> Path:
+    """The path. Raises InputError where the system does not let us see whether it is there."""
+    try:
+        path.stat()
+    except PermissionError as error:
+        raise unreadable(path, error) from error
+    except (OSError, ValueError):
+        pass
+    return path
+
+
+def refuse_stand_in(path: Path) -> None:
+    """Raise InputError where what lies at a path is no file of its name, whatever that is, or may not be read."""
+    try:
+        if not path.is_file():
+            return
+        with path.open("rb") as file:
+            begins = file.read(_BEGINNING).removeprefix(BOM)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if _LFS.match(begins):
+        size = _LFS_SIZE.search(begins)
+        stands = f" that stands for {int(size[1])} bytes" if size else ""
+        raise InputError(
+            f"{path} is a pointer of Git LFS{stands}, not the file itself\n"
+            f"  fetch the files: git -C {path.parent} lfs pull (or download them again)"
+        )
+    if _ANNEX.match(begins):
+        raise InputError(
+            f"{path} is a pointer of git-annex, not the file itself\n  fetch it: git annex get {path.name}"
+        )
+    if _PAGE.match(begins):
+        raise InputError(
+            f"{path} is a web page or the answer of a server ({_first_word(begins)}), not the file itself\n"
+            "  download the file: on the hub its address has `resolve` where that of its page has `blob`"
+        )
+
+
+def refuse_unreadable(path: Path) -> None:
+    """As `refuse_stand_in`, for a file that was found to be none of its kind: an empty one is told too."""
+    refuse_stand_in(path)
+    if path.is_file() and not path.stat().st_size:
+        raise InputError(f"{path} is empty\n  copy or download it again")
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """The error for a path that the system does not let us read."""
+    if isinstance(error, PermissionError):
+        return InputError(
+            f"{path} may not be read by this user ({error.strerror})\n"
+            "  give the user who runs this the right to read it (chmod, chown), or run as one who may"
+        )
+    return InputError(f"{path} cannot be read: {error.strerror or error}\n  copy or download it again")
+
+
+def refuse_mark(path: Path) -> None:
+    """Raise InputError for a file of a checkpoint that begins with a byte order mark, where its loaders want none."""
+    if begins_with_mark(path):
+        raise InputError(
+            f"{path} begins with a byte order mark (BOM), which transformers and what serves it do not read\n"
+            f"  remove it: sed -i '1s/^\\xEF\\xBB\\xBF//' {path}"
+        )
+
+
+def begins_with_mark(path: Path) -> bool:
+    """Whether a file begins with a byte order mark."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(BOM)) == BOM
+    except OSError:
+        return False
+
+
+def _first_word(begins: bytes) -> str:
+    return begins.split()[0][:20].decode("ascii", "replace") + " ..."
