@@ -11,7 +11,7 @@ from pytest_maxact.record.file import load
 from pytest_maxact.record.identity import Identity, identity_of
 from pytest_maxact.record.provenance import Context
 from pytest_maxact.record.record import Record
-from pytest_maxact.settings.settings import Settings
+from pytest_maxact.settings.settings import ACCUMULATED, Settings
 
 if TYPE_CHECKING:
     from pytest_maxact.measure.prepared import Prepared
@@ -54,10 +54,11 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -
 
     settings = source.settings(run)
     prepared = prepare(settings, like)
-    identity = prepared.identity
+    identity, footing = prepared.identity, expected_footing(prepared, settings)
+    how = f", {ACCUMULATED}" if footing.arithmetic == ACCUMULATED else ""
     return Candidate(
         source=source,
-        title=f"{prepared.checkpoint.name} ({identity.model_type}, {identity.shape})",
+        title=f"{prepared.checkpoint.name} ({identity.model_type}, {identity.shape}{how})",
         identity=identity,
         sites=tuple(prepared.sites),
         schemes=settings.schemes_measured,
@@ -68,7 +69,7 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -
         protocol=settings.protocol,
         tokens=sum(len(sequence.ids) for sequence in prepared.sequences),
         samples=len(prepared.sequences),
-        footing=expected_footing(prepared, settings),
+        footing=footing,
         context=context_of(prepared.sequences, prepared.checkpoint.config.get_text_config()),
         prepared=prepared,
     )

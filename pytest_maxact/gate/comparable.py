@@ -20,7 +20,7 @@ def require_comparable(subject: Candidate, baseline: Candidate, what: str) -> No
         counts = sample_counts(baseline.samples, subject.samples)
         raise InputError(
             f"{what} cannot be compared with {whose}: they differ in {', '.join(fields)}{counts}\n"
-            "  measure both on the same corpus, with the same tokenizer, protocol, dtype and cut"
+            "  measure both on the same corpus, with the same tokenizer, protocol, dtype, arithmetic and cut"
         )
     if subject.identity.hidden_size != baseline.identity.hidden_size:
         raise InputError(

@@ -16,6 +16,7 @@ from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.tokenizer import load_tokenizer
 from pytest_maxact.corpus.tokens import tokenizer_digest
 from pytest_maxact.errors import InputError, setting
+from pytest_maxact.measure.arithmetic import accumulated
 from pytest_maxact.measure.context import positions_of, require_context
 from pytest_maxact.measure.deployed import beside
 from pytest_maxact.measure.effect.effects import require_head
@@ -31,7 +32,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     `like`: one prepared under the same settings, whose encoded corpus is taken over where the tokenizer is the same.
     """
     checkpoint = locate(settings)
-    pick_device(settings.device)
+    accumulated(settings.arithmetic, pick_device(settings.device))
     source = load_tokenizer(settings.corpus_tokenizer, trust_remote_code=False) if settings.corpus_tokenizer else None
     tokenizer = load_tokenizer(checkpoint.folder, checkpoint.trust_remote_code, config=checkpoint.config)
     model = skeleton(checkpoint)

@@ -16,6 +16,7 @@ from pytest_maxact.checkpoint.device import DTYPES, pick_device
 from pytest_maxact.checkpoint.load import LoadedModel
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.corpus.tokens import template_date, tokenizer_digest, tokens_digest
+from pytest_maxact.measure.arithmetic import accumulated, arithmetic_of
 from pytest_maxact.measure.context import context_of
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.record.comparability import Footing
@@ -59,6 +60,7 @@ def provenance_of(
         max_seq_len=prepared.max_seq_len,
         dtype=loaded.dtype,
         device=str(loaded.device),
+        arithmetic=arithmetic_of(settings.arithmetic, loaded.device, loaded.dtype),
         attention=str(getattr(text, "_attn_implementation", None)),
         experts=getattr(text, "_experts_implementation", None) if anatomy.experts else None,
         batching={
@@ -81,11 +83,14 @@ def provenance_of(
 
 def expected_footing(prepared: "Prepared", settings: Settings) -> Footing:
     """What a measurement will stand on, as far as that is known before the model is loaded."""
+    dtype = _expected_dtype(prepared.checkpoint.config, settings)
+    device = pick_device(settings.device)
     return Footing(
         corpus_sha256=corpus_digest(sequence.sample.digest for sequence in prepared.sequences),
         tokenizer_sha256=tokenizer_digest(prepared.tokenizer),
         protocol=settings.protocol,
-        dtype=_expected_dtype(prepared.checkpoint.config, settings),
+        dtype=dtype,
+        arithmetic=None if dtype is None else arithmetic_of(settings.arithmetic, device, dtype),
         max_seq_len=prepared.max_seq_len,
         tokens_sha256=tokens_digest(prepared.sequences),
     )
@@ -121,6 +126,7 @@ def content_of(
         "template_date": template_date(prepared.tokenizer, settings.protocol),
         "batch_tokens": settings.batch_tokens,
         "dtype_asked": settings.dtype,
+        "accumulated": sorted(map(str, accumulated(settings.arithmetic, device))),
         "device": str(device) if device.type == "cpu" else f"{device} {torch.cuda.get_device_name(device)}",
         "linear_inputs": settings.linear_inputs,
         "schemes": list(settings.schemes_measured),

@@ -20,6 +20,7 @@ from pytest_maxact.checkpoint.weights.presence import misfits_of
 from pytest_maxact.checkpoint.weights.scan import scan_weights
 from pytest_maxact.checkpoint.weights.stored import headers
 from pytest_maxact.errors import MeasureError, marked
+from pytest_maxact.measure.arithmetic import computing
 from pytest_maxact.measure.effect.effects import Holds, measure_effects
 from pytest_maxact.measure.observe.layers import TOKENS, probe_layers
 from pytest_maxact.measure.observe.observer import Observer, Progress, Watch
@@ -97,6 +98,14 @@ def measure_loaded(
 
     Raises InputError or MeasureError; a partial measurement is never returned.
     """
+    with computing(settings.arithmetic, loaded.device):
+        return _measured(prepared, settings, loaded, family, identify, scan, progress, telling)
+
+
+def _measured(
+    prepared: Prepared, settings: Settings, loaded: LoadedModel, family: str | None, identify: Callable[[], str],
+    scan: Callable[[], WeightScan], progress: Progress | None, telling: Telling,
+) -> Record:  # fmt: skip
     checkpoint = prepared.checkpoint
     anatomy = resolve(loaded.model, checkpoint.config, settings.linear_inputs, loaded.adapters)
     if anatomy.outline != prepared.anatomy.outline:

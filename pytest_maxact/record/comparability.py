@@ -13,7 +13,7 @@ from pytest_maxact.record.record import Record
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footing:
     """What two measurements share whose figures may be compared. `dtype` is None before a model is loaded, where its
-    config states none; `tokens_sha256` in a Record of an earlier version.
+    config states none; `tokens_sha256` and `arithmetic` in a Record of an earlier version.
     """
 
     corpus_sha256: str
@@ -22,6 +22,7 @@ class Footing:
     dtype: str | None
     max_seq_len: int
     tokens_sha256: str | None = None
+    arithmetic: str | None = None
 
 
 _DECIDE_TOKENS = ("corpus_sha256", "tokenizer_sha256", "protocol", "max_seq_len")
@@ -32,6 +33,7 @@ _OF_PARTS = (
     "tokenizer_sha256",
     "protocol",
     "dtype",
+    "arithmetic",
     "max_seq_len",
     "template_date",
     "attention",
@@ -123,7 +125,7 @@ def require_alike(before: Record, after: Record) -> None:
             f"{before.provenance.model} (there) and {after.provenance.model} (here) were not measured alike; they "
             f"differ in {', '.join(differing)}"
             f"{sample_counts(len(before.provenance.samples), len(after.provenance.samples))}\n"
-            "  measure both on the same corpus, with the same tokenizer, protocol, dtype and cut"
+            "  measure both on the same corpus, with the same tokenizer, protocol, dtype, arithmetic and cut"
         )
 
 

@@ -79,6 +79,10 @@ class Provenance:
 
     text_digests: tuple[str, ...] = field(default=(), metadata=LATER)
     """Every sample's text alone, whatever its category; empty in a Record of an earlier version."""
+    arithmetic: str | None = field(default=None, metadata=LATER)
+    """`native`, or `float32-accumulate`: products of 16-bit numbers computed in float32 and rounded; None in a Record
+    of an earlier version.
+    """
     files: tuple[tuple[str, str], ...] = field(default=(), metadata=LATER)
     """Name and SHA-256 of every file of the artifact; empty of a live model, and in a Record of an earlier version."""
 

@@ -15,6 +15,7 @@ from pytest_maxact.settings.parsers import (
     truth,
     whole_number,
 )
+from pytest_maxact.settings.settings import ARITHMETIC
 
 PREFIX = "maxact"
 """Of everything that pytest shares with other plugins: options and ini keys."""
@@ -92,6 +93,15 @@ OPTIONS = (
         metavar="DEVICE",
         parse=device_name,
         help="auto (CUDA if there is one, else CPU; default), cpu, cuda or cuda:N",
+    ),
+    Option(
+        name="arithmetic",
+        metavar="HOW",
+        parse=choice_of(*ARITHMETIC),
+        help=(
+            "of a 16-bit model on a CPU: native, or float32-accumulate, products in float32 and rounded, as a GPU does"
+            " (auto, the default: where the CPU has no units for the format)"
+        ),
     ),
     Option(
         name="trust-remote-code",

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+NATIVE, ACCUMULATED = "native", "float32-accumulate"
+ARITHMETIC = ("auto", NATIVE, ACCUMULATED)
+"""How products of 16-bit numbers may be computed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -12,6 +16,7 @@ class Settings:
     weights: str | None = None
     dtype: str = "auto"
     device: str = "auto"
+    arithmetic: str = "auto"
     trust_remote_code: bool = False
     corpus: str | None = None
     corpus_tokenizer: str | None = None

@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from pytest_maxact.errors import InputError, MaxactError, first_line, setting, worded
 from pytest_maxact.judge.verdict.finding import Finding
-from pytest_maxact.settings.settings import Settings
+from pytest_maxact.settings.settings import ARITHMETIC, Settings
 from pytest_maxact.trainer.live import refuse_sharded, unwrapped
 from pytest_maxact.trainer.logged import PREFIX
 from pytest_maxact.trainer.preparation import prepare_run, record_path
@@ -37,7 +37,7 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
     - `limits`, `family`: as of the gate. What changed is judged against `baseline`, else against the run's first
       measurement.
     - `stop_on_breach`: a check that fails, or a measurement that cannot be made, ends the training.
-    - `corpus_tokenizer`, `protocol`, `max_seq_len`, `batch_tokens`: as of the gate.
+    - `corpus_tokenizer`, `protocol`, `max_seq_len`, `batch_tokens`, `arithmetic`: as of the gate.
 
     `findings` holds, by step, the checks that failed there, and `errors` why there could be no measurement. Training
     starts with an InputError where the run cannot be measured at all. In data-parallel runs the first process measures.
@@ -59,6 +59,7 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
         protocol: str = "paper",
         max_seq_len: int = 4096,
         batch_tokens: int = 8192,
+        arithmetic: str = "auto",
     ) -> None:
         if not hasattr(trainer, "accelerator") or not hasattr(trainer, "log"):
             raise InputError(
@@ -78,6 +79,8 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
             raise InputError(f"MaxActCallback: budget_seconds is {budget_seconds!r}\n  give seconds above 0")
         if protocol not in ("paper", "deployed"):
             raise InputError(f"MaxActCallback: protocol is {protocol!r}\n  it is 'paper' or 'deployed'")
+        if arithmetic not in ARITHMETIC:
+            raise InputError(f"MaxActCallback: arithmetic is {arithmetic!r}\n  it is one of {', '.join(ARITHMETIC)}")
         self.trainer = trainer
         self.every = every
         self.budget_seconds = budget_seconds
@@ -94,6 +97,7 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
             protocol=protocol,
             max_seq_len=max_seq_len,
             batch_tokens=batch_tokens,
+            arithmetic=arithmetic,
         )
         self._run: Run | None = None
         self._last = -1

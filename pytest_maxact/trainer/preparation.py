@@ -20,6 +20,7 @@ from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.judge.limits.behaviour import with_behaviour
 from pytest_maxact.judge.limits.file import LimitsFile, load_limits
 from pytest_maxact.judge.limits.rules import Ruleset, require_protocol, select_rules, with_baseline
+from pytest_maxact.measure.arithmetic import arithmetic_of
 from pytest_maxact.measure.effect.headed import Headed
 from pytest_maxact.measure.predict import head_of
 from pytest_maxact.measure.prepare import encode, max_length, read_corpus
@@ -97,6 +98,7 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
         tokenizer_sha256=tokenizer_digest(tokenizer),
         protocol=settings.protocol,
         dtype=loaded.dtype,
+        arithmetic=arithmetic_of(settings.arithmetic, loaded.device, loaded.dtype),
         max_seq_len=max_length(settings, model.config.get_text_config()),
         tokens_sha256=tokens_digest(sequences),
     )

@@ -23,7 +23,7 @@ VALUES = {"embedding": [[1.0, 2.0]], "layers.0.hidden": [[4.0, 8.0]]}
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Footing)])
 def test_each_field_of_a_footing_tells_measurements_apart(field: str) -> None:
-    here = footing_of(records.provenance())
+    here = replace(footing_of(records.provenance()), arithmetic="native")
     there = replace(here, **{field: "another"})
     assert differences(here, here) == []
     assert [words.split(" ")[0] for words in differences(there, here)] == [field]
@@ -94,7 +94,7 @@ def test_what_was_not_measured_alike_is_refused_with_every_difference() -> None:
     assert str(caught.value) == (
         "somebody/model (there) and other (here) were not measured alike; they differ in "
         "dtype (bfloat16 there, float16 here), max_seq_len (4096 there, 128 here)\n"
-        "  measure both on the same corpus, with the same tokenizer, protocol, dtype and cut"
+        "  measure both on the same corpus, with the same tokenizer, protocol, dtype, arithmetic and cut"
     )
 
 

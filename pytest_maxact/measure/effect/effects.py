@@ -21,6 +21,7 @@ from pytest_maxact.checkpoint.sites.anatomy import Tap
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.corpus.batches import BatchPlan, apart
 from pytest_maxact.errors import InputError, MaxactError, MeasureError, first_line, setting
+from pytest_maxact.measure.arithmetic import computing
 from pytest_maxact.measure.effect.headed import Headed, headed_of, load_with_head
 from pytest_maxact.measure.effect.mending import by_contribution, culprit, linear_layer
 from pytest_maxact.measure.effect.simulate import Simulation, cast, holding
@@ -81,7 +82,7 @@ def measure_effects(
         plan = corpus.plan_batches(chosen, {sequence.sample.id: "evaluation" for sequence in chosen}, budget)
         plan = apart(plan, steady_up_to(model))
         try:
-            with torch.no_grad():
+            with torch.no_grad(), computing(settings.arithmetic, device):
                 fresh = Fresh(model)
                 headed = headed_of(model, torch.tensor(longest.ids[:_PROBED], device=device), device)
                 fresh.restore()

@@ -11,8 +11,9 @@ from pytest_maxact.judge.portrait import AppliedLimits, HalfRange, MassiveLayers
 from pytest_maxact.numbers.formats import FP16_MAX
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.record.predictions import Predictions
-from pytest_maxact.record.provenance import Context
+from pytest_maxact.record.provenance import Context, Provenance
 from pytest_maxact.report.terminal.screen import Column, Grid, grouped
+from pytest_maxact.settings.settings import ACCUMULATED
 
 LABEL = Column(style="bold")
 _NAMED = 4
@@ -61,8 +62,7 @@ def _measured(portrait: Portrait) -> Iterator[Fact]:
     yield "model", f"{provenance.model}{revision}"
     yield (
         "",
-        f"{provenance.model_type}, {provenance.layers} layers x {provenance.hidden_size}, {provenance.dtype} on"
-        f" {provenance.device}",
+        f"{provenance.model_type}, {provenance.layers} layers x {provenance.hidden_size}, {_computed(provenance)}",
     )
     if limits:
         yield "limits", _limits_words(limits)
@@ -74,6 +74,12 @@ def _measured(portrait: Portrait) -> Iterator[Fact]:
         f" {grouped(portrait.tokens)} tokens, protocol {provenance.protocol}",
     )
     yield "", _context_words(provenance.context, provenance.max_seq_len)
+
+
+def _computed(provenance: Provenance) -> str:
+    """In which format, on what, and how, where that is not the device's own way."""
+    how = f", {ACCUMULATED}" if provenance.arithmetic == ACCUMULATED else ""
+    return f"{provenance.dtype} on {provenance.device}{how}"
 
 
 def _context_words(context: Context | None, cut: int) -> str:
