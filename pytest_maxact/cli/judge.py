@@ -25,6 +25,7 @@ def run(options: argparse.Namespace) -> int:
     from pytest_maxact.gate.stating import VerdictFile, note_all
     from pytest_maxact.judge.series.order import is_pattern
     from pytest_maxact.report.data.verdict import verdict_data
+    from pytest_maxact.report.terminal.closing import render_closing
     from pytest_maxact.report.terminal.outcome import render_outcome
 
     verdict = VerdictFile(Path(options.verdict).expanduser(), options.replay) if options.verdict else None
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(verdict_data(outcome))
     else:
-        print(render_outcome(outcome, screen()))
+        print(render_outcome(outcome, screen()), "", render_closing(outcome, screen()), sep="\n")
     if verdict:
         note_all(session)
         print(f"maxact: {verdict.finish(session, outcome, (), argument)}", file=sys.stderr)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_maxact.errors import MaxactError, first_line
+from pytest_maxact.errors import MaxactError, first_line, marked
 from pytest_maxact.gate.waivers import waiver_fault, waiver_is_settled
 from pytest_maxact.judge.context import context_remarks
 from pytest_maxact.judge.limits.waivers import Waiver, waiver_remarks
@@ -187,7 +187,7 @@ def _judged(session: "GateSession", subject: "Subject", ran: Set[str]) -> _Judge
                 findings.append(session.judging.check(subject, limit))
                 continue
             except MaxactError as error:
-                reason = first_line(error)
+                reason = marked(error)
         if limit.check in ran:
             reasons[limit.check] = reason
         else:

@@ -112,6 +112,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _open(config: pytest.Config, settings: "Settings", protocol_given: bool) -> None:
     """In the process that the user started."""
     from pytest_maxact.gate.session import open_session
+    from pytest_maxact.plugin.closing import Closing
     from pytest_maxact.plugin.finish import begin_verdict, note_opened
     from pytest_maxact.plugin.ids import known_as, take_own
     from pytest_maxact.plugin.project import with_hooks
@@ -131,6 +132,7 @@ def _open(config: pytest.Config, settings: "Settings", protocol_given: bool) -> 
     session = open_session(settings, protocol_given=protocol_given, cache=lambda: _cache_of(config))
     selected = known_as(selected, session.plan.ids)
     config.stash[session_key], config.stash[_selected_key] = session, selected
+    config.pluginmanager.register(Closing(session), "maxact-closing")
     note_opened(config, session)
 
 
@@ -250,15 +252,17 @@ def _update(session: pytest.Session, gate: "GateSession") -> None:
         session.testsfailed += bool(session.testscollected)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config: pytest.Config) -> None:
     session: GateSession | None = config.stash.get(session_key, None)
     if session is None or not _concludes(config):
         return
-    from pytest_maxact.plugin.finish import outcome_key, trouble_key
+    from pytest_maxact.plugin.closing import put_back
+    from pytest_maxact.plugin.finish import outcome_key
     from pytest_maxact.plugin.section import write_summary
 
-    troubles: list[str] = config.stash.get(trouble_key, [])
-    write_summary(terminalreporter, session, config.stash.get(outcome_key, None), troubles)
+    put_back(terminalreporter, config)
+    write_summary(terminalreporter, session, config.stash.get(outcome_key, None))
     for line in config.stash.get(_written_key, []):
         terminalreporter.write_line(worded(line, pytest_option))
 

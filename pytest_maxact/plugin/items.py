@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from _pytest.nodes import Node
 
 _UNHEARD = ("skip", "skipif", "xfail")
-_told_key = pytest.StashKey[set[str]]()
 
 
 class Gate(pytest.Collector):
@@ -84,7 +83,7 @@ class _Unskippable(pytest.Item):
             yield
         except MaxactError as error:
             self.note(Found.UNKNOWN, f"{what}{marked(error)}")
-            raise _failure(self.config, error, what) from None
+            raise _failure(error, what) from None
         except BaseException as error:
             self.note(Found.UNKNOWN, f"{type(error).__name__}: {first_line(error)}")
             raise
@@ -160,12 +159,6 @@ class WaiverCheck(_Unskippable):
         return self.waiver.file, self.waiver.line - 1, f"waiver for {self.waiver.site}"
 
 
-def _failure(config: pytest.Config, error: MaxactError, what: str = "") -> BaseException:
-    """The failure of a check that could not be judged: in full where it is the first of its kind in this process, in a
-    line at every other check.
-    """
-    text = f"{what}{error.worded(pytest_option)}"
-    told = config.stash.setdefault(_told_key, set())
-    words = f"{what}{worded(first_line(error), pytest_option)}" if text in told else text
-    told.add(text)
-    return pytest.fail.Exception(words, pytrace=False)
+def _failure(error: MaxactError, what: str = "") -> BaseException:
+    """The failure of a check that could not be judged, in a line: the end of the report tells the cause in full."""
+    return pytest.fail.Exception(f"{what}{worded(first_line(error), pytest_option)}", pytrace=False)

@@ -1,11 +1,12 @@
-"""The section at the end of a pytest run. Reporting never breaks a run, and never measures: what cannot be shown is
-said in one line.
+"""The section at the end of a pytest run, and the verdict behind it. Reporting never breaks a run, and never measures:
+what cannot be shown is said in one line.
 """
 
 import shlex
 from typing import TYPE_CHECKING
 
 from pytest_maxact.errors import MaxactError, marked, setting, worded
+from pytest_maxact.report.terminal.closing import render_closing, says_all
 from pytest_maxact.report.terminal.outcome import render_outcome
 from pytest_maxact.report.terminal.screen import Screen
 from pytest_maxact.settings.options import pytest_option
@@ -19,28 +20,33 @@ if TYPE_CHECKING:
     from pytest_maxact.judge.outcome import Outcome
 
 
-def write_summary(
-    reporter: "pytest.TerminalReporter", session: "GateSession", outcome: "Outcome | None", troubles: "Sequence[str]"
-) -> None:
-    """The outcome of the run, as pytest's terminal shows it. `troubles`: why there is none."""
-    if outcome is None:
-        for trouble in troubles:
-            reporter.write_line(f"maxact: {worded(trouble, pytest_option)}", red=True)
+def write_summary(reporter: "pytest.TerminalReporter", session: "GateSession", outcome: "Outcome | None") -> None:
+    """The outcome of the run, as pytest's terminal shows it, but for what the end of it says anyway."""
+    if outcome is None or not outcome.ran or says_all(outcome, screen := _screen(reporter)):
         return
     try:
-        text = render_outcome(outcome, _screen(reporter)) if outcome.ran else ""
+        text = render_outcome(outcome, screen)
     except (MaxactError, ValueError, OSError) as error:
         what = worded(marked(error), pytest_option)
         reporter.write_line(f"maxact: the report could not be shown ({what}); the checks above stand")
         return
-    if not outcome.ran:
+    reporter.section("maxact", sep="=")
+    reporter.write(text + "\n")
+    if session.settings.save and outcome.measured:
+        records = "Records" if session.plan.is_series else "Record"
+        reporter.write_line(f"{records} written to {session.settings.save}")
+
+
+def write_closing(reporter: "pytest.TerminalReporter", outcome: "Outcome | None", troubles: "Sequence[str]") -> None:
+    """Last of all, the verdict. `troubles`: why there is no outcome."""
+    if outcome is None:
+        for trouble in troubles:
+            reporter.write_line(f"maxact: {worded(trouble, pytest_option)}", red=True)
+    elif not outcome.ran:
         _write_nothing_ran(reporter, outcome)
-    elif text:
-        reporter.section("maxact", sep="=")
+    elif text := render_closing(outcome, _screen(reporter)):
+        reporter.section("maxact: the verdict", sep="=")
         reporter.write(text + "\n")
-        if session.settings.save and outcome.measured:
-            records = "Records" if session.plan.is_series else "Record"
-            reporter.write_line(f"{records} written to {session.settings.save}")
 
 
 def _write_nothing_ran(reporter: "pytest.TerminalReporter", outcome: "Outcome") -> None:

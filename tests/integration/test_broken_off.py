@@ -8,33 +8,28 @@ from tests.support import tiny
 from tests.support.gate_runs import CHECKS, drop_tensor, run_gate
 
 
-def test_a_failed_measurement_under_xdist_is_an_error_on_every_check_and_tried_once(
-    pytester: pytest.Pytester, corpus: Path, tmp_path: Path
+@pytest.mark.parametrize("options", [(), ("-n", "2")])
+def test_what_cannot_be_measured_is_an_error_on_every_check_and_told_once(
+    options: tuple[str, ...], pytester: pytest.Pytester, corpus: Path, tmp_path: Path
 ) -> None:
     folder = tiny.save(tmp_path / "partial", tiny.random_model("qwen3"))
     drop_tensor(folder, "layers.1.mlp.up_proj.weight")
-    result = pytester.runpytest_subprocess(f"--maxact-model={folder}", f"--maxact-corpus={corpus}", "-n", "2")
-    result.assert_outcomes(errors=CHECKS)
-    assert result.ret == 1
-    result.stdout.fnmatch_lines(["FAIL: could not measure: the weights*"])
-
-
-def test_what_cannot_be_measured_is_an_error_on_every_check(
-    pytester: pytest.Pytester, corpus: Path, tmp_path: Path
-) -> None:
-    folder = tiny.save(tmp_path / "partial", tiny.random_model("qwen3"))
-    drop_tensor(folder, "layers.1.mlp.up_proj.weight")
-    result = run_gate(pytester, f"--maxact-model={folder}", f"--maxact-corpus={corpus}", errors=CHECKS)
-    assert result.ret == 1
-    result.stdout.fnmatch_lines(
-        ["*could not measure: the weights of * lack 1 tensors*the first layers.1.mlp.up_proj.weight*"]
+    result = run_gate(
+        pytester,
+        *(f"--maxact-model={folder}", f"--maxact-corpus={corpus}", *options),
+        exit=1,
+        says=["lack 1 tensors that the config calls for, the first layers.1.mlp.up_proj.weight config.json and"],
+        subprocess=bool(options),
+        errors=CHECKS,
     )
-    result.stdout.fnmatch_lines(["FAIL: could not measure: the weights*", "*export the checkpoint"])
-    told = result.stdout.str()
-    assert told.partition("short test summary")[0].count("do not belong together") == 2, (
-        "in full at the first check and in the report"
-    )
-    assert "During handling" not in told
+    told = result.outlines
+    verdict = next(number for number, line in enumerate(told) if "maxact: the verdict" in line)
+    assert told[verdict + 1].startswith("FAIL: could not measure: the weights")
+    assert len(told) - verdict <= 9, "eight lines at most, and the last of pytest's own"
+    assert sum("could not measure" in line for line in told) == CHECKS + 1, "a line for each check, and the cause"
+    assert len(told) <= CHECKS + 20
+    assert " ".join(told).count("do not belong together") == 1, "in full once"
+    assert "During handling" not in result.stdout.str()
 
 
 @pytest.mark.parametrize("error", ['RuntimeError("CUDA out of memory")', 'pytest.fail.Exception("Timeout >300.0s")'])

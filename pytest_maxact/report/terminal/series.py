@@ -13,7 +13,7 @@ from pytest_maxact.judge.series.trend import Crossing, Milestone, Trend
 from pytest_maxact.report.terminal.compare import parting_words
 from pytest_maxact.report.terminal.footing import footing_notes
 from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, short, to_text
-from pytest_maxact.report.terminal.verdict import verdict_lines
+from pytest_maxact.report.terminal.verdict import across_words, verdict_lines
 
 CROSSINGS_SHOWN = 5
 _NAME = 16
@@ -31,8 +31,7 @@ def series_parts(outcome: Outcome, series: Series, screen: Screen) -> Iterator[P
     """The report of the outcome of a series; remarks on its last checkpoint come last."""
     measured = outcome.measured
     if outcome.verdict and (outcome.faults or any(checkpoint.findings for checkpoint in measured)):
-        many = "checkpoints" if len(measured) > 1 else "checkpoint"
-        yield from verdict_lines(outcome.verdict, f" of {len(measured)} {many}")
+        yield from verdict_lines(outcome.verdict, across_words(outcome))
     if unmeasured := [checkpoint.name for checkpoint in outcome.checkpoints if not checkpoint.portrait]:
         yield Text(f"not measured: {', '.join(unmeasured)}", style="yellow")
     if not measured:

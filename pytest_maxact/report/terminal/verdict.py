@@ -1,23 +1,30 @@
-"""The verdict of a run, which comes first in every report: pass or fail, then breaches in words, what was waived, and
-what is wrong with waivers.
+"""The verdict of a run, with which every report begins: pass or fail, then breaches in words, what was waived, and what
+is wrong with waivers. `closing` says it again where the report ends.
 """
 
 from collections.abc import Iterator
 
 from rich.text import Text
 
+from pytest_maxact.judge.outcome import Outcome
 from pytest_maxact.judge.verdict.tally import Tally, Told
 
 BREACHES_SHOWN = 12
 
 
+def across_words(outcome: Outcome) -> str:
+    """What the checks are of in a series, as in ` of 5 checkpoints`; empty where there is one checkpoint."""
+    if outcome.series is None:
+        return ""
+    measured = len(outcome.measured)
+    return f" of {measured} {'checkpoints' if measured > 1 else 'checkpoint'}"
+
+
 def verdict_lines(verdict: Tally, across: str = "") -> Iterator[Text]:
-    """`across`: what the checks are of in a series, as in ` of 5 checkpoints`; its report tells breaches of relative
-    limits elsewhere.
-    """
+    """`across`: as of a series, whose report tells breaches of relative limits elsewhere."""
     for warning in verdict.warnings:
         yield Text(f"WARNING: {warning}", style="bold yellow")
-    yield from _headline(verdict, across)
+    yield from headline(verdict, across)
     for name, site in verdict.broken:
         yield Text(f"the first site with non-finite values{f' in {name}' if name else ''} is {site}", style="red")
     told = [one for one in verdict.breaches if not (across and one.finding.limit.against)]
@@ -36,7 +43,8 @@ def verdict_lines(verdict: Tally, across: str = "") -> Iterator[Text]:
         yield Text()
 
 
-def _headline(verdict: Tally, across: str) -> Iterator[Text]:
+def headline(verdict: Tally, across: str = "") -> Iterator[Text]:
+    """Pass or fail, and what did not run."""
     what = f"{'checks that ran' if verdict.left else 'checks'}{across}"
     ran, waived, left, unknown = verdict.ran, len(verdict.waived), verdict.left, verdict.unknown
     if verdict.breaches:
