@@ -22,6 +22,7 @@ SQNR = f"{CARRIER}::int8.max_abs.sqnr_db"
 OWN = """\
 version: 1   # ours
 extends: builtin
+headroom: 1.25
 families:
   # the model of the house
   qwen3:

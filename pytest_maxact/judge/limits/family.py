@@ -73,7 +73,7 @@ class FamilySource:
         ]
         self._index = same[0] if same else None
         self.shape = self._family.shapes[same[0]] if same else None
-        self.headroom = self._family.headroom or file.document.headroom
+        self._asked = self._family.headroom or file.document.headroom
         self._margins = file.document.margins
         self._source = self._family.source or file.document.source or ""
         self._stated = list(self._all_stated())
@@ -151,12 +151,16 @@ class FamilySource:
         if not key.is_figure:
             return self._limit(site.name, key.metric, figure, place, rule, sense=key.sense)
         headroom = self._headroom_at(place, site.kind)
+        if headroom is None:
+            return self._limit(site.name, key.metric, figure, place, rule)
         return self._limit(site.name, key.metric, figure * headroom, place, rule, figure=figure, headroom=headroom)
 
-    def _headroom_at(self, place: _Location, what: str) -> float:
-        """The headroom of a figure that stands at `place`: of the shape where it stands there, else the family's."""
+    def _headroom_at(self, place: _Location, what: str) -> float | None:
+        """The headroom of a figure that stands at `place`: of the shape where it stands there, else the family's; None
+        where nobody asked for one, so that the number is the limit itself.
+        """
         shape = self._shape_at(place)
-        return shape.headroom_of(what, self.headroom) if shape else self.headroom
+        return shape.headroom_of(what, self._asked) if shape else self._asked
 
     def _shape_at(self, place: _Location) -> Shape | None:
         """The shape, where `place` lies in it."""
@@ -165,7 +169,7 @@ class FamilySource:
 
     def _own(self, site: Site, metric: Metric) -> Limit | None:
         """What follows from figures of layers."""
-        own = own_figure(self._family, self.shape, site, metric, self._margins, self.headroom)
+        own = own_figure(self._family, self.shape, site, metric, self._margins, self._asked)
         if own is None:
             return None
         whose = f"shape {self.shape.name}" if self.shape else f"envelope of family {self._name}: {own.shape}"
@@ -203,11 +207,11 @@ class FamilySource:
         for name in names:
             if rule.sqnr_db is not None:
                 headroom = self._headroom_at(place, INT8)
-                bound = rule.sqnr_db - _headroom_db(headroom)
-                metric = _int8_metric(rule.policy, "sqnr_db")
                 yield self._limit(
-                    name, metric, bound, (*place, "sqnr_db"), whose, sense="min", figure=rule.sqnr_db, headroom=headroom
-                )
+                    name, _int8_metric(rule.policy, "sqnr_db"), rule.sqnr_db - _headroom_db(headroom or 1.0),
+                    (*place, "sqnr_db"), whose, sense="min",
+                    figure=rule.sqnr_db if headroom else None, headroom=headroom,
+                )  # fmt: skip
             for key, quantity, sense in _INT8_BOUNDS:
                 if (bound := getattr(rule, key)) is not None:
                     yield self._limit(

@@ -41,13 +41,13 @@ class OwnFigure:
 
 
 def own_figure(
-    family: Family, shape: Shape | None, site: Site, metric: Metric, margins: Margins, otherwise: float
+    family: Family, shape: Shape | None, site: Site, metric: Metric, margins: Margins, asked: float | None
 ) -> OwnFigure | None:
     """What a site is held to by figures of layers, None where it has none. `shape`: the checkpoint's, None where nobody
-    published it; `otherwise`: the headroom where neither shape nor margins state one.
+    published it; `asked`: the headroom that the file states, where neither shape nor margins do.
     """
     if metric == MAX_ABS:
-        return _upper(family, shape, site, margins, otherwise) if shape else None
+        return _upper(family, shape, site, margins, asked) if shape else None
     if shape:
         return _lower(shape, site, metric, margins)
     return _lower_of_family(family, site, metric, margins) if family.envelope else None
@@ -66,13 +66,13 @@ def unmatched(shape: Shape, sites: Sequence[Site]) -> tuple[str, str] | None:
     return None
 
 
-def _upper(family: Family, shape: Shape, site: Site, margins: Margins, otherwise: float) -> OwnFigure | None:
+def _upper(family: Family, shape: Shape, site: Site, margins: Margins, asked: float | None) -> OwnFigure | None:
     runs = _of(shape.by_layer, site.kind)
     if runs is None or (figure := _of_layer(runs, site)) is None:
         return None
     stated = _of(shape.headroom, site.kind) if isinstance(shape.headroom, dict) else shape.headroom
-    headroom = stated or family.headroom or _margin(figure, runs, site.kind, margins) or otherwise
-    return OwnFigure(figure=figure, headroom=headroom, sense="max", place=(_BY_LAYER, site.kind))
+    headroom = stated or family.headroom or _margin(figure, runs, site.kind, margins) or shape.headroom_of("", asked)
+    return OwnFigure(figure=figure, headroom=headroom or 1.0, sense="max", place=(_BY_LAYER, site.kind))
 
 
 def _margin(figure: float, runs: str, kind: str, margins: Margins) -> float | None:

@@ -144,17 +144,18 @@ def _margins(ground: Ground, spreads: Mapping[str, float]) -> dict[str, float]:
     return {key: margin(min(ground.headroom_of(key), ground.headroom), spread) for key, spread in spreads.items()}
 
 
-def written_headroom(ground: Ground, changed: Mapping[str, float]) -> float | dict[str, float] | None:
-    """The shape's `headroom:`, None where it need not change: kinds that differ from the family's, and INT-8 where
-    it is not what follows from those.
+def written_headroom(ground: Ground, changed: Mapping[str, float], *, anew: bool) -> float | dict[str, float] | None:
+    """The shape's `headroom:`, None where what is stated need not change: kinds that differ from the family's, and
+    INT-8 where it is not what follows from those. `anew`: the shape will say what all of it was measured on.
     """
     stated = ground.shape.headroom if ground.shape else None
     keys = [kind for kind in KINDS if kind in ground.kinds or (isinstance(stated, dict) and kind in stated)]
-    before = {key: ground.headroom_of(key) for key in (*keys, INT8)}
+    before = {key: ground.headroom_held(key, measured=False) for key in (*keys, INT8)}
     after = {**before, **changed}
-    if after == before:
+    if after == {key: ground.headroom_held(key, measured=anew) for key in after} and (stated or ground.asked):
         return None
-    named = {key: after[key] for key in keys if after[key] != ground.headroom}
-    if after[INT8] != max(named.values(), default=ground.headroom):
+    otherwise = ground.headroom if anew else ground.headroom_held("", measured=False)
+    named = {key: after[key] for key in keys if after[key] != otherwise}
+    if after[INT8] != max(named.values(), default=otherwise):
         named[INT8] = after[INT8]
-    return named or ground.headroom
+    return named or otherwise

@@ -10,8 +10,7 @@ from pytest_maxact.judge.limits.family import FamilySource
 from pytest_maxact.judge.limits.file import LimitsFile
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.rules import family_speaking_of
-from pytest_maxact.judge.limits.schema.document import LimitsDocument
-from pytest_maxact.judge.limits.schema.family import Family, Shape
+from pytest_maxact.judge.limits.schema.family import MEASURED_HEADROOM, Family, Shape
 from pytest_maxact.judge.suggest.evidence import Evidence
 from pytest_maxact.numbers.sites import LINEAR_KINDS
 from pytest_maxact.record.metrics.metric import MAX_ABS
@@ -23,7 +22,7 @@ class Ground:
 
     - `everything`: every figure of the shape is set, else only what has none of its own; `per_layer`: exact names too.
     - `name` and `family`: the family it belongs to, empty where the file `is_new` to it; `index` and `shape`: its
-      place in there, and None where the file has no such shape; `headroom`: the family's.
+      place in there, and None where the file has no such shape; `asked`: the headroom that family or file state.
     - `stated`: by check, the limits that hold for it as the file is.
     """
 
@@ -35,7 +34,7 @@ class Ground:
     is_new: bool
     index: int
     shape: Shape | None
-    headroom: float
+    asked: float | None
     stated: Mapping[str, Limit]
 
     @property
@@ -51,9 +50,23 @@ class Ground:
         limit = self.stated.get(check)
         return limit is None or limit.envelope
 
+    @property
+    def headroom(self) -> float:
+        """Of figures that are measured, where the shape does not say."""
+        return self.asked or MEASURED_HEADROOM
+
     def headroom_of(self, key: str) -> float:
-        """What holds for a kind, or for INT-8, as the file is."""
-        return self.shape.headroom_of(key, self.headroom) if self.shape else self.headroom
+        """Of figures of a kind, or of INT-8, that are set."""
+        return (self.shape.headroom_of(key, self.headroom) if self.shape else None) or self.headroom
+
+    def headroom_held(self, key: str, *, measured: bool) -> float:
+        """What holds for a kind, or for INT-8, as the file is, `measured`: once the shape says what it was measured
+        on.
+        """
+        if self.shape is None:
+            return self.headroom
+        otherwise = MEASURED_HEADROOM if measured else None
+        return self.shape.headroom_of(key, self.asked or otherwise) or 1.0
 
 
 def ground_of(
@@ -83,7 +96,7 @@ def ground_of(
         is_new=known is None,
         index=index,
         shape=family.shapes[index] if here in shapes else None,
-        headroom=family.headroom or (own.document.headroom if own else LimitsDocument(version=1).headroom),
+        asked=family.headroom or (own.document.headroom if own else None),
         stated=stated_limits(files, evidence),
     )
 

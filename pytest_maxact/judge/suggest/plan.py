@@ -36,7 +36,7 @@ def edits(ground: Ground, figures: Figures, data: Mapping[str, Any]) -> Iterator
     if anew:
         yield (*place, "source"), ground.evidence.source
         yield (*place, "measured"), asdict(ground.evidence.measured)
-    if (headroom := written_headroom(ground, figures.headroom)) is not None:
+    if (headroom := written_headroom(ground, figures.headroom, anew=anew)) is not None:
         yield (*place, "headroom"), headroom
     for kind, figure in figures.limits.items():
         yield (*place, "limits", kind), figure
@@ -73,7 +73,7 @@ def _new_shape(ground: Ground, figures: Figures) -> dict[str, Any]:
         "measured": asdict(evidence.measured),
         "layers": evidence.identity.layers,
         "hidden_size": evidence.identity.hidden_size,
-        "headroom": written_headroom(ground, figures.headroom),
+        "headroom": written_headroom(ground, figures.headroom, anew=True),
         "limits": dict(figures.limits),
         "layer_limits": {pattern: dict(by_kind) for pattern, by_kind in figures.layer_limits.items()} or None,
         "int8": {**_RULE, "sqnr_db": figures.sqnr_db} if figures.sqnr_db is not None else None,

@@ -80,9 +80,10 @@ def site_words(reading: SiteReading, limit: Limit, value: float, passed: bool) -
     place = reading.site.name if limit.site != CARRIER else f"{reading.site.name} (carrier of M)"
     relation = RELATIONS[limit.sense, passed]
     stated = f"{limit.bound:.6g}"
-    if limit.figure is not None and limit.headroom is not None:
+    if limit.figure is not None and limit.headroom is not None and (limit.of_layer or limit.headroom != 1.0):
         whose = "the layer's own figure " if limit.of_layer else ""
-        stated += f" ({whose}{limit.figure:g} {_margin(limit, limit.headroom)})"
+        margin = f" {_margin(limit, limit.headroom)}" if limit.headroom != 1.0 else ""
+        stated += f" ({whose}{limit.figure:g}{margin})"
     if limit.metric == NONFINITE:
         text = f"{place}: {int(value)} non-finite entries of {reading.count}"
         if reading.first_nonfinite:

@@ -128,13 +128,44 @@ def test_a_family_headroom_replaces_the_files(tmp_path: Path) -> None:
     assert limit_of(rules, f"{CARRIER}::int8.max_abs.sqnr_db").bound == pytest.approx(20 - 20 * math.log10(1.5))
 
 
-def test_headroom_is_1_25_where_the_file_gives_none(tmp_path: Path) -> None:
-    assert (
-        bounds(rules_of("version: 1\nfamilies: {qwen3: {model_types: [qwen3], limits: {hidden: 4}}}\n", tmp_path))[
-            "layers.0.hidden"
-        ]
-        == 5
+OWN_300 = {
+    "limits: {hidden: 300}": 300,
+    "layers: {'layers.*.hidden': {hidden: 300}}": 300,
+    "shapes: [{name: T, layers: 2, hidden_size: 64, limits: {hidden: 300}}]": 300,
+    "shapes: [{name: T, layers: 2, hidden_size: 64, limits: {hidden: 1}, by_layer: {hidden: 0-1=300}}]": 300,
+    "shapes: [{name: T, layers: 2, hidden_size: 64, limits: {hidden: 300, gate: 9}, headroom: {gate: 2}}]": 300,
+    "headroom: 1.0\n    limits: {hidden: 300}": 300,
+    "headroom: 1.1\n    limits: {hidden: 300}": pytest.approx(330),
+    "shapes: [{name: T, layers: 2, hidden_size: 64, headroom: 2, limits: {hidden: 300}}]": 600,
+}
+
+
+@pytest.mark.parametrize(("stated", "bound"), OWN_300.items())
+def test_a_number_of_ones_own_is_the_limit_itself_unless_headroom_is_asked_for(
+    stated: str, bound: float, tmp_path: Path
+) -> None:
+    text = f"version: 1\nextends: builtin\nfamilies:\n  qwen3:\n    {stated}\n"
+    found = bounds(rules_of(text, tmp_path))
+    assert (found["layers.0.hidden"], found["layers.1.hidden"]) == (bound, bound)
+
+
+def test_the_headroom_of_the_file_multiplies_what_stands_in_it(tmp_path: Path) -> None:
+    text = "version: 1\nheadroom: 1.25\nfamilies: {qwen3: {model_types: [qwen3], limits: {hidden: 300}}}\n"
+    assert bounds(rules_of(text, tmp_path))["layers.0.hidden"] == 375
+
+
+def test_figures_that_say_what_they_were_measured_on_have_headroom_though_none_is_stated(tmp_path: Path) -> None:
+    on = "measured: {corpus: ours, sha256: 0123456789ab, tokens: 9, dtype: bfloat16}"
+    int8 = "int8: {sqnr_db: 20}"
+    text = (
+        "version: 1\nextends: builtin\nfamilies:\n  qwen3:\n    shapes:\n"
+        f"      - {{name: T, layers: 2, hidden_size: 64, {on}, limits: {{hidden: 300}}, {int8}}}\n"
     )
+    rules = rules_of(text, tmp_path)
+    assert bounds(rules)["layers.0.hidden"] == 375
+    assert limit_of(rules, f"{CARRIER}::int8.max_abs.sqnr_db").bound == pytest.approx(20 - 20 * math.log10(1.25))
+    plain = limit_of(rules_of(text.replace(f"{on}, ", ""), tmp_path), f"{CARRIER}::int8.max_abs.sqnr_db")
+    assert (plain.bound, plain.figure) == (20, None)
 
 
 def test_bounds_of_int8_stand_as_they_are_written(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_the_form_that_the_refusal_suggests_is_accepted(tmp_path: Path) -> None:
     suggested = re.findall(r"`([^`]+)`", str(caught.value))
     form, *head = suggested[:3]
     rules = rules_of("\n".join([*head, form.replace("...", "8")]), tmp_path, llama)
-    assert bounds(rules) == {"layers.0.hidden": 10, "layers.1.hidden": 10}
+    assert bounds(rules) == {"layers.0.hidden": 8, "layers.1.hidden": 8}
 
 
 @pytest.mark.parametrize(

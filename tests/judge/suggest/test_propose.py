@@ -37,10 +37,11 @@ def test_a_new_file_extends_the_shipped_one_and_holds_the_shape(mode: str, tmp_p
         f"        measured: {MEASURED}\n"
         "        layers: 2\n"
         "        hidden_size: 4\n"
+        "        headroom: 1.25\n"
         "        limits: {embedding: 1, hidden: 8, gate: 2.5, final_norm: 3}\n"
         f"        int8: {{site: carrier, policy: max_abs, sqnr_db: {sqnr}}}\n"
     )
-    assert proposal.diff().splitlines()[:3] == ["--- /dev/null", f"+++ {tmp_path / 'mine.yaml'}", "@@ -0,0 +1,13 @@"]
+    assert proposal.diff().splitlines()[:3] == ["--- /dev/null", f"+++ {tmp_path / 'mine.yaml'}", "@@ -0,0 +1,14 @@"]
     limits = limits_of(proposal.after, one)
     assert limits["layers.0.hidden::max_abs"].bound == 10
     assert limits["layers.0.hidden::max_abs"].source == "1 Record, no spread seen"

@@ -21,7 +21,8 @@ _begun = st.sampled_from(
         None,
         "version: 1\nextends: builtin\n",
         OWN,
-        OWN.replace("extends: builtin\n", "headroom: 1.0\n").replace(
+        OWN.replace("headroom: 1.25\n", ""),
+        OWN.replace("extends: builtin\nheadroom: 1.25\n", "headroom: 1.0\n").replace(
             "  qwen3:\n", "  qwen3:\n    model_types: [qwen3]\n"
         ),
         (

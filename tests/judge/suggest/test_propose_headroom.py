@@ -110,3 +110,35 @@ def test_a_new_kind_with_a_wide_spread_leaves_the_margins_of_stated_figures(own:
     assert limits["embedding::max_abs"].bound == before["embedding::max_abs"].bound
     assert limits[SQNR].headroom == 1.25
     assert "        headroom: {final_norm: 3, int8: 1.25}\n" in after
+
+
+# Numbers that a person wrote, without a headroom
+
+PLAIN = OWN.replace("headroom: 1.25\n", "")
+
+
+def test_a_new_kind_has_headroom_beside_numbers_that_have_none(own: Path) -> None:
+    own.write_text(PLAIN.replace("hidden:     10", "hidden:     10\n        int8: {sqnr_db: 5}"))
+    after = propose([seen()], own, mode="new").after
+    assert "        headroom: {gate: 1.25, final_norm: 1.25, int8: 1.0}\n" in after
+    limits = limits_of(after, seen())
+    found = {name: limits[f"{name}::max_abs"].bound for name in ("embedding", "layers.0.hidden", "layers.0.gate")}
+    assert found == {"embedding": 1.5, "layers.0.hidden": 10, "layers.0.gate": 3.125}
+    assert limits[SQNR].bound == 5
+    own.write_text(after)
+    assert not propose([seen()], own, mode="new").changed
+
+
+def test_all_sets_figures_with_a_headroom_that_is_written(own: Path) -> None:
+    own.write_text(PLAIN)
+    after = propose([seen()], own, mode="all").after
+    assert "        headroom: 1.25\n" in after
+    assert {limits_of(after, seen())[f"layers.{i}.hidden::max_abs"].bound for i in (0, 1)} == {10}
+    assert "hidden:     8" in after
+
+
+def test_what_measured_figures_would_loosen_of_a_persons_numbers_is_told_and_not_written(own: Path) -> None:
+    own.write_text(PLAIN.replace("hidden:     10", "hidden:     8"))
+    proposal = propose([seen()], own, mode="all")
+    assert any(note.startswith("hidden 8 -> 10 ") for note in proposal.notes)
+    assert limits_of(proposal.after, seen())["layers.0.hidden::max_abs"].bound == 8

@@ -15,7 +15,7 @@ class LimitsDocument(Section):
     version: ONE_ONLY
     extends: Literal["builtin"] | None = None
     protocol: Literal["paper", "deployed"] = "paper"
-    headroom: Headroom = 1.25
+    headroom: Headroom | None = None
     source: Text | None = None
     text: FoundOn | None = None
     generic: Generic | None = None

@@ -87,6 +87,10 @@ class _OneOrSeveral:
 Int8Rules = Annotated[list[Int8Rule], BeforeValidator(_as_list), AfterValidator(_no_rule_twice), _OneOrSeveral()]
 
 
+MEASURED_HEADROOM = 1.25
+"""Of figures that say what they were measured on, where none is stated; numbers that a person wrote have none."""
+
+
 class MeasuredOn(Section):
     """What figures were measured on: the corpus by name and the beginning of its digest, its tokens, and the dtype of
     the model.
@@ -116,7 +120,8 @@ class Shape(Section):
     """Figures of one depth and width; `checkpoints` are those they were taken from, `source` says how, where that is
     not as for the family, and `measured` on what: a run on less or other text then says so.
 
-    `headroom`: a number for all of its figures, or one per site kind and for `int8`. `by_layer`: the figure of every
+    `headroom`: a number for all of its figures, or one per site kind and for `int8`; where it is stated nowhere, those
+    with `measured` have one all the same, and others stand as they are. `by_layer`: the figure of every
     layer, which comes before that of its kind; `medians`: the typical magnitude, from which lower limits follow.
     """
 
@@ -149,12 +154,14 @@ class Shape(Section):
         """The checkpoints whose own figures are stated."""
         return self.checkpoints if isinstance(self.checkpoints, dict) else {}
 
-    def headroom_of(self, what: str, otherwise: float) -> float:
-        """The headroom of a site kind's figures, or of those of `int8`; `otherwise` where the shape does not say.
+    def headroom_of(self, what: str, asked: float | None) -> float | None:
+        """The headroom of a site kind's figures, or of those of `int8`, None where they are the limits themselves;
+        `asked`: what the family or the file says.
 
         An INT-8 figure takes the number, the mapping's own `int8`, or the mapping's largest: an outlier that grows by a
         factor costs as many dB.
         """
+        otherwise = asked or (MEASURED_HEADROOM if self.measured else None)
         if not isinstance(self.headroom, dict):
             return self.headroom or otherwise
         stated = {str(key): headroom for key, headroom in self.headroom.items()}
