@@ -82,7 +82,8 @@ def conclude(session: "GateSession", reported: Reported, tighten: str = "") -> O
         *_broken_off(session, reported.failed, judged, waivers),
         *waivers.values(),
     )
-    verdict = _verdict(session, judged, ran, faults) if judged else None
+    held = sum(session.plan.waiver_id(waiver) in reported.run for waiver in session.plan.waivers)
+    verdict = _verdict(session, judged, ran, faults, held, len(waivers)) if judged else None
     return Outcome(
         checkpoints=tuple(
             _checkpoint(session, subject, judged.get(subject.name), ran[subject.name])
@@ -99,7 +100,12 @@ def conclude(session: "GateSession", reported: Reported, tighten: str = "") -> O
 
 
 def _verdict(
-    session: "GateSession", judged: Mapping[str, _Judged], ran: Mapping[str, Set[str]], faults: Sequence[str]
+    session: "GateSession",
+    judged: Mapping[str, _Judged],
+    ran: Mapping[str, Set[str]],
+    faults: Sequence[str],
+    waivers: int,
+    failing_waivers: int,
 ) -> Tally:
     strengths, remarks = [], []
     for name, one in judged.items():
@@ -125,6 +131,8 @@ def _verdict(
             *([strength.shortage] if strength and strength.shortage else []),
             *remarks,
         ],
+        waivers=waivers,
+        failing_waivers=failing_waivers,
     )
 
 

@@ -14,6 +14,7 @@ from pytest_maxact.numbers.peaks import Peak
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.effect import Effect
+from pytest_maxact.record.metrics.metric import Metric
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.record.scores import LayerScores
@@ -120,9 +121,9 @@ class Broken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteRow:
-    """One site: its largest magnitude against the limit on that, None where there is none, and whether any check of it
-    fails. `int8_sqnr_db`: per tensor, NaN where the site is not finite; None at sites beside the residual stream that
-    hold their limits, where it is not computed.
+    """One site: its largest magnitude against the limit on that, None where there is none, and the metrics whose checks
+    fail there, or are waived. `int8_sqnr_db`: per tensor, NaN where the site is not finite; None at sites beside the
+    residual stream of which no check fails, where it is not computed.
     """
 
     site: Site
@@ -130,7 +131,8 @@ class SiteRow:
     nonfinite: int
     limit: float | None
     usage: float
-    failed: bool
+    failing: tuple[Metric, ...]
+    waived: tuple[Metric, ...]
     int8_sqnr_db: float | None
 
 

@@ -30,7 +30,7 @@ from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.record.comparability import is_same_origin, origin_of
 from pytest_maxact.record.deployed import narrowness
 from pytest_maxact.record.metrics.figures import integer_figures
-from pytest_maxact.record.metrics.metric import MAX_ABS, WEIGHT_FLUSH, scheme_metric
+from pytest_maxact.record.metrics.metric import MAX_ABS, WEIGHT_FLUSH, Metric, scheme_metric
 from pytest_maxact.record.metrics.value import beyond_fp16, metric_value
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record, first_broken
@@ -52,7 +52,7 @@ def portray(
         provenance=record.provenance,
         slim=record.is_summary,
         metric_version=record.metric_version,
-        m=_maximum(carrier),
+        m=_maximum(carrier, record.provenance.model_type),
         fp16=_half_range(record),
         int8=CarrierInteger(max_abs=integer_figures(carrier, "max_abs"), optimal=integer_figures(carrier, "optimal")),
         massive=_massive(record),
@@ -71,14 +71,14 @@ def portray(
     )
 
 
-def _maximum(carrier: SiteReading) -> Maximum:
+def _maximum(carrier: SiteReading, model_type: str) -> Maximum:
     peak = carrier.peaks[0] if carrier.peaks else None
     return Maximum(
         value=carrier.max_abs,
         site=carrier.site,
         peak=peak,
         where=describe_peak(peak) if peak else "",
-        standing=standing(carrier.max_abs),
+        standing=standing(carrier.max_abs, model_type),
     )
 
 
@@ -138,8 +138,11 @@ def _broken(record: Record) -> Broken | None:
 
 def _rows(record: Record, findings: Sequence[Finding]) -> tuple[SiteRow, ...]:
     maxima = {finding.limit.site: finding for finding in findings if finding.limit.metric == MAX_ABS}
-    failed = {finding.site for finding in findings if not finding.accepted}
-    heads = _heads(record) | failed
+    failing, waived = dict[str, list[Metric]](), dict[str, list[Metric]]()
+    for finding in findings:
+        if not finding.passed:
+            (waived if finding.waiver else failing).setdefault(finding.site, []).append(finding.limit.metric)
+    heads = _heads(record) | failing.keys() | waived.keys()
     rows = []
     for name, reading in record.sites.items():
         found = maxima.get(name)
@@ -150,7 +153,8 @@ def _rows(record: Record, findings: Sequence[Finding]) -> tuple[SiteRow, ...]:
                 nonfinite=reading.nonfinite,
                 limit=found.limit.bound if found else None,
                 usage=found.usage if found else math.nan,
-                failed=name in failed,
+                failing=tuple(failing.get(name, ())),
+                waived=tuple(waived.get(name, ())),
                 int8_sqnr_db=_int8(reading) if name in heads else None,
             )
         )

@@ -10,37 +10,20 @@ import math
 from dataclasses import dataclass
 
 from pytest_maxact.judge.limits.file import load_limits
+from pytest_maxact.judge.limits.rules import family_speaking_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """One checkpoint: its shape, its M and the site that carries it."""
+    """One checkpoint: its family, its shape, its M and the site that carries it."""
 
     model: str
     model_type: str
+    family: str
     layers: int
     hidden_size: int
     max_abs: float
     carrier: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """An observed range of M and who sits there; the paper gives no sharper cut-offs."""
-
-    low: float
-    high: float
-    members: str
-
-
-TIERS = (
-    Tier(100, 1_000, "Qwen3.5, MoE"),
-    Tier(1_664, 2_992, "small Gemma"),
-    Tier(3_984, 35_328, "Qwen2.5, Qwen3 dense, Ling"),
-    Tier(145_408, 157_696, "gpt-oss-20b, gemma-2-27b"),
-    Tier(245_760, 696_320, "Gemma3"),
-)
-"""The paper's rounded ranges; where its rounding excludes a member, that member's exact figure is the end."""
 
 
 @functools.cache
@@ -51,20 +34,21 @@ def published() -> tuple[Published, ...]:
         Published(
             model=name,
             model_type=family.model_types[0],
+            family=called,
             layers=shape.layers,
             hidden_size=shape.hidden_size,
             max_abs=checkpoint.max_abs,
             carrier=checkpoint.carrier,
         )
-        for family in shipped.document.families.values()
+        for called, family in shipped.document.families.items()
         for shape in family.shapes
         for name, checkpoint in shape.figures_of_checkpoints.items()
     ]
     return tuple(sorted(found, key=lambda one: one.max_abs))
 
 
-def standing(max_abs: float) -> str:
-    """Where an M stands, in words: rank among the published, neighbours, tier."""
+def standing(max_abs: float, model_type: str = "") -> str:
+    """Where an M stands, in words: rank among the published, neighbours, and where those of its own family lie."""
     if not math.isfinite(max_abs):
         return "not comparable with published checkpoints: it has non-finite activations"
     every = published()
@@ -77,6 +61,16 @@ def standing(max_abs: float) -> str:
         f"below {above[0].model} ({above[0].max_abs:g})" if above else "",
     ]
     between = " and ".join(part for part in neighbours if part)
-    tier = next((t for t in TIERS if t.low <= max_abs <= t.high), None)
-    range_words = f"; in the range of {tier.members}" if tier else ""
-    return f"larger than {len(below)} of {len(every)} published checkpoints: {between}{range_words}"
+    return f"larger than {len(below)} of {len(every)} published checkpoints: {between}{_of_family(max_abs, model_type)}"
+
+
+def _of_family(max_abs: float, model_type: str) -> str:
+    """Empty for a family of which nothing was published."""
+    family = family_speaking_of(load_limits(), model_type)
+    own = [one.max_abs for one in published() if one.family == family]
+    if not own:
+        return ""
+    place = "below" if max_abs < own[0] else "above" if max_abs > own[-1] else "within"
+    if len(own) == 1:
+        return f"; {'at' if place == 'within' else place} the one of its own family, {family} ({own[0]:g})"
+    return f"; {place} the {len(own)} of its own family, {family} ({own[0]:g} to {own[-1]:g})"

@@ -159,7 +159,7 @@ def test_a_failure_that_is_made_a_pass_is_put_right_and_said(
         """)
     common = (f"--maxact-replay={saved}", f"--maxact-limits={tight}", JUNIT, *options)
     said = [
-        f"FAIL: 1 of {CHECKS} checks do not hold",
+        f"FAIL: 1 of {CHECKS} checks does not hold",
         "1 reports of checks were changed by something outside of the gate, the first said",
         "of maxact::layers.1.hidden::max_abs; what the gate found stands",
     ]

@@ -19,7 +19,7 @@ def test_every_site_has_a_row_in_depth_order() -> None:
     rows = portray(SOUND).rows
     assert [row.site.name for row in rows] == list(SOUND.sites)
     assert [row.max_abs for row in rows] == [reading.max_abs for reading in SOUND.sites.values()]
-    assert all((row.limit, row.failed) == (None, False) for row in rows)
+    assert all((row.limit, row.failing, row.waived) == (None, (), ()) for row in rows)
 
 
 def test_int8_is_of_the_residual_stream_and_of_what_fails() -> None:
@@ -40,8 +40,8 @@ def test_a_row_shows_the_limit_on_its_maximum_and_any_check_that_fails() -> None
     findings = [check(SOUND, limit(8.0)), check(SOUND, limit(0.5, MLP, "rms"))]
     rows = {row.site.name: row for row in portray(SOUND, findings=findings).rows}
     assert findings[0].limit.metric == MAX_ABS
-    assert (rows[HIDDEN].limit, rows[HIDDEN].usage, rows[HIDDEN].failed) == (8.0, 0.5, False)
-    assert (rows[MLP].limit, rows[MLP].failed) == (None, True)
+    assert (rows[HIDDEN].limit, rows[HIDDEN].usage, rows[HIDDEN].failing) == (8.0, 0.5, ())
+    assert (rows[MLP].limit, [metric.name for metric in rows[MLP].failing]) == (None, ["rms"])
 
 
 def test_what_is_not_finite_is_nowhere_a_figure() -> None:

@@ -32,26 +32,29 @@ class Stage:
 class Trend:
     """The largest magnitude of one site kind over all layers, checkpoint by checkpoint, inf where one is not finite.
 
-    `growth`: per thousand steps, NaN with fewer than two checkpoints whose steps are known.
+    `growth`: per `unit` steps, no more than the checkpoints span; NaN with fewer than two whose steps are known.
     """
 
     kind: str
     values: tuple[float, ...]
     growth: float
+    unit: int
 
     @property
     def relative_growth(self) -> float:
-        """Growth per thousand steps as a share of the first value, NaN where that is none."""
+        """Growth per so many steps as a share of the first value, NaN where that is none."""
         return self.growth / self.values[0] if self.values[0] > 0 and math.isfinite(self.values[0]) else math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crossing:
-    """A site whose growth, continued, crosses its limit at `step`."""
+    """A site whose growth, per `unit` steps, continued, crosses its limit at `step`; it was seen over `span` steps."""
 
     limit: Limit
     value: float
     growth: float
+    unit: int
+    span: int
     step: float
 
 
@@ -92,17 +95,21 @@ def milestones(series: Sequence[Stage]) -> list[Milestone]:
 
 
 def trends(series: Sequence[Stage]) -> list[Trend]:
-    """One per site kind that every checkpoint has, in the order of kinds."""
-    found = []
+    """One per site kind that every checkpoint has, in the order of kinds; growth of all of them in one unit."""
+    found: dict[str, list[float]] = {}
     for kind in KINDS:
         values = [
             max((r.max_abs for r in stage.record.sites.values() if r.site.kind == kind), default=math.nan)
             for stage in series
         ]
         if not any(math.isnan(value) for value in values):
-            points = [(stage.step, value) for stage, value in zip(series, values, strict=True)]
-            found.append(Trend(kind=kind, values=tuple(values), growth=1000 * slope(points)))
-    return found
+            found[kind] = values
+    points = {kind: [(s.step, v) for s, v in zip(series, values, strict=True)] for kind, values in found.items()}
+    unit = min((unit_of(seen) for of_kind in points.values() if (seen := span(of_kind))), default=_MOST_STEPS)
+    return [
+        Trend(kind=kind, values=tuple(values), growth=unit * slope(points[kind]), unit=unit)
+        for kind, values in found.items()
+    ]
 
 
 def can_be_continued(series: Sequence[Stage]) -> bool:
@@ -127,18 +134,39 @@ def crossings(series: Sequence[Stage], limits: Iterable[Limit], horizon: int) ->
         ]
         growth = slope(points)
         if growth > 0 and holds(value, limit) and (step := last.step + (limit.bound - value) / growth) < horizon:
-            found.append(Crossing(limit=limit, value=value, growth=1000 * growth, step=step))
+            seen = span(points)
+            unit = unit_of(seen)
+            found.append(Crossing(limit=limit, value=value, growth=unit * growth, unit=unit, span=seen, step=step))
     return sorted(found, key=lambda crossing: crossing.step)
+
+
+_MOST_STEPS = 1000
+"""Growth is told per so many steps, or fewer."""
+
+
+def unit_of(seen: int) -> int:
+    """Per how many steps growth is told that was seen over so many: a power of ten that is no longer than that."""
+    return int(min(_MOST_STEPS, 10 ** math.floor(math.log10(seen))))
+
+
+def span(points: Iterable[tuple[int | None, float]]) -> int:
+    """Over how many steps growth can be seen; 0 where it cannot."""
+    steps = [step for step, _ in _known(points)]
+    return max(steps) - min(steps) if steps else 0
 
 
 def slope(points: Iterable[tuple[int | None, float]]) -> float:
     """Growth per step: the slope of least squares, NaN without points at two known steps; values that are not finite
     are left out.
     """
-    known = [(step, value) for step, value in points if step is not None and math.isfinite(value)]
+    known = _known(points)
     steps, values = [step for step, _ in known], [value for _, value in known]
     if len(set(steps)) < 2:
         return math.nan
     from statistics import linear_regression
 
     return linear_regression(steps, values).slope
+
+
+def _known(points: Iterable[tuple[int | None, float]]) -> list[tuple[int, float]]:
+    return [(step, value) for step, value in points if step is not None and math.isfinite(value)]

@@ -1,6 +1,7 @@
 """One check's outcome, as plain data: everything that shows a verdict shows these."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_maxact.judge.limits.limit import Limit
@@ -38,3 +39,13 @@ class Finding:
         if self.limit.sense == "max" and self.limit.bound > 0:
             return self.value / self.limit.bound
         return math.nan
+
+
+def worst_of(findings: Sequence[Finding]) -> Finding:
+    """Of breaches: what is no number, then the furthest beyond its bound."""
+
+    def severity(finding: Finding) -> tuple[bool, float]:
+        beyond = finding.value - finding.limit.bound
+        return math.isnan(finding.value), beyond if finding.limit.sense == "max" else -beyond
+
+    return max(findings, key=severity)

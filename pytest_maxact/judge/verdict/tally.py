@@ -23,6 +23,9 @@ class Told:
 class Tally:
     """`ran` checks, of which `breaches` do not hold and `waived` are let pass; `faults`: what else went wrong.
 
+    `waivers`: how many waivers were checks of the run themselves, of which `failing_waivers` are among the faults: with
+    the checks they are what a runner counts.
+
     `left` checks did not run: of them `unknown` cannot be judged, and of the others `failing` would fail. `broken`: by
     checkpoint, the first site with non-finite values that a check found. `rests`: what stands behind PASS in words, of
     limits and text that make it less than plain; `warnings`: what comes before all else.
@@ -38,6 +41,18 @@ class Tally:
     broken: tuple[tuple[str, str], ...]
     rests: str = ""
     warnings: tuple[str, ...] = ()
+    waivers: int = 0
+    failing_waivers: int = 0
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether counts tell why it failed; else its first fault does."""
+        return bool(self.breaches or self.failing_waivers)
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The faults that a headline leaves to be told."""
+        return self.faults if self.is_counted else self.faults[1:]
 
     @property
     def passed(self) -> bool:
@@ -52,9 +67,11 @@ def tally_of(
     unknown: int = 0,
     rests: str = "",
     warnings: Sequence[str] = (),
+    waivers: int = 0,
+    failing_waivers: int = 0,
 ) -> Tally:
     """`ran`: (checkpoint, check) of those that ran, None for all; `unknown`: how many did not run and cannot be judged;
-    `rests` and `warnings`: as of the tally.
+    the others: as of the tally.
     """
     run, rest = list[Told](), list[Told]()
     for told in findings:
@@ -71,6 +88,8 @@ def tally_of(
         broken=_broken(breaches),
         rests=rests,
         warnings=tuple(warnings),
+        waivers=waivers,
+        failing_waivers=failing_waivers,
     )
 
 

@@ -14,12 +14,19 @@ from pytest_maxact.judge.limits.weights import WEIGHTS, is_of_weights, site_of, 
 from pytest_maxact.judge.verdict.bound import holds
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.words import origin_words
+from pytest_maxact.numbers.counted import counted, counted_of
 from pytest_maxact.numbers.scan import TensorScan, WeightScan
 from pytest_maxact.record.metrics.metric import ALL_ZERO, MISFIT, NONFINITE, Metric
 from pytest_maxact.record.record import Record
 
 _NAMED = 3
 """How many tensors are named where several are wrong."""
+_SOUND = {
+    NONFINITE: ("is finite", "are finite"),
+    ALL_ZERO: ("holds no matrix of zeros", "hold no matrix of zeros"),
+    MISFIT: ("is the one that the config calls for", "are those that the config calls for"),
+}
+"""What is said of one tensor, and of several."""
 
 
 def unscanned(record: Record) -> str:
@@ -111,19 +118,16 @@ def _described(tensor: TensorScan) -> str:
 
 
 def _sum_words(scan: WeightScan, metric: Metric, left: Mapping[str, int], waived: int) -> str:
-    beside = f", {waived} more are waived" if waived else ""
+    beside = f", {waived} more {'is' if waived == 1 else 'are'} waived" if waived else ""
     if not left:
-        sound = {
-            NONFINITE: "are finite",
-            ALL_ZERO: "hold no matrix of zeros",
-            MISFIT: "are those that the config calls for",
-        }
-        return f"weights: all {scan.tensors - waived} tensors in {_files(scan)} {sound[metric]}{beside}"
-    count = sum(left.values())
+        sound = scan.tensors - waived
+        of_all = f"the one tensor in {_files(scan)}" if sound == 1 else f"all {sound} tensors in {_files(scan)}"
+        return f"weights: {of_all} {_SOUND[metric][sound != 1]}{beside}"
+    count, where = sum(left.values()), counted_of(len(left), scan.tensors, "tensor")
     what = {
-        NONFINITE: f"{count} NaN or infinite entries in {len(left)} of {scan.tensors} tensors",
-        ALL_ZERO: f"{count} matrices of nothing but zeros in {len(left)} of {scan.tensors} tensors",
-        MISFIT: f"{count} tensors are not those that the config calls for",
+        NONFINITE: f"{count} NaN or infinite {'entry' if count == 1 else 'entries'} in {where}",
+        ALL_ZERO: f"{counted(count, 'matrix')} of nothing but zeros in {where}",
+        MISFIT: f"{counted(count, 'tensor', 'is not the one', 'are not those')} that the config calls for",
     }
     named = ", ".join(list(left)[:_NAMED]) + (", ..." if len(left) > _NAMED else "")
     return f"weights: {what[metric]}: {named}{beside}"

@@ -30,7 +30,8 @@ def series_data(series: Series) -> dict[str, Any]:
         "trends": {
             trend.kind: {
                 "values": [finite_or_null(value) for value in trend.values],
-                "growth_per_1000_steps": finite_or_null(trend.growth),
+                "growth": finite_or_null(trend.growth),
+                "per_steps": trend.unit,
             }
             for trend in series.trends
         },
@@ -41,7 +42,9 @@ def series_data(series: Series) -> dict[str, Any]:
                     "site": found.limit.site,
                     "value": found.value,
                     "limit": found.limit.bound,
-                    "growth_per_1000_steps": found.growth,
+                    "growth": found.growth,
+                    "per_steps": found.unit,
+                    "seen_over_steps": found.span,
                     "step": found.step,
                 }
                 for found in outlook.crossings

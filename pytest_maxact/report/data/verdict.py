@@ -3,6 +3,7 @@
 from typing import Any
 
 from pytest_maxact.judge.outcome import Outcome
+from pytest_maxact.judge.verdict.tally import Tally
 from pytest_maxact.report.data.null import finite_or_null
 
 
@@ -13,6 +14,7 @@ def verdict_data(outcome: Outcome) -> dict[str, Any]:
     return {
         "schema": 1,
         "passed": bool(outcome.verdict and outcome.verdict.passed),
+        "counts": _counts(outcome.verdict) if outcome.verdict else None,
         "rests": outcome.verdict.rests.strip() if outcome.verdict else "",
         "warnings": list(outcome.verdict.warnings) if outcome.verdict else [],
         "checks": [
@@ -36,4 +38,16 @@ def verdict_data(outcome: Outcome) -> dict[str, Any]:
             for finding in checkpoint.findings
         ],
         "waiver_faults": list(outcome.waiver_faults),
+    }
+
+
+def _counts(tally: Tally) -> dict[str, int]:
+    """As the headline of the report has them; with waivers, which are checks too, those of a runner of tests."""
+    return {
+        "checks": tally.ran,
+        "failed": len(tally.breaches),
+        "waived": len(tally.waived),
+        "not_run": tally.left,
+        "waivers": tally.waivers,
+        "waivers_failed": tally.failing_waivers,
     }

@@ -59,8 +59,7 @@ def _head(outcome: Outcome) -> Iterator[Text]:
 
 def _causes(outcome: Outcome) -> Iterator[Text]:
     """What went wrong besides checks that do not hold, but for what the head says."""
-    told = outcome.verdict is not None and bool(outcome.verdict.breaches)
-    for fault in outcome.faults if told else outcome.faults[1:]:
+    for fault in outcome.verdict.listed if outcome.verdict else outcome.faults[1:]:
         yield Text(f"- {fault}", style="red")
 
 

@@ -10,7 +10,8 @@ from rich.text import Text
 from pytest_maxact.errors import setting
 from pytest_maxact.judge.deploy.fitness import SchemeFitness
 from pytest_maxact.judge.portrait import Portrait, SchemeRow
-from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.judge.verdict.finding import worst_of
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.report.terminal.screen import Column, Grid, Part, grouped
 
@@ -30,7 +31,7 @@ def deploy_parts(portrait: Portrait) -> Iterator[Part]:
 
 def _recommendation(rows: Sequence[SchemeRow], narrow: str) -> str:
     found = [row.fitness for row in rows]
-    fit = [_with_unchecked(scheme) for scheme in found if scheme.passed]
+    fit = [_with_figures(scheme) for scheme in found if scheme.passed]
     not_run = [scheme for scheme in found if scheme.holds and not scheme.compared]
     site_by_site = [scheme.scheme for scheme in not_run if not SCHEMES[scheme.scheme].cast]
     within = [scheme.scheme for scheme in not_run if SCHEMES[scheme.scheme].cast]
@@ -57,8 +58,11 @@ def _recommendation(rows: Sequence[SchemeRow], narrow: str) -> str:
     )
 
 
-def _with_unchecked(scheme: SchemeFitness) -> str:
-    return f"{scheme.scheme} ({scheme.unchecked})" if scheme.unchecked else scheme.scheme
+def _with_figures(scheme: SchemeFitness) -> str:
+    """A scheme with what it does to predictions, and what of it was not looked at."""
+    agreement = [f"top-1 agreement {scheme.effect.top1_agreement:.1%}"] if scheme.effect else []
+    said = "; ".join([*agreement, *([scheme.unchecked] if scheme.unchecked else [])])
+    return f"{scheme.scheme} ({said})" if said else scheme.scheme
 
 
 def _grid(rows: Sequence[SchemeRow]) -> Grid:
@@ -114,25 +118,19 @@ def _share(share: float | None) -> str:
 
 
 def _words(row: SchemeRow) -> Iterator[str]:
+    """What the verdict tells, of a scheme that is checked, is not told again."""
     scheme = row.fitness
     if scheme.unmeasured:
         yield f"{scheme.scheme}: {scheme.unmeasured}"
-    for finding in sorted(scheme.breaches, key=_severity)[:1]:
-        more = f"; {len(scheme.breaches) - 1} more breaches" if len(scheme.breaches) > 1 else ""
-        what = finding.message if row.checked else finding.message.split("; fitness")[0]
-        yield f"{scheme.scheme} does not fit: {what}{more}"
-    for finding in scheme.waived[:1] if scheme.holds_by_waiver else ():
-        more = f"; {len(scheme.waived) - 1} more" if len(scheme.waived) > 1 else ""
-        until = finding.waiver.words if finding.waiver else ""
-        yield f"{scheme.scheme} fits by waiver only: {finding.message}; {until}{more}"
+    if scheme.breaches and row.checked:
+        yield f"{scheme.scheme} does not fit: {counted(len(scheme.breaches), 'check', 'fails', 'fail')}"
+    elif scheme.breaches:
+        more = f"; {counted(len(scheme.breaches) - 1, 'more breach')}" if len(scheme.breaches) > 1 else ""
+        yield f"{scheme.scheme} does not fit: {worst_of(scheme.breaches).message.split('; fitness')[0]}{more}"
+    if scheme.holds_by_waiver:
+        yield f"{scheme.scheme} fits by waiver only: {counted(len(scheme.waived), 'check', 'is waived', 'are waived')}"
     for line in scheme.advice:
         yield f"  {line}"
-
-
-def _severity(finding: Finding) -> tuple[bool, float]:
-    """Worst first: what is no number, then the furthest beyond its bound."""
-    distance = finding.value - finding.limit.bound
-    return not math.isnan(finding.value), distance if finding.limit.sense == "min" else -distance
 
 
 def _notes(portrait: Portrait) -> str:

@@ -1,5 +1,5 @@
 """A row per layer of one Record: its residual stream against its limit, its other maxima; a row more for any other site
-that breaches.
+of which a check fails or is waived. What is at fault is marked, in colour and in words, and nothing else.
 
 A column is an entry of `_COLUMNS`: its cell and, where its name says too little, its words below the table. The table
 must fit 80 columns. Figures of seven characters fill 67 of them, with a router 75, and the row of a breaching site
@@ -7,15 +7,17 @@ takes up to eight more for its name; a new column takes its width and a blank.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.text import Text
 
 from pytest_maxact.judge.portrait import SiteRow
+from pytest_maxact.record.metrics.metric import LEAST, MAX_ABS, MEDIAN, NONFINITE, UNREACHED, Kind, Metric, Of
 from pytest_maxact.report.terminal.screen import Column, Grid, short
 
-_BAR = 10
+_USED, _BAR, _CAUSE = 15, 10, 8
+"""Columns of what is used of a limit, of its bar, and of what fails instead."""
 _LABELS = {"embedding": "embed", "final_norm": "norm"}
 _OTHERS = {"attn_output": "attn", "mlp_output": "mlp", "gate": "gate", "router": "router"}
 Cells = list[str | Text]
@@ -43,7 +45,7 @@ def _rows(rows: Sequence[SiteRow], others: Sequence[str], blocks: bool) -> Itera
         beside = [short(kinds[kind].max_abs) if kind in kinds else "" for kind in others]
         yield [*_cells(label, head, blocks), *beside]
         for kind, row in kinds.items():
-            if row is not head and row.failed:
+            if row is not head and (row.failing or row.waived):
                 yield _cells(f"  {kind}", row, blocks)
 
 
@@ -51,41 +53,68 @@ def _cells(label: str, row: SiteRow, blocks: bool) -> Cells:
     return [_marked(label, row), *(shown.cell(row, blocks) for shown in _COLUMNS)]
 
 
-def _marked(text: str, row: SiteRow) -> Text:
-    return Text(text, style="red" if row.failed else "")
+def _marked(text: str, row: SiteRow, kinds: Collection[Kind] = tuple(Kind)) -> Text:
+    """In red where a check of these kinds fails, in yellow where one is waived."""
+    if any(metric.kind in kinds for metric in row.failing):
+        return Text(text, style="red")
+    return Text(text, style="yellow" if any(metric.kind in kinds for metric in row.waived) else "")
 
 
 def _maximum(row: SiteRow, blocks: bool) -> Text:
-    return _marked(short(row.max_abs), row)
+    return _marked(short(row.max_abs), row, (Kind.MAX_ABS, Kind.LEAST, Kind.NONFINITE))
 
 
 def _limit(row: SiteRow, blocks: bool) -> Text:
-    return _marked("-" if row.limit is None else short(row.limit), row)
+    return _marked("-" if row.limit is None else short(row.limit), row, (Kind.MAX_ABS,))
 
 
 def _used(row: SiteRow, blocks: bool) -> Text:
+    """How much of the limit on the maximum is used, where that is what there is to say; else what fails, or is
+    waived.
+    """
+    for metrics, word, style in ((row.failing, "FAIL", "bold red"), (row.waived, "waived", "yellow")):
+        if MAX_ABS in metrics and row.limit is not None:
+            return _bar(row.usage, word, style, blocks)
+        if metrics:
+            return Text(f"{word} {_cause(metrics)}", style=style)
     if row.limit is None:
-        return Text("FAIL" if row.failed else "")
-    return _bar(row.usage, row.failed, blocks)
+        return Text()
+    share = f"{row.usage:.0%}" if row.usage >= 0.01 or row.usage == 0 else "<1%"
+    return _bar(row.usage, share, "yellow" if row.usage > 0.8 else "green", blocks, quiet=True)
 
 
 def _decibel(row: SiteRow, blocks: bool) -> Text:
     sqnr = row.int8_sqnr_db
     if sqnr is None or math.isnan(sqnr):
-        return _marked("-", row)
-    return _marked(f"{sqnr:.1f}" if math.isfinite(sqnr) else "exact", row)
+        return _marked("-", row, (Kind.INTEGER,))
+    return _marked(f"{sqnr:.1f}" if math.isfinite(sqnr) else "exact", row, (Kind.INTEGER,))
 
 
-def _bar(usage: float, failed: bool, blocks: bool) -> Text:
+def _bar(usage: float, words: str, style: str, blocks: bool, quiet: bool = False) -> Text:
+    """With `words` behind it, in 15 columns; `quiet`: these without the colour of the bar."""
     full, empty = ("█", "░") if blocks else ("#", ".")
-    if not math.isfinite(usage):
-        return Text(full * _BAR + " FAIL", style="bold red")
-    filled = min(_BAR, math.ceil(usage * _BAR)) if usage > 0 else 0
-    words = "FAIL" if failed else f"{usage:.0%}" if usage >= 0.01 or usage == 0 else "<1%"
-    style = "bold red" if failed else "yellow" if usage > 0.8 else "green"
+    length = min(_BAR, _USED - 1 - len(words))
+    filled = math.ceil(min(usage, 1.0) * length) if usage >= 0 else length
     return Text.assemble(
-        (full * filled, style), (empty * (_BAR - filled), "dim"), f" {words}", style=style if failed else ""
+        (full * filled, style), (empty * (length - filled), "dim"), f" {words}", style="" if quiet else style
     )
+
+
+def _cause(metrics: Sequence[Metric]) -> str:
+    """What fails beside the maximum, in at most eight characters."""
+    causes = list(dict.fromkeys(map(_brief, metrics)))
+    return causes[0] if len(causes) == 1 else f"{len(metrics)} checks"
+
+
+def _brief(metric: Metric) -> str:
+    if metric.kind is Kind.INTEGER:
+        return f"INT-{metric.bits}"
+    if metric.kind is Kind.SCHEME:
+        return metric.scheme if len(metric.scheme) <= _CAUSE else "low bits"
+    if metric.kind.of is Of.CHANGE:
+        return "baseline"
+    named = {NONFINITE: "NaN/Inf", LEAST: "small", MEDIAN: "small", UNREACHED: "experts"}
+    return named.get(metric, metric.name.partition(".")[0][:_CAUSE])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,10 @@ from rich.text import Text
 from pytest_maxact.judge.outcome import Checkpoint, Outcome
 from pytest_maxact.judge.series.series import Outlook, Series
 from pytest_maxact.judge.series.trend import Crossing, Milestone, Trend
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.report.terminal.compare import parting_words
 from pytest_maxact.report.terminal.footing import footing_notes
-from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, short, to_text
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, grouped, short, to_text
 from pytest_maxact.report.terminal.verdict import across_words, verdict_lines
 
 CROSSINGS_SHOWN = 5
@@ -120,7 +121,7 @@ def _trends(found: Sequence[Trend], blocks: bool) -> Grid:
         columns=(
             Column(name="kind"),
             Column(name="trend"),
-            *(Column(name=name, right=True) for name in ("first", "last", "per 1 000 steps")),
+            *(Column(name=name, right=True) for name in ("first", "last", _per(found))),
         ),
         rows=[
             [
@@ -133,6 +134,14 @@ def _trends(found: Sequence[Trend], blocks: bool) -> Grid:
             for trend in found
         ],
     )
+
+
+def _per(found: Sequence[Trend]) -> str:
+    return _per_steps(found[0].unit) if found else "growth"
+
+
+def _per_steps(unit: int) -> str:
+    return f"per {grouped(unit)} steps" if unit > 1 else "per step"
 
 
 def _growth(trend: Trend) -> str:
@@ -170,13 +179,14 @@ def _outlook(outlook: Outlook, last: Milestone) -> Iterator[Text]:
     for crossing in found[:CROSSINGS_SHOWN]:
         yield Text(_crossing_words(crossing), style="yellow")
     if len(found) > CROSSINGS_SHOWN:
-        yield Text(f"and {len(found) - CROSSINGS_SHOWN} more sites before step {horizon}", style="yellow")
+        yield Text(f"and {counted(len(found) - CROSSINGS_SHOWN, 'more site')} before step {horizon}", style="yellow")
 
 
 def _crossing_words(crossing: Crossing) -> str:
     return (
         f"WARNING: {crossing.limit.site} is at {short(crossing.value)} of {short(crossing.limit.bound)} and grows"
-        f" {crossing.growth:+.3g} per 1 000 steps: it would cross its limit at step {crossing.step:.0f}"
+        f" {crossing.growth:+.3g} {_per_steps(crossing.unit)}: it would cross its limit at step {crossing.step:.0f}"
+        f" (growth seen over {counted(crossing.span, 'step')})"
     )
 
 

@@ -25,8 +25,11 @@ from tests.support.reports import report_of
 def test_the_report_ends_in_a_recommendation() -> None:
     ran = {name: effect(name, 0.01) for name in ("W8A8", "FP16")}
     text = report(measured(worst={"layers.1.down_in": sums(8.0)}, effects=ran), "W8A8", "FP16")
-    assert text.splitlines()[-1] == "ships in FP16; not in W8A8"
-    assert "W8A8 does not fit: layers.1.down_in: W8A8.sqnr_db 8 falls" in text.replace("\n", " ")
+    assert text.splitlines()[-1] == "ships in FP16 (top-1 agreement 99.0%); not in W8A8"
+    words = " ".join(text.split())
+    assert "- layers.1.down_in: W8A8.sqnr_db 8 falls" in words
+    assert "W8A8 does not fit: 1 check fails passes site by site" in words
+    assert words.count("W8A8.sqnr_db") == 1, "the verdict has told it"
     assert max(map(len, text.splitlines())) <= 80
 
 
@@ -62,9 +65,9 @@ def test_what_the_run_let_pass_is_shown_as_waived_and_not_judged_anew() -> None:
     assert (found.breaches, [finding.waiver for finding in found.waived]) == ([], [WAIVER])
     assert (found.holds, found.passed, other.passed) == (False, False, True), "what is let pass does not fit by that"
     text = report_of(record, rules, findings)
-    assert text.splitlines()[-1] == "ships in FP16; in W8A8 by waiver only"
+    assert text.splitlines()[-1] == "ships in FP16 (top-1 agreement 99.0%); in W8A8 by waiver only"
     words = " ".join(text.split())
-    assert "W8A8 fits by waiver only: layers.1.down_in: W8A8.sqnr_db 8 falls below" in words
+    assert "W8A8 fits by waiver only: 1 check is waived" in words
     assert "waived until 9999-01-01 by ann: known" in words
     assert "does not fit" not in words
 
@@ -131,7 +134,7 @@ def test_float16_ships_with_the_word_that_scores_are_unchecked_where_no_attentio
     assert finding.passed
     assert finding.message.startswith("attention scores unchecked: no attention was seen")
     text = report(record, "FP16", predicts=True)
-    assert text.splitlines()[-1] == "ships in FP16 (attention scores unchecked)"
+    assert text.splitlines()[-1] == "ships in FP16 (top-1 agreement 99.0%; attention scores unchecked)"
     assert "attention scores unchecked" in " ".join(text.split())
 
 
@@ -166,7 +169,7 @@ def test_a_verdict_says_what_text_it_holds_for() -> None:
     ):
         told = replace(record, provenance=replace(record.provenance, deployed=deployed))
         text = " ".join(report(told, "W8A8", predicts=True).split())
-        assert text.endswith(f"ships in W8A8, {said}" if said else "ships in W8A8")
+        assert text.endswith(f"ships in W8A8 (top-1 agreement 99.0%){said and f', {said}'}")
         assert ("of 8 samples with special tokens too (90 tokens)" in text) == (not said)
 
 

@@ -107,6 +107,18 @@ def test_a_trend_is_the_largest_over_layers_at_every_checkpoint() -> None:
     assert (found["embedding"].growth, found["embedding"].relative_growth) == (0.0, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("last", "unit"),
+    [(1, 1), (9, 1), (10, 10), (20, 10), (99, 10), (100, 100), (999, 100), (1000, 1000), (10**6, 1000)],
+)
+def test_growth_is_told_per_no_more_steps_than_were_seen(last: int, unit: int) -> None:
+    found = trends([stage(5, 8.0), stage(5 + last, 4.0)])
+    assert {trend.unit for trend in found} == {unit}
+    (hidden,) = (trend for trend in found if trend.kind == "hidden")
+    assert hidden.growth == pytest.approx(-4.0 * unit / last)
+    assert hidden.relative_growth >= -0.5, "no more than what was seen to happen"
+
+
 def test_a_kind_that_one_checkpoint_lacks_has_no_trend() -> None:
     stages = [stage(0, 1.0, final_norm=1.0), stage(1, 1.0)]
     assert [trend.kind for trend in trends(stages)] == ["embedding", "hidden"]
@@ -116,7 +128,7 @@ def test_a_kind_that_one_checkpoint_lacks_has_no_trend() -> None:
 def test_a_broken_checkpoint_shows_as_infinite_in_its_trend(bad: float) -> None:
     hidden = next(trend for trend in trends(series((0, bad), (1, 2.0), (2, 3.0))) if trend.kind == "hidden")
     assert hidden.values == (math.inf, 2.0, 3.0)
-    assert hidden.growth == 1000.0
+    assert (hidden.growth, hidden.unit) == (1.0, 1), "the two that are finite span one step"
     assert math.isnan(hidden.relative_growth)
 
 
@@ -133,7 +145,7 @@ def test_growth_from_nothing_has_no_share() -> None:
 def test_growth_that_goes_on_crosses_at_the_exact_step() -> None:
     (found,) = crossings(series((0, 2.0), (100, 4.0), (200, 6.0)), [limit(10.0)], 1000)
     assert (found.step, found.value, found.limit.site) == (400.0, 6.0, HIDDEN)
-    assert found.growth == pytest.approx(20.0)
+    assert (found.growth, found.unit, found.span) == (pytest.approx(2.0), 100, 200)
 
 
 @pytest.mark.parametrize(("horizon", "warned"), [(399, False), (400, False), (401, True)])

@@ -1,10 +1,8 @@
 """Where a checkpoint stands among the published ones."""
 
-from itertools import pairwise
-
 import pytest
 
-from pytest_maxact.judge.published import TIERS, published, standing
+from pytest_maxact.judge.published import published, standing
 
 
 def test_the_published_are_in_ascending_order() -> None:
@@ -13,39 +11,37 @@ def test_the_published_are_in_ascending_order() -> None:
     assert len({p.model for p in published()}) == len(published()) == 27
 
 
-def test_tiers_do_not_overlap() -> None:
-    assert all(lower.low < lower.high < upper.low for lower, upper in pairwise(TIERS))
-
-
 @pytest.mark.parametrize(
-    ("model", "members"),
+    ("max_abs", "model_type", "said"),
     [
-        ("Qwen3.5-0.8B", "Qwen3.5, MoE"),
-        ("gemma-2-9b", "small Gemma"),
-        ("gemma-2b", "small Gemma"),
-        ("Qwen2.5-VL-3B", "Qwen2.5, Qwen3 dense, Ling"),
-        ("Qwen3-32B", "Qwen2.5, Qwen3 dense, Ling"),
-        ("gpt-oss-20b", "gpt-oss-20b, gemma-2-27b"),
-        ("gemma-2-27b", "gpt-oss-20b, gemma-2-27b"),
-        ("gemma-3-4b-it", "Gemma3"),
-        ("gemma-3-27b-it", "Gemma3"),
+        (548, "qwen3", "; below the 3 of its own family, qwen3 (14208 to 35328)"),
+        (14208, "qwen3", "; within the 3 of its own family, qwen3 (14208 to 35328)"),
+        (40_000, "qwen3", "; above the 3 of its own family, qwen3 (14208 to 35328)"),
+        (1000, "gemma3_text", "; below the 2 of its own family, gemma3 (245760 to 696320)"),
+        (145408, "gpt_oss", "; at the one of its own family, gpt_oss (145408)"),
     ],
 )
-def test_the_lowest_and_highest_of_a_tier_are_in_its_range(model: str, members: str) -> None:
-    (max_abs,) = (checkpoint.max_abs for checkpoint in published() if checkpoint.model == model)
-    assert standing(max_abs).endswith(f"; in the range of {members}")
+def test_standing_names_the_range_of_the_family_it_belongs_to(max_abs: float, model_type: str, said: str) -> None:
+    assert said in standing(max_abs, model_type)
 
 
-def test_standing_names_the_neighbours_and_the_tier() -> None:
+def test_no_other_family_is_named_as_that_of_a_checkpoint() -> None:
+    """Neighbours by magnitude are checkpoints by name; a range is that of the model's own family, or nobody's."""
+    families = {one.family for one in published()}
+    for model_type in ("llama", "", *sorted(families)):
+        _, of_family, after = standing(548, model_type).partition("of its own family, ")
+        assert bool(of_family) == (model_type in families)
+        assert after.startswith(model_type if of_family else "")
+
+
+def test_standing_names_the_neighbours() -> None:
     assert (
         standing(1700)
-        == "larger than 5 of 27 published checkpoints: above gemma-2-9b (1664) and below Qwen3.5-27B (1848); in the"
-        " range of small Gemma"
+        == "larger than 5 of 27 published checkpoints: above gemma-2-9b (1664) and below Qwen3.5-27B (1848)"
     )
     assert standing(20_000).startswith(
         "larger than 19 of 27 published checkpoints: above Qwen3-8B (17664) and below Qwen2.5-32B-Instruct (22144)"
     )
-    assert standing(50_000).endswith("below gpt-oss-20b (145408)"), "between tiers"
 
 
 def test_standing_at_either_end() -> None:

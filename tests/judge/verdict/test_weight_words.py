@@ -61,7 +61,8 @@ def test_of_several_at_fault_three_are_named(count: int) -> None:
         f"weights: {3 * count} matrices of nothing but zeros in {count} of 9 tensors: {listed}"
     )
     unfit = holding(misfits=dict.fromkeys(names, "no weight file holds it"))
-    assert told(unfit, "misfit") == f"weights: {count} tensors are not those that the config calls for: {listed}"
+    what = "1 tensor is not the one" if count == 1 else f"{count} tensors are not those"
+    assert told(unfit, "misfit") == f"weights: {what} that the config calls for: {listed}"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_what_is_waived_by_name_is_counted_beside_the_rest(metric: str) -> None:
         "all_zero": "hold no matrix of zeros",
         "misfit": "are those that the config calls for",
     }[metric]
-    assert summed("b") == f"weights: {two}: a, c, 1 more are waived"
+    assert summed("b") == f"weights: {two}: a, c, 1 more is waived"
     assert summed("a", "b", "c") == f"weights: all 6 tensors in 2 files {sound}, 3 more are waived"
 
 

@@ -124,7 +124,7 @@ def test_a_waiver_lets_a_tensor_pass_by_name_and_the_sum_with_it(site: str, reco
     found = judged(record, waiving(site))
     assert [finding.limit.site for finding in found if finding.waiver] == [f"weights.{HEAD}"]
     assert checks_failing(found) == []
-    assert any("1 more are waived" in finding.message for finding in found)
+    assert any("1 more is waived" in finding.message for finding in found)
 
 
 def test_a_waiver_of_one_tensor_does_not_excuse_another() -> None:

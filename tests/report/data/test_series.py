@@ -20,9 +20,17 @@ def test_data_hold_every_row_trend_and_crossing() -> None:
         ("step-1000", 1000, 4.0, HIDDEN, 2.0, 2.0),
     ]
     assert [(row["first_jump_layer"], row["massive_layers"]) for row in data["checkpoints"]] == [(None, 0), (None, 1)]
-    assert data["trends"]["hidden"] == {"values": [2.0, 4.0], "growth_per_1000_steps": pytest.approx(2.0)}
+    assert data["trends"]["hidden"] == {"values": [2.0, 4.0], "growth": pytest.approx(2.0), "per_steps": 1000}
     assert data["crossings"] == [
-        {"site": HIDDEN, "value": 4.0, "limit": 10.0, "growth_per_1000_steps": pytest.approx(2.0), "step": 4000.0}
+        {
+            "site": HIDDEN,
+            "value": 4.0,
+            "limit": 10.0,
+            "growth": pytest.approx(2.0),
+            "per_steps": 1000,
+            "seen_over_steps": 1000,
+            "step": 4000.0,
+        }
     ]
     assert (data["horizon"], data["schema"]) == (5000, 1)
     assert json.loads(json.dumps(data, allow_nan=False)) == data

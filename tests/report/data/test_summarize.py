@@ -28,7 +28,7 @@ def test_a_summary_says_where_the_maximum_is() -> None:
         "paper",
         2,
     )
-    assert summary["published"] == standing(200.0)
+    assert summary["published"] == standing(200.0, "qwen3")
     assert summary["fp16"] == {"fits": None, "sites_beyond": []}
 
 

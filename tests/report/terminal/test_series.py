@@ -105,7 +105,7 @@ def test_a_model_that_came_alive_grew_without_measure() -> None:
 
 def test_trends_show_first_last_and_growth_by_kind() -> None:
     text = text_of(GROWING)
-    assert row_of(text, "hidden") == ["hidden", "▁█▅", "4", "6", "+8", "(+200.0%)"]
+    assert row_of(text, "hidden") == ["hidden", "▁█▅", "4", "6", "+0.8", "(+20.0%)"]
     assert row_of(text, "mlp_output") == ["mlp_output", "▄▄▄", "2", "2", "+0", "(+0.0%)"]
     assert row_of(text_of([stage(4.0, None, "a"), stage(8.0, None, "b")]), "hidden")[-2:] == ["steps", "unknown"]
 
@@ -115,7 +115,7 @@ def test_the_verdict_comes_first_and_names_its_checkpoint() -> None:
     assert passed.startswith("PASS: all 3 checks of 3 checkpoints hold\n")
     failed = text_of(GROWING, findings_of(GROWING, limit(7.0)))
     assert failed.startswith(
-        "FAIL: 1 of 3 checks of 3 checkpoints do not hold\n- step-1000: layers.31.hidden: max_abs 8 "
+        "FAIL: 1 of 3 checks of 3 checkpoints does not hold\n- step-1000: layers.31.hidden: max_abs 8 "
     )
     assert not text_of(GROWING).startswith(("PASS", "FAIL")), "nothing was judged"
 
@@ -141,7 +141,7 @@ def test_what_was_not_measured_and_what_waivers_lack_is_said() -> None:
 def test_only_checks_that_ran_are_in_the_verdict_and_others_are_counted() -> None:
     text = text_of(GROWING, findings_of(GROWING, limit(7.0)), ran={("step-500", "layers.31.hidden::max_abs")})
     assert text.startswith(
-        "PASS: all 1 checks that ran of 3 checkpoints hold\nnot run: 2 checks, of which 1 would fail\n"
+        "PASS: the one check that ran of 3 checkpoints holds\nnot run: 2 checks, of which 1 would fail\n"
     )
 
 
@@ -196,7 +196,7 @@ def test_a_checkpoint_parts_from_the_one_before_at_the_first_site_that_changed()
         GROWING[:2],
         {"step-500": findings_of(GROWING)["step-500"], "step-1000": changed(GROWING[1], GROWING[0], *limits)},
     )
-    assert text.startswith("FAIL: 1 of 3 checks of 2 checkpoints do not hold\n")
+    assert text.startswith("FAIL: 1 of 3 checks of 2 checkpoints does not hold\n")
     told = " ".join(text.split())
     assert (
         "step-500 > step-1000: they part at layer 31: 1 of 4 sites changed too much, the first layers.31.hidden (growth"
@@ -225,6 +225,7 @@ def test_a_change_of_the_model_as_a_whole_is_told_as_one() -> None:
 def test_growth_that_crosses_before_the_horizon_is_a_warning_with_its_step() -> None:
     text = text_of([stage(2.0, 0), stage(4.0, 1000)], limits=[limit(10.0)], horizon=5000)
     told = " ".join(text.split())
+    assert "at step 4000 (growth seen over 1000 steps)" in told
     assert (
         "WARNING: layers.31.hidden is at 4 of 10 and grows +2 per 1 000 steps: it would cross its limit at step 4000"
         in told
@@ -233,6 +234,18 @@ def test_growth_that_crosses_before_the_horizon_is_a_warning_with_its_step() -> 
         [stage(2.0, 0), stage(4.0, 1000)], limits=[limit(10.0)], horizon=4000
     )
     assert "cross" not in text_of([stage(2.0, 0), stage(4.0, 1000)], limits=[limit(10.0)])
+
+
+def test_a_short_run_is_not_continued_to_a_thousand_steps() -> None:
+    stages = [stage(8.0, 0), stage(6.0, 20)]
+    text = text_of(stages)
+    header, row = (next(line for line in text.splitlines() if line.startswith(name)) for name in ("kind ", "hidden "))
+    assert header.endswith(" per 10 steps")
+    assert row.endswith(" -1 (-12.5%)")
+    assert "growth per step" not in text
+    assert "per step\n" in text_of([stage(8.0, 0), stage(6.0, 5)])
+    told = " ".join(text_of([stage(2.0, 0), stage(4.0, 20)], limits=[limit(10.0)], horizon=5000).split())
+    assert "grows +1 per 10 steps: it would cross its limit at step 80 (growth seen over 20 steps)" in told
 
 
 @pytest.mark.parametrize(
