@@ -51,7 +51,7 @@ def test_a_pass_is_a_line_and_tells_of_warnings_above() -> None:
 
 def test_a_breach_says_place_value_and_limit() -> None:
     assert closing(outcome(found(1))) == [
-        "FAIL: 1 of 2 checks do not hold",
+        "FAIL: 1 of 2 checks does not hold",
         "- layers.0.hidden max_abs: 3 exceeds 1",
     ]
 
@@ -103,7 +103,7 @@ def test_what_went_wrong_besides_is_told_with_what_the_checks_found() -> None:
         "3 of 3 checks that were judged hold",
     ]
     assert closing(outcome(found(1), ["a waiver expired"])) == [
-        "FAIL: 1 of 2 checks do not hold",
+        "FAIL: 1 of 2 checks does not hold",
         "- a waiver expired",
         "- layers.0.hidden max_abs: 3 exceeds 1",
     ]
