@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pytest_maxact.checkpoint.beside import others_of, refuse_rivals
-from pytest_maxact.checkpoint.headers import FLOATS, Header, headers_of
+from pytest_maxact.checkpoint.headers import Header, headers_of
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.settings.userfiles import refuse_mark, refuse_unreadable
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-_WEIGHT = re.compile(r"(?:\.weight|_proj)$")
 _DISTRIBUTED = re.compile(r"^shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors$")
 _COPY_AGAIN = "  copy or download it again"
 
@@ -109,27 +108,6 @@ def _refuse_distributed(folder: Path, entry: str) -> None:
             f"place of {entry}\n"
             "  gather it into one checkpoint: load it with transformers, and save_pretrained(FOLDER)"
         )
-
-
-def low_bit_weights(files: WeightFiles) -> list[tuple[str, str]]:
-    """Weights that the files hold as integers or eight-bit floats, with their dtype: a checkpoint that does not say it
-    is quantized has none.
-    """
-    return [(one.key, one.dtype) for _, one in files.headers() if _WEIGHT.search(one.key) and one.dtype not in FLOATS]
-
-
-def unscaled(files: WeightFiles, held: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Those of the weights in low bits that have nothing but a bias beside them: neither scale nor packing."""
-    keys = {header.key for _, header in files.headers()}
-    modules = {key: key.removesuffix(".weight") for key, _ in held}
-    scaled = {
-        key[:end]
-        for key in keys
-        if not key.endswith(".bias") and key not in modules
-        for end, mark in enumerate(key)
-        if mark in "._"
-    }
-    return [(key, dtype) for key, dtype in held if modules[key] not in scaled]
 
 
 def _entry(folder: Path, chosen: str | None, stated: str | None) -> str:

@@ -10,14 +10,15 @@ from torch import nn
 from pytest_maxact.checkpoint.completeness import refuse_partial
 from pytest_maxact.checkpoint.depth import require_depth
 from pytest_maxact.checkpoint.device import DTYPES, pick_device
-from pytest_maxact.checkpoint.files import WeightFiles, low_bit_weights, unscaled
+from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.heads import body_of, head_classes, is_headless, lacking_head
 from pytest_maxact.checkpoint.locate import Checkpoint, with_weights
 from pytest_maxact.checkpoint.placing import refuse_rival_names
+from pytest_maxact.checkpoint.quantized import dequantized
 from pytest_maxact.checkpoint.quiet import quiet
 from pytest_maxact.checkpoint.sites.decoder import decoder_of
 from pytest_maxact.checkpoint.sites.table import HEADED
-from pytest_maxact.errors import InputError, MeasureError, first_line
+from pytest_maxact.errors import InputError, MeasureError, first_line, setting
 from pytest_maxact.settings.settings import Settings
 
 
@@ -130,7 +131,7 @@ def load_as(
     for part in (config, config.get_text_config()):
         part.transformers_weights = files.entry
     device = pick_device(settings.device)
-    _refuse_unknown_low_bits(checkpoint, files)
+    dequantized(config)
     with quiet():
         try:
             model, info = auto.from_pretrained(
@@ -144,38 +145,17 @@ def load_as(
             return model.eval().to(device), info, files, device
         except Exception as error:
             raise MeasureError(
-                f"cannot load the weights of {checkpoint.name}: {first_line(error)}\n"
-                f"  see that the files are whole and fit the memory of {device}"
+                f"cannot load the weights of {checkpoint.name}: {first_line(error)}\n  {_advice(error, device)}"
             ) from error
 
 
-def _refuse_unknown_low_bits(checkpoint: Checkpoint, files: WeightFiles) -> None:
-    """Raise MeasureError for weights in low bits whose scales transformers would not apply: it casts them as they are
-    where the config says nothing of them, or names a method that it does not know.
-    """
-    stated = getattr(checkpoint.config, "quantization_config", None)
-    stated = stated if isinstance(stated, dict) or not stated else stated.to_dict()
-    if not (held := low_bit_weights(files)):
-        return
-    says = "of which config.json says nothing"
-    if stated:
-        says = f"by the method {stated.get('quant_method')!r}, which transformers does not know"
-        if _is_known(stated):
-            held, says = unscaled(files, held), "and no scale lies beside them"
-    if held:
-        raise MeasureError(
-            f"{checkpoint.name}: {held[0][0]} and {len(held) - 1} more weights are {held[0][1]}, {says}\n"
-            "  their scales are unknown; give the checkpoint in 16 bits, or its quantization_config"
-        )
-
-
-def _is_known(stated: dict[str, Any]) -> bool:
-    from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
-
-    method = stated.get("quant_method")
-    if method is None and (stated.get("load_in_4bit") or stated.get("load_in_8bit")):
-        method = "bitsandbytes"
-    return getattr(method, "value", method) in {*AUTO_QUANTIZATION_CONFIG_MAPPING, "bitsandbytes"}
+def _advice(error: Exception, device: torch.device) -> str:
+    """What helps where weights cannot be loaded."""
+    if isinstance(error, ImportError):
+        return "install what it names, beside pytest-maxact"
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "alloc" in str(error):
+        return f"they do not fit the memory of {device}; choose another with {setting('device')}, or a larger machine"
+    return "see that transformers loads it: AutoModel.from_pretrained(FOLDER)"
 
 
 def _auto_class(checkpoint: Checkpoint) -> Any:

@@ -17,6 +17,7 @@ from pytest_maxact.checkpoint.config import read_config
 from pytest_maxact.checkpoint.depth import require_depth
 from pytest_maxact.checkpoint.files import WeightFiles, weight_files
 from pytest_maxact.checkpoint.no_model import no_folder, no_model, of_adapters
+from pytest_maxact.checkpoint.quantized import refuse_unmeasured
 from pytest_maxact.checkpoint.seal import Seal, joined, require_unbroken, sealed
 from pytest_maxact.errors import InputError, first_line, setting
 from pytest_maxact.settings.settings import Settings
@@ -84,7 +85,10 @@ def locate(settings: Settings, weights: bool = True) -> Checkpoint:
         as_read=deepcopy(config),
         seal=seal,
     )
-    if not weights or (is_hub and not any(folder.glob("*.safetensors"))):
+    if not weights:
+        return found
+    if is_hub and not any(folder.glob("*.safetensors")):
+        refuse_unmeasured(config, folder, None)
         return found
     return replace(found, seal=joined(seal, _weight_files(found, folder, settings).read))
 
@@ -120,6 +124,7 @@ def _weight_files(checkpoint: Checkpoint, folder: Path, settings: Settings) -> W
         extra=getattr(type(config), "extra_files", ()),
         hub=checkpoint.is_hub,
     )
+    refuse_unmeasured(config, folder, files)
     require_depth(config, (header.key for _, header in files.headers()), folder / "config.json")
     return files
 

@@ -14,6 +14,7 @@ import torch
 from pytest_maxact import corpus
 from pytest_maxact.checkpoint.device import DTYPES, pick_device
 from pytest_maxact.checkpoint.load import LoadedModel
+from pytest_maxact.checkpoint.quantized import stored_as
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.corpus.tokens import template_date, tokenizer_digest, tokens_digest
 from pytest_maxact.measure.arithmetic import accumulated, arithmetic_of
@@ -59,6 +60,7 @@ def provenance_of(
         text_digests=tuple(sequence.sample.text_digest for sequence in ordered),
         max_seq_len=prepared.max_seq_len,
         dtype=loaded.dtype,
+        stored=stored_as(config, loaded.files, loaded.dtype) if loaded.files else "",
         device=str(loaded.device),
         arithmetic=arithmetic_of(settings.arithmetic, loaded.device, loaded.dtype),
         attention=str(getattr(text, "_attn_implementation", None)),

@@ -83,6 +83,9 @@ class Provenance:
     """`native`, or `float32-accumulate`: products of 16-bit numbers computed in float32 and rounded; None in a Record
     of an earlier version.
     """
+    stored: str = field(default="", metadata=LATER)
+    """How most weights lie in the files, where that is not `dtype`; empty in a Record of an earlier version."""
+
     files: tuple[tuple[str, str], ...] = field(default=(), metadata=LATER)
     """Name and SHA-256 of every file of the artifact; empty of a live model, and in a Record of an earlier version."""
 

@@ -339,7 +339,7 @@ def test_weights_in_low_bits_without_a_word_in_the_config_are_not_measured(dtype
     settings = Settings(model=str(copy))
     held = {torch.int8: "I8", torch.float8_e4m3fn: "F8_E4M3"}[dtype]
     with pytest.raises(
-        MeasureError,
+        InputError,
         match=f"layers.0.mlp.up_proj.weight and 2 more weights are {held}, of which config.json says nothing",
     ):
         load(locate(settings), settings)

@@ -2,7 +2,6 @@
 is said at once.
 """
 
-import json
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from pytest_maxact.record.file import load
 from tests.support import tiny
 from tests.support.gate_runs import run_gate
 from tests.support.headed import headed
+from tests.support.quantized import in_fp8
 from tests.support.zoo.configs import build
 
 RANDOM = "version: 1\nextends: builtin\ngeneric: {min_margin: null, min_changed: null}\n"
@@ -198,12 +198,10 @@ def test_weights_in_low_bits_already_are_refused_before_any_load(
     model.mkdir()
     for file in sound.iterdir():
         (model / file.name).write_bytes(file.read_bytes())
-    config = json.loads((model / "config.json").read_text())
-    config["quantization_config"] = {"quant_method": "mxfp4"}
-    (model / "config.json").write_text(json.dumps(config))
+    in_fp8(model)
     result = gate(pytester, model, corpus, asked)
     assert result.ret == 4
-    result.stderr.fnmatch_lines(["*its weights are quantized already (mxfp4)*"])
+    result.stderr.fnmatch_lines(["*its weights are quantized already (fp8)*"])
 
 
 def test_matrices_outside_linear_layers_forbid_a_verdict_on_fitness(

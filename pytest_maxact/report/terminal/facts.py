@@ -79,7 +79,8 @@ def _measured(portrait: Portrait) -> Iterator[Fact]:
 def _computed(provenance: Provenance) -> str:
     """In which format, on what, and how, where that is not the device's own way."""
     how = f", {ACCUMULATED}" if provenance.arithmetic == ACCUMULATED else ""
-    return f"{provenance.dtype} on {provenance.device}{how}"
+    stored = f"; stored as {provenance.stored}" if provenance.stored else ""
+    return f"{provenance.dtype} on {provenance.device}{how}{stored}"
 
 
 def _context_words(context: Context | None, cut: int) -> str:
