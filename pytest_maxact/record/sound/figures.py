@@ -91,9 +91,16 @@ def _require_range(name: str, value: float, quantity: str) -> None:
 
 def _require_error(name: str, sqnr_db: float, rel_rmse: float) -> None:
     """SQNR and relative error are one figure, said twice."""
-    if not (math.isfinite(sqnr_db) and math.isfinite(rel_rmse) and rel_rmse > 0):
-        if sqnr_db == math.inf and rel_rmse > 0:
-            raise ValueError(f"{name}.sqnr_db: no error, where the relative error is {rel_rmse}")
-        return
-    if abs(sqnr_db + 20 * math.log10(rel_rmse)) > _CLOSE_DB:
+    if sqnr_db == math.inf and rel_rmse != 0:
+        raise ValueError(f"{name}.sqnr_db: no error, where the relative error is {rel_rmse}")
+    if not _are_one(sqnr_db, rel_rmse):
         raise ValueError(f"{name}.sqnr_db: {sqnr_db}, where a relative error of {rel_rmse} is another")
+
+
+def _are_one(sqnr_db: float, rel_rmse: float) -> bool:
+    """Of zeros alone there is no relative error: it is 0, or NaN, whatever becomes of them."""
+    if math.isfinite(sqnr_db):
+        return 0 < rel_rmse < math.inf and abs(sqnr_db + 20 * math.log10(rel_rmse)) <= _CLOSE_DB
+    if sqnr_db > 0:
+        return rel_rmse == 0
+    return math.isnan(rel_rmse) or rel_rmse == 0 or rel_rmse == -sqnr_db

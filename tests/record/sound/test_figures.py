@@ -108,6 +108,10 @@ def test_ratios_in_decibels_may_lie_below_zero() -> None:
             {"int8.max_abs.sqnr_db": math.inf, "int8.max_abs.rel_rmse": 0.5},
             "int8.max_abs.sqnr_db: no error, where the relative error is 0.5",
         ),
+        (
+            {"int8.max_abs.sqnr_db": math.inf, "int8.max_abs.rel_rmse": math.nan},
+            "int8.max_abs.sqnr_db: no error, where the relative error is nan",
+        ),
     ],
 )
 def test_figures_that_do_not_agree_are_refused(figures: dict[str, Any], said: str) -> None:
@@ -120,14 +124,43 @@ def test_figures_that_do_not_agree_are_refused(figures: dict[str, Any], said: st
         (20.0, 0.1),
         (20.0009, 0.1),
         (math.inf, 0.0),
-        (-math.inf, 2.0),
+        (-math.inf, 0.0),
+        (-math.inf, math.nan),
         (math.nan, math.nan),
+        (math.nan, 0.0),
         (0.0, 1.0),
         (-math.inf, math.inf),
     ],
 )
 def test_a_ratio_and_the_error_that_it_says_are_one(sqnr_db: float, rel_rmse: float) -> None:
     check(stating({"int8.optimal.sqnr_db": sqnr_db, "int8.optimal.rel_rmse": rel_rmse}))
+
+
+@pytest.mark.parametrize(
+    ("sqnr_db", "rel_rmse"),
+    [
+        (40.0, math.nan),
+        (40.0, 0.0),
+        (-40.0, math.inf),
+        (0.0, math.nan),
+        (-math.inf, 2.0),
+        (math.nan, 0.5),
+        (math.nan, math.inf),
+    ],
+)
+def test_a_ratio_beside_an_error_that_cannot_be_its_own_is_refused(sqnr_db: float, rel_rmse: float) -> None:
+    said = f"sqnr_db: {sqnr_db}, where a relative error of {rel_rmse} is another"
+    assert refusal(stating({"int8.optimal.sqnr_db": sqnr_db, "int8.optimal.rel_rmse": rel_rmse})) == (
+        f"int8.optimal.{said}"
+    )
+    with pytest.raises(ValueError, match=r"^weights\.W8A8\.sqnr_db") as caught:
+        require_sound_weight("W8A8", replace(SOUND, sqnr_db=sqnr_db, lowest_db=-math.inf, rel_rmse=rel_rmse))
+    assert str(caught.value) == f"weights.W8A8.{said}"
+
+
+@pytest.mark.parametrize("entries", [[0.0, 0.0], [2.0**-100, -(2.0**-100)], [2.0**127, 1.0], [math.nan, math.inf]])
+def test_figures_of_whatever_entries_are_sound(entries: list[float]) -> None:
+    check(summary(records.record({NAME: [entries], "final_norm": [[1.0]]}))[NAME])
 
 
 @pytest.mark.parametrize("peaks", [0, 2, 3])
