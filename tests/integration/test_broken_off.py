@@ -136,19 +136,32 @@ def test_what_a_worker_died_of_is_told_of_every_check_and_not_tried_again(
 ) -> None:
     pytester.makeconftest("""
         import os
+        import time
         from pathlib import Path
         from pytest_maxact.measure import run as measure
 
+        HERE, BEGAN = Path(__file__).parent, time.time()
+
         def load(checkpoint, settings):
-            with open(Path(__file__).parent / "loads.txt", "a") as file:
+            with open(HERE / "loads.txt", "a") as file:
                 file.write("load ")
+            (HERE / "died").write_text(f"{BEGAN} {time.time()}")
             os._exit(0)
+
+        def pytest_runtest_logreport(report):
+            if "PYTEST_XDIST_WORKER" not in os.environ and "the process that measured it died" in str(report.longrepr):
+                with open(HERE / "told", "a") as file:
+                    file.write(f"{time.time()} ")
 
         measure.load = load
         """)
     options = (f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "-n", "2")
     result = pytester.runpytest_subprocess(*options)
     assert result.ret == 1
+    began, died = map(float, (pytester.path / "died").read_text().split())
+    told = list(map(float, (pytester.path / "told").read_text().split()))
+    assert len(told) == CHECKS - 1
+    assert told[0] - died < 5 + (died - began), "as long as it took the worker to get there, and a few seconds"
     assert (pytester.path / "loads.txt").read_text() == "load "
     assert result.parseoutcomes() == {"failed": 1, "errors": CHECKS - 1}
     result.stdout.fnmatch_lines(["FAIL: could not measure: the process that measured it died"])
