@@ -107,7 +107,7 @@ def _verdict(
     waivers: int,
     failing_waivers: int,
 ) -> Tally:
-    strengths, remarks = [], []
+    strengths, remarks, unkept = [], [], session.records.unkept
     for name, one in judged.items():
         subject = session.plan.subject(name)
         record = session.records.obtain(subject.source)
@@ -130,6 +130,7 @@ def _verdict(
             ),
             *([strength.shortage] if strength and strength.shortage else []),
             *remarks,
+            *([f"Records are not kept, the next run measures all again: {unkept}"] if unkept else []),
         ],
         waivers=waivers,
         failing_waivers=failing_waivers,

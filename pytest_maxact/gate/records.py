@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_maxact.errors import MaxactError, MeasureError, first_line, marked
+from pytest_maxact.errors import InputError, MaxactError, MeasureError, first_line, marked
 from pytest_maxact.gate.candidate import Candidate
 from pytest_maxact.gate.errand import measure_source
 from pytest_maxact.gate.measuring import Showing, nothing_shown
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from pytest_maxact.measure.prepared import Prepared
 
 Cache = Callable[[], Path | None]
-"""Where Records of several checkpoints are kept unless settings say so; None for nowhere."""
+"""Where Records of several checkpoints are kept unless settings say so; None for nowhere. Raises OSError where that
+cannot be made: then the run goes on without.
+"""
 
 
 class Records:
@@ -41,6 +43,8 @@ class Records:
         self._prepared: dict[str, Prepared] = {}
         self._records: dict[str, Record] = {}
         self._failures: dict[str, MaxactError] = {}
+        self._own: Store | None = None
+        self._unkept = ""
         for one in opened:
             if one.prepared:
                 self._prepared[one.source.key] = one.prepared
@@ -113,12 +117,29 @@ class Records:
         prepared = self._prepared.pop(source.key, None)
         return measure_source(source, self._settings, self._plan.rules(source), prepared, self._store(), showing)
 
+    @property
+    def unkept(self) -> str:
+        """Why Records of several checkpoints are not kept for the next run, or not all of them; empty where they are,
+        and of a run that keeps none.
+        """
+        own = None if self._settings.cache else self._store()
+        return self._unkept or (own.unkept if own else "")
+
     def _store(self) -> Store | None:
         apart = checkpoints_of([*(subject.source for subject in self._plan.subjects), *self._plan.baselines])
         if self._settings.cache:
             return Store(Path(self._settings.cache), apart)
-        folder = self._cache() if self._plan.measures_several else None
-        return Store(folder, apart) if folder and not inside_checkpoint(folder, apart) else None
+        if self._own is None and self._plan.measures_several and not self._unkept:
+            try:
+                folder = self._cache()
+                if folder and not inside_checkpoint(folder, apart):
+                    self._own = Store(folder, apart, asked=False)
+            except InputError as error:
+                self._unkept = first_line(error)
+            except OSError as error:
+                place = Path(str(error.filename)).parent
+                self._unkept = f"the cache of pytest cannot be written in {place} ({error.strerror})"
+        return self._own
 
     def _shared(self, source: Source, suffix: str) -> Path | None:
         """Where the processes of the run put a Record, or why there is none."""

@@ -8,19 +8,19 @@ its lock to the next.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pytest_maxact.errors import InputError, setting
+from pytest_maxact.errors import InputError, first_line, setting
 from pytest_maxact.measure.once import locked, once
 from pytest_maxact.record.file import load, put
-from pytest_maxact.record.output import Kind, require_folder
+from pytest_maxact.record.output import Kind, may_be_written, require_folder
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.whole import write_whole
 
+Given = TypeVar("Given")
 SUFFIX = ".record.safetensors"
 _KEPT = Kind(called="the Record", is_one=lambda path: True)
 """What lies under a key is the store's own, damaged or not."""
@@ -29,9 +29,12 @@ _KEPT = Kind(called="the Record", is_one=lambda path: True)
 class Store:
     """A folder of Records. Raises InputError where it cannot be made or written, and where it lies in a checkpoint,
     such as one of those `apart`.
+
+    One that nobody `asked` for keeps what it can: what cannot be written later on is `unkept`, for the run to say, and
+    measured all the same.
     """
 
-    def __init__(self, folder: Path, apart: Iterable[Path] = ()) -> None:
+    def __init__(self, folder: Path, apart: Iterable[Path] = (), *, asked: bool = True) -> None:
         require_folder(folder, f"{setting('cache')}: Records", apart)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -39,11 +42,13 @@ class Store:
             raise InputError(
                 f"{setting('cache')} {folder}: cannot be made ({error.strerror})\n  give a folder that can be written"
             ) from error
-        if not os.access(folder, os.W_OK):
+        if not may_be_written(folder):
             raise InputError(
                 f"{setting('cache')} {folder}: may not be written\n  give another folder with {setting('cache')}"
             )
-        self.folder = folder
+        self.folder, self._asked = folder, asked
+        self.unkept = ""
+        """Why something is not kept; empty where all is."""
 
     def obtain(self, content: Mapping[str, Any], measure: Callable[[], Record]) -> Record:
         """The Record of this content, measured if nobody has. Where another process measures it now, this one waits for
@@ -55,12 +60,25 @@ class Store:
             self._clear(key)
             return measure()
 
+        lock = self._tried(lambda: self._locked(key))
+        if lock is None:
+            return self._get(key, content) or measure()
         return once(
-            self._locked(key),
+            lock,
             look=lambda: self._get(key, content),
             make=measured,
-            put=lambda record: self._put(key, content, record),
+            put=lambda record: self._tried(lambda: self._put(key, content, record)),
         )
+
+    def _tried(self, write: Callable[[], Given]) -> Given | None:
+        """What writing gives; None where it fails and nobody asked for it."""
+        try:
+            return write()
+        except InputError as error:
+            if self._asked:
+                raise
+            self.unkept = first_line(error)
+            return None
 
     def _clear(self, key: str) -> None:
         """Remove what processes that were killed left half written of this key."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from pytest_maxact.errors import InputError
 from pytest_maxact.record.whole import write_whole
 
+_WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _SNAPSHOT = re.compile(r"/(?:models|datasets|spaces)--[^/]+/(?:snapshots|blobs|refs)(?:/|$)")
 """Where huggingface_hub keeps what it downloaded."""
 
@@ -43,8 +44,8 @@ def require_place(target: Path, kind: Kind, apart: Iterable[Path] = (), own: Pat
         raise _refused(target, kind, "it is a folder", "give a file")
     if not place.parent.is_dir():
         raise _refused(target, kind, f"there is no folder {place.parent}", "make it, or give a file in one that exists")
-    if not os.access(place.parent, os.W_OK) or (place.exists() and not os.access(place, os.W_OK)):
-        raise _refused(target, kind, "it may not be written", "give a file in a folder that may be written")
+    if not may_be_written(place.parent):
+        raise _refused(target, kind, _protected(place.parent), "give a file in a folder that may be written")
 
 
 def require_folder(folder: Path, called: str, apart: Iterable[Path] = ()) -> None:
@@ -68,12 +69,26 @@ def require_harmless(target: Path, kind: Kind, apart: Iterable[Path] = (), own: 
         return
     if not stat.S_ISREG(found.st_mode):
         raise _refused(target, kind, "it is no regular file", "give a file, which is written whole or not at all")
+    if not may_be_written(place):
+        raise _refused(target, kind, _protected(place), "give another path, or make it writable")
     if found.st_nlink > 1 and any(_holds(folder, found) for folder in apart):
         raise _refused(target, kind, "it is a hard link to a file of a checkpoint", "give another path")
     if found.st_size and not kind.is_one(place):
         raise _refused(
             target, kind, "there is a file of another kind, which would be lost", "give another path, or move it away"
         )
+
+
+def may_be_written(path: Path) -> bool:
+    """Whether a file or folder may be: the system lets us, and its mode lets anybody. A mode does not bind root, but it
+    says what its owner means.
+    """
+    return os.access(path, os.W_OK) and bool(path.stat().st_mode & _WRITABLE)
+
+
+def _protected(path: Path) -> str:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    return f"{path} may not be written{'' if mode & _WRITABLE else f' (mode {mode:o})'}"
 
 
 def write_output(target: Path, content: bytes, kind: Kind, apart: Iterable[Path] = (), own: Path | None = None) -> None:

@@ -136,3 +136,36 @@ def test_what_a_process_died_of_is_not_tried_again(monkeypatch: pytest.MonkeyPat
             later.obtain(SOURCE)
     assert measured.times == 1
     assert str(process(tmp_path).failure(SOURCE)).startswith("the process that measured it died")
+
+
+SERIES = Plan(
+    subjects=tuple(
+        Subject(source=Source(name=name, path=name, is_record=False), title=name, rules=RULES) for name in ("a", "b")
+    )
+)
+
+
+def test_a_cache_that_nobody_asked_for_and_that_cannot_be_is_done_without(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def cannot() -> Path:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "maxact"))
+
+    measured = measuring(monkeypatch, MADE)
+    run = Records(Settings(model="x-*"), SERIES, cache=cannot)
+    assert run.obtain(SERIES.subjects[0].source) is MADE
+    assert run.unkept == f"the cache of pytest cannot be written in {tmp_path} (Permission denied)"
+    (tmp_path / "kept").mkdir(mode=0o555)
+    run = Records(Settings(model="x-*"), SERIES, cache=lambda: tmp_path / "kept")
+    assert run.obtain(SERIES.subjects[0].source) is MADE
+    assert "may not be written" in run.unkept
+    assert Records(Settings(model="x-*"), SERIES, cache=lambda: tmp_path).unkept == ""
+    assert measured.times == 2
+
+
+def test_a_cache_that_was_asked_for_and_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir(mode=0o555)
+    run = Records(Settings(model="x-*", cache=str(tmp_path / "kept")), SERIES)
+    with pytest.raises(InputError, match=r"`cache` .*kept: may not be written"):
+        run.obtain(SERIES.subjects[0].source)
+    assert run.unkept == ""

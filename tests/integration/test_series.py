@@ -277,3 +277,17 @@ def test_one_broken_checkpoint_fails_and_is_named_and_its_neighbour_is_not_blame
         f"{RELATIVE} checks of checkpoint-20 could not be judged: checkpoint-10 is broken itself,"
         " layers.1.mlp_output has" in text
     )
+
+
+def test_a_series_goes_on_without_a_cache_that_cannot_be_and_says_so(
+    run: str, corpus: Path, pytester: pytest.Pytester
+) -> None:
+    (pytester.path / ".pytest_cache").touch()
+    run_gate(
+        pytester,
+        f"--maxact-model={run}",
+        f"--maxact-corpus={corpus}",
+        exit=0,
+        says=["WARNING: Records are not kept, the next run measures all again: the cache of pytest cannot be written"],
+        lacks=["ERROR", "Traceback"],
+    )

@@ -355,3 +355,16 @@ def test_a_manifest_that_is_no_manifest_is_one_more_measurement(manifest: bytes,
     kept.write_bytes(manifest)
     assert store.obtain({"a": 1}, measure) == store.obtain({"a": 1}, measure)
     assert len(measured) == 2
+
+
+def test_what_cannot_be_kept_is_measured_where_nobody_asked_to_keep_it(tmp_path: Path) -> None:
+    """As where another user's file lies in the way."""
+    for stop in (".lock", SUFFIX, ".json"):
+        folder = tmp_path / stop.strip(".")
+        (folder / f"{key_of(CONTENT)}{stop}" / "in the way").mkdir(parents=True)
+        unasked, asked = Store(folder, asked=False), Store(folder)
+        assert unasked.obtain(CONTENT, record) == record()
+        assert unasked.unkept
+        with pytest.raises(InputError, match=r"cannot be written|cannot write"):
+            asked.obtain(CONTENT, record)
+        assert asked.unkept == ""

@@ -12,7 +12,7 @@ from pytest_maxact.judge.limits.file import LIMITS
 from pytest_maxact.record.export import EXPORT
 from pytest_maxact.record.export import write as write_export
 from pytest_maxact.record.file import RECORD, put, save
-from pytest_maxact.record.output import inside_checkpoint, require_folder, require_place
+from pytest_maxact.record.output import Kind, inside_checkpoint, require_folder, require_place, write_output
 from pytest_maxact.record.record import Record
 from tests.support.paths import REPOSITORY
 from tests.support.records import record_of
@@ -205,9 +205,9 @@ def test_what_may_not_be_written_is_refused_before_measuring(
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != locked and allowed(path, mode))
     with pytest.raises(InputError) as caught:
         require_place(tmp_path / "r", RECORD)
+    how = {"folder": "a file in a folder that may be written", "file": "another path, or make it writable"}[what]
     assert str(caught.value) == (
-        f"the Record cannot be written to {tmp_path / 'r'}: it may not be written\n"
-        "  give a file in a folder that may be written"
+        f"the Record cannot be written to {tmp_path / 'r'}: {locked} may not be written\n  give {how}"
     )
 
 
@@ -275,3 +275,25 @@ def test_other_folders_with_a_config_are_none(tmp_path: Path) -> None:
     for content in ("{}", "[]", '{"name": "my project"}'):
         (tmp_path / "config.json").write_text(content)
         assert inside_checkpoint(tmp_path / "r") == ""
+
+
+@pytest.mark.parametrize("kind", [RECORD, LIMITS, EXPORT], ids=lambda kind: kind.called)
+def test_a_file_that_its_mode_protects_is_replaced_by_nobody(kind: Kind, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.touch(mode=0o444)
+    (tmp_path / "link").symlink_to(own)
+    for target in (own, tmp_path / "link"):
+        for write in (lambda to: require_place(to, kind), lambda to: write_output(to, b"new", kind)):
+            with pytest.raises(InputError) as caught:
+                write(target)
+            assert str(caught.value) == (
+                f"{kind.called} cannot be written to {target}: {own} may not be written (mode 444)\n"
+                "  give another path, or make it writable"
+            )
+    assert own.read_bytes() == b""
+
+
+def test_a_folder_that_its_mode_protects_is_refused_before_measuring(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir(mode=0o555)
+    with pytest.raises(InputError, match=r"kept may not be written \(mode 555\)\n  give a file in a folder that may"):
+        require_place(tmp_path / "kept" / "new", RECORD)
