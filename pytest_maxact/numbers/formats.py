@@ -25,6 +25,8 @@ Counts = npt.NDArray[np.int64]
 EPSILON = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23}
 """What stands for a scale of zero."""
 _COARSE, _FINE = 96, 33
+_DEEPEST = 16
+"""So many powers of two below the largest magnitude the search begins at the latest, for a rare one may be clipped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +174,7 @@ def _optimal_threshold(calibration: Histogram, bits: int) -> float:
         energies = [float(np.dot((values - _round_trip(values, float(t), bits)[1]) ** 2, counts)) for t in thresholds]
         return float(thresholds[int(np.argmin(energies))])
 
-    low = max(float(values[values > 0][0]), top * 2.0 ** -(2 * bits))
+    low = max(float(values[values > 0][0]), top * 2.0 ** -max(_DEEPEST, 2 * bits))
     coarse = np.geomspace(low, top, _COARSE)
     middle = best(coarse)
     step = (top / low) ** (1 / (_COARSE - 1))

@@ -11,7 +11,7 @@ from pytest_maxact.judge.limits.file import load_limits
 from pytest_maxact.judge.limits.rules import Ruleset, select_rules
 from pytest_maxact.judge.limits.schema.family import MeasuredOn
 from pytest_maxact.judge.limits.schema.sections import FoundOn
-from pytest_maxact.judge.strength import strength_of, weakest
+from pytest_maxact.judge.strength import Amount, strength_of, weakest
 from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.record.file import save
 from pytest_maxact.record.identity import identity_of
@@ -91,3 +91,27 @@ def test_strict_refuses_too_little_text_before_anything_is_judged(tmp_path: Path
     open_session(replayed)
     with pytest.raises(InputError, match="too little text: 2 tokens of 16 M and 2 samples of 5 000"):
         open_session(replace(replayed, strict=True))
+
+
+def test_nothing_stands_above_zero() -> None:
+    rules = rules_of(seen(8.0))
+    nothing = [replace(finding, value=0.0, passed=True) for finding in judge(seen(8.0), rules.limits)]
+    assert strength_of(rules, 168, 60, nothing).widest == 0.0
+
+
+def test_the_smaller_share_of_what_was_read_is_the_weaker() -> None:
+    rules = rules_of(seen(8.0))
+    measured = MeasuredOn(corpus="ours", sha256="0" * 12, tokens=1_000, dtype="bfloat16")
+    half, little = strength_of(replace(rules, measured=measured), 500, 3), strength_of(rules, 20_000, 60)
+    for given in ([half, little], [little, half]):
+        found = weakest(given)
+        assert found is not None
+        assert found.tokens == little.tokens
+
+
+def test_where_no_file_says_how_much_text_is_enough_any_is() -> None:
+    measured = MeasuredOn(corpus="ours", sha256="0" * 12, tokens=1_000, dtype="bfloat16")
+    found = strength_of(replace(rules_of(seen(8.0)), measured=measured, text=None), 1, 1)
+    assert found.tokens == Amount(what="tokens", seen=1, of=1_000, least=0.0)
+    assert found.samples == Amount(what="samples", seen=1, of=0, least=0.0)
+    assert found.shortage == ""

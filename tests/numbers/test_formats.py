@@ -277,6 +277,29 @@ def test_the_optimal_clip_is_as_good_as_the_best_of_a_thousand(bits: int, outlie
     assert best.sqnr_db >= integer_distortion(histogram(values), histogram(values), "max_abs", bits).sqnr_db
 
 
+def sqnr_at(values: Histogram, threshold: float, bits: int) -> float:
+    magnitudes, counts = values.finite()
+    scale = threshold / ((1 << (bits - 1)) - 1)
+    lost = magnitudes - np.minimum(np.rint(magnitudes / scale), threshold / scale) * scale
+    return 10 * math.log10(np.dot(magnitudes**2, counts) / np.dot(lost**2, counts))
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("outlier", [0.0, 40.0, 130.0])
+def test_no_threshold_near_the_optimal_one_or_far_from_it_is_better(bits: int, outlier: float) -> None:
+    values = histogram(bf16(np.append(np.random.default_rng(7).normal(size=4_000), outlier)))
+    found = integer_distortion(values, values, "optimal", bits)
+    near, far = np.geomspace(0.8, 1.25, 400) * found.threshold, np.geomspace(2.0**-16, 1.0, 800) * values.max_abs
+    others = [sqnr_at(values, float(tried), bits) for tried in (*near, *far) if tried <= values.max_abs]
+    assert found.sqnr_db >= max(others)
+
+
+def test_the_optimal_clip_of_a_histogram_is_the_same_in_every_version() -> None:
+    values = histogram(bf16(np.random.default_rng(8).laplace(size=2_000)))
+    found = {bits: integer_distortion(values, values, "optimal", bits).threshold for bits in (2, 4, 8)}
+    assert found == pytest.approx({2: 1.8388677658719201, 4: 4.600670244374846, 8: 8.142818607681127}, rel=1e-12)
+
+
 def test_the_optimal_clip_is_found_on_the_calibration_split_alone() -> None:
     calm, wild = heavy_tailed(5_000, seed=4), heavy_tailed(5_000, seed=5, outlier=9_000.0)
     one, other = (integer_distortion(histogram(calm), histogram(evaluation), "optimal") for evaluation in (calm, wild))

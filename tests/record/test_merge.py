@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from pytest_maxact.errors import InputError
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.peaks import NonFinite, Peak
+from pytest_maxact.record.deployed import AsDeployed
 from pytest_maxact.record.file import save
 from pytest_maxact.record.merge import merge
+from pytest_maxact.record.predictions import Predicted, Predictions
 from pytest_maxact.record.provenance import Context, corpus_digest, merged_context
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.summary import summary
@@ -269,3 +271,27 @@ def test_how_text_fits_the_model_is_told_of_all_parts() -> None:
     whole = merge([record_of([one], context=fits), record_of([other], context=fits)])
     assert whole.provenance.context == merged_context([fits, fits])
     assert whole.provenance.context is not None
+
+
+def test_what_deployment_adds_is_of_all_parts_together(record: Record) -> None:
+    samples = measured(6)
+    parts = [
+        record_of(samples[i::2], deployed=AsDeployed(added=("BOS",), samples=1 + i, tokens=10 + i)) for i in range(2)
+    ]
+    assert merge(parts).provenance.deployed == AsDeployed(added=("BOS",), samples=3, tokens=21)
+    assert merge([parts[0], record_of(samples[1::2], deployed=None)]).provenance.deployed is None
+
+
+def test_predictions_of_parts_add_up_and_are_unknown_where_those_of_one_are() -> None:
+    samples = measured(6)
+    told = [
+        replace(
+            record_of(samples[i::2]),
+            predictions=Predictions(categories=(Predicted(category="a", tokens=4, nonfinite=i, nll=2.0, unigram=8.0),)),
+        )
+        for i in range(2)
+    ]
+    assert merge(told).predictions == Predictions(
+        categories=(Predicted(category="a", tokens=8, nonfinite=1, nll=4.0, unigram=16.0),)
+    )
+    assert merge([told[0], replace(told[1], predictions=None)]).predictions is None

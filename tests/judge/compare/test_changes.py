@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.judge.compare.changes import drop, growth, record_change, shift, site_change
-from pytest_maxact.record.metrics.metric import GROWTH, MASSIVE, SHIFT, SHRINK, Metric
+from pytest_maxact.record.metrics.metric import GROWTH, MASSIVE, SHIFT, SHRINK, TURN, Metric
 from pytest_maxact.record.summary import summary
 from tests.support import records
 from tests.support.changes import BROKEN, entries, patient, positive, reading, residual
@@ -205,3 +205,22 @@ def test_an_unknown_change_is_refused(metric: str) -> None:
 def test_an_unknown_change_of_the_whole_model_is_refused() -> None:
     with pytest.raises(InputError, match="no relative metric of the whole model called 'growth'"):
         record_change(residual(1.0, 1.0), residual(1.0, 1.0), GROWTH, None)
+
+
+# Loss
+
+
+@pytest.mark.parametrize(
+    ("after", "floor", "lost"), [(6.0, None, 2.0), (6.0, 7.0, 2.0), (6.0, 6.0, 0.0), (6.0, 5.0, 0.0), (9.0, None, 0.0)]
+)
+def test_a_loss_counts_below_its_floor(after: float, floor: float | None, lost: float) -> None:
+    assert site_change(reading(8.0), reading(after), Metric.parse("max_abs.drop"), floor) == lost
+
+
+def test_without_a_probe_of_the_same_tokens_the_order_of_layers_cannot_be_told() -> None:
+    with pytest.raises(MeasureError) as caught:
+        site_change(reading(1.0), reading(1.0), TURN, None)
+    assert str(caught.value) == (
+        "layers.0.hidden: the Records hold no probe of the same tokens, so the order of layers cannot be told\n"
+        "  measure both again"
+    )

@@ -14,6 +14,7 @@ from pytest_maxact.record.file import load, save
 from pytest_maxact.report.terminal.compare import render_comparison
 from pytest_maxact.report.terminal.screen import Screen
 from tests.support import records
+from tests.support.changes import residual
 from tests.support.records import CALM, with_values
 
 
@@ -142,3 +143,16 @@ def test_the_command_joins_parts_and_refuses_the_same_part_twice(
     assert load(tmp_path / "whole").sites["layers.1.hidden"].count == 8
     assert main(["merge", str(tmp_path / "a"), str(tmp_path / "a"), "-o", str(tmp_path / "twice")]) == 4
     assert "share texts" in capsys.readouterr().err
+
+
+def test_a_comparison_says_of_each_side_what_it_is_and_how_many_tokens_are_massive() -> None:
+    comparison = compare(residual(1.0, 2.0, 4.0, massive=(3, 0)), residual(1.0, 8.0, 4.0, massive=(0, 5)))
+    assert [(side.model_type, side.m, side.carrier) for side in (comparison.before, comparison.after)] == [
+        ("qwen3", 4.0, "layers.1.hidden"),
+        ("qwen3", 8.0, "layers.0.hidden"),
+    ]
+    assert {change.site: (change.massive_before, change.massive_after) for change in comparison.changes} == {
+        "embedding": (None, None),
+        "layers.0.hidden": (3, 0),
+        "layers.1.hidden": (0, 5),
+    }

@@ -81,6 +81,10 @@ def test_the_first_jump_is_the_first_tenfold_layer_above_the_floor(
     assert first_jump(residual(*maxima), floor) == layer
 
 
+def test_without_a_floor_a_jump_of_small_magnitudes_is_one() -> None:
+    assert first_jump(residual(0.03125, 0.5)) == 0
+
+
 @pytest.mark.parametrize(
     ("before", "after", "moved"),
     [
@@ -92,6 +96,10 @@ def test_the_first_jump_is_the_first_tenfold_layer_above_the_floor(
         ((1.0, 7.75), (1.0, 12.75), math.inf),
         ((1.0, 9.0, 270.0), (1.0, 12.0, 360.0), 0.0),
         ((1.0, 7.0, 210.0), (1.0, 14.0, 420.0), 1.0),
+        ((1.0, 15.0), (1.0, 9.0), 0.0),
+        # a layer that only just jumps does not count, though it is the first
+        ((1.0, 1.0, 11.0, 11.0, 352.0, 352.0, 352.0), (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 32.0), 2.0),
+        ((1.0, 1.0, 1.0, *[11.0] * 5, 352.0, 352.0, 352.0), (1.0, 1.0, 1.0, 1.0, *[11.0] * 6, 352.0), 1.0),
     ],
 )
 def test_a_jump_moves_by_layers_and_comes_or_goes_without_measure(

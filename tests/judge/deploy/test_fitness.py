@@ -11,7 +11,7 @@ import pytest
 
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.judge.deploy.advice import in_words
-from pytest_maxact.judge.deploy.fitness import failing_sites, fitness_of
+from pytest_maxact.judge.deploy.fitness import bounds_on_effects, failing_sites, fitness_of
 from pytest_maxact.judge.limits.file import load_limits
 from pytest_maxact.judge.limits.limit import MODEL
 from pytest_maxact.judge.verdict.check import check
@@ -301,3 +301,27 @@ def test_sites_are_named_by_kind_and_range() -> None:
     assert in_words(measured(), SITES) == "; ".join(
         f"{kind} of layers 0-3" for kind in ("qkv_in", "o_in", "mlp_in", "down_in")
     )
+
+
+def test_a_scheme_is_told_apart_from_those_that_fail_beside_it() -> None:
+    record = measured(worst={SITES[0]: sums(10.0)})
+    limits = rules_for(record, "W8A8", "W4A16").fitness
+    assert failing_sites(record, limits) == {"W8A8": (SITES[0],)}
+    assert [found.unmeasured for found in fitness_of(record, rules_for(record, "W8A8", "FP16").fitness)] == ["", ""]
+
+
+# Bounds on effects
+
+
+def test_a_scheme_that_meets_its_bounds_at_every_site_has_them_on_its_effect() -> None:
+    record = measured()
+    bounds = bounds_on_effects(record, rules_for(record, "W8A8", "FP16", predicts=True).fitness)
+    assert bounds.keys() == {"W8A8", "FP16"}
+    for scheme, holds in bounds.items():
+        assert [holds(effect(scheme, kl)) for kl in (0.01, 0.1, 0.2, math.nan)] == [True, True, False, False]
+
+
+def test_a_scheme_that_fails_at_a_site_or_was_not_measured_at_one_has_none_and_keeps_no_other_from_it() -> None:
+    record = measured(worst={SITES[0]: sums(10.0)})
+    limits = rules_for(record, "W8A8", "NVFP4", "FP16", predicts=True).fitness
+    assert bounds_on_effects(record, iter(limits)).keys() == {"FP16"}
