@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pytest_maxact.errors import InputError, shown
 from pytest_maxact.judge.limits.keys import BY_KIND
 from pytest_maxact.judge.limits.schema.document import LimitsDocument
-from pytest_maxact.judge.limits.schema.family import Checkpoint, Envelope, Family, Int8Rule, Shape
+from pytest_maxact.judge.limits.schema.family import Checkpoint, Envelope, Family, Int8Rule, MeasuredOn, Shape
 from pytest_maxact.judge.limits.schema.sections import (
     Change,
     Deploy,
@@ -21,6 +21,7 @@ from pytest_maxact.judge.limits.schema.sections import (
     Generic,
     Margins,
     Regression,
+    Spread,
     WaiverEntry,
     Weights,
 )
@@ -190,6 +191,8 @@ _Children: dict[tuple[str, str], Any] = {
     ("Family", "int8"): (Int8Rule,),
     ("Shape", "int8"): (Int8Rule,),
     ("Shape", "checkpoints"): (Checkpoint,),
+    ("Shape", "measured"): MeasuredOn,
+    ("Margins", "evidence"): Spread,
 }
 
 

@@ -38,7 +38,6 @@ def _take_numbers(loader: Any) -> None:
     loader.yaml_implicit_resolvers = {}
     for tag, form, first in NUMBERS:
         loader.add_implicit_resolver(tag, form, first)
-    loader.add_constructor("tag:yaml.org,2002:int", lambda reader, node: int(reader.construct_scalar(node)))
 
 
 class Loader(yaml.SafeLoader):

@@ -229,3 +229,25 @@ def test_extending_shipped_limits_under_another_protocol_is_refused(tmp_path: Pa
 def test_limits_of_ones_own_may_hold_for_the_deployed_protocol(tmp_path: Path) -> None:
     text = "version: 1\nprotocol: deployed\nfamilies: {qwen3: {model_types: [qwen3], limits: {hidden: 1}}}\n"
     assert rules_of(text, tmp_path).protocol == "deployed"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "families: {q: {shapes: [{name: T, layers: 2, hidden_size: 4, limits: {}, measured: {corpus: c, "
+            "sha256: abcdef01, dtype: float32, tokens: 1, tokes: 1}}]}}\n",
+            "measured.tokes: unknown key; did you mean 'tokens'?",
+        ),
+        (
+            "margins: {evidence: {growth: 1, family_fall: 2, family_median_fall: 2, growht: 1.1}}\n",
+            "margins.evidence.growht: unknown key; did you mean 'growth'?",
+        ),
+        ("generic: {weights: {odd: 1}}\n", "weights.odd: unknown key; there are nonfinite, misfit, all_zero"),
+    ],
+)
+def test_an_unknown_key_of_any_section_is_told_the_known_ones(text: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "limits.yaml").write_text("version: 1\n" + text)
+    with pytest.raises(InputError) as caught:
+        load_limits(tmp_path / "limits.yaml")
+    assert told in str(caught.value)

@@ -334,3 +334,17 @@ def test_every_limit_knows_the_line_that_it_is_written_on(style: str, tmp_path: 
     rules = rules_of(text, tmp_path)
     assert written_at(limit_of(rules, "layers.1.hidden::max_abs")) == "hidden: 1"
     assert "min_sqnr_db: 9.0" in written_at(limit_of(rules, f"{CARRIER}::int8.max_abs.sqnr_db"))
+
+
+def test_a_shape_that_nobody_published_is_held_to_the_familys_lowest_int8_figures(tmp_path: Path) -> None:
+    figures = {"A": 34.0, "B": 31.0, "C": 39.0}
+    shapes = "".join(
+        f"      - {{name: {name}, layers: {layers}, hidden_size: 64, limits: {{hidden: 9}}, int8: {{sqnr_db: {db}}}}}\n"
+        for layers, (name, db) in enumerate(figures.items(), 5)
+    )
+    text = HEAD + "families:\n  qwen3:\n    model_types: [qwen3]\n    envelope: {headroom: 3.0}\n    shapes:\n"
+    limit = limit_of(rules_of(text + shapes, tmp_path), f"{CARRIER}::int8.max_abs.sqnr_db")
+    assert (limit.figure, limit.headroom, limit.envelope, limit.sense) == (31.0, 3.0, True, "min")
+    assert limit.bound == pytest.approx(31.0 - 20 * math.log10(3.0))
+    assert limit.rule == "envelope of family qwen3: B"
+    assert written_at(limit) == "envelope: {headroom: 3.0}"

@@ -34,6 +34,11 @@ from tests.support.records import site, sites
         ),
         ("    int8:\n      - {site: layers.9.hidden, sqnr_db: 1}\n", 9, "site 'layers.9.hidden' matches no site"),
         (
+            "    int8:\n      - sqnr_db: 1\n        site: layers.9.hidden\n",
+            10,
+            "site 'layers.9.hidden' matches no site",
+        ),
+        (
             "    shapes:\n      - {name: T, layers: 2, hidden_size: 64, limits: {router: 3}}\n",
             9,
             "kind 'router' matches no site of this model",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.limits.file import load_limits, parse_limits
@@ -168,3 +169,16 @@ def test_a_figure_times_its_headroom_is_a_number_that_can_be_exceeded(family: st
         )
     assert said in str(caught.value)
     assert str(caught.value).startswith(f"{tmp_path}/limits.yaml:6: ")
+
+
+def test_a_text_may_be_as_long_as_that_and_no_longer() -> None:
+    longest = "a" * 20_000
+    assert plain(f"a: {longest}") == {"a": longest}
+    with pytest.raises(yaml.YAMLError, match="a text of 20001 characters; 20000 are allowed"):
+        plain(f"a: {longest}a")
+
+
+@pytest.mark.parametrize("text", ["0", "-0", "+7", "-12", "1234567890123456789"])
+def test_whole_numbers_are_what_they_say(text: str) -> None:
+    assert plain(f"a: {text}") == {"a": int(text)}
+    assert yaml.load(f"a: {text}", FAST) == {"a": int(text)}
