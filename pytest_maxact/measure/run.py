@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 
@@ -74,12 +75,19 @@ def measure(
 
         record = measure_loaded(prepared, settings, loaded, family, identify, scan.result, progress)
     del loaded
-    record = replace(record, effects=_effects(prepared, settings, record, failing(record), bounded(record)))
+    with _eager():
+        record = replace(record, effects=_effects(prepared, settings, record, failing(record), bounded(record)))
     require_unchanged(checkpoint)
     if loaded_files is not None:
         record = with_files(record, loaded_files)
         require_unchanged(checkpoint)
     return record
+
+
+def _eager() -> AbstractContextManager[None]:
+    """Code that compiles parts of itself runs as it is written: hooks are no part of a compiled graph."""
+    stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 def with_files(record: Record, files: WeightFiles) -> Record:

@@ -14,7 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from pytest_maxact.errors import InputError, MaxactError, first_line, setting, worded
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.settings.settings import ARITHMETIC, Settings
-from pytest_maxact.trainer.live import refuse_sharded, unwrapped
+from pytest_maxact.trainer.live import as_written, refuse_sharded, unwrapped
 from pytest_maxact.trainer.logged import PREFIX
 from pytest_maxact.trainer.preparation import prepare_run, record_path
 from pytest_maxact.trainer.run import Measurement, Run, logger
@@ -112,7 +112,9 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
             self._refuse_idle(args, state)
             refuse_sharded(self.trainer)
             if state.is_world_process_zero:
-                self._run = Run(prepare_run(self.trainer, self._settings, self.baseline, state), self.budget_seconds)
+                with as_written(self.trainer.model):
+                    prepared = prepare_run(self.trainer, self._settings, self.baseline, state)
+                self._run = Run(prepared, self.budget_seconds)
         except InputError as error:
             raise InputError(f"MaxActCallback: {error.worded(argument)}") from error
 
@@ -152,7 +154,8 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
         """Measure. What is to be logged, and why the run should stop, "" where nothing speaks against going on."""
         name = f"checkpoint-{step}" if self.every is None else folder.resolve().name
         try:
-            found = run.measure(unwrapped(self.trainer), name, step, record_path(folder, step))
+            with as_written(self.trainer.model):
+                found = run.measure(unwrapped(self.trainer), name, step, record_path(folder, step))
         except OverBudgetError as error:
             logger.warning(
                 "maxact: the measurement at step %d was given up, its budget of %g s is spent (%s); allow more, or"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch._dynamo import OptimizedModule
 
 from pytest_maxact.checkpoint.load import LoadedModel, dtype_of
 from pytest_maxact.checkpoint.sites.adapters import without_adapters
@@ -129,6 +130,33 @@ def as_loaded(model: Any, unpredicted: str = "") -> LoadedModel:
         headed=None if unpredicted else model,
         unpredicted=unpredicted,
     )
+
+
+@contextmanager
+def as_written(model: nn.Module) -> Iterator[None]:
+    """A live model without what compiles parts of it in place, a layer or a block: hooks are no part of a compiled
+    graph. Afterwards it is compiled as before, and nothing is compiled anew.
+    """
+    places = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent._modules.items()
+        if isinstance(child, OptimizedModule)
+    ]
+    try:
+        for parent, name, child in places:
+            parent._modules[name] = _uncompiled(child)
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    finally:
+        for parent, name, child in places:
+            parent._modules[name] = child
+
+
+def _uncompiled(module: nn.Module) -> nn.Module:
+    while isinstance(module, OptimizedModule):
+        module = module._orig_mod
+    return module
 
 
 @contextmanager
