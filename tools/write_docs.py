@@ -110,6 +110,28 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
+def explained() -> str:
+    """The sections of docs/explain.md: what `maxact explain` says of everything, answers that many share once."""
+    from pytest_maxact.errors import worded
+    from pytest_maxact.judge.explain.entry import GROUPS, USUAL
+    from pytest_maxact.judge.explain.lookup import every
+    from pytest_maxact.settings.options import pytest_option
+
+    entries = list(every())
+    lines = ["## What to do", "", *(f"- **{cause}**: {do}" for cause, do in USUAL), ""]
+    for group, title in GROUPS.items():
+        lines += [f"## {title.partition(':')[0].capitalize()}", ""]
+        for entry in (entry for entry in entries if entry.group == group):
+            facts = (("unit", entry.unit), ("measured", entry.measured), ("a breach", entry.breach))
+            lines += [f"### `{entry.name}`", "", entry.what, ""]
+            lines += [f"- {name}: {text}" for name, text in facts]
+            lines += [f"- **{cause}**: {do}" for cause, do in entry.todo if (cause, do) not in USUAL]
+            if shared := [cause for cause, do in entry.todo if (cause, do) in USUAL]:
+                lines += [f"- [as above](#what-to-do): {'; '.join(shared)}"]
+            lines += [""]
+    return worded("\n".join(lines), pytest_option)
+
+
 def _table(head: tuple[str, ...], rows: Collection[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *(tuple(cell.replace("|", "\\|") for cell in row) for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -176,6 +198,7 @@ WRITTEN: Mapping[str, tuple[str, Callable[[], str]]] = {
     "options": ("options.md", options),
     "schemes": ("deploy.md", schemes),
     "commands": ("cli.md", commands),
+    "explained": ("explain.md", explained),
     "architectures": ("architectures.md", all_architectures),
 }
 """What is written, and into which page."""

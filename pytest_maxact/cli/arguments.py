@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Collection
 from typing import Any, TypeAlias
 
+from pytest_maxact.cli.examples import ending
 from pytest_maxact.cli.words import argument, as_typed
 from pytest_maxact.settings.options import OPTIONS, Option
 from pytest_maxact.settings.resolve import resolve
@@ -18,7 +19,13 @@ RECORD = "a file written by `maxact measure` or by pytest"
 
 def add_command(commands: Commands, name: str, run: Run, does: str) -> argparse.ArgumentParser:
     """A command that `run` carries out."""
-    parser = commands.add_parser(name, help=does)
+    parser = commands.add_parser(
+        name,
+        help=does,
+        description=f"{does[:1].upper()}{does[1:]}.",
+        epilog=ending(name),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.set_defaults(run=run)
     return parser
 

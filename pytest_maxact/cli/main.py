@@ -11,13 +11,27 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_maxact.cli import compare, export, judge, measure, merge, series, show, sites, suggest, verify, weights
+from pytest_maxact.cli import (
+    compare,
+    explain,
+    export,
+    judge,
+    measure,
+    merge,
+    series,
+    show,
+    sites,
+    suggest,
+    verify,
+    weights,
+)
+from pytest_maxact.cli.examples import ending
 from pytest_maxact.cli.exits import FAILED, INTERRUPTED, USAGE
 from pytest_maxact.cli.parser import Command, CommandLine
 from pytest_maxact.cli.words import argument
 from pytest_maxact.errors import InputError, MaxactError
 
-_COMMANDS = (measure, judge, verify, show, compare, series, merge, suggest, export, weights, sites)
+_COMMANDS = (measure, judge, explain, verify, show, compare, series, merge, suggest, export, weights, sites)
 """In the order of the help."""
 
 
@@ -65,7 +79,10 @@ def _ending(command: Callable[[], int]) -> int:
 def command_line() -> argparse.ArgumentParser:
     """The parser of every command."""
     parser = CommandLine(
-        prog="maxact", description="Maximum activations and low-bit reconstruction error of LLM checkpoints."
+        prog="maxact",
+        description="Maximum activations and low-bit reconstruction error of LLM checkpoints.",
+        epilog=f"{ending('')}\n\nmaxact COMMAND --help tells what a command takes.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Command)

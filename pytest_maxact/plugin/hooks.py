@@ -28,6 +28,20 @@ _selected_key = pytest.StashKey[list[str]]()
 _written_key = pytest.StashKey[list[str]]()
 
 
+_HELP = """maxact: release gate for LLM checkpoints
+  examples:
+    pytest --maxact-model=DIR                              every limit of its family is a test
+    pytest --maxact-model=DIR --maxact-limits=limits.yaml  by limits of your own
+    pytest --maxact-model=DIR --maxact-deploy=W8A8,FP8     in which formats it can ship
+    pytest --maxact-model=DIR --maxact-baseline=OLD        whether it has changed
+    pytest --maxact-replay=run.safetensors                 judge a Record, without the model
+    maxact explain maxact::layers.3.hidden::max_abs        what a check is, and what to do where it fails
+  exit codes, pytest's own:
+    0 all checks hold; 1 a breach, or what could not be measured; 4 a request that is wrong
+  options"""
+"""Heads the options in `pytest --help`, where pytest has no other place for it."""
+
+
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     from pytest_maxact.plugin import hookspecs
 
@@ -35,7 +49,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("maxact", "maxact: release gate for LLM checkpoints")
+    group = parser.getgroup("maxact", _HELP)
     for option in OPTIONS:
         how: dict[str, Any] = (
             {"action": "store_true"} if option.is_flag else {"type": option.parse, "metavar": option.metavar}

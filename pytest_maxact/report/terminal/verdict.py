@@ -2,6 +2,7 @@
 is wrong with waivers. `closing` says it again where the report ends.
 """
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 from rich.text import Text
@@ -35,6 +36,8 @@ def verdict_lines(verdict: Tally, across: str = "") -> Iterator[Text]:
         yield Text(f"- {words}", style="red")
     if more := sum(checks for _, checks in said[BREACHES_SHOWN:]):
         yield Text(f"- and {more} more", style="red")
+    if verdict.breaches:
+        yield Text(f"what it is, and what to do: {explaining((told or verdict.breaches)[0])}", style="dim")
     for fault in verdict.listed:
         yield Text(f"- {fault}", style="red")
     for one in verdict.waived[:BREACHES_SHOWN]:
@@ -44,6 +47,11 @@ def verdict_lines(verdict: Tally, across: str = "") -> Iterator[Text]:
         yield Text(f"and {len(verdict.waived) - BREACHES_SHOWN} more are waived", style="yellow")
     if verdict.breaches or verdict.listed or verdict.waived:
         yield Text()
+
+
+def explaining(told: Told) -> str:
+    """The command that explains a check."""
+    return shlex.join(["maxact", "explain", f"{told.finding.limit.site}::{told.finding.limit.name}"])
 
 
 def headline(verdict: Tally, across: str = "") -> Iterator[Text]:
