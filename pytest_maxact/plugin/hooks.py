@@ -12,6 +12,7 @@ import pytest
 
 from pytest_maxact.errors import InputError, MaxactError, marked, worded
 from pytest_maxact.plugin.fixtures import parser_key, session_key
+from pytest_maxact.plugin.heading import HEADING
 from pytest_maxact.plugin.inifile import NOTHING, refuse_unknown_keys, written
 from pytest_maxact.plugin.refusals import refuse_unknown_options
 from pytest_maxact.settings.options import OPTIONS, pytest_option
@@ -28,20 +29,6 @@ _selected_key = pytest.StashKey[list[str]]()
 _written_key = pytest.StashKey[list[str]]()
 
 
-_HELP = """maxact: release gate for LLM checkpoints
-  examples:
-    pytest --maxact-model=DIR                              every limit of its family is a test
-    pytest --maxact-model=DIR --maxact-limits=limits.yaml  by limits of your own
-    pytest --maxact-model=DIR --maxact-deploy=W8A8,FP8     in which formats it can ship
-    pytest --maxact-model=DIR --maxact-baseline=OLD        whether it has changed
-    pytest --maxact-replay=run.safetensors                 judge a Record, without the model
-    maxact explain maxact::layers.3.hidden::max_abs        what a check is, and what to do where it fails
-  exit codes, pytest's own:
-    0 all checks hold; 1 a breach, or what could not be measured; 4 a request that is wrong
-  options"""
-"""Heads the options in `pytest --help`, where pytest has no other place for it."""
-
-
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     from pytest_maxact.plugin import hookspecs
 
@@ -49,7 +36,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("maxact", _HELP)
+    group = parser.getgroup("maxact", HEADING)
     for option in OPTIONS:
         how: dict[str, Any] = (
             {"action": "store_true"} if option.is_flag else {"type": option.parse, "metavar": option.metavar}
