@@ -95,7 +95,7 @@ class ScoreWatch(TorchFunctionMode):
         heads = _norms(query, rows).amax(-1)
         groups = _norms(key, columns).amax(-1)
         shared = heads.shape[1] // groups.shape[1] if heads.ndim == 2 and not heads.shape[1] % groups.shape[1] else 0
-        keys = groups.repeat_interleave(shared, 1) if shared else groups.amax(1, keepdim=True)
+        keys = groups.repeat_interleave(shared, 1) if shared else groups.amax(-1, keepdim=True)
         bounds = heads * keys
         bound = _largest(bounds)
         if bound <= FP16_MAX or not shared:
