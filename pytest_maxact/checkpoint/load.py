@@ -11,6 +11,7 @@ from pytest_maxact.checkpoint.completeness import refuse_partial
 from pytest_maxact.checkpoint.depth import require_depth
 from pytest_maxact.checkpoint.device import DTYPES, pick_device
 from pytest_maxact.checkpoint.files import WeightFiles
+from pytest_maxact.checkpoint.fit import refuse_unfit
 from pytest_maxact.checkpoint.heads import body_of, head_classes, is_headless, lacking_head
 from pytest_maxact.checkpoint.locate import Checkpoint, with_weights
 from pytest_maxact.checkpoint.placing import refuse_rival_names
@@ -43,32 +44,51 @@ class LoadedModel:
     unpredicted: str = ""
 
 
-def skeleton(checkpoint: Checkpoint) -> nn.Module:
-    """The model's modules on the meta device, as `load` builds them: no weights, no memory; what the sites are resolved
-    on before anything is loaded.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skeleton:
+    """A model on the meta device, as `load` builds it with the class `auto`: no weights, no memory. `whole` has the
+    head where predictions can be told by it; `body` is what the sites are resolved on; `unpredicted` says why there is
+    no such head, empty where there is one.
     """
-    headed, _ = _headed_class(checkpoint)
-    built = _on_meta(headed or _auto_class(checkpoint), checkpoint)
-    return (body_of(built, checkpoint) if headed else None) or built
+
+    auto: Any
+    whole: nn.Module
+    body: nn.Module
+    unpredicted: str
 
 
-def unpredicted(checkpoint: Checkpoint) -> str:
-    """Why predictions cannot be told of a checkpoint, by its config; empty where they can. Loads no weights."""
-    return _headed_class(checkpoint)[1]
+def skeleton(checkpoint: Checkpoint) -> Skeleton:
+    """The modules of a model, built around the very body that is observed. Raises InputError."""
+    classes = head_classes(checkpoint)
+    why = "the class with the LM head is built around another body than the one that is observed"
+    if not classes:
+        why = "transformers has no next-token head for this architecture"
+    if is_headless(checkpoint):
+        classes, why = [], f"config.json names {', '.join(checkpoint.config.architectures)}, which has no LM head"
+    for auto in classes:
+        whole = _on_meta(auto, checkpoint)
+        if (body := body_of(whole, checkpoint)) is not None:
+            return Skeleton(auto=auto, whole=whole, body=body, unpredicted="")
+    auto = _auto_class(checkpoint)
+    whole = _on_meta(auto, checkpoint)
+    return Skeleton(auto=auto, whole=whole, body=whole, unpredicted=why)
 
 
 def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
     """Load the weights, with those of its head where it has one. Raises MeasureError where they are incomplete, do not
     fit the config, or do not fit into memory.
     """
-    headed, why = _headed_class(checkpoint)
-    model, info, files, device = load_as(headed or _auto_class(checkpoint), checkpoint, settings)
+    built = skeleton(checkpoint)
+    if checkpoint.is_hub:
+        refuse_unfit(built.whole, with_weights(checkpoint, settings))
+    model, info, files, device = load_as(built.auto, checkpoint, settings)
     decoder = decoder_of(model)
     left_out = refuse_partial(model, decoder, info, checkpoint, refuse_rival_names(files, model))
     left_out += tuple(f"{name}: lies beside the weights and is not loaded" for name in files.beside)
-    body = body_of(model, checkpoint) if headed else model
+    why = built.unpredicted
+    body = model if why else body_of(model, checkpoint)
     assert body is not None
-    if headed and (lacking := lacking_head(model, info)):
+    if not why and (lacking := lacking_head(model, info)):
         why = f"the weight files lack the LM head ({lacking})"
     return LoadedModel(
         model=body,
@@ -80,21 +100,6 @@ def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
         headed=None if why else model,
         unpredicted=why,
     )
-
-
-def _headed_class(checkpoint: Checkpoint) -> tuple[Any, str]:
-    """The auto class that builds the model with its head around the very body that is observed; None, and why, where
-    there is none.
-    """
-    classes = head_classes(checkpoint)
-    if not classes:
-        return None, "transformers has no next-token head for this architecture"
-    if is_headless(checkpoint):
-        return None, f"config.json names {', '.join(checkpoint.config.architectures)}, which has no LM head"
-    for auto in classes:
-        if body_of(_on_meta(auto, checkpoint), checkpoint) is not None:
-            return auto, ""
-    return None, "the class with the LM head is built around another body than the one that is observed"
 
 
 def _on_meta(auto: Any, checkpoint: Checkpoint) -> nn.Module:

@@ -87,7 +87,7 @@ def locate(settings: Settings, weights: bool = True) -> Checkpoint:
     )
     if not weights:
         return found
-    if is_hub and not any(folder.glob("*.safetensors")):
+    if not weights_are_here(found):
         refuse_unmeasured(config, folder, None)
         return found
     return replace(found, seal=joined(seal, _weight_files(found, folder, settings).read))
@@ -102,6 +102,11 @@ def _readable(path: Path) -> Path:
         return path
     except OSError as error:
         raise unreadable(path, error) from error
+
+
+def weights_are_here(checkpoint: Checkpoint) -> bool:
+    """Whether its weight files are on this machine: those of a hub id are downloaded when it is measured."""
+    return not checkpoint.is_hub or any(checkpoint.folder.glob("*.safetensors"))
 
 
 def with_weights(checkpoint: Checkpoint, settings: Settings) -> WeightFiles:

@@ -23,6 +23,7 @@ def run(options: argparse.Namespace) -> int:
     from pytest_maxact.report.terminal.weights import render_weights
 
     with needed(*TORCH):
+        from pytest_maxact.checkpoint.fit import refuse_unfit
         from pytest_maxact.checkpoint.load import skeleton
         from pytest_maxact.checkpoint.locate import locate, require_unchanged, with_seal, with_weights
         from pytest_maxact.checkpoint.sites.resolve import resolve
@@ -31,9 +32,11 @@ def run(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     schemes = [SCHEMES[name] for name in settings.schemes or ("W4A16",)]
     checkpoint = locate(settings)
-    model = skeleton(checkpoint)
+    built = skeleton(checkpoint)
+    model = built.body
     taps = resolve(model, checkpoint.config, linear_inputs=True).linears
     files = with_weights(checkpoint, settings)
+    refuse_unfit(built.whole, files)
     checkpoint = with_seal(checkpoint, files)
     distortions = weight_distortions(files, model, taps, schemes)
     require_unchanged(checkpoint)

@@ -7,9 +7,10 @@ from typing import Any
 
 from pytest_maxact import corpus
 from pytest_maxact.checkpoint.device import pick_device
+from pytest_maxact.checkpoint.fit import refuse_unfit
 from pytest_maxact.checkpoint.heads import has_head, is_encoder
-from pytest_maxact.checkpoint.load import skeleton, unpredicted
-from pytest_maxact.checkpoint.locate import Checkpoint, locate
+from pytest_maxact.checkpoint.load import skeleton
+from pytest_maxact.checkpoint.locate import Checkpoint, locate, weights_are_here, with_weights
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy, vocabulary
 from pytest_maxact.checkpoint.sites.modules import is_linear, sizes
 from pytest_maxact.checkpoint.sites.resolve import resolve
@@ -35,8 +36,10 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     accumulated(settings.arithmetic, pick_device(settings.device))
     source = load_tokenizer(settings.corpus_tokenizer, trust_remote_code=False) if settings.corpus_tokenizer else None
     tokenizer = load_tokenizer(checkpoint.folder, checkpoint.trust_remote_code, config=checkpoint.config)
-    model = skeleton(checkpoint)
-    anatomy = resolve(model, checkpoint.config, settings.linear_inputs)
+    built = skeleton(checkpoint)
+    if weights_are_here(checkpoint):
+        refuse_unfit(built.whole, with_weights(checkpoint, settings))
+    anatomy = resolve(built.body, checkpoint.config, settings.linear_inputs)
     schemes = tuple(SCHEMES[name] for name in settings.schemes_measured)
     if settings.effect or (settings.deploy and not is_encoder(checkpoint)):
         require_head(checkpoint)
@@ -66,7 +69,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         deployed=deployed if schemes else replace(deployed, samples=0, tokens=0),
         beside=extra if schemes else (),
         predicts=has_head(checkpoint),
-        unpredicted=unpredicted(checkpoint),
+        unpredicted=built.unpredicted,
     )
 
 

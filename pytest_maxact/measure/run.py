@@ -20,7 +20,7 @@ from pytest_maxact.checkpoint.weights.distortion import weight_distortions
 from pytest_maxact.checkpoint.weights.presence import misfits_of
 from pytest_maxact.checkpoint.weights.scan import scan_weights
 from pytest_maxact.checkpoint.weights.stored import headers
-from pytest_maxact.errors import MeasureError, marked
+from pytest_maxact.errors import MeasureError
 from pytest_maxact.measure.arithmetic import computing
 from pytest_maxact.measure.effect.effects import Holds, measure_effects
 from pytest_maxact.measure.observe.layers import TOKENS, probe_layers
@@ -66,7 +66,7 @@ def measure(
     with ThreadPoolExecutor(1) as background:
         misfits = misfits_of(whole_skeleton(checkpoint), headers(files))
         scan = background.submit(scan_weights, files, misfits)
-        loaded = _loaded(checkpoint, settings, misfits)
+        loaded = load(checkpoint, settings)
         loaded_files = loaded.files
 
         def identify() -> str:
@@ -168,21 +168,6 @@ def _as_deployed(
         observer.run(corpus.plan_batches(prepared.beside, splits, batch_tokens), loaded.device)
     observer.finish()
     return observer
-
-
-def _loaded(checkpoint: Checkpoint, settings: Settings, misfits: Mapping[str, str]) -> LoadedModel:
-    """The model. Raises MeasureError, which names what does not fit where that is why it cannot be loaded."""
-    try:
-        return load(checkpoint, settings)
-    except MeasureError as error:
-        if not misfits or any(name in marked(error) for name in misfits):
-            raise
-        name, why = next(iter(misfits.items()))
-        raise MeasureError(
-            f"cannot load the weights of {checkpoint.name}: {name} is not what the config calls for, {why}"
-            f"{f'; {len(misfits) - 1} tensors more' if len(misfits) > 1 else ''}\n"
-            "  config.json and the weight files do not belong together; export the checkpoint again"
-        ) from error
 
 
 def _effects(

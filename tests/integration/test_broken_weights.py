@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
-from pytest_maxact.errors import MeasureError
+from pytest_maxact.errors import InputError
 from pytest_maxact.judge.verdict.verdict import verdict
 from pytest_maxact.record.file import load, save
 from tests.support import tiny
@@ -182,7 +182,9 @@ def test_a_head_that_is_missing_fails_by_name_beside_the_predictions_that_it_wou
 def test_a_head_of_another_shape_is_refused_by_name(untied: Path, corpus: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(untied, tmp_path / "m"))
     changed(folder, lambda t: t.update({"lm_head.weight": torch.zeros(0)}))
-    with pytest.raises(MeasureError, match=r"lm_head.weight is not what the config calls for, .* holds it as \[0\]"):
+    with pytest.raises(
+        InputError, match=r"lm_head.weight is \[0\], and config.json makes it \[64, 64\]\n  an empty part"
+    ):
         record_of(folder, corpus)
 
 
@@ -206,9 +208,7 @@ def test_a_tower_of_another_shape_is_refused_by_name(composite: Path, corpus: Pa
     folder = Path(shutil.copytree(composite, tmp_path / "m"))
     name = next(name for name in load_file(folder / "model.safetensors") if "vision" in name and "mlp" in name)
     changed(folder, lambda t: t.update({name: torch.zeros(0)}))
-    with pytest.raises(
-        MeasureError, match=rf"{name} is not what the config calls for, model.safetensors holds it as \[0\]"
-    ):
+    with pytest.raises(InputError, match=rf"{name} is \[0\], and config.json makes it \[32"):
         record_of(folder, corpus)
 
 

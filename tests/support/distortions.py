@@ -28,7 +28,7 @@ EVERY = tuple(SCHEMES)
 
 def errors_of(folder: Path, names: Sequence[str] = ("W8A8",), model: nn.Module | None = None) -> Errors:
     """What the files in a folder give, for a model that holds no weights."""
-    model = skeleton(locate(Settings(model=str(folder)))) if model is None else model
+    model = skeleton(locate(Settings(model=str(folder)), weights=False)).body if model is None else model
     return weight_distortions(
         weight_files(folder), model, resolve(model, model.config, True).linears, [SCHEMES[name] for name in names]
     )

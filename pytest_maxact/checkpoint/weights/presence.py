@@ -7,7 +7,7 @@ class puts the tensors of files.
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -33,7 +33,7 @@ def misfits_of(model: nn.Module, tensors: Sequence[Stored]) -> dict[str, str]:
     state: dict[str, Any] = model.state_dict()
     found = {
         printable(name): "no weight file holds it"
-        for name in _missing(model, state, placed)
+        for name in missing_in(model, placed)
         if not (quantized and _beside(name, placed))
     }
     for path, parts in placed.items():
@@ -42,13 +42,13 @@ def misfits_of(model: nn.Module, tensors: Sequence[Stored]) -> dict[str, str]:
     return found
 
 
-def _missing(model: Any, state: Mapping[str, Any], placed: Mapping[str, Any]) -> list[str]:
-    """Names that no tensor of the files goes to, nor to one that is the same tensor."""
+def missing_in(model: Any, placed: Collection[str]) -> list[str]:
+    """Names in a model that no tensor of the files goes to, nor to one that is the same tensor."""
     ignored = [re.compile(pattern) for pattern in model._keys_to_ignore_on_load_missing or ()]
     same = _same(model)
     return [
         name
-        for name in state
+        for name in model.state_dict()
         if name not in placed
         and not any(other in placed for other in same.get(name, ()))
         and not _COUNTERS.search(name)

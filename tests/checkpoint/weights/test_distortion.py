@@ -75,7 +75,7 @@ def test_a_model_that_is_loaded_serves_as_well_as_its_skeleton(tmp_path: Path) -
 
 def test_a_scheme_that_leaves_weights_alone_has_no_entry(tmp_path: Path) -> None:
     folder = saved(tmp_path, tiny.random_model("qwen3", **WIDE))
-    model = skeleton(locate(Settings(model=str(folder))))
+    model = skeleton(locate(Settings(model=str(folder)))).body
     alone = Scheme(name="A8", activations=SCHEMES["W8A8"].activations)
     found = weight_distortions(
         weight_files(folder), model, resolve(model, model.config, True).linears, [alone, SCHEMES["FP8"]]

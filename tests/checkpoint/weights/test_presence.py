@@ -14,8 +14,9 @@ from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMaskedLM
 from transformers.core_model_loading import revert_weight_conversion
 
+from pytest_maxact.checkpoint.files import weight_files
 from pytest_maxact.checkpoint.load import whole_skeleton
-from pytest_maxact.checkpoint.locate import locate, with_weights
+from pytest_maxact.checkpoint.locate import locate
 from pytest_maxact.checkpoint.weights.presence import misfits_of
 from pytest_maxact.checkpoint.weights.stored import Stored, headers
 from pytest_maxact.settings.settings import Settings
@@ -27,9 +28,8 @@ ABSENT = "no weight file holds it"
 
 
 def found_in(folder: Path) -> dict[str, str]:
-    settings = Settings(model=str(folder))
-    checkpoint = locate(settings)
-    return misfits_of(whole_skeleton(checkpoint), headers(with_weights(checkpoint, settings)))
+    checkpoint = locate(Settings(model=str(folder)), weights=False)
+    return misfits_of(whole_skeleton(checkpoint), headers(weight_files(folder)))
 
 
 def headed(folder: Path, model_type: str = "qwen3", auto: Any = AutoModelForCausalLM, **overrides: Any) -> Path:

@@ -248,7 +248,7 @@ def test_packed_experts_are_quantized_already(tmp_path: Path) -> None:
 
 def test_a_weight_that_no_shard_holds_is_an_error_that_names_it(tmp_path: Path) -> None:
     tiny.random_model("qwen3").save_pretrained(tmp_path, max_shard_size="100KB")
-    skeleton_of = skeleton(locate(Settings(model=str(tmp_path))))
+    skeleton_of = skeleton(locate(Settings(model=str(tmp_path)))).body
     first, *_, last = sorted(tmp_path.glob("*.safetensors"))
     index = tmp_path / "model.safetensors.index.json"
     content = json.loads(index.read_text())
@@ -264,7 +264,7 @@ def test_a_weight_that_no_shard_holds_is_an_error_that_names_it(tmp_path: Path) 
 
 def test_matrices_that_do_not_tell_inputs_from_outputs_are_an_error(tmp_path: Path) -> None:
     folder = saved(tmp_path, tiny.random_model("mixtral", intermediate_size=32))
-    model = skeleton(locate(Settings(model=str(folder))))
+    model = skeleton(locate(Settings(model=str(folder)))).body
     for layer in model.layers:
         del layer.mlp.experts.is_transposed
     with pytest.raises(
