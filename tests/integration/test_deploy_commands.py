@@ -74,6 +74,14 @@ def test_weights_need_no_forward_pass(
     assert data["layers.0.self_attn.q_proj.weight"]["W8A8"]["sqnr_db"] > 35
 
 
+def test_a_scheme_that_fits_no_weight_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    narrow = tiny.save(tmp_path / "narrow", tiny.random_model("qwen3", intermediate_size=96))
+    assert main(["weights", str(narrow), "--schemes", "W8A8,W4A16"]) == 4
+    said = capsys.readouterr().err
+    assert "W4A16 fits none of" in said
+    assert "is no multiple of its groups of 128\n  name other schemes with --schemes" in said
+
+
 def test_the_site_map_shows_linear_inputs_on_request(sound: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sites", str(sound), "--sites", "deploy", "--json"]) == 0
     sites = {entry["site"]: entry for entry in json.loads(capsys.readouterr().out)["sites"]}
