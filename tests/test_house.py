@@ -10,7 +10,7 @@ from tests.support.paths import REPOSITORY
 
 PACKAGE = REPOSITORY / "pytest_maxact"
 TESTS = REPOSITORY / "tests"
-ROOMLESS = {"docs", "integration"}
+ROOMLESS = {"docs", "integration", "real"}
 """Folders of tests that are of no one room: what the pages say, and features through real runs."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

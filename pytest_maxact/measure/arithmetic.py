@@ -30,7 +30,8 @@ _WHOLE = frozenset(
     {f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3)} | {"multi_head_attention_forward"}
 )
 _GROUPED = frozenset({"_grouped_mm", "grouped_mm", "grouped_mm_fallback"})
-_ATTENTION = "scaled_dot_product_attention"
+Way = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+"""A function and its arguments -> what it gives."""
 
 
 def accumulated(choice: str, device: torch.device) -> frozenset[torch.dtype]:
@@ -71,12 +72,19 @@ class Accumulating(TorchFunctionMode):
         super().__init__()
         self._formats = formats
         self._wide = wide
+        self._ways: dict[str, Way] = {
+            "linear": self._linear,
+            "scaled_dot_product_attention": self._attention,
+            **dict.fromkeys(_PRODUCTS, self._product),
+            **dict.fromkeys(_GROUPED, self._grouped),
+            **dict.fromkeys(_WHOLE, self._whole),
+        }
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        way = self._way(getattr(func, "__name__", ""))
+        way = self._ways.get(getattr(func, "__name__", ""))
         if way is None:
             return func(*args, **kwargs)
         given = [value for value in _flat((*args, *kwargs.values())) if value.is_floating_point()]
@@ -85,17 +93,6 @@ class Accumulating(TorchFunctionMode):
         if form not in self._formats or not plain or any(value.dtype != form for value in given):
             return func(*args, **kwargs)
         return way(func, args, kwargs)
-
-    def _way(self, name: str) -> Callable[..., Any] | None:
-        if name == "linear":
-            return self._linear
-        if name in _PRODUCTS:
-            return self._product
-        if name in _WHOLE:
-            return self._whole
-        if name in _GROUPED:
-            return self._grouped
-        return self._attention if name == _ATTENTION else None
 
     def _linear(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Rows [..., in] with a weight [out, in], of which so many rows at a time are wide."""

@@ -13,6 +13,7 @@ from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.weights.live import scan_live
 from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.measure.arithmetic import computing
 from pytest_maxact.measure.predict import Predicting, predicting
 from pytest_maxact.measure.run import measure_loaded, observe
 from pytest_maxact.record.file import RECORD, put
@@ -100,10 +101,11 @@ class Run:
         """A pass over some of the samples, with all that a measurement of them takes."""
         anatomy = resolve(loaded.model, self.preparation.prepared.checkpoint.config, adapters=loaded.adapters)
         told, _ = self._telling(loaded, sequences, vocabulary(anatomy))
-        observe(
-            loaded, anatomy, sequences, self.preparation.settings.batch_tokens, budget.check,
-            watch=told.see if told else None,
-        )  # fmt: skip
+        settings = self.preparation.settings
+        with computing(settings.arithmetic, loaded.device):
+            observe(
+                loaded, anatomy, sequences, settings.batch_tokens, budget.check, watch=told.see if told else None
+            )  # fmt: skip
 
     def _telling(
         self, loaded: LoadedModel, sequences: Sequence[corpus.Sequence], vocabulary: int

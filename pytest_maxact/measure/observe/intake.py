@@ -71,6 +71,8 @@ class Intake:
             locate = (lambda row: int(batch.real[row])) if stripped else (lambda row: row)
         if tap.site.kind == "router" and tap.experts is not None and tap.experts.choice == "logits":
             self.route(tap.experts, Routing.of_logits(tap.experts, values))
+        if not batch.plan.sequences:
+            return  # tried out, to be forgotten
         if tap.last:
             self._accumulators[tap.site.name].rollback()
             self.order = [name for name in self.order if name != tap.site.name]

@@ -1,0 +1,64 @@
+"""A real language model, SmolLM2-135M: what is known of it is found, by the road that users take.
+
+`python fixtures/make_smollm2.py` makes it, once; without it these tests are skipped, and say so.
+"""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from pytest_maxact.measure.prepare import prepare
+from pytest_maxact.measure.run import measure
+from pytest_maxact.numbers.formats import integer_distortion
+from pytest_maxact.record.file import save
+from pytest_maxact.record.record import Record
+from pytest_maxact.settings.settings import Settings
+from tests.support.gate_runs import run_gate
+from tests.support.paths import FIXTURES
+
+CHECKPOINT: Path = runpy.run_path(str(FIXTURES / "make_smollm2.py"))["folder"]()
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not CHECKPOINT.is_dir(), reason="not made yet: python fixtures/make_smollm2.py"),
+]
+
+
+@pytest.fixture(scope="module")
+def record() -> Record:
+    """Of some 1 500 tokens; through float32, which is as fast on every CPU."""
+    settings = Settings(
+        model=str(CHECKPOINT), max_samples=12, max_seq_len=128, arithmetic="float32-accumulate", family="generic"
+    )
+    return measure(prepare(settings), settings, "generic")
+
+
+def test_its_maximum_is_a_single_channel_of_the_first_token_from_layer_11_on(record: Record) -> None:
+    m = max(record.sites.values(), key=lambda reading: reading.max_abs)
+    assert m.site.name == "layers.11.hidden"
+    assert m.max_abs == pytest.approx(28800, rel=2.0**-7)
+    assert (m.peaks[0].position, m.peaks[0].channel) == (0, 507)
+    assert record.sites["layers.10.hidden"].max_abs < 200
+    assert record.sites["layers.11.mlp_output"].max_abs == pytest.approx(28800, rel=2.0**-7)
+    assert record.sites["layers.1.hidden"].max_abs > 5 * record.sites["layers.0.hidden"].max_abs
+
+
+def test_no_token_of_it_meets_the_criterion_of_massive_activations(record: Record) -> None:
+    found = {name: reading.massive for name, reading in record.sites.items() if reading.massive}
+    assert sum(massive.tokens for massive in found.values()) == 0
+    assert 300 < max(massive.max_ratio or 0 for massive in found.values()) < 1000
+
+
+def test_int8_per_tensor_leaves_nothing_of_its_carrier(record: Record) -> None:
+    histogram = record.sites["layers.11.hidden"].histogram
+    assert integer_distortion(histogram, histogram, "max_abs").flush_to_zero > 0.995
+
+
+def test_it_predicts_and_the_gate_passes_it(record: Record, pytester: pytest.Pytester) -> None:
+    assert record.predictions is not None
+    save(record, Path("smollm2.safetensors"))
+    run_gate(
+        pytester, "--maxact-replay=smollm2.safetensors", "--maxact-family=generic", exit=0,
+        report=["M *28800 in layers.11.hidden, *token 0 *channel 507"],
+        says=["nats per token better than the shares of tokens", "no layer meets the criterion of Sun et al."],
+    )  # fmt: skip
