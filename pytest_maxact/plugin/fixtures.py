@@ -3,6 +3,7 @@
 In a series a test that asks for them runs once per checkpoint: `test_calm[checkpoint-500]`.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +18,17 @@ if TYPE_CHECKING:
     from pytest_maxact.record.record import Record
 
 session_key = pytest.StashKey["GateSession"]()
+later_key = pytest.StashKey[Callable[[], None]]()
+"""Of a run that names its tests: what opens the gate, once one of them asks for it."""
 parser_key = pytest.StashKey[pytest.Parser]()
 """Of the command line, to tell what was typed."""
+
+
+def gate_of(config: pytest.Config) -> "GateSession | None":
+    """The gate of this run, opened where it was left for later; None where none was asked for. Raises InputError."""
+    if session_key not in config.stash and later_key in config.stash:
+        config.stash[later_key]()
+    return config.stash.get(session_key, None)
 
 
 @pytest.fixture(scope="session")
@@ -35,10 +45,10 @@ def maxact_record(request: pytest.FixtureRequest, maxact_checkpoint: str) -> "Re
     from pytest_maxact.errors import MaxactError
     from pytest_maxact.plugin.progress import shown_by
 
-    session: GateSession | None = request.config.stash.get(session_key, None)
-    if session is None:
-        pytest.skip("needs --maxact-model or --maxact-replay")
     try:
+        session = gate_of(request.config)
+        if session is None:
+            pytest.skip("needs --maxact-model or --maxact-replay")
         source = session.plan.subject(maxact_checkpoint).source
         return session.records.obtain(source, shown_by(request.config, maxact_checkpoint))
     except MaxactError as error:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from pytest_maxact.settings.options import OPTIONS, PREFIX, pytest_option
-from pytest_maxact.settings.spelling import ours
 
 
 def refuse_unknown_options(parser: pytest.Parser, arguments: list[str]) -> None:
@@ -17,6 +16,10 @@ def refuse_unknown_options(parser: pytest.Parser, arguments: list[str]) -> None:
     if given.help or given.version:
         return
     one_dash = [argument for argument in arguments if argument.startswith(f"-{PREFIX}")]
+    if not unknown and not one_dash:
+        return
+    from pytest_maxact.settings.spelling import ours
+
     for argument in (*unknown, *one_dash):
         name = argument.split("=")[0]
         if (meant := ours(name, PREFIX, [option.field for option in OPTIONS])) is not None:

@@ -2,6 +2,9 @@
 a conftest that changes options: only the user chooses which checks of a gate do not run.
 """
 
+import argparse
+import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +14,7 @@ import pytest
 
 from pytest_maxact.plugin.fixtures import parser_key
 from pytest_maxact.plugin.ids import is_own, named, selects
+from pytest_maxact.settings.options import OPTIONS, PREFIX
 
 _typed_key = pytest.StashKey["Typed"]()
 
@@ -29,7 +33,8 @@ LOOKS = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Typed:
     """Selections on the command line. `history`: by what earlier runs did (`--lf`, `--sw`); `looks`: nothing was to
-    run.
+    run; `places`: where tests are to be looked for, the gate's own aside; `asks`: something was set of the gate, here
+    or in the environment.
     """
 
     keyword: str = ""
@@ -38,6 +43,8 @@ class Typed:
     ids: tuple[str, ...] = ()
     history: bool = False
     looks: bool = False
+    places: tuple[str, ...] = ()
+    asks: bool = False
 
     def plain(self) -> dict[str, Any]:
         """As xdist takes it to a worker."""
@@ -45,7 +52,8 @@ class Typed:
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Typed":
-        return cls(**{**plain, "deselect": tuple(plain["deselect"]), "ids": tuple(plain["ids"])})
+        lists = {name: tuple(plain[name]) for name in ("deselect", "ids", "places")}
+        return cls(**{**plain, **lists})
 
 
 def take_typed(config: pytest.Config, plain: Mapping[str, Any]) -> None:
@@ -65,6 +73,9 @@ def _typed(config: pytest.Config) -> Typed:
     if parser is None:
         return Typed()
     given = parser.parse_known_args([str(argument) for argument in config.invocation_params.args])
+    around = parser.parse_known_args(shlex.split(os.environ.get("PYTEST_ADDOPTS", "")))
+    named_places = [str(place) for place in getattr(given, "file_or_dir", ())]
+    own = [place for place in named_places if is_own(named(place)) and not Path(place.split("::")[0]).exists()]
 
     def has(name: str) -> bool:
         return bool(getattr(given, name, None))
@@ -73,13 +84,39 @@ def _typed(config: pytest.Config) -> Typed:
         keyword=str(getattr(given, "keyword", "") or "").strip(),
         marks=str(getattr(given, "markexpr", "") or "").strip(),
         deselect=tuple(getattr(given, "deselect", None) or ()),
-        ids=tuple(
-            named(arg)
-            for arg in getattr(given, "file_or_dir", ())
-            if is_own(named(arg)) and not Path(arg.split("::")[0]).exists()
-        ),
+        ids=tuple(map(named, own)),
         history=any(map(has, ("lf", "stepwise", "stepwise_skip"))),
         looks=any(map(has, LOOKS)),
+        places=tuple(place for place in named_places if place not in own),
+        asks=any(map(_sets, (given, around))),
+    )
+
+
+def _sets(given: argparse.Namespace) -> bool:
+    """Whether anything of the gate is set by options, `-o` included."""
+    overridden = [str(entry) for entry in getattr(given, "override_ini", None) or ()]
+    return any(getattr(given, option.ini, None) is not None for option in OPTIONS) or any(
+        entry.startswith(f"{PREFIX}_") for entry in overridden
+    )
+
+
+def names_its_tests(config: pytest.Config) -> bool:
+    """Whether tests were typed, files or ids of theirs, and nothing but these is to run: no folder, no check, no option
+    of the gate.
+    """
+    asked = typed(config)
+    here, packages = config.invocation_params.dir, config.getoption("pyargs", False)
+
+    def is_named(place: str) -> bool:
+        path = here / place.split("::")[0]
+        return "::" in place or (path.is_file() if packages else not path.is_dir())
+
+    return (
+        bool(asked.places)
+        and not asked.ids
+        and not asked.asks
+        and list(asked.places) == [str(argument) for argument in config.args]
+        and all(map(is_named, asked.places))
     )
 
 

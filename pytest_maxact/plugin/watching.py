@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_maxact.plugin.fixtures import session_key
+from pytest_maxact.plugin.fixtures import later_key, session_key
 from pytest_maxact.plugin.ids import is_own
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def pytest_make_collect_report(
         isinstance(collector, pytest.Session)
         and report.passed
         and collector.config.stash.get(session_key, None) is not None
+        and later_key not in collector.config.stash
     ):
         from pytest_maxact.plugin.items import Gate, Waivers
 

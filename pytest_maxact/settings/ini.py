@@ -8,14 +8,13 @@ import argparse
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from glob import has_magic
 from pathlib import Path
 from typing import Any, TypeAlias, get_args, get_origin
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.settings.options import OPTIONS, PREFIX, Option
-from pytest_maxact.settings.settings import Settings
-from pytest_maxact.settings.spelling import ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +33,26 @@ class Written:
 Ini: TypeAlias = Mapping[str, Written]
 """What an ini file says, by key."""
 
-_TYPES = {field.name: field.type for field in fields(Settings)}
-_LISTS = frozenset(name for name, kind in _TYPES.items() if get_origin(kind) is tuple)
-_NUMBERS = frozenset(name for name, kind in _TYPES.items() if kind is int or int in get_args(kind))
+
+@cache
+def _natural_type(field: str) -> type:
+    """bool, int, list or str, of a setting."""
+    from pytest_maxact.settings.settings import Settings  # none is needed where nothing is written
+
+    kind = next(one.type for one in fields(Settings) if one.name == field)
+    if kind is bool:
+        return bool
+    if kind is int or int in get_args(kind):
+        return int
+    return list if get_origin(kind) is tuple else str
 
 
 def refuse_unknown(unknown: Iterable[str], place: Mapping[str, str]) -> None:
     """Of keys that nobody reads, refuse those that were meant for the gate, by an InputError. `place`: where each
     stands.
     """
+    from pytest_maxact.settings.spelling import ours
+
     known = [option.field for option in OPTIONS]
     meant = {key: close for key in unknown if (close := ours(key, PREFIX, known)) is not None}
     if not meant:
@@ -77,39 +87,25 @@ def ini_value(option: Option, written: Written, folder: Path | None) -> Any:
 
 def _entries(option: Option, written: Written) -> list[str]:
     """Every text that the option's parser is to read. Raises InputError for a value of another type."""
-    value = written.value
-    if isinstance(value, bool) and option.is_flag:
+    value, kind = written.value, _natural_type(option.field)
+    if kind in (bool, int) and type(value) is kind:
         return [str(value)]
-    if isinstance(value, int) and not isinstance(value, bool) and option.field in _NUMBERS:
-        return [str(value)]
-    texts = value.splitlines() if isinstance(value, str) and option.field in _LISTS else value
+    texts = value.splitlines() if isinstance(value, str) and kind is list else value
     if isinstance(texts, str):
         return [texts]
-    if not isinstance(texts, list) or option.field not in _LISTS or not all(isinstance(one, str) for one in texts):
+    if not isinstance(texts, list) or kind is not list or not all(isinstance(one, str) for one in texts):
         raise InputError(
-            f"{written.place}: {option.ini} is {_shown(value)}, and takes {_natural(option)}\n"
-            f"  write it as {option.ini} = {_example(option)}"
+            f"{written.place}: {option.ini} is {_shown(value)}, and takes {_TAKES[kind]}\n"
+            f"  write it as {option.ini} = {_EXAMPLES[kind].format(option.metavar)}"
         )
     stripped = [one.strip() for one in texts]
     kept = stripped if isinstance(value, list) else list(filter(None, stripped))
     return kept if option.repeatable else [",".join(kept)]
 
 
-def _natural(option: Option) -> str:
-    if option.is_flag:
-        return "true or false"
-    if option.field in _NUMBERS:
-        return "a whole number"
-    return "a list of strings, or one string" if option.field in _LISTS else "one string"
-
-
-def _example(option: Option) -> str:
-    """As TOML has it."""
-    if option.is_flag:
-        return "true"
-    if option.field in _NUMBERS:
-        return "64"
-    return f'["{option.metavar}"]' if option.field in _LISTS else f'"{option.metavar}"'
+_TAKES = {bool: "true or false", int: "a whole number", list: "a list of strings, or one string", str: "one string"}
+_EXAMPLES = {bool: "true", int: "64", list: '["{}"]', str: '"{}"'}
+"""As TOML has them."""
 
 
 def _shown(value: object) -> str:

@@ -1,0 +1,180 @@
+"""The gate of a pytest run: opened where the run starts, joined in a worker of xdist, and left out of a run that names
+its tests, where it is opened once one of them asks for the Record.
+
+Nothing heavy is imported unless a gate was asked for.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_maxact.plugin.fixtures import later_key, session_key
+from pytest_maxact.plugin.inifile import NOTHING, refuse_unknown_keys, written
+from pytest_maxact.settings.options import OPTIONS
+
+if TYPE_CHECKING:
+    from pytest_maxact.gate.session import GateSession
+    from pytest_maxact.settings.settings import Settings
+
+selected_key = pytest.StashKey[list[str]]()
+"""Ids of the gate's own on the command line."""
+
+_folder_key = pytest.StashKey[Path]()
+_shared_key = pytest.StashKey[bool]()
+
+
+def asked_for(config: pytest.Config) -> bool:
+    """Whether a gate was, on the command line or in the ini file."""
+    ini = written(config)
+    return any(
+        config.getoption(f"maxact_{field}", None) or not ini.get(f"maxact_{field}", NOTHING).is_none
+        for field in ("model", "replay")
+    )
+
+
+def is_left_out(config: pytest.Config) -> bool:
+    """Whether the gate of the ini file is, for the run names its tests."""
+    from pytest_maxact.plugin.typed import names_its_tests
+
+    return asked_for(config) and names_its_tests(config)
+
+
+def begin(config: pytest.Config) -> None:
+    """In the process that the user started. Raises InputError for a request that is wrong."""
+    unused = not written(config) and all(value is None for value in _given(config).values())
+    left_out = not unused and is_left_out(config)
+    if not left_out and (place := _place_of_verdict(config)):
+        from pytest_maxact.plugin.finish import begin_verdict
+
+        begin_verdict(config, place, config.getoption("maxact_model"))
+    refuse_unknown_keys(config)
+    if unused:
+        return
+    settings = _settings(config)
+    if settings.wanted and left_out:
+        _leave_out(config, settings)
+    elif settings.wanted:
+        _open_first(config, settings)
+
+
+def join(config: pytest.Config, given: dict[str, Any]) -> None:
+    """In a worker of xdist, with what `hand_over` gave it."""
+    if "maxact_left_out" in given:
+        _leave_out(config, _settings(config), Path(given["maxact_folder"]))
+    elif "maxact_folder" in given:
+        from pytest_maxact.gate.session import join_session
+        from pytest_maxact.plugin.typed import take_typed
+
+        config.stash[session_key] = join_session(Path(given["maxact_folder"]), cache=lambda: _cache_of(config))
+        config.stash[selected_key] = given["maxact_selected"]
+        take_typed(config, given["maxact_typed"])
+        if given["maxact_only_selected"]:
+            config.args = []
+
+
+def hand_over(config: pytest.Config, given: dict[str, Any]) -> None:
+    """In the process that the user started, what a worker needs to join."""
+    session = config.stash.get(session_key, None)
+    if later_key in config.stash:
+        given |= {"maxact_folder": str(_folder_of(config)), "maxact_left_out": True}
+    elif session is not None:
+        from pytest_maxact.plugin.typed import typed
+
+        folder, selected = _folder_of(config), config.stash[selected_key]
+        if not config.stash.setdefault(_shared_key, False):
+            session.share(folder)
+            config.stash[_shared_key] = True
+        given["maxact_folder"] = str(folder)
+        given["maxact_selected"] = selected
+        given["maxact_typed"] = typed(config).plain()
+        given["maxact_only_selected"] = bool(selected) and not config.args
+
+
+def put_away(config: pytest.Config) -> None:
+    """At the very end: what the processes of this run shared."""
+    if _folder_key in config.stash:
+        shutil.rmtree(config.stash[_folder_key], ignore_errors=True)
+
+
+def _given(config: pytest.Config) -> dict[str, Any]:
+    """What the command line has of every option, None for nothing."""
+    return {option.field: config.getoption(option.ini) for option in OPTIONS}
+
+
+def _settings(config: pytest.Config) -> "Settings":
+    from pytest_maxact.settings.resolve import resolve
+
+    return resolve(_given(config), written(config), config.inipath.parent if config.inipath else None)
+
+
+def _place_of_verdict(config: pytest.Config) -> str | None:
+    """Where the verdict goes, also where what else was asked for is wrong."""
+    given: str | None = config.getoption("maxact_verdict")
+    written_there = written(config).get("maxact_verdict", NOTHING)
+    if given or written_there.is_none or not asked_for(config):
+        return given
+    return str((config.inipath.parent if config.inipath else Path()) / str(written_there.value))
+
+
+def _open_first(config: pytest.Config, settings: "Settings") -> None:
+    """Before anything is collected."""
+    from pytest_maxact.plugin.closing import Closing
+    from pytest_maxact.plugin.finish import begin_verdict, note_opened
+    from pytest_maxact.plugin.ids import known_as, take_own
+    from pytest_maxact.plugin.refusals import (
+        refuse_checkpoints_as_tests,
+        refuse_separate_paths,
+        refuse_settings_given_twice,
+    )
+
+    refuse_settings_given_twice(config)
+    refuse_separate_paths(config)
+    refuse_checkpoints_as_tests(config)
+    selected = take_own(config)
+    if settings.verdict:
+        begin_verdict(config, settings.verdict, settings.model or settings.replay)
+    session = _opened(config, settings)
+    selected = known_as(selected, session.plan.ids)
+    config.stash[session_key], config.stash[selected_key] = session, selected
+    config.pluginmanager.register(Closing(session), "maxact-closing")
+    note_opened(config, session)
+
+
+def _leave_out(config: pytest.Config, settings: "Settings", meeting: Path | None = None) -> None:
+    """Keep for later how to open it. `meeting`: where processes of the run share what they measure."""
+
+    def later() -> None:
+        session = _opened(config, settings, meeting)
+        session.ledger.excuse(session.plan.ids)
+        if meeting:
+            session.records.meet(meeting)
+        config.stash[session_key] = session
+
+    config.stash[later_key] = later
+
+
+def _opened(config: pytest.Config, settings: "Settings", folder: Path | None = None) -> "GateSession":
+    from pytest_maxact.gate.session import open_session
+    from pytest_maxact.plugin.project import with_hooks
+
+    settings = with_hooks(config, settings, lambda: _folder_of(config))
+    protocol_given = config.getoption("maxact_protocol") is not None
+    return open_session(settings, protocol_given=protocol_given, cache=lambda: _cache_of(config))
+
+
+def _cache_of(config: pytest.Config) -> Path | None:
+    """Where Records of several checkpoints are kept unless the user says where; None where pytest runs without its
+    cache.
+    """
+    cache = getattr(config, "cache", None)
+    return Path(cache.mkdir("maxact")) if cache is not None else None
+
+
+def _folder_of(config: pytest.Config) -> Path:
+    """What the processes of this run share, until its end."""
+    if _folder_key not in config.stash:
+        config.stash[_folder_key] = Path(tempfile.mkdtemp(prefix="pytest-maxact-"))
+    return config.stash[_folder_key]
