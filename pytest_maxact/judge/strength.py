@@ -123,7 +123,8 @@ def _room(finding: Finding) -> float:
 
 def _times(factor: float) -> str:
     """To three digits."""
-    return f"{factor:.3g}" if factor < 1000 else _grouped(int(float(f"{factor:.3g}")))
+    rounded = float(f"{factor:.3g}")
+    return f"{rounded:.3g}" if rounded < 1000 else _grouped(int(rounded))
 
 
 def _grouped(number: int) -> str:

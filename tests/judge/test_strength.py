@@ -115,3 +115,14 @@ def test_where_no_file_says_how_much_text_is_enough_any_is() -> None:
     assert found.tokens == Amount(what="tokens", seen=1, of=1_000, least=0.0)
     assert found.samples == Amount(what="samples", seen=1, of=0, least=0.0)
     assert found.shortage == ""
+
+
+@pytest.mark.parametrize(
+    ("factor", "told"),
+    [(3.99, ""), (4.0, "4"), (819.4, "819"), (999.4, "999"), (999.7, "1 000"), (1000.0, "1 000"), (35_328.0, "35 300")],
+)
+def test_how_wide_limits_are_is_told_to_three_digits(factor: float, told: str) -> None:
+    (finding, *_) = (one for one in judge(seen(8.0), rules_of(seen(8.0)).limits) if one.limit.metric == MAX_ABS)
+    wide = replace(finding, limit=replace(finding.limit, envelope=False, bound=factor * finding.value))
+    words = strength_of(rules_of(seen(8.0)), 16_000_000, 5_000, [wide]).words
+    assert words == (f" against limits up to {told} x above what was found" if told else "")

@@ -224,3 +224,11 @@ def test_without_a_probe_of_the_same_tokens_the_order_of_layers_cannot_be_told()
         "layers.0.hidden: the Records hold no probe of the same tokens, so the order of layers cannot be told\n"
         "  measure both again"
     )
+
+
+@pytest.mark.parametrize("metric", [GROWTH, SHRINK])
+def test_without_a_floor_small_magnitudes_grow_and_shrink_as_large_ones(metric: Metric) -> None:
+    small, twice = reading(0.25), reading(0.5)
+    before, after = (small, twice) if metric == GROWTH else (twice, small)
+    assert site_change(before, after, metric, None) == 2.0
+    assert site_change(before, after, metric, 1.0) == 1.0

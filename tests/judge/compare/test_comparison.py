@@ -11,6 +11,7 @@ from pytest_maxact.errors import InputError
 from pytest_maxact.judge.compare.comparison import compare
 from pytest_maxact.judge.compare.jumps import first_jump
 from pytest_maxact.record.file import load, save
+from pytest_maxact.record.summary import summary
 from pytest_maxact.report.terminal.compare import render_comparison
 from pytest_maxact.report.terminal.screen import Screen
 from tests.support import records
@@ -156,3 +157,9 @@ def test_a_comparison_says_of_each_side_what_it_is_and_how_many_tokens_are_massi
         "layers.0.hidden": (3, 0),
         "layers.1.hidden": (0, 5),
     }
+
+
+def test_a_comparison_with_a_slim_record_on_either_side_is_slim() -> None:
+    whole = with_values()
+    slim = summary(whole)
+    assert [compare(*pair).slim for pair in ((whole, whole), (slim, whole), (whole, slim))] == [False, True, True]

@@ -56,7 +56,9 @@ def test_layers_that_were_not_tested_have_no_count() -> None:
     tested = residual(1.0, 1.0, massive=(0,))
     untested = replace(tested, sites={name: replace(reading, massive=None) for name, reading in tested.sites.items()})
     for pair in ((tested, untested), (untested, tested)):
-        with pytest.raises(MeasureError, match="not tested for massive activations"):
+        with pytest.raises(
+            MeasureError, match=r"^a Record was not tested for massive activations at every layer\n  measure it again$"
+        ):
             record_change(*pair, MASSIVE, None)
 
 
@@ -97,6 +99,7 @@ def test_without_a_floor_a_jump_of_small_magnitudes_is_one() -> None:
         ((1.0, 9.0, 270.0), (1.0, 12.0, 360.0), 0.0),
         ((1.0, 7.0, 210.0), (1.0, 14.0, 420.0), 1.0),
         ((1.0, 15.0), (1.0, 9.0), 0.0),
+        ((1.0, 10.0, 320.0), (1.0, 9.0, 9.0), 0.0),
         # a layer that only just jumps does not count, though it is the first
         ((1.0, 1.0, 11.0, 11.0, 352.0, 352.0, 352.0), (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 32.0), 2.0),
         ((1.0, 1.0, 1.0, *[11.0] * 5, 352.0, 352.0, 352.0), (1.0, 1.0, 1.0, 1.0, *[11.0] * 6, 352.0), 1.0),

@@ -134,6 +134,7 @@ class Stated(nn.Module):
     ({"rope_scaling": {"type": "dynamic", "factor": 2.0}, "max_position_embeddings": 1024}, 1024),
     ({"rope_scaling": {"rope_type": "something-new"}}, 0), ({"rope_scaling": {"full": {"type": "own"}}}, 0),
     ({"use_dynamic_ntk": True, "seq_length": 2048}, 2048), ({"rope_scaling": {"type": "yarn"}}, None),
+    ({"use_dynamic_ntk": True, "seq_length": 0, "max_position_embeddings": 512}, 512),
     ({"rope_scaling": {"mrope_section": [2, 3, 3], "type": "mrope"}}, None), ({"rope_scaling": None}, None),
 ])  # fmt: skip
 def test_what_a_config_states_counts_whatever_reads_it(stated: dict[str, Any], limit: int | None) -> None:
