@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from pytest_maxact.record.file import save
+from pytest_maxact.settings import surroundings
 from tests.support import tiny
 from tests.support.measuring import record_of
 
 pytest_plugins = ["pytester"]
 
-SURROUNDINGS = ("CI", "BUILD_NUMBER", "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "PY_COLORS", "PYTHONWARNINGS")
+OF_TERMINALS = ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "PY_COLORS", "PYTHONWARNINGS")
+SURROUNDINGS = (*surroundings.SURROUNDINGS, *OF_TERMINALS)
 """What the machine that runs the tests may say of itself, and what is printed, refused or shortened depends on."""
 
 for surrounding in SURROUNDINGS:

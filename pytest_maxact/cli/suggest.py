@@ -32,11 +32,11 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from pytest_maxact.judge.series.order import short_name
-    from pytest_maxact.judge.suggest.evidence import refuse_in_ci
     from pytest_maxact.judge.suggest.propose import propose
     from pytest_maxact.record.file import load
     from pytest_maxact.report.data.suggest import proposal_data
     from pytest_maxact.report.terminal.suggest import closing
+    from pytest_maxact.settings.surroundings import refuse_in_ci
 
     refuse_in_ci("maxact suggest")
     path = Path(options.limits).expanduser() if options.limits else None

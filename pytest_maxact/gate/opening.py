@@ -75,7 +75,7 @@ def _limits(settings: Settings) -> list[LimitsFile]:
     """The limits files that apply. Where limits are to be written, by a person, the file need not be there yet."""
     path = Path(settings.limits) if settings.limits else None
     if settings.update:
-        from pytest_maxact.judge.suggest.evidence import refuse_in_ci
+        from pytest_maxact.settings.surroundings import refuse_in_ci
 
         refuse_in_ci(f"{setting('update')}")
         if path is None:
