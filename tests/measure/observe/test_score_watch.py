@@ -103,6 +103,29 @@ def test_a_head_within_the_range_still_counts_by_its_bound() -> None:
     assert told(fused(query, key), batch_of(5)) == (600.0, True)
 
 
+def test_of_a_head_beyond_the_range_alone_its_scores_count() -> None:
+    query, key = torch.zeros(1, 2, 5, WIDTH), torch.zeros(1, 2, 5, WIDTH)
+    query[0, 0, 0, 0], key[0, 0, 0, 1] = 1e4, 1e4
+    assert told(fused(query, key), batch_of(5)) == (0.0, True)
+    query[0, 1, 0, 0], key[0, 1, 0, 1] = FP16_MAX, 1.0
+    assert told(fused(query, key), batch_of(5)) == (FP16_MAX, True)
+
+
+def test_a_bound_of_the_largest_number_itself_is_within_the_range() -> None:
+    query, key = torch.zeros(1, 2, 5, WIDTH), torch.zeros(1, 2, 5, WIDTH)
+    query[0, 1, 0, 0], key[0, 1, 0, 1] = FP16_MAX, 1.0
+    assert told(fused(query, key), batch_of(5)) == (FP16_MAX, False)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_norms_of_16_bits_are_taken_in_more_and_small_ones_stay_small(dtype: torch.dtype) -> None:
+    for factor in (2.0**-10, 1.0):
+        query, key = (states(2, seed) * factor for seed in (0, 1))
+        query, key = query.to(dtype), key.to(dtype)
+        largest, exact = told(fused(query, key))
+        assert (largest, exact) == (pytest.approx(plain(query, key)[1], rel=1e-6), False)
+
+
 def test_a_score_that_is_no_number_is_infinite() -> None:
     query, key = states(2, 0), states(2, 1)
     query[0, 1, 2, 3] = float("nan")
