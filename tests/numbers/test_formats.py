@@ -298,6 +298,9 @@ def test_the_optimal_clip_of_a_histogram_is_the_same_in_every_version() -> None:
     values = histogram(bf16(np.random.default_rng(8).laplace(size=2_000)))
     found = {bits: integer_distortion(values, values, "optimal", bits).threshold for bits in (2, 4, 8)}
     assert found == pytest.approx({2: 1.8388677658719201, 4: 4.600670244374846, 8: 8.142818607681127}, rel=1e-12)
+    wide = histogram(bf16(np.append(np.random.default_rng(8).laplace(size=2_000), 2.0**-30)))
+    fine = {bits: integer_distortion(wide, wide, "optimal", bits).threshold for bits in (10, 12)}
+    assert fine == pytest.approx({10: 8.164197932469422, 12: 8.181901445386389}, rel=1e-12)
 
 
 def test_the_optimal_clip_is_found_on_the_calibration_split_alone() -> None:

@@ -4,7 +4,6 @@ tables are computed by length, or modules note what ran. `test_architectures` ho
 
 import random
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -118,27 +117,6 @@ def test_tables_that_depend_on_the_config_alone_keep_no_sequence_apart(rope: str
     assert steady_up_to(model) is None
     observer = observed(model, encoded(LENGTHS), batch_tokens=4096)
     assert (observer.alone, observer.kept_apart) == (False, 0)
-
-
-class Stated(nn.Module):
-    """A module that came with weights: its config is all that is known."""
-
-    def __init__(self, **stated: Any) -> None:
-        super().__init__()
-        self.config = SimpleNamespace(**stated)
-
-
-@pytest.mark.parametrize(("stated", "limit"), [
-    ({"rope_scaling": {"type": "su"}, "original_max_position_embeddings": 4096}, 4096),
-    ({"rope_scaling": {"type": "longrope", "original_max_position_embeddings": 2048}}, 2048),
-    ({"rope_scaling": {"type": "dynamic", "factor": 2.0}, "max_position_embeddings": 1024}, 1024),
-    ({"rope_scaling": {"rope_type": "something-new"}}, 0), ({"rope_scaling": {"full": {"type": "own"}}}, 0),
-    ({"use_dynamic_ntk": True, "seq_length": 2048}, 2048), ({"rope_scaling": {"type": "yarn"}}, None),
-    ({"use_dynamic_ntk": True, "seq_length": 0, "max_position_embeddings": 512}, 512),
-    ({"rope_scaling": {"mrope_section": [2, 3, 3], "type": "mrope"}}, None), ({"rope_scaling": None}, None),
-])  # fmt: skip
-def test_what_a_config_states_counts_whatever_reads_it(stated: dict[str, Any], limit: int | None) -> None:
-    assert steady_up_to(Stated(**stated)) == limit
 
 
 # What modules note
