@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pytest_maxact.cli.arguments import Commands, add_command, add_record
 from pytest_maxact.cli.exits import PASSED
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.settings.single import Single
 
 
@@ -42,5 +43,5 @@ def run(options: argparse.Namespace) -> int:
         tensors, target, what = static_scales(record, scheme), Path(options.scales[1]), scheme
     provenance = record.provenance
     write(tensors, target, {"model": provenance.model, "weights_sha256": provenance.weights_sha256, "what": what})
-    print(f"{target}: {len(tensors)} tensors ({what})")
+    print(f"{target}: {counted(len(tensors), 'tensor')} ({what})")
     return PASSED

@@ -11,6 +11,7 @@ from pytest_maxact.checkpoint.libraries import TORCH, needed
 from pytest_maxact.cli.arguments import Commands, add_command, add_model, add_options, add_target, settings_of
 from pytest_maxact.cli.exits import PASSED
 from pytest_maxact.errors import InputError
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.settings.options import OPTIONS
 
 if TYPE_CHECKING:
@@ -50,8 +51,9 @@ def run(options: argparse.Namespace) -> int:
     record = measure(prepared, settings, family, Lines(lambda text: print(text, file=sys.stderr)))
     put(summary(record) if settings.slim else record, Path(settings.save), checkpoint)
     print(
-        f"{settings.save}: M {record.carrier.max_abs:.6g} in {record.carrier.site.name}, {record.tokens} tokens,"
-        f" {len(record.sites)} sites"
+        f"{settings.save}: M {record.carrier.max_abs:.6g} in {record.carrier.site.name},"
+        f" {counted(record.tokens, 'token')},"
+        f" {counted(len(record.sites), 'site')}"
     )
     return PASSED
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_target
 from pytest_maxact.cli.exits import PASSED
 from pytest_maxact.cli.output import print_json
+from pytest_maxact.numbers.counted import counted
 
 
 def add(commands: Commands) -> None:
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
         print_json(record_data(portray(record), figures_of(record)))
     else:
         print(
-            f"{options.save}: {len(record.provenance.samples)} samples, {record.tokens} tokens, M"
+            f"{options.save}: {counted(len(record.provenance.samples), 'sample')}, {counted(record.tokens, 'token')}, M"
             f" {record.carrier.max_abs:.6g}"
         )
     return PASSED

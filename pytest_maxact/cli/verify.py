@@ -79,7 +79,9 @@ def run(options: argparse.Namespace) -> int:
     for objection in found:
         print(f"NOT VERIFIED: {shown(objection)}")
     if not found:
-        print(f"VERIFIED: all {len(checks)} checks of {options.model} hold, made {statement.predicate.time_verified}")
+        which = "the one check" if len(checks) == 1 else f"all {len(checks)} checks"
+        hold = "holds" if len(checks) == 1 else "hold"
+        print(f"VERIFIED: {which} of {options.model} {hold}, made {statement.predicate.time_verified}")
     for waiver in waivers:
         print(f"waived: {shown(waiver)}")
     print(f"limits: {shown(', '.join(one.uri for one in details.limits)) or 'none'}")

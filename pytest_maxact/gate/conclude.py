@@ -17,6 +17,7 @@ from pytest_maxact.judge.strength import strength_of, weakest
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.tally import Tally, Told, tally_of
 from pytest_maxact.judge.verdict.weights import unscanned
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.record import Record
 
 if TYPE_CHECKING:
@@ -203,7 +204,8 @@ def _judged(session: "GateSession", subject: "Subject", ran: Set[str]) -> _Judge
             unknown += 1
     whose = f" of {subject.name}" if subject.name else ""
     troubles = [
-        f"{count} checks{whose} could not be judged: {reason}" for reason, count in Counter(reasons.values()).items()
+        f"{counted(count, 'check')}{whose} could not be judged: {reason}"
+        for reason, count in Counter(reasons.values()).items()
     ]
     return _Judged(findings=findings, troubles=troubles, unjudged=reasons.keys(), unknown=unknown)
 
@@ -241,7 +243,12 @@ def _broken_off(
             explained |= {f"{subject.node}::{check}" for check in (*breaches, *one.unjudged)}
     names = sorted(failed - explained)
     return (
-        [f"{len(names)} checks were broken off by an error outside of the gate, the first {names[0]}"] if names else []
+        [
+            f"{counted(len(names), 'check', 'was', 'were')} broken off by an error outside of the gate, the first"
+            f" {names[0]}"
+        ]
+        if names
+        else []
     )
 
 

@@ -6,6 +6,7 @@ from pytest_maxact.errors import MeasureError
 from pytest_maxact.gate.judging import Judging
 from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.records import Records
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.settings.settings import Settings
 
 
@@ -29,7 +30,9 @@ def update(settings: Settings, plan: Plan, records: Records, judging: Judging) -
     proposal.write()
     failed = sum(not finding.accepted for subject in plan.subjects for finding in judging.known(subject))
     remark = (
-        [f"note: {failed} checks of this run did not hold, and these limits accept what it measured"] if failed else []
+        [f"note: {counted(failed, 'check')} of this run did not hold, and these limits accept what it measured"]
+        if failed
+        else []
     )
     return [
         *proposal.diff().splitlines(),

@@ -12,6 +12,7 @@ from pathlib import Path
 from pytest_maxact.checkpoint.artifact import artifact_digests
 from pytest_maxact.judge.statement.schema import Artifact, Statement
 from pytest_maxact.judge.statement.whole import contradictions, shortfalls
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.file import content_digest, load
 
 _AHEAD = timedelta(minutes=10)
@@ -57,16 +58,21 @@ def _of_artifact(statement: Statement, folder: Path) -> Iterator[str]:
     nearest = min(checkpoints, key=lambda one: len(one.files.items() ^ digests.items()))
     differing = sorted(name for name in nearest.files.keys() & digests.keys() if nearest.files[name] != digests[name])
     gone, new = sorted(nearest.files.keys() - digests.keys()), sorted(digests.keys() - nearest.files.keys())
-    for names, what in ((differing, "differ from what was judged"), (gone, "are missing"), (new, "were not judged")):
+    for names, what, one in (
+        (differing, "differ from what was judged", "differs from what was judged"),
+        (gone, "are missing", "is missing"),
+        (new, "were not judged", "was not judged"),
+    ):
         if names:
-            yield f"it is about another artifact: {len(names)} files of {folder} {what}, the first {names[0]}"
+            which = f"{counted(len(names), 'file')} of {folder} {what if len(names) > 1 else one}"
+            yield f"it is about another artifact: {which}, the first {names[0]}"
 
 
 def _of_demands(statement: Statement, demands: Demands, now: datetime) -> Iterator[str]:
     details = statement.predicate.details
     waived = [check.check for one in details.checkpoints for check in one.checks if check.outcome == "waived"]
     if waived and not demands.waivers:
-        yield f"{len(waived)} checks are waived, the first {waived[0]}"
+        yield f"{counted(len(waived), 'check', 'is', 'are')} waived, the first {waived[0]}"
     for file in demands.limits:
         if hashlib.sha256(Path(file).read_bytes()).hexdigest() not in {one.digest.sha256 for one in details.limits}:
             yield f"it was not judged by {file} as it is now, but by {', '.join(one.uri for one in details.limits)}"

@@ -4,6 +4,7 @@ stand beside the verdict.
 
 from collections.abc import Iterator
 
+from pytest_maxact.numbers.counted import counted, counted_of
 from pytest_maxact.record.provenance import Context
 
 _SHARE = 0.1
@@ -23,8 +24,9 @@ def context_remarks(context: Context | None, samples: int, max_seq_len: int) -> 
     is_short = context.positions is not None and context.positions < _SHORT
     if is_short and context.cut and context.cut >= _SHARE * samples and max_seq_len == context.positions:
         yield (
-            f"{context.cut} of {samples} samples are cut to {context.positions} tokens, for which alone the config "
+            f"{counted_of(context.cut, samples, 'sample', 'is', 'are')} cut to"
+            f" {counted(context.positions, 'token')}, for which alone the config "
             "states positions (max_position_embeddings)"
         )
     if context.distinct < _DISTINCT:
-        yield f"the whole corpus has {context.distinct} different tokens in this model's tokenizer"
+        yield f"the whole corpus has {counted(context.distinct, 'different token')} in this model's tokenizer"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.numbers.counted import plural
 from pytest_maxact.record.metrics.metric import MAX_ABS
 
 WIDE = 4.0
@@ -18,8 +19,8 @@ WIDE = 4.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amount:
-    """How many tokens, or samples, of how many behind the limits, 0 where nobody says; `least`: the share of those on
-    which a verdict still stands.
+    """How many of `what`, a token or a sample, of how many behind the limits, 0 where nobody says; `least`: the share
+    of those on which a verdict still stands.
     """
 
     what: str
@@ -34,7 +35,7 @@ class Amount:
     @property
     def words(self) -> str:
         """`168 tokens of 16 M`."""
-        return f"{_grouped(self.seen)} {self.what} of {_rounded(self.of)}"
+        return f"{_grouped(self.seen)} {plural(self.seen, self.what)} of {_rounded(self.of)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,9 @@ class Strength:
         if not short:
             return ""
         what = " and ".join(amount.words for amount in short)
-        least = " and ".join(f"{_grouped(math.ceil(amount.of * amount.least))} {amount.what}" for amount in short)
+        least = " and ".join(
+            f"{_grouped(asked := math.ceil(amount.of * amount.least))} {plural(asked, amount.what)}" for amount in short
+        )
         return f"too little text: {what} that the limits were found on; a verdict needs {least} at least"
 
 
@@ -84,8 +87,8 @@ def strength_of(rules: Ruleset, tokens: int, samples: int, findings: Sequence[Fi
     room = [_room(finding) for finding in findings]
     widest = max(room, default=0.0)
     return Strength(
-        tokens=Amount(what="tokens", seen=tokens, of=of_tokens, least=text.least_tokens if text else 0.0),
-        samples=Amount(what="samples", seen=samples, of=of_samples, least=text.least_samples if text else 0.0),
+        tokens=Amount(what="token", seen=tokens, of=of_tokens, least=text.least_tokens if text else 0.0),
+        samples=Amount(what="sample", seen=samples, of=of_samples, least=text.least_samples if text else 0.0),
         widest=widest if widest >= WIDE else 0.0,
         envelope=any(finding.limit.envelope for finding in findings),
     )

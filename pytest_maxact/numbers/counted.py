@@ -8,6 +8,8 @@ def plural(number: int, noun: str) -> str:
     *before, last = noun.split(" ")
     if number == 1:
         return noun
+    if last.endswith("y") and last[-2:-1] not in "aeiou":
+        return " ".join([*before, f"{last[:-1]}ies"])
     bent = _PLURALS.get(last) or f"{last}es" * last.endswith(("ch", "s", "x")) or f"{last}s"
     return " ".join([*before, bent])
 

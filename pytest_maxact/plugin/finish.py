@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_maxact.errors import MaxactError, marked, worded
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.plugin.ids import is_own
 from pytest_maxact.settings.options import pytest_option
 
@@ -143,7 +144,8 @@ def _missing(config: pytest.Config, gate: "GateSession") -> tuple[str, ...]:
 
 def _not_run(missing: tuple[str, ...]) -> str:
     return (
-        f"{len(missing)} checks were neither run nor deselected on the command line, the first {missing[0]}\n"
+        f"{counted(len(missing), 'check', 'was', 'were')} neither run nor deselected on the command line, the first"
+        f" {missing[0]}\n"
         "  addopts, a conftest or another plugin kept them from it; deselect what is not to run where pytest is "
         "called, with -k, -m, --deselect or ids"
     )
@@ -155,11 +157,14 @@ def _troubles(session: pytest.Session, gate: "GateSession", missing: tuple[str, 
     if session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
         troubles.insert(0, "the run was broken off before its end")
     elif missing:
-        troubles.insert(0, f"{len(missing)} checks were not run: {stopped}" if stopped else _not_run(missing))
+        troubles.insert(
+            0, f"{counted(len(missing), 'check', 'was', 'were')} not run: {stopped}" if stopped else _not_run(missing)
+        )
     changed = gate.ledger.changed
     if told := [name for name in changed if name in gate.ledger.entries]:
         troubles.append(
-            f"{len(told)} reports of checks were changed by something outside of the gate, the first said"
+            f"{counted(len(told), 'report', 'of a check was', 'of checks were')} changed by something outside of the"
+            f" gate, the first said"
             f" {changed[told[0]]!r} of {told[0]}; what the gate found stands"
         )
     return troubles

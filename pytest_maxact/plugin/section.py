@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from pytest_maxact.errors import MaxactError, marked, setting, worded
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.report.terminal.closing import render_closing, says_all
 from pytest_maxact.report.terminal.outcome import render_outcome
 from pytest_maxact.report.terminal.screen import Screen
@@ -52,7 +53,7 @@ def write_closing(reporter: "pytest.TerminalReporter", outcome: "Outcome | None"
 def _write_nothing_ran(reporter: "pytest.TerminalReporter", outcome: "Outcome") -> None:
     latest = outcome.checkpoints[-1]
     what = f"{len(outcome.checkpoints)} checkpoints" if latest.name else latest.title
-    reporter.write_line(f"maxact: none of the {outcome.checks} checks of {what} was run", yellow=True)
+    reporter.write_line(f"maxact: none of the {counted(outcome.checks, 'check')} of {what} was run", yellow=True)
     for fault in outcome.faults:
         reporter.write_line(f"maxact: {worded(fault, pytest_option)}", red=True)
 

@@ -5,6 +5,7 @@ Torch-free: read from the provenance of a Record.
 
 from dataclasses import dataclass
 
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.provenance import Provenance
 
 
@@ -20,7 +21,7 @@ class Identity:
 
     @property
     def shape(self) -> str:
-        return f"{self.layers} layers x {self.hidden_size}"
+        return f"{counted(self.layers, 'layer')} x {self.hidden_size}"
 
 
 def identity_of(provenance: Provenance) -> Identity:

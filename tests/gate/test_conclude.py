@@ -64,7 +64,7 @@ def test_an_item_that_failed_though_its_check_holds_fails_the_run(run: GateSessi
     outcome = conclude(run, Reported(run=set(run.plan.ids), failed={run.plan.ids[3]}))
     assert outcome.verdict is not None
     assert not outcome.verdict.passed
-    assert outcome.faults == (f"1 checks were broken off by an error outside of the gate, the first {run.plan.ids[3]}",)
+    assert outcome.faults == (f"1 check was broken off by an error outside of the gate, the first {run.plan.ids[3]}",)
 
 
 def test_a_breach_explains_the_item_that_failed(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_a_check_that_something_else_broke_off_has_not_passed(
     assert "PASS" not in result.stdout.str()
     text = " ".join(result.stdout.str().split())
     assert (
-        "FAIL: 1 checks were broken off by an error outside of the gate, the first maxact::layers.1.hidden::max_abs"
+        "FAIL: 1 check was broken off by an error outside of the gate, the first maxact::layers.1.hidden::max_abs"
         in text
     )
 
@@ -112,7 +112,7 @@ def test_the_report_measures_nothing_that_a_worker_died_of(
     assert result.ret != 0
     assert "controller" not in (pytester.path / "loads.txt").read_text()
     assert "PASS" not in result.stdout.str()
-    assert "FAIL: 1 checks were broken off by an error outside of the gate" in " ".join(result.stdout.str().split())
+    assert "FAIL: 1 check was broken off by an error outside of the gate" in " ".join(result.stdout.str().split())
 
 
 def test_a_record_that_was_not_written_is_not_said_to_be(

@@ -54,7 +54,13 @@ def test_a_sound_model_passes_and_the_report_says_what_it_ships_in(
 ) -> None:
     result = gate(pytester, sound, corpus, "--maxact-deploy=W8A8,FP8_DYNAMIC,FP16")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["scheme * fits inputs dB *", "W8A8 * yes *", "ships in W8A8, FP8_DYNAMIC, FP16"])
+    result.stdout.fnmatch_lines(
+        [
+            "scheme * fits inputs dB *",
+            "W8A8 * yes *",
+            "ships in W8A8 (top-1 *%), FP8_DYNAMIC (top-1*",
+        ]
+    )
 
 
 def test_one_loud_channel_fails_at_its_site_and_the_report_says_what_would_help(

@@ -44,7 +44,7 @@ def test_a_series_passes_and_shows_one_table_and_the_trends(pytester: pytest.Pyt
             "checkpoint-5 *5 * - * - *pass",
             "checkpoint-10*10 *pass",
             "checkpoint-20*20 *pass",
-            "kind*trend*first*last*per 1 000 steps",
+            "kind*trend*first*last*per 10 steps",
             "hidden * +* (+*%)",
         ]
     )
@@ -185,7 +185,10 @@ def test_growth_that_would_cross_a_limit_before_the_horizon_is_warned_of(
     warned = run_gate(pytester, *options, f"--maxact-limits={limits}", "--maxact-horizon=121")
     assert warned.ret == 0
     warned.stdout.fnmatch_lines(
-        ["WARNING: layers.2.hidden is at * of * and grows +* per 1 000 steps: it", "would cross its limit at step 120"]
+        [
+            "WARNING: layers.2.hidden is at * of * and grows +* per 10 steps: it",
+            "would cross its limit at step 120 (growth seen over 15 steps)",
+        ]
     )
     calm = run_gate(pytester, *options, f"--maxact-limits={limits}", "--maxact-horizon=119")
     calm.stdout.fnmatch_lines(["no limit would be crossed before step 119, were growth to go on as it has"])

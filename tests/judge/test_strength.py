@@ -59,7 +59,7 @@ def test_limits_of_the_shape_that_are_near_on_all_of_the_text_leave_pass_plain()
         (16_000, 50, ""),
         (15_999, 50, "15 999 tokens of 16 M that the limits were found on; a verdict needs 16 000 tokens at least"),
         (16_000, 49, "49 samples of 5 000 that the limits were found on; a verdict needs 50 samples at least"),
-        (1, 1, "1 tokens of 16 M and 1 samples of 5 000 that the limits were found on; a verdict needs 16 000 tokens"),
+        (1, 1, "1 token of 16 M and 1 sample of 5 000 that the limits were found on; a verdict needs 16 000 tokens"),
         (0, 0, "0 tokens of 16 M"),
     ],
 )
@@ -112,8 +112,8 @@ def test_the_smaller_share_of_what_was_read_is_the_weaker() -> None:
 def test_where_no_file_says_how_much_text_is_enough_any_is() -> None:
     measured = MeasuredOn(corpus="ours", sha256="0" * 12, tokens=1_000, dtype="bfloat16")
     found = strength_of(replace(rules_of(seen(8.0)), measured=measured, text=None), 1, 1)
-    assert found.tokens == Amount(what="tokens", seen=1, of=1_000, least=0.0)
-    assert found.samples == Amount(what="samples", seen=1, of=0, least=0.0)
+    assert found.tokens == Amount(what="token", seen=1, of=1_000, least=0.0)
+    assert found.samples == Amount(what="sample", seen=1, of=0, least=0.0)
     assert found.shortage == ""
 
 

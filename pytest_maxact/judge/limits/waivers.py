@@ -166,7 +166,8 @@ def waiver_remarks(waivers: Iterable[Waiver], checks: Iterable[tuple[str, Limit]
     found = [waiver.remark for waiver in given if waiver.remark]
     known = [(checkpoint, limit) for checkpoint, limit in checks if _can_be_waived(limit)]
     if known and all(any(one.covers(limit, checkpoint) for one in given) for checkpoint, limit in known):
-        found.append(f"waivers speak about all {len(known)} checks that can be waived, so that nothing else is held")
+        which = f"all {len(known)} checks" if len(known) > 1 else "the one check"
+        found.append(f"waivers speak about {which} that can be waived, so that nothing else is held")
     return found
 
 

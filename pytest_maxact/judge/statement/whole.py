@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from pytest_maxact.judge.statement.schema import Artifact, CheckMade, Details, Statement
 from pytest_maxact.judge.verdict.bound import within
+from pytest_maxact.numbers.counted import counted
 
 _PASSING = ("held", "waived")
 
@@ -54,7 +55,7 @@ def _shortfalls(details: Details) -> Iterator[str]:
         yield from (f"{reason}{whose}" for reason in _of_checks(artifact))
     failing = [waiver for waiver in details.waivers if waiver.outcome != "held"]
     if failing:
-        yield f"{len(failing)} waivers: {failing[0].outcome}, the first {failing[0].check}"
+        yield f"{counted(len(failing), 'waiver')}: {failing[0].outcome}, the first {failing[0].check}"
     if not details.waivers and any(check.outcome == "waived" for one in details.checkpoints for check in one.checks):
         yield "checks are waived by no waiver"
 
@@ -67,7 +68,7 @@ def _of_checks(artifact: Artifact) -> Iterator[str]:
     for outcome, count in Counter(check.outcome for check in artifact.checks).items():
         if outcome not in _PASSING:
             first = next(check for check in artifact.checks if check.outcome == outcome)
-            yield f"{count} checks: {outcome}, the first {first.check}"
+            yield f"{counted(count, 'check')}: {outcome}, the first {first.check}"
     if wrong := next((check for check in artifact.checks if check.outcome == "held" and not _holds(check)), None):
         yield f"{wrong.check} is said to hold, and its value {wrong.value} is not within {wrong.limit}"
 

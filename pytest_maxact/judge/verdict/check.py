@@ -26,6 +26,7 @@ from pytest_maxact.judge.verdict.words import (
     site_words,
     whole_words,
 )
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.comparability import require_alike
 from pytest_maxact.record.effect import EFFECTS
 from pytest_maxact.record.metrics.metric import MAX_ABS, Kind, Metric
@@ -181,7 +182,8 @@ def _check_effect(record: Record, limit: Limit) -> Finding:
     passed = holds(value, limit)
     relation = RELATIONS[limit.sense, passed]
     message = (
-        f"{limit.metric} {value:.4g} on {effect.tokens} tokens of {effect.samples} samples {relation} the limit"
+        f"{limit.metric} {value:.4g} on {counted(effect.tokens, 'token')} of {counted(effect.samples, 'sample')}"
+        f" {relation} the limit"
         f" {limit.bound:.6g}; {limit.rule}{origin_words(limit)}"
     )
     return Finding(limit=limit, value=value, passed=passed, reading=None, message=message)

@@ -11,6 +11,7 @@ from pytest_maxact.judge.limits.limit import PREDICTIONS, Limit
 from pytest_maxact.judge.verdict.bound import holds
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.words import RELATIONS, origin_words
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.metrics.metric import MARGIN, NONFINITE
 from pytest_maxact.record.predictions import QUANTITIES, Predicted, Predictions
 from pytest_maxact.record.record import Record
@@ -58,7 +59,7 @@ def _words(told: Predictions, limit: Limit, value: float, passed: bool) -> str:
     if told.nonfinite:
         return f"{PREDICTIONS}: no {limit.metric} to tell, {told.nonfinite} next-token distributions are not finite"
     if limit.metric != MARGIN:
-        return f"{PREDICTIONS}: {limit.metric} {value:.6g} on {told.tokens} tokens, which {stated}"
+        return f"{PREDICTIONS}: {limit.metric} {value:.6g} on {counted(told.tokens, 'token')}, which {stated}"
     each = ", ".join(f"{one.category} {one.margin:+.2f}" for one in told.categories)
     text = (
         f"{PREDICTIONS}: {value:.2f} nats per token better than the shares of its tokens ({each}; the middle counts), "

@@ -7,6 +7,7 @@ from pytest_maxact.errors import shown
 from pytest_maxact.judge.compare.jumps import first_jump, new_massive_layers
 from pytest_maxact.judge.limits.layers import LOWER
 from pytest_maxact.judge.limits.limit import CARRIER, Limit
+from pytest_maxact.numbers.counted import counted, counted_of
 from pytest_maxact.numbers.peaks import Peak
 from pytest_maxact.numbers.probe import Probe
 from pytest_maxact.numbers.sites import ranges
@@ -63,7 +64,10 @@ def whole_words(before: Record, after: Record, limit: Limit, value: float) -> st
         return f"no {limit.metric} to tell, the residual stream has entries that are NaN or infinite"
     if limit.metric == MASSIVE:
         new = new_massive_layers(before, after, limit.floor or 0.0)
-        return f"{len(new)} layers meet the massive-activation criterion anew{f' ({ranges(new)})' if new else ''}"
+        return (
+            f"{counted(len(new), 'layer', 'meets', 'meet')} the massive-activation criterion anew"
+            f"{f' ({ranges(new)})' if new else ''}"
+        )
     layers = [
         "none" if (layer := first_jump(record, limit.floor or 0.0)) is None else f"layer {layer}"
         for record in (before, after)
@@ -85,7 +89,7 @@ def site_words(reading: SiteReading, limit: Limit, value: float, passed: bool) -
         margin = f" {_margin(limit, limit.headroom)}" if limit.headroom != 1.0 else ""
         stated += f" ({whose}{limit.figure:g}{margin})"
     if limit.metric == NONFINITE:
-        text = f"{place}: {int(value)} non-finite entries of {reading.count}"
+        text = f"{place}: {counted(int(value), 'non-finite entry')} of {reading.count}"
         if reading.first_nonfinite:
             first = reading.first_nonfinite
             text += f", first in sample {shown(first.sample)}, token {first.position} {first.token!r}"
@@ -100,7 +104,8 @@ def site_words(reading: SiteReading, limit: Limit, value: float, passed: bool) -
         )
     if reading.nonfinite:
         return (
-            f"{place}: no {limit.metric} to hold against {stated}, {reading.nonfinite} entries are NaN or infinite;"
+            f"{place}: no {limit.metric} to hold against {stated},"
+            f" {counted(reading.nonfinite, 'entry', 'is', 'are')} NaN or infinite;"
             f" {limit.rule}{origin_words(limit)}"
         )
     found = f"{value:.6g}"
@@ -126,7 +131,8 @@ def _changed_words(reading: SiteReading, probe: Probe, stated: str) -> str:
     part, share = min(probe.changed.items(), key=lambda entry: entry[1])
     what = "the layer changes" if part == "layer" else f"the block behind {part} changes"
     return (
-        f"{reading.site.name}: {what} {share:.2%} of the residual stream's entries (first {probe.tokens} tokens of "
+        f"{reading.site.name}: {what} {share:.2%} of the residual stream's entries (first"
+        f" {counted(probe.tokens, 'token')} of "
         f"{probe.sample}), which {stated}"
     )
 
@@ -143,7 +149,7 @@ def _scheme_words(reading: SiteReading, metric: Metric) -> str:
     if not error.tokens or (error.sqnr_error_db == 0.0 and metric.quantity == "sqnr_db"):
         return ""
     spread = f", standard error {error.sqnr_error_db:.2f} dB" if metric.quantity == "sqnr_db" else ""
-    return f" (of {error.tokens} sampled tokens{spread})"
+    return f" (of {counted(error.tokens, 'sampled token')}{spread})"
 
 
 def score_words(found: LayerScores | None, limit: Limit, value: float, passed: bool) -> str:
@@ -172,7 +178,7 @@ def describe_unreached(reading: SiteReading) -> str:
     """The experts that no token reached, eight at most by number: `3 of 128 experts (5, 17, 90)`."""
     missed = reading.unreached_experts
     named = ", ".join(map(str, missed[:8])) + (", ..." if len(missed) > 8 else "")
-    return f"{len(missed)} of {len(reading.tokens_per_expert or ())} experts{f' ({named})' if missed else ''}"
+    return f"{counted_of(len(missed), len(reading.tokens_per_expert or ()), 'expert')}{f' ({named})' if missed else ''}"
 
 
 def describe_peak(peak: Peak) -> str:

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from pytest_maxact.judge.compare.comparison import Comparison, Side, SiteChange
 from pytest_maxact.judge.parting import Against, Parting
+from pytest_maxact.numbers.counted import counted, counted_of
 from pytest_maxact.numbers.sites import LINEAR_KINDS
 from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, short, to_text
 
@@ -45,7 +46,7 @@ def parting_words(parting: Parting) -> Text:
         words = f"no site changed too much, the model as a whole did: {parting.metric} {parting.value:g}"
         return Text(words, style="red")
     where = f"layer {first.layer}" if first.layer is not None else first.kind.replace("_", " ")
-    what = f"{parting.changed} of {parting.sites} sites changed too much, the first {first.name}"
+    what = f"{counted_of(parting.changed, parting.sites, 'site')} changed too much, the first {first.name}"
     return Text(
         f"they part at {where}: {what} ({parting.metric} {parting.value:.4g}, limit {parting.bound:g})", style="red"
     )
@@ -93,7 +94,7 @@ def _parts(comparison: Comparison, width: int) -> Iterator[Part]:
         )
     for what, names in (("gone", comparison.gone), ("new", comparison.new)):
         if names:
-            yield Text(f"{what}: {len(names)} sites, the first {names[0]}", style="yellow")
+            yield Text(f"{what}: {counted(len(names), 'site')}, the first {names[0]}", style="yellow")
     yield Text()
     yield _layers(comparison.changes, wide=width >= _WIDE)
     yield Text(

@@ -146,7 +146,7 @@ def _notes(portrait: Portrait) -> str:
         )
     if deployed and deployed.samples:
         lines.append(
-            f"Ranges, static scales and predictions are of {deployed.samples} samples with"
+            f"Ranges, static scales and predictions are of {counted(deployed.samples, 'sample')} with"
             f" {' or '.join(deployed.added)} too ({grouped(deployed.tokens)} tokens)."
         )
     if not provenance.predicts:

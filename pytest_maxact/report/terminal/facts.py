@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.text import Text
 
 from pytest_maxact.judge.portrait import AppliedLimits, HalfRange, MassiveLayers, Maximum, Portrait, RoutedExperts
+from pytest_maxact.numbers.counted import counted, counted_of, plural
 from pytest_maxact.numbers.formats import FP16_MAX
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.record.predictions import Predictions
@@ -32,7 +33,8 @@ def _facts(portrait: Portrait) -> Iterator[Fact]:
     yield "M", Text(_maximum_words(portrait.m), style="bold")
     yield "", portrait.m.standing
     if broken := portrait.broken:
-        words = f"{grouped(broken.entries)} NaN or infinite entries at {broken.sites} sites, the first {broken.first}"
+        words = f"{_many(broken.entries, 'NaN or infinite entry')} at {counted(broken.sites, 'site')}, the first"
+        f" {broken.first}"
         yield "broken", Text(words, style="bold red")
     yield "predicts", predictions_words(portrait.predictions)
     if not portrait.probed:
@@ -48,11 +50,11 @@ def _facts(portrait: Portrait) -> Iterator[Fact]:
         yield "left out", "; ".join(provenance.left_out)
     if alone := provenance.batching.get("alone"):
         all_ran = alone >= len(provenance.samples)
-        ran = "every sequence" if all_ran else f"{alone} of {len(provenance.samples)} sequences"
+        ran = "every sequence" if all_ran else counted_of(alone, len(provenance.samples), "sequence")
         why = "what else is in its batch" if all_ran else "the longest sequence of its batch, beyond a length"
         yield "batches", f"{ran} ran alone: in this model what a token gives depends on {why}"
     if provenance.batching.get("out_of_memory"):
-        yield "memory", f"{provenance.batching['out_of_memory']} batches did not fit and were halved"
+        yield "memory", _halved(provenance.batching["out_of_memory"])
 
 
 def _measured(portrait: Portrait) -> Iterator[Fact]:
@@ -62,7 +64,8 @@ def _measured(portrait: Portrait) -> Iterator[Fact]:
     yield "model", f"{provenance.model}{revision}"
     yield (
         "",
-        f"{provenance.model_type}, {provenance.layers} layers x {provenance.hidden_size}, {_computed(provenance)}",
+        f"{provenance.model_type}, {counted(provenance.layers, 'layer')} x {provenance.hidden_size},"
+        f" {_computed(provenance)}",
     )
     if limits:
         yield "limits", _limits_words(limits)
@@ -70,8 +73,8 @@ def _measured(portrait: Portrait) -> Iterator[Fact]:
             yield "", Text(f"no limit on max_abs for: {', '.join(limits.unlimited)}", style="yellow")
     yield (
         "corpus",
-        f"{provenance.corpus} ({provenance.corpus_sha256[:12]}), {len(provenance.samples)} samples,"
-        f" {grouped(portrait.tokens)} tokens, protocol {provenance.protocol}",
+        f"{provenance.corpus} ({provenance.corpus_sha256[:12]}), {counted(len(provenance.samples), 'sample')},"
+        f" {_many(portrait.tokens, 'token')}, protocol {provenance.protocol}",
     )
     yield "", _context_words(provenance.context, provenance.max_seq_len)
 
@@ -87,9 +90,9 @@ def _context_words(context: Context | None, cut: int) -> str:
     if context is None:
         return "of an earlier version: how its text fits the model is not known; measure again"
     positions = f" of {grouped(context.positions)} positions" if context.positions else ""
-    whole = f"{grouped(context.cut)} samples cut to {grouped(cut)}" if context.cut else "none cut"
+    whole = f"{_many(context.cut, 'sample')} cut to {grouped(cut)}" if context.cut else "none cut"
     longest = f"the longest sample {grouped(context.longest)}{positions}"
-    return f"{grouped(context.distinct)} different tokens, {longest}, {whole}"
+    return f"{_many(context.distinct, 'different token')}, {longest}, {whole}"
 
 
 def _limits_words(limits: AppliedLimits) -> str:
@@ -122,7 +125,7 @@ def _weights(scan: WeightScan | None) -> Iterator[Fact]:
         f"; the largest magnitude {scan.named[scan.largest].largest:.6g} in {scan.largest}" if scan.largest else ""
     )
     faults = [
-        f"{len(names)} {what}, the first {next(iter(names))}"
+        f"{len(names)} {what}{', the first' if len(names) > 1 else ':'} {next(iter(names))}"
         for names, what in (
             (scan.broken, "with NaN or infinite entries"),
             (scan.misfits, "missing, or other than the config calls for"),
@@ -130,7 +133,7 @@ def _weights(scan: WeightScan | None) -> Iterator[Fact]:
         )
         if names
     ]
-    all_of_them = f"{grouped(scan.tensors)} tensors{where}, {grouped(scan.elements)} entries"
+    all_of_them = f"{_many(scan.tensors, 'tensor')}{where}, {_many(scan.elements, 'entry')}"
     if faults:
         yield "weights", Text(f"{all_of_them}: {'; '.join(faults)}", style="bold red")
     else:
@@ -155,7 +158,7 @@ def _half_words(fp16: HalfRange) -> str:
         return "; ".join(words) + (f"; for text without {fp16.narrow}" if fp16.narrow else "")
     more = f" and {len(fp16.beyond) - _NAMED} more" if len(fp16.beyond) > _NAMED else ""
     names = ", ".join(fp16.beyond[:_NAMED])
-    return f"does not fit: {len(fp16.beyond)} sites above {largest} or not finite: {names}{more}"
+    return f"does not fit: {counted(len(fp16.beyond), 'site')} above {largest} or not finite: {names}{more}"
 
 
 def predictions_words(told: Predictions | None) -> str | Text:
@@ -167,10 +170,10 @@ def predictions_words(told: Predictions | None) -> str | Text:
             f"unchecked: {told.unchecked or 'no sample of the evaluation split has two tokens'}", style="yellow"
         )
     if told.nonfinite:
-        where = f"{grouped(told.nonfinite)} of {grouped(told.tokens)} tokens"
+        where = f"{grouped(told.nonfinite)} of {_many(told.tokens, 'token')}"
         return Text(f"next-token distributions are NaN or infinite at {where}", style="bold red")
     head = (
-        f"perplexity {told.perplexity:.4g} on {grouped(told.tokens)} tokens; {told.margin:.2f} nats per token better"
+        f"perplexity {told.perplexity:.4g} on {_many(told.tokens, 'token')}; {told.margin:.2f} nats per token better"
         " than the shares of tokens (the middle of the categories)"
     )
     worse = [f"{one.category} ({one.margin:+.1f})" for one in told.categories if not one.margin > 0]
@@ -191,17 +194,26 @@ def _int8_words(portrait: Portrait) -> str:
 def _massive_words(massive: MassiveLayers | None) -> str:
     if massive is None:
         return "no layer meets the criterion of Sun et al. (|x| > 100 and > 1000 x the token's median)"
-    return (
-        f"layers {massive.first} to {massive.last}: {massive.layers} meet the criterion of Sun et al., on up to"
-        f" {grouped(massive.tokens)} tokens ({massive.site})"
-    )
+    several = f"layers {massive.first} to {massive.last}: {massive.layers} meet the criterion"
+    where = several if massive.layers > 1 else f"layer {massive.first} meets the criterion"
+    return f"{where} of Sun et al., on up to {_many(massive.tokens, 'token')} ({massive.site})"
 
 
 def _experts_words(experts: RoutedExperts) -> str | Text:
     if not experts.unreached:
-        return f"every one of {grouped(experts.experts)} routed experts in {experts.layers} layers was given tokens"
+        return f"every one of {_many(experts.experts, 'routed expert')} in {counted(experts.layers, 'layer')} was"
+        " given tokens"
     return Text(
-        f"no token reached {grouped(experts.unreached)} of {grouped(experts.experts)} routed experts; most in"
+        f"no token reached {grouped(experts.unreached)} of {_many(experts.experts, 'routed expert')}; most in"
         f" {experts.most}, {experts.which}",
         style="yellow",
     )
+
+
+def _halved(batches: int) -> str:
+    return counted(batches, "batch", "did not fit and was halved", "did not fit and were halved")
+
+
+def _many(number: int, noun: str) -> str:
+    """Many of something, with a space between thousands."""
+    return f"{grouped(number)} {plural(number, noun)}"

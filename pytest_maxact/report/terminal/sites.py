@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.site_map import SiteMap
 from pytest_maxact.numbers.sites import KINDS, Site, ranges
 from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, to_text
@@ -19,7 +20,9 @@ def render_sites(mapped: SiteMap, screen: Screen) -> str:
 
 def _parts(mapped: SiteMap) -> Iterator[Part]:
     yield Text(
-        f"{mapped.model_type}: {mapped.layers} layers x {mapped.hidden_size}, {len(mapped.sites)} sites", style="bold"
+        f"{mapped.model_type}: {counted(mapped.layers, 'layer')} x {mapped.hidden_size},"
+        f" {counted(len(mapped.sites), 'site')}",
+        style="bold",
     )
     yield Grid(
         columns=[Column(name=name, fold=True) for name in ("site", "layers", "module", "what")],

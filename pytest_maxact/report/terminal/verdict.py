@@ -36,15 +36,16 @@ def verdict_lines(verdict: Tally, across: str = "") -> Iterator[Text]:
         yield Text(f"- {words}", style="red")
     if more := sum(checks for _, checks in said[BREACHES_SHOWN:]):
         yield Text(f"- and {more} more", style="red")
-    if verdict.breaches:
-        yield Text(f"what it is, and what to do: {explaining((told or verdict.breaches)[0])}", style="dim")
     for fault in verdict.listed:
         yield Text(f"- {fault}", style="red")
+    if verdict.breaches:
+        yield Text(f"what it is, and what to do: {explaining((told or verdict.breaches)[0])}", style="dim")
     for one in verdict.waived[:BREACHES_SHOWN]:
         waiver = one.finding.waiver
         yield Text(f"{waiver.words if waiver else ''}: {_sentence(one)}", style="yellow")
     if len(verdict.waived) > BREACHES_SHOWN:
-        yield Text(f"and {len(verdict.waived) - BREACHES_SHOWN} more are waived", style="yellow")
+        more = len(verdict.waived) - BREACHES_SHOWN
+        yield Text(f"and {more} more {'is' if more == 1 else 'are'} waived", style="yellow")
     if verdict.breaches or verdict.listed or verdict.waived:
         yield Text()
 

@@ -109,4 +109,4 @@ def test_without_a_floor_a_jump_between_small_magnitudes_is_one() -> None:
 
 def test_without_a_floor_one_massive_token_counts() -> None:
     words = told(residual(1.0, 2.0, massive=[1]), MASSIVE, 0.5, residual(1.0, 2.0, massive=[0]))
-    assert words == "1 layers meet the massive-activation criterion anew (0)"
+    assert words == "1 layer meets the massive-activation criterion anew (0)"

@@ -142,7 +142,7 @@ def test_it_says_where_m_stands_and_whether_fp16_holds_it() -> None:
     calm, wild = " ".join(shown(deep(4)).split()), " ".join(shown(deep(4, peak=70144.0)).split())
     assert "above Qwen3.5-35B-A3B (132) and below Qwen3.5-9B (956)" in calm
     assert "FP16 no observed site exceeds 65 504; layers.2.hidden uses 1.37%; attention scores unchecked" in calm
-    assert "FP16 does not fit: 1 sites above 65 504 or not finite: layers.2.hidden" in wild
+    assert "FP16 does not fit: 1 site above 65 504 or not finite: layers.2.hidden" in wild
 
 
 def test_an_envelope_is_marked_as_such() -> None:

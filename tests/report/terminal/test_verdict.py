@@ -1,17 +1,24 @@
 """The headline and the bullets count as a runner of tests counts, and agree with their numbers."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import pytest
 
+from pytest_maxact.judge.limits.file import load_limits
+from pytest_maxact.judge.limits.rules import select_rules
 from pytest_maxact.judge.limits.waivers import Waiver
-from pytest_maxact.judge.verdict.check import check
+from pytest_maxact.judge.verdict.check import check, judge
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.tally import Told, tally_of
+from pytest_maxact.record.identity import identity_of
 from pytest_maxact.report.terminal.verdict import verdict_lines
 from tests.support.findings import HIDDEN, holding, limit
+from tests.support.records import record
+from tests.support.reports import report_of
 
 WAIVER = Waiver(
     site="*", metric="*", checkpoint="*", reason="known", owner="ann", until=date(2099, 1, 1), file="mine.yaml", line=4
@@ -65,3 +72,16 @@ def test_breaches_of_one_scheme_are_told_once_with_the_worst() -> None:
     told = [line for line in lines([BREAKS, *found]) if line.startswith("- ")]
     assert told == [f"- {BREAKS.message}", "- W8A8: 3 checks, the worst layers.1.o_in has 3 dB"]
     assert lines([found[0]])[1] == "- layers.0.o_in has 19 dB", "one is told as it is"
+
+
+def test_a_report_of_single_things_has_no_plural_after_one(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("version: 1\nextends: builtin\nfamilies: {qwen3: {limits: {hidden: 1}}}\n")
+    one = record({"embedding": [[1.0]], HIDDEN: [[float("inf")]], "final_norm": [[1.0]]}, layers=1, hidden_size=1)
+    rules = select_rules(
+        load_limits(own), identity_of(one.provenance), [reading.site for reading in one.sites.values()]
+    )
+    text = " ".join(report_of(one, rules, judge(one, rules.limits)).split())
+    assert "1 layer x 1" in text
+    several = r"checks|samples|tokens|layers|sites|entries|tensors|limits|experts|sequences|waivers"
+    assert re.findall(rf"(?<![\d ./])(?<!\d )1 (?:[a-z-]+ )?(?:{several})\b", text) == []
