@@ -3,13 +3,13 @@ would be judged by.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_maxact.checkpoint.libraries import TORCH, needed
 from pytest_maxact.cli.arguments import Commands, add_command, add_model, add_options, add_target, settings_of
 from pytest_maxact.cli.exits import PASSED
+from pytest_maxact.cli.output import display
 from pytest_maxact.errors import InputError
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.settings.options import OPTIONS
@@ -35,7 +35,6 @@ def run(options: argparse.Namespace) -> int:
     from pytest_maxact.record.file import RECORD, put
     from pytest_maxact.record.output import require_place
     from pytest_maxact.record.summary import summary
-    from pytest_maxact.report.terminal.progress import Lines
 
     with needed(*TORCH):
         from pytest_maxact.measure.prepare import prepare
@@ -48,7 +47,11 @@ def run(options: argparse.Namespace) -> int:
     files = load_limits(Path(settings.limits) if settings.limits else None)
     prepared = prepare(settings)
     family = _family(files, prepared, settings)
-    record = measure(prepared, settings, family, Lines(lambda text: print(text, file=sys.stderr)))
+    progress = display()
+    try:
+        record = measure(prepared, settings, family, progress)
+    finally:
+        progress.close()
     put(summary(record) if settings.slim else record, Path(settings.save), checkpoint)
     print(
         f"{settings.save}: M {record.carrier.max_abs:.6g} in {record.carrier.site.name},"

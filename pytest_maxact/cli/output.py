@@ -11,6 +11,7 @@ from pytest_maxact.cli.words import argument
 from pytest_maxact.errors import named
 
 if TYPE_CHECKING:
+    from pytest_maxact.report.terminal.progress import Display
     from pytest_maxact.report.terminal.screen import Screen
 
 
@@ -21,6 +22,14 @@ def screen() -> "Screen":
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     encoding = sys.stdout.encoding or "ascii"
     return Screen(width=shutil.get_terminal_size().columns, color=color, encoding=encoding, words=argument)
+
+
+def display() -> "Display":
+    """How a measurement shows its progress, on standard error: what is measured goes to standard output."""
+    from pytest_maxact.report.terminal.progress import Bar, Lines, own_stream
+
+    stream = own_stream(sys.stderr)
+    return Bar(stream) if stream else Lines(lambda text: print(text, file=sys.stderr))
 
 
 def print_json(data: object) -> None:

@@ -13,6 +13,7 @@ from pytest_maxact.gate.outputs import checkpoints_of, record_place
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.rules import Ruleset
+from pytest_maxact.measure.progress import READING, Progress, begin
 from pytest_maxact.measure.store import Store
 from pytest_maxact.record.file import put
 from pytest_maxact.record.record import Record
@@ -43,10 +44,15 @@ def measure_source(
     settings = source.settings(run)
     prepared = prepared or prepare(settings)
     family, fitness = (rules.family, rules.fitness) if rules else (None, ())
-    if store is None:
-        record = _measured(prepared, settings, family, fitness, showing)
-    else:
-        record = _kept(store, prepared, settings, family, fitness, showing)
+    progress = showing()
+    try:
+        if store is None:
+            record = _measured(prepared, settings, family, fitness, progress)
+        else:
+            record = _kept(store, prepared, settings, family, fitness, progress)
+    finally:
+        if progress:
+            progress.close()
     if rules and run.save:
         kept = (limit.metric.name for limit in rules.limits if not limit.against)
         target = record_place(Path(run.save), source)
@@ -57,26 +63,21 @@ def measure_source(
 
 
 def _measured(
-    prepared: "Prepared", settings: Settings, family: str | None, fitness: tuple[Limit, ...], showing: Showing,
-    digest: str | None = None,
+    prepared: "Prepared", settings: Settings, family: str | None, fitness: tuple[Limit, ...],
+    progress: Progress | None, digest: str | None = None,
 ) -> Record:  # fmt: skip
     from pytest_maxact.judge.deploy.fitness import bounds_on_effects, failing_sites
     from pytest_maxact.measure.run import measure
 
-    progress = showing()
-    try:
-        return measure(
-            prepared, settings, family, progress, lambda record: failing_sites(record, fitness),
-            lambda record: bounds_on_effects(record, fitness), digest,
-        )  # fmt: skip
-    finally:
-        if progress:
-            progress.close()
+    return measure(
+        prepared, settings, family, progress, lambda record: failing_sites(record, fitness),
+        lambda record: bounds_on_effects(record, fitness), digest,
+    )  # fmt: skip
 
 
 def _kept(
     store: Store, prepared: "Prepared", settings: Settings, family: str | None, fitness: tuple[Limit, ...],
-    showing: Showing,
+    progress: Progress | None,
 ) -> Record:  # fmt: skip
     """From the cache, under this checkpoint's name: the same content may have been measured under another path."""
     from pytest_maxact.checkpoint.digest import weights_digest
@@ -86,11 +87,12 @@ def _kept(
 
     files = with_weights(prepared.checkpoint, settings)
     prepared = replace(prepared, checkpoint=with_seal(prepared.checkpoint, files))
+    begin(progress, READING)
     digest = weights_digest(files)
     bounds = [(limit.check, limit.bound) for limit in fitness]
     record = store.obtain(
         {**content_of(prepared, settings, digest, bounds), "beside": list(files.beside)},
-        lambda: _measured(prepared, settings, family, fitness, showing, digest),
+        lambda: _measured(prepared, settings, family, fitness, progress, digest),
     )
     require_unchanged(prepared.checkpoint)
     name, revision = prepared.checkpoint.name, prepared.checkpoint.revision

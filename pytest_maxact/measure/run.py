@@ -24,10 +24,21 @@ from pytest_maxact.errors import MeasureError
 from pytest_maxact.measure.arithmetic import computing
 from pytest_maxact.measure.effect.effects import Holds, measure_effects
 from pytest_maxact.measure.observe.layers import TOKENS, probe_layers
-from pytest_maxact.measure.observe.observer import Observer, Progress, Watch
+from pytest_maxact.measure.observe.observer import Observer, Watch
 from pytest_maxact.measure.observe.scores import Scores
 from pytest_maxact.measure.predict import Telling, predicting
 from pytest_maxact.measure.prepared import Prepared
+from pytest_maxact.measure.progress import (
+    FIGURING,
+    LOADING,
+    MEASURING,
+    PREDICTING,
+    READING,
+    Counted,
+    Progress,
+    begin,
+    counted,
+)
 from pytest_maxact.measure.provenance import provenance_of
 from pytest_maxact.measure.readings import readings
 from pytest_maxact.numbers.scan import WeightScan
@@ -66,15 +77,20 @@ def measure(
     with ThreadPoolExecutor(1) as background:
         misfits = misfits_of(whole_skeleton(checkpoint), headers(files))
         scan = background.submit(scan_weights, files, misfits)
+        begin(progress, LOADING)
         loaded = load(checkpoint, settings)
         loaded_files = loaded.files
 
         def identify() -> str:
+            if not scan.done():
+                begin(progress, READING)
             scan.result()
             return digest or (weights_digest(loaded_files) if loaded_files else "")
 
         record = measure_loaded(prepared, settings, loaded, family, identify, scan.result, progress)
     del loaded
+    if settings.effects_measured:
+        begin(progress, PREDICTING)
     with _eager():
         record = replace(record, effects=_effects(prepared, settings, record, failing(record), bounded(record)))
     require_unchanged(checkpoint)
@@ -125,10 +141,12 @@ def _measured(
         if prepared.unpredicted
         else telling(loaded, prepared.sequences, vocabulary(anatomy))
     )
+    begin(progress, MEASURING)
     observer = observe(
-        loaded, anatomy, prepared.sequences, settings.batch_tokens, progress, prepared.schemes,
+        loaded, anatomy, prepared.sequences, settings.batch_tokens, counted(progress), prepared.schemes,
         told.see if told else None, scores, deployed.fidelity.channels if deployed else {},
     )  # fmt: skip
+    begin(progress, FIGURING)
     seen = readings(observer, prepared.tokenizer)
     widest = readings(deployed, prepared.tokenizer) if deployed else {}
     longest = min(prepared.sequences, key=lambda sequence: (-min(len(sequence), TOKENS), sequence.sample.id))
@@ -210,7 +228,7 @@ def observe(
     anatomy: Anatomy,
     sequences: Sequence[corpus.Sequence],
     batch_tokens: int,
-    progress: Progress | None = None,
+    progress: Counted | None = None,
     schemes: Sequence[Scheme] = (),
     watch: Watch | None = None,
     scores: Scores | None = None,

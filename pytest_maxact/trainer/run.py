@@ -69,7 +69,7 @@ class Run:
             adapted = ", with its adapters" if loaded.adapters else ""
             record = measure_loaded(
                 named, settings, loaded, family, lambda: f"in training, step {step}{adapted}", lambda: scan_live(model),
-                budget.check, self._telling,
+                lambda _, done, total: budget.check(done, total), self._telling,
             )  # fmt: skip
         put(record, target, own=target.parent)
         findings = self._judge(record, name)

@@ -76,9 +76,9 @@ def test_what_was_raised_on_purpose_is_raised_here(kind: type[Exception], work: 
 
 
 def test_progress_is_told(work: Path) -> None:
-    told: list[tuple[int, int]] = []
-    done(work, "apart.ticking(folder)(3, 9)\ntime.sleep(0.5)", lambda *progress: told.append(progress))
-    assert told == [(3, 9)]
+    told: list[tuple[str, int, int]] = []
+    done(work, "apart.ticking(folder)('measuring', 3, 9)\ntime.sleep(0.5)", lambda *progress: told.append(progress))
+    assert told == [("measuring", 3, 9)]
 
 
 def test_what_it_started_ends_with_it(work: Path, tmp_path: Path) -> None:

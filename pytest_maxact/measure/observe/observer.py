@@ -23,10 +23,9 @@ from pytest_maxact.measure.observe.intake import Intake
 from pytest_maxact.measure.observe.probe import Glimpse, Memory, sees_its_batch, sees_the_longest
 from pytest_maxact.measure.observe.rotary import steady_up_to
 from pytest_maxact.measure.observe.scores import Scores, ScoreWatch
+from pytest_maxact.measure.progress import Counted
 from pytest_maxact.numbers.schemes import Scheme
 
-Progress = Callable[[int, int], None]
-"""Called with tokens done and tokens in all."""
 Watch = Callable[[Batch, torch.Tensor], Callable[[], None]]
 """Given a batch and its final hidden states; what it returns keeps what it made of them, once the batch counts."""
 FULL_WIDTH = frozenset({"hidden", "attn_output", "mlp_output", "final_norm"})
@@ -78,7 +77,7 @@ class Observer:
             yield self
 
     @torch.inference_mode()
-    def run(self, plan: BatchPlan, device: torch.device, progress: Progress | None = None, side: str = "right") -> None:
+    def run(self, plan: BatchPlan, device: torch.device, progress: Counted | None = None, side: str = "right") -> None:
         """Observe every batch of a plan; one that does not fit into memory is halved and tried again.
 
         Where a token's result turns out to depend on what else is in its batch, every sequence runs alone; those for

@@ -1,6 +1,5 @@
 """The report: within its columns, without colour where none is wanted, for deep models, breaches first."""
 
-import io
 import re
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.record.identity import identity_of
 from pytest_maxact.record.record import Record
 from pytest_maxact.report.terminal.layers import LEGEND
-from pytest_maxact.report.terminal.progress import Lines
 from tests.support.records import record, sites
 from tests.support.reports import report_of
 
@@ -147,13 +145,3 @@ def test_it_says_where_m_stands_and_whether_fp16_holds_it() -> None:
 
 def test_an_envelope_is_marked_as_such() -> None:
     assert "envelope: nobody published this shape" in " ".join(shown(deep(4)).split())
-
-
-def test_progress_in_a_log_is_a_line_every_tenth() -> None:
-    log = io.StringIO()
-    update = Lines(lambda text: print(text, file=log))
-    for done in range(0, 1001, 7):
-        update(done, 1000)
-    update(1000, 1000)
-    assert len(log.getvalue().splitlines()) == 11
-    assert log.getvalue().splitlines()[-1] == "maxact: measured 1000 of 1000 tokens (100 %)"
