@@ -1,6 +1,7 @@
 """The checks of a run judged, each once, on the Records that it has or obtains."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 from pytest_maxact.errors import MaxactError
 from pytest_maxact.gate.measuring import Showing, nothing_shown
@@ -16,10 +17,12 @@ from pytest_maxact.record.record import Record
 
 
 class Judging:
-    """The findings of a run so far, and which baselines are known to be sound."""
+    """The findings of a run so far, and which baselines are known to be sound. `unwaived`: why no waiver lets a check
+    of this run pass, empty where they do.
+    """
 
-    def __init__(self, plan: Plan, records: Records) -> None:
-        self._plan, self._records = plan, records
+    def __init__(self, plan: Plan, records: Records, unwaived: str = "") -> None:
+        self._plan, self._records, self.unwaived = plan, records, unwaived
         self._findings: dict[tuple[str, str], Finding] = {}
         self._sound: set[str] = set()
 
@@ -30,8 +33,15 @@ class Judging:
             baseline = self._baseline(limit.against, showing) if limit.against else None
             record = self._records.obtain(subject.source, showing)
             finding = check(record, limit, baseline)
-            self._findings[key] = settled(record, finding, subject.rules.waivers, subject.label)
+            after = settled(record, finding, subject.rules.waivers, subject.label)
+            self._findings[key] = self._without_waiver(finding, after) if self.unwaived else after
         return self._findings[key]
+
+    def _without_waiver(self, finding: Finding, after: Finding) -> Finding:
+        """As it was found, and said to be so; `after`: as its waiver would have left it."""
+        if finding.passed or not after.accepted:
+            return finding
+        return replace(finding, message=f"{finding.message}; its waiver is not applied, by {self.unwaived}")
 
     def limits(self, subject: Subject) -> tuple[Limit, ...]:
         """Those that were known before measuring, and, where this run has the Record, one for every tensor at fault."""

@@ -43,33 +43,41 @@ class GateSession:
         if self.plan.is_series:
             title = f"{len(self.plan.subjects)} checkpoints, {self.plan.subjects[0].name} to {self.plan.latest.name}"
         shape = f", shape {rules.shape}" if rules.shape else ""
+        unwaived = (
+            f", no waiver applied ({self.judging.unwaived})" if self.judging.unwaived and self.plan.waivers else ""
+        )
         baselines = "".join(f", baseline {name}" for name in self.plan.baseline_names)
         return (
             f"{title}, family {rules.family}{shape}, protocol {self.settings.protocol}, limits"
-            f" {' '.join(rules.files)}{baselines}"
+            f" {' '.join(rules.files)}{baselines}{unwaived}"
         )
 
 
-def open_session(settings: Settings, *, protocol_given: bool = False, cache: Cache = lambda: None) -> GateSession:
-    """Find out what a run is about; no weights are loaded. Raises InputError for a request that is wrong."""
+def open_session(
+    settings: Settings, *, protocol_given: bool = False, cache: Cache = lambda: None, unwaived: str = ""
+) -> GateSession:
+    """Find out what a run is about; no weights are loaded. `unwaived`: why its waivers are not applied, empty where
+    they are. Raises InputError for a request that is wrong.
+    """
     opening = open_run(settings, protocol_given)
-    return _session(settings, opening.plan, Records(settings, opening.plan, opening.opened, cache))
+    return _session(settings, opening.plan, Records(settings, opening.plan, opening.opened, cache), unwaived)
 
 
-def join_session(folder: Path, cache: Cache = lambda: None) -> GateSession:
+def join_session(folder: Path, cache: Cache = lambda: None, unwaived: str = "") -> GateSession:
     """The run that another process opened and shared in `folder`."""
     from pytest_maxact.gate.handover import read_handover
 
     handover = read_handover(_handover_in(folder))
     records = Records(handover.settings, handover.plan, cache=cache)
     records.meet(folder)
-    session = _session(handover.settings, handover.plan, records)
+    session = _session(handover.settings, handover.plan, records, unwaived)
     session.ledger.meet(folder)
     return session
 
 
-def _session(settings: Settings, plan: Plan, records: Records) -> GateSession:
-    return GateSession(settings=settings, plan=plan, records=records, judging=Judging(plan, records), ledger=Ledger())
+def _session(settings: Settings, plan: Plan, records: Records, unwaived: str) -> GateSession:
+    judging = Judging(plan, records, unwaived)
+    return GateSession(settings=settings, plan=plan, records=records, judging=judging, ledger=Ledger())
 
 
 def _handover_in(folder: Path) -> Path:

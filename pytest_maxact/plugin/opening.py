@@ -68,7 +68,9 @@ def join(config: pytest.Config, given: dict[str, Any]) -> None:
         from pytest_maxact.gate.session import join_session
         from pytest_maxact.plugin.typed import take_typed
 
-        config.stash[session_key] = join_session(Path(given["maxact_folder"]), cache=lambda: _cache_of(config))
+        config.stash[session_key] = join_session(
+            Path(given["maxact_folder"]), lambda: _cache_of(config), _unwaived(config)
+        )
         config.stash[selected_key] = given["maxact_selected"]
         take_typed(config, given["maxact_typed"])
         if given["maxact_only_selected"]:
@@ -162,7 +164,14 @@ def _opened(config: pytest.Config, settings: "Settings", folder: Path | None = N
 
     settings = with_hooks(config, settings, lambda: _folder_of(config))
     protocol_given = config.getoption("maxact_protocol") is not None
-    return open_session(settings, protocol_given=protocol_given, cache=lambda: _cache_of(config))
+    return open_session(
+        settings, protocol_given=protocol_given, cache=lambda: _cache_of(config), unwaived=_unwaived(config)
+    )
+
+
+def _unwaived(config: pytest.Config) -> str:
+    """A waiver is an expected failure, and pytest can be told to report these as failures."""
+    return "--runxfail" if config.getoption("runxfail", False) else ""
 
 
 def _cache_of(config: pytest.Config) -> Path | None:

@@ -308,4 +308,10 @@ waive:
     (pytester.path / "limits.yaml").write_text(limits)
     options = (f"--maxact-replay={saved}", "--maxact-limits=limits.yaml")
     run_gate(pytester, *options, exit=0, says=["1 is waived"])
-    run_gate(pytester, *options, "--runxfail", exit=1, lacks=["PASS"])
+    says = [
+        f"FAIL: 1 of {CHECKS} checks do",
+        "no waiver applied (--runxfail)",
+        "its waiver is not applied, by --runxfail",
+    ]
+    lacks = ["PASS", "outside of the gate", "waived until"]
+    run_gate(pytester, *options, "--runxfail", exit=1, failed=1, passed=CHECKS, says=says, lacks=lacks)
