@@ -19,6 +19,7 @@ from pytest_maxact.checkpoint.quantized import dequantized
 from pytest_maxact.checkpoint.quiet import quiet
 from pytest_maxact.checkpoint.sites.decoder import decoder_of
 from pytest_maxact.checkpoint.sites.table import HEADED
+from pytest_maxact.checkpoint.stated import dtype_of_files
 from pytest_maxact.errors import InputError, MeasureError, first_line, setting
 from pytest_maxact.settings.settings import Settings
 
@@ -142,7 +143,7 @@ def load_as(
             model, info = auto.from_pretrained(
                 files.folder,
                 config=config,
-                dtype=DTYPES.get(settings.dtype, "auto"),
+                dtype=DTYPES.get(settings.dtype, _stated(config, files)),
                 trust_remote_code=checkpoint.trust_remote_code,
                 use_safetensors=True,
                 output_loading_info=True,
@@ -152,6 +153,12 @@ def load_as(
             raise MeasureError(
                 f"cannot load the weights of {checkpoint.name}: {first_line(error)}\n  {_advice(error, device)}"
             ) from error
+
+
+def _stated(config: Any, files: WeightFiles) -> Any:
+    """The dtype to load in, told by headers where the config states none: the one that is told before loading."""
+    told = dtype_of_files(config, files) if getattr(config, "dtype", None) is None else None
+    return getattr(torch, told) if told else "auto"
 
 
 def _advice(error: Exception, device: torch.device) -> str:

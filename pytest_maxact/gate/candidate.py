@@ -37,6 +37,10 @@ class Candidate:
     samples: int
     footing: Footing
     context: Context | None = None
+    unpredicted: str = ""
+    """Why its own predictions are not told, of one that is still to be measured."""
+    remarks: tuple[str, ...] = ()
+    """What was found of its files that heads a verdict, likewise."""
     prepared: "Prepared | None" = None
     record: Record | None = None
 
@@ -65,6 +69,8 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -
         effects=settings.effects_measured,
         predicts=prepared.predicts,
         predicted=not prepared.unpredicted,
+        unpredicted=prepared.unpredicted,
+        remarks=prepared.remarks,
         probed=True,
         protocol=settings.protocol,
         tokens=sum(len(sequence.ids) for sequence in prepared.sequences),

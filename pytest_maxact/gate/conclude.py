@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 from pytest_maxact.errors import MaxactError, first_line, marked
 from pytest_maxact.gate.waivers import waiver_fault, waiver_is_settled
-from pytest_maxact.judge.context import context_remarks
 from pytest_maxact.judge.limits.waivers import Waiver, waiver_remarks
 from pytest_maxact.judge.outcome import Checkpoint, Outcome
 from pytest_maxact.judge.portray import portray
+from pytest_maxact.judge.remarks import remarks_on
 from pytest_maxact.judge.strength import strength_of, weakest
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.tally import Tally, Told, tally_of
-from pytest_maxact.judge.verdict.weights import unscanned
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.record import Record
 
@@ -113,9 +112,7 @@ def _verdict(
         subject = session.plan.subject(name)
         record = session.records.obtain(subject.source)
         provenance = record.provenance
-        fit = context_remarks(provenance.context, len(provenance.samples), provenance.max_seq_len)
-        told = [*filter(None, [unscanned(record)]), *fit]
-        remarks += [f"{name}: {remark}" if name else remark for remark in told]
+        remarks += [f"{name}: {remark}" if name else remark for remark in remarks_on(record)]
         strengths.append(strength_of(subject.rules, provenance.tokens, len(provenance.samples), one.findings))
     strength = weakest(strengths)
     return tally_of(
@@ -130,6 +127,7 @@ def _verdict(
                 [(subject.label, limit) for subject in session.plan.subjects for limit in subject.rules.limits],
             ),
             *([strength.shortage] if strength and strength.shortage else []),
+            *dict.fromkeys(remark for name in judged for remark in session.plan.subject(name).rules.remarks),
             *remarks,
             *([f"Records are not kept, the next run measures all again: {unkept}"] if unkept else []),
         ],

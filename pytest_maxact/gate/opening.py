@@ -16,7 +16,6 @@ from pytest_maxact.gate.outputs import require_outputs
 from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.sources import baselines_of, sources_of
 from pytest_maxact.gate.subject import Subject
-from pytest_maxact.judge.context import context_remarks
 from pytest_maxact.judge.limits.behaviour import with_behaviour
 from pytest_maxact.judge.limits.file import LimitsFile, builtin_path, load_limits
 from pytest_maxact.judge.limits.rules import (
@@ -29,8 +28,9 @@ from pytest_maxact.judge.limits.rules import (
     with_fitness,
 )
 from pytest_maxact.judge.limits.waivers import about, refuse_unmatched
+from pytest_maxact.judge.remarks import remarks_before, remarks_on
 from pytest_maxact.judge.strength import strength_of
-from pytest_maxact.judge.verdict.weights import unscanned, with_tensors
+from pytest_maxact.judge.verdict.weights import with_tensors
 from pytest_maxact.settings.settings import Settings
 
 
@@ -131,15 +131,20 @@ def _subject(one: Candidate, files: list[LimitsFile], against: Sequence[Candidat
 
 def _require_plain(one: Candidate, rules: Ruleset) -> None:
     """Raise InputError where a verdict would be headed by a warning: of too little text, of one that does not fit
-    its model, or of weights that nobody looked at.
+    its model, of weights that nobody looked at, of checks that are not made.
     """
     shortage = strength_of(rules, one.tokens, one.samples).shortage
-    unread = unscanned(one.record) if one.record else ""
-    fit = context_remarks(one.context, one.samples, one.footing.max_seq_len)
-    if told := [*filter(None, (shortage, unread)), *fit]:
+    told = (
+        remarks_on(one.record)
+        if one.record
+        else remarks_before(
+            one.predicts, one.unpredicted, one.remarks, one.context, one.samples, one.footing.max_seq_len
+        )
+    )
+    if said := [*filter(None, [shortage]), *rules.remarks, *told]:
+        helps = "measure on more text" if said == [shortage] else "put it right"
         raise InputError(
-            f"{one.title}: {told[0]}\n"
-            f"  measure on more text, or leave out {setting('strict')} for a warning in its place"
+            f"{one.title}: {'; '.join(said)}\n  {helps}, or leave out {setting('strict')} for a warning in its place"
         )
 
 

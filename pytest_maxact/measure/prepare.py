@@ -14,6 +14,7 @@ from pytest_maxact.checkpoint.locate import Checkpoint, locate, weights_are_here
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy, vocabulary
 from pytest_maxact.checkpoint.sites.modules import is_linear, sizes
 from pytest_maxact.checkpoint.sites.resolve import resolve
+from pytest_maxact.checkpoint.stated import dtype_of_files, remarks_of
 from pytest_maxact.checkpoint.tokenizer import load_tokenizer
 from pytest_maxact.corpus.tokens import tokenizer_digest
 from pytest_maxact.errors import InputError, setting
@@ -37,8 +38,9 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     source = load_tokenizer(settings.corpus_tokenizer, trust_remote_code=False) if settings.corpus_tokenizer else None
     tokenizer = load_tokenizer(checkpoint.folder, checkpoint.trust_remote_code, config=checkpoint.config)
     built = skeleton(checkpoint)
-    if weights_are_here(checkpoint):
-        refuse_unfit(built.whole, with_weights(checkpoint, settings))
+    files = with_weights(checkpoint, settings) if weights_are_here(checkpoint) else None
+    if files:
+        refuse_unfit(built.whole, files)
     anatomy = resolve(built.body, checkpoint.config, settings.linear_inputs)
     schemes = tuple(SCHEMES[name] for name in settings.schemes_measured)
     if settings.effect or (settings.deploy and not is_encoder(checkpoint)):
@@ -69,6 +71,8 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         deployed=deployed if schemes else replace(deployed, samples=0, tokens=0),
         beside=extra if schemes else (),
         predicts=has_head(checkpoint),
+        dtype=dtype_of_files(checkpoint.config, files),
+        remarks=tuple(remarks_of(built.whole, files)) if files else (),
         unpredicted=built.unpredicted,
     )
 

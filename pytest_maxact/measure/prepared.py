@@ -40,5 +40,11 @@ class Prepared:
     def sites(self) -> list[Site]:
         return self.anatomy.sites
 
+    dtype: str | None = None
+    """The dtype of its weights, as its config states it, else as its files hold them; None where neither is there."""
+
+    remarks: tuple[str, ...] = ()
+    """What was found of its files that makes loaders differ."""
+
     unpredicted: str = ""
     """Why its own predictions are not measured; empty where they are."""

@@ -15,7 +15,8 @@ from pytest_maxact import corpus
 from pytest_maxact.checkpoint.device import DTYPES, pick_device
 from pytest_maxact.checkpoint.load import LoadedModel
 from pytest_maxact.checkpoint.quantized import stored_as
-from pytest_maxact.checkpoint.sites.anatomy import Anatomy
+from pytest_maxact.checkpoint.sites.anatomy import Anatomy, vocabulary
+from pytest_maxact.checkpoint.stated import dtype_of_files, rowless
 from pytest_maxact.corpus.tokens import template_date, tokenizer_digest, tokens_digest
 from pytest_maxact.measure.arithmetic import accumulated, arithmetic_of
 from pytest_maxact.measure.context import context_of
@@ -49,7 +50,7 @@ def provenance_of(
         layers=prepared.identity.layers,
         hidden_size=prepared.identity.hidden_size,
         config_sha256=_config_digest(config),
-        left_out=tuple(dict.fromkeys((*loaded.left_out, *map(str, anatomy.left_out)))),
+        left_out=_left_out(prepared, loaded, anatomy),
         tokenizer_sha256=tokenizer_digest(prepared.tokenizer),
         remote_code=checkpoint.trust_remote_code,
         protocol=settings.protocol,
@@ -60,6 +61,7 @@ def provenance_of(
         text_digests=tuple(sequence.sample.text_digest for sequence in ordered),
         max_seq_len=prepared.max_seq_len,
         dtype=loaded.dtype,
+        remarks=prepared.remarks,
         stored=stored_as(config, loaded.files, loaded.dtype) if loaded.files else "",
         device=str(loaded.device),
         arithmetic=arithmetic_of(settings.arithmetic, loaded.device, loaded.dtype),
@@ -85,7 +87,7 @@ def provenance_of(
 
 def expected_footing(prepared: "Prepared", settings: Settings) -> Footing:
     """What a measurement will stand on, as far as that is known before the model is loaded."""
-    dtype = _expected_dtype(prepared.checkpoint.config, settings)
+    dtype = _expected_dtype(prepared, settings)
     device = pick_device(settings.device)
     return Footing(
         corpus_sha256=corpus_digest(sequence.sample.digest for sequence in prepared.sequences),
@@ -138,11 +140,15 @@ def content_of(
     }
 
 
-def _expected_dtype(config: Any, settings: Settings) -> str | None:
+def _left_out(prepared: "Prepared", loaded: LoadedModel, anatomy: Anatomy) -> tuple[str, ...]:
+    told = (*loaded.left_out, *map(str, anatomy.left_out), *rowless(prepared.tokenizer, vocabulary(anatomy)))
+    return tuple(dict.fromkeys(told))
+
+
+def _expected_dtype(prepared: "Prepared", settings: Settings) -> str | None:
     if settings.dtype != "auto":
         return str(DTYPES[settings.dtype]).removeprefix("torch.")
-    stated = getattr(config, "dtype", None) or getattr(config.get_text_config(), "dtype", None)
-    return str(stated).removeprefix("torch.") if stated is not None else None
+    return prepared.dtype or dtype_of_files(prepared.checkpoint.config, None)
 
 
 def _file_digest(path: Path) -> str | None:

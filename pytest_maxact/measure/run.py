@@ -12,10 +12,11 @@ from pytest_maxact import corpus
 from pytest_maxact.checkpoint.artifact import artifact_digests
 from pytest_maxact.checkpoint.digest import weights_digest
 from pytest_maxact.checkpoint.files import WeightFiles
-from pytest_maxact.checkpoint.load import LoadedModel, load, whole_skeleton
+from pytest_maxact.checkpoint.load import LoadedModel, load, skeleton, whole_skeleton
 from pytest_maxact.checkpoint.locate import Checkpoint, require_unchanged, with_seal, with_weights
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy, vocabulary
 from pytest_maxact.checkpoint.sites.resolve import resolve
+from pytest_maxact.checkpoint.stated import remarks_of
 from pytest_maxact.checkpoint.weights.distortion import weight_distortions
 from pytest_maxact.checkpoint.weights.presence import misfits_of
 from pytest_maxact.checkpoint.weights.scan import scan_weights
@@ -74,6 +75,8 @@ def measure(
     """
     checkpoint = with_seal(prepared.checkpoint, with_weights(prepared.checkpoint, settings))
     files = with_weights(checkpoint, settings)
+    if checkpoint.is_hub:
+        prepared = replace(prepared, remarks=tuple(remarks_of(skeleton(checkpoint).whole, files)))
     with ThreadPoolExecutor(1) as background:
         misfits = misfits_of(whole_skeleton(checkpoint), headers(files))
         scan = background.submit(scan_weights, files, misfits)

@@ -83,6 +83,8 @@ class Provenance:
     """`native`, or `float32-accumulate`: products of 16-bit numbers computed in float32 and rounded; None in a Record
     of an earlier version.
     """
+    remarks: tuple[str, ...] = field(default=(), metadata=LATER)
+    """What was found of the files that makes loaders differ; empty in a Record of an earlier version."""
     stored: str = field(default="", metadata=LATER)
     """How most weights lie in the files, where that is not `dtype`; empty in a Record of an earlier version."""
 

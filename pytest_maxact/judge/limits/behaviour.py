@@ -2,10 +2,10 @@
 file that says anything of them, else as they are shipped; of predictions first from the checkpoint's family, where one
 states its own.
 
-Guard: a family may ask for another margin, and cannot do without any.
+Guard: a family may ask for another margin, and cannot do without any; a bound that asks for nothing is remarked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_maxact.judge.limits.file import LimitsFile, builtin_path
@@ -32,7 +32,20 @@ def with_behaviour(
     if probed and changed.bound is not None:
         layers = [site.name for site in sites if site.kind == "hidden"]
         found += [replace(_limit(changed, name), metric=CHANGED) for name in layers]
-    return replace(rules, limits=(*rules.limits, *found))
+    off = [
+        *(_off(margin, "the model predicts text") if predicted else ()),
+        *(_off(changed, "every layer does something") if probed else ()),
+    ]
+    return replace(rules, limits=(*rules.limits, *found), remarks=(*rules.remarks, *off))
+
+
+def _off(stated: "_Stated", what: str) -> Iterator[str]:
+    """What is said of a bound that asks for nothing, in place of the check that it switches off."""
+    if stated.file is None or (stated.bound is not None and stated.bound > 0):
+        return
+    is_said = "null" if stated.bound is None else f"{stated.bound:g}, which any model meets"
+    key = ".".join(stated.place)
+    yield f"nothing checks that {what}: {key} is {is_said} ({stated.file.where(*stated.place)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ class Ruleset:
     figures of the file as a whole were found on.
 
     `fitness`: those for deployment schemes, which are reported; the ones that are checks stand among `limits` too.
-    `waivers`: what may fail for now.
+    `waivers`: what may fail for now. `remarks`: shipped checks that a file switches off.
     """
 
     family: str
@@ -46,6 +46,7 @@ class Ruleset:
     waivers: tuple[Waiver, ...] = ()
     measured: MeasuredOn | None = None
     text: FoundOn | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def files(self) -> list[str]:

@@ -1,0 +1,43 @@
+"""What heads a verdict beside its findings: shipped checks that were not made, and what of the checkpoint makes loaders
+differ. A Record, or what is known before there is one, in; remarks out.
+
+Guard: a check that is switched off, by a limits file or by a config that hides the head, is never passed over unsaid.
+"""
+
+from collections.abc import Iterator
+
+from pytest_maxact.judge.context import context_remarks
+from pytest_maxact.judge.verdict.weights import unscanned
+from pytest_maxact.record.provenance import Context
+from pytest_maxact.record.record import Record
+
+
+def unpredicted_remark(predicts: bool, why: str) -> Iterator[str]:
+    """`predicts`: its architecture has a next-token distribution; `why` it is not checked, empty where it is."""
+    if predicts and why:
+        yield (
+            f"nothing checks that the model predicts text: {why}; where it is served with its head, name the class "
+            "with the head in `architectures` of config.json"
+        )
+
+
+def remarks_before(
+    predicts: bool, unpredicted: str, stated: tuple[str, ...], context: Context | None, samples: int, cut: int
+) -> Iterator[str]:
+    """Of a checkpoint that is still to be measured. `stated`: what was found of its files; `cut`: tokens after which
+    samples are cut.
+    """
+    yield from unpredicted_remark(predicts, unpredicted)
+    yield from stated
+    yield from context_remarks(context, samples, cut)
+
+
+def remarks_on(record: Record) -> Iterator[str]:
+    """Of a Record."""
+    provenance, told = record.provenance, record.predictions
+    yield from filter(None, [unscanned(record)])
+    why = told.unchecked if told and told.by_design else ""
+    yield from remarks_before(
+        provenance.predicts, why, provenance.remarks, provenance.context, len(provenance.samples),
+        provenance.max_seq_len,
+    )  # fmt: skip
