@@ -44,8 +44,8 @@ def test_two_sets_are_refused_and_the_one_that_is_chosen_is_measured_alike_by_ev
     assert main([*arguments, "--weights", "model.safetensors"]) == 0
     assert load(by_command).sites == load(saved).sites
     assert load(by_command).provenance.weights_sha256 == load(saved).provenance.weights_sha256
-    assert main(["weights", str(two_sets)]) == 4
-    assert main(["weights", str(two_sets), "--weights", INDEX]) == 0
+    assert main(["weights", str(two_sets), "--schemes", "W8A8"]) == 4
+    assert main(["weights", str(two_sets), "--weights", INDEX, "--schemes", "W8A8"]) == 0
 
 
 def test_the_choice_is_of_the_checkpoints_under_test_and_of_baselines_that_have_such_a_file(
