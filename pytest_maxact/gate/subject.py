@@ -30,5 +30,5 @@ class Subject:
 
     @property
     def node(self) -> str:
-        """What its checks' ids begin with: `maxact`, or `maxact[checkpoint-500]` in a series."""
-        return f"maxact[{self.name}]" if self.name else "maxact"
+        """What its checks' ids begin with: `maxact`, or `maxact::checkpoint-500` in a series."""
+        return f"maxact::{self.name}" if self.name else "maxact"

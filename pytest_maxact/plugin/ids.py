@@ -9,24 +9,46 @@ from pathlib import Path
 import pytest
 
 from pytest_maxact.errors import InputError
+from pytest_maxact.plugin.place import is_place
 
-_TENSOR = re.compile(r"^(maxact(?:\[[^/]*\])?::weights)\..+::(\w+)$")
-_ROOT = re.compile(r"maxact(\[[^/]*\])?")
+_TENSOR = re.compile(r"^(maxact(?:::[^:]+)?::weights)\..+::(\w+)$")
+_OF_A_SERIES = re.compile(r"maxact\[(.*)\]")
 
 
 def is_own(nodeid: str) -> bool:
     """Whether an id is that of a check, or of a node above one."""
-    return _ROOT.fullmatch(nodeid.split("::")[0]) is not None
+    return nodeid.split("::")[0] == "maxact"
+
+
+def name_of(nodeid: str) -> str:
+    """What an item with this id is called: all that tells it from others."""
+    return nodeid.removeprefix("maxact::")
+
+
+def own_id(config: pytest.Config, argument: str) -> str | None:
+    """The id of the gate's that an argument stands for, None where it is another's.
+
+    Below the root directory pytest prints them as `../maxact::...`, and so they are pasted. Editors put the file in the
+    place of `maxact` that their nodes lie in. `maxact[checkpoint-5]` was the root of a member of a series.
+    """
+    place, *rest = argument.split("::")
+    root = Path(place).name
+    if member := _OF_A_SERIES.fullmatch(root):
+        root, rest = "maxact", [member[1], *rest]
+    if (root == "maxact" and not Path(place).exists()) or is_place(config, place):
+        return "::".join(["maxact", *rest])
+    return None
 
 
 def take_own(config: pytest.Config) -> list[str]:
-    """Those on the command line, taken out of what pytest takes for paths.
-
-    Below the root directory pytest prints them as `../maxact::...`, and so they are pasted.
+    """Those on the command line, taken out of what pytest takes for paths; those to be deselected, as pytest knows
+    them.
     """
-    own = [arg for arg in config.args if is_own(named(arg)) and not Path(arg.split("::")[0]).exists()]
-    config.args = [arg for arg in config.args if arg not in own]
-    return [named(arg) for arg in own]
+    found = {arg: own_id(config, arg) for arg in config.args}
+    config.args = [arg for arg in config.args if found[arg] is None]
+    if config.option.deselect:
+        config.option.deselect = [own_id(config, one) or one for one in config.option.deselect]
+    return [own for own in found.values() if own is not None]
 
 
 def selects(selected: Iterable[str], nodeid: str) -> bool:
@@ -46,9 +68,3 @@ def known_as(selected: Iterable[str], ids: Iterable[str]) -> list[str]:
             raise InputError(f"no check called {name}; list them with --co")
         found.append(kept)
     return found
-
-
-def named(arg: str) -> str:
-    """An argument without folders before its root."""
-    path, *rest = arg.split("::")
-    return "::".join([Path(path).name, *rest])

@@ -1,6 +1,6 @@
-"""The ready-made tests of a checkpoint: below the node `maxact`, in a series below `maxact[checkpoint-500]` for each, a
+"""The ready-made tests of a checkpoint: below the node `maxact`, in a series below `maxact::checkpoint-500` for each, a
 node per site, below that one item per limit, `maxact::layers.12.hidden::max_abs`; and below `maxact::waive` one per
-waiver.
+waiver. What an item is called is what its id says after `maxact`, so no two have one name.
 
 Custom items take no fixtures of the user's, and a check takes no skip and no xfail mark: a conftest that skips whatever
 it does not know must not turn the gate green. Who wants fewer checks deselects them, which the report says. What was
@@ -9,34 +9,29 @@ found of an item goes into the ledger before pytest hears of it.
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_maxact.errors import MaxactError, first_line, marked, worded
 from pytest_maxact.gate.ledger import Found
 from pytest_maxact.gate.subject import Subject
 from pytest_maxact.gate.waivers import waiver_fault
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.plugin.fixtures import session_key
+from pytest_maxact.plugin.ids import name_of
+from pytest_maxact.plugin.nodes import GateItem, GateNode
 from pytest_maxact.plugin.progress import shown_by
-from pytest_maxact.plugin.tensors import found_of, properties_of, report_tensors
-from pytest_maxact.settings.options import pytest_option
-
-if TYPE_CHECKING:
-    from _pytest.nodes import Node
-
-_UNHEARD = ("skip", "skipif", "xfail")
+from pytest_maxact.plugin.tensors import found_of, report_tensors, with_properties
 
 
-class Gate(pytest.Collector):
+class Gate(GateNode):
     """Every check of one checkpoint."""
 
     def __init__(self, *, subject: Subject, **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]
         self.subject = subject
+        if subject.name:
+            self.extra_keyword_matches.add(f"maxact[{subject.name}]")
 
     def collect(self) -> Iterator["SiteChecks"]:
         by_site: dict[str, list[Limit]] = {}
@@ -46,7 +41,7 @@ class Gate(pytest.Collector):
             yield SiteChecks.from_parent(self, name=site, subject=self.subject, limits=limits)
 
 
-class SiteChecks(pytest.Collector):
+class SiteChecks(GateNode):
     """The checks of one site."""
 
     def __init__(self, *, subject: Subject, limits: Sequence[Limit], **kwargs: object) -> None:
@@ -57,47 +52,19 @@ class SiteChecks(pytest.Collector):
         for limit in self._limits:
             # pytest 9.2 parses `[...]` at the end of an id; one put together from a parent's and a name is not equal to
             # the parsed one
-            nodeid = f"{self.nodeid}::{limit.name}"
-            yield Check.from_parent(self, name=limit.name, nodeid=nodeid, subject=self._subject, limit=limit)
+            nodeid = f"{self._subject.node}::{limit.check}"
+            yield Check.from_parent(self, name=name_of(nodeid), nodeid=nodeid, subject=self._subject, limit=limit)
 
 
-class _Unskippable(pytest.Item):
-    """An item of the gate: marked `maxact`, deaf to `skip`, `skipif` and `xfail`, on whatever node they stand."""
-
-    def __init__(self, **kwargs: object) -> None:
-        super().__init__(**kwargs)  # type: ignore[arg-type]
-        self.add_marker("maxact")
-
-    def iter_markers_with_node(self, name: str | None = None) -> Iterator[tuple["Node", pytest.Mark]]:
-        return (found for found in super().iter_markers_with_node(name) if found[1].name not in _UNHEARD)
-
-    def note(self, found: Found, words: str = "") -> None:
-        self.config.stash[session_key].ledger.note(self.nodeid, found, words)
-
-    @contextmanager
-    def noting_failure(self, what: str = "") -> Iterator[None]:
-        """What is raised of a check that cannot be judged is written down; what was raised on purpose is the failure of
-        the item.
-        """
-        try:
-            yield
-        except MaxactError as error:
-            self.note(Found.UNKNOWN, f"{what}{marked(error)}")
-            raise _failure(error, what) from None
-        except BaseException as error:
-            self.note(Found.UNKNOWN, f"{type(error).__name__}: {first_line(error)}")
-            raise
-
-
-class Check(_Unskippable):
+class Check(GateItem):
     """One limit against the Record, and the baseline where it is relative to one.
 
     Its setup makes or loads the Record; where that cannot be done, every check is an error.
     """
 
     def __init__(self, *, subject: Subject, limit: Limit, **kwargs: object) -> None:
-        super().__init__(**kwargs)
         self.subject, self.limit = subject, limit
+        super().__init__(**kwargs)
 
     def setup(self) -> None:
         with self.noting_failure("could not measure: "):
@@ -109,7 +76,7 @@ class Check(_Unskippable):
                 self.subject, self.limit, shown_by(self.config, self.limit.against)
             )
         self.note(found_of(finding), finding.message)
-        self.user_properties += properties_of(finding)
+        self.user_properties = with_properties(self.user_properties, finding)
         judging = self.config.stash[session_key].judging
         report_tensors(self, self.subject.node, judging.tensors(self.subject, self.limit))
         if finding.waiver:
@@ -123,28 +90,29 @@ class Check(_Unskippable):
         return self.limit.file, self.limit.line - 1, f"{self.limit.name} of {self.limit.site}{of}"
 
 
-class Waivers(pytest.Collector):
+class Waivers(GateNode):
     """Whether the waivers of the limits files still do their work."""
 
     def collect(self) -> Iterator["WaiverNode"]:
         yield WaiverNode.from_parent(self, name="waive")
 
 
-class WaiverNode(pytest.Collector):
+class WaiverNode(GateNode):
     """One level more, as every other item has: `--lf` looks for them there."""
 
     def collect(self) -> Iterator["WaiverCheck"]:
         plan = self.config.stash[session_key].plan
         for waiver in plan.waivers:
-            yield WaiverCheck.from_parent(self, name=plan.waiver_name(waiver), waiver=waiver)
+            nodeid = plan.waiver_id(waiver)
+            yield WaiverCheck.from_parent(self, name=name_of(nodeid), nodeid=nodeid, waiver=waiver)
 
 
-class WaiverCheck(_Unskippable):
+class WaiverCheck(GateItem):
     """One waiver, which fails where it expired or is stale."""
 
     def __init__(self, *, waiver: Waiver, **kwargs: object) -> None:
-        super().__init__(**kwargs)
         self.waiver = waiver
+        super().__init__(**kwargs)
 
     def runtest(self) -> None:
         session = self.config.stash[session_key]
@@ -157,8 +125,3 @@ class WaiverCheck(_Unskippable):
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
         """The line of the waiver."""
         return self.waiver.file, self.waiver.line - 1, f"waiver for {self.waiver.site}"
-
-
-def _failure(error: MaxactError, what: str = "") -> BaseException:
-    """The failure of a check that could not be judged, in a line: the end of the report tells the cause in full."""
-    return pytest.fail.Exception(f"{what}{worded(first_line(error), pytest_option)}", pytrace=False)

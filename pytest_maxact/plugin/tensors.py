@@ -59,6 +59,13 @@ def found_of(finding: Finding) -> Found:
     return Found.WAIVED if finding.waiver else Found.HELD if finding.passed else Found.BREACH
 
 
+def with_properties(known: list[tuple[str, object]], finding: Finding) -> list[tuple[str, object]]:
+    """The properties of an item with those of what was found of it, once however often it ran."""
+    own = properties_of(finding)
+    names = {name for name, _ in own}
+    return [*(entry for entry in known if entry[0] not in names), *own]
+
+
 def properties_of(finding: Finding) -> list[tuple[str, object]]:
     """What JUnit holds of a check."""
     limit = finding.limit

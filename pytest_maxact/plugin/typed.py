@@ -7,13 +7,12 @@ import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_maxact.plugin.fixtures import parser_key
-from pytest_maxact.plugin.ids import is_own, named, selects
+from pytest_maxact.plugin.ids import own_id, selects
 from pytest_maxact.settings.options import OPTIONS, PREFIX
 
 _typed_key = pytest.StashKey["Typed"]()
@@ -26,6 +25,8 @@ LOOKS = {
     "show_fixtures_per_test": "--fixtures-per-test",
     "collectonly": "--collect-only",
     "cacheshow": "--cache-show",
+    "setupplan": "--setup-plan",
+    "setuponly": "--setup-only",
 }
 """Options of pytest with which nothing is to run, by their names in its configuration."""
 
@@ -75,7 +76,7 @@ def _typed(config: pytest.Config) -> Typed:
     given = parser.parse_known_args([str(argument) for argument in config.invocation_params.args])
     around = parser.parse_known_args(shlex.split(os.environ.get("PYTEST_ADDOPTS", "")))
     named_places = [str(place) for place in getattr(given, "file_or_dir", ())]
-    own = [place for place in named_places if is_own(named(place)) and not Path(place.split("::")[0]).exists()]
+    own = {place: found for place in named_places if (found := own_id(config, place)) is not None}
 
     def has(name: str) -> bool:
         return bool(getattr(given, name, None))
@@ -83,8 +84,8 @@ def _typed(config: pytest.Config) -> Typed:
     return Typed(
         keyword=str(getattr(given, "keyword", "") or "").strip(),
         marks=str(getattr(given, "markexpr", "") or "").strip(),
-        deselect=tuple(getattr(given, "deselect", None) or ()),
-        ids=tuple(map(named, own)),
+        deselect=tuple(own_id(config, one) or one for one in getattr(given, "deselect", None) or ()),
+        ids=tuple(own.values()),
         history=any(map(has, ("lf", "stepwise", "stepwise_skip"))),
         looks=any(map(has, LOOKS)),
         places=tuple(place for place in named_places if place not in own),

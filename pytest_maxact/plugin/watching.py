@@ -29,14 +29,15 @@ def pytest_make_collect_report(
         and later_key not in collector.config.stash
     ):
         from pytest_maxact.plugin.items import Gate, Waivers
+        from pytest_maxact.plugin.place import place_of
 
-        plan = collector.config.stash[session_key].plan
+        plan, path = collector.config.stash[session_key].plan, place_of(collector.config)
         nodes: list[pytest.Collector] = [
-            Gate.from_parent(collector, name=subject.node, nodeid=subject.node, subject=subject)
+            Gate.from_parent(collector, name=subject.node, nodeid=subject.node, path=path, subject=subject)
             for subject in plan.subjects
         ]
         if plan.waivers:
-            nodes.append(Waivers.from_parent(collector, name="maxact", nodeid="maxact"))
+            nodes.append(Waivers.from_parent(collector, name="maxact", nodeid="maxact", path=path))
         report.result = [*report.result, *nodes]
     return report
 

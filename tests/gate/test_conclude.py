@@ -84,8 +84,8 @@ def test_a_breach_explains_the_item_that_failed(tmp_path: Path) -> None:
 def test_a_series_has_a_portrait_of_each_its_rows_and_where_they_part(series: GateSession) -> None:
     outcome = conclude(series, all_reported(series))
     assert [(one.name, one.node, one.step) for one in outcome.measured] == [
-        ("step-100", "maxact[step-100]", 100),
-        ("step-200", "maxact[step-200]", 200),
+        ("step-100", "maxact::step-100", 100),
+        ("step-200", "maxact::step-200", 200),
     ]
     assert [one.portrait.m.value for one in outcome.measured if one.portrait] == [4.0, 64.0]
     assert outcome.series is not None

@@ -30,8 +30,8 @@ SERIES = Plan(subjects=(subject("a", WAIVER), subject("b", WAIVER)), baselines=(
 def test_ids_are_those_of_the_checks_of_every_checkpoint_and_of_the_waivers() -> None:
     assert ALONE.ids == ("maxact::layers.0.hidden::growth", "maxact::waive::layers.*")
     assert SERIES.ids == (
-        "maxact[a]::layers.0.hidden::growth",
-        "maxact[b]::layers.0.hidden::growth",
+        "maxact::a::layers.0.hidden::growth",
+        "maxact::b::layers.0.hidden::growth",
         "maxact::waive::layers.*",
     )
 

@@ -23,14 +23,14 @@ SAMPLES = "--maxact-max-samples=8"
 def test_every_checkpoint_is_a_node_in_the_order_of_its_step(pytester: pytest.Pytester, run: str, corpus: Path) -> None:
     result = run_gate(pytester, f"--maxact-model={run}", f"--maxact-corpus={corpus}", "--co", "-q")
     ids = [line for line in result.outlines if line.startswith("maxact")]
-    assert list(dict.fromkeys(name.split("::")[0] for name in ids)) == [
-        "maxact[checkpoint-5]",
-        "maxact[checkpoint-10]",
-        "maxact[checkpoint-20]",
+    assert list(dict.fromkeys(name[: name.index("::", 8)] for name in ids)) == [
+        "maxact::checkpoint-5",
+        "maxact::checkpoint-10",
+        "maxact::checkpoint-20",
     ]
     assert len(ids) == 3 * CHECKS + (0 + 1 + 2) * RELATIVE
-    assert "maxact[checkpoint-20]::layers.1.hidden::growth[checkpoint-5]" in ids
-    assert "maxact[checkpoint-20]::layers.1.hidden::growth[checkpoint-10]" in ids
+    assert "maxact::checkpoint-20::layers.1.hidden::growth[checkpoint-5]" in ids
+    assert "maxact::checkpoint-20::layers.1.hidden::growth[checkpoint-10]" in ids
     assert not (pytester.path / ".pytest_cache" / "d").exists()
 
 
@@ -62,12 +62,14 @@ def test_pasted_ids_last_failures_and_names_select(
     options = (f"--maxact-model={run}", f"--maxact-corpus={corpus}", f"--maxact-limits={limits}")
     total = 3 * CHECKS + 3 * RELATIVE
     result = run_gate(pytester, *options, failed=3, passed=total - 3)
-    name = "maxact[checkpoint-20]::layers.2.hidden::growth[checkpoint-5]"
+    name = "maxact::checkpoint-20::layers.2.hidden::growth[checkpoint-5]"
     assert f"FAILED {name}" in result.stdout.str()
     run_gate(pytester, *options, "--lf", failed=3, deselected=total - 3)
     result = run_gate(pytester, *options, name, failed=1, deselected=total - 1)
     result.stdout.fnmatch_lines(["not run: *", "not measured: checkpoint-10"])
-    run_gate(pytester, *options, "maxact[checkpoint-5]", passed=CHECKS, deselected=total - CHECKS)
+    for member in ("maxact::checkpoint-5", "maxact[checkpoint-5]", f"{limits}::checkpoint-5"):
+        run_gate(pytester, *options, member, passed=CHECKS, deselected=total - CHECKS)
+    run_gate(pytester, *options, "--deselect", "maxact[checkpoint-20]", failed=1, passed=2 * CHECKS + RELATIVE - 1)
     run_gate(
         pytester,
         *options,
@@ -76,10 +78,10 @@ def test_pasted_ids_last_failures_and_names_select(
         passed=8 * tiny.LAYERS + 3,
         deselected=total - 8 * tiny.LAYERS - 3,
     )
-    result = run_gate(pytester, *options, "maxact[checkpoint-7]::layers.2.hidden::growth")
+    result = run_gate(pytester, *options, "maxact::checkpoint-7::layers.2.hidden::growth")
     assert result.ret == 4
     result.stderr.fnmatch_lines(
-        ["ERROR: no check called maxact[[]checkpoint-7]::layers.2.hidden::growth; list them with --co"]
+        ["ERROR: no check called maxact::checkpoint-7::layers.2.hidden::growth; list them with --co"]
     )
 
 
@@ -148,7 +150,7 @@ def test_the_growth_and_the_jump_layer_of_the_trained_run_are_found(pytester: py
     below.stdout.fnmatch_lines(
         [
             "checkpoint-900 > checkpoint-1800: they part at embedding: *",
-            "FAILED maxact[[]checkpoint-1800[]]::layers.5.hidden::growth*",
+            "FAILED maxact::checkpoint-1800::layers.5.hidden::growth*",
         ]
     )
 
@@ -166,7 +168,7 @@ def test_a_weight_scaled_by_50_in_the_last_checkpoint_names_its_layer(
     )
     failed = [line for line in result.outlines if line.startswith("FAILED ")]
     assert failed
-    assert all("checkpoint-4500]::" in line for line in failed)
+    assert all("maxact::checkpoint-4500::" in line for line in failed)
     assert not any(f"layers.{layer}." in line for line in failed for layer in (0, 1, 2))
 
 

@@ -91,7 +91,7 @@ def test_what_was_not_selected_is_neither_measured_for_the_report_nor_held_again
     result = run_gate(
         pytester,
         *options,
-        "maxact[checkpoint-20]::layers.0.hidden::max_abs",
+        "maxact::checkpoint-20::layers.0.hidden::max_abs",
         passed=1,
         deselected=3 * CHECKS + 3 * RELATIVE - 1,
     )

@@ -246,7 +246,7 @@ def test_in_a_series_one_is_needed_by_the_checkpoint_that_it_names(
     assert result.parseoutcomes()["xfailed"] == 1
     assert result.parseoutcomes()["failed"] == 1
     result.stdout.fnmatch_lines(
-        ["step-1 *1 waived", "step-2 *1 FAIL", "FAILED maxact[[]step-2[]]::layers.1.hidden::max_abs*"]
+        ["step-1 *1 waived", "step-2 *1 FAIL", "FAILED maxact::step-2::layers.1.hidden::max_abs*"]
     )
 
 

@@ -1,0 +1,46 @@
+"""The file that the gate's nodes lie in, for editors that show tests by the file they come from.
+
+Comes from what was typed and what the ini file says alone, so that it is the same in every process of a run, before
+anything is opened.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pytest_maxact.plugin.inifile import NOTHING, written
+
+
+def place_of(config: pytest.Config) -> Path:
+    """The limits file, else the ini file, whichever lies in the project; where neither does, whichever there is, at
+    last the shipped limits.
+    """
+    found = [path for path in (_limits(config), config.inipath) if path and path.is_file()]
+    inside = [path for path in found if path.is_relative_to(config.rootpath)]
+    if found:
+        return (inside or found)[0]
+    from pytest_maxact.judge.limits.file import builtin_path
+
+    return builtin_path()
+
+
+def is_place(config: pytest.Config, path: str) -> bool:
+    """Whether a path as it was typed is that file."""
+    return (config.invocation_params.dir / path).resolve() == place_of(config).resolve()
+
+
+def _limits(config: pytest.Config) -> Path | None:
+    """The limits file that is named."""
+    given = config.getoption("maxact_limits", None)
+    if given:
+        return _absolute(config.invocation_params.dir / Path(given).expanduser())
+    there = written(config).get("maxact_limits", NOTHING)
+    if there.is_none or not config.inipath:
+        return None
+    return _absolute(config.inipath.parent / Path(str(there.value)).expanduser())
+
+
+def _absolute(path: Path) -> Path:
+    """Links stay, as in the paths of pytest's own nodes."""
+    return Path(os.path.abspath(path))
