@@ -49,6 +49,8 @@ def maxact_record(request: pytest.FixtureRequest, maxact_checkpoint: str) -> "Re
         session = gate_of(request.config)
         if session is None:
             pytest.skip("needs --maxact-model or --maxact-replay")
+        if request.config.getoption("setuponly", False):
+            pytest.skip("nothing is measured where no test is to run")
         source = session.plan.subject(maxact_checkpoint).source
         return session.records.obtain(source, shown_by(request.config, maxact_checkpoint))
     except MaxactError as error:

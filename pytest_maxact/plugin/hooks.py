@@ -183,6 +183,9 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config:
     session: GateSession | None = config.stash.get(session_key, None)
     if later_key in config.stash and (config.get_verbosity() < 0 or config.getoption("no_header", False)):
         terminalreporter.write_line(f"maxact: {LEFT_OUT}")
+    if session is not None and config.getoption("setuponly", False):
+        option = "--setup-plan" if config.getoption("setupplan", False) else "--setup-only"
+        terminalreporter.write_line(f"maxact: none of the {len(session.plan.ids)} checks was judged: {option}")
     if session is None or not _concludes(config):
         return
     from pytest_maxact.plugin.closing import put_back
