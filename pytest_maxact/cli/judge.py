@@ -8,7 +8,7 @@ from pathlib import Path
 from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_options, add_record, settings_of
 from pytest_maxact.cli.exits import FAILED, PASSED
 from pytest_maxact.cli.output import print_json, screen
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, MaxactError
 
 
 def add(commands: Commands) -> None:
@@ -45,6 +45,10 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(render_outcome(outcome, screen()), "", render_closing(outcome, screen()), sep="\n")
     if verdict:
-        note_all(session)
-        print(f"maxact: {verdict.finish(session, outcome, (), argument)}", file=sys.stderr)
+        try:
+            note_all(session)
+            print(f"maxact: {verdict.finish(session, outcome, (), argument)}", file=sys.stderr)
+        except MaxactError as error:
+            print(f"maxact: the verdict was not written: {error.worded(argument)}", file=sys.stderr)
+            return FAILED
     return PASSED if outcome.verdict and outcome.verdict.passed else FAILED

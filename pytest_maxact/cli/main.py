@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from pytest_maxact.cli.examples import ending
 from pytest_maxact.cli.exits import FAILED, INTERRUPTED, USAGE
 from pytest_maxact.cli.parser import Command, CommandLine
 from pytest_maxact.cli.words import argument
-from pytest_maxact.errors import InputError, MaxactError
+from pytest_maxact.errors import InputError, MaxactError, shown
 
 _COMMANDS = (measure, judge, explain, verify, show, compare, series, merge, suggest, export, weights, sites)
 """In the order of the help."""
@@ -61,7 +62,9 @@ def run_apart(folder: str, parent: int) -> None:
 def _ending(command: Callable[[], int]) -> int:
     """The exit code of a command, whatever becomes of it."""
     try:
-        return command()
+        code = command()
+        sys.stdout.flush()
+        return code
     except InputError as error:
         print(f"maxact: {error.worded(argument)}", file=sys.stderr)
         return USAGE
@@ -72,8 +75,20 @@ def _ending(command: Callable[[], int]) -> int:
         print("maxact: interrupted, nothing was written", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return FAILED
+    except OSError as error:
+        print(f"maxact: {shown(str(error))}", file=sys.stderr)
+        _drop_output()
+        return FAILED
+
+
+def _drop_output() -> None:
+    """What is left to print, and cannot be, is not tried again at the end of the process."""
+    with suppress(OSError):
+        sys.stdout.flush()
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def command_line() -> argparse.ArgumentParser:

@@ -66,7 +66,7 @@ def conclude(session: "GateSession", reported: Reported, tighten: str = "") -> O
     """
     if not reported.run:
         bare = tuple(_checkpoint(session, subject, None, frozenset()) for subject in session.plan.subjects)
-        return Outcome(checkpoints=bare, faults=tuple(reported.troubles))
+        return Outcome(checkpoints=bare, faults=(*session.records.unsaved, *reported.troubles))
     subjects = session.plan.subjects
     ran = {subject.name: _of(subject, reported.run) for subject in subjects}
     judged = {
@@ -77,6 +77,7 @@ def conclude(session: "GateSession", reported: Reported, tighten: str = "") -> O
     waivers = _waiver_faults(session, reported.run)
     faults = (
         *_failures(session),
+        *session.records.unsaved,
         *reported.troubles,
         *(trouble for one in judged.values() for trouble in one.troubles),
         *_broken_off(session, reported.failed, judged, waivers),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_maxact.measure.prepared import Prepared
 
 _ERRAND, _OPENED, _RECORD = "errand.json", "opened.json", "measured.safetensors"
+_UNKEPT = "unkept.txt"
 _LEFT = ("prepared", "record")
 """Of a candidate, what stays in its process."""
 
@@ -65,6 +66,8 @@ def measure_source(
     try:
         with apart.room() as folder:
             _send(folder, Errand(source=source, run=run, measures=True, rules=rules, cache=cache), progress)
+            if store and (told := folder / _UNKEPT).is_file():
+                store.unkept = told.read_text(encoding="utf-8")
             return load(folder / _RECORD)
     finally:
         if progress:
@@ -93,6 +96,8 @@ def _do(folder: Path) -> None:
     ticking = apart.ticking(folder)
     record = measuring.measure_source(errand.source, errand.run, errand.rules, None, store, lambda: _Told(ticking))
     save(record, folder / _RECORD)
+    if store and store.unkept:
+        (folder / _UNKEPT).write_text(store.unkept, encoding="utf-8")
 
 
 class _Told:

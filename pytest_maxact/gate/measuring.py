@@ -1,23 +1,18 @@
-"""One checkpoint of a run measured: from the cache where its content was measured before, and put where it is to
-be saved.
+"""One checkpoint of a run measured, or had from the cache where its content was measured before.
 
 What needs torch is imported when a checkpoint is measured: a run that judges Records starts without it.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_maxact.gate.outputs import checkpoints_of, record_place
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.measure.progress import READING, Progress, begin
 from pytest_maxact.measure.store import Store
-from pytest_maxact.record.file import put
 from pytest_maxact.record.record import Record
-from pytest_maxact.record.summary import summary
 from pytest_maxact.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,19 +42,11 @@ def measure_source(
     progress = showing()
     try:
         if store is None:
-            record = _measured(prepared, settings, family, fitness, progress)
-        else:
-            record = _kept(store, prepared, settings, family, fitness, progress)
+            return _measured(prepared, settings, family, fitness, progress)
+        return _kept(store, prepared, settings, family, fitness, progress)
     finally:
         if progress:
             progress.close()
-    if rules and run.save:
-        kept = (limit.metric.name for limit in rules.limits if not limit.against)
-        target = record_place(Path(run.save), source)
-        if source.name:
-            target.parent.mkdir(exist_ok=True)
-        put(summary(record, kept) if run.slim else record, target, checkpoints_of([source]))
-    return record
 
 
 def _measured(

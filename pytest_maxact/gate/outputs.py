@@ -1,4 +1,5 @@
-"""Every place that a run was asked to write to, looked at before anything is measured. No torch.
+"""Every place that a run was asked to write to, looked at before anything is measured, and its Records put there. No
+torch.
 
 What is refused here is refused again when it is written, by the same guard.
 """
@@ -9,9 +10,12 @@ from pathlib import Path
 from pytest_maxact.errors import InputError
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.judge.limits.file import LIMITS
+from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.measure.store import Store
-from pytest_maxact.record.file import RECORD
-from pytest_maxact.record.output import require_folder, require_place
+from pytest_maxact.record.file import RECORD, put
+from pytest_maxact.record.output import require_folder, require_place, unwritten
+from pytest_maxact.record.record import Record
+from pytest_maxact.record.summary import summary
 from pytest_maxact.settings.settings import Settings
 
 
@@ -46,6 +50,18 @@ def _refuse_baseline(target: Path, baselines: Iterable[Source]) -> None:
                 f"the Record cannot be written to {target}: it is the baseline of this run\n"
                 "  give another path; accept a new baseline by hand, when it has passed"
             )
+
+
+def save_record(record: Record, settings: Settings, source: Source, rules: Ruleset) -> None:
+    """Put the Record of a checkpoint under test where the run was asked to. Raises InputError."""
+    target = record_place(Path(settings.save or ""), source)
+    kept = (limit.metric.name for limit in rules.limits if not limit.against)
+    try:
+        if source.name:
+            target.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write the Record to {target}: {unwritten(error)}") from error
+    put(summary(record, kept) if settings.slim else record, target, checkpoints_of([source]))
 
 
 def record_place(target: Path, source: Source) -> Path:

@@ -4,6 +4,7 @@ Under xdist the workers meet in a folder: the first that needs a Record measures
 measurement that failed is not tried again by the next worker.
 """
 
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from pytest_maxact.errors import InputError, MaxactError, MeasureError, first_li
 from pytest_maxact.gate.candidate import Candidate
 from pytest_maxact.gate.errand import measure_source
 from pytest_maxact.gate.measuring import Showing, nothing_shown
-from pytest_maxact.gate.outputs import checkpoints_of
+from pytest_maxact.gate.outputs import checkpoints_of, save_record
 from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.measure.once import locked, once
@@ -45,6 +46,7 @@ class Records:
         self._failures: dict[str, MaxactError] = {}
         self._own: Store | None = None
         self._unkept = ""
+        self._unsaved: dict[str, list[str]] = {}
         for one in opened:
             if one.prepared:
                 self._prepared[one.source.key] = one.prepared
@@ -114,8 +116,30 @@ class Records:
         )
 
     def _measure(self, source: Source, showing: Showing) -> Record:
-        prepared = self._prepared.pop(source.key, None)
-        return measure_source(source, self._settings, self._plan.rules(source), prepared, self._store(), showing)
+        """What was measured and cannot be written is judged all the same, and `unsaved`."""
+        prepared, store, rules = self._prepared.pop(source.key, None), self._store(), self._plan.rules(source)
+        record = measure_source(source, self._settings, rules, prepared, store, showing)
+        reasons = [store.unkept] if store and store.unkept and self._settings.cache else []
+        try:
+            if rules and self._settings.save:
+                save_record(record, self._settings, source, rules)
+        except InputError as error:
+            reasons.append(marked(error))
+        if reasons:
+            self._unsaved[source.key] = reasons
+            if told := self._shared(source, "unsaved"):
+                write_whole(told, json.dumps(reasons).encode())
+        return record
+
+    @property
+    def unsaved(self) -> list[str]:
+        """Why what a run was asked to write of its Records could not be, each reason once."""
+        reasons = list[str]()
+        for source in (*(subject.source for subject in self._plan.subjects), *self._plan.baselines):
+            told = self._shared(source, "unsaved")
+            shared = json.loads(told.read_bytes()) if told and told.is_file() else ()
+            reasons += self._unsaved.get(source.key, shared)
+        return list(dict.fromkeys(reasons))
 
     @property
     def unkept(self) -> str:
@@ -123,7 +147,7 @@ class Records:
         and of a run that keeps none.
         """
         own = None if self._settings.cache else self._store()
-        return self._unkept or (own.unkept if own else "")
+        return self._unkept or (own.unkept.partition("\n")[0] if own else "")
 
     def _store(self) -> Store | None:
         apart = checkpoints_of([*(subject.source for subject in self._plan.subjects), *self._plan.baselines])

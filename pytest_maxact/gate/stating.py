@@ -15,7 +15,7 @@ from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING
 
-from pytest_maxact.errors import MaxactError, Words, first_line, worded
+from pytest_maxact.errors import InputError, MaxactError, Words, first_line, worded
 from pytest_maxact.gate.ledger import Found
 from pytest_maxact.gate.waivers import waiver_fault
 from pytest_maxact.judge.statement.schema import (
@@ -37,7 +37,7 @@ from pytest_maxact.judge.statement.schema import (
 from pytest_maxact.judge.statement.seal import is_statement, rendered
 from pytest_maxact.judge.statement.whole import shortfalls, subjects
 from pytest_maxact.record.file import content_digest
-from pytest_maxact.record.output import Kind, require_place, write_output
+from pytest_maxact.record.output import Kind, require_place, unwritten, write_output
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
@@ -72,7 +72,7 @@ class VerdictFile:
         )
 
     def finish(self, session: "GateSession", outcome: "Outcome | None", troubles: Sequence[str], words: Words) -> str:
-        """Write what became of the run, last and whole; what was written, in a line."""
+        """Write what became of the run, last and whole; what was written, in a line. Raises InputError."""
         statement = statement_of(session, outcome, troubles, self._limits, self._about, words)
         self._write(statement)
         details = statement.predicate.details
@@ -80,7 +80,10 @@ class VerdictFile:
         return f"verdict {details.verdict} written to {self._path}{f': {lacking[0]}' if lacking else ''}"
 
     def _write(self, statement: Statement) -> None:
-        write_output(self._path, rendered(statement).encode(), VERDICT, self._apart)
+        try:
+            write_output(self._path, rendered(statement).encode(), VERDICT, self._apart)
+        except OSError as error:
+            raise InputError(f"cannot write the verdict to {self._path}: {unwritten(error)}") from error
 
 
 def note_all(session: "GateSession") -> None:

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pytest_maxact.errors import InputError, first_line, setting
+from pytest_maxact.errors import InputError, marked, setting
 from pytest_maxact.measure.once import locked, once
 from pytest_maxact.record.file import load, put
 from pytest_maxact.record.output import Kind, may_be_written, require_folder
@@ -30,8 +30,8 @@ class Store:
     """A folder of Records. Raises InputError where it cannot be made or written, and where it lies in a checkpoint,
     such as one of those `apart`.
 
-    One that nobody `asked` for keeps what it can: what cannot be written later on is `unkept`, for the run to say, and
-    measured all the same.
+    What was measured and cannot be kept is `unkept`, for the run to say, and had all the same. One that nobody `asked`
+    for is also done without where it cannot be locked.
     """
 
     def __init__(self, folder: Path, apart: Iterable[Path] = (), *, asked: bool = True) -> None:
@@ -60,7 +60,7 @@ class Store:
             self._clear(key)
             return measure()
 
-        lock = self._tried(lambda: self._locked(key))
+        lock = self._tried(lambda: self._locked(key), self._asked)
         if lock is None:
             return self._get(key, content) or measure()
         return once(
@@ -70,14 +70,14 @@ class Store:
             put=lambda record: self._tried(lambda: self._put(key, content, record)),
         )
 
-    def _tried(self, write: Callable[[], Given]) -> Given | None:
-        """What writing gives; None where it fails and nobody asked for it."""
+    def _tried(self, write: Callable[[], Given], needed: bool = False) -> Given | None:
+        """What writing gives; None where it fails and is not needed."""
         try:
             return write()
         except InputError as error:
-            if self._asked:
+            if needed:
                 raise
-            self.unkept = first_line(error)
+            self.unkept = marked(error)
             return None
 
     def _clear(self, key: str) -> None:
@@ -95,7 +95,7 @@ class Store:
     def _unwritable(self, error: OSError) -> InputError:
         return InputError(
             f"{setting('cache')} {self.folder}: cannot be written ({error.strerror})\n"
-            f"  give another folder with {setting('cache')}"
+            f"  see that there is space, or give another folder with {setting('cache')}"
         )
 
     def _get(self, key: str, content: Mapping[str, Any]) -> Record | None:

@@ -173,7 +173,7 @@ def _update(session: pytest.Session, gate: "GateSession") -> None:
 
     try:
         session.config.stash[_written_key] = gate.update()
-    except MaxactError as error:
+    except (MaxactError, OSError) as error:
         session.config.stash.setdefault(trouble_key, []).append(f"no limits were written: {marked(error)}")
         session.testsfailed += bool(session.testscollected)
 

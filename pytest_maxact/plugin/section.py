@@ -33,7 +33,7 @@ def write_summary(reporter: "pytest.TerminalReporter", session: "GateSession", o
         return
     reporter.section("maxact", sep="=")
     reporter.write(text + "\n")
-    if session.settings.save and outcome.measured:
+    if session.settings.save and outcome.measured and not session.records.unsaved:
         records = "Records" if session.plan.is_series else "Record"
         reporter.write_line(f"{records} written to {session.settings.save}")
 

@@ -16,7 +16,7 @@ from pytest_maxact.errors import InputError, setting
 from pytest_maxact.numbers.formats import EPSILON, FP8_MAX, rounded_to
 from pytest_maxact.numbers.schemes import SCHEMES, Quantizer, scheme_called
 from pytest_maxact.record.file import metadata_of
-from pytest_maxact.record.output import Kind, write_output
+from pytest_maxact.record.output import Kind, unwritten, write_output
 from pytest_maxact.record.reading import SiteReading, distributions_of
 from pytest_maxact.record.record import Record
 
@@ -67,9 +67,7 @@ def write(tensors: Tensors, target: Path, metadata: Mapping[str, str]) -> None:
     try:
         write_output(target, save(contiguous, metadata={_KEY: json.dumps(dict(metadata), sort_keys=True)}), EXPORT)
     except OSError as error:
-        raise InputError(
-            f"cannot write {target}: {error.strerror}\n  give a path in a folder that exists and may be written"
-        ) from error
+        raise InputError(f"cannot write {target}: {unwritten(error)}") from error
 
 
 def _inputs(record: Record) -> Iterator[tuple[str, npt.NDArray[np.float32], SiteReading]]:

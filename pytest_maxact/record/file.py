@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from pytest_maxact.errors import InputError, first_line, setting, shown
 from pytest_maxact.record.document import document_of, record_of, tensors_of
-from pytest_maxact.record.output import Kind, write_output
+from pytest_maxact.record.output import Kind, unwritten, write_output
 from pytest_maxact.record.record import METRIC_VERSION, Record
 from pytest_maxact.record.schema import SCHEMA, stored
 from pytest_maxact.record.sound.record import require_sound
@@ -65,10 +65,7 @@ def put(record: Record, path: Path, apart: Iterable[Path] = (), own: Path | None
     try:
         write_output(path, serialized(tensors, metadata={_KEY: _canonical(document)}), kind, apart, own)
     except OSError as error:
-        raise InputError(
-            f"cannot write the Record to {path}: {error.strerror}\n"
-            "  give a path in a folder that exists and may be written"
-        ) from error
+        raise InputError(f"cannot write the Record to {path}: {unwritten(error)}") from error
 
 
 def load(path: str | os.PathLike[str]) -> Record:

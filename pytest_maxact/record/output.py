@@ -5,6 +5,7 @@ It guards that the gate destroys nothing: a file is replaced only by one of its 
 by its name; nothing is written into a checkpoint, whatever leads there; and nothing is half-written.
 """
 
+import errno
 import json
 import os
 import re
@@ -19,6 +20,8 @@ from pytest_maxact.record.whole import write_whole
 _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _SNAPSHOT = re.compile(r"/(?:models|datasets|spaces)--[^/]+/(?:snapshots|blobs|refs)(?:/|$)")
 """Where huggingface_hub keeps what it downloaded."""
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +101,13 @@ def write_output(target: Path, content: bytes, kind: Kind, apart: Iterable[Path]
     require_harmless(target, kind, apart, own)
     place = Path(os.path.realpath(target))
     write_whole(place, content, stat.S_IMODE(place.stat().st_mode) if place.is_file() else None)
+
+
+def unwritten(error: OSError) -> str:
+    """Why a file could not be written, and how to mend that in a line of its own."""
+    if error.errno in _NO_ROOM:
+        return f"{error.strerror}\n  free space there, or give another path"
+    return f"{error.strerror or error}\n  give a path in a folder that exists and may be written"
 
 
 def inside_checkpoint(path: Path, apart: Iterable[Path] = (), own: Path | None = None) -> str:

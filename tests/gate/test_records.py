@@ -13,6 +13,7 @@ from pytest_maxact.gate.records import Records
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.gate.subject import Subject
 from pytest_maxact.judge.limits.rules import Ruleset
+from pytest_maxact.measure.store import Store
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
 from tests.support import records
@@ -169,3 +170,42 @@ def test_a_cache_that_was_asked_for_and_that_cannot_be_is_refused(tmp_path: Path
     with pytest.raises(InputError, match=r"`cache` .*kept: may not be written"):
         run.obtain(SERIES.subjects[0].source)
     assert run.unkept == ""
+
+
+def test_what_cannot_be_saved_is_had_and_told_to_every_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    measured = measuring(monkeypatch, MADE)
+    settings = Settings(model="x-*", save=str(tmp_path / "gone" / "out"))
+    first, second = Records(settings, SERIES), Records(settings, SERIES)
+    (meeting := tmp_path / "meeting").mkdir()
+    for run in (first, second):
+        run.meet(meeting)
+    for subject in SERIES.subjects:
+        assert first.obtain(subject.source) == second.obtain(subject.source) == MADE
+        assert first.failure(subject.source) is second.failure(subject.source) is None
+    assert first.unsaved == second.unsaved
+    assert len(first.unsaved) == measured.times == 2
+    for name, told in zip("ab", first.unsaved, strict=True):
+        assert told.startswith(f"cannot write the Record to {tmp_path / 'gone' / 'out' / name}.maxact.safetensors: No ")
+        assert told.endswith("\n  give a path in a folder that exists and may be written")
+    (tmp_path / "gone").mkdir()
+    assert Records(settings, SERIES).obtain(SERIES.subjects[0].source) is MADE
+    assert Records(settings, SERIES).unsaved == []
+    assert [path.name for path in (tmp_path / "gone" / "out").iterdir()] == ["a.maxact.safetensors"]
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_cache_that_fills_up_costs_no_measurement(
+    asked: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One that was asked for is a fault of the run; one that was not is told."""
+
+    def filled(source: Source, run: Settings, rules: object, prepared: object, store: Store, showing: object) -> Record:
+        store.unkept = "no room\n  free space"
+        return MADE
+
+    monkeypatch.setattr(under_test, "measure_source", filled)
+    settings = Settings(model="x-*", cache=str(tmp_path) if asked else None)
+    run = Records(settings, SERIES, cache=lambda: tmp_path)
+    assert [run.obtain(subject.source) for subject in SERIES.subjects] == [MADE, MADE]
+    assert run.unsaved == (["no room\n  free space"] if asked else [])
+    assert run.unkept == ("" if asked else "no room")

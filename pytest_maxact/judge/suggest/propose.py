@@ -34,7 +34,7 @@ from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.numbers.sites import KINDS
 from pytest_maxact.record.identity import identity_of
 from pytest_maxact.record.metrics.metric import MAX_ABS
-from pytest_maxact.record.output import write_output
+from pytest_maxact.record.output import unwritten, write_output
 from pytest_maxact.record.record import Record
 
 _UNNAMED = Path("limits.yaml")
@@ -89,9 +89,7 @@ class Proposal:
         try:
             write_output(self.path, self.after.encode(), LIMITS)
         except OSError as error:
-            raise InputError(
-                f"cannot write {self.path}: {error.strerror}\n  give a path in a folder that exists and may be written"
-            ) from error
+            raise InputError(f"cannot write {self.path}: {unwritten(error)}") from error
 
 
 def propose(

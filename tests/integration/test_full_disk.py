@@ -1,0 +1,151 @@
+"""A disk that fills up while a run writes: what was measured is judged, the run fails by what could not be written, and
+nothing is left half-written.
+"""
+
+import errno
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pytest_maxact.cli.main import main
+from pytest_maxact.record import output
+from pytest_maxact.record.whole import write_whole
+from tests.support.gate_runs import CHECKS, run_gate
+
+Fill = Callable[..., None]
+
+
+@pytest.fixture
+def fill(monkeypatch: pytest.MonkeyPatch) -> Fill:
+    """From the write of outputs on that is said, there is no room for a file of this name."""
+
+    def filled(name: str, after: int = 0, error: int = errno.ENOSPC) -> None:
+        left = after
+
+        def write(target: Path, content: bytes, mode: int | None = None) -> None:
+            nonlocal left
+            if target.name == name:
+                left -= 1
+                if left < 0:
+                    raise OSError(error, "No space left on device")
+            write_whole(target, content, mode)
+
+        monkeypatch.setattr(output, "write_whole", write)
+
+    return filled
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_what_cannot_be_saved_is_judged_and_then_fails_the_run(
+    error: int, fill: Fill, checkpoint: Path, corpus: Path, pytester: pytest.Pytester
+) -> None:
+    fill("r", error=error)
+    run_gate(
+        pytester,
+        f"--maxact-model={checkpoint}",
+        f"--maxact-corpus={corpus}",
+        "--maxact-save=r",
+        "--maxact-verdict=v",
+        exit=1,
+        passed=CHECKS,
+        says=[
+            "FAIL: cannot write the Record to r: No space left on device",
+            "give a path in a folder" if error == errno.EIO else "free space there, or give another path",
+            f"{CHECKS} of {CHECKS} checks that were judged hold",
+        ],
+        lacks=["Traceback", "Record written", "PASS:"],
+    )
+    assert not list(pytester.path.glob("*.partial")) + list(pytester.path.glob("r"))
+    assert '"verificationResult": "FAILED"' in (pytester.path / "v").read_text()
+
+
+def test_a_test_that_asks_for_the_record_has_it(
+    fill: Fill, checkpoint: Path, corpus: Path, pytester: pytest.Pytester
+) -> None:
+    fill("r")
+    run_gate(
+        pytester,
+        f"--maxact-model={checkpoint}",
+        f"--maxact-corpus={corpus}",
+        "--maxact-save=r",
+        "test_own.py",
+        "-k",
+        "own",
+        files={"test_own.py": "def test_own(maxact_record):\n    assert maxact_record.tokens\n"},
+        exit=1,
+        passed=1,
+        says=["cannot write the Record to r: No space left on device"],
+    )
+
+
+def test_a_verdict_that_cannot_be_written_is_refused_before_anything_is_judged(
+    fill: Fill, saved: Path, pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill("v")
+    words = "cannot write the verdict to v: No space left on device\n  free space there, or give another path"
+    run_gate(pytester, f"--maxact-replay={saved}", "--maxact-verdict=v", refuses=words)
+    assert main(["judge", str(saved), "--verdict", "v"]) == 4
+    assert words in capsys.readouterr().err
+    assert not list(pytester.path.glob("*v*"))
+
+
+def test_a_verdict_that_cannot_be_finished_fails_the_run_and_says_so_itself(
+    fill: Fill, saved: Path, pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill("v", after=1)
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        "--maxact-verdict=v",
+        exit=1,
+        complaints=["maxact: the verdict was not written: cannot write the verdict to v: No space left on device"],
+    )
+    assert '"finished": false' in (pytester.path / "v").read_text()
+    capsys.readouterr()
+    fill("v", after=1)
+    assert main(["judge", str(saved), "--verdict", "v"]) == 1
+    said = capsys.readouterr()
+    assert "checks hold" in said.out
+    assert "the verdict was not written: cannot write the verdict to v: No space left" in said.err
+
+
+def test_limits_that_cannot_be_written_fail_the_run(fill: Fill, saved: Path, pytester: pytest.Pytester) -> None:
+    fill("mine.yaml")
+    run_gate(
+        pytester,
+        f"--maxact-replay={saved}",
+        "--maxact-update=new",
+        "--maxact-limits=mine.yaml",
+        exit=1,
+        says=["no limits were written: cannot write mine.yaml: No space left on device", "free space there"],
+        lacks=["Traceback"],
+    )
+    assert not (pytester.path / "mine.yaml").exists()
+
+
+def test_measure_says_in_one_message_what_it_could_not_write(
+    fill: Fill, checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill("r")
+    assert main(["measure", str(checkpoint), "-o", str(tmp_path / "r"), "--corpus", str(corpus)]) == 4
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.endswith(
+        f"maxact: cannot write the Record to {tmp_path / 'r'}: No space left on device\n"
+        "  free space there, or give another path\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a system without /dev/full")
+@pytest.mark.parametrize("command", ["judge", "show"])
+def test_what_cannot_be_printed_is_one_line_and_a_failure(
+    command: str, saved: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main([command, str(saved), "--json"]) == 1
+        monkeypatch.undo()
+    assert capsys.readouterr().err == "maxact: [Errno 28] No space left on device\n"
