@@ -22,6 +22,8 @@ Words = Callable[[str], str]
 _OPEN, _CLOSE = "\ue000", "\ue001"
 _MARK = re.compile(f"{_OPEN}([a-z_]+){_CLOSE}")
 _HALF = re.compile(f"{_OPEN}[a-z_]*$")
+_OTHER_HALF = re.compile(f"^[a-z_]*{_CLOSE}")
+_ELLIPSIS = " ..."
 
 
 class MaxactError(Exception):
@@ -86,8 +88,27 @@ def _visible(character: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, often one of another library, on one line of at most 200 characters; settings are still
-    to be worded.
+    """What an exception says, often one of another library, on one line of at most 200 characters, cut at a word;
+    settings are still to be worded.
     """
     text = marked(error).strip()
-    return _HALF.sub("", text.splitlines()[0][:200]) if text else type(error).__name__
+    return cut(text.splitlines()[0], 200) if text else type(error).__name__
+
+
+def cut(text: str, most: int) -> str:
+    """A text in at most so many characters, of a longer one the words that fit and an ellipsis. A path or an id that
+    alone takes most of them keeps both ends; no mark of a setting is cut in two.
+    """
+    if len(text) <= most:
+        return text
+    room = most - len(_ELLIPSIS)
+    if room < 2:
+        return _HALF.sub("", text[:most])
+    words = re.match(r"(.*\S)\s", text[: room + 1], re.DOTALL)
+    if words and len(words[1]) >= room // 2:
+        return f"{words[1]}{_ELLIPSIS}"
+    begins, ends = text[: room - room // 2], text[-(room // 2) :]
+    after = re.search(r"\s", text[room:])
+    if after and len(text) - len(ends) >= room + after.start():
+        ends = ends.partition(" ")[2]
+    return f"{_HALF.sub('', begins)}{_ELLIPSIS.strip()}{_OTHER_HALF.sub('', ends)}"

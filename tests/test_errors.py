@@ -7,10 +7,12 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import pytest_maxact
 from pytest_maxact.cli.words import argument as of_the_command
-from pytest_maxact.errors import InputError, MaxactError, MeasureError, first_line, marked, setting, shown, worded
+from pytest_maxact.errors import InputError, MaxactError, MeasureError, cut, first_line, marked, setting, shown, worded
 from pytest_maxact.settings.options import OPTIONS, pytest_option
 from pytest_maxact.settings.settings import Settings
 from pytest_maxact.trainer.words import argument as of_the_callback
@@ -47,15 +49,54 @@ def test_an_error_keeps_its_marks_on_the_way_to_another_process() -> None:
 
 def test_the_first_line_keeps_its_marks_whole() -> None:
     assert worded(first_line(InputError(f"lower {setting('seed')}\n  so")), of_the_command) == "lower --seed"
-    for length in range(185, 201):
-        line = first_line(InputError("x" * length + setting("max_seq_len")))
-        assert not any(mark in worded(line, pytest_option) for mark in MARKS)
-        assert line.startswith("x" * length)
+    for length in range(80, 201):
+        for text in ("x" * length + setting("max_seq_len"), setting("max_seq_len") + "x" * length, "x " * length):
+            line = first_line(InputError(text + "y" * 100 + setting("seed") + "z" * (200 - length)))
+            assert not any(mark in worded(line, pytest_option) for mark in MARKS)
+            assert len(line) <= 200
 
 
 def test_the_first_line_of_other_exceptions_is_theirs() -> None:
-    assert first_line(ValueError("a" * 300 + "\nb")) == "a" * 200
+    assert first_line(ValueError("a" * 200 + "\nb")) == "a" * 200
+    assert first_line(ValueError("a word " * 50 + "\nb")) == "a word " * 27 + "a word ..."
     assert first_line(KeyError()) == "KeyError"
+
+
+words_of_a_text = st.lists(st.text("abc,.é中", min_size=1, max_size=9), min_size=1, max_size=40)
+
+
+@given(words_of_a_text, st.sampled_from([" ", "\n", "\t"]), st.integers(28, 200))
+def test_a_text_is_cut_at_a_word(words: list[str], gap: str, most: int) -> None:
+    text = gap.join(words)
+    short = cut(text, most)
+    assert len(short) <= most
+    if len(text) <= most:
+        assert short == text
+    else:
+        kept = short.removesuffix(" ...")
+        assert kept != short
+        assert kept.split(gap) == words[: len(kept.split(gap))]
+        assert len(kept) + len(gap) + len(words[len(kept.split(gap))]) > most - len(" ..."), "one more word would fit"
+
+
+@given(st.text("ab /\n\ue000\ue001", max_size=99), st.integers(0, 60))
+def test_no_text_is_longer_than_it_may_be(text: str, most: int) -> None:
+    assert len(cut(text, most)) <= most
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "said"),
+    [
+        ("/models/qwen/snapshots/0123456789abcdef/model.safetensors", 30, "/models/qwen/...l.safetensors"),
+        ("no /models/qwen/snapshots/0123456789abcdef/model.safetensors", 30, "no /models/qw...l.safetensors"),
+        ("/models/qwen/snapshots/0123456789abcdef/config.json is no file", 30, "/models/qwen/...on is no file"),
+        ("as it is", 8, "as it is"),
+        ("as it was", 8, "as ..."),
+        ("中文没有空格的句子", 8, "中文...句子"),
+    ],
+)
+def test_of_a_long_name_both_ends_are_shown(text: str, most: int, said: str) -> None:
+    assert cut(text, most) == said
 
 
 def test_errors_are_of_two_kinds() -> None:

@@ -12,6 +12,7 @@ from pytest_maxact.checkpoint.locate import Checkpoint
 from pytest_maxact.checkpoint.predictors import is_apart, layer_of, predictor_keys, predictor_layers
 from pytest_maxact.checkpoint.sites.decoder import of_senses
 from pytest_maxact.errors import MeasureError
+from pytest_maxact.numbers.counted import counted
 
 _AFTER = re.compile(r"pooler\.")
 """What an encoder has behind its last layer: checkpoints saved with a head leave it out, and no site depends on it."""
@@ -29,13 +30,15 @@ def refuse_partial(
         key for key in info["missing_keys"] if key.startswith(prefix) and not _AFTER.match(key.removeprefix(prefix))
     ]
     if inside:
-        raise partial(checkpoint, f"lack {len(inside)} tensors that the config calls for", inside)
+        raise partial(checkpoint, f"lack {counted(len(inside), 'tensor')} that the config calls for", inside)
     mismatched = [
         str(entry[0]) if isinstance(entry, (tuple, list)) else str(entry) for entry in info.get("mismatched_keys") or ()
     ]
     if mismatched:
         raise partial(
-            checkpoint, f"have {len(mismatched)} tensors of another shape than the config calls for", mismatched
+            checkpoint,
+            f"have {counted(len(mismatched), 'tensor')} of another shape than the config calls for",
+            mismatched,
         )
     if problems := list(info.get("error_msgs") or ()):
         raise partial(checkpoint, "did not load", problems)
@@ -45,7 +48,7 @@ def refuse_partial(
     outside = [key for key in every if layer_of(key) not in predictors and key not in apart]
     stray = [key for key in outside if is_apart(key) or (key in unexpected and _in_decoder(model, decoder, key))]
     if stray:
-        raise partial(checkpoint, f"hold {len(stray)} decoder tensors that the config does not use", stray)
+        raise partial(checkpoint, f"hold {counted(len(stray), 'decoder tensor')} that the config does not use", stray)
     left_out = [f"layers.{layer}: multi-token prediction" for layer in sorted(predictors)]
     left_out += [f"{name}: multi-token prediction" for name in sorted({_first(key, "mtp") for key in apart})]
     left_out += [

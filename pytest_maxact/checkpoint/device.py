@@ -8,8 +8,16 @@ import torch
 from pytest_maxact.errors import InputError, first_line, setting
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+_AS_IT_IS = "auto"
 _WITHOUT_UNITS = ("AVX512_CORE", "AVX512_CORE_VNNI")
 """Bounds of oneDNN under which it takes 16-bit numbers and widens them itself."""
+
+
+def forced_dtype(wanted: str) -> torch.dtype | None:
+    """The dtype a setting names, None for "auto". Raises InputError for one that is none of these."""
+    if wanted != _AS_IT_IS and wanted not in DTYPES:
+        raise InputError(f"{setting('dtype')} {wanted}: no dtype to measure in\n  use {_AS_IT_IS}, {', '.join(DTYPES)}")
+    return DTYPES.get(wanted)
 
 
 def pick_device(wanted: str) -> torch.device:

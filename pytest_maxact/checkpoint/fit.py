@@ -18,6 +18,7 @@ from pytest_maxact.checkpoint.headers import FLOATS
 from pytest_maxact.checkpoint.weights.presence import missing_in
 from pytest_maxact.checkpoint.weights.stored import Stored, headers, placed_in
 from pytest_maxact.errors import InputError
+from pytest_maxact.numbers.counted import counted, counted_of
 
 _WRAPPERS = {
     "_orig_mod": "torch.compile",
@@ -51,8 +52,8 @@ def refuse_unfit(model: nn.Module, files: WeightFiles) -> None:
 def _refuse_adapters(files: WeightFiles, surplus: Sequence[str]) -> None:
     if held := [key for key in surplus if _ADAPTER.search(key)]:
         raise InputError(
-            f"{files.folder}: {len(held)} tensors are of adapters that were not merged into the weights, the first "
-            f"{held[0]}\n"
+            f"{files.folder}: {counted(len(held), 'tensor', 'is', 'are')} of adapters that were not merged into the "
+            f"weights, the first {held[0]}\n"
             "  PEFT wrote them; merge and save again: model.merge_and_unload().save_pretrained(FOLDER)"
         )
 
@@ -70,10 +71,12 @@ def _refuse_wrapped(
         return
     held = [key for key in surplus if strip.search(key)]
     writers = list(dict.fromkeys(_WRAPPERS.get(part, "a wrapper") for part in parts))
+    them = "it" if len(held) == 1 else "them"
     save = "merge the adapters and save again" if "PEFT" in str(writers) else "save the model inside"
     raise InputError(
-        f"{files.folder}: {len(held)} of {len(tensors)} tensors are named as {' and '.join(writers)} names them "
-        f"({', '.join(f'{part}.' for part in parts)}), the first {held[0]}, so the model has no place for them\n"
+        f"{files.folder}: {counted_of(len(held), len(tensors), 'tensor', 'is', 'are')} named as "
+        f"{' and '.join(writers)} names {them} "
+        f"({', '.join(f'{part}.' for part in parts)}), the first {held[0]}, so the model has no place for {them}\n"
         f"  {save}, or strip the names: {_line(parts, files)}"
     )
 
@@ -116,7 +119,7 @@ def _refuse_shapes(files: WeightFiles, placed: Mapping[str, list[Stored]], state
     ]
     if odd:
         part, wanted = min(odd, key=lambda one: (not _EMBEDDING.search(one[0].key), one[0].key))
-        more = f" ({len(odd) - 1} tensors more differ)" if len(odd) > 1 else ""
+        more = f" ({counted(len(odd) - 1, 'more tensor', 'differs', 'differ')})" if len(odd) > 1 else ""
         raise InputError(
             f"{part.file}: {part.key} is {list(part.shape)}, and config.json makes {_it(part)} {list(wanted)}{more}\n"
             f"  {_cause(part, wanted)}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_maxact.errors import first_line
+from pytest_maxact.numbers.counted import counted
 
 FLOATS = ("BF16", "F16", "F32", "F64")
 """Dtypes of weights that are not quantized."""
@@ -60,4 +61,8 @@ def _reason(file: Path, error: Exception) -> str:
             (length,) = struct.unpack("<Q", opened.read(8))
     except (OSError, struct.error):
         return first_line(error)
-    return "its header is longer than the file" if length > size else f"it has {size} bytes; {first_line(error)}"
+    return (
+        "its header is longer than the file"
+        if length > size
+        else f"it has {counted(size, 'byte')}; {first_line(error)}"
+    )

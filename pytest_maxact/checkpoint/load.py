@@ -9,7 +9,7 @@ from torch import nn
 
 from pytest_maxact.checkpoint.completeness import refuse_partial
 from pytest_maxact.checkpoint.depth import require_depth
-from pytest_maxact.checkpoint.device import DTYPES, pick_device
+from pytest_maxact.checkpoint.device import forced_dtype, pick_device
 from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.fit import refuse_unfit
 from pytest_maxact.checkpoint.heads import body_of, head_classes, is_headless, lacking_head
@@ -130,8 +130,10 @@ def load_as(
     """The model that an auto class makes of a checkpoint, in evaluation mode; what transformers says of the loading;
     the files and the device. The config is the one that was read once, and it names the files.
 
-    Raises InputError for weight files that are missing or damaged, MeasureError where they cannot be loaded.
+    Raises InputError for a dtype that is none, and for weight files that are missing or damaged, MeasureError where
+    they cannot be loaded.
     """
+    forced = forced_dtype(settings.dtype)
     files = with_weights(checkpoint, settings)
     config = deepcopy(checkpoint.as_read)
     for part in (config, config.get_text_config()):
@@ -143,7 +145,7 @@ def load_as(
             model, info = auto.from_pretrained(
                 files.folder,
                 config=config,
-                dtype=DTYPES.get(settings.dtype, _stated(config, files)),
+                dtype=forced or _stated(config, files),
                 trust_remote_code=checkpoint.trust_remote_code,
                 use_safetensors=True,
                 output_loading_info=True,

@@ -16,7 +16,7 @@ from typing import Any
 
 from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.headers import FLOATS, Header
-from pytest_maxact.errors import InputError, setting
+from pytest_maxact.errors import InputError, cut, setting
 from pytest_maxact.settings.userfiles import text_of
 
 _MEASURED = {"fp8": ("F8_",), "mxfp8": ("F8_",), "mxfp4": ("U8", "F4")}
@@ -125,7 +125,7 @@ def _told(stated: Mapping[str, Any], where: str, otherwise: str = "") -> Quantiz
         method = "bitsandbytes" if bits else otherwise or "a method that it does not name"
     details = [f"{stated[key]} bits" if "bit" in key else str(stated[key]) for key in _DETAILS if stated.get(key)]
     details += [f"{bits} bits" for bits in (4, 8) if stated.get(f"load_in_{bits}bit")]
-    return Quantization(method=method, detail=", ".join(dict.fromkeys(details))[:60], where=where)
+    return Quantization(method=method, detail=cut(", ".join(dict.fromkeys(details)), 60), where=where)
 
 
 def _told_beside(folder: Path) -> Quantization | None:

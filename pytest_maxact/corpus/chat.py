@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from unicodedata import category, normalize
 
 from pytest_maxact.corpus.samples import Sample
-from pytest_maxact.errors import InputError, first_line, setting
+from pytest_maxact.errors import InputError, cut, first_line, setting
 
 TEMPLATE_DATE = datetime.date(2024, 7, 26)
 """The day it always is for a template that asks: the one that Llama's templates take where they are told none."""
@@ -126,7 +126,7 @@ def _form(samples: SequenceOf[Sample], tokenizer: Chatting) -> str:
     sample, said = whole[0].lost
     raise InputError(
         f"{_template_of(tokenizer)}: the template loses the text of sample {sample.called}, given as "
-        f"{' or as '.join(attempt.form for attempt in whole)}; it gives {said[:_SHOWN]!r}\n"
+        f"{' or as '.join(attempt.form for attempt in whole)}; it gives {cut(said, _SHOWN)!r}\n"
         f"  mend the template, or measure with {setting('protocol')} paper"
     )
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from pytest_maxact.corpus.chat import TEMPLATE_DATE, Chatting, chat_ids, essence, is_held
 from pytest_maxact.corpus.samples import Sample, interleaved
-from pytest_maxact.errors import InputError, first_line, setting
+from pytest_maxact.errors import InputError, cut, first_line, setting
 
 _RECOGNIZED = 0.8
 """Share of a text's own tokens that its chat must hold: where one ends and the template begins, some join."""
@@ -162,7 +162,7 @@ def _encoded(samples: SequenceOf[Sample], tokenizer: Tokenizer, protocol: str) -
             said = str(tokenizer.decode(ids, skip_special_tokens=False))
             raise InputError(
                 f"sample {sample.called} of the corpus is not in its own tokens under protocol {protocol!r}, which "
-                f"read {said[:60]!r}\n"
+                f"read {cut(said, 60)!r}\n"
                 "  check the chat template and the tokenizer beside the weights"
             )
     return whole

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_maxact import corpus
-from pytest_maxact.checkpoint.device import DTYPES, pick_device
+from pytest_maxact.checkpoint.device import forced_dtype, pick_device
 from pytest_maxact.checkpoint.load import LoadedModel
 from pytest_maxact.checkpoint.quantized import stored_as
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy, vocabulary
@@ -146,8 +146,8 @@ def _left_out(prepared: "Prepared", loaded: LoadedModel, anatomy: Anatomy) -> tu
 
 
 def _expected_dtype(prepared: "Prepared", settings: Settings) -> str | None:
-    if settings.dtype != "auto":
-        return str(DTYPES[settings.dtype]).removeprefix("torch.")
+    if forced := forced_dtype(settings.dtype):
+        return str(forced).removeprefix("torch.")
     return prepared.dtype or dtype_of_files(prepared.checkpoint.config, None)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 from pytest_maxact.errors import InputError
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.record.record import Record
 
@@ -131,7 +132,7 @@ def require_alike(before: Record, after: Record) -> None:
 
 def sample_counts(there: int, here: int) -> str:
     """What explains two corpora that differ, where their sizes do; empty where these are equal."""
-    return f"; {there} samples there, {here} here" if there != here else ""
+    return f"; {counted(there, 'sample')} there, {here} here" if there != here else ""
 
 
 def _brief(value: Any) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_maxact.errors import InputError, first_line, setting, shown
+from pytest_maxact.errors import InputError, cut, first_line, setting, shown
 from pytest_maxact.record.document import document_of, record_of, tensors_of
 from pytest_maxact.record.output import Kind, unwritten, write_output
 from pytest_maxact.record.record import METRIC_VERSION, Record
@@ -154,7 +154,7 @@ def _parts(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
             schema = document.get("schema")
             if not isinstance(schema, int) or isinstance(schema, bool) or schema != SCHEMA:
                 raise InputError(
-                    f"{path}: Record schema {shown(repr(schema)[:40])}, this version reads {SCHEMA}\n"
+                    f"{path}: Record schema {shown(cut(repr(schema), 40))}, this version reads {SCHEMA}\n"
                     "  measure again, or use the version that wrote it"
                 )
             return document, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

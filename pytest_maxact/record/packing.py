@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from pytest_maxact.numbers.counted import counted
+
 Bytes = npt.NDArray[np.uint8]
 _Whole = TypeVar("_Whole", np.uint16, np.uint32, np.int64)
 _MOST_PER_BYTE = 1032
@@ -36,7 +38,9 @@ def unpacked(name: str, tensors: Mapping[str, Bytes], dtype: type[_Whole], entri
     held = {place: stream for place in range(size) if (stream := tensors.get(f"{name}.{place}")) is not None}
     for stream in held.values():
         if entries > stream.size * _MOST_PER_BYTE:
-            raise ValueError(f"a stream of {stream.size} bytes cannot hold {entries} entries of {name}")
+            raise ValueError(
+                f"a stream of {counted(stream.size, 'byte')} cannot hold {counted(entries, 'entry')} of {name}"
+            )
     planes = np.zeros((entries, size), np.uint8)
     for place, stream in held.items():
         planes[:, place] = np.frombuffer(_decompressed(stream.tobytes(), entries), np.uint8)
@@ -75,5 +79,5 @@ def _decompressed(stream: bytes, size: int) -> bytes:
     except zlib.error as error:
         raise ValueError(str(error)) from error
     if len(plane) != size or not reader.eof or reader.unused_data:
-        raise ValueError(f"a stream holds {len(plane)} bytes where {size} were expected")
+        raise ValueError(f"a stream holds {counted(len(plane), 'byte')} where {size} were expected")
     return plane

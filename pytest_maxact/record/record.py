@@ -8,6 +8,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.record.effect import Effect
 from pytest_maxact.record.held import Summary
@@ -46,7 +47,7 @@ class Record:
             close = difflib.get_close_matches(site, self.sites, n=2)
             raise KeyError(
                 f"no site {site!r} in this Record; "
-                + (f"did you mean {' or '.join(close)}?" if close else f"it has {len(self.sites)} sites")
+                + (f"did you mean {' or '.join(close)}?" if close else f"it has {counted(len(self.sites), 'site')}")
             )
         return self.sites[site]
 

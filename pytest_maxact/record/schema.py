@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
 
-from pytest_maxact.errors import shown
+from pytest_maxact.errors import cut, shown
 from pytest_maxact.numbers.checked import LATER, Count, Figure, FigureAboveZero, Size, Whole, is_left_out
 from pytest_maxact.numbers.histogram import BINS
 from pytest_maxact.numbers.massive import Massive
@@ -185,7 +185,9 @@ def _brief(value: Any) -> str:
         return "a mapping"
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
-    return shown(repr(value[:40]) if isinstance(value, str) else repr(value) if _is_short(value) else "a huge number")
+    return shown(
+        repr(cut(value, 40)) if isinstance(value, str) else repr(value) if _is_short(value) else "a huge number"
+    )
 
 
 def _is_short(value: Any) -> bool:

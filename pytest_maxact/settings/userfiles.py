@@ -9,7 +9,7 @@ import codecs
 import re
 from pathlib import Path
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, cut
 
 BOM = codecs.BOM_UTF8
 _BEGINNING = 512
@@ -104,4 +104,4 @@ def begins_with_mark(path: Path) -> bool:
 
 
 def _first_word(begins: bytes) -> str:
-    return begins.split()[0][:20].decode("ascii", "replace") + " ..."
+    return cut(begins.split()[0].decode("ascii", "replace"), 20) + " ..."

@@ -55,7 +55,12 @@ def renamed(folder: Path, pattern: str, by: str) -> Path:
         (r"(layers\.\d+\.)", r"\1_checkpoint_wrapped_module.", 33, "as activation checkpointing names them"),
         (r"(q_proj|v_proj)\.", r"\1.base_layer.", 6, "as PEFT (around layers with adapters) names them (base_layer.)"),
         (r"layers\.1\.", "layers.1._orig_mod.", 11, "the first layers.1._orig_mod.input_layernorm.weight"),
-        (r"^norm", "_orig_mod.norm", 1, "as torch.compile names them"),
+        (
+            r"^norm",
+            "_orig_mod.norm",
+            1,
+            "as torch.compile names it (_orig_mod.), the first _orig_mod.norm.weight, so the model has no place for it",
+        ),
         (r"^", "student.", 35, "as a wrapper names them (student.)"),
         (r"^", "policy.actor.", 35, "as a wrapper names them (policy.actor.)"),
         (r"layers\.1\.", "layers.1.wrapped.", 11, "as a wrapper names them (wrapped.)"),
@@ -65,7 +70,7 @@ def test_names_of_a_wrapped_model_are_told_with_who_wrote_them_and_the_line_that
     pattern: str, by: str, count: int, said: str, model: Path
 ) -> None:
     text = refusal(renamed(model, pattern, by))
-    assert f"{model}: {count} of 35 tensors are named" in text
+    assert f"{model}: {count} of 35 tensors {'is' if count == 1 else 'are'} named" in text
     assert said in text
     stripped(text.rpartition("strip the names: ")[2], model)
     fits(model)
@@ -82,9 +87,7 @@ def test_adapters_that_were_not_merged_are_told_to_be(part: str, model: Path) ->
     renamed(model, r"q_proj\.", "q_proj.base_layer.")
     rewritten(model, lambda tensors: {**tensors, f"layers.0.self_attn.{part}": torch.zeros(4, 64)})
     text = refusal(model)
-    assert (
-        f"1 tensors are of adapters that were not merged into the weights, the first layers.0.self_attn.{part}" in text
-    )
+    assert f"1 tensor is of adapters that were not merged into the weights, the first layers.0.self_attn.{part}" in text
     assert "merge_and_unload()" in text
 
 
@@ -114,7 +117,7 @@ def test_a_shape_is_told_with_both_and_what_made_it_so(
 
 def test_of_several_shapes_the_embedding_comes_first_and_the_others_are_counted(model: Path) -> None:
     restated(model, vocab_size=80, intermediate_size=128)
-    assert "embed_tokens.weight is [64, 64], and config.json makes it [80, 64] (9 tensors more differ)" in refusal(
+    assert "embed_tokens.weight is [64, 64], and config.json makes it [80, 64] (9 more tensors differ)" in refusal(
         model
     )
 

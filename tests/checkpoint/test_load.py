@@ -241,17 +241,17 @@ def edit(folder: Path, change: object) -> None:
     [
         (
             lambda t: t.pop("layers.2.mlp.up_proj.weight"),
-            "lack 1 tensors that the config calls for, the first layers.2.mlp.up_proj.weight",
+            "lack 1 tensor that the config calls for, the first layers.2.mlp.up_proj.weight",
         ),
         (
             lambda t: t.update({"layers.3.mlp.up_proj.weight": torch.zeros(96, 64)}),
-            "hold 1 decoder tensors that the config does not use",
+            "hold 1 decoder tensor that the config does not use",
         ),
         (
             lambda t: t.update({"layers.0.mlp.up_proj.bias": torch.zeros(96)}),
-            "hold 1 decoder tensors that the config does not use",
+            "hold 1 decoder tensor that the config does not use",
         ),
-        (lambda t: t.update({"norm.weight": torch.zeros(32)}), "tensors of another shape|cannot load the weights"),
+        (lambda t: t.update({"norm.weight": torch.zeros(32)}), "tensors? of another shape|cannot load the weights"),
     ],
 )
 def test_weights_that_do_not_fit_their_config_are_not_measured(change: object, message: str, copy: Path) -> None:
@@ -265,7 +265,7 @@ def test_weights_that_do_not_fit_their_config_are_not_measured(change: object, m
 def test_a_stray_tensor_of_a_decoder_module_is_not_passed_over(name: str, copy: Path) -> None:
     edit(copy, lambda t: t.update({name: torch.zeros(64)}))
     settings = Settings(model=str(copy))
-    with pytest.raises(MeasureError, match=f"hold 1 decoder tensors that the config does not use, the first {name}"):
+    with pytest.raises(MeasureError, match=f"hold 1 decoder tensor that the config does not use, the first {name}"):
         load(locate(settings), settings)
 
 
@@ -274,7 +274,7 @@ def test_a_text_backbone_that_lacks_a_tensor_is_refused_inside_its_wrapper_too(t
     (name,) = [key for key in load_file(folder / "model.safetensors") if key.endswith("layers.1.mlp.up_proj.weight")]
     edit(folder, lambda t: t.pop(name))
     settings = Settings(model=str(folder))
-    with pytest.raises(MeasureError, match="lack 1 tensors that the config calls for"):
+    with pytest.raises(MeasureError, match="lack 1 tensor that the config calls for"):
         load(locate(settings), settings)
 
 
@@ -342,4 +342,11 @@ def test_weights_in_low_bits_without_a_word_in_the_config_are_not_measured(dtype
         InputError,
         match=f"layers.0.mlp.up_proj.weight and 2 more weights are {held}, of which config.json says nothing",
     ):
+        load(locate(settings), settings)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8", ""])
+def test_a_dtype_that_is_none_of_the_known_is_refused_and_not_taken_as_auto(dtype: str, copy: Path) -> None:
+    settings = Settings(model=str(copy), dtype=dtype)
+    with pytest.raises(InputError, match="no dtype to measure in\n  use auto, bf16, fp16, fp32"):
         load(locate(settings), settings)

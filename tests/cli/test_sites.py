@@ -30,7 +30,7 @@ def test_sites_prints_the_map_of_a_bare_config(
         assert text.startswith("bailing_hybrid: 3 layers x 64, 16 sites")
         assert "linear attention" in text
         assert "layers.*.mlp.experts " in text
-        assert "multi-token prediction  1 layers beyond the decoder's 3" in text
+        assert "multi-token prediction  1 layer beyond the decoder's 3" in text
 
 
 def test_sites_as_json_names_every_site_and_what_is_left_out(
@@ -51,7 +51,7 @@ def test_sites_as_json_names_every_site_and_what_is_left_out(
     assert by_name["layers.1.gate"]["modules"] == ["layers.1.mlp.experts", "layers.1.mlp.shared_experts.gate_proj"]
     assert by_name["embedding"]["layer"] is None
     assert data["left_out"] == [
-        {"what": "multi-token prediction", "why": "1 layers beyond the decoder's 3", "by_design": False}
+        {"what": "multi-token prediction", "why": "1 layer beyond the decoder's 3", "by_design": False}
     ]
 
 

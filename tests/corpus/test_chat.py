@@ -108,6 +108,9 @@ def test_a_tokenizer_that_normalises_loses_nothing() -> None:
 ])  # fmt: skip
 def test_a_template_that_loses_the_text_is_refused(lost: str) -> None:
     assert "the template loses the text of sample s0, given as" in refusal(f"USER: {lost} ASSISTANT:")
+    long = refusal(f"USER: {lost} {'one word ' * 9}")
+    assert "it gives 'USER: " in long
+    assert long.partition("\n")[0].endswith((" word ...'", " one ...'"))
 
 
 RAISING = {

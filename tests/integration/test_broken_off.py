@@ -18,7 +18,7 @@ def test_what_cannot_be_measured_is_an_error_on_every_check_and_told_once(
         pytester,
         *(f"--maxact-model={folder}", f"--maxact-corpus={corpus}", *options),
         exit=1,
-        says=["lack 1 tensors that the config calls for, the first layers.1.mlp.up_proj.weight config.json and"],
+        says=["lack 1 tensor that the config calls for, the first layers.1.mlp.up_proj.weight config.json and"],
         subprocess=bool(options),
         errors=CHECKS,
     )

@@ -82,6 +82,10 @@ OF_ALL: dict[str, tuple[Change, str]] = {
     "no metric version": (without("metric_version"), "metric_version: missing"),
     "a key more": (lambda d: d.update(note="reviewed"), "note: unknown key"),
     "a key more inside": (provenance(reviewed=True), "provenance.reviewed: unknown key"),
+    "sites that are a long text": (
+        lambda d: d.update(sites="none at all " * 9),
+        "sites: should be a list, not 'none at all none at all none at all ...'",
+    ),
     "sites that are text": (lambda d: d.update(sites="none"), "sites: should be a list, not 'none'"),
     "a flag for a number": (provenance(layers=True), "provenance.layers: should be a whole number, not True"),
     "a number for a flag": (provenance(remote_code=0), "provenance.remote_code: should be true or false, not 0"),
@@ -178,7 +182,7 @@ SUMMED: dict[str, tuple[Change, str]] = {
     "half a level": (first("hidden", "figures", **{"int8.max_abs.levels_used": 1.5}), "1.5 is no count"),
     "a better format": (first("hidden", "figures", **{"int8.max_abs.sqnr_db": 90.0}), "int8.max_abs.sqnr_db: 90.0"),
     "a smaller peak": (first("hidden", "peaks", 0, value=1e-6), "figures."),
-    "fewer entries": (lambda d: sites(d, "hidden")[0]["splits"][0].update(count=1), "calibration: 1 entries"),
+    "fewer entries": (lambda d: sites(d, "hidden")[0]["splits"][0].update(count=1), "calibration: 1 entry"),
     "distributions elsewhere": (
         lambda d: sites(d, "hidden")[0].update(figures={}),
         "sites.1.splits.0.bins: missing",

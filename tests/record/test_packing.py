@@ -47,12 +47,12 @@ def test_the_same_array_gives_the_same_bytes() -> None:
 
 @pytest.mark.parametrize("entries", [0, 9, 11, 10_000])
 def test_streams_of_another_length_than_expected_are_refused(entries: int) -> None:
-    with pytest.raises(ValueError, match="bytes where"):
+    with pytest.raises(ValueError, match=r"bytes? where"):
         unpacked("x", packed("x", np.arange(1, 11)), np.int64, entries)
 
 
 def test_streams_that_were_cut_or_lengthened_or_are_none_are_refused() -> None:
     streams = packed("x", np.arange(1, 11))
     for damaged in (streams["x.0"][:-1], np.append(streams["x.0"], np.uint8(0)), np.zeros(4, np.uint8)):
-        with pytest.raises(ValueError, match=r"bytes where|decompressing"):
+        with pytest.raises(ValueError, match=r"bytes? where|decompressing"):
             unpacked("x", {"x.0": damaged}, np.int64, 10)

@@ -11,6 +11,7 @@ from torch import nn
 from pytest_maxact.checkpoint.sites.backbone import Backbone
 from pytest_maxact.checkpoint.sites.modules import at, class_of, has_matrix, is_norm, unknown
 from pytest_maxact.checkpoint.sites.table import DECODERS, Exceptions
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.site_map import LeftOut
 
 _SENSES = {"vision", "visual", "image", "audio", "speech", "multi", "projector", "img", "pixel", "video"}
@@ -83,7 +84,7 @@ def layers_of(backbone: Backbone) -> list[nn.Module]:
     if exceptions.layers is not None:
         listed = [layer for path in exceptions.layers(config) for layer in _unfold(at(decoder, path))]
         if len(listed) != depth:
-            raise unknown(f"{class_of(decoder)}: found {len(listed)} layers where the config says {depth}")
+            raise unknown(f"{class_of(decoder)}: found {counted(len(listed), 'layer')} where the config says {depth}")
         return listed
     stacks = [
         m
@@ -101,7 +102,7 @@ def layers_of(backbone: Backbone) -> list[nn.Module]:
     found = sum(len(stack) for stack in declared)
     raise unknown(
         f"{class_of(decoder)}: found {found} declared decoder layers and {len(lists)} module lists of that depth where"
-        f" the config says {depth} layers"
+        f" the config says {counted(depth, 'layer')}"
     )
 
 

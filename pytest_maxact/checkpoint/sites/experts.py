@@ -19,6 +19,7 @@ from pytest_maxact.checkpoint.sites.modules import (
     unknown,
     words,
 )
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.sites import Site
 
 _TOP_K = ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "top_k_experts", "moe_topk", "moe_k")
@@ -113,7 +114,7 @@ def _stated_router(
     if parameter.ndim != 2 or parameter.shape[0] < count:
         raise unknown(
             f"{backbone.named(layer)}: {stated}, in the table of exceptions, is no matrix with a row for each of"
-            f" {count} experts"
+            f" {counted(count, 'expert')}"
         )
     return router, parameter
 

@@ -23,6 +23,7 @@ from pytest_maxact.checkpoint.sites.linears import linear_taps, unread_matrices
 from pytest_maxact.checkpoint.sites.modules import at, class_of, has, unknown
 from pytest_maxact.checkpoint.sites.table import Exceptions, exceptions_of
 from pytest_maxact.errors import InputError
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.site_map import LeftOut
 from pytest_maxact.numbers.sites import Site, ranges
 
@@ -203,7 +204,7 @@ def _laid_out(taps: Iterable[Tap], exceptions: Exceptions) -> list[Tap]:
 def _predictors(layers: Sequence[nn.Module], config: Any) -> list[LeftOut]:
     count = int(getattr(config, "num_nextn_predict_layers", 0) or 0)
     return (
-        [LeftOut(what="multi-token prediction", why=f"{count} layers beyond the decoder's {len(layers)}")]
+        [LeftOut(what="multi-token prediction", why=f"{counted(count, 'layer')} beyond the decoder's {len(layers)}")]
         if count
         else []
     )

@@ -14,6 +14,7 @@ from torch import nn
 
 from pytest_maxact.checkpoint.headers import FLOATS
 from pytest_maxact.checkpoint.weights.stored import Stored, placed_in
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.scan import printable
 
 _COUNTERS = re.compile(r"\.num_batches_tracked$|(?:^|\.)position_ids$|rotary_emb\.\w*inv_freq$")
@@ -97,5 +98,5 @@ def _misfit(path: str, parts: Sequence[Stored], state: Mapping[str, Any], quanti
     held = sum(math.prod(part.shape) for part in parts)
     called = sum(math.prod(state[target].shape) for target in targets)
     if len(targets) == len(first.targets) and held != called:
-        return f"what makes up {path} holds {held} entries, and the config makes it {list(wanted)}"
+        return f"what makes up {path} holds {counted(held, 'entry')}, and the config makes it {list(wanted)}"
     return ""

@@ -20,6 +20,7 @@ from pytest_maxact.checkpoint.digest import Alongside
 from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.headers import Header, headers_of
 from pytest_maxact.errors import MeasureError, first_line
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.scan import TensorScan, WeightScan, matrices_of, may_be_infinite, printable, weight_scan
 
 Feed = Callable[[memoryview], object]
@@ -129,7 +130,7 @@ class _Pieces:
             while had < wanted:
                 read = self._stream.readinto(view[had:wanted])
                 if not read:
-                    raise ValueError(f"it ends after {self._place + had} bytes")
+                    raise ValueError(f"it ends after {counted(self._place + had, 'byte')}")
                 had += read
             self._feed(view[:wanted])
             self._place += wanted

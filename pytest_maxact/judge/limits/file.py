@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from pytest_maxact.errors import InputError, shown
+from pytest_maxact.errors import InputError, cut, shown
 from pytest_maxact.judge.limits.keys import BY_KIND
 from pytest_maxact.judge.limits.schema.document import LimitsDocument
 from pytest_maxact.judge.limits.schema.family import Checkpoint, Envelope, Family, Int8Rule, MeasuredOn, Shape
@@ -133,7 +133,7 @@ def _explain(path: Path, lines: Lines, error: ValidationError, most: int = 3) ->
     problems = error.errors(include_url=False, include_context=False)
     for problem in problems[:most]:
         location: Location = tuple(part for part in problem["loc"] if part not in _NOT_IN_THE_FILE)
-        key = shown(".".join(str(part)[:_MOST_SHOWN] for part in location)) or "document"
+        key = shown(".".join(cut(str(part), _MOST_SHOWN) for part in location)) or "document"
         yield f"{path}:{lines.of(location)}: {key}: {shown(_message(problem, location))}"
     if len(problems) > most:
         yield f"  and {len(problems) - most} more"
@@ -157,9 +157,8 @@ def _message(problem: Any, location: Location) -> str:
 
 
 def _brief(given: Any) -> str:
-    """A value as it was given, of a long one its beginning."""
-    text = repr(given[:_MOST_SHOWN] if isinstance(given, str) else given)
-    return text if len(text) <= _MOST_SHOWN + 2 else f"{text[:_MOST_SHOWN]}..."
+    """A value as it was given, cut where it is long."""
+    return repr(cut(given, _MOST_SHOWN)) if isinstance(given, str) else cut(repr(given), _MOST_SHOWN)
 
 
 def _keys_at(location: Location) -> list[str]:

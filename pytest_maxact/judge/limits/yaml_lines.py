@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from pytest_maxact.errors import InputError, first_line, setting, shown
+from pytest_maxact.errors import InputError, cut, first_line, setting, shown
 from pytest_maxact.judge.limits.yaml_loader import MOST_BYTES, Loader
 from pytest_maxact.settings.userfiles import plain_text, refuse_stand_in, unreadable
 
@@ -83,7 +83,7 @@ def parse_yaml(text: str, path: Path, loader: Any = Loader) -> tuple[Any, Lines]
     except ValueError as error:
         where, problem = _first_bad_value(node, path), first_line(error)
     raise InputError(
-        f"{where}: malformed YAML: {shown(problem[:200])}\n"
+        f"{where}: malformed YAML: {shown(cut(problem, 200))}\n"
         "  correct the line; thresholds.yaml in the package shows the form"
     )
 
@@ -114,7 +114,7 @@ def _walk(node: yaml.Node | None, location: Location, lines: Lines, path: Path, 
             name = key.value if isinstance(key, yaml.ScalarNode) else str(key.value)
             if name in seen:
                 raise InputError(
-                    f"{path}:{line}: {shown(repr(name[:60]))} is given twice, first on line {seen[name]}\n"
+                    f"{path}:{line}: {shown(repr(cut(name, 60)))} is given twice, first on line {seen[name]}\n"
                     "  keep one of them"
                 )
             seen[name] = line

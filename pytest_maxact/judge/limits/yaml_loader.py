@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from pytest_maxact.errors import cut
+
 MOST_BYTES = 1 << 20
 _DEEPEST = 32
 _MOST_NODES = 50_000
@@ -54,7 +56,7 @@ class Loader(yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             return self._aliased(event, super().compose_node(parent, index))
         if event.tag is not None:
-            raise _refused(event, f"the tag {event.tag[:40]!r}; write the value alone")
+            raise _refused(event, f"the tag {cut(event.tag, 60)!r}; write the value alone")
         if isinstance(event, yaml.ScalarEvent) and len(event.value) > _LONGEST:
             raise _refused(event, f"a text of {len(event.value)} characters; {_LONGEST} are allowed")
         if isinstance(event, yaml.ScalarEvent) and (control := _CONTROL.search(event.value)):
@@ -75,7 +77,7 @@ class Loader(yaml.SafeLoader):
         if self._aliases > _MOST_ALIASES:
             raise _refused(event, f"more than {_MOST_ALIASES} aliases")
         if id(node) not in self._sizes:
-            raise _refused(event, f"*{event.anchor[:40]} inside of what it stands for")
+            raise _refused(event, f"*{cut(event.anchor, 40)} inside of what it stands for")
         return node
 
     def _size(self, node: Any, event: Any) -> int:

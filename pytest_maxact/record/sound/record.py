@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from pytest_maxact.errors import shown
+from pytest_maxact.numbers.counted import counted, counted_of
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.sites import KINDS
 from pytest_maxact.record.effect import KEPT, UNDONE, Effect
@@ -55,15 +56,15 @@ def _text(provenance: Provenance) -> Text:
             raise ValueError(f"provenance.samples: {shown(name)} is of split {shown(split)}, there are {SPLITS}")
         if not 1 <= count <= provenance.max_seq_len:
             raise ValueError(
-                f"provenance.samples: {shown(name)} has {count} tokens, where a sample has 1 to "
+                f"provenance.samples: {shown(name)} has {counted(count, 'token')}, where a sample has 1 to "
                 f"{provenance.max_seq_len} (max_seq_len)"
             )
         tokens[name] = count
         of_split[split] += count
     if len(digests) != len(samples):
-        raise ValueError(f"provenance.sample_digests: {len(digests)} of {len(samples)} samples")
+        raise ValueError(f"provenance.sample_digests: {counted_of(len(digests), len(samples), 'sample')}")
     if len(provenance.text_digests) not in (0, len(samples)):
-        raise ValueError(f"provenance.text_digests: {len(provenance.text_digests)} of {len(samples)} samples")
+        raise ValueError(f"provenance.text_digests: {counted_of(len(provenance.text_digests), len(samples), 'sample')}")
     if provenance.corpus_sha256 != corpus_digest(digests):
         raise ValueError("provenance.corpus_sha256: not that of the samples")
     if missing := [name for name in _BATCHING if name not in provenance.batching]:
@@ -82,11 +83,14 @@ def _require_sites(provenance: Provenance, sites: Mapping[str, SiteReading]) -> 
         if (site.layer is None) != (site.kind in _WITHOUT_LAYER):
             raise ValueError(f"sites: {site.name} is no site; a layer has {'none' if site.layer else 'each'} of them")
         if site.layer is not None and site.layer >= provenance.layers:
-            raise ValueError(f"sites: {site.name} of a model of {provenance.layers} layers (provenance.layers)")
+            raise ValueError(
+                f"sites: {site.name} of a model of {counted(provenance.layers, 'layer')} (provenance.layers)"
+            )
     layers = sorted(reading.site.layer or 0 for reading in sites.values() if reading.site.kind == "hidden")
     if layers != list(range(provenance.layers)):
         raise ValueError(
-            f"sites: {len(layers)} layers of the residual stream, of a model of {provenance.layers} (provenance.layers)"
+            f"sites: {counted(len(layers), 'layer')} of the residual stream, of a model of {provenance.layers} "
+            "(provenance.layers)"
         )
     if not any(reading.site.counted for reading in sites.values()):
         raise ValueError("sites: none that counts toward the largest magnitude, so nothing can be judged")
@@ -125,13 +129,15 @@ def _require_deployed(record: Record) -> None:
     """Text as it is deployed was met by every site or by none, and attention scores are of layers that there are."""
     deployed = record.provenance.deployed
     if deployed and (deployed.samples > deployed.tokens or bool(deployed.samples) != bool(deployed.tokens)):
-        raise ValueError(f"provenance.deployed: {deployed.samples} samples of {deployed.tokens} tokens")
+        raise ValueError(
+            f"provenance.deployed: {counted(deployed.samples, 'sample')} of {counted(deployed.tokens, 'token')}"
+        )
     met = bool(deployed and deployed.samples)
     for reading in record.sites.values():
         if (reading.as_deployed is not None) != met:
             raise ValueError(
                 f"{reading.site.name}: as_deployed: {reading.as_deployed}, where provenance.deployed has "
-                f"{deployed.samples if deployed else 'no'} samples"
+                f"{counted(deployed.samples, 'sample') if deployed else 'no samples'}"
             )
         if reading.as_deployed is not None and math.isnan(reading.as_deployed):
             raise ValueError(f"{reading.site.name}: as_deployed: nan, where what is no number counts as inf")
@@ -145,8 +151,8 @@ def _require_deployed(record: Record) -> None:
 def _require_effect(name: str, effect: Effect, tokens: int) -> None:
     if not 1 <= effect.samples <= effect.tokens <= tokens:
         raise ValueError(
-            f"effects.{name}.tokens: {effect.samples} samples of {effect.tokens} tokens, where {tokens} were "
-            "there to predict from"
+            f"effects.{name}.tokens: {counted(effect.samples, 'sample')} of {counted(effect.tokens, 'token')}, where "
+            f"{tokens} {'was' if tokens == 1 else 'were'} there to predict from"
         )
     if effect.perplexity < 1:
         raise ValueError(f"effects.{name}.perplexity: {effect.perplexity}, which lies below 1")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pytest_maxact.errors import shown
+from pytest_maxact.numbers.counted import counted, counted_of
 from pytest_maxact.numbers.histogram import INFINITY_BIN, Histogram, magnitudes
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
 from pytest_maxact.numbers.schemes import SCHEMES
@@ -76,18 +77,21 @@ def _require_counts(reading: SiteReading, text: Text, is_routed: bool) -> None:
         held = getattr(reading.held, split)
         count = _total(held) if isinstance(held, Histogram) else held.count
         if not 0 <= held.nonfinite <= count:
-            raise ValueError(f"{split}: {held.nonfinite} of {count} entries are not finite")
+            raise ValueError(f"{split}: {counted_of(held.nonfinite, count, 'entry', 'is', 'are')} not finite")
         if reading.site.kind in _RESIDUAL and count != tokens * reading.width:
             raise ValueError(
-                f"{split}: {count} entries, where {tokens} tokens of width {reading.width} have "
-                f"{tokens * reading.width}"
+                f"{split}: {counted(count, 'entry')}, where {counted(tokens, 'token', 'has', 'have')} "
+                f"{tokens * reading.width} in a width of {reading.width}"
             )
         if count and not tokens:
-            raise ValueError(f"{split}: {count} entries of no token")
+            raise ValueError(f"{split}: {counted(count, 'entry')} of no token")
         if not (is_routed and reading.site.kind in _ROUTED) and (
             count < tokens * reading.width or (tokens and count % tokens)
         ):
-            raise ValueError(f"{split}: {count} entries are not whole rows of {tokens} tokens, {reading.width} wide")
+            raise ValueError(
+                f"{split}: {counted(count, 'entry', 'is', 'are')} not whole rows of {counted(tokens, 'token')}, "
+                f"{reading.width} wide"
+            )
     if not reading.count:
         raise ValueError("splits: no entry was counted")
     given, tokens = reading.tokens_per_expert, text.calibration + text.evaluation
@@ -107,7 +111,9 @@ def _require_places(reading: SiteReading, text: Text) -> None:
     wide = reading.dtype not in INFINITY_BIN
     if (first is None and reading.nonfinite and not wide) or (first is not None and not reading.nonfinite):
         what = "none" if first is None else "one"
-        raise ValueError(f"first_nonfinite: {what}, where {reading.nonfinite} entries are not finite")
+        raise ValueError(
+            f"first_nonfinite: {what}, where {counted(reading.nonfinite, 'entry', 'is', 'are')} not finite"
+        )
     places: list[tuple[str, Peak | NonFinite]] = [(f"peaks.{i}", peak) for i, peak in enumerate(reading.peaks)]
     places += [("first_nonfinite", first)] if first else []
     for key, place in places:
@@ -117,7 +123,7 @@ def _require_places(reading: SiteReading, text: Text) -> None:
         if tokens is None and (place.sample or place.position >= 0):
             raise ValueError(f"{key}.sample: no sample {shown(place.sample)}")
         if tokens is not None and not 0 <= place.position < tokens:
-            raise ValueError(f"{key}.position: {place.position} in a sample of {tokens} tokens")
+            raise ValueError(f"{key}.position: {place.position} in a sample of {counted(tokens, 'token')}")
 
 
 def _require_peaks(reading: SiteReading, held: Distributions) -> None:
@@ -166,9 +172,14 @@ def _require_massive(reading: SiteReading, held: Distributions) -> None:
         for bound in (_MASSIVE_ABOVE / _NEAR, _MASSIVE_ABOVE * _NEAR)
     )
     if not massive.tokens <= massive.entries <= above or (massive.tokens == 0) != (massive.entries == 0):
-        raise ValueError(f"massive: {massive.entries} entries of {massive.tokens} tokens, where {above} are above 100")
+        raise ValueError(
+            f"massive: {counted(massive.entries, 'entry')} of {counted(massive.tokens, 'token')}, where "
+            f"{above} {'is' if above == 1 else 'are'} above 100"
+        )
     if (massive.max_ratio is None and far_above) or (massive.max_ratio is not None and not above):
-        raise ValueError(f"massive.max_ratio: {massive.max_ratio}, where {far_above} entries are above 100")
+        raise ValueError(
+            f"massive.max_ratio: {massive.max_ratio}, where {counted(far_above, 'entry', 'is', 'are')} above 100"
+        )
 
 
 def _require_channels(reading: SiteReading, held: Distributions) -> None:
@@ -210,7 +221,7 @@ def _require_sums(name: str, sums: SchemeSums, evaluation: Histogram, exact: boo
             raise ValueError(f"{key}.{what}: {part} of {whole}")
     places = [place for place, _ in sums.token_db]
     if sum(count for _, count in sums.token_db) != sums.tokens or any(place >= DB_BINS for place in places):
-        raise ValueError(f"{key}.token_db: not of {sums.tokens} tokens")
+        raise ValueError(f"{key}.token_db: not of {counted(sums.tokens, 'token')}")
     if places != sorted(set(places)) or list(sums.levels) != sorted(set(sums.levels)):
         raise ValueError(f"{key}: token_db or levels out of order")
     energies = (sums.signal, sums.error, sums.signal_abs, sums.error_abs, sums.calm_signal, sums.calm_error)

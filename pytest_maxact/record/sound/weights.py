@@ -7,6 +7,7 @@ Guards that an edited file does not say that weights were looked at of which not
 import math
 
 from pytest_maxact.errors import shown
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.scan import WeightScan
 
 
@@ -15,13 +16,17 @@ def require_sound_weights(scan: WeightScan | None) -> None:
     if scan is None:
         return
     if not scan.tensors or not scan.elements:
-        raise ValueError(f"weights: {scan.elements} entries of {scan.tensors} tensors, so nothing was looked at")
+        raise ValueError(
+            f"weights: {counted(scan.elements, 'entry')} of {counted(scan.tensors, 'tensor')}, so nothing was looked at"
+        )
     if len(scan.named) > scan.tensors:
-        raise ValueError(f"weights.named: {len(scan.named)} tensors, where there are {scan.tensors}")
+        raise ValueError(f"weights.named: {counted(len(scan.named), 'tensor')}, of {scan.tensors} in all")
     if scan.largest not in scan.named and (scan.named or scan.largest):
         raise ValueError(f"weights.largest: {shown(scan.largest)} is none of weights.named")
     for name, tensor in scan.named.items():
         if math.prod(tensor.shape) * (tensor.file.count(",") + 1) < tensor.elements or tensor.elements > scan.elements:
-            raise ValueError(f"weights.named: {shown(name)} has {tensor.elements} entries, of shape {tensor.shape}")
+            raise ValueError(
+                f"weights.named: {shown(name)} has {counted(tensor.elements, 'entry')}, of shape {tensor.shape}"
+            )
         if tensor.nonfinite > tensor.elements:
             raise ValueError(f"weights.named: {shown(name)} has {tensor.nonfinite} of {tensor.elements} non-finite")

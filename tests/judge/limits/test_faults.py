@@ -16,7 +16,7 @@ FAULTS: dict[str, tuple[str, int, str]] = {
     "a Python object": (
         HEAD + "source: !!python/object/apply:os.system [ls]\n",
         4,
-        "malformed YAML: the tag 'tag:yaml.org,2002:python/object/apply:os'; write the value alone",
+        "malformed YAML: the tag 'tag:yaml.org,2002:python/object/apply:os.system'; write the value alone",
     ),
     "two documents": (HEAD + "---\nversion: 1\n", 4, "malformed YAML"),
     "a key given twice": (

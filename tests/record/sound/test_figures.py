@@ -233,8 +233,8 @@ def test_a_scan_that_agrees_is_sound(scan: WeightScan | None) -> None:
     ("changes", "said"),
     [
         ({"tensors": 0}, "weights: 6 entries of 0 tensors, so nothing was looked at"),
-        ({"elements": 0}, "weights: 0 entries of 1 tensors, so nothing was looked at"),
-        ({"named": {"w": TENSOR, "v": TENSOR}}, "weights.named: 2 tensors, where there are 1"),
+        ({"elements": 0}, "weights: 0 entries of 1 tensor, so nothing was looked at"),
+        ({"named": {"w": TENSOR, "v": TENSOR}}, "weights.named: 2 tensors, of 1 in all"),
         ({"largest": "x"}, "weights.largest: x is none of weights.named"),
         ({"largest": ""}, "weights.largest:  is none of weights.named"),
         ({"elements": 5}, "weights.named: w has 6 entries, of shape (2, 3)"),

@@ -108,7 +108,7 @@ def test_a_site_that_no_model_has_is_refused(name: Site, said: str) -> None:
 def test_the_sites_of_a_record_are_those_of_every_layer() -> None:
     fewer = {name: one for name, one in SOUND.sites.items() if name != "layers.1.hidden"}
     assert refusal(replace(SOUND, sites=fewer)) == (
-        "sites: 1 layers of the residual stream, of a model of 2 (provenance.layers)"
+        "sites: 1 layer of the residual stream, of a model of 2 (provenance.layers)"
     )
 
 
@@ -149,7 +149,7 @@ def test_only_a_layer_with_a_router_has_rows_of_experts() -> None:
         if sound:
             assert holds(record)
         else:
-            assert refusal(record).startswith(f"{name}: calibration: 4 entries are not whole rows of 1 tokens")
+            assert refusal(record).startswith(f"{name}: calibration: 4 entries are not whole rows of 1 token")
 
 
 def _peaks(reading: Any) -> tuple[Any, ...]:
@@ -225,7 +225,7 @@ def test_an_effect_that_was_measured_is_sound(name: str, values: dict[str, Any])
             {"samples": 201},
             "effects.W8A8.tokens: 201 samples of 200 tokens, where 200 were there to predict from",
         ),
-        ("W8A8", {"tokens": 201}, "effects.W8A8.tokens: 1 samples of 201 tokens, where 200 were there to predict from"),
+        ("W8A8", {"tokens": 201}, "effects.W8A8.tokens: 1 sample of 201 tokens, where 200 were there to predict from"),
         ("W8A8", {"perplexity": 0.999}, "effects.W8A8.perplexity: 0.999, which lies below 1"),
         (
             "W8A8",

@@ -34,8 +34,8 @@ def test_wider_entries_are_counted_in_bfloat16(dtype: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (replace(TEXT, calibration=2), "calibration: 4 entries, where 2 tokens of width 4 have 8"),
-        (replace(TEXT, evaluation=1), "evaluation: 8 entries, where 1 tokens of width 4 have 4"),
+        (replace(TEXT, calibration=2), "calibration: 4 entries, where 2 tokens have 8 in a width of 4"),
+        (replace(TEXT, evaluation=1), "evaluation: 8 entries, where 1 token has 4 in a width of 4"),
     ],
 )
 def test_of_the_residual_stream_every_token_is_one_row(text: Text, said: str) -> None:
@@ -49,7 +49,7 @@ def test_a_site_of_several_parts_has_whole_rows_no_fewer_than_tokens() -> None:
     for width, entries in ((8, EVALUATION), (4, [*two.ravel()[:9]])):
         broken = replace(reading("attn_output"), width=width)
         broken = records.holding(broken, evaluation=records.histogram(entries))
-        short = "calibration: 4 entries are not whole rows of 1 tokens, 8 wide"
+        short = "calibration: 4 entries are not whole rows of 1 token, 8 wide"
         long = "evaluation: 9 entries are not whole rows of 2 tokens, 4 wide"
         assert refusal(broken) == (short if width == 8 else long)
 
@@ -132,7 +132,7 @@ def test_the_place_of_what_is_not_finite_is_told_where_there_is_any() -> None:
     assert holds(BROKEN)
     assert BROKEN.first_nonfinite == NonFinite(sample="s1", position=0, token="t0", channel=3)
     none = replace(BROKEN, first_nonfinite=None)
-    assert refusal(none) == "first_nonfinite: none, where 1 entries are not finite"
+    assert refusal(none) == "first_nonfinite: none, where 1 entry is not finite"
     assert holds(replace(none, dtype="float32")), "which rounding may have made"
     one = replace(reading(), first_nonfinite=BROKEN.first_nonfinite)
     assert refusal(one) == "first_nonfinite: one, where 0 entries are not finite"

@@ -16,7 +16,7 @@ from tests.support import records
 
 RECORD = records.record({f"layers.{layer}.hidden": [3.0 + layer] for layer in range(50)})
 PORTRAIT = portray(RECORD)
-CAUSE = "could not measure: the weights of /models/qwen lack 1 tensors\n  export the checkpoint again"
+CAUSE = "could not measure: the weights of /models/qwen lack 1 tensor\n  export the checkpoint again"
 
 
 def found(breaches: int, held: int = 1) -> list[Finding]:
@@ -72,7 +72,7 @@ def test_a_cause_is_told_in_full_where_nothing_was_measured() -> None:
     one = outcome(faults=[CAUSE])
     assert says_all(one, Screen())
     assert closing(one) == [
-        "FAIL: could not measure: the weights of /models/qwen lack 1 tensors",
+        "FAIL: could not measure: the weights of /models/qwen lack 1 tensor",
         "  export the checkpoint again",
     ]
 
