@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 import pytest
@@ -17,9 +17,11 @@ from _pytest.fixtures import FuncFixtureInfo, TopRequest
 from pytest_maxact.errors import MaxactError, first_line, marked, worded
 from pytest_maxact.gate.ledger import Found
 from pytest_maxact.plugin.fixtures import session_key
+from pytest_maxact.plugin.innermost import innermost
 from pytest_maxact.settings.options import pytest_option
 
 if TYPE_CHECKING:
+    from _pytest._code.code import TerminalRepr
     from _pytest.nodes import Node
 
 _UNHEARD = ("skip", "skipif", "xfail")
@@ -70,6 +72,14 @@ class GateItem(pytest.Item):
 
     def note(self, found: Found, words: str = "") -> None:
         self.config.stash[session_key].ledger.note(self.nodeid, found, words)
+
+    def _repr_failure_py(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> "TerminalRepr":
+        """Of a failure in setup, too: the innermost frames, for the check that measures stands deep in libraries."""
+        waived = isinstance(excinfo.value, pytest.xfail.Exception)
+        short = waived or (isinstance(excinfo.value, pytest.fail.Exception) and not excinfo.value.pytrace)
+        if short or self.config.getoption("fulltrace", False):
+            return super()._repr_failure_py(excinfo, style)
+        return innermost(excinfo)
 
     @contextmanager
     def noting_failure(self, what: str = "") -> Iterator[None]:
