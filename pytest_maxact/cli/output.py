@@ -1,6 +1,7 @@
 """What commands print: text for the terminal they stand in, or JSON; settings as the command takes them."""
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -33,12 +34,14 @@ def display() -> "Display":
 
 
 def print_json(data: object) -> None:
-    print(json.dumps(_worded(data), indent=2))
+    print(json.dumps(_worded(data), indent=2, allow_nan=False))
 
 
 def _worded(data: Any) -> Any:
     if isinstance(data, str):
         return named(data, argument)
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
     if isinstance(data, Mapping):
         return {name: _worded(value) for name, value in data.items()}
     return [_worded(value) for value in data] if isinstance(data, (list, tuple)) else data

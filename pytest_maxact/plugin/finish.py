@@ -88,6 +88,7 @@ def close(session: pytest.Session, gate: "GateSession", stopped: bool) -> None:
 def conclude_run(session: pytest.Session, gate: "GateSession") -> None:
     """Put the outcome together, and let the exit status follow it."""
     from pytest_maxact.gate.conclude import Reported, conclude
+    from pytest_maxact.plugin.junit import complete
     from pytest_maxact.plugin.section import tightening
 
     config, ledger = session.config, gate.ledger
@@ -104,6 +105,7 @@ def conclude_run(session: pytest.Session, gate: "GateSession") -> None:
         what = worded(marked(error), pytest_option)
         config.stash.setdefault(trouble_key, []).append(f"the outcome could not be put together ({what})")
     config.stash[_passed_key] = passed
+    complete(config, gate, config.stash[outcome_key], passed)
     enforce(session)
 
 

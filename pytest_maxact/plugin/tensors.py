@@ -3,6 +3,7 @@ there are is known only when the files were read. It counts, is shown, and reach
 check that was collected.
 """
 
+import math
 from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
@@ -67,14 +68,18 @@ def with_properties(known: list[tuple[str, object]], finding: Finding) -> list[t
 
 
 def properties_of(finding: Finding) -> list[tuple[str, object]]:
-    """What JUnit holds of a check."""
+    """What JUnit holds of a check, and plugins that write JSON, which has no word for what is no finite number."""
     limit = finding.limit
     return [
         ("maxact.site", finding.site),
         ("maxact.metric", limit.metric.name),
-        ("maxact.value", finding.value),
-        ("maxact.limit", limit.bound),
+        ("maxact.value", _number(finding.value)),
+        ("maxact.limit", _number(limit.bound)),
         ("maxact.rule", limit.rule),
         ("maxact.source", limit.source),
         *([("maxact.baseline", limit.against)] if limit.against else []),
     ]
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

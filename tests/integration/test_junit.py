@@ -1,0 +1,135 @@
+"""JUnit's file of a gate: it keeps to the schema that Jenkins reads, tells checks apart by name, and says which
+checkpoint was judged by what.
+"""
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from pytest_maxact.record.file import load
+from tests.support import tiny
+from tests.support.gate_runs import CHECKS, drop_tensor, run_gate
+
+JUNIT = "--junitxml=out.xml"
+ALLOWED = {
+    "testsuites": ({"testsuite"}, {"name", "time", "tests", "failures", "disabled", "errors"}),
+    "testsuite": (
+        {"testsuite", "properties", "testcase", "system-out", "system-err"},
+        {
+            *("name", "tests", "failures", "errors", "group", "time", "skipped", "timestamp", "hostname", "id"),
+            *("package", "file", "log", "url", "version"),
+        },
+    ),
+    "testcase": (
+        {
+            *("skipped", "error", "failure", "rerunFailure", "rerunError", "flakyFailure", "flakyError"),
+            *("system-out", "system-err"),
+        },
+        {"name", "time", "classname", "group"},
+    ),
+    "properties": ({"property"}, set[str]()),
+    "property": (set[str](), {"name", "value"}),
+    "failure": (set[str](), {"type", "message"}),
+    "error": (set[str](), {"type", "message"}),
+    "skipped": (set[str](), {"type", "message"}),
+}
+"""By element, what junit-10.xsd allows in it: children and attributes."""
+
+
+def strict(element: ET.Element) -> None:
+    children, attributes = ALLOWED[element.tag]
+    assert {child.tag for child in element} <= children
+    assert set(element.attrib) <= attributes
+    assert {"property": {"name", "value"}, "testcase": {"name"}}.get(element.tag, set()) <= set(element.attrib)
+    for child in element:
+        if child.tag in ALLOWED:
+            strict(child)
+
+
+def suite(pytester: pytest.Pytester) -> ET.Element:
+    found = ET.parse(pytester.path / "out.xml").getroot().find("testsuite")
+    assert found is not None
+    return found
+
+
+def said(element: ET.Element) -> dict[str, str]:
+    held = element.findall("./properties/property")
+    names = [one.get("name") for one in held]
+    assert len(names) == len(set(names))
+    return {str(one.get("name")): str(one.get("value")) for one in held}
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "workers"])
+def test_it_keeps_to_the_schema_and_says_what_was_judged(
+    workers: tuple[str, ...], pytester: pytest.Pytester, saved: Path, tight: Path
+) -> None:
+    options = (f"--maxact-replay={saved}", f"--maxact-limits={tight}", JUNIT, *workers)
+    run_gate(pytester, *options, exit=1, failed=1, passed=CHECKS - 1, subprocess=bool(workers))
+    found, provenance = suite(pytester), load(saved).provenance
+    strict(ET.parse(pytester.path / "out.xml").getroot())
+    cases = found.findall("testcase")
+    names = [str(case.get("name")) for case in cases]
+    assert len(set(names)) == CHECKS
+    assert "layers.1.hidden::max_abs" in names
+    assert {str(case.get("classname")).split(".")[0] for case in cases} == {"maxact"}
+    properties = said(found)
+    assert float(properties.pop("maxact.m")) > 1
+    assert str(tight) in properties.pop("maxact.limits").split(", ")
+    assert properties == {
+        "maxact.verdict": "FAIL",
+        "maxact.checks": f"{CHECKS} of {CHECKS} were run",
+        "maxact.record": str(saved),
+        "maxact.model": provenance.model,
+        "maxact.weights_sha256": provenance.weights_sha256,
+        "maxact.corpus": provenance.corpus,
+        "maxact.corpus_sha256": provenance.corpus_sha256,
+        "maxact.protocol": "paper",
+    }
+
+
+def test_checks_that_were_left_out_and_a_run_of_none_are_told(pytester: pytest.Pytester, saved: Path) -> None:
+    run_gate(pytester, f"--maxact-replay={saved}", JUNIT, "-k", "embedding", exit=0)
+    properties = said(suite(pytester))
+    assert (properties["maxact.verdict"], properties["maxact.checks"]) == ("PASS", f"4 of {CHECKS} were run")
+    run_gate(pytester, f"--maxact-replay={saved}", JUNIT, "-m", "not maxact", exit=5)
+    assert said(suite(pytester))["maxact.verdict"] == "none of the checks was run"
+
+
+def test_a_checkpoint_that_cannot_be_measured_is_named(pytester: pytest.Pytester, tmp_path: Path, corpus: Path) -> None:
+    folder = tiny.save(tmp_path / "model", tiny.planted_model("qwen3", layer=1, value=64.0))
+    drop_tensor(folder, "layers.1.mlp.down_proj.weight")
+    run_gate(pytester, f"--maxact-model={folder}", f"--maxact-corpus={corpus}", JUNIT, "-k", "embedding")
+    properties = said(suite(pytester))
+    assert (properties["maxact.verdict"], properties["maxact.model"]) == ("FAIL", str(folder))
+
+
+@pytest.mark.parametrize("family", ["xunit1", "legacy"])
+def test_an_older_family_has_the_figures_of_each_check_once_and_what_is_no_number_as_a_word(
+    family: str, pytester: pytest.Pytester, saved: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    model = tiny.planted_model("qwen3", layer=1, value=64.0)
+    with torch.no_grad():
+        model.get_parameter("layers.1.mlp.down_proj.weight")[tiny.PEAK_CHANNEL, 0] = float("inf")
+    folder = tiny.save(tmp_path / "model", model)
+    corpus = tiny.write_corpus(tmp_path / "corpus.jsonl", tiny.sentences([5, 9, 4, 7], peak=(1, 3)))
+    pytester.makeconftest("""
+        import json
+
+        def pytest_runtest_logreport(report):
+            json.dumps(report.user_properties, allow_nan=False)
+        """)
+    run_gate(pytester, f"--maxact-model={folder}", f"--maxact-corpus={corpus}", JUNIT, "-o", f"junit_family={family}")
+    values = {str(case.get("name")): said(case).get("maxact.value") for case in suite(pytester).findall("testcase")}
+    assert values["layers.1.hidden::max_abs"] == "inf"
+    assert float(str(values["embedding::max_abs"])) > 0
+    assert said(suite(pytester))["maxact.m"] == "inf"
+
+
+def test_properties_of_the_users_own_tests_stay(pytester: pytest.Pytester, saved: Path) -> None:
+    pytester.makepyfile("def test_own(record_property): record_property('mine', 1)")
+    run_gate(pytester, f"--maxact-replay={saved}", JUNIT, exit=0)
+    own = [case for case in suite(pytester).findall("testcase") if case.get("name") == "test_own"]
+    assert [said(case) for case in own] == [{"mine": "1"}]
