@@ -10,7 +10,7 @@ import pytest
 from pytest_maxact.errors import InputError, MaxactError, marked, worded
 from pytest_maxact.plugin.fixtures import gate_of, later_key, parser_key, session_key
 from pytest_maxact.plugin.heading import HEADING
-from pytest_maxact.plugin.opening import asked_for, begin, hand_over, is_left_out, join, put_away, selected_key
+from pytest_maxact.plugin.opening import asked_for, begin, hand_over, is_left_out, join, put_away, selected_key, share
 from pytest_maxact.plugin.refusals import refuse_unknown_options
 from pytest_maxact.settings.options import OPTIONS, pytest_option
 from pytest_maxact.settings.single import Single
@@ -147,6 +147,8 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         from pytest_maxact.plugin.watching import Reports
 
         session.config.pluginmanager.register(Reports(session.config), "maxact-reports")
+        if session.config.getoption("forked", False):
+            share(session.config, gate)
     stopped = True
     try:
         result = yield

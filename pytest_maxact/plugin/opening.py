@@ -85,14 +85,20 @@ def hand_over(config: pytest.Config, given: dict[str, Any]) -> None:
     elif session is not None:
         from pytest_maxact.plugin.typed import typed
 
-        folder, selected = _folder_of(config), config.stash[selected_key]
-        if not config.stash.setdefault(_shared_key, False):
-            session.share(folder)
-            config.stash[_shared_key] = True
-        given["maxact_folder"] = str(folder)
+        selected = config.stash[selected_key]
+        given["maxact_folder"] = str(share(config, session))
         given["maxact_selected"] = selected
         given["maxact_typed"] = typed(config).plain()
         given["maxact_only_selected"] = bool(selected) and not config.args
+
+
+def share(config: pytest.Config, session: "GateSession") -> Path:
+    """Let the processes of this run meet, workers or those that it forks; where."""
+    folder = _folder_of(config)
+    if not config.stash.setdefault(_shared_key, False):
+        session.share(folder)
+        config.stash[_shared_key] = True
+    return folder
 
 
 def put_away(config: pytest.Config) -> None:
