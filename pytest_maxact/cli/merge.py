@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     from pytest_maxact.record.output import require_place
 
     require_place(Path(options.save), RECORD)
-    record = merge(load(part) for part in options.parts)
+    record = merge(load(part, part=True) for part in options.parts)
     save(record, options.save)
     if options.json:
         from pytest_maxact.judge.portray import portray

@@ -17,7 +17,7 @@ def run(options: argparse.Namespace) -> int:
     from pytest_maxact.judge.portray import portray
     from pytest_maxact.record.file import load
 
-    record = load(options.replay)
+    record = load(options.replay, part=True)
     portrait = portray(record)
     if options.json:
         from pytest_maxact.judge.site_figures import figures_of

@@ -52,6 +52,16 @@ def plan_batches(sequences: SequenceOf[Sequence], splits: Mapping[str, str], bat
     return sorted(plan, key=lambda batch: (-max(map(len, batch.sequences)), batch.split, batch.sequences[0].sample.id))
 
 
+def batches_of(plan: BatchPlan, shard: str | None) -> BatchPlan:
+    """Of a plan the batches of the K-th of N parts, `K/N`: every N-th, so that parts are about as long; all for
+    None.
+    """
+    if shard is None:
+        return plan
+    part, parts = map(int, shard.split("/"))
+    return plan[part - 1 :: parts]
+
+
 def apart(plan: BatchPlan, steady: int | None) -> BatchPlan:
     """The plan with every sequence of more than `steady` tokens, if there is such a limit, in a batch of its own."""
     if steady is None:

@@ -48,6 +48,12 @@ def open_run(settings: Settings, protocol_given: bool = False) -> Opening:
 
     Raises InputError for a request that is wrong.
     """
+    if settings.shard:
+        raise InputError(
+            f"{setting('shard')} {settings.shard}: a part of a measurement is measured, not judged\n"
+            f"  maxact measure MODEL --shard {settings.shard} -o PART for every part, maxact merge PARTS -o WHOLE,\n"
+            f"  then judge the whole: {setting('replay')} WHOLE"
+        )
     files = _limits(settings)
     sources = sources_of(settings)
     baseline_sources = baselines_of(settings, {source.name for source in sources})

@@ -16,6 +16,7 @@ from pytest_maxact.checkpoint.sites.modules import is_linear, sizes
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.stated import dtype_of_files, remarks_of
 from pytest_maxact.checkpoint.tokenizer import load_tokenizer
+from pytest_maxact.corpus.batches import batches_of
 from pytest_maxact.corpus.tokens import tokenizer_digest
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.measure.arithmetic import accumulated
@@ -65,7 +66,8 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         ),
         anatomy=anatomy,
         tokenizer=tokenizer,
-        sequences=sequences,
+        sequences=of_part(sequences, settings),
+        whole=sequences,
         max_seq_len=max_length(settings, checkpoint.config.get_text_config()),
         schemes=schemes,
         deployed=deployed if schemes else replace(deployed, samples=0, tokens=0),
@@ -89,7 +91,36 @@ def _taken_over(
     ):
         return None
     rows = vocabulary(anatomy)
-    return like.sequences if all(max(sequence.ids) < rows for sequence in like.sequences) else None
+    return like.whole if all(max(sequence.ids) < rows for sequence in like.whole) else None
+
+
+def of_part(whole: tuple[corpus.Sequence, ...], settings: Settings) -> tuple[corpus.Sequence, ...]:
+    """The sequences of the batches that are measured here, all where no part was asked for. Raises InputError for more
+    parts than there are batches.
+    """
+    if settings.shard is None:
+        return whole
+    if settings.effects_measured:
+        raise InputError(
+            f"{setting('shard')}: the effect of a scheme on predictions does not add up over parts of a corpus\n"
+            f"  leave out {setting('effect')} and {setting('deploy')} here, and measure it on the whole"
+        )
+    if static := [name for name in settings.schemes_measured if SCHEMES[name].needs_calibration]:
+        raise InputError(
+            f"{setting('shard')}: {', '.join(static)} takes its scales from the calibration samples of all parts\n"
+            f"  name schemes without with {setting('schemes')}, or measure all of the corpus at once"
+        )
+    plan = corpus.plan_batches(
+        whole, corpus.assign_splits([sequence.sample for sequence in whole]), settings.batch_tokens
+    )
+    mine = batches_of(plan, settings.shard)
+    if not mine:
+        raise InputError(
+            f"{setting('shard')} {settings.shard}: this corpus makes {len(plan)} batches of "
+            f"{settings.batch_tokens} tokens, so it has {len(plan)} parts at most\n"
+            f"  ask for fewer parts, or lower {setting('batch_tokens')}"
+        )
+    return tuple(sequence for batch in mine for sequence in batch.sequences)
 
 
 def encode(

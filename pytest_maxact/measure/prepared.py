@@ -23,6 +23,11 @@ class Prepared:
     anatomy: Anatomy
     tokenizer: Any
     sequences: tuple[corpus.Sequence, ...]
+    """Those to run: all, or a part of them."""
+
+    whole: tuple[corpus.Sequence, ...]
+    """The corpus that they are of: splits, batches, samples of the schemes and shares of tokens are of all of it."""
+
     max_seq_len: int
     """Tokens after which samples are cut."""
 

@@ -36,7 +36,7 @@ def provenance_of(
 ) -> Provenance:  # fmt: skip
     """Of one finished pass; `weights` is the digest of the files."""
     checkpoint, config = prepared.checkpoint, prepared.checkpoint.config
-    splits = corpus.assign_splits([sequence.sample for sequence in prepared.sequences])
+    splits = corpus.assign_splits([sequence.sample for sequence in prepared.whole])
     ordered = sorted(prepared.sequences, key=lambda sequence: sequence.sample.id)
     digests = tuple(sequence.sample.digest for sequence in ordered)
     text = config.get_text_config()
@@ -80,7 +80,8 @@ def provenance_of(
         deployed=prepared.deployed,
         tokens_sha256=tokens_digest(prepared.sequences),
         template_date=template_date(prepared.tokenizer, settings.protocol),
-        context=context_of(prepared.sequences, text),
+        context=context_of(prepared.whole, text),
+        shard=settings.shard,
         versions=_versions(),
     )
 
@@ -127,6 +128,7 @@ def content_of(
         "remote_code": prepared.checkpoint.trust_remote_code,
         "corpus": _corpus_name(settings),
         "sequences_sha256": ids.hexdigest(),
+        "shard": settings.shard,
         "template_date": template_date(prepared.tokenizer, settings.protocol),
         "batch_tokens": settings.batch_tokens,
         "dtype_asked": settings.dtype,

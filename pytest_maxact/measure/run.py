@@ -140,14 +140,13 @@ def _measured(
     scores = Scores() if any(scheme.cast == "float16" for scheme in prepared.schemes) else None
     deployed = _as_deployed(prepared, loaded, anatomy, settings.batch_tokens, scores)
     told, why = (
-        (None, prepared.unpredicted)
-        if prepared.unpredicted
-        else telling(loaded, prepared.sequences, vocabulary(anatomy))
+        (None, prepared.unpredicted) if prepared.unpredicted else telling(loaded, prepared.whole, vocabulary(anatomy))
     )
     begin(progress, MEASURING)
     observer = observe(
-        loaded, anatomy, prepared.sequences, settings.batch_tokens, counted(progress), prepared.schemes,
+        loaded, anatomy, prepared.whole, settings.batch_tokens, counted(progress), prepared.schemes,
         told.see if told else None, scores, deployed.fidelity.channels if deployed else {},
+        settings.shard,
     )  # fmt: skip
     begin(progress, FIGURING)
     seen = readings(observer, prepared.tokenizer)
@@ -236,14 +235,15 @@ def observe(
     watch: Watch | None = None,
     scores: Scores | None = None,
     channels: Mapping[tuple[str, str], torch.Tensor] = {},
+    shard: str | None = None,
 ) -> Observer:
-    """One hooked pass over encoded samples, finished and checked. `channels`: maxima that calibrate scales beside those
-    of this pass.
+    """One hooked pass over encoded samples, or over a part of their batches, finished and checked. `channels`: maxima
+    that calibrate scales beside those of this pass.
     """
     splits = corpus.assign_splits([sequence.sample for sequence in sequences])
     observer = Observer(loaded.decoder, anatomy, schemes, watch, scores)
     observer.fidelity.channels.update(channels)
     with observer.attached():
-        observer.run(corpus.plan_batches(sequences, splits, batch_tokens), loaded.device, progress)
+        observer.run(corpus.plan_batches(sequences, splits, batch_tokens), loaded.device, progress, shard=shard)
     observer.finish()
     return observer

@@ -68,9 +68,9 @@ def put(record: Record, path: Path, apart: Iterable[Path] = (), own: Path | None
         raise InputError(f"cannot write the Record to {path}: {unwritten(error)}") from error
 
 
-def load(path: str | os.PathLike[str]) -> Record:
+def load(path: str | os.PathLike[str], part: bool = False) -> Record:
     """Read a Record. Raises InputError with the reason for a file that is missing, truncated, foreign, edited or of
-    another version.
+    another version, and for one part of a measurement that was cut into several, unless a `part` will do.
     """
     document, tensors = _parts(Path(path))
     stated_sum = document.pop("sha256", None)
@@ -102,6 +102,12 @@ def load(path: str | os.PathLike[str]) -> Record:
         require_sound(record)
     except ValueError as error:
         raise _contradicted(Path(path), error) from error
+    if record.provenance.shard and not part:
+        number, parts = record.provenance.shard.split("/")
+        raise InputError(
+            f"{path}: part {number} of {parts} of a measurement, which alone says nothing of the whole\n"
+            "  join all parts with `maxact merge`, and give the Record that comes out"
+        )
     return record
 
 

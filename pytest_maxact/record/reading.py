@@ -4,6 +4,7 @@ schemes make of it.
 Readings of parts of one corpus add up, in any order, to the identical whole.
 """
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
 from pytest_maxact.numbers.probe import Probe
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.sites import Site
+from pytest_maxact.numbers.sums import SchemeSums
 from pytest_maxact.numbers.weights import WeightDistortion
 from pytest_maxact.record.held import Distributions, Summary, not_kept
 
@@ -109,7 +111,7 @@ class SiteReading:
         same = (self.site, self.dtype, self.width) == (other.site, other.dtype, other.width)
         if not same:
             raise InputError(f"readings of {self.site.name} differ in dtype, width or module and do not merge")
-        if self.weights != other.weights or tuple(sorted(self.held.schemes)) != tuple(sorted(other.held.schemes)):
+        if self.weights != other.weights or not _under_the_same(self, other):
             raise InputError(
                 f"readings of {self.site.name} differ in the schemes they were measured under and do not merge"
             )
@@ -141,6 +143,18 @@ class SiteReading:
         )
 
 
+def _under_the_same(one: SiteReading, other: SiteReading) -> bool:
+    """Whether two parts of a site were quantized under the same schemes; one without evaluation tokens was under
+    none.
+    """
+    given = [set(reading.held.schemes) for reading in (one, other) if reading.held.schemes or _evaluates(reading)]
+    return len(given) < 2 or given[0] == given[1]
+
+
+def _evaluates(reading: SiteReading) -> bool:
+    return not isinstance(reading.held, Distributions) or reading.held.evaluation.count > 0
+
+
 def distributions_of(reading: SiteReading, what: str = "histograms") -> Distributions:
     """What was seen at a site. Raises InputError, which says that `what` is not held, where a summary stands for it."""
     if not isinstance(reading.held, Distributions):
@@ -154,7 +168,8 @@ def _longest(one: Probe | None, other: Probe | None) -> Probe | None:
 
 
 def _joined(site: str, one: Distributions, other: Distributions) -> Distributions:
-    if one.channels != other.channels and any(SCHEMES[name].needs_calibration for name in one.schemes):
+    schemes = {**one.schemes, **other.schemes}
+    if one.channels != other.channels and any(SCHEMES[name].needs_calibration for name in schemes):
         raise InputError(
             f"readings of {site} were quantized with scales of different calibration samples and do not merge\n"
             "  measure parts without static schemes and NVFP4, or all of the corpus at once"
@@ -162,6 +177,11 @@ def _joined(site: str, one: Distributions, other: Distributions) -> Distribution
     return Distributions(
         calibration=one.calibration + other.calibration,
         evaluation=one.evaluation + other.evaluation,
-        schemes={name: sums + other.schemes[name] for name, sums in one.schemes.items()},
+        schemes={
+            name: functools.reduce(
+                SchemeSums.__add__, [part.schemes[name] for part in (one, other) if name in part.schemes]
+            )
+            for name in schemes
+        },
         channels=one.channels | other.channels if one.channels and other.channels else one.channels or other.channels,
     )

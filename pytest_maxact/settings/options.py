@@ -12,6 +12,7 @@ from pytest_maxact.settings.parsers import (
     nonempty,
     positive_number,
     scheme_names,
+    shard,
     truth,
     whole_number,
 )
@@ -145,6 +146,15 @@ OPTIONS = (
         metavar="N",
         parse=positive_number,
         help="tokens per forward pass, padding included (default: 8192)",
+    ),
+    Option(
+        name="shard",
+        metavar="K/N",
+        parse=shard,
+        help=(
+            "measure the K-th of N parts of the batches, counted from 1, and judge nothing; `maxact merge` makes the"
+            " whole of all N Records"
+        ),
     ),
     Option(
         name="seed",

@@ -23,6 +23,14 @@ def positive_number(value: str) -> int:
     return number
 
 
+def shard(value: str) -> str:
+    """The K-th of N parts, `3/16`, counted from 1."""
+    part, _, parts = value.partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"{value!r} is no part of a whole; give K/N with K from 1 to N, as in 3/16")
+    return f"{int(part)}/{int(parts)}"
+
+
 def whole_number(value: str) -> int:
     try:
         return int(value)

@@ -24,6 +24,7 @@ class Settings:
     max_tokens: int | None = None
     max_seq_len: int = 4096
     batch_tokens: int = 8192
+    shard: str | None = None
     seed: int = 0
     protocol: str = "paper"
     sites: str = "paper"

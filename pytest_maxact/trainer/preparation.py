@@ -106,7 +106,8 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
         _require_comparable(name, record, here, anatomy.sites)
     prepared = Prepared(
         checkpoint=checkpoint, identity=identity, anatomy=anatomy, tokenizer=tokenizer, sequences=tuple(sequences),
-        max_seq_len=max_length(settings, model.config.get_text_config()), predicts=has_head(checkpoint),
+        whole=tuple(sequences), max_seq_len=max_length(settings, model.config.get_text_config()),
+        predicts=has_head(checkpoint),
         unpredicted=untold,
     )  # fmt: skip
     return Preparation(

@@ -64,7 +64,9 @@ class Run:
         with undisturbed(loaded):
             if self._sample is None:
                 self._sample = tuple(self._choose(budget, lambda pilot: self._pass(loaded, pilot, budget)))
-            named = replace(prepared, sequences=self._sample, checkpoint=replace(prepared.checkpoint, name=name))
+            named = replace(
+                prepared, sequences=self._sample, whole=self._sample, checkpoint=replace(prepared.checkpoint, name=name)
+            )
             family = self.preparation.limits.family
             adapted = ", with its adapters" if loaded.adapters else ""
             record = measure_loaded(

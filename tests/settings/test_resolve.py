@@ -76,6 +76,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "max-tokens": ("10_000", 10_000),
     "max-seq-len": ("64", 64),
     "batch-tokens": ("4096", 4096),
+    "shard": ("3/16", "3/16"),
     "seed": ("-3", -3),
     "protocol": ("deployed", "deployed"),
     "limits": ("l.yaml", "l.yaml"),

@@ -230,7 +230,9 @@ def measured(folder: Path, model: Any, lengths: Sequence[int] = LENGTHS, **optio
 
 
 def prepared(checkpoint: Path, **options: Any) -> Measured:
-    settings = Settings(model=str(checkpoint), **{"batch_tokens": 1, "sites": "deploy", **options})
+    settings = Settings(
+        model=str(checkpoint), **{"batch_tokens": 1, "sites": "deploy", "arithmetic": "native", **options}
+    )
     ready = prepare(settings)
     return Measured(ready.checkpoint, settings, measure(ready, settings, None).sites, ready.sequences, ready.beside)
 

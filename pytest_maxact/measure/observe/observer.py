@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy, Experts
-from pytest_maxact.corpus.batches import BatchPlan, PlannedBatch, apart
+from pytest_maxact.corpus.batches import BatchPlan, PlannedBatch, apart, batches_of
 from pytest_maxact.errors import MaxactError, MeasureError, first_line, setting
 from pytest_maxact.measure.observe.accumulate import SiteAccumulator
 from pytest_maxact.measure.observe.batch import Batch, collate
@@ -77,26 +77,31 @@ class Observer:
             yield self
 
     @torch.inference_mode()
-    def run(self, plan: BatchPlan, device: torch.device, progress: Counted | None = None, side: str = "right") -> None:
-        """Observe every batch of a plan; one that does not fit into memory is halved and tried again.
+    def run(
+        self, plan: BatchPlan, device: torch.device, progress: Counted | None = None, side: str = "right",
+        shard: str | None = None,
+    ) -> None:  # fmt: skip
+        """Observe every batch of a plan, or of a part of it; one that does not fit into memory is halved and tried
+        again.
 
         Where a token's result turns out to depend on what else is in its batch, every sequence runs alone; those for
         which a rotary table is computed by their length do in any case. Each batch meets the model as it is now.
         Raises MeasureError for a batch of one sequence that does not fit, for incomplete coverage, and for a model
         that remembers.
         """
-        total = sum(batch.tokens for batch in plan)
         # calibration first: it sets the scales that evaluation is quantized with
+        mine = sorted(batches_of(plan, shard), key=lambda batch: batch.split)
         plan = sorted(plan, key=lambda batch: batch.split)
+        total = sum(batch.tokens for batch in mine)
         self.stride = -(-sum(batch.tokens for batch in plan if batch.split == "evaluation") // SAMPLED_TOKENS) or 1
         self._fresh = Fresh(self.decoder)
         steady = steady_up_to(self.decoder)
-        plan = apart(plan, steady)
+        plan, mine = apart(plan, steady), apart(mine, steady)
         memory = self._memory(plan, device)
         self.alone = self._must_be_alone(plan, memory.recalled if memory else self._glimpsing(device))
-        sequences = [sequence for batch in plan for sequence in batch.sequences]
+        sequences = [sequence for batch in mine for sequence in batch.sequences]
         self.kept_apart = sum(self.alone or (steady is not None and len(s) > steady) for s in sequences)
-        queue = list(reversed(plan))
+        queue = list(reversed(mine))
         done = 0
         while queue:
             planned = queue.pop()

@@ -76,6 +76,8 @@ def _measured(portrait: Portrait) -> Iterator[Fact]:
         f"{provenance.corpus} ({provenance.corpus_sha256[:12]}), {counted(len(provenance.samples), 'sample')},"
         f" {_many(portrait.tokens, 'token')}, protocol {provenance.protocol}",
     )
+    if provenance.shard:
+        yield "", Text("part {} of {} of a measurement: merge all".format(*provenance.shard.split("/")), style="yellow")
     yield "", _context_words(provenance.context, provenance.max_seq_len)
 
 
