@@ -27,7 +27,7 @@ def test_what_cannot_be_measured_is_an_error_on_every_check_and_told_once(
     assert told[verdict + 1].startswith("FAIL: could not measure: the weights")
     assert len(told) - verdict <= 9, "eight lines at most, and the last of pytest's own"
     assert sum("could not measure" in line for line in told) == CHECKS + 1, "a line for each check, and the cause"
-    assert len(told) <= CHECKS + 20
+    assert len(told) <= CHECKS + 22
     assert " ".join(told).count("do not belong together") == 1, "in full once"
     assert "During handling" not in result.stdout.str()
 

@@ -20,8 +20,9 @@ def remarks(context: Context | None, max_seq_len: int = 64) -> list[str]:
 )
 def test_samples_that_the_models_own_positions_cut_are_told(cut: int, positions: int | None, told: bool) -> None:
     found = remarks(Context(cut=cut, distinct=900, longest=64, positions=positions))
-    assert found == ([f"{cut} of 10 samples are cut to 64 tokens, for which alone the config states positions "
-                      "(max_position_embeddings)"] if told else [])  # fmt: skip
+    verb = "is" if cut == 1 else "are"
+    words = f"{cut} of 10 samples {verb} cut to 64 tokens, for which alone the config states positions "
+    assert found == ([words + "(max_position_embeddings)"] if told else [])
 
 
 def test_a_text_of_few_different_tokens_is_told() -> None:

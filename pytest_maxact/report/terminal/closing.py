@@ -2,6 +2,7 @@
 eight lines out. Lines of a text that do not fit are counted or cut at a word, never dropped unsaid.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 
 from rich.text import Text
@@ -72,6 +73,8 @@ def _in_short(told: Told) -> str:
     finding = told.finding
     limit = finding.limit
     of = f"{told.checkpoint}: " if told.checkpoint else ""
+    if math.isnan(finding.value):
+        return f"{of}{finding.site} {limit.name}: not to be told, see above"
     relation = RELATIONS[limit.sense, finding.passed]
     return f"{of}{finding.site} {limit.name}: {finding.value:.6g} {relation} {limit.bound:.6g}"
 
