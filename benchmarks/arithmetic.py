@@ -63,12 +63,12 @@ def main() -> None:
 
     def hooked() -> None:
         observer = Observer(loaded.decoder, resolve(loaded.model, prepared.checkpoint.config))
-        with computing("float32-accumulate", loaded.device), observer.attached():
+        with computing("float32-accumulate", loaded.device, loaded.dtype), observer.attached():
             observer.run(plan, loaded.device)
         observer.finish()
 
     def accumulated() -> None:
-        with computing("float32-accumulate", loaded.device):
+        with computing("float32-accumulate", loaded.device, loaded.dtype):
             bare(loaded, plan)
 
     def native() -> None:

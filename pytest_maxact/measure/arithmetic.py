@@ -57,9 +57,9 @@ def arithmetic_of(choice: str, device: torch.device, dtype: str) -> str:
     return ACCUMULATED if getattr(torch, dtype) in accumulated(choice, device) else NATIVE
 
 
-def computing(choice: str, device: torch.device) -> AbstractContextManager[Any]:
-    """The context in which a model is run on a device, around all that watches it."""
-    formats = accumulated(choice, device)
+def computing(choice: str, device: torch.device, *dtypes: str) -> AbstractContextManager[Any]:
+    """The context in which a model that computes in these dtypes is run on a device, around all that watches it."""
+    formats = accumulated(choice, device) & {getattr(torch, dtype) for dtype in dtypes}
     return Accumulating(formats) if formats else nullcontext()
 
 

@@ -125,7 +125,7 @@ def measure_loaded(
 
     Raises InputError or MeasureError; a partial measurement is never returned.
     """
-    with computing(settings.arithmetic, loaded.device):
+    with computing(settings.arithmetic, loaded.device, loaded.dtype):
         return _measured(prepared, settings, loaded, family, identify, scan, progress, telling)
 
 

@@ -104,7 +104,7 @@ class Run:
         anatomy = resolve(loaded.model, self.preparation.prepared.checkpoint.config, adapters=loaded.adapters)
         told, _ = self._telling(loaded, sequences, vocabulary(anatomy))
         settings = self.preparation.settings
-        with computing(settings.arithmetic, loaded.device):
+        with computing(settings.arithmetic, loaded.device, loaded.dtype):
             observe(
                 loaded, anatomy, sequences, settings.batch_tokens, budget.check, watch=told.see if told else None
             )  # fmt: skip

@@ -175,8 +175,14 @@ def test_a_machine_without_units_accumulates_by_itself(monkeypatch: pytest.Monke
     assert arithmetic_of("auto", CPU, "bfloat16") == "native"
     assert arithmetic_of("auto", CPU, "float16") == "float32-accumulate"
     assert arithmetic_of("float32-accumulate", CPU, "float32") == "native"
-    with computing("native", CPU) as mode:
-        assert mode is None
+    for choice, dtypes, active in (
+        ("native", ("float16",), False),
+        ("auto", ("bfloat16", "float32"), False),
+        ("auto", ("bfloat16", "float16"), True),
+        ("float32-accumulate", ("bfloat16",), True),
+    ):
+        with computing(choice, CPU, *dtypes) as mode:
+            assert isinstance(mode, Accumulating) is active
 
 
 def test_another_device_does_so_by_itself() -> None:

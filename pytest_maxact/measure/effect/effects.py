@@ -82,7 +82,7 @@ def measure_effects(
         plan = corpus.plan_batches(chosen, {sequence.sample.id: "evaluation" for sequence in chosen}, budget)
         plan = apart(plan, steady_up_to(model))
         try:
-            with torch.no_grad(), computing(settings.arithmetic, device):
+            with torch.no_grad(), computing(settings.arithmetic, device, *_dtypes(model, schemes)):
                 fresh = Fresh(model)
                 headed = headed_of(model, torch.tensor(longest.ids[:_PROBED], device=device), device)
                 fresh.restore()
@@ -126,6 +126,12 @@ def evaluation_samples(sequences: Sequence[corpus.Sequence]) -> list[corpus.Sequ
             break
         chosen.append(sequence)
     return chosen
+
+
+def _dtypes(model: torch.nn.Module, schemes: Iterable[Scheme]) -> set[str]:
+    """What a model computes in, as it is and under schemes."""
+    own = {str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()}
+    return own | {scheme.cast for scheme in schemes if scheme.cast}
 
 
 def _refuse_unknown(schemes: Iterable[Scheme], taps: Iterable[Tap], kept: Mapping[str, Collection[str]]) -> None:
