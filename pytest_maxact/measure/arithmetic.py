@@ -112,8 +112,9 @@ class Accumulating(TorchFunctionMode):
 
     def _product(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Any other product of matrices, whole; a batch of large ones one by one."""
-        *_, one, other = _flat((*args, *kwargs.values()))
-        if min(one.ndim, other.ndim) < 2 or min(one.shape[-2], other.shape[-1]) < _ROWS:
+        factors = _flat((*args, *kwargs.values()))
+        one, other = factors[-2:] if len(factors) > 1 else (factors[0], factors[0])
+        if len(factors) < 2 or min(one.ndim, other.ndim) < 2 or min(one.shape[-2], other.shape[-1]) < _ROWS:
             return func(*args, **kwargs)
         if func.__name__ == "bmm" and max(one.numel(), other.numel()) > _ENTRIES:
             pairs = zip(one, other, strict=True)
@@ -129,7 +130,7 @@ class Accumulating(TorchFunctionMode):
         time is wide.
         """
         x, stack, offsets, bias = _named(("input", "mat2", "offs", "bias"), args, kwargs)
-        if x.ndim != 2 or stack.ndim != 3 or offsets is None or bias is not None:
+        if x is None or stack is None or x.ndim != 2 or stack.ndim != 3 or offsets is None or bias is not None:
             return func(*args, **kwargs)
         result, start = x.new_zeros((x.shape[0], stack.shape[-1])), 0
         for expert, end in enumerate(offsets.tolist()):

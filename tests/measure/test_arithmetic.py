@@ -103,6 +103,11 @@ def test_a_module_of_attention_is_computed_as_a_whole() -> None:
         lambda: drawn(16, 64) @ drawn(64),
         lambda: drawn(2, 1, 64) @ drawn(2, 64, 16),
         lambda: torch.bmm(drawn(2, 16, 64), drawn(2, 64, 1)),
+        lambda: functional.grouped_mm(
+            mat_a=drawn(8, 16), mat_b=drawn(2, 16, 8), offs=torch.tensor([4, 8], dtype=torch.int32)
+        ),
+        lambda: torch.einsum("ii->i", drawn(8, 8)),
+        lambda: torch.einsum("i,i->", drawn(8), drawn(8)),
         lambda: functional.linear(drawn(6, 64, dtype=torch.float32), drawn(16, 64, dtype=torch.float32)),
         lambda: functional.linear(drawn(6, 64, dtype=torch.float64), drawn(16, 64, dtype=torch.float64)),
         lambda: torch.mm(drawn(6, 64), drawn(64, 16), out=torch.empty(6, 16, dtype=torch.bfloat16)),
