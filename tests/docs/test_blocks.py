@@ -21,7 +21,7 @@ from tests.support.markdown import Block, blocks, commands_of
 
 SHOWN = {"text", "diff", "mermaid"}
 """Languages of what is shown and not run: output, changes, pictures."""
-NOT_RUN = 1
+NOT_RUN = 3
 INTERRUPTED = 130
 SHELL = {
     *("python3", "pip", "git", "cp", "head", "tail", "pre-commit"),
