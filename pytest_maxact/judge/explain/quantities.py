@@ -13,12 +13,17 @@ _WEIGHTS = "on the weight as it is stored, whole; of several (experts) the worst
 _EFFECT = "on evaluation samples that run as they are and under the scheme"
 _KEEP = ("keep the layer in 16 bits", "the report names it, and what predictions are then")
 _FINER = ("finer scales", "a scheme per token or per group, or smoothing: `maxact export RECORD --smoothquant FILE`")
-_TODO = (_KEEP, _FINER, EXPECTED, WAIVE)
+_REMEDIES = (_KEEP, _FINER, EXPECTED, WAIVE)
 _WHOLE = (("one layer is to blame", "the report looks for it and names it"), _FINER, EXPECTED, WAIVE)
 
 
 def _quantity(
-    name: str, what: str, unit: str, breach: str, measured: str = _SAMPLED, todo: tuple[tuple[str, str], ...] = _TODO
+    name: str,
+    what: str,
+    unit: str,
+    breach: str,
+    measured: str = _SAMPLED,
+    todo: tuple[tuple[str, str], ...] = _REMEDIES,
 ) -> Entry:
     return Entry(name=name, group=QUANTITY, what=what, unit=unit, measured=measured, breach=breach, todo=todo)
 

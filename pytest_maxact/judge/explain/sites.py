@@ -12,7 +12,7 @@ WAIVER = "waive"
 _UNIT = "that of its activations: a magnitude without a dimension"
 _EVERY = "every entry of every token, counted exactly in one pass; padding never counts"
 _LINEAR = f"{_EVERY}; observed with {setting('sites')} deploy, or where a scheme is named"
-_SCHEMES_TODO = (
+_SCHEME_REMEDIES = (
     ("keep it in 16 bits", "the report names the layers that a quantization step would leave out, and what that gives"),
     ("smooth it", "`maxact export RECORD --smoothquant FILE` writes the channel maxima for a smoothing step"),
     ("another scheme", "scales per token or per group hold where one scale for the whole tensor does not"),
@@ -87,21 +87,21 @@ _OF_LINEAR_LAYERS = (
         "A few channels carry far more than the others, as a norm's weight makes them: one scale for the tensor then"
         " leaves little for the rest.",
         _LINEAR,
-        _SCHEMES_TODO,
+        _SCHEME_REMEDIES,
     ),
     _site(
         "o_in",
         "Input of a mixer's last projection. The heads' outputs, side by side.",
         "One head, or one token (the first, often), carries the largest entries; scales per token mend the latter.",
         _LINEAR,
-        _SCHEMES_TODO,
+        _SCHEME_REMEDIES,
     ),
     _site(
         "mlp_in",
         "Input of a feed-forward block's first projections. Of every expert where there are several.",
         "As at qkv_in: channels that a norm's weight makes large.",
         _LINEAR,
-        _SCHEMES_TODO,
+        _SCHEME_REMEDIES,
     ),
     _site(
         "down_in",
@@ -110,7 +110,7 @@ _OF_LINEAR_LAYERS = (
         " median. It"
         " is the first to keep in 16 bits.",
         _LINEAR,
-        _SCHEMES_TODO,
+        _SCHEME_REMEDIES,
     ),
 )
 _WHOLE = (
