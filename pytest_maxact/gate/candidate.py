@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 from pytest_maxact.checkpoint.libraries import TORCH, needed
 from pytest_maxact.gate.sources import Source
+from pytest_maxact.numbers.arithmetic import ACCUMULATED
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.comparability import Footing, footing_of
 from pytest_maxact.record.file import load
 from pytest_maxact.record.identity import Identity, identity_of
 from pytest_maxact.record.provenance import Context
 from pytest_maxact.record.record import Record
-from pytest_maxact.settings.settings import ACCUMULATED, Settings
+from pytest_maxact.settings.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_maxact.measure.prepared import Prepared

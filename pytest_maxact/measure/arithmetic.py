@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from pytest_maxact.checkpoint.device import has_units
 from pytest_maxact.errors import InputError, setting
-from pytest_maxact.settings.settings import ACCUMULATED, NATIVE
+from pytest_maxact.numbers.arithmetic import ACCUMULATED, NATIVE
 
 _FORMATS = (torch.bfloat16, torch.float16)
 _ROWS = 4

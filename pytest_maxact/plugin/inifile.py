@@ -8,26 +8,40 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_maxact.settings.ini import Ini, Written, refuse_unknown
-from pytest_maxact.settings.options import OPTIONS
+from pytest_maxact.settings.options import OPTIONS, PREFIX
 
-NOTHING = Written(value="")
+if TYPE_CHECKING:
+    from pytest_maxact.settings.ini import Ini
+
 _KEYS = frozenset(option.ini for option in OPTIONS)
 
 
-def written(config: pytest.Config) -> Ini:
+def written(config: pytest.Config) -> "Ini":
     """Every value of the gate's, `-o` included."""
     found = {key: value for key, value in _read(config).items() if key in _KEYS}
+    if not found:
+        return {}
+    from pytest_maxact.settings.ini import Written
+
     places = _places(config, found)
     return {key: Written(value=value, place=places[key]) for key, value in found.items()}
+
+
+def value_of(config: pytest.Config, field: str) -> object | None:
+    """What is written for a setting; None where that is nothing."""
+    there = written(config).get(f"{PREFIX}_{field}")
+    return None if there is None or there.is_none else there.value
 
 
 def refuse_unknown_keys(config: pytest.Config) -> None:
     """Refuse a key that nobody reads and that was meant for the gate, by an InputError."""
     if unknown := sorted(config._get_unknown_ini_keys()):
+        from pytest_maxact.settings.ini import refuse_unknown
+
         refuse_unknown(unknown, _places(config, unknown))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_maxact.plugin.fixtures import later_key, session_key
-from pytest_maxact.plugin.inifile import NOTHING, refuse_unknown_keys, written
+from pytest_maxact.plugin.inifile import refuse_unknown_keys, value_of, written
 from pytest_maxact.settings.options import OPTIONS
 
 if TYPE_CHECKING:
@@ -28,9 +28,8 @@ _shared_key = pytest.StashKey[bool]()
 
 def asked_for(config: pytest.Config) -> bool:
     """Whether a gate was, on the command line or in the ini file."""
-    ini = written(config)
     return any(
-        config.getoption(f"maxact_{field}", None) or not ini.get(f"maxact_{field}", NOTHING).is_none
+        config.getoption(f"maxact_{field}", None) or value_of(config, field) is not None
         for field in ("model", "replay")
     )
 
@@ -121,10 +120,10 @@ def _settings(config: pytest.Config) -> "Settings":
 def _place_of_verdict(config: pytest.Config) -> str | None:
     """Where the verdict goes, also where what else was asked for is wrong."""
     given: str | None = config.getoption("maxact_verdict")
-    written_there = written(config).get("maxact_verdict", NOTHING)
-    if given or written_there.is_none or not asked_for(config):
+    there = value_of(config, "verdict")
+    if given or there is None or not asked_for(config):
         return given
-    return str((config.inipath.parent if config.inipath else Path()) / str(written_there.value))
+    return str((config.inipath.parent if config.inipath else Path()) / str(there))
 
 
 def _open_first(config: pytest.Config, settings: "Settings") -> None:

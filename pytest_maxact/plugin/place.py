@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_maxact.plugin.inifile import NOTHING, written
+from pytest_maxact.plugin.inifile import value_of
 
 
 def place_of(config: pytest.Config) -> Path:
@@ -35,10 +35,10 @@ def _limits(config: pytest.Config) -> Path | None:
     given = config.getoption("maxact_limits", None)
     if given:
         return _absolute(config.invocation_params.dir / Path(given).expanduser())
-    there = written(config).get("maxact_limits", NOTHING)
-    if there.is_none or not config.inipath:
+    there = value_of(config, "limits")
+    if there is None or not config.inipath:
         return None
-    return _absolute(config.inipath.parent / Path(str(there.value)).expanduser())
+    return _absolute(config.inipath.parent / Path(str(there)).expanduser())
 
 
 def _absolute(path: Path) -> Path:

@@ -1,10 +1,6 @@
-"""Every setting of a run, as plain data. Standard library only: this is imported at every start of pytest."""
+"""Every setting of a run, as plain data. Standard library only."""
 
 from dataclasses import dataclass
-
-NATIVE, ACCUMULATED = "native", "float32-accumulate"
-ARITHMETIC = ("auto", NATIVE, ACCUMULATED)
-"""How products of 16-bit numbers may be computed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from pytest_maxact.errors import InputError, MaxactError, first_line, setting, worded
 from pytest_maxact.judge.verdict.finding import Finding
-from pytest_maxact.settings.settings import ARITHMETIC, Settings
+from pytest_maxact.numbers.arithmetic import ARITHMETIC
+from pytest_maxact.settings.settings import Settings
 from pytest_maxact.trainer.live import as_written, refuse_sharded, unwrapped
 from pytest_maxact.trainer.logged import PREFIX
 from pytest_maxact.trainer.preparation import prepare_run, record_path

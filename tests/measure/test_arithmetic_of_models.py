@@ -17,9 +17,10 @@ from pytest_maxact.measure.effect import effects
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.provenance import content_of, expected_footing
 from pytest_maxact.measure.run import measure
+from pytest_maxact.numbers.arithmetic import ACCUMULATED, NATIVE
 from pytest_maxact.record.comparability import differences, footing_of, part_differences
 from pytest_maxact.record.record import Record
-from pytest_maxact.settings.settings import ACCUMULATED, NATIVE, Settings
+from pytest_maxact.settings.settings import Settings
 from pytest_maxact.trainer.callback import MaxActCallback
 from tests.support.paths import TRAINED
 from tests.support.training import causal_lm, record_at, saved_record, train, trainer_of

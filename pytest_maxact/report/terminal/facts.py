@@ -8,13 +8,13 @@ from pathlib import Path
 from rich.text import Text
 
 from pytest_maxact.judge.portrait import AppliedLimits, HalfRange, MassiveLayers, Maximum, Portrait, RoutedExperts
+from pytest_maxact.numbers.arithmetic import ACCUMULATED
 from pytest_maxact.numbers.counted import counted, counted_of, plural
 from pytest_maxact.numbers.formats import FP16_MAX
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Context, Provenance
 from pytest_maxact.report.terminal.screen import Column, Grid, grouped
-from pytest_maxact.settings.settings import ACCUMULATED
 
 LABEL = Column(style="bold")
 _NAMED = 4
