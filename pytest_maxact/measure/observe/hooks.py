@@ -5,8 +5,9 @@ routers nor experts see padding.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,6 +20,15 @@ from pytest_maxact.measure.observe.intake import Intake
 from pytest_maxact.measure.observe.products import Products
 from pytest_maxact.measure.observe.routing import Routing
 from pytest_maxact.measure.observe.rows import refuse_two_streams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Laid:
+    """What was noted of a batch that was laid down half-way."""
+
+    intake: Mapping[str, Any]
+    calls: Counter[tuple[int, str]]
+    repeats: dict[tuple[str, str], str]
 
 
 class Hooks:
@@ -62,6 +72,19 @@ class Hooks:
         self._intake.forget()
         self._calls.clear()
         self.inputs.forget()
+
+    def lay_down(self) -> "Laid":
+        """Leave a batch that is half-way through the model, to be taken up again."""
+        laid = Laid(intake=self._intake.lay_down(), calls=self._calls, repeats=self.inputs.repeats)
+        self._calls = Counter()
+        self.inputs = SharedInputs()
+        return laid
+
+    def take_up(self, laid: "Laid") -> None:
+        """Go on with a batch that was laid down."""
+        self._intake.take_up(laid.intake)
+        self._calls = laid.calls
+        self.inputs.repeats = laid.repeats
 
     def _output_hook(self, taps: list[Tap]) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:

@@ -6,6 +6,7 @@ Padding never counts: padded rows are named to the accumulators, and what was ha
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import Any
 from zlib import crc32
 
 import torch
@@ -16,6 +17,8 @@ from pytest_maxact.measure.observe.batch import Batch
 from pytest_maxact.measure.observe.fidelity import Fidelity
 from pytest_maxact.measure.observe.routing import Routing
 from pytest_maxact.measure.observe.rows import rows_of
+
+_OF_A_BATCH = ("batch", "running", "traffic", "order", "_routing", "_unordered")
 
 
 class Intake:
@@ -42,6 +45,18 @@ class Intake:
         self.order.clear()
         self._routing.clear()
         self._unordered.clear()
+
+    def lay_down(self) -> Mapping[str, Any]:
+        """Leave a batch half-way, with all that was noted of it."""
+        noted = {name: getattr(self, name) for name in _OF_A_BATCH}
+        self.batch, self.running = None, None
+        self.traffic, self.order, self._routing, self._unordered = {}, [], {}, Counter()
+        return noted
+
+    def take_up(self, noted: Mapping[str, Any]) -> None:
+        """Go on with a batch that was laid down."""
+        for name, value in noted.items():
+            setattr(self, name, value)
 
     def route(self, experts: Experts, routing: Routing) -> None:
         """Note which tokens the experts of a block are given."""

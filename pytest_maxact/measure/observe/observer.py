@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from pytest_maxact.checkpoint.sites.anatomy import Anatomy, Experts
+from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.corpus.batches import BatchPlan, PlannedBatch, apart, batches_of
 from pytest_maxact.errors import MaxactError, MeasureError, first_line, setting
 from pytest_maxact.measure.observe.accumulate import SiteAccumulator
 from pytest_maxact.measure.observe.batch import Batch, collate
+from pytest_maxact.measure.observe.coverage import check_coverage
 from pytest_maxact.measure.observe.fidelity import SAMPLED_TOKENS, Fidelity
 from pytest_maxact.measure.observe.fresh import Fresh
 from pytest_maxact.measure.observe.hooks import Hooks
@@ -67,13 +68,14 @@ class Observer:
         self.shared: dict[tuple[str, str], str] = {}
         """Parts of linear inputs that are given the same tensor as another part, with that part, by site and part."""
         self._fresh: Fresh | None = None
-        self._intake = Intake(self.accumulators, self.fidelity)
-        self._hooks = Hooks(anatomy, self._intake)
+        self._steady: int | None = None
+        self.intake = Intake(self.accumulators, self.fidelity)
+        self.hooks = Hooks(anatomy, self.intake)
 
     @contextmanager
     def attached(self) -> Iterator["Observer"]:
         """Hooks in place for the duration of the context, gone after it whatever happens."""
-        with self._hooks.attached():
+        with self.hooks.attached():
             yield self
 
     @torch.inference_mode()
@@ -89,18 +91,11 @@ class Observer:
         Raises MeasureError for a batch of one sequence that does not fit, for incomplete coverage, and for a model
         that remembers.
         """
-        # calibration first: it sets the scales that evaluation is quantized with
-        mine = sorted(batches_of(plan, shard), key=lambda batch: batch.split)
-        plan = sorted(plan, key=lambda batch: batch.split)
+        plan, mine = self.ready(plan, shard)
         total = sum(batch.tokens for batch in mine)
-        self.stride = -(-sum(batch.tokens for batch in plan if batch.split == "evaluation") // SAMPLED_TOKENS) or 1
-        self._fresh = Fresh(self.decoder)
-        steady = steady_up_to(self.decoder)
-        plan, mine = apart(plan, steady), apart(mine, steady)
         memory = self._memory(plan, device)
-        self.alone = self._must_be_alone(plan, memory.recalled if memory else self._glimpsing(device))
-        sequences = [sequence for batch in mine for sequence in batch.sequences]
-        self.kept_apart = sum(self.alone or (steady is not None and len(s) > steady) for s in sequences)
+        self.alone = must_be_alone(plan, memory.recalled if memory else self._glimpsing(device))
+        self.count_apart(mine)
         queue = list(reversed(mine))
         done = 0
         while queue:
@@ -124,18 +119,22 @@ class Observer:
             memory.refuse()
         self._renew()
 
-    def _must_be_alone(self, plan: BatchPlan, glimpse: Glimpse) -> bool:
-        """Whether sequences must not share a batch; where that could not be tried, they must not."""
-        shared = [batch for batch in plan if len(batch.sequences) > 1]
-        most = max((len(sequence) for batch in shared for sequence in batch.sequences), default=0)
-        while most > 1:
-            try:
-                return sees_its_batch(shared, glimpse, most) or sees_the_longest(shared, glimpse, most)
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    return True
-                most //= 2
-        return most == 1
+    def ready(self, plan: BatchPlan, shard: str | None) -> tuple[BatchPlan, BatchPlan]:
+        """The model as it is now is what every batch meets. Gives all batches, and those of a part of them, in the
+        order in which they run: calibration first, for it sets the scales that evaluation is quantized with.
+        """
+        mine = sorted(batches_of(plan, shard), key=lambda batch: batch.split)
+        plan = sorted(plan, key=lambda batch: batch.split)
+        self.stride = -(-sum(batch.tokens for batch in plan if batch.split == "evaluation") // SAMPLED_TOKENS) or 1
+        self._fresh = Fresh(self.decoder)
+        self._steady = steady_up_to(self.decoder)
+        return apart(plan, self._steady), apart(mine, self._steady)
+
+    def count_apart(self, mine: BatchPlan) -> None:
+        """Count the sequences that run alone."""
+        steady = self._steady
+        sequences = [sequence for batch in mine for sequence in batch.sequences]
+        self.kept_apart = sum(self.alone or (steady is not None and len(s) > steady) for s in sequences)
 
     def _memory(self, plan: BatchPlan, device: torch.device) -> Memory | None:
         """What the model gives for pieces of the corpus now; None where it gives nothing, which the pass will tell."""
@@ -145,9 +144,9 @@ class Observer:
             return None
 
     def _glimpsing(self, device: torch.device) -> Glimpse:
-        return lambda rows, length: self._glimpse(rows, length, device)
+        return lambda rows, length: self.glimpse(rows, length, device)
 
-    def _glimpse(self, rows: Sequence[Sequence[int]], length: int, device: torch.device) -> torch.Tensor:
+    def glimpse(self, rows: Sequence[Sequence[int]], length: int, device: torch.device) -> torch.Tensor:
         """What the decoder returns for the first `length` tokens of the last row, the rest of which is padding."""
         ids = torch.tensor(rows, device=device)
         mask = torch.ones_like(ids, dtype=torch.bool)
@@ -155,7 +154,7 @@ class Observer:
         real, padding = mask.flatten().nonzero().squeeze(1), (~mask).flatten().nonzero().squeeze(1)
         nothing = PlannedBatch(split="calibration", sequences=())
         none = torch.zeros(0, dtype=torch.long, device=device)
-        self._intake.batch = batch = Batch(
+        self.intake.batch = batch = Batch(
             plan=nothing, ids=ids, mask=mask, real=real, padding=padding, starts=(0,) * len(rows), sampled=none
         )  # fmt: skip
         try:
@@ -169,12 +168,8 @@ class Observer:
     def _try(self, planned: PlannedBatch, device: torch.device, side: str) -> bool:
         """Run one batch and commit it; False, and no trace, where memory ran out."""
         try:
-            batch = collate(planned, device, side, self.stride)
-            self._intake.batch = batch
             self._renew()
-            with ScoreWatch(self.scores, batch, lambda: self._intake.running) if self.scores else nullcontext():
-                output = self.decoder(**batch.model_inputs, use_cache=False)
-            keep = self._watched(batch, output)
+            batch, keep = self.forward(planned, device, side)
         except Exception as error:
             self._forget()
             if isinstance(error, MaxactError):
@@ -187,22 +182,36 @@ class Observer:
             if device.type == "cuda":
                 torch.cuda.empty_cache()
             return False
-        self._check_coverage(planned)
+        rows = {name: accumulator.staged_rows for name, accumulator in self.accumulators.items()}
+        check_coverage(self.anatomy, planned, self.hooks, self.intake, rows)
         for accumulator in self.accumulators.values():
             accumulator.commit(batch)
         self.fidelity.commit()
         if self.scores:
             self.scores.commit()
-        self.shared.update(self._hooks.inputs.repeats)
-        for site, given in self._intake.traffic.items():
+        self.keep(planned)
+        keep()
+        self._forget()
+        return True
+
+    def forward(
+        self, planned: PlannedBatch, device: torch.device, side: str = "right"
+    ) -> tuple[Batch, Callable[[], None]]:
+        """Run a batch; what is returned with it keeps what was made of its final hidden states."""
+        self.intake.batch = batch = collate(planned, device, side, self.stride)
+        with ScoreWatch(self.scores, batch, lambda: self.intake.running) if self.scores else nullcontext():
+            output = self.decoder(**batch.model_inputs, use_cache=False)
+        return batch, self._watched(batch, output)
+
+    def keep(self, planned: PlannedBatch) -> None:
+        """Keep what was noted of a batch beside the figures of its sites."""
+        self.shared.update(self.hooks.inputs.repeats)
+        for site, given in self.intake.traffic.items():
             total = self.traffic[site]
             total[planned.split] = total[planned.split] + given.cpu() if planned.split in total else given.cpu()
-        keep()
         self.tokens[planned.split] += planned.tokens
         self.batches += 1
         self.padded_tokens += planned.padded_tokens
-        self._forget()
-        return True
 
     def _renew(self) -> None:
         if self._fresh:
@@ -212,14 +221,14 @@ class Observer:
         """What keeps what was made of the final hidden states; whatever ran for it was not of the pass."""
         if self._watch is None:
             return lambda: None
-        self._intake.batch = None
+        self.intake.batch = None
         try:
             return self._watch(batch, output if isinstance(output, torch.Tensor) else output[0])
         finally:
-            self._intake.batch = batch
+            self.intake.batch = batch
 
     def _forget(self) -> None:
-        self._hooks.forget()
+        self.hooks.forget()
         self.fidelity.rollback()
         if self.scores:
             self.scores.rollback()
@@ -254,41 +263,19 @@ class Observer:
                         "  please report the model_type"
                     )
 
-    def _check_coverage(self, planned: PlannedBatch) -> None:
-        pairs = {experts.site: self._pairs(experts, planned.tokens) for experts in self.anatomy.experts}
-        for tap in self.anatomy.taps:
-            seen = self.accumulators[tap.site.name].staged_rows
-            expected = pairs[tap.experts.site] if tap.routed and tap.experts is not None else planned.tokens
-            rows = seen.get(self._hooks.inputs.repeats.get((tap.site.name, tap.part), tap.part), 0)
-            if rows != expected:
-                part = f" ({tap.part})" if tap.part else ""
-                what = "did not fire" if rows == 0 else f"gave {rows} rows where {expected} were expected"
-                raise MeasureError(
-                    f"site {tap.site.name}{part}, module {tap.site.module}, {what}\n"
-                    "  a partial measurement is refused; please report the model_type"
-                )
-        depth = [site.name for site in self.anatomy.sites if site.kind in ("embedding", "hidden", "final_norm")]
-        if (order := list(dict.fromkeys(self._intake.order))) != depth:
-            wrong = next(name for name, wanted in zip(order, depth, strict=True) if name != wanted)
-            raise MeasureError(f"site {wrong} fired out of the order of depth\n  please report the model_type")
 
-    def _pairs(self, experts: Experts, tokens: int) -> int:
-        """Token-expert pairs of the batch, from the router's choice; a token takes as many experts as the model
-        says.
-        """
-        traffic = self._intake.traffic.get(experts.site)
-        if traffic is None:
-            raise MeasureError(
-                f"{experts.site}: its experts were not called\n"
-                "  a partial measurement is refused; please report the model_type"
-            )
-        pairs = int(traffic.sum())
-        if not experts.skips and experts.top_k is not None and pairs != tokens * experts.top_k:
-            raise MeasureError(
-                f"{experts.site}: {pairs} token-expert pairs where {tokens} tokens take {experts.top_k} each\n"
-                "  please report the model_type"
-            )
-        return pairs
+def must_be_alone(plan: BatchPlan, glimpse: Glimpse) -> bool:
+    """Whether sequences must not share a batch; where that could not be tried, they must not."""
+    shared = [batch for batch in plan if len(batch.sequences) > 1]
+    most = max((len(sequence) for batch in shared for sequence in batch.sequences), default=0)
+    while most > 1:
+        try:
+            return sees_its_batch(shared, glimpse, most) or sees_the_longest(shared, glimpse, most)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                return True
+            most //= 2
+    return most == 1
 
 
 def is_out_of_memory(error: BaseException) -> bool:
