@@ -66,7 +66,13 @@ class Histogram:
     def __add__(self, other: "Histogram") -> "Histogram":
         if self.encoding != other.encoding:
             raise ValueError(f"histograms of {self.encoding} and {other.encoding} do not add")
-        return Histogram.from_dense(self.encoding, self.dense() + other.dense())
+        if not (self.bins.size and other.bins.size):
+            return self if self.bins.size else other
+        bins = np.union1d(self.bins, other.bins)
+        counts = np.zeros(len(bins), np.int64)
+        for one in (self, other):
+            counts[np.searchsorted(bins, one.bins)] += one.counts
+        return Histogram(self.encoding, bins, counts)
 
     def __eq__(self, other: object) -> bool:
         return (

@@ -1,25 +1,19 @@
 """Records of parts of one corpus, merged by addition, in any order, to the identical whole."""
 
-import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Set
 from dataclasses import replace
 
 from pytest_maxact.errors import InputError, setting, shown
 from pytest_maxact.record.comparability import part_differences
-from pytest_maxact.record.deployed import joined_deployed
+from pytest_maxact.record.deployed import AsDeployed, joined_deployed
 from pytest_maxact.record.predictions import Predictions
-from pytest_maxact.record.provenance import Provenance, corpus_digest, merged_context, merged_tokens
+from pytest_maxact.record.provenance import Context, Provenance, corpus_digest, merged_context, merged_tokens
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.scores import LayerScores, merged_scores
 
 _Sample = tuple[str, str, str, int]
-
-
-def _texts_of(provenance: Provenance) -> Iterator[tuple[_Sample, str, str | None]]:
-    """Every sample with its digest and that of its text, None in a Record of an earlier version."""
-    texts = provenance.text_digests or [None] * len(provenance.samples)
-    return zip(provenance.samples, provenance.sample_digests, texts, strict=True)
 
 
 def merge(records: Iterable[Record]) -> Record:
@@ -36,16 +30,20 @@ def merge(records: Iterable[Record]) -> Record:
 
 
 class Sum:
-    """Parts of one measurement added up: `add` each, then ask for the `record` of the whole."""
+    """Parts of one measurement added up: `add` each, then ask for the `record` of the whole.
+
+    What is held grows with the samples of the whole, as its Record does, and not with the number of parts.
+    """
 
     def __init__(self) -> None:
         self._first: Record | None = None
         self._sites: dict[str, SiteReading] = {}
-        self._parts: list[Provenance] = []
+        self._origin = Origin()
+        self._shards: set[int] = set()
         self._texts: dict[str, str] = {}
         self._names: set[str] = set()
-        self._predictions: list[Predictions | None] = []
-        self._scores: list[tuple[LayerScores, ...] | None] = []
+        self._predictions: Predictions | None = None
+        self._scores: tuple[LayerScores, ...] | None = None
 
     def add(self, part: Record) -> None:
         """Raises InputError for what is no part of the same measurement, or holds what another part holds."""
@@ -56,28 +54,37 @@ class Sum:
             )
         if self._first is None:
             self._first, self._sites = part, dict(part.sites)
+            self._predictions, self._scores = part.predictions, part.scores
         else:
-            _require_alike(self._first, part, self._parts)
+            _require_alike(self._first, part)
+            self._refuse_repeated(part.provenance.shard)
             self._sites = {name: reading + part.sites[name] for name, reading in self._sites.items()}
+            told = self._predictions and part.predictions
+            self._predictions = self._predictions + part.predictions if told and part.predictions else None
+            self._scores = merged_scores((self._scores, part.scores))
         self._refuse_shared_texts(part.provenance)
         self._refuse_shared_names(part.provenance)
-        self._parts.append(part.provenance)
-        self._predictions.append(part.predictions)
-        self._scores.append(part.scores)
+        if part.provenance.shard:
+            self._shards.add(_number(part.provenance.shard))
+        self._origin.add(part.provenance)
 
     def record(self) -> Record:
         """The whole. Raises InputError where a part of it is missing."""
         if self._first is None:
             raise InputError("there is no Record to merge\n  name the Records of the parts")
-        _refuse_missing(self._parts)
-        told = [part for part in self._predictions if part]
+        if shard := self._first.provenance.shard:
+            _refuse_missing(self._shards, int(shard.split("/")[1]))
         return Record(
-            provenance=_joined(self._parts),
+            provenance=self._origin.joined(self._first.provenance),
             sites=self._sites,
             weights=self._first.weights,
-            predictions=functools.reduce(Predictions.__add__, told) if len(told) == len(self._parts) else None,
-            scores=merged_scores(self._scores),
+            predictions=self._predictions,
+            scores=self._scores,
         )
+
+    def _refuse_repeated(self, shard: str | None) -> None:
+        if shard and _number(shard) in self._shards:
+            raise InputError(f"{_part_words(shard)} is given twice\n  give every part once")
 
     def _refuse_shared_texts(self, part: Provenance) -> None:
         """Raise InputError for a text that two parts were measured on, whatever it is called in them, and as far as
@@ -106,7 +113,58 @@ class Sum:
         self._names.update(names)
 
 
-def _require_alike(first: Record, other: Record, before: Sequence[Provenance]) -> None:
+class Origin:
+    """Where the parts come from, added up."""
+
+    def __init__(self) -> None:
+        self._samples: list[_Sample] = []
+        self._digests: list[str] = []
+        self._texts: list[str] = []
+        self._parts = 0
+        self._batching: Counter[str] = Counter()
+        self._files: tuple[tuple[str, str], ...] = ()
+        self._tokens: str | None = None
+        self._context: Context | None = None
+        self._deployed: AsDeployed | None = None
+
+    def add(self, part: Provenance) -> None:
+        self._samples += part.samples
+        self._digests += part.sample_digests
+        self._texts += part.text_digests
+        self._batching.update({key: count for key, count in part.batching.items() if key != "batch_tokens"})
+        if not self._parts:
+            self._files, self._tokens = part.files, part.tokens_sha256
+            self._context, self._deployed = part.context, part.deployed
+        else:
+            self._files = part.files if part.files == self._files else ()
+            self._tokens = merged_tokens((self._tokens, part.tokens_sha256))
+            self._context = merged_context((self._context, part.context))
+            self._deployed = joined_deployed((self._deployed, part.deployed))
+        self._parts += 1
+
+    def joined(self, first: Provenance) -> Provenance:
+        """Where the whole comes from. Of a measurement that was cut, every part knows how the whole text fits the
+        model.
+        """
+        cut = first.shard is not None
+        order = sorted(range(len(self._samples)), key=lambda place: self._samples[place])
+        digests = tuple(self._digests[place] for place in order)
+        return replace(
+            first,
+            samples=tuple(self._samples[place] for place in order),
+            sample_digests=digests,
+            text_digests=tuple(self._texts[place] for place in order) if len(self._texts) == len(order) else (),
+            corpus_sha256=corpus_digest(digests),
+            files=self._files,
+            tokens_sha256=self._tokens,
+            context=first.context if cut else self._context,
+            deployed=first.deployed if cut else self._deployed,
+            shard=None,
+            batching={key: self._batching.get(key, count) for key, count in first.batching.items()},
+        )
+
+
+def _require_alike(first: Record, other: Record) -> None:
     """Raise InputError for a Record that is no part of the measurement that `first` is of."""
     if first.sites.keys() != other.sites.keys():
         raise InputError("these Records are not parts of one measurement; they observed different sites")
@@ -124,16 +182,10 @@ def _require_alike(first: Record, other: Record, before: Sequence[Provenance]) -
             f"these Records are not parts of one measurement: one is {_part_words(one)}, another {_part_words(another)}"
             "\n  merge the parts of one cut"
         )
-    if another and any(part.shard == another for part in before):
-        raise InputError(f"{_part_words(another)} is given twice\n  give every part once")
 
 
-def _refuse_missing(parts: Sequence[Provenance]) -> None:
+def _refuse_missing(given: Set[int], count: int) -> None:
     """Raise InputError for a cut of which a part is not there, with its number."""
-    if (shard := parts[0].shard) is None:
-        return
-    given = {int(part.shard.split("/")[0]) for part in parts if part.shard}
-    count = int(shard.split("/")[1])
     if missing := [number for number in range(1, count + 1) if number not in given]:
         more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
         named = ", ".join(map(str, missing[:8]))
@@ -143,27 +195,9 @@ def _refuse_missing(parts: Sequence[Provenance]) -> None:
         )
 
 
+def _number(shard: str) -> int:
+    return int(shard.split("/")[0])
+
+
 def _part_words(shard: str | None) -> str:
     return "part {} of {}".format(*shard.split("/")) if shard else "a whole"
-
-
-def _joined(parts: Sequence[Provenance]) -> Provenance:
-    """Where the whole comes from. Of a measurement that was cut, every part knows how the whole text fits the model."""
-    first, cut = parts[0], parts[0].shard is not None
-    ordered = sorted((entry for part in parts for entry in _texts_of(part)), key=lambda entry: entry[0])
-    batching = {key: sum(part.batching[key] for part in parts) for key in first.batching if key != "batch_tokens"}
-    digests = tuple(digest for _, digest, _ in ordered)
-    texts = tuple(text for *_, text in ordered if text is not None)
-    return replace(
-        first,
-        samples=tuple(sample for sample, *_ in ordered),
-        sample_digests=digests,
-        text_digests=texts if len(texts) == len(digests) else (),
-        corpus_sha256=corpus_digest(digests),
-        files=first.files if len({part.files for part in parts}) == 1 else (),
-        tokens_sha256=merged_tokens(part.tokens_sha256 for part in parts),
-        context=first.context if cut else merged_context(part.context for part in parts),
-        deployed=first.deployed if cut else joined_deployed(part.deployed for part in parts),
-        shard=None,
-        batching={"batch_tokens": first.batching["batch_tokens"], **batching},
-    )
