@@ -59,8 +59,8 @@ class Sum:
             _require_alike(self._first, part)
             self._refuse_repeated(part.provenance.shard)
             self._sites = {name: reading + part.sites[name] for name, reading in self._sites.items()}
-            told = self._predictions and part.predictions
-            self._predictions = self._predictions + part.predictions if told and part.predictions else None
+            told, new = self._predictions, part.predictions
+            self._predictions = told + new if told and new else None
             self._scores = merged_scores((self._scores, part.scores))
         self._refuse_shared_texts(part.provenance)
         self._refuse_shared_names(part.provenance)
