@@ -19,6 +19,7 @@ from pytest_maxact.errors import MeasureError, first_line
 from pytest_maxact.measure.effect.effects import HEAD_ROWS
 from pytest_maxact.measure.effect.headed import Headed, headed_of
 from pytest_maxact.measure.observe.batch import Batch
+from pytest_maxact.measure.observe.reduction import Entry, How, State, value_of
 from pytest_maxact.record.predictions import STEP, Predicted, Predictions
 
 TOKENS = 4096
@@ -26,6 +27,7 @@ TOKENS = 4096
 LEADING = 512
 """So many of one sample at most."""
 _PROBED = 8
+_NOTHING = np.zeros(6)
 Telling = Callable[[LoadedModel, Sequence[corpus.Sequence], int], tuple["Predicting | None", str]]
 """A model, the samples that it runs on and its vocabulary -> what to hand final hidden states to, or why nothing."""
 
@@ -37,9 +39,8 @@ class Predicting:
         self._headed = headed
         self._chosen = chosen(sequences)
         self._shares = Shares(sequences, vocabulary)
-        self._found: dict[str, list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]] = {
-            sequence.sample.category: [] for sequence, _ in self._chosen.values()
-        }
+        self._found = {sequence.sample.category: _NOTHING for sequence, _ in self._chosen.values()}
+        """Sums by category, as `_summed` has them."""
 
     def see(self, batch: Batch, states: torch.Tensor) -> Callable[[], None]:
         """`states`: final hidden states [B, T, width] of a batch; what is returned keeps what was found of them."""
@@ -57,7 +58,8 @@ class Predicting:
         def keep() -> None:
             for sequence, surprise in found:
                 expected = self._shares.surprise(sequence, len(surprise))
-                self._found[sequence.sample.category].append((surprise, expected))
+                category = sequence.sample.category
+                self._found[category] = self._found[category] + _summed(surprise, expected)
 
         return keep
 
@@ -77,6 +79,15 @@ class Predicting:
     def result(self) -> Predictions:
         """All that was predicted, by category."""
         return Predictions(categories=tuple(_told(name, found) for name, found in sorted(self._found.items())))
+
+    def state(self) -> State:
+        """All that was kept so far, by category."""
+        return {"categories": Entry({name: found.tolist() for name, found in self._found.items()}, How.SUM)}
+
+    def restore(self, state: State) -> None:
+        """Hold this, instead of whatever is held."""
+        known = value_of(state, "categories", {})
+        self._found = {name: np.array(known.get(name, _NOTHING), np.float64) for name in self._found}
 
 
 def predicting(
@@ -163,17 +174,20 @@ def _smoothed(counts: npt.NDArray[np.int64], otherwise: npt.NDArray[np.float64])
     return (counts + kinds * otherwise) / (total + kinds) if total else otherwise
 
 
-def _told(category: str, found: Sequence[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]) -> Predicted:
-    surprise = np.concatenate([ours for ours, _ in found]) if found else np.zeros(0)
-    expected = np.concatenate([theirs for _, theirs in found], 1) if found else np.zeros((3, 0))
+def _summed(surprise: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Nats [tokens] at tokens and those of three ways to expect them [3, tokens], as sums that add up exactly: tokens,
+    those without a finite distribution, and over the others the nats of the model and of each of the three.
+    """
     finite = ~np.isnan(surprise)
+    nats = [_rounded(surprise[finite]).sum(), *_rounded(expected[:, finite]).sum(1)]
+    return np.array([len(surprise), (~finite).sum(), *nats], np.float64)
+
+
+def _told(category: str, found: npt.NDArray[np.float64]) -> Predicted:
+    tokens, nonfinite, nll, *unigram = found.tolist()
     return Predicted(
-        category=category,
-        tokens=len(surprise),
-        nonfinite=int((~finite).sum()),
-        nll=float(_rounded(surprise[finite]).sum()),
-        unigram=float(_rounded(expected[:, finite]).sum(1).min(initial=math.inf)) if finite.any() else 0.0,
-    )
+        category=category, tokens=int(tokens), nonfinite=int(nonfinite), nll=nll, unigram=min(unigram)
+    )  # fmt: skip
 
 
 def _rounded(nats: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -29,6 +29,11 @@ class Peak:
         """
         return -abs(self.value), self.sample, self.position, self.part, self.channel, -self.value
 
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """Where it sat, in the order by which one entry comes before another."""
+        return self.sample, self.position, self.channel
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NonFinite:

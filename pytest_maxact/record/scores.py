@@ -20,10 +20,13 @@ class LayerScores:
 
 
 def joined(scores: Iterable[LayerScores]) -> tuple[LayerScores, ...]:
-    """The largest of each layer, in the order of depth."""
+    """The largest of each layer, in the order of depth, whatever the order of `scores`: of equals, one that was
+    read.
+    """
     largest: dict[int, LayerScores] = {}
     for found in scores:
-        if found.layer not in largest or found.largest > largest[found.layer].largest:
+        known = largest.setdefault(found.layer, found)
+        if (found.largest, found.exact) > (known.largest, known.exact):
             largest[found.layer] = found
     return tuple(largest[layer] for layer in sorted(largest))
 

@@ -7,7 +7,7 @@ done, on the device, without a host synchronisation per call, and read back once
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from pytest_maxact.errors import MeasureError, setting
 from pytest_maxact.measure.observe.batch import Batch
 from pytest_maxact.measure.observe.bits import Encoded, count_bits, encode, key_of
 from pytest_maxact.measure.observe.massive import MASSIVE_ABOVE, massive_counts
+from pytest_maxact.measure.observe.reduction import Entry, How, State, peak_of, value_of, within
 from pytest_maxact.numbers.histogram import BINS, INFINITY_BIN
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, Peak
@@ -79,9 +80,8 @@ class SiteAccumulator:
         """Keep what the batch staged."""
         split = batch.plan.split
         if self._staged_counts is not None:
-            self.counts[split] = (
-                self.counts[split] + self._staged_counts if split in self.counts else self._staged_counts
-            )
+            known, staged = self.counts.get(split), self._staged_counts
+            self.counts[split] = staged if known is None else known.to(staged.device) + staged
         for part, rows in self._staged_rows.items():
             self.rows[part] = self.rows.get(part, 0) + rows
         for findings, locate, part in self._staged:
@@ -91,6 +91,31 @@ class SiteAccumulator:
     def rollback(self) -> None:
         """Forget what was staged."""
         self._staged_counts, self._staged_rows, self._staged = None, {}, []
+
+    def state(self) -> State:
+        """All that was committed so far."""
+        return {
+            "dtype": Entry(self.dtype or None, How.EQUAL),
+            "widths": Entry(dict(self.widths), How.EQUAL),
+            "rows": Entry(dict(self.rows), How.SUM),
+            "peaks": Entry([asdict(peak) for peak in self.peaks], How.LARGEST),
+            "massive": Entry([self.massive.tokens, self.massive.entries], How.SUM),
+            "ratio": Entry(self.massive.max_ratio, How.MAX),
+            "nonfinite": Entry(asdict(self.first_nonfinite) if self.first_nonfinite else None, How.FIRST),
+            **{f"counts/{split}": Entry(counts, How.SUM) for split, counts in self.counts.items()},
+        }
+
+    def restore(self, state: State) -> None:
+        """Hold this, instead of whatever is held."""
+        self.rollback()
+        self._typed(value_of(state, "dtype", ""))
+        self.widths, self.rows = dict(value_of(state, "widths", {})), dict(value_of(state, "rows", {}))
+        self.peaks = [peak_of(peak) for peak in value_of(state, "peaks", [])]
+        tokens, entries = value_of(state, "massive", [0, 0])
+        self.massive = Massive(tokens=tokens, entries=entries, max_ratio=value_of(state, "ratio", None))
+        first = value_of(state, "nonfinite", None)
+        self.first_nonfinite = peak_of(first) if first else None
+        self.counts = {split: entry.value.clone() for split, entry in within("counts", state).items()}
 
     @property
     def staged_rows(self) -> dict[str, int]:
@@ -117,6 +142,9 @@ class SiteAccumulator:
                 f"{self.name} is {width} wide after {self.widths[part]}; one site has one width\n"
                 "  please report the model_type"
             )
+        self._typed(dtype)
+
+    def _typed(self, dtype: str) -> None:
         self.dtype = dtype
         self.encoding = dtype if dtype in INFINITY_BIN else "bfloat16"
 
@@ -151,12 +179,7 @@ class SiteAccumulator:
         self.massive = self.massive + findings.massive_counts()
         if (flat := findings.first_nonfinite_entry()) is not None:
             found = raw(float("nan"), flat)
-            known = self.first_nonfinite
-            if known is None or (found.sample, found.position, found.channel) < (
-                known.sample,
-                known.position,
-                known.channel,
-            ):
+            if self.first_nonfinite is None or found.place < self.first_nonfinite.place:
                 self.first_nonfinite = found
 
 

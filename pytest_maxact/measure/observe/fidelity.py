@@ -15,6 +15,7 @@ import torch
 from pytest_maxact.checkpoint.quantize import quantize
 from pytest_maxact.measure.observe.bits import count_bits
 from pytest_maxact.measure.observe.massive import massive_rows
+from pytest_maxact.measure.observe.reduction import Entry, How, State, grouped, under, value_of, within
 from pytest_maxact.numbers.schemes import Quantizer, Scheme
 from pytest_maxact.numbers.sums import DB_BINS, DB_LOWEST, DB_PER_BIN, SchemeSums
 
@@ -61,7 +62,7 @@ class Fidelity:
     def _quantize(self, tap: "Tap", rows: torch.Tensor) -> None:
         known = self.channels.get((tap.site.name, tap.part))
         rows = rows.float() if rows.dtype == torch.float64 else rows
-        amax = None if known is None else known.amax().to(rows.dtype)
+        amax = None if known is None else known.amax().to(rows.device, rows.dtype)
         schemes = {
             name: how
             for name, how in self.schemes.items()
@@ -77,14 +78,40 @@ class Fidelity:
     def commit(self) -> None:
         """Keep what the batch staged."""
         for key, channels in self._staged_channels:
-            self.channels[key] = torch.maximum(self.channels[key], channels) if key in self.channels else channels
+            known = self.channels.get(key)
+            self.channels[key] = channels if known is None else torch.maximum(known.to(channels.device), channels)
         for key, sums in self._staged_sums.items():
-            self._totals.setdefault(key, Sums(sums.device)).join(sums)
+            self._totals.setdefault(key, Sums(sums.device)).to(sums.device).join(sums)
         self.rollback()
 
     def rollback(self) -> None:
         """Forget what was staged."""
         self._staged_sums, self._staged_channels = {}, []
+
+    def state(self) -> State:
+        """All that was committed so far."""
+        entries = {"refused": Entry(sorted("/".join(key) for key in self._refused), How.UNION)}
+        for key, channels in self.channels.items():
+            entries |= under("channels", {"/".join(key): Entry(channels, How.MAX)})
+        for key, total in self._totals.items():
+            entries |= under("sums/" + "/".join(key), total.state())
+        return entries
+
+    def restore(self, state: State) -> None:
+        """Hold this, instead of whatever is held; on the host, until the first batch tells where it is wanted."""
+        self.rollback()
+        self._refused = {_key_of(name) for name in value_of(state, "refused", [])}
+        self.channels = {_key_of(name): entry.value.clone() for name, entry in within("channels", state).items()}
+        self._totals = {
+            (site, scheme): Sums.of(sums)
+            for site, schemes in grouped(within("sums", state)).items()
+            for scheme, sums in grouped(schemes).items()
+        }
+
+
+def _key_of(name: str) -> _Key:
+    site, _, other = name.partition("/")
+    return site, other
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +194,29 @@ class Sums:
             nan=0.0, posinf=0.0, neginf=0.0
         )
         self._db += _counted(torch.where(lost == 0, DB_BINS - 1, places.clamp(0, DB_BINS - 2)), DB_BINS)
+
+    @classmethod
+    def of(cls, state: State) -> "Sums":
+        """From their state, on the host."""
+        sums = cls(torch.device("cpu"))
+        sums._numbers, sums._db, sums._levels = (state[name].value.clone() for name in ("numbers", "db", "levels"))
+        sums._tokens, sums._entries = state["rows"].value
+        return sums
+
+    def state(self) -> State:
+        """All of them."""
+        tensors = {"numbers": self._numbers, "db": self._db, "levels": self._levels}
+        return {
+            **{name: Entry(tensor, How.SUM) for name, tensor in tensors.items()},
+            "rows": Entry([self._tokens, self._entries], How.SUM),
+        }
+
+    def to(self, device: torch.device) -> "Sums":
+        """Themselves, there."""
+        if self.device != device:
+            self.device = device
+            self._numbers, self._db, self._levels = (t.to(device) for t in (self._numbers, self._db, self._levels))
+        return self
 
     def join(self, other: "Sums") -> None:
         """Add the sums of another call."""

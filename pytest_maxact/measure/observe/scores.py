@@ -13,6 +13,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from pytest_maxact.measure.observe.batch import Batch
+from pytest_maxact.measure.observe.reduction import Entry, How, State, value_of
 from pytest_maxact.numbers.formats import FP16_MAX
 from pytest_maxact.record.scores import LayerScores, joined
 
@@ -38,6 +39,16 @@ class Scores:
     def rollback(self) -> None:
         """Forget what was staged."""
         self._staged = []
+
+    def state(self) -> State:
+        """The largest of every layer, with whether it was read, by layer."""
+        largest = {str(found.layer): [found.largest, found.exact] for found in self.layers}
+        return {"largest": Entry(largest, How.MAX)}
+
+    def restore(self, state: State) -> None:
+        """Hold this, instead of whatever is held."""
+        known = value_of(state, "largest", {}).items()
+        self.layers = joined(LayerScores(layer=int(layer), largest=most, exact=read) for layer, (most, read) in known)
 
 
 class ScoreWatch(TorchFunctionMode):
