@@ -6,6 +6,7 @@ import platform
 import torch
 
 from pytest_maxact.errors import InputError, first_line, setting
+from pytest_maxact.numbers.ways import PLACED
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 _AS_IT_IS = "auto"
@@ -21,10 +22,10 @@ def forced_dtype(wanted: str) -> torch.dtype | None:
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device named, or for "auto" CUDA where there is one, else the CPU. Raises InputError for one this machine
-    lacks.
+    """The device named, or, for "auto" and a model that is split or offloaded, CUDA where there is one, else the CPU.
+    Raises InputError for one this machine lacks.
     """
-    if wanted == "auto":
+    if wanted == _AS_IT_IS or wanted in PLACED:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(wanted)

@@ -14,6 +14,8 @@ from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.fit import refuse_unfit
 from pytest_maxact.checkpoint.heads import body_of, head_classes, is_headless, lacking_head
 from pytest_maxact.checkpoint.locate import Checkpoint, with_weights
+from pytest_maxact.checkpoint.placement.mapping import mapped
+from pytest_maxact.checkpoint.placement.placement import Placement
 from pytest_maxact.checkpoint.placing import refuse_rival_names
 from pytest_maxact.checkpoint.quantized import dequantized
 from pytest_maxact.checkpoint.quiet import quiet
@@ -75,14 +77,15 @@ def skeleton(checkpoint: Checkpoint) -> Skeleton:
     return Skeleton(auto=auto, whole=whole, body=whole, unpredicted=why)
 
 
-def load(checkpoint: Checkpoint, settings: Settings) -> LoadedModel:
-    """Load the weights, with those of its head where it has one. Raises MeasureError where they are incomplete, do not
-    fit the config, or do not fit into memory.
+def load(checkpoint: Checkpoint, settings: Settings, placement: Placement | None = None) -> LoadedModel:
+    """Load the weights, with those of its head where it has one, to where they were planned to live.
+
+    Raises MeasureError where they are incomplete, do not fit the config, or do not fit into memory.
     """
     built = skeleton(checkpoint)
     if checkpoint.is_hub:
         refuse_unfit(built.whole, with_weights(checkpoint, settings))
-    model, info, files, device = load_as(built.auto, checkpoint, settings)
+    model, info, files, device = load_as(built.auto, checkpoint, settings, placement)
     decoder = decoder_of(model)
     left_out = refuse_partial(model, decoder, info, checkpoint, refuse_rival_names(files, model))
     left_out += tuple(f"{name}: lies beside the weights and is not loaded" for name in files.beside)
@@ -125,7 +128,7 @@ def dtype_of(model: Any, decoder: nn.Module) -> str:
 
 
 def load_as(
-    auto: Any, checkpoint: Checkpoint, settings: Settings
+    auto: Any, checkpoint: Checkpoint, settings: Settings, placement: Placement | None = None
 ) -> tuple[Any, dict[str, Any], WeightFiles, torch.device]:
     """The model that an auto class makes of a checkpoint, in evaluation mode; what transformers says of the loading;
     the files and the device. The config is the one that was read once, and it names the files.
@@ -138,8 +141,9 @@ def load_as(
     config = deepcopy(checkpoint.as_read)
     for part in (config, config.get_text_config()):
         part.transformers_weights = files.entry
-    device = pick_device(settings.device)
+    device = torch.device(placement.device) if placement else pick_device(settings.device)
     dequantized(config)
+    where = mapped(placement)
     with quiet():
         try:
             model, info = auto.from_pretrained(
@@ -149,8 +153,9 @@ def load_as(
                 trust_remote_code=checkpoint.trust_remote_code,
                 use_safetensors=True,
                 output_loading_info=True,
+                **where.arguments,
             )
-            return model.eval().to(device), info, files, device
+            return where.settle(model.eval(), device), info, files, device
         except Exception as error:
             raise MeasureError(
                 f"cannot load the weights of {checkpoint.name}: {first_line(error)}\n  {_advice(error, device)}"

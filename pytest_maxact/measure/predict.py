@@ -72,7 +72,7 @@ class Predicting:
             rows = slice(start, start + HEAD_ROWS)
             logits = self._headed.logits(ids[:-1][rows], states[rows]).float()
             whole = logits.logsumexp(1)
-            surprise = whole - logits.gather(1, ids[1:][rows, None]).squeeze(1)
+            surprise = whole - logits.gather(1, ids[1:][rows, None].to(logits.device)).squeeze(1)
             parts.append(torch.where(whole.isfinite(), surprise, math.nan).double().cpu())
         return torch.cat(parts).numpy()
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from pytest_maxact import corpus
-from pytest_maxact.checkpoint.device import pick_device
+from pytest_maxact.checkpoint.device import forced_dtype, pick_device
 from pytest_maxact.checkpoint.fit import refuse_unfit
 from pytest_maxact.checkpoint.heads import has_head, is_encoder
 from pytest_maxact.checkpoint.load import skeleton
 from pytest_maxact.checkpoint.locate import Checkpoint, locate, weights_are_here, with_weights
+from pytest_maxact.checkpoint.placement.rooms import rooms
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy, vocabulary
 from pytest_maxact.checkpoint.sites.modules import is_linear, sizes
 from pytest_maxact.checkpoint.sites.resolve import resolve
@@ -23,6 +24,7 @@ from pytest_maxact.measure.arithmetic import accumulated
 from pytest_maxact.measure.context import positions_of, require_context
 from pytest_maxact.measure.deployed import beside
 from pytest_maxact.measure.effect.effects import require_head
+from pytest_maxact.measure.planning import planned, refuse_auto_parts
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.record.identity import Identity
@@ -36,6 +38,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     """
     checkpoint = locate(settings)
     accumulated(settings.arithmetic, pick_device(settings.device))
+    refuse_auto_parts(settings)
     source = load_tokenizer(settings.corpus_tokenizer, trust_remote_code=False) if settings.corpus_tokenizer else None
     tokenizer = load_tokenizer(checkpoint.folder, checkpoint.trust_remote_code, config=checkpoint.config)
     built = skeleton(checkpoint)
@@ -55,6 +58,12 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         encoded = encode(corpus.decode(read_corpus(settings), source), tokenizer, anatomy, checkpoint.config, settings)
         budget = settings.max_tokens
         sequences = tuple(corpus.within_token_budget(encoded, budget, settings.seed) if budget is not None else encoded)
+    dtype = dtype_of_files(checkpoint.config, files)
+    placement, batch_tokens = planned(
+        built.whole, anatomy, _dtype(settings, dtype), settings, max(map(len, sequences), default=1), schemes, files,
+        rooms(),
+    )  # fmt: skip
+    settings = replace(settings, batch_tokens=batch_tokens)
     deployed, extra = beside(
         sequences, tokenizer, settings.protocol, max_length(settings, checkpoint.config.get_text_config()),
         vocabulary(anatomy),
@@ -73,10 +82,17 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         deployed=deployed if schemes else replace(deployed, samples=0, tokens=0),
         beside=extra if schemes else (),
         predicts=has_head(checkpoint),
-        dtype=dtype_of_files(checkpoint.config, files),
+        dtype=dtype,
         remarks=tuple(remarks_of(built.whole, files)) if files else (),
         unpredicted=built.unpredicted,
+        placement=placement,
+        batch_tokens=batch_tokens,
     )
+
+
+def _dtype(settings: Settings, of_files: str | None) -> str:
+    """The dtype that will be measured in; where nothing states one, the one that transformers loads in."""
+    return str(forced_dtype(settings.dtype) or of_files or "float32").removeprefix("torch.")
 
 
 def _taken_over(

@@ -5,6 +5,7 @@ from typing import Any
 
 from pytest_maxact import corpus
 from pytest_maxact.checkpoint.locate import Checkpoint
+from pytest_maxact.checkpoint.placement.placement import Placement
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.numbers.schemes import Scheme
 from pytest_maxact.numbers.sites import Site
@@ -50,6 +51,12 @@ class Prepared:
 
     remarks: tuple[str, ...] = ()
     """What was found of its files that makes loaders differ."""
+
+    placement: Placement | None = None
+    """Where it will live; None of a live model, which lives already."""
+
+    batch_tokens: int = 0
+    """Tokens of a batch, where the settings leave that to the machine."""
 
     unpredicted: str = ""
     """Why its own predictions are not measured; empty where they are."""

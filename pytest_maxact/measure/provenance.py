@@ -68,7 +68,7 @@ def provenance_of(
         attention=str(getattr(text, "_attn_implementation", None)),
         experts=getattr(text, "_experts_implementation", None) if anatomy.experts else None,
         batching={
-            "batch_tokens": settings.batch_tokens,
+            "batch_tokens": prepared.batch_tokens or settings.batch_tokens,
             "batches": observer.batches,
             "padded_tokens": observer.padded_tokens,
             "out_of_memory": observer.out_of_memory,
@@ -81,6 +81,7 @@ def provenance_of(
         tokens_sha256=tokens_digest(prepared.sequences),
         template_date=template_date(prepared.tokenizer, settings.protocol),
         context=context_of(prepared.whole, text),
+        placement=prepared.placement.stated if prepared.placement else "",
         shard=settings.shard,
         versions=_versions(),
     )
@@ -89,7 +90,7 @@ def provenance_of(
 def expected_footing(prepared: "Prepared", settings: Settings) -> Footing:
     """What a measurement will stand on, as far as that is known before the model is loaded."""
     dtype = _expected_dtype(prepared, settings)
-    device = pick_device(settings.device)
+    device = _device(prepared, settings)
     return Footing(
         corpus_sha256=corpus_digest(sequence.sample.digest for sequence in prepared.sequences),
         tokenizer_sha256=tokenizer_digest(prepared.tokenizer),
@@ -114,7 +115,7 @@ def content_of(
         ids.update(
             json.dumps([sequence.sample.id, sequence.sample.category, sequence.sample.digest, sequence.ids]).encode()
         )
-    device, text = pick_device(settings.device), prepared.checkpoint.config.get_text_config()
+    device, text = _device(prepared, settings), prepared.checkpoint.config.get_text_config()
     return {
         **asdict(expected_footing(prepared, settings)),
         "metric_version": METRIC_VERSION,
@@ -130,7 +131,7 @@ def content_of(
         "sequences_sha256": ids.hexdigest(),
         "shard": settings.shard,
         "template_date": template_date(prepared.tokenizer, settings.protocol),
-        "batch_tokens": settings.batch_tokens,
+        "batch_tokens": prepared.batch_tokens or settings.batch_tokens,
         "dtype_asked": settings.dtype,
         "accumulated": sorted(map(str, accumulated(settings.arithmetic, device))),
         "device": str(device) if device.type == "cpu" else f"{device} {torch.cuda.get_device_name(device)}",
@@ -140,6 +141,11 @@ def content_of(
         "bounds": sorted([name, bound] for name, bound in bounds) if settings.effects_measured else [],
         "versions": _versions(),
     }
+
+
+def _device(prepared: "Prepared", settings: Settings) -> torch.device:
+    """The device that computes."""
+    return torch.device(prepared.placement.device) if prepared.placement else pick_device(settings.device)
 
 
 def _left_out(prepared: "Prepared", loaded: LoadedModel, anatomy: Anatomy) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from pytest_maxact.checkpoint.digest import weights_digest
 from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.load import LoadedModel, load, skeleton, whole_skeleton
 from pytest_maxact.checkpoint.locate import Checkpoint, require_unchanged, with_seal, with_weights
+from pytest_maxact.checkpoint.placement.placement import require_room
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy, vocabulary
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.stated import remarks_of
@@ -73,6 +74,9 @@ def measure(
     known already. Raises InputError or MeasureError; a partial measurement is never returned, nor one of files that
     changed meanwhile.
     """
+    if prepared.placement:
+        require_room(prepared.placement)
+    settings = replace(settings, batch_tokens=prepared.batch_tokens or settings.batch_tokens)
     checkpoint = with_seal(prepared.checkpoint, with_weights(prepared.checkpoint, settings))
     files = with_weights(checkpoint, settings)
     if checkpoint.is_hub:
@@ -81,7 +85,7 @@ def measure(
         misfits = misfits_of(whole_skeleton(checkpoint), headers(files))
         scan = background.submit(scan_weights, files, misfits)
         begin(progress, LOADING)
-        loaded = load(checkpoint, settings)
+        loaded = load(checkpoint, settings, prepared.placement)
         loaded_files = loaded.files
 
         def identify() -> str:
@@ -208,6 +212,7 @@ def _effects(
     effects = partial(
         measure_effects, prepared.checkpoint, settings, readings=record.sites, sequences=prepared.sequences,
         alone=record.provenance.batching["alone"] >= len(prepared.sequences), beside=prepared.beside,
+        placement=prepared.placement,
     )  # fmt: skip
     found = effects(schemes=schemes, mend=bounded)
     mended = [scheme for scheme in schemes if scheme.name in failing]

@@ -88,6 +88,10 @@ class Provenance:
     stored: str = field(default="", metadata=LATER)
     """How most weights lie in the files, where that is not `dtype`; empty in a Record of an earlier version."""
 
+    placement: str = field(default="", metadata=LATER)
+    """How the model lived, where that was not whole on one device: `split`, `offload`, `streamed`; empty in a Record of
+    an earlier version.
+    """
     shard: str | None = field(default=None, metadata=LATER)
     """`K/N` of the K-th of N parts of the batches; None of a whole."""
     files: tuple[tuple[str, str], ...] = field(default=(), metadata=LATER)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from pytest_maxact.errors import setting
 from pytest_maxact.numbers.arithmetic import ARITHMETIC
 from pytest_maxact.settings.parsers import (
+    batch_size,
     choice_of,
     device_name,
     dtype_name,
@@ -92,7 +93,10 @@ OPTIONS = (
         name="device",
         metavar="DEVICE",
         parse=device_name,
-        help="auto (CUDA if there is one, else CPU; default), cpu, cuda or cuda:N",
+        help=(
+            "auto (default: CUDA if there is one, else CPU, and whole, split or offloaded as memory allows), cpu, cuda,"
+            " cuda:N, split (over all GPUs) or offload (to memory and disk)"
+        ),
     ),
     Option(
         name="arithmetic",
@@ -143,8 +147,8 @@ OPTIONS = (
     Option(
         name="batch-tokens",
         metavar="N",
-        parse=positive_number,
-        help="tokens per forward pass, padding included (default: 8192)",
+        parse=batch_size,
+        help="tokens per forward pass, padding included, or auto: as many as the device holds (default: 8192)",
     ),
     Option(
         name="shard",

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 
 from pytest_maxact.errors import InputError
+from pytest_maxact.numbers.ways import AUTO, PLACED
 
 
 def nonempty(value: str) -> str:
@@ -21,6 +22,11 @@ def positive_number(value: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{value!r} is not a whole number above 0")
     return number
+
+
+def batch_size(value: str) -> int:
+    """Tokens of a batch, or `auto`."""
+    return AUTO if value.strip().lower() == "auto" else positive_number(value)
 
 
 def shard(value: str) -> str:
@@ -68,8 +74,8 @@ def dtype_name(value: str) -> str:
 
 
 def device_name(value: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
-        raise argparse.ArgumentTypeError(f"{value!r} is not a device: auto, cpu, cuda, cuda:1")
+    if not re.fullmatch(rf"auto|cpu|cuda(:\d+)?|{'|'.join(PLACED)}", value):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a device: auto, cpu, cuda, cuda:1, {', '.join(PLACED)}")
     return value
 
 

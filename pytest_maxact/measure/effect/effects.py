@@ -17,6 +17,7 @@ import torch
 from pytest_maxact import corpus
 from pytest_maxact.checkpoint.heads import has_head
 from pytest_maxact.checkpoint.locate import Checkpoint
+from pytest_maxact.checkpoint.placement.placement import Placement
 from pytest_maxact.checkpoint.sites.anatomy import Tap
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.corpus.batches import BatchPlan, apart
@@ -57,14 +58,15 @@ def require_head(checkpoint: Checkpoint) -> None:
 def measure_effects(
     checkpoint: Checkpoint, settings: Settings, schemes: Sequence[Scheme], readings: Mapping[str, SiteReading],
     sequences: Sequence[corpus.Sequence], kept: Mapping[str, Collection[str]] = {}, alone: bool = False,
-    beside: Sequence[corpus.Sequence] = (), mend: Mapping[str, Holds] = {},
+    beside: Sequence[corpus.Sequence] = (), mend: Mapping[str, Holds] = {}, placement: Placement | None = None,
 ) -> dict[str, Effect]:  # fmt: skip
     """The effect of each scheme on the predictions of a checkpoint, whose weights are loaded with their head, by the
     scheme's name.
 
     `readings` of its Record give the calibration maxima, which static schemes need. `kept`: per scheme, the sites whose
     linear layers stay in 16 bits. `alone`: each sequence runs alone, as a model that lets a token see its batch must.
-    `beside`: samples as they are deployed, all of which are predicted from too. `mend`: per scheme, whether an effect
+    `beside`: samples as they are deployed, all of which are predicted from too. `placement`: where the model lives.
+    `mend`: per scheme, whether an effect
     is within bounds; where its own is not, the linear layer is looked for that breaks predictions, and its effect with
     that alone in 16 bits is given as `W8A8 undone`.
     Raises InputError for a model without a next-token distribution and for a site in `kept` that it does not have,
@@ -76,7 +78,7 @@ def measure_effects(
     budget = 1 if alone else settings.batch_tokens
     while True:
         # loaded again after memory ran out: what was being put back then may be lost
-        model, device = load_with_head(checkpoint, settings)
+        model, device = load_with_head(checkpoint, settings, placement)
         taps = resolve(model, checkpoint.config, linear_inputs=True).linears
         _refuse_unknown(schemes, taps, kept)
         plan = corpus.plan_batches(chosen, {sequence.sample.id: "evaluation" for sequence in chosen}, budget)

@@ -17,6 +17,7 @@ from pytest_maxact.checkpoint.completeness import refuse_partial
 from pytest_maxact.checkpoint.heads import headed_class, lacking_head
 from pytest_maxact.checkpoint.load import load_as
 from pytest_maxact.checkpoint.locate import Checkpoint
+from pytest_maxact.checkpoint.placement.placement import Placement
 from pytest_maxact.checkpoint.sites.decoder import decoder_of
 from pytest_maxact.checkpoint.sites.modules import class_of
 from pytest_maxact.errors import MeasureError, setting
@@ -75,9 +76,11 @@ class Headed:
         ]
 
 
-def load_with_head(checkpoint: Checkpoint, settings: Settings) -> tuple[nn.Module, torch.device]:
+def load_with_head(
+    checkpoint: Checkpoint, settings: Settings, placement: Placement | None = None
+) -> tuple[nn.Module, torch.device]:
     """The model with its head. Raises MeasureError where weights are missing, its head's among them, or do not fit."""
-    model, info, _, device = load_as(headed_class(checkpoint), checkpoint, settings)
+    model, info, _, device = load_as(headed_class(checkpoint), checkpoint, settings, placement)
     refuse_partial(model, decoder_of(model), info, checkpoint)
     if lacking := lacking_head(model, info):
         raise MeasureError(

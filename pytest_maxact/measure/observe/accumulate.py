@@ -27,6 +27,11 @@ Locate = Callable[[int], int | None]
 """Row of an observed tensor -> flat row of the batch, None where routing hides it."""
 
 
+def bytes_of_a_site() -> int:
+    """What one takes while a pass runs: counts of every split, those of a batch, and of its padding."""
+    return (len(SPLITS) + 2) * BINS * torch.int64.itemsize
+
+
 class SiteAccumulator:
     """All that is kept of one site. `observe` stages, `commit` keeps what was staged, `rollback` forgets it."""
 

@@ -6,7 +6,7 @@ embedding, and an infinity it led to would reach real tokens as 0 x inf in the a
 too, which the observer handles alike.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 from zlib import crc32
 
@@ -31,6 +31,7 @@ class Batch:
     starts: tuple[int, ...]
     sampled: torch.Tensor
     stride: int = 1
+    _elsewhere: dict[torch.device, "Batch"] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -58,15 +59,26 @@ class Batch:
             inputs["position_ids"] = (self.mask.long().cumsum(1) - 1).clamp(min=0)
         return inputs
 
+    def on(self, device: torch.device) -> "Batch":
+        """The same where a layer lives; made once for every device."""
+        if device == self.ids.device:
+            return self
+        if device not in self._elsewhere:
+            names = ("ids", "mask", "real", "padding", "sampled")
+            moved = {name: getattr(self, name).to(device, non_blocking=True) for name in names}
+            self._elsewhere[device] = replace(self, **moved, _elsewhere={})
+        return self._elsewhere[device]
+
     def strip(self, value: Any) -> Any:
         """A tensor [B, T, ...] as [1, real tokens, ...], one [B*T, ...] as [real tokens, ...]; anything else as it
         is.
         """
         if not isinstance(value, torch.Tensor):
             return value
+        real = self.on(value.device).real
         if value.ndim >= 2 and value.shape[:2] == self.ids.shape:
-            return value.flatten(0, 1)[self.real][None]
-        return value[self.real] if value.ndim and value.shape[0] == self.rows else value
+            return value.flatten(0, 1)[real][None]
+        return value[real] if value.ndim and value.shape[0] == self.rows else value
 
     def restore(self, value: Any) -> Any:
         """The reverse of `strip`; rows of padding become zero."""
@@ -76,7 +88,7 @@ class Batch:
         if not nested and value.shape[0] != self.real.numel():
             return value
         whole = value.new_zeros((self.rows, *value.shape[2 if nested else 1 :]))
-        whole[self.real] = value[0] if nested else value
+        whole[self.on(value.device).real] = value[0] if nested else value
         return whole.view(*self.ids.shape, *whole.shape[1:]) if nested else whole
 
 

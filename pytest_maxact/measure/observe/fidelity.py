@@ -243,6 +243,12 @@ class Sums:
         )
 
 
+def bytes_of_sums() -> int:
+    """What the sums of a site under one scheme take: those of all batches, and of the one that runs."""
+    made = vars(Sums(torch.device("meta"))).values()
+    return 2 * sum(value.nbytes for value in made if isinstance(value, torch.Tensor))
+
+
 _NUMBERS = (
     "zeros",
     "clipped",

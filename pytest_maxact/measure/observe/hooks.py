@@ -17,7 +17,7 @@ from pytest_maxact.checkpoint.sites.anatomy import Anatomy, Experts, Tap
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.measure.observe.inputs import SharedInputs
 from pytest_maxact.measure.observe.intake import Intake
-from pytest_maxact.measure.observe.products import Products
+from pytest_maxact.measure.observe.products import Products, holder_of
 from pytest_maxact.measure.observe.routing import Routing
 from pytest_maxact.measure.observe.rows import refuse_two_streams
 
@@ -109,10 +109,11 @@ class Hooks:
         tap = taps[0]
         assert tap.parameter is not None
         running: list[Products] = []
+        held = holder_of(tap.module, tap.parameter)
 
         def enter(module: nn.Module, args: Any) -> None:
             if self._intake.batch is not None:
-                running.append(Products(tap.parameter))  # type: ignore[arg-type]
+                running.append(Products(tap.parameter, held=held))  # type: ignore[arg-type]
                 running[-1].__enter__()  # type: ignore[no-untyped-call]
 
         def leave(module: nn.Module, args: Any, output: Any) -> None:

@@ -70,8 +70,8 @@ class Intake:
 
     def see(self, tap: Tap, tensor: torch.Tensor) -> None:
         """Hand the tensor of a tap to its accumulators."""
-        batch = self.batch
-        assert batch is not None
+        assert self.batch is not None
+        batch = self.batch.on(tensor.device)
         if tap.site.layer is not None:
             self.running = tap.site.layer, tensor.dtype
         tensor = tensor.detach() if tap.columns is None else tensor.detach()[..., tap.columns]

@@ -177,7 +177,7 @@ def sketched(values: torch.Tensor) -> npt.NDArray[np.int64]:
 
 def _share(before: torch.Tensor, after: torch.Tensor) -> float:
     """The share of entries that differ by more than `_FELT` of themselves; one that is not finite differs."""
-    one, other = before.float(), after.float()
+    one, other = before.to(after.device).float(), after.float()
     same = (other - one).abs() <= _FELT * other.abs()
     return 1.0 - same.double().mean().item()
 

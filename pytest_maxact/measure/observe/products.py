@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 _MULTIPLIES = {
@@ -33,8 +34,15 @@ class Products(TorchFunctionMode):
     first.
     """
 
-    def __init__(self, parameter: torch.Tensor, replace: Callable[[torch.Tensor], torch.Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        parameter: torch.Tensor,
+        replace: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        held: Callable[[], torch.Tensor | None] = lambda: None,
+    ) -> None:
+        """`held`: the parameter as its module holds it now, where that is another: one that is fetched for the call."""
         super().__init__()
+        self._held = held
         self.found: list[torch.Tensor] = []
         self.factors: list[torch.Tensor] = []
         self._replace = replace
@@ -43,6 +51,8 @@ class Products(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if (held := self._held()) is not None and id(held) not in self._matrices:
+            self._matrices[id(held)] = held
         multiplies = any(id(value) in self._matrices for value in _tensors((args, kwargs)))
         if multiplies and func.__name__ in _MULTIPLIES:
             place = next(i for i, value in enumerate(args) if self._is_factor(value))
@@ -64,6 +74,16 @@ class Products(TorchFunctionMode):
             and value.ndim >= 2
             and id(value) not in self._matrices
         )
+
+
+def holder_of(module: nn.Module, parameter: torch.Tensor) -> Callable[[], torch.Tensor | None]:
+    """What a module, or one in it, holds in the place of a parameter whenever it is asked; None where it has none."""
+    name = next((name for name, own in module.named_parameters(remove_duplicate=False) if own is parameter), None)
+    if name is None:
+        return lambda: None
+    path, _, leaf = name.rpartition(".")
+    owner = module.get_submodule(path)
+    return lambda: owner._parameters.get(leaf)
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:

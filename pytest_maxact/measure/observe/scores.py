@@ -91,7 +91,7 @@ class ScoreWatch(TorchFunctionMode):
         largest = _largest(scores)
         batch, length = self._batch.ids.shape
         if not largest <= FP16_MAX and self._batch.padded and scores.shape[0] % batch == 0:
-            real = self._batch.mask
+            real = self._batch.on(scores.device).mask
             pairs = (real[:, :, None] & real[:, None, :])[:, None]
             shaped = scores.reshape(batch, -1, length, length)
             largest = _largest(torch.where(pairs, shaped, torch.zeros((), dtype=scores.dtype, device=scores.device)))
@@ -123,7 +123,7 @@ class ScoreWatch(TorchFunctionMode):
 
     def _real(self, states: torch.Tensor) -> torch.Tensor | None:
         """Which rows of states [B, heads, T, width] are real, bool [B, T]; None where all are, or it cannot be told."""
-        mask = self._batch.mask
+        mask = self._batch.on(states.device).mask
         return mask if self._batch.padded and (states.shape[0], states.shape[-2]) == tuple(mask.shape) else None
 
 

@@ -1,0 +1,99 @@
+"""The plan of a measurement before anything is loaded: a model without weights, its sites and the rooms that there are
+in; where it will live and how many tokens a batch has out.
+"""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from torch import nn
+
+from pytest_maxact.checkpoint.files import WeightFiles
+from pytest_maxact.checkpoint.placement.need import Need, need_of, with_margin
+from pytest_maxact.checkpoint.placement.placement import Placement, place
+from pytest_maxact.checkpoint.placement.rooms import Room
+from pytest_maxact.checkpoint.sites.anatomy import Anatomy
+from pytest_maxact.errors import InputError, setting
+from pytest_maxact.measure.observe.accumulate import bytes_of_a_site
+from pytest_maxact.measure.observe.fidelity import bytes_of_sums
+from pytest_maxact.numbers.schemes import SCHEMES, Scheme
+from pytest_maxact.numbers.ways import AUTO, OFFLOADED, SPLIT, STREAMED, WHOLE
+from pytest_maxact.settings.settings import Settings
+
+BATCH_TOKENS = 8192
+"""On a CPU larger batches gain nothing: its speed has been level since 2 048 tokens (docs/machines.md)."""
+_MOST_TOKENS = 65536
+INSTALL = "accelerate is not installed: pip install 'pytest-maxact[large]'"
+
+
+def needed_by(
+    whole: nn.Module, anatomy: Anatomy, dtype: str, settings: Settings, batch_tokens: int, longest: int,
+    schemes: Sequence[Scheme], files: WeightFiles | None,
+) -> Need:  # fmt: skip
+    """What a pass needs. `whole`: the model on the meta device; `longest`: tokens of the longest sample."""
+    return need_of(
+        whole,
+        dtype,
+        batch_tokens=batch_tokens,
+        longest=longest,
+        accumulators=accumulators_of(anatomy, schemes),
+        files=sum(file.stat().st_size for file in files.loaded) if files else 0,
+        cast=any(SCHEMES[name].cast for name in settings.effects_measured),
+    )
+
+
+def accumulators_of(anatomy: Anatomy, schemes: Sequence[Scheme]) -> int:
+    """Bytes of all that is kept of the sites while a pass runs; a second pass over deployed samples has its own."""
+    quantized = sum(scheme.activations is not None for scheme in schemes)
+    linear = {tap.site.name for tap in anatomy.linears}
+    once = len(anatomy.sites) * bytes_of_a_site() + len(linear) * quantized * bytes_of_sums()
+    return once * (2 if schemes else 1)
+
+
+def planned(
+    whole: nn.Module, anatomy: Anatomy, dtype: str, settings: Settings, longest: int, schemes: Sequence[Scheme],
+    files: WeightFiles | None, rooms: Sequence[Room],
+) -> tuple[Placement, int]:  # fmt: skip
+    """Where a model will live, and tokens of a batch: as many as were asked for, or as the device holds."""
+    asked = settings.batch_tokens if settings.batch_tokens != AUTO else min(BATCH_TOKENS, max(longest, 1024))
+    need = needed_by(whole, anatomy, dtype, settings, asked, longest, schemes, files)
+    placement = place(need, rooms, settings.device, refused_ways(settings))
+    if settings.batch_tokens != AUTO:
+        return placement, settings.batch_tokens
+    return placement, batch_tokens_for(need, asked, placement, rooms, longest)
+
+
+def batch_tokens_for(need: Need, asked: int, placement: Placement, rooms: Sequence[Room], longest: int) -> int:
+    """Tokens of a batch for `auto`: on a CPU `BATCH_TOKENS`, where its speed is level, on a GPU as many as it holds, a
+    power of two either way, so that two runs on one machine make the same batches.
+    """
+    if placement.device == "cpu":
+        return BATCH_TOKENS if not placement.against else asked
+    room = next(room for room in rooms if room.device == placement.device)
+    taken = placement.limits.get(room.device, need.weights if placement.how == WHOLE else need.largest * 2)
+    fixed = taken + need.beside - need.activations + need.matrix
+    left = room.free - with_margin(fixed)
+    each = max(1, -(-need.activations // max(asked, longest)))
+    most = max(1, int(left * 8 / 9) // each)
+    return int(max(min(1 << (most.bit_length() - 1), _MOST_TOKENS), 1024))
+
+
+def refused_ways(settings: Settings) -> dict[str, str]:
+    """Ways that cannot be taken whatever is free, and why."""
+    found: dict[str, str] = {}
+    if find_spec("accelerate") is None:
+        found |= {SPLIT: INSTALL, OFFLOADED: INSTALL}
+    if settings.effects_measured:
+        found[OFFLOADED] = (
+            f"{setting('effect')} and {setting('deploy')} run quantized weights, which an offloaded model does not hold"
+        )
+    found[STREAMED] = "this version has no streamed pass"
+    return found
+
+
+def refuse_auto_parts(settings: Settings) -> None:
+    """Raise InputError where parts of one corpus would be cut by what each machine holds."""
+    if settings.batch_tokens == AUTO and settings.shard is not None:
+        raise InputError(
+            f"{setting('batch_tokens')} auto: the parts of {setting('shard')} must be cut alike on every machine\n"
+            f"  give a number, as in {setting('batch_tokens')} {BATCH_TOKENS}"
+        )

@@ -1,0 +1,55 @@
+"""A model of which layers are fetched for every batch, from memory or from disk, is measured as one that is held."""
+
+import pytest
+
+from pytest_maxact.checkpoint.placement import placement
+from pytest_maxact.errors import InputError
+from pytest_maxact.measure import planning
+from pytest_maxact.measure.prepare import prepare
+from pytest_maxact.settings.settings import Settings
+from tests.support.measuring import LENGTHS, record_of
+from tests.support.tiny import random_model, save, sentences, write_corpus
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "corpus.jsonl", sentences(LENGTHS))
+
+
+@pytest.mark.parametrize("held", [0.0, 0.5], ids=["all on disk", "half in memory"])
+@pytest.mark.parametrize("family", ["qwen3", "gpt_oss", "qwen3_moe"])
+def test_an_offloaded_model_gives_the_record_of_a_whole_one(family, held, corpus, tmp_path, monkeypatch):
+    model = save(tmp_path / family, random_model(family))
+    options = {"sites": "deploy", "dtype": "bf16"}
+    whole = record_of(model, corpus, **options)
+    monkeypatch.setattr(placement, "_limits", lambda option, need, rooms: {"cpu": int(held * need.weights)})
+    offloaded = record_of(model, corpus, device="offload", **options)
+    assert (whole.provenance.placement, offloaded.provenance.placement) == ("", "offload")
+    assert offloaded.sites == whole.sites
+    assert (offloaded.predictions, offloaded.scores) == (whole.predictions, whole.scores)
+    assert offloaded.weights == whole.weights
+
+
+def test_without_accelerate_a_model_is_not_offloaded_and_the_error_says_what_to_install(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(planning, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pytest-maxact\[large\]"):
+        record_of(save(tmp_path / "model", random_model("qwen3")), corpus, device="offload")
+
+
+def test_the_effect_of_schemes_is_not_measured_on_an_offloaded_model(corpus, tmp_path):
+    model = save(tmp_path / "model", random_model("qwen3"))
+    with pytest.raises(InputError, match="an offloaded model does not hold"):
+        record_of(model, corpus, device="offload", effect=("W8A8",))
+
+
+def test_what_a_machine_does_not_hold_is_refused_before_anything_is_loaded(corpus, tmp_path, monkeypatch):
+    model = save(tmp_path / "model", random_model("qwen3"))
+    settings = Settings(model=str(model), corpus=str(corpus))
+    from pytest_maxact.measure import prepare as preparing
+
+    small = placement.Room(device="cpu", free=1 << 20, total=1 << 30)
+    monkeypatch.setattr(preparing, "rooms", lambda: (small,))
+    prepared = prepare(settings)
+    assert prepared.placement.against
+    with pytest.raises(InputError, match="GiB are needed on cpu"):
+        placement.require_room(prepared.placement)
