@@ -53,6 +53,11 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         ("maxact export deploy.safetensors --scales FP8 fp8.safetensors", "static activation scales"),
     ),
     "weights": (("maxact weights DIR --schemes W4A16,NVFP4A16", "what schemes do to every weight"),),
+    "lint": (
+        ("maxact lint DIR", "whether a quantized checkpoint is one: scales, groups, formats, files"),
+        ("maxact lint model.gguf", "of llama.cpp"),
+        ("maxact lint DIR --strict --json", "remarks count too, and every code is read; for a program"),
+    ),
     "sites": (
         ("maxact sites DIR", "what is read, in which module"),
         ("maxact sites config.json --sites deploy", "of a config alone, inputs of linear layers too"),

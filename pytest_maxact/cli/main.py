@@ -17,6 +17,7 @@ from pytest_maxact.cli import (
     explain,
     export,
     judge,
+    lint,
     measure,
     merge,
     series,
@@ -32,7 +33,7 @@ from pytest_maxact.cli.parser import Command, CommandLine
 from pytest_maxact.cli.words import argument
 from pytest_maxact.errors import InputError, MaxactError, shown
 
-_COMMANDS = (measure, judge, explain, verify, show, compare, series, merge, suggest, export, weights, sites)
+_COMMANDS = (measure, judge, explain, verify, show, compare, series, merge, suggest, export, weights, lint, sites)
 """In the order of the help."""
 
 

@@ -1,0 +1,1 @@
+"""Checkpoints looked at without loading them: headers and small tensors in, findings out."""

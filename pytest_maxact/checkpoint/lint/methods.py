@@ -1,0 +1,258 @@
+"""The methods of quantization that configs name, each read from its own words to `Stated`."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pytest_maxact.checkpoint.lint.artifact import Artifact
+from pytest_maxact.checkpoint.lint.stated import Spec, Stated, names
+
+_FLOAT_GROUPS = {"nvfp4": 16, "mxfp4": 32, "mxfp8": 32, "mxfp6": 32}
+
+
+def _compressed(stated: Mapping[str, Any], where: str) -> Stated:
+    groups = stated.get("config_groups")
+    of_groups: list[tuple[Sequence[str], Spec | None]] = []
+    for group in groups.values() if isinstance(groups, Mapping) else ():
+        if isinstance(group, Mapping):
+            form = str(group.get("format") or stated.get("format") or "")
+            of_groups.append(([str(target) for target in group.get("targets") or ()], _scheme(group, form)))
+    ignored = names(stated.get("ignore"))
+    exact = [(names([target for target in targets if not _is_class(target)]), spec) for targets, spec in of_groups]
+    whole = [spec for targets, spec in of_groups if any(_is_class(one) and "Linear" in one for one in targets)]
+
+    def spec(name: str) -> Spec | None:
+        if ignored(name):
+            return None
+        named = [own for answers, own in exact if answers(name)]
+        return next(iter([*named, *whole]), None)
+
+    scheme = stated.get("kv_cache_scheme")
+    return Stated(
+        method=f"compressed-tensors, {stated.get('format') or 'no format'}", where=where, spec=spec, ignored=ignored,
+        cache=isinstance(scheme, Mapping) and scheme.get("dynamic") is not True,
+    )  # fmt: skip
+
+
+def _is_class(target: str) -> bool:
+    return target[:1].isupper() and "." not in target
+
+
+def _scheme(group: Mapping[str, Any], form: str) -> Spec | None:
+    weights = group.get("weights")
+    if not isinstance(weights, Mapping):
+        return None
+    bits, kind = int(weights.get("num_bits") or 8), str(weights.get("type") or "int")
+    inputs = group.get("input_activations")
+    dynamic = inputs.get("dynamic") if isinstance(inputs, Mapping) else True
+    block = weights.get("block_structure")
+    wide = [int(part) for part in str(block).lower().split("x")] if isinstance(block, str) else list(block or (0, 0))
+    group_size = int(weights.get("group_size") or 0)
+    strategy = str(weights.get("strategy") or ("group" if group_size > 0 else "tensor"))
+    strategy = "channel" if strategy == "group" and group_size < 0 else strategy
+    return Spec(
+        forms=_forms_of(form, kind, bits, strategy), bits=bits, strategy=strategy.replace("tensor_group", "group"),
+        group=max(group_size, 0), block=(wide[0], wide[1]), symmetric=bool(weights.get("symmetric", True)),
+        static_inputs=dynamic is not True, reordered=_reordered(weights.get("actorder")),
+    )  # fmt: skip
+
+
+def _reordered(order: Any) -> bool:
+    return str(order).lower() in ("group", "dynamic", "true")
+
+
+def _forms_of(form: str, kind: str, bits: int, strategy: str) -> tuple[str, ...]:
+    by_name = {
+        "pack-quantized": ("packed int",), "int-quantized": ("int8",), "float-quantized": ("fp8",),
+        "naive-quantized": ("int8", "fp8"), "nvfp4-pack-quantized": ("nvfp4",), "mxfp4-pack-quantized": ("mxfp4",),
+        "mxfp8-quantized": ("mxfp8",), "mxfp6-pack-quantized": ("mxfp6",), "marlin-24": ("sparse",),
+        "sparse-24-bitmask": ("sparse",), "sparse-bitmask": ("sparse",),
+    }  # fmt: skip
+    if form in by_name:
+        return by_name[form]
+    if kind == "int":
+        return ("packed int", "int8") if bits <= 8 else ()
+    if bits == 4:
+        return ("nvfp4",) if strategy == "tensor_group" else ("mxfp4",)
+    return ("fp8", "mxfp8") if bits == 8 else ("mxfp6",)
+
+
+def _fp8(stated: Mapping[str, Any], where: str) -> Stated:
+    block = stated.get("weight_block_size")
+    ignored = names([*(stated.get("modules_to_not_convert") or ()), *(stated.get("ignored_layers") or ())])
+    own = Spec(
+        forms=("fp8",), bits=8, strategy="block" if block else "tensor", symmetric=True,
+        block=(int(block[0]), int(block[1])) if isinstance(block, list) and len(block) == 2 else (0, 0),
+        static_inputs=stated.get("activation_scheme") == "static",
+    )  # fmt: skip
+    return Stated(
+        method=f"fp8{' in blocks' if block else ''}", where=where, ignored=ignored,
+        spec=lambda name: None if ignored(name) else own,
+    )  # fmt: skip
+
+
+def _mxfp4(stated: Mapping[str, Any], where: str) -> Stated:
+    ignored = names(stated.get("modules_to_not_convert"))
+    own = Spec(forms=("mxfp4 blocks",), bits=4, strategy="group", group=32, symmetric=True)
+    return Stated(
+        method="mxfp4", where=where, ignored=ignored,
+        spec=lambda name: own if ".experts" in f".{name}" and not ignored(name) else None,
+    )  # fmt: skip
+
+
+def _gptq(stated: Mapping[str, Any], where: str) -> Stated:
+    rules: dict[str, Any] = {}
+    for key in ("dynamic", "extra_config"):
+        found = stated.get(key)
+        rules |= found if isinstance(found, Mapping) else {}
+    form = str(stated.get("checkpoint_format") or stated.get("packing_format") or "")
+    version = 2 if "v2" in form else 1
+    own = Spec(
+        forms=("gptq",) if "awq" not in form else ("awq",), bits=int(stated.get("bits") or 4),
+        **_grouped(int(stated.get("group_size") or -1)), version=version,
+        symmetric=None if stated.get("sym") is None else bool(stated["sym"]),
+        reordered=None if stated.get("desc_act") is None else bool(stated["desc_act"]),
+    )  # fmt: skip
+
+    def rule(name: str) -> tuple[str, Any]:
+        for pattern, change in rules.items():
+            try:
+                if re.match(str(pattern).removeprefix("-:").removeprefix("+:"), name):
+                    wide = isinstance(change, Mapping) and int(change.get("bits") or 0) >= 16
+                    return f"{'-:' if wide else ''}{pattern}", change
+            except re.error:
+                continue
+        return "", None
+
+    def spec(name: str) -> Spec | None:
+        pattern, change = rule(name)
+        if pattern.startswith("-:"):
+            return None
+        return _changed(own, change) if isinstance(change, Mapping) else own
+
+    def ignored(name: str) -> str:
+        pattern, _ = rule(name)
+        return pattern if pattern.startswith("-:") else ""
+
+    return Stated(method=f"gptq{', format v2' if version == 2 else ''}", where=where, spec=spec, ignored=ignored)
+
+
+def _grouped(size: int) -> dict[str, Any]:
+    return {"strategy": "group", "group": size} if size > 0 else {"strategy": "channel", "group": 0}
+
+
+def _changed(own: Spec, change: Mapping[str, Any]) -> Spec:
+    found = replace(own, bits=int(change.get("bits") or own.bits), symmetric=change.get("sym", own.symmetric))
+    found = replace(found, reordered=change.get("desc_act", own.reordered))
+    return replace(found, **_grouped(int(change["group_size"]))) if change.get("group_size") else found
+
+
+def _awq(stated: Mapping[str, Any], where: str) -> Stated:
+    ignored = names(stated.get("modules_to_not_convert"))
+    own = Spec(
+        forms=("awq",), bits=int(stated.get("bits") or stated.get("w_bit") or 4),
+        **_grouped(int(stated.get("group_size") or stated.get("q_group_size") or -1)),
+        symmetric=not stated.get("zero_point", True),
+    )  # fmt: skip
+    lenient = names(stated.get("modules_to_not_convert"), substrings=True)
+    return Stated(method="awq", where=where, ignored=ignored, spec=lambda name: None if lenient(name) else own)
+
+
+_ALGORITHMS = {
+    "FP8": Spec(forms=("fp8",), bits=8, strategy="tensor", static_inputs=True, symmetric=True),
+    "FP8_PER_CHANNEL_PER_TOKEN": Spec(forms=("fp8",), bits=8, strategy="channel", symmetric=True),
+    "FP8_PB_WO": Spec(forms=("fp8",), bits=8, strategy="block", block=(128, 128), symmetric=True),
+    "NVFP4": Spec(forms=("nvfp4",), bits=4, strategy="group", group=16, static_inputs=True, symmetric=True),
+    "NVFP4_AWQ": Spec(forms=("nvfp4",), bits=4, strategy="group", group=16, static_inputs=True, symmetric=True),
+    "W4A16_NVFP4": Spec(forms=("nvfp4",), bits=4, strategy="group", group=16, symmetric=True),
+    "MXFP8": Spec(forms=("mxfp8",), bits=8, strategy="group", group=32, symmetric=True),
+    "MXFP4": Spec(forms=("mxfp4",), bits=4, strategy="group", group=32, symmetric=True),
+}
+
+
+def _modelopt(stated: Mapping[str, Any], where: str) -> Stated:
+    inner = stated.get("quantization")
+    stated = inner if isinstance(inner, Mapping) else stated
+    if isinstance(stated.get("config_groups"), Mapping) and not stated.get("quant_algo"):
+        return _compressed(stated, where)
+    algorithm = str(stated.get("quant_algo") or "").upper()
+    ignored = names([*(stated.get("exclude_modules") or ()), *(stated.get("ignore") or ())])
+    layers = stated.get("quantized_layers")
+    by_layer = {
+        str(name): str(entry.get("quant_algo", "")).upper()
+        for name, entry in (layers.items() if isinstance(layers, Mapping) else ())
+        if isinstance(entry, Mapping)
+    }
+
+    def spec(name: str) -> Spec | None:
+        if ignored(name):
+            return None
+        own = by_layer.get(name) if by_layer else algorithm
+        return _ALGORITHMS.get(own) if own else None
+
+    cache = str(stated.get("kv_cache_quant_algo") or "").upper()
+    scheme = stated.get("kv_cache_scheme")
+    return Stated(
+        method=f"modelopt, {algorithm or 'no algorithm'}", where=where, spec=spec, ignored=ignored,
+        cache=cache in ("FP8", "INT8", "NVFP4")
+        or (isinstance(scheme, Mapping) and scheme.get("dynamic") is not True),
+        known=algorithm in _ALGORITHMS or bool(by_layer),
+    )  # fmt: skip
+
+
+def _bitsandbytes(stated: Mapping[str, Any], where: str) -> Stated:
+    four = bool(stated.get("load_in_4bit") or stated.get("_load_in_4bit"))
+    ignored = names([*(stated.get("llm_int8_skip_modules") or ()), "lm_head"])
+    own = Spec(forms=("bnb4",) if four else ("bnb8",), bits=4 if four else 8)
+    return Stated(
+        method=f"bitsandbytes, {own.bits} bits", where=where, ignored=ignored,
+        spec=lambda name: None if ignored(name) else own,
+    )  # fmt: skip
+
+
+METHODS: Mapping[str, Callable[[Mapping[str, Any], str], Stated]] = {
+    "compressed-tensors": _compressed, "fp8": _fp8, "mxfp4": _mxfp4, "gptq": _gptq, "awq": _awq,
+    "auto-round": _gptq, "modelopt": _modelopt, "modelopt-fp4": _modelopt, "modelopt-mixed": _modelopt,
+    "bitsandbytes": _bitsandbytes,
+}  # fmt: skip
+
+
+def stated_in(found: Artifact) -> Stated | None:
+    """None where nothing says that weights are quantized."""
+    for part in (found.config, found.text_config):
+        for key in ("quantization_config", "compression_config", "quantization"):
+            stated = part.get(key)
+            if isinstance(stated, Mapping) and stated:
+                merged = _with_modelopt(stated, found)
+                return _of(merged, f"config.json: {key}", "mlx" if key == "quantization" else "")
+    for name, method in (
+        ("hf_quant_config.json", "modelopt"),
+        ("quantize_config.json", "gptq"),
+        ("quant_config.json", "awq"),
+    ):
+        if name in found.beside:
+            return _of(found.beside[name], name, method)
+    return None
+
+
+def _with_modelopt(stated: Mapping[str, Any], found: Artifact) -> Mapping[str, Any]:
+    beside = found.beside.get("hf_quant_config.json", {}).get("quantization")
+    if str(stated.get("quant_method", "")).startswith("modelopt") and isinstance(beside, Mapping):
+        return {**beside, **stated}
+    return stated
+
+
+def _of(stated: Mapping[str, Any], where: str, otherwise: str) -> Stated:
+    method = str(stated.get("quant_method") or otherwise).lower().replace("_", "-")
+    if not method and "config_groups" in stated:
+        method = "compressed-tensors"
+    if not method and any(stated.get(f"load_in_{bits}bit") for bits in (4, 8)):
+        method = "bitsandbytes"
+    read = METHODS.get(method)
+    if read is None:
+        return Stated(
+            method=method or "a method that it does not name", where=where, spec=lambda name: None,
+            ignored=lambda name: "", known=False,
+        )  # fmt: skip
+    return read(stated, where)

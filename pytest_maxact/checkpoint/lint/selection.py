@@ -1,0 +1,111 @@
+"""Which modules are quantized, against which config.json says are: ignored ones that are packed, others that are not,
+formats that differ, modules that lie there twice, scales of nothing. Modules with their forms in, findings out.
+
+Guard: what config.json does not decide is not held against a checkpoint. A 16-bit matrix is one that should not be
+where modules of the same name in other layers are quantized, or where it is a projection that every method quantizes.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from pytest_maxact.checkpoint.headers import FLOATS
+from pytest_maxact.checkpoint.lint.artifact import fault
+from pytest_maxact.checkpoint.lint.names import Module, by_role
+from pytest_maxact.checkpoint.lint.stated import Stated
+from pytest_maxact.checkpoint.lint.tensors import weight_of
+from pytest_maxact.numbers.counted import counted
+from pytest_maxact.numbers.lint import LintFault
+
+_PROJECTION = re.compile(r"(?:^|\.)(?:[qkvo]|gate|up|down|qkv|gate_up)_proj$")
+_APART = re.compile(r"vision|visual|audio|image|vit|mtp|nextn|draft|eagle")
+_PACKED = ("weight_packed", "qweight", "blocks", "compressed")
+_SCALES = re.compile(
+    r"^(?:weight_scale(?:_inv|_2)?|weight_global_scale|scales|SCB|qzeros|weight\.absmax|weight_zero_point)$"
+)
+
+
+def selection_faults(
+    modules: Mapping[str, Module], forms: Mapping[str, str], stated: Stated | None, layers: int
+) -> Iterator[LintFault]:
+    """`forms`: of every module with a matrix, "" for 16 bits; `layers`: as many as the config says, 0 where it does
+    not.
+    """
+    for module in modules.values():
+        yield from _duplicate(module)
+        yield from _orphan(module, layers, stated)
+    low = [name for name, form in forms.items() if form]
+    if stated is None:
+        if low:
+            first = weight_of(modules[low[0]])
+            kinds = ", ".join(sorted({forms[name] for name in low}))
+            yield fault(
+                "format", first.key, f"{counted(len(low), 'module')} like it are {kinds}, and no config says so"
+            )
+        return
+    if not low and any(stated.spec(name) for name in forms):
+        yield fault("format", "config.json", f"{stated.where} says {stated.method}, and no tensor is in low bits")
+        return
+    for name in low:
+        yield from _of_low(modules[name], forms[name], stated)
+    yield from _unquantized(modules, forms, stated, layers)
+
+
+def _duplicate(module: Module) -> Iterator[LintFault]:
+    held = [part for part in _PACKED if part in module.parts]
+    if held and "weight" in module.parts:
+        yield fault("duplicate", module.parts["weight"].key, f"{module.parts[held[0]].key} is the same module, packed")
+    elif len(held) > 1:
+        first, second = (module.parts[part].key for part in held[:2])
+        yield fault("duplicate", first, f"{second} is the same module, packed otherwise")
+
+
+def _orphan(module: Module, layers: int, stated: Stated | None) -> Iterator[LintFault]:
+    """A scale without weights in low bits: of a module that is not there, or of one in 16 bits."""
+    scales = [part for part in module.parts if _SCALES.match(part)]
+    if not scales:
+        return
+    key = module.parts[scales[0]].key
+    if not any(part in module.parts for part in (*_PACKED, "weight")):
+        beyond = f", and the model has {counted(layers, 'layer')}" if layers and (module.layer or 0) >= layers else ""
+        yield fault("scale_orphan", key, f"no weights of {module.name} lie in the files{beyond}")
+        return
+    weight = module.parts.get("weight")
+    packed = any(part in module.parts for part in _PACKED)
+    if weight is not None and weight.dtype in FLOATS and not packed and (stated is None or stated.known):
+        yield fault("scale_orphan", key, f"{weight.key} beside it is {weight.dtype}, which has no scale")
+
+
+def _of_low(module: Module, form: str, stated: Stated) -> Iterator[LintFault]:
+    key = weight_of(module).key
+    if by := stated.ignored(module.name):
+        yield fault("ignored", key, f"it is {form}, and {stated.where} ignores it ({by})")
+        return
+    own = stated.spec(module.name)
+    if own is not None and form not in own.forms and not (form == "sparse" and "sparse" in stated.method):
+        yield fault("format", key, f"it is {form}, and {stated.where} says {' or '.join(own.forms)} ({stated.method})")
+
+
+def _unquantized(
+    modules: Mapping[str, Module], forms: Mapping[str, str], stated: Stated, layers: int
+) -> Iterator[LintFault]:
+    quantized = Counter(modules[name].role for name, form in forms.items() if form)
+    for role, own in by_role({name: modules[name] for name in forms}).items():
+        for module in own:
+            if forms[module.name] or not stated.spec(module.name) or not _is_matrix(module):
+                continue
+            if _APART.search(module.name) or (layers and (module.layer or 0) >= layers):
+                continue
+            weight = weight_of(module)
+            if quantized[role]:
+                of = counted(len(own), "module")
+                what = f"{quantized[role]} of {of} of that name are quantized"
+            elif module.layer is not None and _PROJECTION.search(module.name):
+                what = f"{stated.where} quantizes it"
+            else:
+                continue
+            yield fault("unquantized", weight.key, f"it is {weight.dtype}, and {what}; nothing ignores it")
+
+
+def _is_matrix(module: Module) -> bool:
+    return len(weight_of(module).shape) >= 2
