@@ -3,28 +3,26 @@ non-finite entry.
 
 Every accumulator stages a batch and commits it whole, so that a batch that ran out of memory half-way leaves no trace.
 On the CPU the work on rows is done only when the counts say that a batch can change the outcome; elsewhere it is always
-done, on the device, without a host synchronisation per call, and read back once per batch.
+done, on the device, without a host synchronisation per call, and read back once per batch (`commit_all`).
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict
 
 import numpy as np
 import torch
 
 from pytest_maxact.errors import MeasureError, setting
 from pytest_maxact.measure.observe.batch import Batch
-from pytest_maxact.measure.observe.bits import Encoded, count_bits, encode, key_of
-from pytest_maxact.measure.observe.massive import MASSIVE_ABOVE, massive_counts
+from pytest_maxact.measure.observe.bits import encode, key_of
+from pytest_maxact.measure.observe.fused import counted, read
+from pytest_maxact.measure.observe.massive import MASSIVE_ABOVE
 from pytest_maxact.measure.observe.reduction import Entry, How, State, peak_of, value_of, within
+from pytest_maxact.measure.observe.rowwork import NOWHERE, Found, Locate, at_once, findings, row_work
 from pytest_maxact.numbers.histogram import BINS, INFINITY_BIN
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, Peak
 from pytest_maxact.record.reading import SPLITS
-
-_LOW = (1 << 32) - 1
-Locate = Callable[[int], int | None]
-"""Row of an observed tensor -> flat row of the batch, None where routing hides it."""
 
 
 def bytes_of_a_site() -> int:
@@ -49,7 +47,7 @@ class SiteAccumulator:
         self.rows: dict[str, int] = {}
         self._staged_counts: torch.Tensor | None = None
         self._staged_rows: dict[str, int] = {}
-        self._staged: list[tuple[RowFindings, Locate, str]] = []
+        self._staged: list[tuple[torch.Tensor, str]] = []
 
     def observe(self, values: torch.Tensor, padding: torch.Tensor | None, locate: Locate, part: str) -> None:
         """Stage a tensor [rows, width] of this batch; the rows in `padding` do not count.
@@ -58,39 +56,45 @@ class SiteAccumulator:
         """
         rows, width = values.shape
         self._check(values, part, width)
-        if values.numel() > _LOW:
+        if values.numel() > NOWHERE:
             raise MeasureError(
                 f"{self.name} gave {rows} x {width} entries at once, more than can be told apart\n"
                 f"  lower {setting('batch_tokens')}"
             )
-        encoded = encode(values)
-        counts = count_bits(encoded.bits)
-        if padding is not None:
-            counts = counts - count_bits(encoded.bits[padding])
-        self._staged_counts = counts if self._staged_counts is None else self._staged_counts + counts
         self._staged_rows[part] = (
             self._staged_rows.get(part, 0) + rows - (padding.numel() if padding is not None else 0)
         )
-        if rows == 0:
-            return
-        if values.device.type != "cpu":
-            self._staged.append((row_findings(encoded, padding, self.tests_massive), locate, part))
-            return
-        occupied = np.flatnonzero(counts.numpy())
+        if values.device.type != "cpu" and rows:
+            counts, work = read(values, padding, self.tests_massive)
+            self._staged.append((findings(values, work, locate), part))
+        else:
+            counts = self._on_host(values, padding, locate, part)
+        self._staged_counts = counts if self._staged_counts is None else self._staged_counts + counts
+
+    def _on_host(
+        self, values: torch.Tensor, padding: torch.Tensor | None, locate: Locate, part: str
+    ) -> torch.Tensor:  # fmt: skip
+        """Counts of a tensor, and its rows looked at where they can matter."""
+        encoded = encode(values)
+        counts = counted(encoded.bits, padding)
+        occupied = np.flatnonzero(counts.cpu().numpy())
         if occupied.size and self._matters(top := int(occupied[-1])):
             all_finite = top < INFINITY_BIN[self.encoding]
-            self._staged.append((row_findings(encoded, padding, self.tests_massive, all_finite), locate, part))
+            work = row_work(encoded, padding, self.tests_massive, all_finite)
+            self._staged.append((findings(values, work, locate), part))
+        return counts
 
-    def commit(self, batch: Batch) -> None:
-        """Keep what the batch staged."""
+    def commit(self, batch: Batch, brought: Iterable[torch.Tensor] | None = None) -> None:
+        """Keep what the batch staged; `brought`: its findings, where they are on the host already."""
         split = batch.plan.split
         if self._staged_counts is not None:
             known, staged = self.counts.get(split), self._staged_counts
             self.counts[split] = staged if known is None else known.to(staged.device) + staged
         for part, rows in self._staged_rows.items():
             self.rows[part] = self.rows.get(part, 0) + rows
-        for findings, locate, part in self._staged:
-            self._keep(findings, batch, locate, part)
+        found = at_once(self.staged_findings) if brought is None else brought
+        for packed, (_, part) in zip(found, self._staged, strict=True):
+            self._keep(Found.of(packed), batch, part)
         self.rollback()
 
     def rollback(self) -> None:
@@ -121,6 +125,11 @@ class SiteAccumulator:
         first = value_of(state, "nonfinite", None)
         self.first_nonfinite = peak_of(first) if first else None
         self.counts = {split: entry.value.clone() for split, entry in within("counts", state).items()}
+
+    @property
+    def staged_findings(self) -> list[torch.Tensor]:
+        """What was found in the calls of this batch, each where it was found."""
+        return [packed for packed, _ in self._staged]
 
     @property
     def staged_rows(self) -> dict[str, int]:
@@ -168,89 +177,28 @@ class SiteAccumulator:
         )
         return top >= smallest or (self.tests_massive and top >= key_of(MASSIVE_ABOVE, bin_dtype))
 
-    def _keep(self, findings: "RowFindings", batch: Batch, locate: Locate, part: str) -> None:
+    def _keep(self, found: Found, batch: Batch, part: str) -> None:
         width = self.widths[part]
 
-        def raw(value: float, flat: int) -> Peak:
-            row, channel = divmod(flat, width)
-            place = locate(row)
-            sample, position, token_id = batch.place(place) if place is not None else ("", -1, -1)
+        def raw(value: float, flat: int, row: int) -> Peak:
+            sample, position, token_id = batch.place(row) if row >= 0 else ("", -1, -1)
             return Peak(
-                value=value, sample=sample, position=position, token="", token_id=token_id, channel=channel, part=part
-            )
+                value=value, sample=sample, position=position, token="", token_id=token_id, channel=flat % width,
+                part=part,
+            )  # fmt: skip
 
-        candidates = [raw(value, flat) for value, flat, key in zip(*findings.peaks(), strict=True) if key >= 0]
+        candidates = [raw(*peak) for peak in found.peaks]
         self.peaks = sorted([*self.peaks, *candidates], key=lambda peak: peak.order)[:PEAKS_KEPT]
-        self.massive = self.massive + findings.massive_counts()
-        if (flat := findings.first_nonfinite_entry()) is not None:
-            found = raw(float("nan"), flat)
-            if self.first_nonfinite is None or found.place < self.first_nonfinite.place:
-                self.first_nonfinite = found
+        self.massive = self.massive + found.massive
+        if found.nonfinite is not None:
+            broken = raw(float("nan"), *found.nonfinite)
+            if self.first_nonfinite is None or broken.place < self.first_nonfinite.place:
+                self.first_nonfinite = broken
 
 
-@dataclass(frozen=True, slots=True)
-class RowFindings:
-    """Device tensors of one call, read back at commit: the ten largest entries and their flat places, massive counts,
-    first non-finite place.
-    """
-
-    entries: torch.Tensor
-    values: torch.Tensor
-    massive: torch.Tensor | None
-    nonfinite: torch.Tensor
-
-    def peaks(self) -> tuple[list[float], list[int], list[int]]:
-        """Signed values, flat places row*width+channel, and keys (negative: not an entry)."""
-        entries = self.entries.cpu()
-        return self.values.double().tolist(), (_LOW - (entries & _LOW)).tolist(), (entries >> 32).tolist()
-
-    def massive_counts(self) -> Massive:
-        if self.massive is None:
-            return Massive()
-        tokens, entries, ratio = self.massive.tolist()
-        return Massive(tokens=int(tokens), entries=int(entries), max_ratio=ratio if ratio >= 0 else None)
-
-    def first_nonfinite_entry(self) -> int | None:
-        flat = int(self.nonfinite.item())
-        return flat if flat < _LOW else None
-
-
-def row_findings(
-    encoded: Encoded, padding: torch.Tensor | None, tests_massive: bool, all_finite: bool = False
-) -> RowFindings:
-    """The part of the work that looks at rows; `all_finite` where the counts have shown that no row that counts needs
-    the test.
-
-    Equal magnitudes rank by flat place: magnitude and inverted place share one int64 key.
-    """
-    rows, width = encoded.key.shape
-    places = torch.arange(rows, device=encoded.key.device)
-    key, nonfinite = encoded.key, torch.tensor(_LOW)
-    if not all_finite:
-        broken = encoded.key >= encoded.infinity
-        key = encoded.key.masked_fill(broken, -1)
-        nonfinite = _first_broken(broken, padding, places)
-    row_max = key.amax(dim=1).long()
-    if padding is not None:
-        row_max[padding] = -1
-    best = ((row_max << 32) | (_LOW - places)).topk(min(PEAKS_KEPT, rows)).values
-    best_rows = _LOW - (best & _LOW)
-    flat = best_rows[:, None] * width + torch.arange(width, device=key.device)
-    candidates = key[best_rows].long()
-    candidates[best < 0] = -1
-    entries = ((candidates << 32) | (_LOW - flat)).flatten()
-    entries = entries.topk(min(PEAKS_KEPT, entries.numel())).values
-    values = encoded.values.reshape(-1)[_LOW - (entries & _LOW)]
-    massive = massive_counts(key, row_max, encoded.values.dtype) if tests_massive else None
-    return RowFindings(entries, values, massive, nonfinite)
-
-
-def _first_broken(broken: torch.Tensor, padding: torch.Tensor | None, places: torch.Tensor) -> torch.Tensor:
-    """Flat place of the first True of a bool tensor [rows, width] outside padding, `_LOW` for none."""
-    rows, width = broken.shape
-    row_broken = broken.any(dim=1)
-    if padding is not None:
-        row_broken[padding] = False
-    row = torch.where(row_broken, places, rows).amin()
-    channel = broken[row.clamp(max=rows - 1)].to(torch.uint8).argmax()
-    return torch.where(row < rows, row * width + channel, _LOW)
+def commit_all(accumulators: Iterable[SiteAccumulator], batch: Batch) -> None:
+    """Keep what a batch staged everywhere, by one transfer to the host."""
+    accumulators = list(accumulators)
+    found = iter(at_once([packed for one in accumulators for packed in one.staged_findings]))
+    for one in accumulators:
+        one.commit(batch, [next(found) for _ in one.staged_findings])

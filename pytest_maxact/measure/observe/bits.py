@@ -31,6 +31,8 @@ def encode(values: torch.Tensor) -> Encoded:
     if values.dtype == torch.float32:
         key = values.view(torch.int32) & 0x7FFFFFFF
         bits = values.bfloat16().view(torch.int16) & 0x7FFF
+        # torch makes another NaN of one that lies beside others in memory than of one alone
+        bits = bits.masked_fill_(bits > INFINITY_BIN["bfloat16"], BINS - 1)
         return Encoded(values, bits, key, 0x7F800000, "bfloat16")
     encoding = str(values.dtype).removeprefix("torch.")
     bits = values.view(torch.int16) & 0x7FFF

@@ -5,7 +5,7 @@ Padding never counts: padded rows are named to the accumulators, and what was ha
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from zlib import crc32
 
@@ -15,8 +15,9 @@ from pytest_maxact.checkpoint.sites.anatomy import Experts, Tap
 from pytest_maxact.measure.observe.accumulate import SiteAccumulator
 from pytest_maxact.measure.observe.batch import Batch
 from pytest_maxact.measure.observe.fidelity import Fidelity
-from pytest_maxact.measure.observe.routing import Routing
+from pytest_maxact.measure.observe.routing import Routing, places_of
 from pytest_maxact.measure.observe.rows import rows_of
+from pytest_maxact.measure.observe.rowwork import Locate, at_once
 
 _OF_A_BATCH = ("batch", "running", "traffic", "order", "_routing", "_unordered")
 
@@ -58,6 +59,10 @@ class Intake:
         for name, value in noted.items():
             setattr(self, name, value)
 
+    def settle(self) -> None:
+        """Have the traffic of the batch on the host, by one transfer."""
+        self.traffic = dict(zip(self.traffic, at_once(list(self.traffic.values())), strict=True))
+
     def route(self, experts: Experts, routing: Routing) -> None:
         """Note which tokens the experts of a block are given."""
         self._routing[experts.site] = routing
@@ -76,14 +81,14 @@ class Intake:
             self.running = tap.site.layer, tensor.dtype
         tensor = tensor.detach() if tap.columns is None else tensor.detach()[..., tap.columns]
         stripped = tap.in_moe and batch.padded
-        locate: Callable[[int], int | None]
+        locate: Locate
         offset = 0
         if tap.routed and tap.experts is not None:
             values, locate, offset = self._routed_rows(tap, tap.experts, tensor.reshape(-1, tensor.shape[-1]), batch)
         else:
             shape = (1, batch.real.numel()) if stripped else tuple(batch.ids.shape)
             values = rows_of(tensor, tap, shape)
-            locate = (lambda row: int(batch.real[row])) if stripped else (lambda row: row)
+            locate = (lambda rows: batch.real[rows]) if stripped else (lambda rows: rows)
         if tap.site.kind == "router" and tap.experts is not None and tap.experts.choice == "logits":
             self.route(tap.experts, Routing.of_logits(tap.experts, values))
         if not batch.plan.sequences:
@@ -100,19 +105,19 @@ class Intake:
 
     def _routed_rows(
         self, tap: Tap, experts: Experts, values: torch.Tensor, batch: Batch
-    ) -> tuple[torch.Tensor, Callable[[int], int | None], int]:
+    ) -> tuple[torch.Tensor, Locate, int]:
         """Routed rows, the way from each to its token, and how many of the batch came before them in other calls."""
         routing = self._routing.get(experts.site)
         if routing is None:
-            return values, lambda row: None, 0
+            return values, lambda rows: torch.full_like(rows, -1), 0
         keep = routing.keep()
         if keep is not None:
             values = values[keep]
         offset = routing.advance(values.shape[0], f"{tap.site.kind} {tap.reads} {id(tap.module)}")
 
-        def locate(row: int) -> int | None:
-            token = routing.token(offset + row)
-            return None if token is None else int(batch.real[token]) if batch.padded else token
+        def locate(rows: torch.Tensor) -> torch.Tensor:
+            tokens = routing.behind(offset + rows)
+            return torch.full_like(rows, -1) if tokens is None else batch.real[tokens] if batch.padded else tokens
 
         return values, locate, offset
 
@@ -124,11 +129,13 @@ class Intake:
             return batch.sampled if tap.in_moe and batch.padded else batch.real[batch.sampled]
         routing = self._routing.get(tap.experts.site)
         tokens = routing.tokens() if routing is not None else None
-        if tokens is None:
+        if routing is None or tokens is None:
             return self._every(tap.site.name, values, batch)
         is_sampled = torch.zeros(batch.real.numel(), dtype=torch.bool, device=values.device)
         is_sampled[batch.sampled] = True
-        return is_sampled[tokens[offset : offset + values.shape[0]]].nonzero().squeeze(1)
+        whole = values.shape[0] == tokens.numel() == routing.chosen.numel()
+        count = batch.sampled.numel() * routing.chosen.shape[1] if whole else None
+        return places_of(is_sampled[tokens[offset : offset + values.shape[0]]], count)
 
     def _every(self, site: str, values: torch.Tensor, batch: Batch) -> torch.Tensor:
         """One row in `stride` of rows whose tokens are not known, counted on from call to call, so that no expert

@@ -53,11 +53,21 @@ def massive_on_host(key: torch.Tensor, row_max: torch.Tensor, dtype: torch.dtype
 
 def massive_on_device(key: torch.Tensor, row_max: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """All rows at once: no shape depends on the data."""
-    limit = key_of(MASSIVE_ABOVE, dtype)
-    candidate = row_max > limit
-    median = value_of(key.kthvalue((key.shape[1] - 1) // 2 + 1, dim=1).values, dtype)
-    peak = value_of(row_max.to(key.dtype), dtype)
-    massive = candidate & (peak > median * _RATIO)
-    passing = (key > limit) & (value_of(key, dtype) > (median * _RATIO)[:, None]) & massive[:, None]
-    ratio = torch.where(candidate, peak / median.clamp(min=_SMALLEST), -1.0).amax()
-    return torch.stack([massive.sum().double(), passing.sum().double(), ratio])
+    median = key.kthvalue((key.shape[1] - 1) // 2 + 1, dim=1).values
+    bound = value_of(median, dtype) * _RATIO
+    passing = (key > key_of(MASSIVE_ABOVE, dtype)) & (value_of(key, dtype) > bound[:, None])
+    return massive_of_rows(row_max, median, passing.sum(dim=1), dtype)
+
+
+def massive_of_rows(
+    row_max: torch.Tensor, median: torch.Tensor, entries: torch.Tensor, dtype: torch.dtype
+) -> torch.Tensor:
+    """From the largest key of every row, its median's, and how many entries are above the threshold and 1000 medians.
+    Medians and entries of rows below the threshold have no meaning.
+    """
+    integers = torch.int32 if dtype == torch.float32 else torch.int16
+    candidate = row_max > key_of(MASSIVE_ABOVE, dtype)
+    middle, peak = value_of(median.to(integers), dtype), value_of(row_max.to(integers), dtype)
+    massive = candidate & (peak > middle * _RATIO)
+    ratio = torch.where(candidate, peak / middle.clamp(min=_SMALLEST), -1.0).amax()
+    return torch.stack([massive.sum().double(), torch.where(massive, entries, 0).sum().double(), ratio])

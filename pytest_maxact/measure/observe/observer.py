@@ -14,7 +14,7 @@ from torch import nn
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.corpus.batches import BatchPlan, PlannedBatch, apart, batches_of
 from pytest_maxact.errors import MaxactError, MeasureError, first_line, setting
-from pytest_maxact.measure.observe.accumulate import SiteAccumulator
+from pytest_maxact.measure.observe.accumulate import SiteAccumulator, commit_all
 from pytest_maxact.measure.observe.batch import Batch, collate
 from pytest_maxact.measure.observe.coverage import check_coverage
 from pytest_maxact.measure.observe.fidelity import SAMPLED_TOKENS, Fidelity
@@ -182,10 +182,10 @@ class Observer:
             if device.type == "cuda":
                 torch.cuda.empty_cache()
             return False
+        self.intake.settle()
         rows = {name: accumulator.staged_rows for name, accumulator in self.accumulators.items()}
         check_coverage(self.anatomy, planned, self.hooks, self.intake, rows)
-        for accumulator in self.accumulators.values():
-            accumulator.commit(batch)
+        commit_all(self.accumulators.values(), batch)
         self.fidelity.commit()
         if self.scores:
             self.scores.commit()
@@ -208,7 +208,7 @@ class Observer:
         self.shared.update(self.hooks.inputs.repeats)
         for site, given in self.intake.traffic.items():
             total = self.traffic[site]
-            total[planned.split] = total[planned.split] + given.cpu() if planned.split in total else given.cpu()
+            total[planned.split] = total[planned.split] + given if planned.split in total else given
         self.tokens[planned.split] += planned.tokens
         self.batches += 1
         self.padded_tokens += planned.padded_tokens

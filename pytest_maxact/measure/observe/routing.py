@@ -55,15 +55,18 @@ class Routing:
 
     def traffic(self) -> torch.Tensor:
         """Tokens each expert was given, int64 [count], on the choice's device and without waiting for it."""
+        if self.order == "dense":
+            return self._given().sum(dim=0)
         flat = self.chosen.reshape(-1).clamp(max=self.count)
         counts = torch.zeros(self.count + 1, dtype=torch.int64, device=flat.device)
         return counts.scatter_add_(0, flat, torch.ones_like(flat))[: self.count]
 
     def keep(self) -> torch.Tensor | None:
-        """Which rows are routed ones, bool; None where all are."""
+        """Which rows are routed ones, int64; None where all are. How many have an expert with weights only the device
+        knows, and it is waited for.
+        """
         if self.order == "dense":
-            given = torch.zeros((self.chosen.shape[0], self.count), dtype=torch.bool, device=self.chosen.device)
-            return given.scatter_(1, self.chosen, True).T.reshape(-1)
+            return places_of(self._given().T.reshape(-1), self.chosen.numel())
         if not self.skips or self.order == "eager":
             return None
         if self.order not in KNOWN_ORDERS:
@@ -72,7 +75,12 @@ class Routing:
                 "  measure with eager experts"
             )
         flat = self.chosen.reshape(-1)
-        return (flat if self.order == "batched_mm" else flat.sort().values) < self.count
+        return places_of((flat if self.order == "batched_mm" else flat.sort().values) < self.count)
+
+    def _given(self) -> torch.Tensor:
+        """Whether a token goes to an expert, bool [tokens, count]."""
+        given = torch.zeros((self.chosen.shape[0], self.count), dtype=torch.bool, device=self.chosen.device)
+        return given.scatter_(1, self.chosen, True)
 
     def advance(self, rows: int, reader: str = "") -> int:
         """Start of the next `rows` rows that a reader is given: experts that run one after another see the rows in
@@ -82,10 +90,14 @@ class Routing:
         self._next[reader] = start + rows
         return start
 
-    def token(self, row: int) -> int | None:
-        """The token behind a routed row, None where the order is not known."""
+    def behind(self, rows: torch.Tensor) -> torch.Tensor | None:
+        """The tokens behind routed rows, None where the order is not known. A row that no token was routed to is told
+        by coverage, not here.
+        """
         tokens = self.tokens()
-        return None if tokens is None else int(tokens[row])
+        if tokens is None or not tokens.numel():
+            return None
+        return tokens[rows.clamp(max=tokens.numel() - 1)]
 
     def tokens(self) -> torch.Tensor | None:
         """The token behind every routed row, int64, None where the order is not known."""
@@ -96,9 +108,9 @@ class Routing:
     def _order(self) -> torch.Tensor:
         tokens, top_k = self.chosen.shape
         if self.order == "dense":
-            given = self.keep()
-            assert given is not None
-            return given.nonzero().squeeze(1) % tokens
+            keep = self.keep()
+            assert keep is not None
+            return keep % tokens
         if self.order == "batched_mm":
             flat, token = self.chosen.reshape(-1), torch.arange(tokens * top_k, device=self.chosen.device) // top_k
         elif self.order == "grouped_mm":
@@ -107,4 +119,11 @@ class Routing:
         else:
             flat, places = torch.sort(self.chosen.T.reshape(-1), stable=True)
             token = places % tokens
-        return token[flat < self.count]
+        return token[flat < self.count] if self.skips else token
+
+
+def places_of(marks: torch.Tensor, count: int | None = None) -> torch.Tensor:
+    """Where a bool tensor [n] is True, int64. Where it is known how many are, a device is not waited for."""
+    if marks.device.type == "cpu" or count is None:
+        return marks.nonzero().squeeze(1)
+    return marks.to(torch.uint8).argsort(descending=True, stable=True)[:count]

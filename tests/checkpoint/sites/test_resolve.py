@@ -98,7 +98,7 @@ def test_an_expert_implementation_of_unknown_row_order_reports_no_token() -> Non
     from pytest_maxact.measure.observe.routing import Routing
 
     routing = Routing(torch.tensor([[0, 1], [1, 0]]), "sonicmoe", count=2)
-    assert routing.token(0) is None
+    assert routing.behind(torch.zeros(1, dtype=torch.int64)) is None
 
 
 def test_a_layer_of_unknown_build_is_an_error_that_names_it() -> None:

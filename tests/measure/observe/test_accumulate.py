@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from pytest_maxact.corpus.batches import PlannedBatch
-from pytest_maxact.measure.observe import accumulate, massive
-from pytest_maxact.measure.observe.accumulate import SiteAccumulator, row_findings
+from pytest_maxact.measure.observe import massive
+from pytest_maxact.measure.observe.accumulate import SiteAccumulator
 from pytest_maxact.measure.observe.batch import collate
 from pytest_maxact.measure.observe.bits import count_bits, encode
+from pytest_maxact.measure.observe.fused import read_plain
+from pytest_maxact.measure.observe.rowwork import Found, findings, row_work
 from pytest_maxact.numbers.histogram import BINS
 from tests.support import tiny
 from tests.support.measuring import encoded, observed
@@ -29,13 +31,14 @@ def test_the_device_path_finds_what_the_cpu_shortcut_finds(dtype: torch.dtype, m
         model.layers[1].mlp.down_proj.weight[7] *= 4000
     model = model.to(dtype)
     lazy = observed(model, sequences, batch_tokens=40)
-    monkeypatch.setattr(SiteAccumulator, "_matters", lambda self, top: True)
     monkeypatch.setattr(massive, "massive_on_host", massive.massive_on_device)
-    monkeypatch.setattr(
-        accumulate,
-        "row_findings",
-        lambda encoded, padding, massive, all_finite: row_findings(encoded, padding, massive),
-    )
+
+    def on_a_device(seen: SiteAccumulator, values: Any, padding: Any, locate: Any, part: str) -> torch.Tensor:
+        counts, work = read_plain(values, padding, seen.tests_massive)
+        seen._staged.append((findings(values, work, locate), part))
+        return counts
+
+    monkeypatch.setattr(SiteAccumulator, "_on_host", on_a_device)
     eager = observed(model, sequences, batch_tokens=40)
     for name, seen in lazy.accumulators.items():
         assert seen.peaks == eager.accumulators[name].peaks, name
@@ -56,7 +59,7 @@ def test_the_massive_activation_test_is_that_of_sun_et_al_by_direct_computation(
         passing = (magnitude > 100) & (magnitude > 1000 * median)
         passing[20] = False
         candidates = (magnitude.amax(1) > 100) & (torch.arange(40) != 20)
-        found = row_findings(encode(x), padding, True).massive_counts()
+        found = Found.of(findings(x, row_work(encode(x), padding, True), lambda rows: rows)).massive
         assert (found.tokens, found.entries) == (int(passing.any(1).sum()), int(passing.sum()))
         assert found.max_ratio == pytest.approx((magnitude.amax(1) / median[:, 0])[candidates].max().item())
         assert found.tokens >= 2

@@ -93,8 +93,8 @@ def test_rows_are_looked_at_where_they_can_change_the_outcome(
     give(seen, torch.full((2, 5), -64.0, dtype=dtype), batch_of(2, first=5))
     before = seen.peaks
     calls: list[Any] = []
-    real = accumulate.row_findings
-    monkeypatch.setattr(accumulate, "row_findings", lambda *args: calls.append(args) or real(*args))
+    real = accumulate.row_work
+    monkeypatch.setattr(accumulate, "row_work", lambda *args: calls.append(args) or real(*args))
     values = torch.zeros(2, 5, dtype=dtype)
     values[1, 3] = value
     give(seen, values, batch_of(2))
@@ -116,8 +116,8 @@ def test_rows_are_looked_at_for_the_massive_test_where_a_site_has_one(
     seen = SiteAccumulator("x", massive=massive)
     give(seen, torch.full((2, 5), 4096.0, dtype=BFLOAT16), batch_of(2))
     calls: list[Any] = []
-    real = accumulate.row_findings
-    monkeypatch.setattr(accumulate, "row_findings", lambda *args: calls.append(args) or real(*args))
+    real = accumulate.row_work
+    monkeypatch.setattr(accumulate, "row_work", lambda *args: calls.append(args) or real(*args))
     give(seen, torch.full((2, 5), value, dtype=BFLOAT16), batch_of(2, first=1))
     assert len(calls) == looked_at
 
@@ -195,7 +195,7 @@ def test_a_row_that_routing_hides_has_a_channel_and_no_token() -> None:
     seen = SiteAccumulator("x", massive=False)
     values = torch.zeros(2, 3, dtype=BFLOAT16)
     values[1, 2] = 5.0
-    seen.observe(values, None, lambda row: None, "experts")
+    seen.observe(values, None, lambda rows: torch.full_like(rows, -1), "experts")
     seen.commit(batch_of(2))
     peak = seen.peaks[0]
     assert (peak.value, peak.sample, peak.position, peak.token, peak.token_id, peak.channel, peak.part) == (
