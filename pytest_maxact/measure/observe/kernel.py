@@ -50,7 +50,7 @@ def finite_keys(
     column = start + tl.arange(0, W)
     inside = kept[:, None] & (column < width)[None, :]
     place = row.to(tl.int64)[:, None] * row_stride + column.to(tl.int64)[None, :] * column_stride
-    key, bits = magnitudes(tl.load(x + place, mask=inside, other=0), SINGLE)
+    key, _ = magnitudes(tl.load(x + place, mask=inside, other=0), SINGLE)
     return tl.where(key >= INFINITY, -1, key), inside
 
 

@@ -33,9 +33,7 @@ class RowWork:
     massive: torch.Tensor | None
 
 
-def row_work(
-    encoded: Encoded, padding: torch.Tensor | None, tests_massive: bool, all_finite: bool = False
-) -> RowWork:
+def row_work(encoded: Encoded, padding: torch.Tensor | None, tests_massive: bool, all_finite: bool = False) -> RowWork:
     """Of a tensor [rows, width], the rows in `padding` left out; `all_finite` where the counts have shown that no row
     that counts needs the test.
     """
