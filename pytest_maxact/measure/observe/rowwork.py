@@ -119,6 +119,6 @@ def at_once(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     for device in dict.fromkeys(tensor.device for tensor in tensors):
         there = [i for i, tensor in enumerate(tensors) if tensor.device == device]
         whole = torch.cat([tensors[i].reshape(-1) for i in there]).cpu()
-        parts = whole.split([tensors[i].numel() for i in there])
+        parts = torch.split(whole, [tensors[i].numel() for i in there])
         found |= {i: part.view(tensors[i].shape) for i, part in zip(there, parts, strict=True)}
     return [found[i] for i in range(len(tensors))]
