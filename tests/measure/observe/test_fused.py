@@ -41,7 +41,7 @@ def launching() -> tuple[Any, torch.device]:
 
 @st.composite
 def tensors(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """A tensor of raw bits, hence with every kind of number, some of its rows massive; in any order; and its padding."""
+    """A tensor of raw bits, hence with every kind of number, some rows massive; in any order; and its padding."""
     dtype, rows, width = draw(st.sampled_from(DTYPES)), draw(st.integers(1, 9)), draw(st.integers(1, 40))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 1 << 30)))
     integers, ends = (torch.int32, 1 << 31) if dtype == torch.float32 else (torch.int16, 1 << 15)
