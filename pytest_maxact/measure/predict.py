@@ -20,6 +20,7 @@ from pytest_maxact.measure.effect.effects import HEAD_ROWS
 from pytest_maxact.measure.effect.headed import Headed, headed_of
 from pytest_maxact.measure.observe.batch import Batch
 from pytest_maxact.measure.observe.reduction import Entry, How, State, value_of
+from pytest_maxact.measure.observe.rowwork import at_once
 from pytest_maxact.record.predictions import STEP, Predicted, Predictions
 
 TOKENS = 4096
@@ -49,32 +50,33 @@ class Predicting:
                 f"final hidden states of shape {list(states.shape)} for a batch of {list(batch.ids.shape)}\n"
                 "  its predictions cannot be measured yet; please report the model_type"
             )
-        found = []
+        found: list[tuple[corpus.Sequence, torch.Tensor]] = []
         for row, (sequence, start) in enumerate(zip(batch.plan.sequences, batch.starts, strict=True)):
             if sequence.sample.id in self._chosen:
                 tokens = self._chosen[sequence.sample.id][1]
-                found.append((sequence, self._surprise(sequence, states[row, start : start + tokens])))
+                ids = batch.ids[row, start : start + tokens + 1]
+                found.append((sequence, self._surprise(ids, states[row, start : start + tokens])))
 
         def keep() -> None:
-            for sequence, surprise in found:
+            for (sequence, _), told in zip(found, at_once([told for _, told in found]), strict=True):
+                surprise = told.numpy()
                 expected = self._shares.surprise(sequence, len(surprise))
                 category = sequence.sample.category
                 self._found[category] = self._found[category] + _summed(surprise, expected)
 
         return keep
 
-    def _surprise(self, sequence: corpus.Sequence, states: torch.Tensor) -> npt.NDArray[np.float64]:
-        """Nats at each token that follows; NaN where the distribution is not finite."""
-        device = states.device
-        ids = torch.tensor(sequence.ids[: len(states) + 1], device=device)
+    def _surprise(self, ids: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        """Nats at each token that follows, float64 on the device; NaN where the distribution is not finite."""
         parts = []
         for start in range(0, len(states), HEAD_ROWS):
             rows = slice(start, start + HEAD_ROWS)
-            logits = self._headed.logits(ids[:-1][rows], states[rows]).float()
+            here = ids[:-1][rows].to(states.device)
+            logits = self._headed.logits(here, states[rows]).float()
             whole = logits.logsumexp(1)
-            surprise = whole - logits.gather(1, ids[1:][rows, None].to(logits.device)).squeeze(1)
-            parts.append(torch.where(whole.isfinite(), surprise, math.nan).double().cpu())
-        return torch.cat(parts).numpy()
+            after = ids[1:][rows, None].to(logits.device)
+            parts.append(torch.where(whole.isfinite(), whole - logits.gather(1, after).squeeze(1), math.nan).double())
+        return torch.cat(parts)
 
     def result(self) -> Predictions:
         """All that was predicted, by category."""

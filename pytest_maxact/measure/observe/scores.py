@@ -3,7 +3,7 @@
 Queries and keys that a fused kernel is given are read once each, and the product of their largest norms bounds every
 score of a head. Where that bound lies beyond float16, and where a model forms its scores itself, the largest score is
 read. Products that a 16-bit model forms in float32 are no matter of its range. Padding never counts. A batch is staged
-and committed whole.
+and committed whole. What is read next depends on the bound, so a device is waited for once per layer, and only here.
 """
 
 from collections.abc import Callable
@@ -143,5 +143,5 @@ def _largest(values: torch.Tensor) -> float:
     if not values.numel():
         return 0.0
     low, high = values.aminmax()
-    largest = max(-float(low), float(high))
+    largest = float(torch.maximum(-low, high))
     return float("inf") if largest != largest else largest
