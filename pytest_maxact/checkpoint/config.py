@@ -5,6 +5,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from pytest_maxact.checkpoint.formats.stated import without
+from pytest_maxact.checkpoint.quiet import quiet
 from pytest_maxact.errors import InputError, first_line, setting
 from pytest_maxact.settings.userfiles import begins_with_mark, refuse_mark, refuse_unreadable, text_of, unreadable
 
@@ -64,4 +66,20 @@ def _without_mark(raw: dict[str, Any], file: Path) -> Any:
         (Path(folder) / "config.json").write_text(json.dumps(raw), encoding="utf-8")
         config = _config(Path(folder), trust_remote_code=False)
     config.name_or_path = str(file.parent)
+    return config
+
+
+def read_gguf_config(file: Path) -> Any:
+    """The config that transformers makes of a GGUF file's own words. Raises InputError."""
+    from transformers import AutoConfig
+
+    with quiet():
+        try:
+            config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name)
+        except Exception as error:
+            raise InputError(
+                f"{file}: transformers makes no config of it ({first_line(error)})\n"
+                "  its architecture may be none that is read from GGUF: give the folder it was converted from"
+            ) from error
+    without(config)
     return config

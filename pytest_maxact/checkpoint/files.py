@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pytest_maxact.checkpoint.beside import others_of, refuse_rivals
+from pytest_maxact.checkpoint.formats.gguf import SUFFIX, contents, packing_of_gguf
+from pytest_maxact.checkpoint.formats.packed import Packing
 from pytest_maxact.checkpoint.headers import Header, headers_of
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.settings.userfiles import refuse_mark, refuse_unreadable
@@ -35,11 +37,18 @@ class WeightFiles:
     entry: str
     loaded: tuple[Path, ...]
     beside: tuple[str, ...] = ()
+    packing: Packing | None = None
+    """How weights in low bits lie in them; None where all lie as they are loaded."""
 
     @property
     def index(self) -> Path | None:
         """The index that names the files, None where there is a single one."""
         return self.folder / self.entry if self.entry.endswith(".json") else None
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether it is one GGUF file, whose names of tensors are llama.cpp's."""
+        return self.entry.lower().endswith(SUFFIX)
 
     @property
     def read(self) -> tuple[Path, ...]:
@@ -52,7 +61,14 @@ class WeightFiles:
 
     def headers(self) -> list[tuple[Path, Header]]:
         """Every tensor of the loaded files, in their order. Raises InputError for a file that is not whole."""
+        if self.is_gguf:
+            return [(file, header) for file in self.loaded for header in contents(file).headers]
         return [(file, header) for file in self.loaded for header in _headers(file)]
+
+
+def gguf_files(file: Path) -> WeightFiles:
+    """A GGUF file as the weights of a model. Raises InputError for one that is not whole."""
+    return WeightFiles(folder=file.parent, entry=file.name, loaded=(file,), packing=packing_of_gguf(file))
 
 
 def weight_files(

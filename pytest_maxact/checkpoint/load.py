@@ -12,16 +12,17 @@ from pytest_maxact.checkpoint.depth import require_depth
 from pytest_maxact.checkpoint.device import forced_dtype, pick_device
 from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.fit import refuse_unfit
+from pytest_maxact.checkpoint.formats.gguf import contents, places_in
 from pytest_maxact.checkpoint.heads import body_of, head_classes, is_headless, lacking_head
 from pytest_maxact.checkpoint.locate import Checkpoint, with_weights
 from pytest_maxact.checkpoint.placement.mapping import mapped
 from pytest_maxact.checkpoint.placement.placement import Placement
 from pytest_maxact.checkpoint.placing import refuse_rival_names
-from pytest_maxact.checkpoint.quantized import dequantized
 from pytest_maxact.checkpoint.quiet import quiet
 from pytest_maxact.checkpoint.sites.decoder import decoder_of
 from pytest_maxact.checkpoint.sites.table import HEADED
 from pytest_maxact.checkpoint.stated import dtype_of_files
+from pytest_maxact.checkpoint.weights.restored import tensors_of
 from pytest_maxact.errors import InputError, MeasureError, first_line, setting
 from pytest_maxact.settings.settings import Settings
 
@@ -88,6 +89,7 @@ def load(checkpoint: Checkpoint, settings: Settings, placement: Placement | None
     model, info, files, device = load_as(built.auto, checkpoint, settings, placement)
     decoder = decoder_of(model)
     left_out = refuse_partial(model, decoder, info, checkpoint, refuse_rival_names(files, model))
+    left_out += _unplaced(model, files)
     left_out += tuple(f"{name}: lies beside the weights and is not loaded" for name in files.beside)
     why = built.unpredicted
     body = model if why else body_of(model, checkpoint)
@@ -142,16 +144,15 @@ def load_as(
     for part in (config, config.get_text_config()):
         part.transformers_weights = files.entry
     device = torch.device(placement.device) if placement else pick_device(settings.device)
-    dequantized(config)
     where = mapped(placement)
     with quiet():
         try:
-            model, info = auto.from_pretrained(
-                files.folder,
+            model, info = _from_pretrained(
+                auto,
+                files,
                 config=config,
                 dtype=forced or _stated(config, files),
                 trust_remote_code=checkpoint.trust_remote_code,
-                use_safetensors=True,
                 output_loading_info=True,
                 **where.arguments,
             )
@@ -162,8 +163,37 @@ def load_as(
             ) from error
 
 
+def _from_pretrained(auto: Any, files: WeightFiles, **options: Any) -> Any:
+    """What transformers loads from the files; from weights in low bits, each given back when it asks for it."""
+    if files.is_gguf:
+        from transformers import GgufConfig
+
+        options.pop("config")
+        return auto.from_pretrained(
+            files.folder, gguf_file=files.entry, quantization_config=GgufConfig(dequantize=True), **options
+        )
+    if files.packing is None:
+        return auto.from_pretrained(files.folder, use_safetensors=True, **options)
+    with torch.device("meta"):
+        built = auto.from_config(options["config"], trust_remote_code=options["trust_remote_code"])
+    with tensors_of(files) as tensors:
+        return type(built).from_pretrained(None, state_dict=tensors, **options)
+
+
+def _unplaced(model: Any, files: WeightFiles) -> tuple[str, ...]:
+    """Tensors of a GGUF file that transformers has no place for, and passes over unsaid, in words."""
+    if not files.is_gguf:
+        return ()
+    held = contents(files.loaded[0])
+    known = places_in(model, held.architecture)
+    beyond = (header.key for header in held.headers if known and header.key not in known)
+    return tuple(f"{key}: not used by this architecture" for key in beyond)
+
+
 def _stated(config: Any, files: WeightFiles) -> Any:
     """The dtype to load in, told by headers where the config states none: the one that is told before loading."""
+    if files.is_gguf:
+        return torch.bfloat16
     told = dtype_of_files(config, files) if getattr(config, "dtype", None) is None else None
     return getattr(torch, told) if told else "auto"
 

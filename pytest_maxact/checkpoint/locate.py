@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from pytest_maxact.checkpoint.artifact import refuse_stand_ins
-from pytest_maxact.checkpoint.config import read_config
+from pytest_maxact.checkpoint.config import read_config, read_gguf_config
 from pytest_maxact.checkpoint.depth import require_depth
-from pytest_maxact.checkpoint.files import WeightFiles, weight_files
+from pytest_maxact.checkpoint.files import WeightFiles, gguf_files, weight_files
+from pytest_maxact.checkpoint.formats.gguf import is_gguf
+from pytest_maxact.checkpoint.formats.stated import Quantization, stated_quantization, without
 from pytest_maxact.checkpoint.no_model import no_folder, no_model, of_adapters
-from pytest_maxact.checkpoint.quantized import refuse_unmeasured
+from pytest_maxact.checkpoint.quantized import refuse_unread, with_packing
 from pytest_maxact.checkpoint.seal import Seal, joined, require_unbroken, sealed
 from pytest_maxact.errors import InputError, first_line, setting
 from pytest_maxact.settings.settings import Settings
@@ -42,6 +44,10 @@ class Checkpoint:
     """The config as it was read: building a model writes into the other."""
     seal: Seal | None = None
     """All that was read of it, and will be, as it was before; None of a live model and of a config alone."""
+    quantized: Quantization | None = None
+    """What is said of weights in low bits. The config says nothing of it: the model that is built is the source's."""
+    gguf: str | None = None
+    """The name of the one file that is all of it: config, tokenizer and weights."""
 
 
 def locate(settings: Settings, weights: bool = True) -> Checkpoint:
@@ -59,6 +65,8 @@ def locate(settings: Settings, weights: bool = True) -> Checkpoint:
         folder = fetch(name, settings)
     elif path.is_dir():
         folder = path
+    elif is_gguf(path):
+        return _of_gguf(name, path)
     elif not weights and path.suffix == ".json":
         return Checkpoint(
             name=name, folder=path.parent, revision=None, config=read_config(path, settings.trust_remote_code),
@@ -75,6 +83,8 @@ def locate(settings: Settings, weights: bool = True) -> Checkpoint:
     seal = sealed(folder)
     folder = seal.folder
     config = read_config(folder / "config.json", settings.trust_remote_code)
+    quantized = stated_quantization(config, folder)
+    without(config)
     found = Checkpoint(
         name=name,
         folder=folder,
@@ -84,13 +94,31 @@ def locate(settings: Settings, weights: bool = True) -> Checkpoint:
         is_hub=is_hub,
         as_read=deepcopy(config),
         seal=seal,
+        quantized=quantized,
     )
     if not weights:
         return found
     if not weights_are_here(found):
-        refuse_unmeasured(config, folder, None)
+        refuse_unread(quantized)
         return found
-    return replace(found, seal=joined(seal, _weight_files(found, folder, settings).read))
+    files = _weight_files(found, folder, settings)
+    quantized = files.packing.stated if files.packing else None
+    return replace(found, seal=joined(seal, files.read), quantized=quantized)
+
+
+def _of_gguf(name: str, path: Path) -> Checkpoint:
+    """A GGUF file, whose config is made of what it says of itself. Raises InputError."""
+    refuse_stand_in(path)
+    file = Path(os.path.realpath(path))
+    files = gguf_files(file)
+    config = read_gguf_config(file)
+    require_depth(config, (header.key for _, header in files.headers()), file)
+    assert files.packing is not None
+    return Checkpoint(
+        name=name, folder=file.parent, revision=None, config=config, trust_remote_code=False, is_hub=False,
+        as_read=deepcopy(config), seal=joined(sealed(file.parent), files.read), quantized=files.packing.stated,
+        gguf=file.name,
+    )  # fmt: skip
 
 
 def _readable(path: Path) -> Path:
@@ -112,6 +140,8 @@ def weights_are_here(checkpoint: Checkpoint) -> bool:
 def with_weights(checkpoint: Checkpoint, settings: Settings) -> WeightFiles:
     """The weight files of a located checkpoint, downloaded where they were not, and sound. Raises InputError."""
     folder = checkpoint.folder
+    if checkpoint.gguf:
+        return gguf_files(folder / checkpoint.gguf)
     if checkpoint.is_hub:
         folder = Path(
             os.path.realpath(fetch(checkpoint.name, replace(settings, revision=checkpoint.revision), weights=True))
@@ -129,7 +159,7 @@ def _weight_files(checkpoint: Checkpoint, folder: Path, settings: Settings) -> W
         extra=getattr(type(config), "extra_files", ()),
         hub=checkpoint.is_hub,
     )
-    refuse_unmeasured(config, folder, files)
+    files = with_packing(files, checkpoint.quantized)
     require_depth(config, (header.key for _, header in files.headers()), folder / "config.json")
     return files
 

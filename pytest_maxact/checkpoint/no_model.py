@@ -40,7 +40,9 @@ def no_folder(path: Path, weights: bool) -> InputError:
     """The error for a file where a model's folder is wanted; without `weights` a config.json would do."""
     home = path.parent
     if is_gguf(path):
-        return InputError(_gguf(str(path), "is"))
+        return InputError(
+            f"{path} is a GGUF file of llama.cpp by another name\n  give it the ending .gguf, by which files are told"
+        )
     if (home / "config.json").is_file():
         return InputError(f"{path} is a file of a model\n  give its folder: {home}")
     if path.suffix == ".safetensors":
@@ -68,7 +70,7 @@ def no_model(folder: Path) -> InputError:
         series = f", or all of them as a series: '{found}'" if (found := _pattern(inside)) else ""
         return InputError(f"{head}; models lie inside: {listed}\n  give one: {folder / names[-1]}{series}")
     if gguf := sorted(folder.glob("*.gguf")):
-        return InputError(_gguf(str(folder), f"holds {gguf[0].name},"))
+        return InputError(f"{folder} holds {gguf[0].name}, a GGUF file of llama.cpp\n  give the file: {gguf[0]}")
     for pattern, what in _TRAINING.items():
         if next(folder.rglob(pattern), None):
             return InputError(
@@ -86,14 +88,6 @@ def is_gguf(path: Path) -> bool:
             return file.read(4) == b"GGUF" or path.suffix.lower() == ".gguf"
     except OSError:
         return path.suffix.lower() == ".gguf"
-
-
-def _gguf(what: str, verb: str) -> str:
-    return (
-        f"{what} {verb} a GGUF file of llama.cpp, which this version does not measure\n"
-        "  give the folder it was converted from, with config.json and *.safetensors; "
-        f"{setting('schemes')} tells there what low bits cost"
-    )
 
 
 def _models_in(folder: Path, depth: int = _DEPTH) -> Iterator[Path]:

@@ -19,9 +19,7 @@ def refuse_rival_names(files: WeightFiles, model: Any) -> tuple[str, ...]:
     stored = headers(files)
     state = set(model.state_dict())
     twins = _twins({one.key for one in stored}, {getattr(model, "base_model_prefix", ""), "model"} - {""}, state)
-    placed: dict[str, list[Stored]] = {}
-    if not getattr(model.config, "quantization_config", None):  # a quantizer places tensors by rules of its own
-        placed = placed_in(stored, model)
+    placed: dict[str, list[Stored]] = placed_in(stored, model)
     for target, parts in placed.items():
         whole = [part.key for part in parts if part.converter is None]
         if target in state and whole and len(parts) > 1:

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from pytest_maxact.checkpoint.files import WeightFiles
-from pytest_maxact.checkpoint.weights.stored import Stored, headers, opened_file, placed_in
+from pytest_maxact.checkpoint.weights.restored import tensors_of
+from pytest_maxact.checkpoint.weights.stored import Stored, headers, placed_in
 from pytest_maxact.settings.userfiles import begins_with_mark
 
 _DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64"}
@@ -38,10 +39,15 @@ def remarks_of(model: nn.Module, files: WeightFiles) -> Iterator[str]:
     """What makes loaders differ. `model`: the one that is loaded, which may lie on the meta device."""
     if begins_with_mark(files.folder / "config.json"):
         yield "config.json begins with a byte order mark, which transformers and what serves it refuse: save it without"
+    if files.packing and files.packing.activations:
+        yield (
+            f"inputs of linear layers are measured in 16 bits, where a runtime quantizes them too "
+            f"({files.packing.activations})"
+        )
     placed = placed_in(headers(files), model)
     for target, source in sorted((getattr(model, "all_tied_weights_keys", None) or {}).items()):
         one, other = placed.get(target, []), placed.get(source, [])
-        if len(one) == len(other) == 1 and _differ(one[0], other[0]):
+        if len(one) == len(other) == 1 and _differ(one[0], other[0], files):
             yield (
                 f"config.json ties {one[0].key} to {other[0].key} (tie_word_embeddings), and the files hold both, "
                 f"which differ: measured with {one[0].key}, where vLLM and others take {other[0].key}"
@@ -63,11 +69,11 @@ def rowless(tokenizer: Any, rows: int) -> tuple[str, ...]:
     )
 
 
-def _differ(one: Stored, other: Stored) -> bool:
+def _differ(one: Stored, other: Stored, files: WeightFiles) -> bool:
     if one.shape != other.shape:
         return True
-    with opened_file(one.file) as ours, opened_file(other.file) as theirs:
-        here, there = ours.get_slice(one.key), theirs.get_slice(other.key)
+    with tensors_of(files) as tensors:
+        here, there = tensors[one.key], tensors[other.key]
         return any(
             not torch.equal(here[start : start + _ROWS].float(), there[start : start + _ROWS].float())
             for start in range(0, one.shape[0] if one.shape else 0, _ROWS)

@@ -12,15 +12,23 @@ from pytest_maxact.settings.userfiles import begins_with_mark, refuse_mark, refu
 _FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json")
 
 
-def load_tokenizer(source: str | Path, trust_remote_code: bool, revision: str | None = None, config: Any = None) -> Any:
-    """The tokenizer beside the weights, or of a hub id. `config`: that of the model, where transformers cannot read it
-    from there. Raises InputError where there is no tokenizer.
+def load_tokenizer(
+    source: str | Path,
+    trust_remote_code: bool,
+    revision: str | None = None,
+    config: Any = None,
+    gguf: str | None = None,
+) -> Any:
+    """The tokenizer beside the weights, in the file `gguf` there, or of a hub id. `config`: that of the model, where
+    transformers cannot read it from there. Raises InputError where there is no tokenizer.
     """
     from transformers import AutoTokenizer
 
     if (folder := Path(source)).is_dir():
         refuse_stand_ins(folder)
     given = {"config": config} if begins_with_mark(folder / "config.json") else {}
+    if gguf:
+        given = {"gguf_file": gguf}
     with quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(

@@ -40,7 +40,9 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     accumulated(settings.arithmetic, pick_device(settings.device))
     refuse_auto_parts(settings)
     source = load_tokenizer(settings.corpus_tokenizer, trust_remote_code=False) if settings.corpus_tokenizer else None
-    tokenizer = load_tokenizer(checkpoint.folder, checkpoint.trust_remote_code, config=checkpoint.config)
+    tokenizer = load_tokenizer(
+        checkpoint.folder, checkpoint.trust_remote_code, config=checkpoint.config, gguf=checkpoint.gguf
+    )
     built = skeleton(checkpoint)
     files = with_weights(checkpoint, settings) if weights_are_here(checkpoint) else None
     if files:
@@ -157,12 +159,10 @@ def encode(
 
 def _refuse_quantized(checkpoint: Checkpoint) -> None:
     """Raise InputError where schemes were asked for and the checkpoint's weights are in low bits already."""
-    stated = getattr(checkpoint.config, "quantization_config", None)
-    if stated:
-        method = stated.get("quant_method") if isinstance(stated, dict) else getattr(stated, "quant_method", None)
+    if checkpoint.quantized:
         raise InputError(
-            f"{checkpoint.name}: its weights are quantized already ({getattr(method, 'value', method)}), so it cannot "
-            "be told what a scheme would cost\n"
+            f"{checkpoint.name}: its weights are quantized already ({checkpoint.quantized.method}), so it cannot be "
+            "told what a scheme would cost\n"
             "  give the checkpoint in 16 bits, or measure this one without schemes and without "
             f"{setting('sites')} deploy"
         )

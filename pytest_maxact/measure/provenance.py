@@ -14,12 +14,14 @@ import torch
 from pytest_maxact import corpus
 from pytest_maxact.checkpoint.device import forced_dtype, pick_device
 from pytest_maxact.checkpoint.load import LoadedModel
+from pytest_maxact.checkpoint.locate import Checkpoint
 from pytest_maxact.checkpoint.quantized import stored_as
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy, vocabulary
 from pytest_maxact.checkpoint.stated import dtype_of_files, rowless
 from pytest_maxact.corpus.tokens import template_date, tokenizer_digest, tokens_digest
 from pytest_maxact.measure.arithmetic import accumulated, arithmetic_of
 from pytest_maxact.measure.context import context_of
+from pytest_maxact.measure.low_bits import low_bits_of
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.record.comparability import Footing
 from pytest_maxact.record.provenance import Provenance, corpus_digest
@@ -49,7 +51,7 @@ def provenance_of(
         family=family,
         layers=prepared.identity.layers,
         hidden_size=prepared.identity.hidden_size,
-        config_sha256=_config_digest(config),
+        config_sha256=_config_digest(checkpoint),
         left_out=_left_out(prepared, loaded, anatomy),
         tokenizer_sha256=tokenizer_digest(prepared.tokenizer),
         remote_code=checkpoint.trust_remote_code,
@@ -62,7 +64,8 @@ def provenance_of(
         max_seq_len=prepared.max_seq_len,
         dtype=loaded.dtype,
         remarks=prepared.remarks,
-        stored=stored_as(config, loaded.files, loaded.dtype) if loaded.files else "",
+        stored=stored_as(loaded.files, loaded.dtype) if loaded.files else "",
+        low_bits=low_bits_of(loaded.files),
         device=str(loaded.device),
         arithmetic=arithmetic_of(settings.arithmetic, loaded.device, loaded.dtype),
         attention=str(getattr(text, "_attn_implementation", None)),
@@ -121,7 +124,7 @@ def content_of(
         "metric_version": METRIC_VERSION,
         "weights_scanned": True,
         "weights_sha256": weights,
-        "config_sha256": _config_digest(prepared.checkpoint.config),
+        "config_sha256": _config_digest(prepared.checkpoint),
         "index": _file_digest(prepared.checkpoint.folder / "model.safetensors.index.json"),
         # what the digest of a config leaves out
         "attention": str(getattr(text, "_attn_implementation", None)),
@@ -163,8 +166,11 @@ def _file_digest(path: Path) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
-def _config_digest(config: Any) -> str:
-    return hashlib.sha256(json.dumps(config.to_diff_dict(), sort_keys=True, default=str).encode()).hexdigest()
+def _config_digest(checkpoint: Checkpoint) -> str:
+    said = dict(checkpoint.config.to_diff_dict())
+    if checkpoint.quantized:
+        said["quantization_config"] = dict(checkpoint.quantized.entries)
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _corpus_name(settings: Settings) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from pytest_maxact import corpus
 from pytest_maxact.checkpoint.artifact import artifact_digests
-from pytest_maxact.checkpoint.digest import weights_digest
+from pytest_maxact.checkpoint.digest import file_digest, weights_digest
 from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.load import LoadedModel, load, skeleton, whole_skeleton
 from pytest_maxact.checkpoint.locate import Checkpoint, require_unchanged, with_seal, with_weights
@@ -25,6 +25,7 @@ from pytest_maxact.checkpoint.weights.stored import headers
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.measure.arithmetic import computing
 from pytest_maxact.measure.effect.effects import Holds, measure_effects
+from pytest_maxact.measure.low_bits import with_restored
 from pytest_maxact.measure.observe.layers import TOKENS, probe_layers
 from pytest_maxact.measure.observe.observer import Observer, Watch
 from pytest_maxact.measure.observe.scores import Scores
@@ -82,7 +83,7 @@ def measure(
     if checkpoint.is_hub:
         prepared = replace(prepared, remarks=tuple(remarks_of(skeleton(checkpoint).whole, files)))
     with ThreadPoolExecutor(1) as background:
-        misfits = misfits_of(whole_skeleton(checkpoint), headers(files))
+        misfits = {} if files.is_gguf else misfits_of(whole_skeleton(checkpoint), headers(files))
         scan = background.submit(scan_weights, files, misfits)
         begin(progress, LOADING)
         loaded = load(checkpoint, settings, prepared.placement)
@@ -94,7 +95,9 @@ def measure(
             scan.result()
             return digest or (weights_digest(loaded_files) if loaded_files else "")
 
-        record = measure_loaded(prepared, settings, loaded, family, identify, scan.result, progress)
+        scanned = partial(with_restored, scan.result, loaded)
+        record = measure_loaded(prepared, settings, loaded, family, identify, scanned, progress)
+        del scanned
     del loaded
     if settings.effects_measured:
         begin(progress, PREDICTING)
@@ -115,7 +118,10 @@ def _eager() -> AbstractContextManager[None]:
 
 def with_files(record: Record, files: WeightFiles) -> Record:
     """A Record that says what it was measured from, file by file."""
-    digests = artifact_digests(files.folder, files.read)
+    if files.is_gguf:
+        digests = {files.name(file): file_digest(file) for file in files.loaded}
+    else:
+        digests = artifact_digests(files.folder, files.read)
     return replace(record, provenance=replace(record.provenance, files=tuple(digests.items())))
 
 

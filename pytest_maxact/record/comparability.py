@@ -40,6 +40,7 @@ _OF_PARTS = (
     "attention",
     "experts",
     "left_out",
+    "low_bits",
     "schemes",
     "sampling",
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pytest_maxact.numbers.checked import LATER, Count, Flag, Size
 from pytest_maxact.record.deployed import AsDeployed
+from pytest_maxact.record.low_bits import LowBits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,8 @@ class Provenance:
     """What was found of the files that makes loaders differ; empty in a Record of an earlier version."""
     stored: str = field(default="", metadata=LATER)
     """How most weights lie in the files, where that is not `dtype`; empty in a Record of an earlier version."""
+    low_bits: LowBits | None = field(default=None, metadata=LATER)
+    """Of weights in low bits; None of others, and in a Record of an earlier version."""
 
     placement: str = field(default="", metadata=LATER)
     """How the model lived, where that was not whole on one device: `split`, `offload`, `streamed`; empty in a Record of

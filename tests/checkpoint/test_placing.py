@@ -66,9 +66,9 @@ def test_experts_one_by_one_beside_the_same_ones_fused_are_refused(tmp_path: Pat
     ("method", "said"),
     [
         ("nobody", "quantized with nobody, which this version does not gate"),
-        ("modelopt", "quantized with modelopt, which this version does not gate"),
+        ("modelopt", "no quant_algo is not read, of ModelOpt's FP8"),
         (None, r"quantized with a method that it does not name \(8 bits\), which"),
-        ("fp8", "no scale lies beside them, though .* says fp8\n  their scales are unknown|says .* are fp8, and .* I8"),
+        ("fp8", "no scale lies beside it, though .* says fp8\n  its values cannot be told|says .* are fp8, and .* I8"),
     ],
 )
 @pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])

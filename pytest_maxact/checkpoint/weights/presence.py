@@ -24,21 +24,12 @@ _COUNTERS = re.compile(r"\.num_batches_tracked$|(?:^|\.)position_ids$|rotary_emb
 def misfits_of(model: nn.Module, tensors: Sequence[Stored]) -> dict[str, str]:
     """By name, in words: what of a whole model, which may lie on the meta device, the `tensors` of files lack or hold
     in another shape or kind. Names are those of the files where they have one.
-
-    Of a quantized checkpoint, whose files hold other tensors in the place of a matrix, only what has nothing in its
-    place.
     """
-    config: Any = model.config
-    quantized = bool(getattr(config, "quantization_config", None))
     placed = placed_in(tensors, model)
     state: dict[str, Any] = model.state_dict()
-    found = {
-        printable(name): "no weight file holds it"
-        for name in missing_in(model, placed)
-        if not (quantized and _beside(name, placed))
-    }
+    found = {printable(name): "no weight file holds it" for name in missing_in(model, placed)}
     for path, parts in placed.items():
-        if path in state and (reason := _misfit(path, parts, state, quantized)):
+        if path in state and (reason := _misfit(path, parts, state)):
             found[printable(parts[0].key)] = reason
     return found
 
@@ -76,20 +67,12 @@ def _same(model: Any) -> dict[str, set[str]]:
     return groups
 
 
-def _beside(name: str, placed: Iterable[str]) -> bool:
-    """Whether anything lies in the place of a tensor: another one of its module, or of a module within."""
-    module = f"{name.rpartition('.')[0]}."
-    return any(other.startswith(module) for other in placed)
-
-
-def _misfit(path: str, parts: Sequence[Stored], state: Mapping[str, Any], quantized: bool) -> str:
+def _misfit(path: str, parts: Sequence[Stored], state: Mapping[str, Any]) -> str:
     """Why the tensors that go to a place do not fit it; "" where they do."""
     first, wanted = parts[0], tuple(state[path].shape)
     odd = next((part for part in parts if part.dtype not in FLOATS), None)
-    if odd and state[path].is_floating_point() and not quantized:
+    if odd and state[path].is_floating_point():
         return f"{odd.file.name} holds {odd.key} as {odd.dtype}, and the config makes it a float"
-    if quantized and odd:
-        return ""
     if first.converter is None:
         if first.shape != wanted:
             return f"{first.file.name} holds it as {list(first.shape)}, and the config makes it {list(wanted)}"

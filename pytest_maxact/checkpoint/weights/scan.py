@@ -18,7 +18,9 @@ import numpy.typing as npt
 
 from pytest_maxact.checkpoint.digest import Alongside
 from pytest_maxact.checkpoint.files import WeightFiles
+from pytest_maxact.checkpoint.formats.gguf import is_gguf
 from pytest_maxact.checkpoint.headers import Header, headers_of
+from pytest_maxact.checkpoint.weights.scan_gguf import scanned_gguf
 from pytest_maxact.errors import MeasureError, first_line
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.scan import TensorScan, WeightScan, matrices_of, may_be_infinite, printable, weight_scan
@@ -76,7 +78,7 @@ def scan_weights(files: WeightFiles, misfits: Mapping[str, str]) -> WeightScan:
     def digesting(file: Path) -> Feed:
         return digests.setdefault(file, Alongside(file)).see
 
-    scans = scan_files(files.loaded, digesting)
+    scans = scan_files(files.loaded, None if files.is_gguf else digesting)
     for digest in digests.values():
         digest.keep()
     return weight_scan(tuple(map(files.name, files.loaded)), scans, misfits)
@@ -101,6 +103,9 @@ def _unseen(file: Path) -> Feed:
 
 
 def _scanned(file: Path, feeds: Callable[[Path], Feed]) -> Iterator[tuple[str, TensorScan]]:
+    if is_gguf(file):
+        yield from scanned_gguf(file)
+        return
     try:
         headers = sorted(headers_of(file), key=lambda header: header.start)
         with file.open("rb", buffering=0) as stream:

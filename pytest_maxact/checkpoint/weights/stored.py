@@ -66,8 +66,18 @@ _ALREADY = "  its weights are quantized already; give the checkpoint before it w
 
 
 def headers(files: WeightFiles) -> list[Stored]:
-    """Every tensor of the loaded files."""
-    return [Stored(file=file, key=h.key, dtype=h.dtype, shape=h.shape) for file, h in files.headers()]
+    """Every tensor of the loaded files; those in low bits as a source in 16 bits would hold them. None of a GGUF file:
+    its names are not those of a model, and transformers tells what it lacks when it is loaded.
+    """
+    if files.is_gguf:
+        return []
+    packing = files.packing
+    used = packing.used if packing else set()
+    held = [
+        Stored(file=file, key=h.key, dtype=h.dtype, shape=h.shape) for file, h in files.headers() if h.key not in used
+    ]
+    low = packing.packed.values() if packing else ()
+    return held + [Stored(file=one.file, key=one.key, dtype=one.dtype, shape=one.shape) for one in low]
 
 
 @contextmanager

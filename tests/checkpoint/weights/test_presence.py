@@ -16,11 +16,12 @@ from transformers.core_model_loading import revert_weight_conversion
 
 from pytest_maxact.checkpoint.files import weight_files
 from pytest_maxact.checkpoint.load import whole_skeleton
-from pytest_maxact.checkpoint.locate import locate
+from pytest_maxact.checkpoint.locate import locate, with_weights
 from pytest_maxact.checkpoint.weights.presence import misfits_of
 from pytest_maxact.checkpoint.weights.stored import Stored, headers
 from pytest_maxact.settings.settings import Settings
 from tests.support import tiny
+from tests.support.exports import fp8_block
 from tests.support.zoo import composite, encoders
 
 Tensors = dict[str, torch.Tensor]
@@ -28,8 +29,10 @@ ABSENT = "no weight file holds it"
 
 
 def found_in(folder: Path) -> dict[str, str]:
-    checkpoint = locate(Settings(model=str(folder)), weights=False)
-    return misfits_of(whole_skeleton(checkpoint), headers(weight_files(folder)))
+    settings = Settings(model=str(folder))
+    checkpoint = locate(settings, weights=False)
+    files = with_weights(checkpoint, settings) if checkpoint.quantized else weight_files(folder)
+    return misfits_of(whole_skeleton(checkpoint), headers(files))
 
 
 def headed(folder: Path, model_type: str = "qwen3", auto: Any = AutoModelForCausalLM, **overrides: Any) -> Path:
@@ -122,17 +125,11 @@ def test_one_of_several_experts_that_is_missing_is_found(tmp_path: Path) -> None
     assert any("mlp.experts" in name for name in found_in(folder))
 
 
-def test_of_a_quantized_checkpoint_what_lies_in_the_place_of_a_matrix_counts(untied: Path) -> None:
-    def pack(t: Tensors) -> None:
-        for name in [name for name in t if name.endswith("_proj.weight")]:
-            matrix = t.pop(name)
-            t[name.replace(".weight", ".weight_packed")] = torch.zeros(len(matrix), 8, dtype=torch.int32)
-
-    changed(untied, pack)
-    restated(untied, quantization_config={"quant_method": "compressed-tensors"})
-    assert found_in(untied) == {}
-    changed(untied, lambda t: t.pop("lm_head.weight"))
-    assert found_in(untied) == {"lm_head.weight": ABSENT}
+def test_of_a_quantized_checkpoint_weights_count_as_those_they_are_given_back_as(untied: Path, tmp_path: Path) -> None:
+    export = fp8_block.export(tmp_path / "fp8", untied, block=32)
+    assert found_in(export) == {}
+    changed(export, lambda t: t.pop("lm_head.weight"))
+    assert found_in(export) == {"lm_head.weight": ABSENT}
 
 
 @pytest.mark.parametrize("model_type", tiny.FAMILIES)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.support.exports import awq, compressed, fp8_block, gptq, modelopt, mxfp4
+from tests.support.exports import awq, bitsandbytes, compressed, fp8_block, gptq, modelopt, mxfp4
 
 Export = Callable[..., Path]
 PRESETS = (
@@ -22,4 +22,6 @@ EXPORTS: dict[str, Export] = {
     "modelopt FP8": partial(modelopt.export, algo="FP8"),
     "modelopt NVFP4": partial(modelopt.export, algo="NVFP4"),
     "mxfp4": mxfp4.export,
+    "bitsandbytes 8 bits": partial(bitsandbytes.export, bits=8),
+    "bitsandbytes NF4": bitsandbytes.export,
 }

@@ -14,6 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from pytest_maxact.checkpoint.locate import locate, with_weights
+from pytest_maxact.checkpoint.weights.restored import tensors_of as opened
+from pytest_maxact.settings.settings import Settings
 from tests.support import tiny
 
 Tensors = dict[str, torch.Tensor]
@@ -73,3 +76,10 @@ def written(origin: Path, folder: Path, tensors: Tensors, stated: dict[str, Any]
     plain = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
     save_file(plain, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
+
+
+def restored(folder: Path) -> Tensors:
+    """Every tensor of an export in 16 bits, by the name that its source has for it, as the gate loads it."""
+    settings = Settings(model=str(folder))
+    with opened(with_weights(locate(settings), settings)) as tensors:
+        return {name: tensor[...] for name, tensor in tensors.items()}

@@ -1,0 +1,154 @@
+"""GGUF files of llama.cpp, as data: one file in, its tensors, what is said of them, and their values out, each given
+back by the package gguf. Config, tokenizer and the names of a model are transformers' to tell.
+"""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from pytest_maxact.checkpoint.formats.packed import Packed, Packing, Part
+from pytest_maxact.checkpoint.formats.stated import Quantization
+from pytest_maxact.checkpoint.headers import Header
+from pytest_maxact.errors import InputError, first_line
+
+SUFFIX = ".gguf"
+_PLAIN = ("F32", "F16", "BF16", "F64")
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """Of a GGUF file: its tensors in their order, the architecture it names, and of how many parts it is one."""
+
+    architecture: str
+    headers: tuple[Header, ...]
+    parts: int
+
+
+def is_gguf(file: Path) -> bool:
+    """Whether a file that is there is called as GGUF files are."""
+    return file.suffix.lower() == SUFFIX and file.is_file()
+
+
+def contents(file: Path) -> Contents:
+    """What a file says that it holds. Raises InputError for one that is cut off or no GGUF file, and without the
+    package that reads it.
+    """
+    stat = file.stat()
+    return _contents(file, (stat.st_size, stat.st_mtime_ns, stat.st_ino))
+
+
+@functools.lru_cache(maxsize=4)
+def _contents(file: Path, stamp: tuple[int, ...]) -> Contents:
+    reader = _reader(file)
+    field = reader.get_field("general.architecture")
+    split = reader.get_field("split.count")
+    headers = tuple(
+        Header(
+            key=tensor.name,
+            dtype=tensor.tensor_type.name,
+            shape=tuple(int(side) for side in reversed(tensor.shape)),
+            start=int(tensor.data_offset),
+            stop=int(tensor.data_offset + tensor.n_bytes),
+        )
+        for tensor in reader.tensors
+    )
+    return Contents(
+        architecture=str(field.contents()) if field else "", headers=headers,
+        parts=int(split.contents()) if split else 1,
+    )  # fmt: skip
+
+
+def packing_of_gguf(file: Path) -> Packing:
+    """How the tensors of a file lie in it. Raises InputError for a part of several files."""
+    held = contents(file)
+    if held.parts > 1:
+        raise InputError(
+            f"{file} is one of {held.parts} parts of a GGUF file\n"
+            "  put them together: llama-gguf-split --merge FIRST_PART model.gguf"
+        )
+    amounts: dict[str, int] = {}
+    for header in held.headers:
+        amounts[header.dtype] = amounts.get(header.dtype, 0) + prod(header.shape)
+    most = max(amounts, key=lambda name: (name not in _PLAIN, amounts[name]), default="")
+    packed = {
+        header.key: Packed(
+            key=header.key,
+            shape=header.shape,
+            parts={header.key: Part(file=file, header=header)},
+            restore=functools.partial(_restored, kind=header.dtype, shape=header.shape),
+            bits=8 * (header.stop - header.start) // max(1, prod(header.shape)),
+            group=_group(header.dtype),
+        )
+        for header in held.headers
+    }
+    stated = Quantization(method="gguf", detail=most, where=str(file), entries={"quant_method": "gguf", "type": most})
+    return Packing(stated=stated, library=f"gguf {version('gguf')}", packed=packed)
+
+
+def values_of(file: Path) -> Iterator[tuple[Header, Iterator[npt.NDArray[Any]]]]:
+    """Every tensor with its values, in pieces of whole rows. Raises InputError likewise."""
+    reader = _reader(file)
+    for header, tensor in zip(contents(file).headers, reader.tensors, strict=True):
+        yield header, _pieces(tensor)
+
+
+def places_in(model: Any, architecture: str) -> set[str]:
+    """Names of tensors that transformers has a place for in a model; none where it tells the others itself."""
+    from transformers.integrations.gguf.utils import is_gguf_arch_supported
+    from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
+
+    if is_gguf_arch_supported(architecture):
+        return set()
+    processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config={})
+    return set(get_gguf_hf_weights_map(model, processor))
+
+
+def _pieces(tensor: Any) -> Iterator[npt.NDArray[Any]]:
+    from gguf import dequantize
+
+    data = tensor.data.reshape(-1, tensor.data.shape[-1])
+    height = max(1, _PIECE // data.shape[-1])
+    for start in range(0, data.shape[0], height):
+        yield dequantize(data[start : start + height], tensor.tensor_type)
+
+
+def _restored(parts: Any, kind: str, shape: tuple[int, ...]) -> Any:
+    import torch
+    from gguf import GGMLQuantizationType, dequantize
+
+    (raw,) = parts.values()
+    return torch.from_numpy(dequantize(raw, GGMLQuantizationType[kind])).reshape(shape)
+
+
+def _group(kind: str) -> int:
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    size = int(GGML_QUANT_SIZES[GGMLQuantizationType[kind]][0])
+    return size if size > 1 else 0
+
+
+def _reader(file: Path) -> Any:
+    try:
+        version("gguf")
+        version("accelerate")
+    except PackageNotFoundError as error:
+        raise InputError(
+            f"{file} is a GGUF file, for which the packages gguf and accelerate are needed, and {error.name} is not "
+            f"installed\n  pip install gguf accelerate"
+        ) from error
+    from gguf import GGUFReader
+
+    try:
+        return GGUFReader(file)
+    except Exception as error:
+        raise InputError(
+            f"{file} is corrupt, truncated or no GGUF file: {first_line(error) or type(error).__name__}\n"
+            "  copy or download it again"
+        ) from error

@@ -1,0 +1,107 @@
+"""GGUF files of llama.cpp, written by the package gguf: a tiny Llama with its config and tokenizer inside."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gguf import GGMLQuantizationType, GGUFWriter, TokenType
+from gguf.quants import quantize
+from tokenizers.pre_tokenizers import ByteLevel
+
+from tests.support.exports.source import Tensors, source, tensors_of
+
+HEADS, KV_HEADS = 4, 2
+_NAMES = {
+    "model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",
+    "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+}  # fmt: skip
+
+
+def dense(folder: Path) -> Path:
+    """The Llama that `export` writes, as its source would be."""
+    return source(folder, "llama", num_hidden_layers=1, vocab_size=258)
+
+
+def export(file: Path, kind: str = "Q4_1", origin: Path | None = None) -> Path:
+    """The file, its matrices in blocks of this kind, and rows of norms in float32."""
+    tensors = tensors_of(origin or dense(file.with_name(f"{file.stem}-source")))
+    writer = GGUFWriter(file, "llama")
+    _add_config(writer)
+    _add_tokenizer(writer)
+    for name, tensor in tensors.items():
+        values = permuted(name, tensor.float()).numpy()
+        of = GGMLQuantizationType[kind] if tensor.ndim == 2 else GGMLQuantizationType.F32
+        writer.add_tensor(called(name), quantize(values, of), raw_dtype=of)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+def called(name: str) -> str:
+    """A tensor's name as llama.cpp has it."""
+    module, _, own = name.rpartition(".")
+    if not module.startswith("model.layers."):
+        return f"{_NAMES[module]}.{own}"
+    layer, _, rest = module.removeprefix("model.layers.").partition(".")
+    return f"blk.{layer}.{_NAMES[rest]}.{own}"
+
+
+def permuted(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Rows of queries and keys in the order in which llama.cpp rotates them."""
+    heads = HEADS if name.endswith("q_proj.weight") else KV_HEADS if name.endswith("k_proj.weight") else 0
+    if not heads:
+        return tensor
+    return tensor.unflatten(0, (heads, 2, -1)).transpose(1, 2).flatten(0, 2).contiguous()
+
+
+def unpermuted(tensors: Tensors) -> Tensors:
+    """The reverse, of tensors by their names in a model."""
+
+    def back(name: str, tensor: torch.Tensor) -> torch.Tensor:
+        order = permuted(name, torch.arange(tensor.shape[0]).unsqueeze(1)).flatten()
+        return tensor[torch.argsort(order)]
+
+    return {name: back(name, tensor) for name, tensor in tensors.items()}
+
+
+def _add_config(writer: Any) -> None:
+    writer.add_name("tiny")
+    writer.add_block_count(1)
+    writer.add_context_length(256)
+    writer.add_embedding_length(256)
+    writer.add_feed_forward_length(384)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KV_HEADS)
+    writer.add_key_length(32)
+    writer.add_value_length(32)
+    writer.add_rope_dimension_count(32)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_vocab_size(258)
+
+
+def _add_tokenizer(writer: Any) -> None:
+    letters = sorted(ByteLevel.alphabet())
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(["<s>", *letters, "ab"])
+    writer.add_token_types([TokenType.CONTROL, *[TokenType.NORMAL] * (len(letters) + 1)])
+    writer.add_token_merges(["a b"])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(0)
+
+
+def damaged(file: Path, name: str, scale: float) -> Path:
+    """The file with the scale of one block of a tensor in Q4_1 replaced."""
+    from gguf import GGUFReader
+
+    tensor = next(one for one in GGUFReader(file).tensors if one.name == name)
+    content = bytearray(file.read_bytes())
+    content[tensor.data_offset : tensor.data_offset + 2] = np.float16(scale).tobytes()
+    file.write_bytes(content)
+    return file
