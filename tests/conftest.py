@@ -1,16 +1,20 @@
 """Shared fixtures: checkpoints are made once per session; every pytest run inside a test is a real one."""
 
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 import torch
+from execnet import gateway_io
 
 from pytest_maxact.record.file import save
 from pytest_maxact.settings import surroundings
-from tests.support import tiny
+from tests.support import tiny, warm
 from tests.support.measuring import record_of
 
 pytest_plugins = ["pytester"]
@@ -23,6 +27,7 @@ for surrounding in SURROUNDINGS:
     os.environ.pop(surrounding, None)
 
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 """Tensors here are tiny: a second thread costs more than it does, and several times so on a busy machine."""
 
 
@@ -77,13 +82,38 @@ OURS = {"maxact", "xdist", "xdist.looponfail"}
 """Plugins that pytest runs inside a test have."""
 
 
+@pytest.fixture(scope="session")
+def warm_python() -> Iterator[Path]:
+    """A command that is Python with torch and transformers imported, in a process of its own."""
+    if not hasattr(os, "fork"):
+        pytest.skip("forks")
+    with tempfile.TemporaryDirectory(prefix="maxact-") as folder, warm.served(Path(folder)) as command:
+        yield command
+
+
+@pytest.fixture
+def cold() -> None:
+    """Whoever asks for it has processes that import everything themselves."""
+
+
 @pytest.fixture(autouse=True)
 def _runs_inside_a_test(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pytest runs inside a test are deaf to plugins that shuffle, repeat or colour, whichever happen to be installed:
-    what they print is compared line by line.
+    what they print is compared line by line. Their processes, and workers of xdist, are forked off a warm one.
     """
-    if "pytester" in request.fixturenames:
-        request.getfixturevalue("_everything_imported")
-        request.getfixturevalue("pytester")  # it takes the variable away
-        others = {plugin.name for plugin in entry_points(group="pytest11")} - OURS
-        monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in sorted(others)))
+    if "pytester" not in request.fixturenames:
+        return
+    request.getfixturevalue("_everything_imported")
+    pytester = request.getfixturevalue("pytester")  # it takes the variable away
+    others = {plugin.name for plugin in entry_points(group="pytest11")} - OURS
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in sorted(others)))
+    if "cold" not in request.fixturenames and hasattr(os, "fork"):
+        command = request.getfixturevalue("warm_python")
+        popen, popen_args = pytester.popen, gateway_io.popen_args
+        monkeypatch.setenv(warm.STANDS_IN, str(command))
+        monkeypatch.setattr(gateway_io, "popen_args", lambda spec: [str(command), *popen_args(spec)[1:]])
+        monkeypatch.setattr(
+            pytester,
+            "popen",
+            lambda args, **how: popen([str(command) if arg == sys.executable else arg for arg in args], **how),
+        )

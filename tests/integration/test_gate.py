@@ -78,6 +78,7 @@ def test_junit_points_at_the_limits_line_and_carries_the_values(
     assert float(str(properties["maxact.value"])) > float(str(properties["maxact.limit"])) == 1
 
 
+@pytest.mark.usefixtures("cold")
 def test_xdist_workers_share_one_measurement(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
     pytester.makeconftest("""
         from pathlib import Path
@@ -160,6 +161,7 @@ def test_replay_judges_without_torch(saved: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.usefixtures("cold")
 def test_unused_the_plugin_imports_nothing_heavy_and_prints_nothing(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("""
         import sys

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.gate_runs import CHECKS
 
+pytestmark = pytest.mark.usefixtures("cold")
 FAULTS = {
     "missing": ("torch", "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')"),
     "broken": ("torch", "raise OSError('libtorch_cpu.so: cannot open shared object file')"),
