@@ -55,7 +55,7 @@ def test_every_site_metric_quantity_and_scheme_has_its_text() -> None:
     assert QUANTITIES.keys() | {"perplexity"} == quantities
 
 
-@pytest.mark.parametrize("entry", every(), ids=lambda entry: f"{entry.group}-{entry.name}")
+@pytest.mark.parametrize("entry", list(every()), ids=lambda entry: f"{entry.group}-{entry.name}")
 def test_a_text_is_whole(entry: Entry) -> None:
     texts = [entry.what, entry.measured, entry.breach, *(do for _, do in entry.todo)]
     assert all(len(worded(text, neutral).strip()) > 9 for text in texts)
