@@ -32,7 +32,9 @@ def run(options: argparse.Namespace) -> int:
 
     settings = settings_of(options)
     checkpoint = locate(settings, weights=False)
-    anatomy = resolve(skeleton(checkpoint).body, checkpoint.config, settings.linear_inputs)
+    anatomy = resolve(
+        skeleton(checkpoint).body, checkpoint.config, settings.linear_inputs, attention=settings.attention
+    )
     mapped = site_map(anatomy, checkpoint.config.model_type)
     if options.json:
         print_json(sites_data(mapped))

@@ -30,7 +30,7 @@ def require_comparable(subject: Candidate, baseline: Candidate, what: str) -> No
         )
     here, there = {site.name: site for site in subject.sites}, {site.name: site for site in baseline.sites}
     lacking = [name for name in here if name not in there]
-    gone = [name for name, site in there.items() if name not in here and not site.is_linear_input]
+    gone = [name for name, site in there.items() if name not in here and not site.is_beside]
     if lacking or gone:
         words = f"has no {lacking[0]}" if lacking else f"has {gone[0]}, which is not here"
         raise InputError(

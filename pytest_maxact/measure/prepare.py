@@ -47,7 +47,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     files = with_weights(checkpoint, settings) if weights_are_here(checkpoint) else None
     if files:
         refuse_unfit(built.whole, files)
-    anatomy = resolve(built.body, checkpoint.config, settings.linear_inputs)
+    anatomy = resolve(built.body, checkpoint.config, settings.linear_inputs, attention=settings.attention)
     schemes = tuple(SCHEMES[name] for name in settings.schemes_measured)
     if settings.effect or (settings.deploy and not is_encoder(checkpoint)):
         require_head(checkpoint)

@@ -139,6 +139,7 @@ def content_of(
         "accumulated": sorted(map(str, accumulated(settings.arithmetic, device))),
         "device": str(device) if device.type == "cpu" else f"{device} {torch.cuda.get_device_name(device)}",
         "linear_inputs": settings.linear_inputs,
+        "attention_sites": settings.attention,
         "schemes": list(settings.schemes_measured),
         "effects": list(settings.effects_measured),
         "bounds": sorted([name, bound] for name, bound in bounds) if settings.effects_measured else [],

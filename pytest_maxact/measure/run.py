@@ -144,7 +144,7 @@ def _measured(
     scan: Callable[[], WeightScan], progress: Progress | None, telling: Telling,
 ) -> Record:  # fmt: skip
     checkpoint = prepared.checkpoint
-    anatomy = resolve(loaded.model, checkpoint.config, settings.linear_inputs, loaded.adapters)
+    anatomy = resolve(loaded.model, checkpoint.config, settings.linear_inputs, loaded.adapters, settings.attention)
     if anatomy.outline != prepared.anatomy.outline:
         raise _changed(checkpoint, prepared.anatomy, anatomy)
     scores = Scores() if any(scheme.cast == "float16" for scheme in prepared.schemes) else None

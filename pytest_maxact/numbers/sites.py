@@ -4,7 +4,8 @@ file.
 Names: `embedding`, `layers.{i}.hidden`, `layers.{i}.attn_output`, `layers.{i}.mlp_output`, `layers.{i}.gate`,
 `layers.{i}.router`, `final_norm`, the set of "Measuring Maximum Activations in Open Large Language Models", arXiv
 2605.15572; and what low-bit kernels quantize, the inputs of the linear layers: `layers.{i}.qkv_in`, `layers.{i}.o_in`,
-`layers.{i}.mlp_in`, `layers.{i}.down_in`.
+`layers.{i}.mlp_in`, `layers.{i}.down_in`; and what attention works with and a KV cache keeps, after norm and rotary
+embedding: `layers.{i}.q`, `layers.{i}.k`, `layers.{i}.v`, and of latent attention `layers.{i}.kv_latent`.
 """
 
 from collections.abc import Sequence
@@ -19,10 +20,15 @@ LINEAR_KINDS = ("qkv_in", "o_in", "mlp_in", "down_in")
 """Inputs of linear layers: of a token mixer's projections and of its last one, of a feed-forward block's and of its
 last one.
 """
-KINDS = ("embedding", *LAYER_KINDS, *LINEAR_KINDS, "final_norm")
+ATTENTION_KINDS = ("kv_latent", "q", "k", "v")
+"""What attention multiplies: queries, keys and values, the rows of all heads side by side; and the compressed state
+that latent attention keeps in their place.
+"""
+KINDS = ("embedding", *LAYER_KINDS, *LINEAR_KINDS, *ATTENTION_KINDS, "final_norm")
 FLOW = (
     "embedding",
     "qkv_in",
+    *ATTENTION_KINDS,
     "o_in",
     "attn_output",
     "mlp_in",
@@ -65,6 +71,15 @@ class Site:
     @property
     def is_linear_input(self) -> bool:
         return self.kind in LINEAR_KINDS
+
+    @property
+    def is_of_attention(self) -> bool:
+        return self.kind in ATTENTION_KINDS
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether it is none of the paper's, and observed where it is asked for alone."""
+        return self.is_linear_input or self.is_of_attention
 
     @property
     def order(self) -> tuple[int, int]:

@@ -174,8 +174,11 @@ OPTIONS = (
     Option(
         name="sites",
         metavar="WHICH",
-        parse=choice_of("paper", "deploy"),
-        help="paper (default), or deploy: the inputs of linear layers too, which is what low-bit kernels quantize",
+        parse=choice_of("paper", "deploy", "attention", "all"),
+        help=(
+            "paper (default); deploy: the inputs of linear layers too, which is what low-bit kernels quantize;"
+            " attention: queries, keys, values and the largest scores too; all: both"
+        ),
     ),
     Option(
         name="schemes",

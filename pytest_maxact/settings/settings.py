@@ -49,7 +49,12 @@ class Settings:
     @property
     def linear_inputs(self) -> bool:
         """Whether the inputs of linear layers are observed: asked for, or needed by a scheme."""
-        return self.sites == "deploy" or bool(self.schemes_measured)
+        return self.sites in ("deploy", "all") or bool(self.schemes_measured)
+
+    @property
+    def attention(self) -> bool:
+        """Whether queries, keys, values and attention scores are observed."""
+        return self.sites in ("attention", "all")
 
     @property
     def schemes_measured(self) -> tuple[str, ...]:
@@ -57,7 +62,7 @@ class Settings:
         from pytest_maxact.numbers.schemes import DEFAULT_SCHEMES
 
         named = tuple(dict.fromkeys((*self.schemes, *self.deploy, *self.effect)))
-        return named or (DEFAULT_SCHEMES if self.sites == "deploy" else ())
+        return named or (DEFAULT_SCHEMES if self.sites in ("deploy", "all") else ())
 
     @property
     def effects_measured(self) -> tuple[str, ...]:

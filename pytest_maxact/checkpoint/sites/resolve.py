@@ -14,6 +14,7 @@ from torch import nn
 
 from pytest_maxact.checkpoint.sites.adapters import with_adapters, without_adapters
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy, Experts, Tap
+from pytest_maxact.checkpoint.sites.attention import attention_taps
 from pytest_maxact.checkpoint.sites.backbone import Backbone
 from pytest_maxact.checkpoint.sites.decoder import beside_layers, decoder_of, embedding_of, final_norm_of, layers_of
 from pytest_maxact.checkpoint.sites.experts import moe_taps, shared_taps
@@ -28,21 +29,23 @@ from pytest_maxact.numbers.site_map import LeftOut
 from pytest_maxact.numbers.sites import Site, ranges
 
 
-def resolve(model: nn.Module, config: Any, linear_inputs: bool = False, adapters: bool = False) -> Anatomy:
+def resolve(
+    model: nn.Module, config: Any, linear_inputs: bool = False, adapters: bool = False, attention: bool = False
+) -> Anatomy:
     """The sites of a model's language backbone; paths of modules are those in `model`. Raises InputError that names
     what could not be found.
 
-    `linear_inputs`: those of the linear layers beside those of the paper. `adapters`: modules may be wrapped by those
-    of PEFT, which are part of it.
+    `linear_inputs`: those of the linear layers beside those of the paper. `attention`: those of attention too.
+    `adapters`: modules may be wrapped by those of PEFT, which are part of it.
     """
     if not adapters:
-        return _resolve(model, config, linear_inputs)
+        return _resolve(model, config, linear_inputs, attention)
     with without_adapters(model) as wrappers:
-        anatomy = _resolve(model, config, linear_inputs)
+        anatomy = _resolve(model, config, linear_inputs, attention)
     return with_adapters(anatomy, wrappers)
 
 
-def _resolve(model: nn.Module, config: Any, linear_inputs: bool) -> Anatomy:
+def _resolve(model: nn.Module, config: Any, linear_inputs: bool, attention: bool) -> Anatomy:
     if reason := exceptions_of(config).unsupported:
         raise InputError(f"{config.model_type} cannot be measured: {reason}")
     backbone = backbone_of(model, config)
@@ -67,7 +70,7 @@ def _resolve(model: nn.Module, config: Any, linear_inputs: bool) -> Anatomy:
         if class_of(layer) in exceptions.idle:
             idle[exceptions.idle[class_of(layer)]].append(index)
             continue
-        found = _layer_taps(backbone, layer, index, linear_inputs)
+        found = _layer_taps(backbone, layer, index, linear_inputs, attention)
         taps += found.taps
         stripped += found.stripped
         routed += found.experts
@@ -124,7 +127,7 @@ class _LayerTaps:
     left_out: list[LeftOut] = field(default_factory=list)
 
 
-def _layer_taps(backbone: Backbone, layer: nn.Module, index: int, linear_inputs: bool) -> _LayerTaps:
+def _layer_taps(backbone: Backbone, layer: nn.Module, index: int, linear_inputs: bool, attention: bool) -> _LayerTaps:
     blocks = blocks_of(backbone, layer, index)
     unread = backbone.exceptions.unread
     hidden = Site(kind="hidden", layer=index, module=backbone.path(layer), detail=class_of(layer))
@@ -159,6 +162,10 @@ def _layer_taps(backbone: Backbone, layer: nn.Module, index: int, linear_inputs:
         ]
         found.taps += linear_taps(backbone, layer, index, blocks, found.taps, found.stripped)
         found.left_out += unread_matrices(layer, found.taps)
+    if attention:
+        taps, left_out = attention_taps(backbone, layer, index, blocks)
+        found.taps += taps
+        found.left_out += left_out
     return found
 
 

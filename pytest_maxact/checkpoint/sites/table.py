@@ -34,6 +34,7 @@ class Exceptions:
       block itself.
     - `no_final_norm`: why there is none, "" where there is one. `final_norm`: its path, where it is called before as
       well; its last call counts.
+    - `own_attention`: why queries, keys and values are not read, although the attention interface is given them.
     - `layout`: how tensors lie, by kind, `*` for all. `streams`: residual streams per token.
     - `routed_by_logits`: how rows lie inside experts that are not told the choice, which is the largest logits.
       `unsupported`: why not at all.
@@ -52,6 +53,7 @@ class Exceptions:
     idle: Mapping[str, str] = field(default_factory=dict)
     no_final_norm: Callable[[Any], str] = lambda config: ""
     final_norm: str = ""
+    own_attention: str = ""
     layout: Mapping[str, str] = field(default_factory=dict)
     streams: Callable[[Any], int] = lambda config: 1
     routed_by_logits: str = ""
@@ -72,6 +74,7 @@ _SEQ2SEQ = Exceptions(depth="decoder_layers")
 _SEQ2SEQ_POST_NORM = Exceptions(depth="decoder_layers", no_final_norm=_always(POST_NORM))
 _MAMBA = Exceptions(uncalled={"dt_proj": TIME_STEP})
 _HYPER = Exceptions(
+    own_attention="keys and values of compressed blocks of tokens, which are no token's",
     beside={"attn_hc": AROUND, "ffn_hc": AROUND},
     layout={"hidden": "streams last"},
     streams=lambda c: int(getattr(c, "hc_mult", 1)),
@@ -106,6 +109,7 @@ TABLE: Mapping[str, Exceptions] = {
     "cpmant": Exceptions(mixers=("self_att.self_attention",), feed_forwards=("ffn.ffn",), layout={"*": "last tokens"}),
     "dbrx": Exceptions(mixers=("norm_attn_norm.attn",), feed_forwards=("ffn",)),
     "deepseek_v4": _HYPER,
+    "diffllama": Exceptions(own_attention="attends twice, with either half of its values"),
     "distilbert": _POST_NORM,
     "doge": Exceptions(
         gates={"DogeCDMoE": "gate_proj"},

@@ -18,13 +18,15 @@ from pytest_maxact.errors import InputError
 from pytest_maxact.judge.limits.file import LimitsFile
 from pytest_maxact.judge.limits.limit import WILDCARD, Limit
 from pytest_maxact.judge.limits.weights import WEIGHTS, is_of_weights
-from pytest_maxact.numbers.sites import LAYER_KINDS, LINEAR_KINDS
+from pytest_maxact.numbers.sites import ATTENTION_KINDS, LAYER_KINDS, LINEAR_KINDS
 from pytest_maxact.record.metrics.metric import NONFINITE
 
 LONGEST_DAYS = 365
 """How far from today a waiver may end where its file does not say."""
 _LAYERS = (0, 1, 2, 13, 64, 107)
-_EVERY_LAYER_SITE = tuple(f"layers.{layer}.{kind}" for layer in _LAYERS for kind in (*LAYER_KINDS, *LINEAR_KINDS))
+_EVERY_LAYER_SITE = tuple(
+    f"layers.{layer}.{kind}" for layer in _LAYERS for kind in (*LAYER_KINDS, *LINEAR_KINDS, *ATTENTION_KINDS)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,10 +44,10 @@ class Evidence:
 
     @property
     def kinds(self) -> list[str]:
-        """Site kinds that were observed, but for the inputs of linear layers: a plain pass does not observe those, and
+        """Site kinds that were observed, but for those beside the paper's: a plain pass does not observe those, and
         refuses limits on them.
         """
-        seen = {site.kind for site in self.sites if not site.is_linear_input}
+        seen = {site.kind for site in self.sites if not site.is_beside}
         return [kind for kind in KINDS if kind in seen]
 
     def of_kind(self, kind: str) -> list[str]:

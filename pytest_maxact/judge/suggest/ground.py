@@ -12,7 +12,7 @@ from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.rules import family_speaking_of
 from pytest_maxact.judge.limits.schema.family import MEASURED_HEADROOM, Family, Shape
 from pytest_maxact.judge.suggest.evidence import Evidence
-from pytest_maxact.numbers.sites import LINEAR_KINDS
+from pytest_maxact.numbers.sites import ATTENTION_KINDS, LINEAR_KINDS
 from pytest_maxact.record.metrics.metric import MAX_ABS
 
 
@@ -39,11 +39,12 @@ class Ground:
 
     @property
     def kinds(self) -> list[str]:
-        """Kinds of a plain pass, and inputs of linear layers where the shape limits them already."""
+        """Kinds of a plain pass, and those beside them that the shape limits already."""
         if not self.everything or not self.shape:
             return list(self.evidence.kinds)
-        linear = [kind for kind in LINEAR_KINDS if kind in self.shape.limits and self.evidence.of_kind(kind)]
-        return [*self.evidence.kinds, *linear]
+        beside = (*LINEAR_KINDS, *ATTENTION_KINDS)
+        limited = [kind for kind in beside if kind in self.shape.limits and self.evidence.of_kind(kind)]
+        return [*self.evidence.kinds, *limited]
 
     def is_open(self, check: str) -> bool:
         """Whether nobody stated a limit for it: there is none, or an envelope's."""

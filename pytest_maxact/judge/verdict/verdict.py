@@ -64,7 +64,7 @@ def _require_whole(name: str, baseline: Record, record: Record) -> None:
     """Raise InputError for a baseline with which a site or a scheme could not be compared."""
     gone = (reading.site for name, reading in baseline.sites.items() if name not in record.sites)
     apart = [site for site in record.sites if site not in baseline.sites]
-    apart += [site.name for site in gone if not site.is_linear_input]
+    apart += [site.name for site in gone if not site.is_beside]
     apart += [scheme for scheme in record.provenance.schemes if scheme not in baseline.provenance.schemes]
     if apart:
         raise InputError(

@@ -15,6 +15,7 @@ from torch import nn
 
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy, Experts, Tap
 from pytest_maxact.errors import MeasureError
+from pytest_maxact.measure.observe.attention import ATTENDED, Attended, watch_attention
 from pytest_maxact.measure.observe.inputs import SharedInputs
 from pytest_maxact.measure.observe.intake import Intake
 from pytest_maxact.measure.observe.products import Products, holder_of
@@ -45,6 +46,7 @@ class Hooks:
         """Hooks in place for the duration of the context, gone after it whatever happens."""
         handles: list[Any] = []
         restore: list[Callable[[], None]] = []
+        attended: dict[int, list[list[Tap]]] = {}
         try:
             for module in self._anatomy.stripped:
                 handles.append(module.register_forward_pre_hook(self._strip_padding, with_kwargs=True))
@@ -56,10 +58,14 @@ class Hooks:
                     restore.append(self._wrap_function(taps[0]))
                 elif taps[0].reads in ("product", "factor"):
                     handles += self._product_hooks(taps)
+                elif taps[0].reads in ATTENDED:
+                    attended.setdefault(id(taps[0].module), []).append(taps)
                 elif taps[0].reads == "input":
                     handles.append(taps[0].module.register_forward_pre_hook(self._input_hook(taps), with_kwargs=True))
                 else:
                     handles.append(taps[0].module.register_forward_hook(self._output_hook(taps)))
+            if attended:
+                restore.append(watch_attention(attended, self._see_attended))
             yield
         finally:
             for handle in handles:
@@ -103,6 +109,13 @@ class Hooks:
                     self._intake.see(tap, given)
 
         return hook
+
+    def _see_attended(self, groups: list[list[Tap]], call: Attended) -> None:
+        if self._intake.batch is None:
+            return
+        for taps in groups:
+            if tap := self._meant(taps):
+                self._intake.attend(tap, call)
 
     def _product_hooks(self, taps: list[Tap]) -> list[Any]:
         """Read what a module's own call computes with one of its parameters, whatever it returns."""

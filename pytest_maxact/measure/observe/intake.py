@@ -13,8 +13,10 @@ import torch
 
 from pytest_maxact.checkpoint.sites.anatomy import Experts, Tap
 from pytest_maxact.measure.observe.accumulate import SiteAccumulator
+from pytest_maxact.measure.observe.attention import Attended
 from pytest_maxact.measure.observe.batch import Batch
 from pytest_maxact.measure.observe.fidelity import Fidelity
+from pytest_maxact.measure.observe.logits import Logits
 from pytest_maxact.measure.observe.routing import Routing, places_of
 from pytest_maxact.measure.observe.rows import rows_of
 from pytest_maxact.measure.observe.rowwork import Locate, at_once
@@ -25,7 +27,7 @@ _OF_A_BATCH = ("batch", "running", "traffic", "order", "_routing", "_unordered")
 class Intake:
     """What was noted of the batch that runs; without a `batch` there is nothing to see."""
 
-    def __init__(self, accumulators: Mapping[str, SiteAccumulator], fidelity: Fidelity) -> None:
+    def __init__(self, accumulators: Mapping[str, SiteAccumulator], fidelity: Fidelity, logits: Logits | None) -> None:
         self.batch: Batch | None = None
         self.traffic: dict[str, torch.Tensor] = {}
         """Tokens each expert was given in this batch, int64 [experts], by router site."""
@@ -35,6 +37,7 @@ class Intake:
         """Sites of the residual stream in the order they fired in this batch."""
         self._accumulators = accumulators
         self._fidelity = fidelity
+        self._logits = logits
         self._routing: dict[str, Routing] = {}
         self._unordered: Counter[str] = Counter()
 
@@ -72,6 +75,13 @@ class Intake:
         """Note what one expert of a list is given, [..., width]."""
         traffic = self.traffic.setdefault(experts.site, torch.zeros(experts.count, dtype=torch.int64))
         traffic[index] += states.numel() // states.shape[-1]
+
+    def attend(self, tap: Tap, call: Attended) -> None:
+        """Hand what a tap reads of a call of attention to its accumulators."""
+        assert self.batch is not None
+        self.see(tap, call.states(tap.reads))
+        if tap.site.kind == "q" and self._logits is not None and tap.site.layer is not None and self.batch.plan.sequences:
+            self._logits.stage(tap.site.layer, tap.part, call, self.batch)
 
     def see(self, tap: Tap, tensor: torch.Tensor) -> None:
         """Hand the tensor of a tap to its accumulators."""

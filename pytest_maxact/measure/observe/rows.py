@@ -27,7 +27,7 @@ def rows_of(tensor: torch.Tensor, tap: Tap, shape: tuple[int, ...]) -> torch.Ten
         tensor = tensor.movedim(0, -2).flatten(-2)
     elif tap.layout == "streams last":
         tensor = tensor.flatten(-2)
-    if tap.site.is_linear_input and tensor.ndim == 4:
+    if tap.site.is_beside and tensor.ndim == 4:
         tensor = tensor.squeeze(1) if tensor.shape[1] == 1 and tensor.shape[2] == shape[1] else tensor.flatten(-2)
     if tuple(tensor.shape[:-1]) not in (shape, (rows,)):
         raise MeasureError(

@@ -8,7 +8,7 @@ from rich.text import Text
 from pytest_maxact.judge.compare.comparison import Comparison, Side, SiteChange
 from pytest_maxact.judge.parting import Against, Parting
 from pytest_maxact.numbers.counted import counted, counted_of
-from pytest_maxact.numbers.sites import LINEAR_KINDS
+from pytest_maxact.numbers.sites import ATTENTION_KINDS, LINEAR_KINDS
 from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, short, to_text
 
 _WIDE = 80
@@ -119,7 +119,9 @@ def _layers(changes: Sequence[SiteChange], *, wide: bool) -> Grid:
         others = [_ratio(sites[kind]) if kind in sites else "" for kind in kinds]
         rows.append((label, *(_row(sites["hidden"]) if "hidden" in sites else [""] * len(_MAIN)), *others))
         rows += [
-            (f"  {kind}", *_row(change)) for kind, change in sites.items() if kind in LINEAR_KINDS and change.parted
+            (f"  {kind}", *_row(change))
+            for kind, change in sites.items()
+            if kind in (*LINEAR_KINDS, *ATTENTION_KINDS) and change.parted
         ]
     figures = (*_MAIN, *(_OTHERS[kind] for kind in kinds))
     return Grid(columns=(Column(name="layer"), *(Column(name=name, right=True) for name in figures)), rows=rows)
