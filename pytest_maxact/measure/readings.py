@@ -14,6 +14,7 @@ from pytest_maxact.numbers.peaks import NonFinite
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.numbers.sums import SchemeSums
 from pytest_maxact.record.held import Distributions
+from pytest_maxact.record.logits import LayerLogits
 from pytest_maxact.record.reading import SiteReading
 
 
@@ -26,6 +27,20 @@ def readings(observer: Observer, tokenizer: Any) -> dict[str, SiteReading]:
         )
         for site in observer.anatomy.sites
     }
+
+
+def logits(observer: Observer, tokenizer: Any) -> tuple[LayerLogits, ...] | None:
+    """The attention logits that a finished observer saw, tokens as text; None where it looked for none."""
+    if observer.logits is None:
+        return None
+    return tuple(
+        replace(
+            found,
+            query_token=str(tokenizer.decode([found.query_id])),
+            key_token=str(tokenizer.decode([found.key_id])),
+        )
+        for found in observer.logits.layers
+    )
 
 
 def _reading(site: Site, observer: Observer, tokenizer: Any, schemes: Mapping[str, SchemeSums]) -> SiteReading:

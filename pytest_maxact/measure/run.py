@@ -43,7 +43,7 @@ from pytest_maxact.measure.progress import (
     counted,
 )
 from pytest_maxact.measure.provenance import provenance_of
-from pytest_maxact.measure.readings import readings
+from pytest_maxact.measure.readings import logits, readings
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
 from pytest_maxact.record.effect import KEPT, Effect
@@ -181,6 +181,7 @@ def _measured(
         weights=scan(),
         predictions=told.result() if told else Predictions(unchecked=why, by_design=bool(prepared.unpredicted)),
         scores=scores.layers if scores else None,
+        logits=logits(observer, prepared.tokenizer),
     )
 
 

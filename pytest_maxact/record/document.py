@@ -37,6 +37,7 @@ def document_of(record: Record) -> dict[str, Any]:
             weights=record.weights,
             predictions=record.predictions,
             scores=record.scores,
+            logits=record.logits,
         )
     )
     return document
@@ -65,6 +66,7 @@ def record_of(document: StoredRecord, tensors: Mapping[str, Bytes]) -> Record:
         weights=document.weights,
         predictions=document.predictions,
         scores=document.scores,
+        logits=document.logits,
         metric_version=document.metric_version,
     )
 

@@ -13,8 +13,8 @@ class LayerLogits:
     scaled, with bias and softcap, over pairs of tokens that may attend to each other; inf where one was no number, -inf
     where no pair was met.
 
-    The largest of all is that of `head`, where token `query` of `sample` attends to its token `key`, as text
-    `query_token` and `key_token`. `exact`: False where what a kernel leaves out is not known, which makes them bounds.
+    The largest of all is that of `head`, where the token at position `query` of `sample` attends to that at `key`.
+    `exact`: False where what a kernel leaves out is not known, which makes them bounds.
     """
 
     layer: Count
@@ -24,6 +24,8 @@ class LayerLogits:
     sample: str
     query: Count
     key: Count
+    query_id: Count
+    key_id: Count
     query_token: str = ""
     key_token: str = ""
     exact: Flag = True

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pytest_maxact.errors import InputError, setting, shown
 from pytest_maxact.record.comparability import part_differences
 from pytest_maxact.record.deployed import AsDeployed, joined_deployed
+from pytest_maxact.record.logits import LayerLogits, merged_logits
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Context, Provenance, corpus_digest, merged_context, merged_tokens
 from pytest_maxact.record.reading import SiteReading
@@ -44,6 +45,7 @@ class Sum:
         self._names: set[str] = set()
         self._predictions: Predictions | None = None
         self._scores: tuple[LayerScores, ...] | None = None
+        self._logits: tuple[LayerLogits, ...] | None = None
 
     def add(self, part: Record) -> None:
         """Raises InputError for what is no part of the same measurement, or holds what another part holds."""
@@ -54,7 +56,7 @@ class Sum:
             )
         if self._first is None:
             self._first, self._sites = part, dict(part.sites)
-            self._predictions, self._scores = part.predictions, part.scores
+            self._predictions, self._scores, self._logits = part.predictions, part.scores, part.logits
         else:
             _require_alike(self._first, part)
             self._refuse_repeated(part.provenance.shard)
@@ -62,6 +64,7 @@ class Sum:
             told, new = self._predictions, part.predictions
             self._predictions = told + new if told and new else None
             self._scores = merged_scores((self._scores, part.scores))
+            self._logits = merged_logits((self._logits, part.logits))
         self._refuse_shared_texts(part.provenance)
         self._refuse_shared_names(part.provenance)
         if part.provenance.shard:
@@ -80,6 +83,7 @@ class Sum:
             weights=self._first.weights,
             predictions=self._predictions,
             scores=self._scores,
+            logits=self._logits,
         )
 
     def _refuse_repeated(self, shard: str | None) -> None:

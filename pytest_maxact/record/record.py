@@ -12,6 +12,7 @@ from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.record.effect import Effect
 from pytest_maxact.record.held import Summary
+from pytest_maxact.record.logits import LayerLogits
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.record.reading import SiteReading
@@ -35,6 +36,8 @@ class Record:
     """What the model itself predicts; None in a Record of a version that did not measure it."""
     scores: tuple[LayerScores, ...] | None = None
     """Attention scores of every layer whose attention was seen; None where none was looked for."""
+    logits: tuple[LayerLogits, ...] | None = None
+    """Attention logits, head by head; None where none were looked for."""
     metric_version: int = field(default=METRIC_VERSION)
 
     @property

@@ -28,6 +28,7 @@ from pytest_maxact.numbers.sums import SchemeSums
 from pytest_maxact.numbers.weights import WeightDistortion
 from pytest_maxact.record.effect import Effect
 from pytest_maxact.record.held import Entries
+from pytest_maxact.record.logits import LayerLogits
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.record.scores import LayerScores
@@ -105,6 +106,7 @@ class StoredRecord:
     weights: WeightScan | None = field(default=None, metadata=LATER)
     predictions: Predictions | None = field(default=None, metadata=LATER)
     scores: tuple[LayerScores, ...] | None = field(default=None, metadata=LATER)
+    logits: tuple[LayerLogits, ...] | None = field(default=None, metadata=LATER)
 
 
 def stored(document: Mapping[str, Any]) -> StoredRecord:

@@ -7,7 +7,7 @@ renamed module is an error and never a gap. Paths are relative to the layer, or,
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 AROUND = "mixes residual streams around the blocks; the streams themselves are read as hidden"
@@ -74,7 +74,6 @@ _SEQ2SEQ = Exceptions(depth="decoder_layers")
 _SEQ2SEQ_POST_NORM = Exceptions(depth="decoder_layers", no_final_norm=_always(POST_NORM))
 _MAMBA = Exceptions(uncalled={"dt_proj": TIME_STEP})
 _HYPER = Exceptions(
-    own_attention="keys and values of compressed blocks of tokens, which are no token's",
     beside={"attn_hc": AROUND, "ffn_hc": AROUND},
     layout={"hidden": "streams last"},
     streams=lambda c: int(getattr(c, "hc_mult", 1)),
@@ -108,7 +107,9 @@ TABLE: Mapping[str, Exceptions] = {
     "bloom": Exceptions(mixers=("self_attention.dense",), feed_forwards=("mlp.dense_4h_to_h",)),
     "cpmant": Exceptions(mixers=("self_att.self_attention",), feed_forwards=("ffn.ffn",), layout={"*": "last tokens"}),
     "dbrx": Exceptions(mixers=("norm_attn_norm.attn",), feed_forwards=("ffn",)),
-    "deepseek_v4": _HYPER,
+    "deepseek_v4": replace(
+        _HYPER, own_attention="keys and values of compressed blocks of tokens, which are no token's"
+    ),
     "diffllama": Exceptions(own_attention="attends twice, with either half of its values"),
     "distilbert": _POST_NORM,
     "doge": Exceptions(

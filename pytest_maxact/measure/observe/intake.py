@@ -80,7 +80,8 @@ class Intake:
         """Hand what a tap reads of a call of attention to its accumulators."""
         assert self.batch is not None
         self.see(tap, call.states(tap.reads))
-        if tap.site.kind == "q" and self._logits is not None and tap.site.layer is not None and self.batch.plan.sequences:
+        counts = bool(self.batch.plan.sequences)
+        if counts and tap.site.kind == "q" and tap.site.layer is not None and self._logits is not None:
             self._logits.stage(tap.site.layer, tap.part, call, self.batch)
 
     def see(self, tap: Tap, tensor: torch.Tensor) -> None:

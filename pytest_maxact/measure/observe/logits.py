@@ -4,7 +4,7 @@ Computed from queries and keys in float32, block by block of queries, so that no
 Pairs that a mask keeps apart and padding never count. On a device nothing is read back before a batch is committed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,9 +35,8 @@ class _Found:
 class Logits:
     """The largest scores of every layer that attends through the interface."""
 
-    def __init__(self, text: Callable[[int], str] = str) -> None:
+    def __init__(self) -> None:
         self.layers: tuple[LayerLogits, ...] = ()
-        self._text = text
         self._staged: list[_Found] = []
 
     def stage(self, layer: int, part: str, call: Attended, batch: Batch) -> None:
@@ -82,8 +81,8 @@ class Logits:
             sample=sample,
             query=position,
             key=attended,
-            query_token=self._text(token),
-            key_token=self._text(other),
+            query_id=token,
+            key_id=other,
             exact=found.exact,
         )
 

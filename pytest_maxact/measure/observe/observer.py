@@ -21,6 +21,7 @@ from pytest_maxact.measure.observe.fidelity import SAMPLED_TOKENS, Fidelity
 from pytest_maxact.measure.observe.fresh import Fresh
 from pytest_maxact.measure.observe.hooks import Hooks
 from pytest_maxact.measure.observe.intake import Intake
+from pytest_maxact.measure.observe.logits import Logits
 from pytest_maxact.measure.observe.probe import Glimpse, Memory, sees_its_batch, sees_the_longest
 from pytest_maxact.measure.observe.rotary import steady_up_to
 from pytest_maxact.measure.observe.scores import Scores, ScoreWatch
@@ -69,7 +70,9 @@ class Observer:
         """Parts of linear inputs that are given the same tensor as another part, with that part, by site and part."""
         self._fresh: Fresh | None = None
         self._steady: int | None = None
-        self.intake = Intake(self.accumulators, self.fidelity)
+        self.logits = Logits() if any(site.kind == "q" for site in anatomy.sites) else None
+        """Attention logits, where queries are observed."""
+        self.intake = Intake(self.accumulators, self.fidelity, self.logits)
         self.hooks = Hooks(anatomy, self.intake)
 
     @contextmanager
@@ -189,6 +192,8 @@ class Observer:
         self.fidelity.commit()
         if self.scores:
             self.scores.commit()
+        if self.logits:
+            self.logits.commit(batch)
         self.keep(planned)
         keep()
         self._forget()
@@ -232,6 +237,8 @@ class Observer:
         self.fidelity.rollback()
         if self.scores:
             self.scores.rollback()
+        if self.logits:
+            self.logits.rollback()
         for accumulator in self.accumulators.values():
             accumulator.rollback()
 

@@ -40,6 +40,7 @@ def require_sound(record: Record) -> None:
     require_sound_probes(record)
     require_sound_weights(record.weights)
     _require_deployed(record)
+    _require_logits(record)
 
 
 def _text(provenance: Provenance) -> Text:
@@ -146,6 +147,25 @@ def _require_deployed(record: Record) -> None:
     layers = [found.layer for found in record.scores or ()]
     if len(set(layers)) != len(layers) or any(layer >= record.provenance.layers for layer in layers):
         raise ValueError(f"scores: of layers {layers}, of a model of {record.provenance.layers} (provenance.layers)")
+
+
+def _require_logits(record: Record) -> None:
+    """Logits are of layers and heads that there are, once each, and of samples that were measured."""
+    layers = {reading.site.layer for reading in record.sites.values() if reading.site.kind == "q"}
+    places = [(found.layer, found.part) for found in record.logits or ()]
+    tokens = {name: count for name, *_, count in record.provenance.samples}
+    if len(set(places)) != len(places) or {layer for layer, _ in places} != (layers if record.logits else set()):
+        raise ValueError(
+            f"logits: of layers {sorted({layer for layer, _ in places})}, where {sorted(layers)} were read"
+        )
+    for found in record.logits or ():
+        key = f"logits of layer {found.layer}"
+        if any(map(math.isnan, found.heads)) or found.head >= len(found.heads):
+            raise ValueError(f"{key}: nan, where what is no number counts as inf, or a head that there is not")
+        if found.heads[found.head] != found.largest:
+            raise ValueError(f"{key}: head {found.head} has not the largest")
+        if max(found.query, found.key) >= tokens.get(found.sample, 0):
+            raise ValueError(f"{key}: of a token that {shown(found.sample)} has not")
 
 
 def _require_effect(name: str, effect: Effect, tokens: int) -> None:
