@@ -14,6 +14,7 @@ from pytest_maxact.numbers.peaks import Peak
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.effect import Effect
+from pytest_maxact.record.logits import LayerLogits
 from pytest_maxact.record.metrics.metric import Metric
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
@@ -181,6 +182,7 @@ class Portrait:
     rows: tuple[SiteRow, ...]
     effects: Mapping[str, Effect]
     scores: tuple[LayerScores, ...] | None
+    logits: tuple[LayerLogits, ...] | None = None
     weights: WeightScan | None = None
     predictions: Predictions | None = None
     probed: bool = True

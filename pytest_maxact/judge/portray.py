@@ -64,6 +64,7 @@ def portray(
         predictions=record.predictions,
         probed=record.is_probed,
         scores=record.scores,
+        logits=record.logits,
         limits=_applied(record, rules, findings) if rules else None,
         against=_against(record, findings, baselines) if baselines else (),
         deploy=_deploy(record, rules, findings) if rules and rules.fitness else (),
@@ -77,7 +78,7 @@ def _maximum(carrier: SiteReading, model_type: str) -> Maximum:
         value=carrier.max_abs,
         site=carrier.site,
         peak=peak,
-        where=describe_peak(peak) if peak else "",
+        where=describe_peak(peak, carrier) if peak else "",
         standing=standing(carrier.max_abs, model_type),
     )
 

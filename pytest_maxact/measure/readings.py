@@ -55,6 +55,7 @@ def _reading(site: Site, observer: Observer, tokenizer: Any, schemes: Mapping[st
         site=site,
         dtype=seen.dtype,
         width=max(seen.widths.values()),
+        heads=seen.heads,
         held=Distributions(
             calibration=Histogram.from_dense(seen.encoding, seen.dense_counts("calibration")),
             evaluation=Histogram.from_dense(seen.encoding, seen.dense_counts("evaluation")),

@@ -85,6 +85,7 @@ def _stored(reading: SiteReading) -> SeenSite | SummedSite:
         "weights": {path: dict(by_scheme) for path, by_scheme in reading.weights.items()},
         "probe": reading.probe,
         "as_deployed": reading.as_deployed,
+        "heads": reading.heads,
     }
     if isinstance(held, Summary):
         return SummedSite(
@@ -167,4 +168,5 @@ def _reading(entry: SeenSite | SummedSite, held: Distributions | Summary) -> Sit
         weights=entry.weights,
         probe=entry.probe,
         as_deployed=entry.as_deployed,
+        heads=entry.heads,
     )

@@ -51,6 +51,8 @@ class SiteReading:
     """The largest magnitude on samples as they are deployed, inf where one was NaN or infinite; None where there are
     none. It widens the ranges and static scales of deployment, and nothing else.
     """
+    heads: int | None = None
+    """Of queries, keys and values: the heads whose rows lie side by side in its width."""
 
     @property
     def unreached_experts(self) -> tuple[int, ...]:
@@ -108,7 +110,7 @@ class SiteReading:
         return 0 not in (self.held.calibration.count, self.held.evaluation.count)
 
     def __add__(self, other: "SiteReading") -> "SiteReading":
-        same = (self.site, self.dtype, self.width) == (other.site, other.dtype, other.width)
+        same = (self.site, self.dtype, self.width, self.heads) == (other.site, other.dtype, other.width, other.heads)
         if not same:
             raise InputError(f"readings of {self.site.name} differ in dtype, width or module and do not merge")
         if self.weights != other.weights or not _under_the_same(self, other):

@@ -64,6 +64,7 @@ class _StoredSite:
     weights: dict[str, dict[str, WeightDistortion]]
     probe: Probe | None = field(default=None, metadata=LATER)
     as_deployed: FigureAboveZero | None = field(default=None, metadata=LATER)
+    heads: Size | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,12 @@ WAIVER = "waive"
 _UNIT = "that of its activations: a magnitude without a dimension"
 _EVERY = "every entry of every token, counted exactly in one pass; padding never counts"
 _LINEAR = f"{_EVERY}; observed with {setting('sites')} deploy, or where a scheme is named"
+_ATTENDED = f"{_EVERY}; observed with {setting('sites')} attention, at the call of transformers' attention interface"
+_CACHE_REMEDIES = (
+    ("a scale per head", "or per channel for keys and per token for values: the report names head and channel"),
+    ("keep the cache in 16 bits", "for this layer, where the runtime can"),
+    *USUAL,
+)
 _SCHEME_REMEDIES = (
     ("keep it in 16 bits", "the report names the layers that a quantization step would leave out, and what that gives"),
     ("smooth it", "`maxact export RECORD --smoothquant FILE` writes the channel maxima for a smoothing step"),
@@ -113,6 +119,40 @@ _OF_LINEAR_LAYERS = (
         _SCHEME_REMEDIES,
     ),
 )
+_OF_ATTENTION = (
+    _site(
+        "q",
+        "Queries, as attention multiplies them. After norm and rotary embedding, all heads side by side.",
+        "A norm of queries that is missing or another layer's, rotary settings that do not fit the weights, or a bias"
+        " that was scaled with its matrix.",
+        _ATTENDED,
+    ),
+    _site(
+        "k",
+        "Keys, as attention multiplies them and a cache keeps them. After norm and rotary embedding, all heads side by"
+        " side.",
+        "A bias of keys far above the rest carries one channel of a head: a cache in few bits then has no levels left"
+        " for the others, while short answers still look right.",
+        _ATTENDED,
+        _CACHE_REMEDIES,
+    ),
+    _site(
+        "v",
+        "Values, as attention weighs them and a cache keeps them. All heads side by side.",
+        "A few tokens carry far more than the others: a cache with one scale for all of them loses the rest.",
+        _ATTENDED,
+        _CACHE_REMEDIES,
+    ),
+    _site(
+        "kv_latent",
+        "The compressed state of latent attention, as a cache keeps it. After its norm, with the rotated part that all"
+        " heads share.",
+        "The norm in front of the expansion is missing or another layer's, or its two parts differ so much that one"
+        " scale does not serve both.",
+        _ATTENDED,
+        _CACHE_REMEDIES,
+    ),
+)
 _WHOLE = (
     Entry(
         name=CARRIER,
@@ -178,4 +218,4 @@ _WHOLE = (
         ),
     ),
 )
-SITES = {entry.name: entry for entry in (*_OF_LAYERS, *_OF_LINEAR_LAYERS, *_WHOLE)}
+SITES = {entry.name: entry for entry in (*_OF_LAYERS, *_OF_LINEAR_LAYERS, *_OF_ATTENTION, *_WHOLE)}

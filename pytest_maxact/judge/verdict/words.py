@@ -46,7 +46,7 @@ def change_words(before: SiteReading, after: SiteReading, limit: Limit, value: f
         )
     if limit.metric in (GROWTH, SHRINK):
         did = "grew" if limit.metric == GROWTH else "shrank"
-        peak = f" {describe_peak(after.peaks[0])}" if after.peaks else ""
+        peak = f" {describe_peak(after.peaks[0], after)}" if after.peaks else ""
         return f"{place}: max_abs {did} {value:.4g} times, from {before.max_abs:.6g} to {after.max_abs:.6g}{peak}"
     if limit.metric == SHIFT:
         return (
@@ -110,7 +110,7 @@ def site_words(reading: SiteReading, limit: Limit, value: float, passed: bool) -
         )
     found = f"{value:.6g}"
     where = (
-        f" {describe_peak(reading.peaks[0])}"
+        f" {describe_peak(reading.peaks[0], reading)}"
         if limit.metric in (MAX_ABS, LEAST) and reading.peaks
         else _scheme_words(reading, limit.metric)
     )
@@ -181,9 +181,13 @@ def describe_unreached(reading: SiteReading) -> str:
     return f"{counted_of(len(missed), len(reading.tokens_per_expert or ()), 'expert')}{f' ({named})' if missed else ''}"
 
 
-def describe_peak(peak: Peak) -> str:
-    """Where a peak sat: `at sample math-07, token 0 'The', channel 318`."""
+def describe_peak(peak: Peak, reading: SiteReading | None = None) -> str:
+    """Where a peak sat: `at sample math-07, token 0 'The', channel 318`; of heads side by side `head 2, channel 62`."""
+    channel = f"channel {peak.channel}"
+    if reading and reading.heads:
+        head, own = divmod(peak.channel, reading.width // reading.heads)
+        channel = f"head {head}, channel {own}"
     part = f" of {peak.part}" if peak.part else ""
     if not peak.sample:
-        return f"at channel {peak.channel}{part}"
-    return f"at sample {shown(peak.sample)}, token {peak.position} {peak.token!r}, channel {peak.channel}{part}"
+        return f"at {channel}{part}"
+    return f"at sample {shown(peak.sample)}, token {peak.position} {peak.token!r}, {channel}{part}"

@@ -39,6 +39,8 @@ class SiteAccumulator:
         self.dtype = ""
         self.encoding = "bfloat16"
         self.widths: dict[str, int] = {}
+        self.heads: int | None = None
+        """Of queries, keys and values: the heads whose rows lie side by side."""
         self.counts: dict[str, torch.Tensor] = {}
         self.peaks: list[Peak] = []
         """The largest entries, largest first; their token text is filled in when the pass is read out."""
@@ -106,6 +108,7 @@ class SiteAccumulator:
         return {
             "dtype": Entry(self.dtype or None, How.EQUAL),
             "widths": Entry(dict(self.widths), How.EQUAL),
+            "heads": Entry(self.heads, How.EQUAL),
             "rows": Entry(dict(self.rows), How.SUM),
             "peaks": Entry([asdict(peak) for peak in self.peaks], How.LARGEST),
             "massive": Entry([self.massive.tokens, self.massive.entries], How.SUM),
@@ -119,6 +122,7 @@ class SiteAccumulator:
         self.rollback()
         self._typed(value_of(state, "dtype", ""))
         self.widths, self.rows = dict(value_of(state, "widths", {})), dict(value_of(state, "rows", {}))
+        self.heads = value_of(state, "heads", None)
         self.peaks = [peak_of(peak) for peak in value_of(state, "peaks", [])]
         tokens, entries = value_of(state, "massive", [0, 0])
         self.massive = Massive(tokens=tokens, entries=entries, max_ratio=value_of(state, "ratio", None))

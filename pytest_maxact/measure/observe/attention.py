@@ -29,6 +29,10 @@ class Attended:
     mask: Any
     options: Mapping[str, Any]
 
+    def heads(self, reads: str) -> int | None:
+        """How many heads lie side by side in what a tap reads; None where it is no head's alone."""
+        return None if reads == "first key" else int(getattr(self, reads).shape[1])
+
     def states(self, reads: str) -> torch.Tensor:
         """What a tap reads, [B, T, heads x width]."""
         if reads == "first key":
@@ -62,9 +66,9 @@ def watch_attention(modules: Mapping[int, Watched], see: Callable[[Watched, Atte
 
         return seen
 
-    AttentionInterface.get_interface = get_interface  # type: ignore[method-assign]
+    AttentionInterface.get_interface = get_interface
 
     def restore() -> None:
-        AttentionInterface.get_interface = original  # type: ignore[method-assign]
+        AttentionInterface.get_interface = original
 
     return restore

@@ -79,6 +79,7 @@ class Intake:
     def attend(self, tap: Tap, call: Attended) -> None:
         """Hand what a tap reads of a call of attention to its accumulators."""
         assert self.batch is not None
+        self._accumulators[tap.site.name].heads = call.heads(tap.reads)
         self.see(tap, call.states(tap.reads))
         counts = bool(self.batch.plan.sequences)
         if counts and tap.site.kind == "q" and tap.site.layer is not None and self._logits is not None:

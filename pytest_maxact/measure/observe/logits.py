@@ -12,6 +12,7 @@ import torch
 
 from pytest_maxact.measure.observe.attention import Attended
 from pytest_maxact.measure.observe.batch import Batch
+from pytest_maxact.measure.observe.reduction import Entry, How, State, within
 from pytest_maxact.record.logits import LayerLogits, joined_logits
 
 _BLOCK = 1 << 22
@@ -64,6 +65,30 @@ class Logits:
     def rollback(self) -> None:
         """Forget what was staged."""
         self._staged = []
+
+    def state(self) -> State:
+        """Of every layer and part the largest score of each head, and which of them is the largest of all, where."""
+        state: dict[str, Entry] = {}
+        for one in self.layers:
+            name = f"{one.layer}/{one.part}"
+            place = [-one.largest, one.sample, one.query, one.key, one.head, one.query_id, one.key_id]
+            state[f"heads/{name}"] = Entry(torch.tensor(one.heads, dtype=torch.float64), How.MAX)
+            state[f"place/{name}"] = Entry(place, How.LEAST)
+            state[f"bound/{name}"] = Entry(int(not one.exact), How.MAX)
+        return state
+
+    def restore(self, state: State) -> None:
+        """Hold this, instead of whatever is held."""
+        found = []
+        for name, heads in within("heads", state).items():
+            layer, _, part = name.partition("/")
+            _, sample, query, key, head, query_id, key_id = state[f"place/{name}"].value
+            one = LayerLogits(
+                layer=int(layer), part=part, heads=tuple(heads.value.tolist()), head=head, sample=sample, query=query,
+                key=key, query_id=query_id, key_id=key_id, exact=not state[f"bound/{name}"].value,
+            )  # fmt: skip
+            found.append(one)
+        self.layers = joined_logits(found)
 
     def _read(self, found: _Found, batch: Batch) -> LayerLogits:
         _, heads, queries, keys = found.shape

@@ -34,6 +34,8 @@ class How(StrEnum):
     """Peaks, largest first: the largest of both."""
     FIRST = "first"
     """A peak or None: the one of the earliest sample, position and channel."""
+    LEAST = "least"
+    """Lists, compared as a whole, the first entry first: the smaller."""
     UNION = "union"
     """Members of lists, sorted; entries of mappings, of which the latest state has the last word."""
     EQUAL = "equal"
@@ -134,6 +136,10 @@ def _first(name: str, one: Any, other: Any) -> Any:
     return min(one, other, key=lambda peak: peak_of(peak).place)
 
 
+def _least(name: str, one: Any, other: Any) -> Any:
+    return min(one, other)
+
+
 def _union(name: str, one: Any, other: Any) -> Any:
     return {**one, **other} if isinstance(one, Mapping) else sorted({*one, *other})
 
@@ -147,7 +153,8 @@ def _equal(name: str, one: Any, other: Any) -> Any:
 
 
 _JOINING: Mapping[How, Callable[[str, Any, Any], Any]] = {
-    How.SUM: _sum, How.MAX: _max, How.LARGEST: _largest, How.FIRST: _first, How.UNION: _union, How.EQUAL: _equal,
+    How.SUM: _sum, How.MAX: _max, How.LARGEST: _largest, How.FIRST: _first, How.LEAST: _least,
+    How.UNION: _union, How.EQUAL: _equal,
 }  # fmt: skip
 
 

@@ -72,7 +72,8 @@ def scales_of(states: Iterable[State]) -> dict[tuple[str, str], torch.Tensor]:
 def _parts(observer: Observer, told: Held | None) -> Iterable[tuple[str, Held]]:
     parts: Mapping[str, Held | None] = {
         **{f"site/{name}": accumulator for name, accumulator in observer.accumulators.items()},
-        "fidelity": observer.fidelity, "scores": observer.scores, "told": told,
+        "fidelity": observer.fidelity, "scores": observer.scores, "logits": observer.logits,
+        "told": told,
     }  # fmt: skip
     return [(prefix, held) for prefix, held in parts.items() if held is not None]
 

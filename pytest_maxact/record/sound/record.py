@@ -151,7 +151,7 @@ def _require_deployed(record: Record) -> None:
 
 def _require_logits(record: Record) -> None:
     """Logits are of layers and heads that there are, once each, and of samples that were measured."""
-    layers = {reading.site.layer for reading in record.sites.values() if reading.site.kind == "q"}
+    layers = {reading.site.layer or 0 for reading in record.sites.values() if reading.site.kind == "q"}
     places = [(found.layer, found.part) for found in record.logits or ()]
     tokens = {name: count for name, *_, count in record.provenance.samples}
     if len(set(places)) != len(places) or {layer for layer, _ in places} != (layers if record.logits else set()):

@@ -114,6 +114,8 @@ def _require_places(reading: SiteReading, text: Text) -> None:
         raise ValueError(
             f"first_nonfinite: {what}, where {counted(reading.nonfinite, 'entry', 'is', 'are')} not finite"
         )
+    if reading.heads and (reading.width % reading.heads or not reading.site.is_of_attention):
+        raise ValueError(f"heads: {reading.heads} of {reading.width} channels of {reading.site.kind}")
     places: list[tuple[str, Peak | NonFinite]] = [(f"peaks.{i}", peak) for i, peak in enumerate(reading.peaks)]
     places += [("first_nonfinite", first)] if first else []
     for key, place in places:

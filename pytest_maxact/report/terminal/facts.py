@@ -7,11 +7,13 @@ from pathlib import Path
 
 from rich.text import Text
 
+from pytest_maxact.errors import shown
 from pytest_maxact.judge.portrait import AppliedLimits, HalfRange, MassiveLayers, Maximum, Portrait, RoutedExperts
 from pytest_maxact.numbers.arithmetic import ACCUMULATED
 from pytest_maxact.numbers.counted import counted, counted_of, plural
 from pytest_maxact.numbers.formats import FP16_MAX
 from pytest_maxact.numbers.scan import WeightScan
+from pytest_maxact.record.logits import LayerLogits
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Context, Provenance
 from pytest_maxact.report.terminal.screen import Column, Grid, grouped
@@ -42,6 +44,8 @@ def _facts(portrait: Portrait) -> Iterator[Fact]:
     yield from _weights(portrait.weights)
     yield "FP16", _half_words(portrait.fp16)
     yield "INT-8", _int8_words(portrait)
+    if portrait.logits:
+        yield "attention", _logits_words(max(portrait.logits, key=lambda found: found.largest))
     yield "massive", _massive_words(portrait.massive)
     if portrait.experts:
         yield "experts", _experts_words(portrait.experts)
@@ -141,6 +145,17 @@ def _weights(scan: WeightScan | None) -> Iterator[Fact]:
         yield "weights", Text(f"{all_of_them}: {'; '.join(faults)}", style="bold red")
     else:
         yield "weights", f"{all_of_them}, all of them finite{largest}"
+
+
+def _logits_words(found: LayerLogits) -> str:
+    """The largest score before the softmax, and where it stands."""
+    heads = sorted(found.heads)
+    bound = "" if found.exact else " at most, for pairs that the kernel may leave out count too"
+    return (
+        f"largest logit {found.largest:.6g}{bound} in layer {found.layer}, head {found.head} of {len(heads)} (the"
+        f" middle one {heads[len(heads) // 2]:.6g}), sample {shown(found.sample)}: token {found.query} {found.query_token!r}"
+        f" to token {found.key} {found.key_token!r}"
+    )
 
 
 def _half_words(fp16: HalfRange) -> str:

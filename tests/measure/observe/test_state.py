@@ -62,7 +62,7 @@ class Subject:
             model=model.base_model, decoder=decoder_of(model), dtype="", device=torch.device("cpu"), files=None,
             left_out=(), headed=model,
         )  # fmt: skip
-        self.anatomy: Anatomy = resolve(model.base_model, model.config, True)
+        self.anatomy: Anatomy = resolve(model.base_model, model.config, True, attention=True)
         splits = corpus.assign_splits([sequence.sample for sequence in self.sequences])
         self.plan = sorted(corpus.plan_batches(self.sequences, splits, 30), key=lambda batch: batch.split)
         self.whole = self.fresh().see(self.plan)
