@@ -151,11 +151,9 @@ def _logits_words(found: LayerLogits) -> str:
     """The largest score before the softmax, and where it stands."""
     heads = sorted(found.heads)
     bound = "" if found.exact else " at most, for pairs that the kernel may leave out count too"
-    return (
-        f"largest logit {found.largest:.6g}{bound} in layer {found.layer}, head {found.head} of {len(heads)} (the"
-        f" middle one {heads[len(heads) // 2]:.6g}), sample {shown(found.sample)}: token {found.query} {found.query_token!r}"
-        f" to token {found.key} {found.key_token!r}"
-    )
+    where = f"layer {found.layer}, head {found.head} of {len(heads)} (the middle one {heads[len(heads) // 2]:.6g})"
+    pair = f"token {found.query} {found.query_token!r} to token {found.key} {found.key_token!r}"
+    return f"largest logit {found.largest:.6g}{bound} in {where}, sample {shown(found.sample)}: {pair}"
 
 
 def _half_words(fp16: HalfRange) -> str:
