@@ -11,13 +11,15 @@ import pytest
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.run import measure
 from pytest_maxact.numbers.formats import integer_distortion
-from pytest_maxact.record.file import save
+from pytest_maxact.record.file import load, save
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
 from tests.support.gate_runs import run_gate
 from tests.support.paths import FIXTURES
 
-CHECKPOINT: Path = runpy.run_path(str(FIXTURES / "make_smollm2.py"))["folder"]()
+_MADE = runpy.run_path(str(FIXTURES / "make_smollm2.py"))
+CHECKPOINT: Path = _MADE["folder"]()
+GGUF: Path = _MADE["gguf"]()
 pytestmark = [
     pytest.mark.real,
     pytest.mark.skipif(not CHECKPOINT.is_dir(), reason="not made yet: python fixtures/make_smollm2.py"),
@@ -62,3 +64,19 @@ def test_it_predicts_and_the_gate_passes_it(record: Record, pytester: pytest.Pyt
         report=["M *28800 in layers.11.hidden, *token 0 *channel 507"],
         says=["nats per token better than the shares of tokens", "no layer meets the criterion of Sun et al."],
     )  # fmt: skip
+
+
+@pytest.mark.skipif(not GGUF.is_file(), reason="not fetched yet: python fixtures/make_smollm2.py --gguf")
+def test_its_gguf_file_is_gated_as_it_is_and_measures_what_the_folder_made_of_it_does(
+    record: Record, pytester: pytest.Pytester
+) -> None:
+    options = ("--maxact-max-samples=12", "--maxact-max-seq-len=128", "--maxact-arithmetic=float32-accumulate")
+    run_gate(
+        pytester, f"--maxact-model={GGUF}", "--maxact-family=generic", *options, "--maxact-save=gguf.safetensors",
+        exit=0, report=["M *28800 in layers.11.hidden, *token 0 *channel 507"],
+        says=["stored as gguf (Q4_1), 5 bits in groups of 32, dequantized by gguf"],
+    )  # fmt: skip
+    other = load(Path("gguf.safetensors"))
+    assert {name: reading.max_abs for name, reading in other.sites.items()} == {
+        name: reading.max_abs for name, reading in record.sites.items()
+    }

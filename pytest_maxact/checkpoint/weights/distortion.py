@@ -17,6 +17,7 @@ from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.quantize import quantize
 from pytest_maxact.checkpoint.sites.anatomy import Tap
 from pytest_maxact.checkpoint.weights.stored import Stored, Weight, converted, found_in, headers, opened_file, placed_in
+from pytest_maxact.errors import MeasureError
 from pytest_maxact.numbers.schemes import Scheme
 from pytest_maxact.numbers.sums import decibel
 from pytest_maxact.numbers.weights import WeightDistortion
@@ -39,6 +40,11 @@ def weight_distortions(
     scheme refuses, are NaN. Raises MeasureError for a weight that the files do not hold in full, for files that cannot
     be read, and for weights that are quantized already.
     """
+    if files.packing:
+        raise MeasureError(
+            f"{files.folder / files.entry}: its weights are quantized already ({files.packing.stated.words})\n"
+            "  give the checkpoint before it was quantized: what a scheme costs is told there"
+        )
     stored = placed_in(headers(files), model)
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):

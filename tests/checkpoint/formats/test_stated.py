@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pytest_maxact.checkpoint.locate import locate, with_weights
+from pytest_maxact.cli import main
 from pytest_maxact.errors import InputError
 from pytest_maxact.measure.low_bits import low_bits_of
 from pytest_maxact.record.low_bits import LowBits
@@ -163,3 +164,11 @@ def test_what_no_part_explains_is_refused(origin: Path, tmp_path: Path) -> None:
         lambda tensors: tensors.update({"lm_head.weight": tensors["lm_head.weight"].to(torch.float8_e4m3fn)}),
     )
     assert "lm_head.weight is F8_E4M3, which gptq (4 bits) does not explain" in refusal(folder)
+
+
+def test_what_schemes_do_to_weights_is_not_told_of_weights_in_low_bits(
+    origin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = compressed.export(tmp_path / "m", "FP8_DYNAMIC", origin)
+    assert main(["weights", str(folder)]) != 0
+    assert "its weights are quantized already (compressed-tensors (float-quantized))" in capsys.readouterr().err
