@@ -13,7 +13,7 @@ from math import prod
 
 from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.formats.stated import Quantization, told_beside
-from pytest_maxact.checkpoint.formats.table import is_read, packing_of
+from pytest_maxact.checkpoint.formats.table import is_read, leaves_weights, packing_of
 from pytest_maxact.checkpoint.headers import FLOATS, Header
 from pytest_maxact.errors import InputError, setting
 
@@ -38,7 +38,8 @@ def with_packing(files: WeightFiles, stated: Quantization | None) -> WeightFiles
     raw = files.headers()
     low = [header for _, header in raw if _is_low(header)]
     weights = [header for header in low if _WEIGHT.search(header.key)]
-    if stated and not low:
+    cache_alone = stated is not None and leaves_weights(stated)
+    if stated and not low and not cache_alone:
         raise InputError(
             f"{stated.where} says that the weights are {stated.words}, and the files hold none in low bits, only "
             f"{_kinds(header for _, header in raw)}\n"
@@ -55,7 +56,7 @@ def with_packing(files: WeightFiles, stated: Quantization | None) -> WeightFiles
     if stated is None:
         return files
     packing = packing_of(stated, raw)
-    if not packing.packed:
+    if not packing.packed and not cache_alone:
         raise InputError(
             f"{stated.where} says that the weights are {stated.words}, and the files hold {_kinds(low)}\n"
             "  config.json and the weight files do not belong together; export the checkpoint again"
@@ -74,7 +75,7 @@ def stored_as(files: WeightFiles, dtype: str) -> str:
     for _, header in files.headers():
         amounts[header.dtype] += prod(header.shape)
     most = max(amounts, key=lambda name: (amounts[name], name), default="")
-    if files.packing:
+    if files.packing and files.packing.packed:
         return files.packing.words
     name = _NAMES.get(most, most)
     return "" if name == dtype else f"{name}, and cast on loading"

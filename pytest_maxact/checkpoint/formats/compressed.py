@@ -40,7 +40,8 @@ def _groups(stated: Quantization) -> tuple[list[Any], list[str]]:
     from compressed_tensors.quantization import QuantizationConfig
     from torch import nn
 
-    if sparse := (stated.entries.get("sparsity_config") or {}).get("format") not in (None, "dense"):
+    sparse = (stated.entries.get("sparsity_config") or {}).get("format")
+    if sparse not in (None, "dense"):
         raise InputError(f"{stated.where}: a sparse checkpoint ({sparse}) is not read\n  export it without sparsity")
     try:
         config = QuantizationConfig.model_validate(dict(stated.entries))
@@ -149,3 +150,9 @@ def inputs(stated: Quantization) -> tuple[str, float]:
         above = _TOPS[8] if args.strategy == "tensor_group" else 1.0
         return f"{number} per {of}{size}, {how}", top * above
     return "", 0.0
+
+
+def leaves_weights(stated: Quantization) -> bool:
+    """Whether no group quantizes weights, as of a checkpoint whose cache alone is."""
+    groups = stated.entries.get("config_groups") or {}
+    return not any(not isinstance(group, Mapping) or group.get("weights") for group in groups.values())

@@ -10,6 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from pytest_maxact.checkpoint.formats.packed import Packed, Packing, Part
@@ -116,7 +117,9 @@ def _pieces(tensor: Any) -> Iterator[npt.NDArray[Any]]:
     data = tensor.data.reshape(-1, tensor.data.shape[-1])
     height = max(1, _PIECE // data.shape[-1])
     for start in range(0, data.shape[0], height):
-        yield dequantize(data[start : start + height], tensor.tensor_type)
+        with np.errstate(all="ignore"):  # a scale that is infinite makes NaN of entries that are zero
+            values = dequantize(data[start : start + height], tensor.tensor_type)
+        yield values
 
 
 def _restored(parts: Any, kind: str, shape: tuple[int, ...]) -> Any:

@@ -20,7 +20,7 @@ _GROUP = 16
 def packed(stated: Quantization, held: Held) -> Iterator[Packed]:
     """Every weight in low bits."""
     algo = str(stated.entries.get("quant_algo") or "").upper()
-    if algo not in _ALGOS:
+    if algo not in _ALGOS and not leaves_weights(stated):
         raise InputError(
             f"{stated.where}: {algo or 'no quant_algo'} is not read, of ModelOpt's {', '.join(_ALGOS)}\n"
             "  export the checkpoint in one of these"
@@ -104,3 +104,8 @@ def inputs(stated: Quantization) -> tuple[str, float]:
         "FP8_PER_CHANNEL_PER_TOKEN": ("fp8_e4m3 per token, dynamic", 448.0),
     }
     return told.get(algo, ("", 448.0 if algo == "MIXED_PRECISION" else 0.0))
+
+
+def leaves_weights(stated: Quantization) -> bool:
+    """Whether the cache alone is quantized."""
+    return not stated.entries.get("quant_algo") and bool(stated.entries.get("kv_cache_quant_algo"))

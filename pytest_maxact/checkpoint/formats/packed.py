@@ -77,7 +77,7 @@ class Packing:
         kinds: Counter[tuple[int, int]] = Counter()
         for one in self.packed.values():
             kinds[one.bits, one.group] += prod(one.shape)
-        return max(kinds, key=lambda kind: (kinds[kind], kind))
+        return max(kinds, key=lambda kind: (kinds[kind], kind), default=(16, 0))
 
     @property
     def words(self) -> str:
@@ -115,6 +115,11 @@ Reader = Callable[[Quantization, Held], Iterator[Packed]]
 
 Inputs = Callable[[Quantization], tuple[str, float]]
 """How inputs of linear layers are quantized, in words, and the largest level of those with a static scale."""
+
+
+def never(stated: Quantization) -> bool:
+    """Of a format that weights always lie in."""
+    return False
 
 
 def weights_alone(stated: Quantization) -> tuple[str, float]:

@@ -1,12 +1,12 @@
 """Every format that is read: by the method that a checkpoint states, its reader and the library that owns it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pytest_maxact.checkpoint.formats import awq, bitsandbytes, compressed, fp8, gptq, modelopt, mxfp4
-from pytest_maxact.checkpoint.formats.packed import Held, Inputs, Packing, Reader, weights_alone
+from pytest_maxact.checkpoint.formats.packed import Held, Inputs, Packing, Reader, never, weights_alone
 from pytest_maxact.checkpoint.formats.stated import Quantization
 from pytest_maxact.checkpoint.headers import Header
 from pytest_maxact.errors import InputError
@@ -22,17 +22,23 @@ class Format:
     packed: Reader
     library: str = ""
     inputs: Inputs = weights_alone
+    leaves_weights: Callable[[Quantization], bool] = never
 
 
 FORMATS = (
-    Format(methods=compressed.NAMES, packed=compressed.packed, library="compressed-tensors", inputs=compressed.inputs),
+    Format(
+        methods=compressed.NAMES, packed=compressed.packed, library="compressed-tensors", inputs=compressed.inputs,
+        leaves_weights=compressed.leaves_weights,
+    ),
     Format(methods=fp8.NAMES, packed=fp8.packed, inputs=fp8.inputs),
     Format(methods=mxfp4.NAMES, packed=mxfp4.packed, library="transformers"),
     Format(methods=gptq.NAMES, packed=gptq.packed),
     Format(methods=awq.NAMES, packed=awq.packed),
     Format(methods=bitsandbytes.NAMES, packed=bitsandbytes.packed),
-    Format(methods=modelopt.NAMES, packed=modelopt.packed, inputs=modelopt.inputs),
-)
+    Format(
+        methods=modelopt.NAMES, packed=modelopt.packed, inputs=modelopt.inputs, leaves_weights=modelopt.leaves_weights
+    ),
+)  # fmt: skip
 _BY_METHOD = {method: one for one in FORMATS for method in one.methods}
 BESIDE = (
     "input_scale", "input_zero_point", "input_global_scale", "activation_scale", "output_scale", "output_zero_point",
@@ -46,6 +52,11 @@ that has none.
 def is_read(stated: Quantization) -> bool:
     """Whether there is a reader for what is stated."""
     return stated.method in _BY_METHOD
+
+
+def leaves_weights(stated: Quantization) -> bool:
+    """Whether what is stated leaves all weights as they are: the cache alone is quantized."""
+    return is_read(stated) and _BY_METHOD[stated.method].leaves_weights(stated)
 
 
 def packing_of(stated: Quantization, held: Sequence[tuple[Path, Header]]) -> Packing:

@@ -10,14 +10,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from pytest_maxact.checkpoint.load import load
 from pytest_maxact.checkpoint.locate import locate, with_weights
+from pytest_maxact.checkpoint.quantized import stored_as
 from pytest_maxact.cli import main
 from pytest_maxact.errors import InputError
 from pytest_maxact.measure.low_bits import low_bits_of
 from pytest_maxact.record.low_bits import LowBits
 from pytest_maxact.settings.settings import Settings
 from tests.support.exports import awq, compressed, fp8_block, gptq, modelopt, mxfp4
-from tests.support.exports.source import Tensors, source
+from tests.support.exports.source import Tensors, source, tensors_of, written
 from tests.support.quantized import restated
 
 Q_PROJ = "model.layers.0.self_attn.q_proj"
@@ -172,3 +174,17 @@ def test_what_schemes_do_to_weights_is_not_told_of_weights_in_low_bits(
     folder = compressed.export(tmp_path / "m", "FP8_DYNAMIC", origin)
     assert main(["weights", str(folder)]) != 0
     assert "its weights are quantized already (compressed-tensors (float-quantized))" in capsys.readouterr().err
+
+
+def test_one_whose_cache_alone_is_quantized_has_weights_as_they_are(origin: Path, tmp_path: Path) -> None:
+    scales = {f"model.layers.0.self_attn.{name}": torch.tensor([0.05]) for name in ("k_scale", "v_scale")}
+    scheme = {"num_bits": 8, "type": "float", "strategy": "tensor", "dynamic": False, "symmetric": True}
+    stated = {"quant_method": "compressed-tensors", "config_groups": {}, "kv_cache_scheme": scheme, "format": "dense"}
+    folder = written(origin, tmp_path / "m", {**tensors_of(origin), **scales}, stated)
+    found = low_bits(folder)
+    assert (found.weights, found.bits, len(found.cache)) == (0, 16, 2)
+    settings = Settings(model=str(folder))
+    loaded = load(locate(settings), settings)
+    assert loaded.left_out == ()
+    assert loaded.files is not None
+    assert stored_as(loaded.files, loaded.dtype) == ""

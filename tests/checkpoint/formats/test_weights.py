@@ -10,6 +10,7 @@ import pytest
 import torch
 from compressed_tensors.compressors.pack_quantized.helpers import unpack_from_int32
 from compressed_tensors.entrypoints.convert import CompressedTensorsDequantizer
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
 from pytest_maxact.checkpoint.quantize import quantize
@@ -211,3 +212,15 @@ def test_those_of_bitsandbytes_are_what_its_definition_says(origin: Path, tmp_pa
             scale = inner * stored[f"{name}.nested_absmax"][block // state["nested_blocksize"]] + state["nested_offset"]
             wanted = (stored[f"{name}.quant_map"][code] * scale).bfloat16()
             assert found[name].flatten()[place] == wanted
+
+
+def test_parts_of_a_weight_may_lie_in_several_files(origin: Path, tmp_path: Path) -> None:
+    folder = compressed.export(tmp_path / "m", "NVFP4", origin)
+    whole, stored = restored(folder), tensors_of(folder)
+    halves = [dict(list(stored.items())[start::2]) for start in (0, 1)]
+    (folder / "model.safetensors").unlink()
+    for number, half in enumerate(halves):
+        save_file(half, folder / f"part-{number}.safetensors", metadata={"format": "pt"})
+    places = {name: f"part-{number}.safetensors" for number, half in enumerate(halves) for name in half}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    same(restored(folder), whole, list(whole))
