@@ -21,7 +21,7 @@ ASKED = {
     "a signal": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
     "what is done at the end": "import atexit; atexit.register(print, 'done')",
     "a thread that goes on": "import threading, time; threading.Timer(0.05, print, ['later']).start()",
-    "nothing of what is tested": "import sys; print([name for name in sys.modules if name.startswith('pytest')])",
+    "nothing of what is tested": "import sys; print({'pytest_maxact'} & {*sys.modules})",
 }
 
 

@@ -42,7 +42,7 @@ def test_a_measurement_that_ends_in_any_other_error_is_not_tried_again(
         from pathlib import Path
         from pytest_maxact.measure import run as measure
 
-        def load(checkpoint, settings):
+        def load(checkpoint, *how):
             with open(Path(__file__).parent / "loads.txt", "a") as file:
                 file.write("load ")
             raise {error}
@@ -100,7 +100,7 @@ def test_the_report_measures_nothing_that_a_worker_died_of(
         from pathlib import Path
         from pytest_maxact.measure import run as measure
 
-        def load(checkpoint, settings):
+        def load(checkpoint, *how):
             with open(Path(__file__).parent / "loads.txt", "a") as file:
                 file.write(os.environ.get("PYTEST_XDIST_WORKER", "controller") + " ")
             os._exit(9)
@@ -142,7 +142,7 @@ def test_what_a_worker_died_of_is_told_of_every_check_and_not_tried_again(
 
         HERE, BEGAN = Path(__file__).parent, time.time()
 
-        def load(checkpoint, settings):
+        def load(checkpoint, *how):
             with open(HERE / "loads.txt", "a") as file:
                 file.write("load ")
             (HERE / "died").write_text(f"{BEGAN} {time.time()}")

@@ -26,12 +26,12 @@ DRIVER = dedent("""\
     chosen, log = random.Random(int(seed)), Path(disturbed + ".loads")
     load = measure.load
 
-    def noted(checkpoint, settings):
+    def noted(checkpoint, *how):
         with log.open("a") as file:
             file.write(Path(checkpoint.name).name + "\\n")
         if len(log.read_text().split()) == held_at:
             signal.pause()
-        return load(checkpoint, settings)
+        return load(checkpoint, *how)
 
     def series(cache):
         log.write_text("")
@@ -77,7 +77,9 @@ DRIVER = dedent("""\
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [2, 3])
-def test_killed_at_any_moment_a_series_goes_on_where_it_was(seed: int, run: str, corpus: Path, tmp_path: Path) -> None:
+def test_killed_at_any_moment_a_series_goes_on_where_it_was(
+    seed: int, run: str, corpus: Path, tmp_path: Path, warm_python: Path
+) -> None:
     """Killed again and again, each time at a random moment before, in or after a measurement, until a run gets through;
     then the Records are those of an undisturbed run, byte for byte.
     """
@@ -85,7 +87,7 @@ def test_killed_at_any_moment_a_series_goes_on_where_it_was(seed: int, run: str,
     from pytest_maxact.checkpoint.files import weight_files
 
     disturbed, undisturbed = tmp_path / "disturbed", tmp_path / "undisturbed"
-    command = [sys.executable, "-c", DRIVER, run, str(corpus), str(disturbed), str(undisturbed), str(seed)]
+    command = [warm_python, "-c", DRIVER, run, str(corpus), str(disturbed), str(undisturbed), str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     attempts = json.loads(done.stdout)
@@ -113,7 +115,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_a_killed_pytest_run_is_resumed_by_the_next(
-    pytester: pytest.Pytester, run: str, corpus: Path, counted: Path
+    pytester: pytest.Pytester, run: str, corpus: Path, counted: Path, warm_python: Path
 ) -> None:
     chosen = random.Random(3)
     command = [sys.executable, "-m", "pytest", f"--maxact-model={run}", f"--maxact-corpus={corpus}", "-q"]
@@ -126,18 +128,19 @@ def test_a_killed_pytest_run_is_resumed_by_the_next(
     kept = len(list((pytester.path / ".pytest_cache" / "d" / "maxact").glob("*.json")))
     assert kept >= 1
     before = sum(loads(counted).values())
-    result = subprocess.run(command, cwd=pytester.path, capture_output=True, text=True, check=False)
+    again = [warm_python, *command[1:]]
+    result = subprocess.run(again, cwd=pytester.path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
     assert sum(loads(counted).values()) - before == 3 - kept
 
 
 @pytest.mark.slow
 def test_two_processes_on_one_cache_measure_once_between_them(
-    pytester: pytest.Pytester, run: str, corpus: Path, counted: Path, tmp_path: Path
+    pytester: pytest.Pytester, run: str, corpus: Path, counted: Path, tmp_path: Path, warm_python: Path
 ) -> None:
     cache = tmp_path / "cache"
     command = [
-        sys.executable,
+        warm_python,
         "-m",
         "pytest",
         f"--maxact-model={run}",

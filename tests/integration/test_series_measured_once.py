@@ -117,9 +117,9 @@ def test_weights_that_change_while_they_are_measured_are_kept_under_no_name(
 
     original = measure.load
 
-    def load_late(checkpoint: object, settings: object) -> object:
+    def load_late(checkpoint: object, *how: object) -> object:
         scale_weight(tmp_path / "run" / "checkpoint-5", "layers.1.mlp.down_proj.weight", 2.0)
-        return original(checkpoint, settings)  # type: ignore[arg-type]
+        return original(checkpoint, *how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(measure, "load", load_late)
     session = open_session(Settings(model=run, corpus=str(corpus), cache=str(tmp_path / "cache")))

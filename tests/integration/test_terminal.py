@@ -24,7 +24,7 @@ SLOW = """
 """A conftest under which every batch takes a while."""
 
 
-def on_a_terminal(folder: Path, *args: str, **environment: str) -> tuple[int, str]:
+def on_a_terminal(python: Path, folder: Path, *args: str, **environment: str) -> tuple[int, str]:
     """What a run shows in a pseudo-terminal of 80 columns, and how it ends."""
     import fcntl
     import pty
@@ -36,7 +36,7 @@ def on_a_terminal(folder: Path, *args: str, **environment: str) -> tuple[int, st
     given = {name: value for name, value in os.environ.items() if name != "PY_COLORS"}  # pytester sets it
     given |= {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8", **environment}
     with subprocess.Popen(
-        [sys.executable, *args], cwd=folder, env=given,
+        [python, *args], cwd=folder, env=given,
         stdin=terminal, stdout=terminal, stderr=terminal,
     ) as process:  # fmt: skip
         os.close(terminal)
@@ -62,9 +62,9 @@ def gate(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> tuple[str
 
 
 def test_a_terminal_sees_the_bar_move_with_tokens_per_second_and_the_time_left(
-    gate: tuple[str, ...], pytester: pytest.Pytester
+    gate: tuple[str, ...], pytester: pytest.Pytester, warm_python: Path
 ) -> None:
-    status, shown = on_a_terminal(pytester.path, *gate)
+    status, shown = on_a_terminal(warm_python, pytester.path, *gate)
     assert status == 0
     assert "maxact: loading the weights" in shown
     done = [int(number) for number in re.findall(r"(\d+) of 87 tokens", shown)]
@@ -79,9 +79,13 @@ def test_a_terminal_sees_the_bar_move_with_tokens_per_second_and_the_time_left(
 
 @pytest.mark.parametrize(("options", "environment"), [(("-q",), {}), (("--color=no",), {"TERM": "dumb"})])
 def test_a_quiet_or_a_plain_terminal_is_sent_no_bar(
-    options: tuple[str, ...], environment: dict[str, str], gate: tuple[str, ...], pytester: pytest.Pytester
+    options: tuple[str, ...],
+    environment: dict[str, str],
+    gate: tuple[str, ...],
+    pytester: pytest.Pytester,
+    warm_python: Path,
 ) -> None:
-    status, shown = on_a_terminal(pytester.path, *gate, *options, **environment)
+    status, shown = on_a_terminal(warm_python, pytester.path, *gate, *options, **environment)
     assert status == 0
     assert "\x1b[2K" not in shown
     assert ("tokens/s" in shown) == ("-q" not in options), "lines in its place, unless the run is to be quiet"
@@ -95,9 +99,11 @@ def test_workers_tell_lines_on_standard_error(gate: tuple[str, ...], pytester: p
     assert "\x1b" not in result.stderr.str()
 
 
-def test_the_command_shows_it_on_standard_error_too(checkpoint: Path, corpus: Path, pytester: pytest.Pytester) -> None:
+def test_the_command_shows_it_on_standard_error_too(
+    checkpoint: Path, corpus: Path, pytester: pytest.Pytester, warm_python: Path
+) -> None:
     command = ("measure", str(checkpoint), "-o", "out.safetensors", "--corpus", str(corpus), "--batch-tokens", "12")
-    status, shown = on_a_terminal(pytester.path, "-m", "pytest_maxact.cli", *command)
+    status, shown = on_a_terminal(warm_python, pytester.path, "-m", "pytest_maxact.cli", *command)
     assert status == 0
     assert "87 of 87 tokens" in shown
     assert "\x1b[2K" in shown

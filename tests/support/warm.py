@@ -85,7 +85,7 @@ def serve(listener: socket.socket, pycache: str) -> None:
 
 
 def _import() -> None:
-    import numpy, pydantic, rich.console, safetensors.torch, torch, yaml  # noqa: E401, F401, I001
+    import numpy, pydantic, pytest, rich.console, safetensors.torch, torch, yaml  # noqa: E401, F401, I001
     from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3ForCausalLM  # noqa: F401
 
     plugins = {entry.module.partition(".")[0] for entry in entry_points(group="pytest11")}
