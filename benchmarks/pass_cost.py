@@ -5,28 +5,29 @@
     python benchmarks/pass_cost.py --peaks                  # every token above 100 in every layer: the worst case
     python benchmarks/pass_cost.py --experts 16 --widths 1024   # a Qwen3-MoE, four experts to a token
     python benchmarks/pass_cost.py --schemes W8A8,FP8_DYNAMIC,NVFP4 --widths 1024   # schemes, beside three passes
-    python benchmarks/pass_cost.py --device cuda --widths 4096 --layers 36 --intermediate 12288   # Qwen3-8B
+    python benchmarks/pass_cost.py --arithmetic float32-accumulate    # both passes through float32
 
 Weights are random; sequences have mixed lengths, so batches are padded. Everything that a gate run records is switched
 on.
 """
 
 import argparse
-import platform
 import statistics
 import time
 from collections.abc import Callable
 
 import torch
-import transformers
+from machine import header
 from transformers import AutoModel, Qwen3Config, Qwen3MoeConfig
 
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.corpus.batches import BatchPlan, plan_batches
 from pytest_maxact.corpus.samples import Sample, assign_splits
 from pytest_maxact.corpus.tokens import Sequence
+from pytest_maxact.measure.arithmetic import computing
 from pytest_maxact.measure.observe.batch import collate
 from pytest_maxact.measure.observe.observer import Observer
+from pytest_maxact.numbers.arithmetic import ACCUMULATED, NATIVE
 from pytest_maxact.numbers.schemes import scheme_called
 
 
@@ -57,13 +58,13 @@ def build(
     return model
 
 
-def sequences(tokens: int, length: int) -> list[Sequence]:
+def sequences(tokens: int, length: int, vocabulary: int = 8192) -> list[Sequence]:
     """Sequences of 70 % to 100 % of `length` that make about `tokens` tokens."""
     generator = torch.Generator().manual_seed(1)
     made, total = [], 0
     while total < tokens:
         size = int(length * (0.7 + 0.3 * torch.rand(1, generator=generator).item()))
-        ids = torch.randint(0, 8192, (size,), generator=generator).tolist()
+        ids = torch.randint(0, vocabulary, (size,), generator=generator).tolist()
         made.append(Sequence(sample=Sample(id=f"s{len(made):04d}", category="c", text=str(len(made))), ids=tuple(ids)))
         total += size
     return made
@@ -131,7 +132,8 @@ def measure(options: argparse.Namespace, width: int) -> tuple[list[list[float]],
         if device.type == "cuda":
             torch.cuda.synchronize()
         started = time.perf_counter()
-        run()
+        with computing(options.arithmetic, device, "bfloat16"):
+            run()
         if device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - started
@@ -163,12 +165,10 @@ def main() -> None:
     parser.add_argument(
         "--schemes", default="", help="names, comma between them: observe linear inputs and quantize them"
     )
+    parser.add_argument("--arithmetic", default=NATIVE, choices=[NATIVE, ACCUMULATED])
     parser.add_argument("--peaks", action="store_true")
     options = parser.parse_args()
-    print(
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__},"
-        f" transformers {transformers.__version__}"
-    )
+    print(f"{header(options.device)}; {options.arithmetic}")
     print(
         "| width | tokens | bare, s | hooked, s | ratio | ratio per round | three passes |\n"
         "|---|---|---|---|---|---|---|"
