@@ -41,10 +41,14 @@ def noted(name, function):
         return result
     return call
 run.load = noted("loading", run.load)
-Observer._memory = noted("probes", Observer._memory)
-Observer._must_be_alone = noted("probes", Observer._must_be_alone)
+ordinary = Observer.run
+def running(*args, **kwargs):
+    told["tried out"] = -time.perf_counter()
+    return ordinary(*args, **kwargs)
+Observer.run = running
 first = noted("first batch", Observer._try)
 def once(*args):
+    told["tried out"] += time.perf_counter()
     first(*args)
     print(*(f"{name} {seconds:.1f}" for name, seconds in told.items()), sep=", ", flush=True)
     os._exit(0)

@@ -7,7 +7,6 @@ of processes of their own, over a decade of tokens.
 
 import argparse
 import dataclasses
-import resource
 import statistics
 import subprocess
 import sys
@@ -16,13 +15,12 @@ import time
 from pathlib import Path
 
 import torch
-from machine import header
-from pass_cost import build, sequences
+from machine import forget_peak, header, peak_mib
+from pass_cost import Timed, build, sequences
 
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.corpus.batches import plan_batches
 from pytest_maxact.corpus.samples import assign_splits
-from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.record.file import load, save
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "qwen3-tiny"
@@ -31,23 +29,22 @@ MAXACT = [sys.executable, "-c", "import sys; from pytest_maxact.cli import main;
 
 
 def one(tokens: int, width: int, layers: int) -> None:
-    """Seconds of a pass over so many tokens, and MiB that this process held at most."""
+    """Seconds of the batches of a pass over so many tokens, and MiB that this process held at most."""
+    torch.set_num_threads(1)
     model = build(width, layers, 0, torch.device("cpu"), peaks=False)
     data = sequences(tokens, 256)
     plan = plan_batches(data, assign_splits([s.sample for s in data]), 1024)
-    observer = Observer(model, resolve(model, model.config))
-    started = time.perf_counter()
-    with observer.attached():
-        observer.run(plan, torch.device("cpu"))
-    observer.finish()
-    taken = time.perf_counter() - started
-    print(sum(map(len, data)), taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    observer = Timed(model, resolve(model, model.config))
+    forget_peak()
+    observer.all_of(plan, torch.device("cpu"))
+    taken = observer.seconds
+    print(sum(map(len, data)), taken, peak_mib())
 
 
 def of_64_layers(folder: Path) -> Path:
     """The Record of the trained fixture, its middle layers over and over until there are 64."""
     measured = folder / "measured.safetensors"
-    words = ["measure", str(FIXTURE), "--output", str(measured), "--max-tokens", "2000"]
+    words = ["measure", str(FIXTURE), "-o", str(measured), "--max-samples", "12"]
     subprocess.run([*MAXACT, *words], check=True, capture_output=True)
     record = load(measured)
     depth = 1 + max(reading.site.layer or 0 for reading in record.sites.values())

@@ -39,20 +39,38 @@ def settle(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def timer() -> float:
+    """Seconds: of the processor where one thread runs, by the clock otherwise."""
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
+def forget_peak() -> None:
+    """Let the peak of this process's memory be what it holds now; Linux."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_mib() -> int:
+    """MiB that this process held at most since then."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
+
+
 def rounds(
     ways: Mapping[str, Callable[[], object]], count: int, device: torch.device = _HOST
 ) -> dict[str, list[float]]:
-    """Seconds of every way, round by round, the order turned about each time; each runs once before."""
+    """Seconds of every way, round by round, the order turned about each time; each runs once before. A way that gives a
+    float says how many of its seconds do not count.
+    """
     for way in ways.values():
         way()
     found: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(count):
         for name in list(ways) if number % 2 == 0 else reversed(list(ways)):
             settle(device)
-            started = time.perf_counter()
-            ways[name]()
+            started = timer()
+            apart = ways[name]()
             settle(device)
-            found[name].append(time.perf_counter() - started)
+            found[name].append(timer() - started - (apart if isinstance(apart, float) else 0.0))
     return found
 
 

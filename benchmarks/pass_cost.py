@@ -8,16 +8,18 @@
     python benchmarks/pass_cost.py --arithmetic float32-accumulate    # both passes through float32
 
 Weights are random; sequences have mixed lengths, so batches are padded. Everything that a gate run records is switched
-on.
+on. The ratio is of the batches; what is tried out before and after them (whether a token sees its batch, whether the
+model remembers) costs the same on any corpus and stands beside it. With `--threads 1` seconds are those of the
+processor, which other work on the machine does not change.
 """
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from machine import header
+from machine import header, settle, timer
 from transformers import AutoModel, Qwen3Config, Qwen3MoeConfig
 
 from pytest_maxact.checkpoint.sites.resolve import resolve
@@ -99,9 +101,30 @@ def three_passes(model: torch.nn.Module, plan: BatchPlan, device: torch.device, 
             handle.remove()
 
 
-def measure(options: argparse.Namespace, width: int) -> tuple[list[list[float]], int]:
-    """Seconds per round of the bare pass, of the hooked one, and with schemes of the three-pass method; and the tokens
-    of a round.
+class Timed(Observer):
+    """An observer that knows how long its batches took."""
+
+    seconds = 0.0
+
+    def all_of(self, plan: BatchPlan, device: torch.device) -> float:
+        """Observe a plan, whole and checked; seconds of what was tried out beside its batches."""
+        started = timer()
+        with self.attached():
+            self.run(plan, device)
+        self.finish()
+        settle(device)
+        return timer() - started - self.seconds
+
+    def _try(self, *arguments: Any, **options: Any) -> bool:
+        started = timer()
+        ran = super()._try(*arguments, **options)
+        self.seconds += timer() - started
+        return ran
+
+
+def measure(options: argparse.Namespace, width: int) -> tuple[list[list[float]], int, float]:
+    """Seconds per round of the bare pass, of the hooked one, and with schemes of the three-pass method; the tokens of a
+    round; and the seconds of what is tried out.
     """
     device = torch.device(options.device)
     model = build(width, options.layers, options.intermediate, device, options.peaks, options.experts)
@@ -122,23 +145,22 @@ def measure(options: argparse.Namespace, width: int) -> tuple[list[list[float]],
             for batch in plan:
                 model(**collate(batch, device).model_inputs, use_cache=False)
 
-    def hooked() -> None:
-        observer = Observer(model, anatomy, schemes)
-        with observer.attached():
-            observer.run(plan, device)
-        observer.finish()
+    tried: list[float] = []
 
-    def clock(run: Callable[[], None]) -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        started = time.perf_counter()
+    def hooked() -> float:
+        tried.append(Timed(model, anatomy, schemes).all_of(plan, device))
+        return tried[-1]
+
+    def clock(run: Callable[[], float | None]) -> float:
+        """Without what was tried out."""
+        settle(device)
+        started = timer()
         with computing(options.arithmetic, device, "bfloat16"):
-            run()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - started
+            apart = run() or 0.0
+        settle(device)
+        return timer() - started - apart
 
-    runs: list[Callable[[], None]] = [bare, hooked]
+    runs: list[Callable[[], float | None]] = [bare, hooked]
     if schemes:
         runs.append(lambda: three_passes(model, plan, device, linears))
     for run in runs:
@@ -148,7 +170,7 @@ def measure(options: argparse.Namespace, width: int) -> tuple[list[list[float]],
         order = range(len(runs)) if round_number % 2 == 0 else reversed(range(len(runs)))
         for which in order:
             times[which].append(clock(runs[which]))
-    return times, sum(len(s) for s in data)
+    return times, sum(len(s) for s in data), statistics.median(tried)
 
 
 def main() -> None:
@@ -161,6 +183,7 @@ def main() -> None:
     parser.add_argument("--batch-tokens", type=int, default=8192)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--experts", type=int, default=0, help="default: a dense model")
     parser.add_argument(
         "--schemes", default="", help="names, comma between them: observe linear inputs and quantize them"
@@ -168,20 +191,22 @@ def main() -> None:
     parser.add_argument("--arithmetic", default=NATIVE, choices=[NATIVE, ACCUMULATED])
     parser.add_argument("--peaks", action="store_true")
     options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
     print(f"{header(options.device)}; {options.arithmetic}")
     print(
-        "| width | tokens | bare, s | hooked, s | ratio | ratio per round | three passes |\n"
-        "|---|---|---|---|---|---|---|"
+        "| width | tokens | bare, s | hooked, s | ratio | ratio per round | tried out, s | three passes |\n"
+        "|---|---|---|---|---|---|---|---|"
     )
     middle = statistics.median
     for width in options.widths:
-        (bare, hooked, *three), tokens = measure(options, width)
+        (bare, hooked, *three), tokens, tried = measure(options, width)
         ratios = [h / b for b, h in zip(bare, hooked, strict=True)]
         rounds = " ".join(f"{ratio:.3f}" for ratio in ratios)
         other = f"{middle([t / b for b, t in zip(bare, three[0], strict=True)]):.3f}" if three else ""
         print(
             f"| {width} | {tokens} | {middle(bare):.2f} | {middle(hooked):.2f} | {middle(ratios):.3f} | {rounds} |"
-            f" {other} |",
+            f" {tried:.2f} | {other} |",
             flush=True,
         )
 

@@ -12,15 +12,14 @@ sites; `HistogramObserver` of torch.ao a histogram of 2048 bins of each.
 import argparse
 import contextlib
 import io
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from machine import header, rounds, table
-from pass_cost import build, sequences
+from machine import forget_peak, header, peak_mib, rounds, table
+from pass_cost import Timed, build, sequences
 from torch.ao.quantization.observer import HistogramObserver
 from transformers.debug_utils import DebugUnderflowOverflow
 
@@ -28,7 +27,6 @@ from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.corpus.batches import BatchPlan, plan_batches
 from pytest_maxact.corpus.samples import assign_splits
 from pytest_maxact.measure.observe.batch import collate
-from pytest_maxact.measure.observe.observer import Observer
 
 HOST = torch.device("cpu")
 
@@ -62,7 +60,10 @@ def hooked_by(model: Any, plan: BatchPlan, look: Callable[[str, torch.Tensor], N
     taps = [tap for tap in resolve(model, model.config).taps if tap.reads == "output"]
 
     def hook(name: str) -> Callable[..., None]:
-        return lambda module, args, output: look(name, output if isinstance(output, torch.Tensor) else output[0])
+        def seen(module: torch.nn.Module, args: Any, output: Any) -> None:
+            look(name, output if isinstance(output, torch.Tensor) else output[0])
+
+        return seen
 
     handles = [tap.module.register_forward_hook(hook(tap.site.name)) for tap in taps]
     bare(model, plan)
@@ -88,11 +89,8 @@ def histogram_observer(model: Any, plan: BatchPlan) -> None:
     hooked_by(model, plan, lambda name, values: observers.setdefault(name, HistogramObserver())(values.float()))
 
 
-def ours(model: Any, plan: BatchPlan) -> None:
-    observer = Observer(model, resolve(model, model.config))
-    with observer.attached():
-        observer.run(plan, HOST)
-    observer.finish()
+def ours(model: Any, plan: BatchPlan) -> float:
+    return Timed(model, resolve(model, model.config)).all_of(plan, HOST)
 
 
 WAYS: dict[str, Callable[[Any, BatchPlan], object]] = {
@@ -121,14 +119,17 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--batch-tokens", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--peak-of", choices=WAYS)
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     model = build(options.width, options.layers, 0, HOST, peaks=False)
     data = sequences(options.tokens, options.length)
     plan = plan_batches(data, assign_splits([one.sample for one in data]), options.batch_tokens)
     if options.peak_of:
+        forget_peak()
         WAYS[options.peak_of](model, plan)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        print(peak_mib())
         return
     print(header())
     print(f"Qwen3 of {options.layers} layers, width {options.width}, {sum(map(len, data))} tokens\n")
