@@ -53,7 +53,10 @@ def once(*args):
     print(*(f"{name} {seconds:.1f}" for name, seconds in told.items()), sep=", ", flush=True)
     os._exit(0)
 Observer._try = once
-settings = Settings(model=sys.argv[1], dtype="bf16", max_tokens=int(sys.argv[2]), batch_tokens=int(sys.argv[2]))
+tokens = int(sys.argv[2])
+settings = Settings(
+    model=sys.argv[1], dtype="bf16", max_tokens=tokens, batch_tokens=tokens, max_seq_len=max(8, tokens // 4)
+)
 prepared = noted("files, config, sites and text", prepare.prepare)(settings)
 run.measure(prepared, settings, None)
 """
