@@ -62,6 +62,11 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         ("maxact sites DIR", "what is read, in which module"),
         ("maxact sites config.json --sites deploy", "of a config alone, inputs of linear layers too"),
     ),
+    "plan": (
+        ("maxact plan DIR", "where it would live here, and how long it takes"),
+        ("maxact plan config.json --devices cpu:64GiB,cuda*4:80GiB", "elsewhere, of a config alone"),
+        ("maxact plan DIR --json", "for a program"),
+    ),
     "explain": (
         ("maxact explain", "a list of all that can be explained"),
         ("maxact explain down_in", "a site"),

@@ -20,6 +20,7 @@ from pytest_maxact.cli import (
     lint,
     measure,
     merge,
+    plan,
     series,
     show,
     sites,
@@ -33,7 +34,7 @@ from pytest_maxact.cli.parser import Command, CommandLine
 from pytest_maxact.cli.words import argument
 from pytest_maxact.errors import InputError, MaxactError, shown
 
-_COMMANDS = (measure, judge, explain, verify, show, compare, series, merge, suggest, export, weights, lint, sites)
+_COMMANDS = (measure, judge, explain, verify, show, compare, series, merge, suggest, export, weights, lint, sites, plan)
 """In the order of the help."""
 
 

@@ -42,6 +42,8 @@ class Candidate:
     """Why its own predictions are not told, of one that is still to be measured."""
     remarks: tuple[str, ...] = ()
     """What was found of its files that heads a verdict, likewise."""
+    placed: str = ""
+    """Where it will live and why; empty of a Record."""
     prepared: "Prepared | None" = None
     record: Record | None = None
 
@@ -78,6 +80,7 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -
         samples=len(prepared.sequences),
         footing=footing,
         context=context_of(prepared.sequences, prepared.checkpoint.config.get_text_config()),
+        placed=prepared.placement.line if prepared.placement else "",
         prepared=prepared,
     )
 

@@ -131,7 +131,11 @@ def _subject(one: Candidate, files: list[LimitsFile], against: Sequence[Candidat
     if one.record:
         rules = replace(rules, limits=with_tensors(one.record, rules.limits))
     return Subject(
-        source=one.source, title=one.title, rules=rules, against=tuple(other.source.name for other in against)
+        source=one.source,
+        title=one.title,
+        rules=rules,
+        against=tuple(other.source.name for other in against),
+        placed=one.placed,
     )
 
 

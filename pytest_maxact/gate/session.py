@@ -37,6 +37,11 @@ class GateSession:
         return update(self.settings, self.plan, self.records, self.judging)
 
     @property
+    def placed(self) -> str:
+        """Where the checkpoint that is measured, or the last of a series, will live, and why; empty of a Record."""
+        return f"device: {self.plan.latest.placed}" if self.plan.latest.placed else ""
+
+    @property
     def headline(self) -> str:
         """What the run is about and what it is judged by, in a line."""
         rules, title = self.plan.latest.rules, self.plan.latest.title

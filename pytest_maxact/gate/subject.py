@@ -18,6 +18,8 @@ class Subject:
     title: str
     rules: Ruleset
     against: tuple[str, ...] = ()
+    placed: str = ""
+    """Where it will live and why; empty of a Record."""
 
     @property
     def name(self) -> str:

@@ -92,11 +92,11 @@ def pytest_configure_node(node: Any) -> None:
     hand_over(node.config, node.workerinput)
 
 
-def pytest_report_header(config: pytest.Config) -> str | None:
+def pytest_report_header(config: pytest.Config) -> list[str]:
     if later_key in config.stash:
-        return f"maxact: {LEFT_OUT}"
+        return [f"maxact: {LEFT_OUT}"]
     session = config.stash.get(session_key, None)
-    return f"maxact: {session.headline}" if session is not None else None
+    return [f"maxact: {line}" for line in (session.headline, session.placed) if line] if session is not None else []
 
 
 @pytest.hookimpl(wrapper=True)

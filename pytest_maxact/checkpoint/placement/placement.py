@@ -118,7 +118,7 @@ def _options(need: Need, rooms: Sequence[Room], refused: Mapping[str, str]) -> I
         yield _whole(need, host)
     if main is not None:
         yield _refused(_streamed(need, main), refused)
-        yield _refused(_offloaded(need, main, None if main is host else host), refused)
+        yield _refused(_offloaded(need, gpus or [main], None if main is host else host), refused)
     if gpus and host:
         yield _whole(need, host)
 
@@ -156,11 +156,15 @@ def _streamed(need: Need, room: Room) -> Option:
     )  # fmt: skip
 
 
-def _offloaded(need: Need, room: Room, host: Room | None) -> Option:
-    """What the device does not hold lies in the machine's memory as far as that goes, the rest is read from disk."""
-    held = max(0, min(need.weights, _holds(need, room)))
+def _offloaded(need: Need, devices: Sequence[Room], host: Room | None) -> Option:
+    """What the devices do not hold lies in the machine's memory as far as that goes, the rest is read from disk."""
+    room = max(devices, key=lambda room: room.free)
+    holds = {room.device: _holds(need, room) for room in devices}
+    held = min(need.weights, sum(holds.values()))
     aside = max(0, min(need.weights - held, int(host.free / (1 + 2 * 1 / 8)))) if host else 0
-    takes = {room.device: min(need.whole, max(need.a_part, with_margin(held + need.beside)))}
+    takes = {
+        device: min(need.whole, max(need.a_part, with_margin(size + need.beside))) for device, size in holds.items()
+    }
     if host:
         takes[host.device] = aside
     return Option(
@@ -180,7 +184,7 @@ def _limits(option: Option, need: Need, rooms: Sequence[Room]) -> dict[str, int]
         return {room.device: _holds(need.halved(), room) for room in rooms if not room.is_host}
     if option.how != OFFLOADED:
         return {}
-    found = {room.device: _holds(need, room) for room in rooms if room.device == option.device}
+    found = {room.device: _holds(need, room) for room in rooms if room.is_host == (option.device == "cpu")}
     host = next((room for room in rooms if room.is_host and room.device != option.device), None)
     return found | ({host.device: option.takes[host.device]} if host else {})
 
