@@ -5,6 +5,7 @@ short read of its files. No weights load.
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def _multiplying(whole: nn.Module, dtype: torch.dtype, arithmetic: str, device: 
             out = max(1, min(rows, _ENTRIES // columns))
             matrix = torch.randn(out, columns, device=device).to(dtype)
             states = torch.randn(_ROWS, columns, device=device).to(dtype)
-            each = _timed(lambda matrix=matrix, states=states: nn.functional.linear(states, matrix), device)
+            each = _timed(partial(nn.functional.linear, states, matrix), device)
             done, spent = done + 2.0 * _ROWS * out * columns, spent + each
     return done / spent if spent else 0.0
 
@@ -85,7 +86,8 @@ def _multiplying(whole: nn.Module, dtype: torch.dtype, arithmetic: str, device: 
 def _timed(run: Callable[[], object], device: torch.device) -> float:
     """Seconds of a call, the shortest of several."""
     run()
-    found, start = [], time.perf_counter()
+    found: list[float] = []
+    start = time.perf_counter()
     while not found or (len(found) < 5 and time.perf_counter() - start < _SECONDS):
         if device.type == "cuda":
             torch.cuda.synchronize(device)
