@@ -21,6 +21,11 @@ class PlannedBatch:
         return sum(map(len, self.sequences))
 
     @property
+    def slots(self) -> int:
+        """Places of tokens, padding included."""
+        return self.tokens + self.padded_tokens
+
+    @property
     def padded_tokens(self) -> int:
         return len(self.sequences) * max(map(len, self.sequences)) - self.tokens
 

@@ -66,7 +66,8 @@ def test_a_checkpoint_here_is_planned_with_its_own_tokens_and_the_speeds_of_this
     assert plan["disk_bytes_per_second"] > 0  # type: ignore[operator]
     whole = plan["ways"][0]  # type: ignore[index]
     assert (whole["how"], whole["fits"]) == ("whole", True)
-    assert whole["seconds"] == pytest.approx(1.2 * plan["tokens"] * plan["flops_per_token"] / plan["flops"])  # type: ignore[operator]
+    tokens, each, speed = (float(str(plan[name])) for name in ("tokens", "flops_per_token", "flops"))
+    assert whole["seconds"] == pytest.approx(1.2 * tokens * each / speed)
 
 
 def test_a_device_that_is_not_here_is_planned_without_its_speed_and_says_so(

@@ -107,11 +107,16 @@ def collate(plan: PlannedBatch, device: torch.device, side: str = "right", strid
     sampled = (torch.cat(phases) % stride == 0).nonzero().squeeze(1)
     return Batch(
         plan=plan,
-        ids=ids.to(device),
-        mask=mask.to(device),
-        real=real.to(device),
-        padding=padding.to(device),
+        ids=_sent(ids, device),
+        mask=_sent(mask, device),
+        real=_sent(real, device),
+        padding=_sent(padding, device),
         starts=starts,
-        sampled=sampled.to(device),
+        sampled=_sent(sampled, device),
         stride=stride,
     )
+
+
+def _sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """On its way to a device; to a GPU from pinned memory, for which the host does not wait."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

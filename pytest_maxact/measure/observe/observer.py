@@ -4,8 +4,10 @@ Every site's rows must equal the batch's tokens (times the experts per token ins
 count must equal tokens x width; anything else is an error, not a figure.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +17,8 @@ from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.corpus.batches import BatchPlan, PlannedBatch, apart, batches_of
 from pytest_maxact.errors import MaxactError, MeasureError, first_line, setting
 from pytest_maxact.measure.observe.accumulate import SiteAccumulator, commit_all
-from pytest_maxact.measure.observe.batch import Batch, collate
+from pytest_maxact.measure.observe.ahead import Ahead
+from pytest_maxact.measure.observe.batch import Batch
 from pytest_maxact.measure.observe.coverage import check_coverage
 from pytest_maxact.measure.observe.fidelity import SAMPLED_TOKENS, Fidelity
 from pytest_maxact.measure.observe.fresh import Fresh
@@ -69,6 +72,7 @@ class Observer:
         self.shared: dict[tuple[str, str], str] = {}
         """Parts of linear inputs that are given the same tensor as another part, with that part, by site and part."""
         self._fresh: Fresh | None = None
+        self._ahead = Ahead()
         self._steady: int | None = None
         self.logits = Logits() if any(site.kind == "q" for site in anatomy.sites) else None
         """Attention logits, where queries are observed."""
@@ -95,17 +99,28 @@ class Observer:
         that remembers.
         """
         plan, mine = self.ready(plan, shard)
-        total = sum(batch.tokens for batch in mine)
         memory = self._memory(plan, device)
-        self.alone = must_be_alone(plan, memory.recalled if memory else self._glimpsing(device))
+        self.alone = must_be_alone(plan, memory.recalled if memory else partial(self.glimpse, device=device))
         self.count_apart(mine)
+        try:
+            self._run_all(mine, device, progress, side)
+        finally:
+            self._ahead.close()
+        if memory:
+            memory.refuse()
+        self._renew()
+
+    def _run_all(self, mine: BatchPlan, device: torch.device, progress: Counted | None, side: str) -> None:
+        """Every batch once. One as large as another that did not fit is halved before it is tried."""
+        total = sum(batch.tokens for batch in mine)
         queue = list(reversed(mine))
-        done = 0
+        done, refused = 0, math.inf
         while queue:
             planned = queue.pop()
-            if self.alone and len(planned.sequences) > 1:
+            if len(planned.sequences) > 1 and (self.alone or planned.slots >= refused):
                 queue.extend(reversed(planned.halves()))
                 continue
+            self._ahead.following = queue[-1] if queue else None
             if self._try(planned, device, side):
                 done += planned.tokens
                 if progress:
@@ -117,10 +132,8 @@ class Observer:
                     f"out of memory on sample {planned.sequences[0].sample.id} alone, {planned.tokens} tokens long\n"
                     f"  lower {setting('max_seq_len')}, or use a device with more memory"
                 )
+            refused = min(refused, planned.slots)
             queue.extend(reversed(planned.halves()))
-        if memory:
-            memory.refuse()
-        self._renew()
 
     def ready(self, plan: BatchPlan, shard: str | None) -> tuple[BatchPlan, BatchPlan]:
         """The model as it is now is what every batch meets. Gives all batches, and those of a part of them, in the
@@ -142,12 +155,9 @@ class Observer:
     def _memory(self, plan: BatchPlan, device: torch.device) -> Memory | None:
         """What the model gives for pieces of the corpus now; None where it gives nothing, which the pass will tell."""
         try:
-            return Memory(plan, self._glimpsing(device))
+            return Memory(plan, partial(self.glimpse, device=device))
         except Exception:
             return None
-
-    def _glimpsing(self, device: torch.device) -> Glimpse:
-        return lambda rows, length: self.glimpse(rows, length, device)
 
     def glimpse(self, rows: Sequence[Sequence[int]], length: int, device: torch.device) -> torch.Tensor:
         """What the decoder returns for the first `length` tokens of the last row, the rest of which is padding."""
@@ -203,7 +213,7 @@ class Observer:
         self, planned: PlannedBatch, device: torch.device, side: str = "right"
     ) -> tuple[Batch, Callable[[], None]]:
         """Run a batch; what is returned with it keeps what was made of its final hidden states."""
-        self.intake.batch = batch = collate(planned, device, side, self.stride)
+        self.intake.batch = batch = self._ahead.take(planned, device, side, self.stride)
         with ScoreWatch(self.scores, batch, lambda: self.intake.running) if self.scores else nullcontext():
             output = self.decoder(**batch.model_inputs, use_cache=False)
         return batch, self._watched(batch, output)

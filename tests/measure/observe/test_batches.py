@@ -16,6 +16,7 @@ from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.corpus.batches import PlannedBatch
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.measure.observe.accumulate import SiteAccumulator
+from pytest_maxact.measure.observe.ahead import Ahead
 from pytest_maxact.measure.observe.batch import collate
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.readings import readings
@@ -215,3 +216,28 @@ def test_a_broken_model_is_not_taken_for_one_that_sees_its_batch(value: float) -
     with torch.no_grad():
         model.norm.weight.fill_(value)
     assert not observed(model, encoded([40, 17, 25, 12])).alone
+
+
+def test_batches_as_large_as_one_that_did_not_fit_are_halved_before_they_are_tried() -> None:
+    sequences = encoded([6] * 36)
+    tight = observed(memory_limited(tiny.random_model("qwen3"), 14), sequences, batch_tokens=24)
+    assert tight.out_of_memory == 1
+    assert tight.tokens["calibration"] + tight.tokens["evaluation"] == 6 * 36
+
+
+def test_a_batch_made_ahead_is_the_one_that_is_made_when_it_is_asked_for() -> None:
+    one, other, third = (PlannedBatch(split="evaluation", sequences=tuple(encoded(n))) for n in ([5, 9], [3], [4, 4]))
+    ahead, device = Ahead(), torch.device("cpu")
+    try:
+        ahead.following = other
+        ahead.take(one, device, "right", 2)
+        ahead.following = third
+        made = ahead.take(other, device, "right", 2)
+        unforeseen = ahead.take(one, device, "right", 2)
+    finally:
+        ahead.close()
+    for batch, planned in ((made, other), (unforeseen, one)):
+        now = collate(planned, device, "right", 2)
+        assert batch.plan is planned
+        assert torch.equal(batch.ids, now.ids)
+        assert torch.equal(batch.sampled, now.sampled)
