@@ -28,7 +28,10 @@ class Ahead:
             self._made = self.following, self._pool.submit(collate, self.following, device, side, stride)
         return batch
 
-    def close(self) -> None:
+    def __enter__(self) -> None:
+        """For the duration of a pass."""
+
+    def __exit__(self, *error: object) -> None:
         """Leave what was begun, and the thread."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)

@@ -102,10 +102,8 @@ class Observer:
         memory = self._memory(plan, device)
         self.alone = must_be_alone(plan, memory.recalled if memory else partial(self.glimpse, device=device))
         self.count_apart(mine)
-        try:
+        with self._ahead:
             self._run_all(mine, device, progress, side)
-        finally:
-            self._ahead.close()
         if memory:
             memory.refuse()
         self._renew()
@@ -113,8 +111,7 @@ class Observer:
     def _run_all(self, mine: BatchPlan, device: torch.device, progress: Counted | None, side: str) -> None:
         """Every batch once. One as large as another that did not fit is halved before it is tried."""
         total = sum(batch.tokens for batch in mine)
-        queue = list(reversed(mine))
-        done, refused = 0, math.inf
+        queue, done, refused = list(reversed(mine)), 0, math.inf
         while queue:
             planned = queue.pop()
             if len(planned.sequences) > 1 and (self.alone or planned.slots >= refused):

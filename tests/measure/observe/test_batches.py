@@ -228,14 +228,12 @@ def test_batches_as_large_as_one_that_did_not_fit_are_halved_before_they_are_tri
 def test_a_batch_made_ahead_is_the_one_that_is_made_when_it_is_asked_for() -> None:
     one, other, third = (PlannedBatch(split="evaluation", sequences=tuple(encoded(n))) for n in ([5, 9], [3], [4, 4]))
     ahead, device = Ahead(), torch.device("cpu")
-    try:
+    with ahead:
         ahead.following = other
         ahead.take(one, device, "right", 2)
         ahead.following = third
         made = ahead.take(other, device, "right", 2)
         unforeseen = ahead.take(one, device, "right", 2)
-    finally:
-        ahead.close()
     for batch, planned in ((made, other), (unforeseen, one)):
         now = collate(planned, device, "right", 2)
         assert batch.plan is planned
