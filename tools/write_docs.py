@@ -194,11 +194,30 @@ def all_architectures() -> str:
     return architectures(survey())
 
 
+def lints() -> str:
+    """The table of docs/artifacts.md: every finding, what a runtime makes of it, how to mend it, and the source."""
+    from pytest_maxact.numbers.lint import LINTS
+
+    rows = [
+        (
+            f"`{code}`{', a remark' if kind.remark else ''}",
+            f"`{kind.metric}`",
+            kind.means,
+            kind.runtime,
+            kind.mend,
+            f"[{'/'.join(kind.source.split('/')[-4:][i] for i in (1, 3))}]({kind.source})",
+        )
+        for code, kind in LINTS.items()
+    ]
+    return _table(("finding", "check", "what", "a runtime", "mend", "source"), rows)
+
+
 WRITTEN: Mapping[str, tuple[str, Callable[[], str]]] = {
     "options": ("options.md", options),
     "schemes": ("deploy.md", schemes),
     "commands": ("cli.md", commands),
     "explained": ("explain.md", explained),
+    "lints": ("artifacts.md", lints),
     "architectures": ("architectures.md", all_architectures),
 }
 """What is written, and into which page."""

@@ -18,6 +18,7 @@ from pytest_maxact.checkpoint.depth import require_depth
 from pytest_maxact.checkpoint.files import WeightFiles, gguf_files, weight_files
 from pytest_maxact.checkpoint.formats.gguf import is_gguf
 from pytest_maxact.checkpoint.formats.stated import Quantization, stated_quantization, without
+from pytest_maxact.checkpoint.lint.look import with_lint
 from pytest_maxact.checkpoint.no_model import no_folder, no_model, of_adapters
 from pytest_maxact.checkpoint.quantized import refuse_unread, with_packing
 from pytest_maxact.checkpoint.seal import Seal, joined, require_unbroken, sealed
@@ -101,7 +102,12 @@ def locate(settings: Settings, weights: bool = True) -> Checkpoint:
     if not weights_are_here(found):
         refuse_unread(quantized)
         return found
-    files = _weight_files(found, folder, settings)
+    try:
+        files = _weight_files(found, folder, settings)
+    except InputError as error:
+        if quantized is None or is_hub:
+            raise
+        raise with_lint(error, folder) from error
     quantized = files.packing.stated if files.packing else None
     return replace(found, seal=joined(seal, files.read), quantized=quantized)
 

@@ -72,9 +72,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     )  # fmt: skip
     return Prepared(
         checkpoint=checkpoint,
-        identity=Identity(
-            model_type=checkpoint.config.model_type, layers=anatomy.layers, hidden_size=anatomy.hidden_size
-        ),
+        identity=_identity(checkpoint, anatomy),
         anatomy=anatomy,
         tokenizer=tokenizer,
         sequences=of_part(sequences, settings),
@@ -95,6 +93,13 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
 def _dtype(settings: Settings, of_files: str | None) -> str:
     """The dtype that will be measured in; where nothing states one, the one that transformers loads in."""
     return str(forced_dtype(settings.dtype) or of_files or "float32").removeprefix("torch.")
+
+
+def _identity(checkpoint: Checkpoint, anatomy: Anatomy) -> Identity:
+    return Identity(
+        model_type=checkpoint.config.model_type, layers=anatomy.layers, hidden_size=anatomy.hidden_size,
+        quantized=checkpoint.quantized is not None,
+    )  # fmt: skip
 
 
 def _taken_over(

@@ -12,6 +12,7 @@ from pytest_maxact import corpus
 from pytest_maxact.checkpoint.artifact import artifact_digests
 from pytest_maxact.checkpoint.digest import file_digest, weights_digest
 from pytest_maxact.checkpoint.files import WeightFiles
+from pytest_maxact.checkpoint.lint.look import lint_loaded
 from pytest_maxact.checkpoint.load import LoadedModel, load, skeleton, whole_skeleton
 from pytest_maxact.checkpoint.locate import Checkpoint, require_unchanged, with_seal, with_weights
 from pytest_maxact.checkpoint.placement.placement import require_room
@@ -84,7 +85,7 @@ def measure(
         prepared = replace(prepared, remarks=tuple(remarks_of(skeleton(checkpoint).whole, files)))
     with ThreadPoolExecutor(1) as background:
         misfits = {} if files.is_gguf else misfits_of(whole_skeleton(checkpoint), headers(files))
-        scan = background.submit(scan_weights, files, misfits)
+        scan = background.submit(scan_weights, files, misfits, lint_loaded(files) if checkpoint.quantized else None)
         begin(progress, LOADING)
         loaded = load(checkpoint, settings, prepared.placement)
         loaded_files = loaded.files

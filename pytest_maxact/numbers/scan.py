@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pytest_maxact.numbers.checked import Count, Magnitude
+from pytest_maxact.numbers.checked import LATER, Count, Magnitude
+from pytest_maxact.numbers.lint import Lint
 
 _MATRIX = re.compile(r"(?:^|\.)(?:weight|qweight|weight_packed)$|experts?\.(?:.*[._])?(?:proj|weight|blocks|[wv]\d)$")
 _MAY_BE_ZERO = re.compile(r"token_type|lora_|adapter|zero_conv|mask|relative_position|rel_pos")
@@ -46,7 +47,8 @@ class WeightScan:
     is broken or empty, and the `largest`.
 
     `misfits`: by name, in words, the tensors that the config calls for and the files lack or hold otherwise, in parts
-    of the model that the measurement does not run too.
+    of the model that the measurement does not run too. `lint`: what a look at the scales and codes of a quantized
+    checkpoint found, None of one in 16 bits and in a Record of an earlier version.
     """
 
     files: tuple[str, ...]
@@ -55,6 +57,7 @@ class WeightScan:
     largest: str = ""
     named: Mapping[str, TensorScan] = field(default_factory=dict)
     misfits: Mapping[str, str] = field(default_factory=dict)
+    lint: Lint | None = field(default=None, metadata=LATER)
 
     @property
     def broken(self) -> dict[str, TensorScan]:
@@ -79,7 +82,9 @@ def may_be_infinite(name: str) -> bool:
     return _WITHOUT_BOUND.search(name) is not None
 
 
-def weight_scan(files: tuple[str, ...], tensors: Mapping[str, TensorScan], misfits: Mapping[str, str]) -> WeightScan:
+def weight_scan(
+    files: tuple[str, ...], tensors: Mapping[str, TensorScan], misfits: Mapping[str, str], lint: Lint | None = None
+) -> WeightScan:
     """Of every tensor, by name."""
     floats = {name: tensor for name, tensor in tensors.items() if _WEIGHT_DTYPE.match(tensor.dtype)}
     largest = min(floats, key=lambda name: (-floats[name].largest, name), default="")
@@ -90,6 +95,7 @@ def weight_scan(files: tuple[str, ...], tensors: Mapping[str, TensorScan], misfi
         largest=largest,
         named={name: tensor for name, tensor in tensors.items() if tensor.nonfinite or tensor.empty or name == largest},
         misfits=dict(sorted(misfits.items())),
+        lint=lint,
     )
 
 

@@ -62,7 +62,7 @@ def known_as(selected: Iterable[str], ids: Iterable[str]) -> list[str]:
     """
     known, found = tuple(ids), []
     for name in selected:
-        choices = (name, _TENSOR.sub(r"\1::\2", name))
+        choices = (name, _TENSOR.sub(r"\1::\2", name), _TENSOR.sub(r"\1::lint", name))
         kept = next((one for one in choices if any(selects([one], nodeid) for nodeid in known)), None)
         if kept is None:
             raise InputError(f"no check called {name}; list them with --co")

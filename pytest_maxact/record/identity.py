@@ -3,7 +3,7 @@
 Torch-free: read from the provenance of a Record.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.provenance import Provenance
@@ -12,17 +12,21 @@ from pytest_maxact.record.provenance import Provenance
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """`model_type` of the whole checkpoint (a wrapper's, where there is one); depth and width of its language
-    backbone.
+    backbone; whether its files hold low bits, of which there are checks more.
     """
 
     model_type: str
     layers: int
     hidden_size: int
+    quantized: bool = field(default=False, compare=False)
 
     @property
     def shape(self) -> str:
         return f"{counted(self.layers, 'layer')} x {self.hidden_size}"
 
 
-def identity_of(provenance: Provenance) -> Identity:
-    return Identity(model_type=provenance.model_type, layers=provenance.layers, hidden_size=provenance.hidden_size)
+def identity_of(provenance: Provenance, quantized: bool = False) -> Identity:
+    return Identity(
+        model_type=provenance.model_type, layers=provenance.layers, hidden_size=provenance.hidden_size,
+        quantized=quantized,
+    )  # fmt: skip

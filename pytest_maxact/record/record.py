@@ -61,6 +61,11 @@ class Record:
         return min(counted, key=lambda reading: (-reading.max_abs, reading.site.order))
 
     @property
+    def is_linted(self) -> bool:
+        """Whether scales and codes of its quantized weights were looked at."""
+        return self.weights is not None and self.weights.lint is not None
+
+    @property
     def is_predicted(self) -> bool:
         """Whether it tells the model's own predictions, or failed to where it should."""
         return self.predictions is not None and not self.predictions.by_design

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_maxact.checkpoint.files import INDEX, SINGLE
+from pytest_maxact.checkpoint.files import INDEX, SINGLE, WeightFiles
 from pytest_maxact.checkpoint.headers import Header, headers_of
 from pytest_maxact.checkpoint.lint.names import expert_of, layer_of
 from pytest_maxact.checkpoint.lint.values import Values
@@ -74,6 +74,18 @@ def artifact(path: Path) -> Artifact:
     faults += _twice(held)
     if weight_map is not None:
         faults += _against_index(folder, weight_map, held)
+    return _artifact(folder, held, faults)
+
+
+def artifact_of(files: WeightFiles) -> Artifact:
+    """Of the files that are loaded, which were found to be whole."""
+    held = files.headers()
+    index = _json(files.index) if files.index else {}
+    faults = _against_index(files.folder, index, held) if isinstance(index.get("weight_map"), Mapping) else ()
+    return _artifact(files.folder, held, list(faults))
+
+
+def _artifact(folder: Path, held: Sequence[tuple[Path, Header]], faults: Sequence[LintFault]) -> Artifact:
     return Artifact(
         folder=folder,
         config=_json(folder / "config.json"),

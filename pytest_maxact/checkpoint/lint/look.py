@@ -6,8 +6,9 @@ Headers tell most of it; scales, zero points and indices are read, packed weight
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.headers import Header
-from pytest_maxact.checkpoint.lint.artifact import Artifact, artifact, fault
+from pytest_maxact.checkpoint.lint.artifact import Artifact, artifact, artifact_of, fault
 from pytest_maxact.checkpoint.lint.bitsandbytes import four_bit_faults
 from pytest_maxact.checkpoint.lint.cache import cache_faults
 from pytest_maxact.checkpoint.lint.codes import (
@@ -26,6 +27,7 @@ from pytest_maxact.checkpoint.lint.stated import Spec, Stated
 from pytest_maxact.checkpoint.lint.tensors import part_faults, scale_faults, weight_of
 from pytest_maxact.checkpoint.lint.values import FLOAT_DTYPES, Values
 from pytest_maxact.checkpoint.lint.whole import far_faults, head_faults
+from pytest_maxact.errors import InputError, marked
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.lint import Lint, LintFault, lint_of
 
@@ -43,6 +45,29 @@ def lint(path: Path, *, codes: int | None = READ_AT_MOST) -> Lint:
 
         return lint_gguf(_gguf_of(path) or path, codes)
     return lint_artifact(artifact(path), codes=codes)
+
+
+def lint_loaded(files: WeightFiles) -> Lint:
+    """Of the files that a measurement loads, codes left out, which are read there anyway."""
+    if files.is_gguf:
+        return lint(files.loaded[0], codes=0)
+    return lint_artifact(artifact_of(files), codes=0)
+
+
+def with_lint(error: InputError, folder: Path) -> InputError:
+    """Why a quantized checkpoint is refused, with what a look at it finds."""
+    try:
+        found = lint(folder, codes=0)
+    except (InputError, OSError, ValueError, KeyError):
+        return error
+    first = next((fault for fault in found.faults if not fault.kind.remark), None)
+    text = marked(error)
+    if first is None or text.count("\n") > 1:
+        return error
+    where = f" ({first.where})" if first.where else ""
+    return InputError(
+        f"{text}\n  `maxact lint` finds {counted(found.red, 'fault')}, the first: {first.tensor}{where}: {first.what}"
+    )
 
 
 def _gguf_of(path: Path) -> Path | None:

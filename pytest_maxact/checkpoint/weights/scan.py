@@ -23,6 +23,7 @@ from pytest_maxact.checkpoint.headers import Header, headers_of
 from pytest_maxact.checkpoint.weights.scan_gguf import scanned_gguf
 from pytest_maxact.errors import MeasureError, first_line
 from pytest_maxact.numbers.counted import counted
+from pytest_maxact.numbers.lint import Lint
 from pytest_maxact.numbers.scan import TensorScan, WeightScan, matrices_of, may_be_infinite, printable, weight_scan
 
 Feed = Callable[[memoryview], object]
@@ -69,9 +70,9 @@ _PACKED = frozenset({"F4", "F6_E2M3", "F6_E3M2"})
 """Several entries to a byte, all of them finite; their largest magnitude is not told apart from zero or not."""
 
 
-def scan_weights(files: WeightFiles, misfits: Mapping[str, str]) -> WeightScan:
+def scan_weights(files: WeightFiles, misfits: Mapping[str, str], lint: Lint | None = None) -> WeightScan:
     """Of every tensor of the loaded files, whether they go into it or not. The digest of each file is told by the same
-    reading.
+    reading; `misfits` and `lint` are what headers and scales told before.
     """
     digests: dict[Path, Alongside] = {}
 
@@ -81,7 +82,7 @@ def scan_weights(files: WeightFiles, misfits: Mapping[str, str]) -> WeightScan:
     scans = scan_files(files.loaded, None if files.is_gguf else digesting)
     for digest in digests.values():
         digest.keep()
-    return weight_scan(tuple(map(files.name, files.loaded)), scans, misfits)
+    return weight_scan(tuple(map(files.name, files.loaded)), scans, misfits, lint)
 
 
 def scan_files(files: Sequence[Path], feeds: Callable[[Path], Feed] | None = None) -> dict[str, TensorScan]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pytest_maxact.judge.limits.file import LimitsFile
 from pytest_maxact.judge.limits.limit import Limit
-from pytest_maxact.record.metrics.metric import ALL_ZERO, MISFIT, NONFINITE
+from pytest_maxact.record.metrics.metric import ALL_ZERO, LINT, MISFIT, NONFINITE
 
 WEIGHTS = "weights"
 """Stands in a limit for all tensors of the weight files; `weights.<tensor>` for one of them."""
@@ -14,11 +14,14 @@ _WHY = {
     NONFINITE: "a NaN or infinity is a broken checkpoint, whether or not this run meets it",
     MISFIT: "config.json and the weight files belong together",
     ALL_ZERO: "a matrix of zeros was not loaded, or not trained",
+    LINT: "a runtime misreads, or refuses, quantized tensors that are not what their config says",
 }
 
 
-def weight_limits(files: Sequence[LimitsFile]) -> list[Limit]:
-    """The limits on all tensors, from the first file that has a section `generic`."""
+def weight_limits(files: Sequence[LimitsFile], quantized: bool = False) -> list[Limit]:
+    """The limits on all tensors, from the first file that has a section `generic`. `quantized`: scales and codes of
+    low bits are among them.
+    """
     file = next((file for file in files if file.document.generic), files[0])
     stated = file.document.generic.weights if file.document.generic else None
     return [
@@ -33,6 +36,7 @@ def weight_limits(files: Sequence[LimitsFile]) -> list[Limit]:
             line=file.line("generic", "weights", metric.name),
         )
         for metric, why in _WHY.items()
+        if quantized or metric != LINT
     ]
 
 

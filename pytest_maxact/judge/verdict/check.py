@@ -69,7 +69,9 @@ def settled(record: Record, finding: Finding, waivers: Iterable[Waiver], checkpo
     if limit.site != WEIGHTS or finding.passed:
         return waived(finding, waivers, checkpoint)
     own = (waived(check(record, one), waivers, checkpoint) for one in tensor_limits(record, [limit]))
-    return check_weights(record, limit, frozenset(tensor_of(one.limit.site) for one in own if one.waiver))
+    return check_weights(
+        record, limit, frozenset((tensor_of(one.limit.site), one.limit.metric.name) for one in own if one.waiver)
+    )
 
 
 def require_any(findings: list[Finding]) -> list[Finding]:

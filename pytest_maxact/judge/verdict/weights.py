@@ -15,8 +15,9 @@ from pytest_maxact.judge.verdict.bound import holds
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.words import origin_words
 from pytest_maxact.numbers.counted import counted, counted_of
+from pytest_maxact.numbers.lint import LINT_METRICS, Lint, LintFault
 from pytest_maxact.numbers.scan import TensorScan, WeightScan
-from pytest_maxact.record.metrics.metric import ALL_ZERO, MISFIT, NONFINITE, Metric
+from pytest_maxact.record.metrics.metric import ALL_ZERO, LINT, MISFIT, NONFINITE, Metric
 from pytest_maxact.record.record import Record
 
 _NAMED = 3
@@ -43,7 +44,7 @@ def with_tensors(record: Record, limits: Iterable[Limit]) -> tuple[Limit, ...]:
     """The limits that a Record can be held to, with one for every tensor at fault. One of an earlier version holds no
     scan of its weights: that is said beside the verdict, and no check of them is among those that hold.
     """
-    given = tuple(limit for limit in limits if record.weights is not None or not is_of_weights(limit.site))
+    given = tuple(limit for limit in limits if _is_told(record, limit))
     return (*given, *tensor_limits(record, given))
 
 
@@ -57,27 +58,64 @@ def tensor_limits(record: Record, limits: Iterable[Limit]) -> tuple[Limit, ...]:
         own
         for limit in given
         if limit.site == WEIGHTS and record.weights is not None
-        if not holds(float(sum((faults := _faults(record.weights, limit.metric)).values())), limit)
-        for own in (replace(limit, site=site_of(name), bound=0.0) for name in faults)
-        if own.check not in known
+        if not holds(_amount(record.weights, limit.metric), limit)
+        for name, metric in _at_fault(record.weights, limit.metric)
+        if (own := replace(limit, site=site_of(name), metric=metric, bound=0.0)).check not in known
     )
 
 
-def check_weights(record: Record, limit: Limit, waived: Collection[str | None] = ()) -> Finding:
-    """A limit on the weights, or on one tensor; `waived`: the tensors that a waiver lets pass, which then do not count.
+def _is_told(record: Record, limit: Limit) -> bool:
+    """Whether a Record says anything of what a limit is on."""
+    if not is_of_weights(limit.site):
+        return True
+    return record.is_linted if _is_lint(limit.metric) else record.weights is not None
+
+
+def _is_lint(metric: Metric) -> bool:
+    return metric == LINT or metric.name in LINT_METRICS
+
+
+def _at_fault(scan: WeightScan, metric: Metric) -> list[tuple[str, Metric]]:
+    """Tensors at fault, each with the metric of its own check."""
+    if metric == LINT:
+        found = dict.fromkeys((fault.tensor, fault.kind.metric) for fault in _red(scan.lint))
+        return [(tensor, Metric.parse(name)) for tensor, name in found]
+    return [(name, metric) for name in _faults(scan, metric)]
+
+
+def _amount(scan: WeightScan, metric: Metric) -> float:
+    """How much is wrong with all tensors; of lint more than is listed by name."""
+    if metric == LINT:
+        return float(scan.lint.red if scan.lint else 0)
+    return float(sum(_faults(scan, metric).values()))
+
+
+def _red(lint: Lint | None) -> list[LintFault]:
+    return [fault for fault in lint.faults if not fault.kind.remark] if lint else []
+
+
+def check_weights(record: Record, limit: Limit, waived: Collection[tuple[str | None, str]] = ()) -> Finding:
+    """A limit on the weights, or on one tensor; `waived`: the tensors that a waiver lets pass, which then do not count,
+    each with the metric of its check.
 
     Raises MeasureError where the Record holds no scan, InputError for a metric that weights do not have.
     """
     scan = record.weights
-    if scan is None:
+    if scan is None or not _is_told(record, limit):
         stated = f", for which {limit.file}:{limit.line} sets a limit" if limit.file else ""
-        raise MeasureError(f"the Record holds no scan of its weights{stated}\n  measure the checkpoint again")
+        what = "scan of its weights" if scan is None else "look at the scales of its quantized weights"
+        raise MeasureError(f"the Record holds no {what}{stated}\n  measure the checkpoint again")
+    if _is_lint(limit.metric):
+        value, words = _lint(scan, limit, waived)
+        passed = holds(value, limit)
+        message = f"{words}; {limit.rule}{origin_words(limit)}"
+        return Finding(limit=limit, value=value, passed=passed, reading=None, message=message)
     faults = _faults(scan, limit.metric)
     if (tensor := tensor_of(limit.site)) is not None:
         value = float(faults.get(tensor, 0))
         words = _tensor_words(scan, tensor, limit.metric, value)
     else:
-        left = {name: count for name, count in faults.items() if name not in waived}
+        left = {name: count for name, count in faults.items() if (name, limit.metric.name) not in waived}
         value = float(sum(left.values()))
         words = _sum_words(scan, limit.metric, left, len(faults) - len(left))
     return Finding(
@@ -89,6 +127,31 @@ def check_weights(record: Record, limit: Limit, waived: Collection[str | None] =
     )
 
 
+def _lint(scan: WeightScan, limit: Limit, waived: Collection[tuple[str | None, str]]) -> tuple[float, str]:
+    """How many findings of lint count, and in words which."""
+    red, tensor = _red(scan.lint), tensor_of(limit.site)
+    if tensor is not None:
+        own = [fault for fault in red if fault.tensor == tensor and fault.kind.metric == limit.metric.name]
+        if not own:
+            return 0.0, f"{tensor}: nothing is wrong with its {limit.metric.name}"
+        first = own[0]
+        where = f" ({first.where})" if first.where else ""
+        wrong = "; ".join(fault.what for fault in own)
+        return float(
+            len(own)
+        ), f"{tensor}{where}: {wrong}: {first.kind.runtime}; {first.kind.mend} ({first.kind.source})"
+    left = [fault for fault in red if (fault.tensor, fault.kind.metric) not in waived]
+    total = scan.lint.red if scan.lint else 0
+    count = total - (len(red) - len(left))
+    beside = f", {counted(len(red) - len(left), 'fault')} more waived" if len(red) > len(left) else ""
+    modules = counted(scan.lint.modules if scan.lint else 0, "module")
+    if not count:
+        return 0.0, f"weights: scales and codes of {modules} in low bits are what their config says{beside}"
+    named = ", ".join(f"{fault.tensor} ({fault.kind.metric})" for fault in left[:_NAMED])
+    more = ", ..." if count > _NAMED else ""
+    return float(count), f"weights: {counted(count, 'fault')} of quantized tensors: {named}{more}{beside}"
+
+
 def _faults(scan: WeightScan, metric: Metric) -> dict[str, int]:
     """By tensor, how much is wrong with it."""
     if metric == NONFINITE:
@@ -97,7 +160,9 @@ def _faults(scan: WeightScan, metric: Metric) -> dict[str, int]:
         return {name: tensor.empty for name, tensor in scan.empty.items()}
     if metric == MISFIT:
         return dict.fromkeys(scan.misfits, 1)
-    raise InputError(f"no metric of weights called {metric.name!r}\n  there are {NONFINITE}, {MISFIT} and {ALL_ZERO}")
+    raise InputError(
+        f"no metric of weights called {metric.name!r}\n  there are {NONFINITE}, {MISFIT}, {ALL_ZERO} and {LINT}"
+    )
 
 
 def _tensor_words(scan: WeightScan, name: str, metric: Metric, value: float) -> str:

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pytest_maxact.numbers.scan import TensorScan, WeightScan
+from pytest_maxact.report.data.lint import lint_data
 
 
 def scan_data(scan: WeightScan) -> dict[str, Any]:
@@ -17,6 +18,7 @@ def scan_data(scan: WeightScan) -> dict[str, Any]:
         "broken": {name: _tensor(tensor) for name, tensor in scan.broken.items()},
         "all_zero": {name: _tensor(tensor) for name, tensor in scan.empty.items()},
         "misfits": dict(scan.misfits),
+        **({"lint": lint_data(scan.lint)} if scan.lint else {}),
     }
 
 

@@ -140,6 +140,9 @@ def _weights(scan: WeightScan | None) -> Iterator[Fact]:
         )
         if names
     ]
+    if scan.lint is not None and scan.lint.red:
+        first = next(fault for fault in scan.lint.faults if not fault.kind.remark)
+        faults.append(f"{_many(scan.lint.red, 'fault')} of low bits, the first: {first.tensor}, {first.kind.means}")
     all_of_them = f"{_many(scan.tensors, 'tensor')}{where}, {_many(scan.elements, 'entry')}"
     if faults:
         yield "weights", Text(f"{all_of_them}: {'; '.join(faults)}", style="bold red")
