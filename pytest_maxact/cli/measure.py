@@ -3,20 +3,22 @@ would be judged by.
 """
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_maxact.checkpoint.libraries import TORCH, needed
 from pytest_maxact.cli.arguments import Commands, add_command, add_model, add_options, add_target, settings_of
-from pytest_maxact.cli.exits import PASSED
+from pytest_maxact.cli.exits import FAILED, PASSED, USAGE
 from pytest_maxact.cli.output import display
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.settings.options import OPTIONS
 
 if TYPE_CHECKING:
     from pytest_maxact.judge.limits.file import LimitsFile
     from pytest_maxact.measure.prepared import Prepared
+    from pytest_maxact.measure.ranks.team import Team
     from pytest_maxact.settings.settings import Settings
 
 _OF_THE_FAMILY = ("limits", "family")
@@ -31,6 +33,35 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Where torchrun starts several processes, rank 0 does what one would, and the others take part in the pass."""
+    from pytest_maxact.measure.ranks.place import place_of
+
+    here = place_of()
+    if here is None:
+        return _measured(options, None)
+    with needed(*TORCH):
+        from pytest_maxact.measure.assist import follow
+        from pytest_maxact.measure.ranks.team import open_team
+    if not here.leads:
+        return follow(here)
+    if options.trust_remote_code:
+        raise InputError(
+            f"{setting('trust_remote_code')} starts a process of its own, which is no rank of this run\n"
+            "  leave it out, or run without torchrun"
+        )
+    team, code = open_team(here), FAILED
+    try:
+        code = _measured(options, team)
+    except InputError:
+        code = USAGE
+        raise
+    finally:
+        sys.stdout.flush()
+        team.finish(code)
+    return code
+
+
+def _measured(options: argparse.Namespace, team: "Team | None") -> int:
     from pytest_maxact.judge.limits.file import load_limits
     from pytest_maxact.record.file import RECORD, put
     from pytest_maxact.record.output import require_place
@@ -45,14 +76,19 @@ def run(options: argparse.Namespace) -> int:
     checkpoint = [Path(settings.model or "")]
     require_place(Path(settings.save), RECORD, checkpoint)
     files = load_limits(Path(settings.limits) if settings.limits else None)
+    if team:
+        from pytest_maxact.measure.ranks.share import at_its_place
+
+        settings = at_its_place(settings, team)
+        team.announce(settings)
     prepared = prepare(settings)
     family = _family(files, prepared, settings)
     progress = display()
     try:
-        record = measure(prepared, settings, family, progress)
+        record = measure(prepared, settings, family, progress, team=team)
     finally:
         progress.close()
-    put(summary(record) if settings.slim else record, Path(settings.save), checkpoint)
+    put(summary(record) if settings.slim else record, Path(settings.save or ""), checkpoint)
     print(
         f"{settings.save}: M {record.carrier.max_abs:.6g} in {record.carrier.site.name},"
         f" {counted(record.tokens, 'token')},"

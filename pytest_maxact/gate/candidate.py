@@ -16,6 +16,7 @@ from pytest_maxact.settings.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_maxact.measure.prepared import Prepared
+    from pytest_maxact.measure.ranks.team import Team
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +49,9 @@ class Candidate:
     record: Record | None = None
 
 
-def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -> Candidate:
-    """Resolve a checkpoint, or load a Record. `like`: a checkpoint of the same run, prepared before. Raises
-    InputError.
+def open_source(source: Source, run: Settings, like: "Prepared | None" = None, team: "Team | None" = None) -> Candidate:
+    """Resolve a checkpoint, or load a Record. `like`: a checkpoint of the same run, prepared before. `team`: ranks that
+    will share its pass, and prepare it meanwhile. Raises InputError.
     """
     if source.is_record:
         return _of_record(source, load(source.path))
@@ -60,6 +61,8 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -
         from pytest_maxact.measure.provenance import expected_footing
 
     settings = source.settings(run)
+    if team:
+        team.announce(settings)
     prepared = prepare(settings, like)
     identity, footing = prepared.identity, expected_footing(prepared, settings)
     how = f", {ACCUMULATED}" if footing.arithmetic == ACCUMULATED else ""

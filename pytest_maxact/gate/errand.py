@@ -24,6 +24,7 @@ from pytest_maxact.settings.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_maxact.measure.prepared import Prepared
+    from pytest_maxact.measure.ranks.team import Team
 
 _ERRAND, _OPENED, _RECORD = "errand.json", "opened.json", "measured.safetensors"
 _UNKEPT = "unkept.txt"
@@ -42,10 +43,10 @@ class Errand:
     cache: str | None = None
 
 
-def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -> Candidate:
+def open_source(source: Source, run: Settings, like: "Prepared | None" = None, team: "Team | None" = None) -> Candidate:
     """A checkpoint opened, in a process apart where code comes with it that is trusted. Raises InputError."""
     if source.is_record or not run.trust_remote_code:
-        return candidates.open_source(source, run, like)
+        return candidates.open_source(source, run, like, team)
     with apart.room() as folder:
         try:
             _send(folder, Errand(source=source, run=run, measures=False))
@@ -56,11 +57,11 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None) -
 
 def measure_source(
     source: Source, run: Settings, rules: Ruleset | None, prepared: "Prepared | None", store: Store | None,
-    showing: Showing,
+    showing: Showing, team: "Team | None" = None,
 ) -> Record:  # fmt: skip
     """A checkpoint measured, in a process apart where code comes with it that is trusted. Raises MaxactError."""
     if not run.trust_remote_code:
-        return measuring.measure_source(source, run, rules, prepared, store, showing)
+        return measuring.measure_source(source, run, rules, prepared, store, showing, team)
     progress = showing()
     cache = str(store.folder) if store else None
     try:

@@ -17,6 +17,7 @@ from pytest_maxact.settings.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_maxact.measure.prepared import Prepared
+    from pytest_maxact.measure.ranks.team import Team
     from pytest_maxact.report.terminal.progress import Display
 
 Showing = Callable[[], "Display | None"]
@@ -29,10 +30,10 @@ def nothing_shown() -> "Display | None":
 
 def measure_source(
     source: Source, run: Settings, rules: Ruleset | None, prepared: "Prepared | None", store: Store | None,
-    showing: Showing,
+    showing: Showing, team: "Team | None" = None,
 ) -> Record:  # fmt: skip
-    """The Record of a checkpoint; `rules` are None for a baseline, `prepared` where another process prepared it. Raises
-    MaxactError.
+    """The Record of a checkpoint; `rules` are None for a baseline, `prepared` where another process prepared it, `team`
+    the ranks that share the pass. Raises MaxactError.
     """
     from pytest_maxact.measure.prepare import prepare
 
@@ -42,8 +43,8 @@ def measure_source(
     progress = showing()
     try:
         if store is None:
-            return _measured(prepared, settings, family, fitness, progress)
-        return _kept(store, prepared, settings, family, fitness, progress)
+            return _measured(prepared, settings, family, fitness, progress, team=team)
+        return _kept(store, prepared, settings, family, fitness, progress, team)
     finally:
         if progress:
             progress.close()
@@ -51,20 +52,20 @@ def measure_source(
 
 def _measured(
     prepared: "Prepared", settings: Settings, family: str | None, fitness: tuple[Limit, ...],
-    progress: Progress | None, digest: str | None = None,
+    progress: Progress | None, digest: str | None = None, team: "Team | None" = None,
 ) -> Record:  # fmt: skip
     from pytest_maxact.judge.deploy.fitness import bounds_on_effects, failing_sites
     from pytest_maxact.measure.run import measure
 
     return measure(
         prepared, settings, family, progress, lambda record: failing_sites(record, fitness),
-        lambda record: bounds_on_effects(record, fitness), digest,
+        lambda record: bounds_on_effects(record, fitness), digest, team,
     )  # fmt: skip
 
 
 def _kept(
     store: Store, prepared: "Prepared", settings: Settings, family: str | None, fitness: tuple[Limit, ...],
-    progress: Progress | None,
+    progress: Progress | None, team: "Team | None",
 ) -> Record:  # fmt: skip
     """From the cache, under this checkpoint's name: the same content may have been measured under another path."""
     from pytest_maxact.checkpoint.digest import weights_digest
@@ -79,7 +80,7 @@ def _kept(
     bounds = [(limit.check, limit.bound) for limit in fitness]
     record = store.obtain(
         {**content_of(prepared, settings, digest, bounds), "beside": list(files.beside)},
-        lambda: _measured(prepared, settings, family, fitness, progress, digest),
+        lambda: _measured(prepared, settings, family, fitness, progress, digest, team),
     )
     require_unchanged(prepared.checkpoint)
     name, revision = prepared.checkpoint.name, prepared.checkpoint.revision

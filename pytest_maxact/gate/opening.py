@@ -7,6 +7,7 @@ Everything that can be wrong with a request is found here, as an InputError.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.gate.candidate import Candidate
@@ -33,6 +34,9 @@ from pytest_maxact.judge.strength import strength_of
 from pytest_maxact.judge.verdict.weights import with_tensors
 from pytest_maxact.settings.settings import Settings
 
+if TYPE_CHECKING:
+    from pytest_maxact.measure.ranks.team import Team
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
@@ -42,7 +46,7 @@ class Opening:
     opened: tuple[Candidate, ...]
 
 
-def open_run(settings: Settings, protocol_given: bool = False) -> Opening:
+def open_run(settings: Settings, protocol_given: bool = False, team: "Team | None" = None) -> Opening:
     """Resolve sites and limits of every checkpoint; no weights are loaded. `protocol_given`: the protocol was asked
     for, and is no default.
 
@@ -60,7 +64,8 @@ def open_run(settings: Settings, protocol_given: bool = False) -> Opening:
     require_outputs(settings, sources, baseline_sources)
     opened: list[Candidate] = []
     for source in (*sources, *baseline_sources):
-        opened.append(open_source(source, settings, like=next((one.prepared for one in opened if one.prepared), None)))
+        like = next((one.prepared for one in opened if one.prepared), None)
+        opened.append(open_source(source, settings, like, team))
     series, baselines = opened[: len(sources)], opened[len(sources) :]
     for baseline in baselines:
         require_sound(baseline, f"{setting('baseline')} {baseline.source.path}")

@@ -26,6 +26,7 @@ from pytest_maxact.settings.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_maxact.measure.prepared import Prepared
+    from pytest_maxact.measure.ranks.team import Team
 
 Cache = Callable[[], Path | None]
 """Where Records of several checkpoints are kept unless settings say so; None for nowhere. Raises OSError where that
@@ -34,12 +35,15 @@ cannot be made: then the run goes on without.
 
 
 class Records:
-    """What was loaded, measured, and tried in vain so far. `opened`: what is known from before."""
+    """What was loaded, measured, and tried in vain so far. `opened`: what is known from before; `team`: ranks that
+    share what is measured.
+    """
 
     def __init__(
-        self, settings: Settings, plan: Plan, opened: Iterable[Candidate] = (), cache: Cache = lambda: None
-    ) -> None:
-        self._settings, self._plan, self._cache = settings, plan, cache
+        self, settings: Settings, plan: Plan, opened: Iterable[Candidate] = (), cache: Cache = lambda: None,
+        team: "Team | None" = None,
+    ) -> None:  # fmt: skip
+        self._settings, self._plan, self._cache, self._team = settings, plan, cache, team
         self._meeting: Path | None = None
         self._prepared: dict[str, Prepared] = {}
         self._records: dict[str, Record] = {}
@@ -118,7 +122,7 @@ class Records:
     def _measure(self, source: Source, showing: Showing) -> Record:
         """What was measured and cannot be written is judged all the same, and `unsaved`."""
         prepared, store, rules = self._prepared.pop(source.key, None), self._store(), self._plan.rules(source)
-        record = measure_source(source, self._settings, rules, prepared, store, showing)
+        record = measure_source(source, self._settings, rules, prepared, store, showing, self._team)
         reasons = [store.unkept] if store and store.unkept and self._settings.cache else []
         try:
             if rules and self._settings.save:

@@ -5,6 +5,7 @@ The process that starts the run opens it, before any weights load; a worker join
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_maxact.gate.judging import Judging
 from pytest_maxact.gate.ledger import Ledger
@@ -13,6 +14,9 @@ from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.records import Cache, Records
 from pytest_maxact.gate.updating import update
 from pytest_maxact.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_maxact.measure.ranks.team import Team
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +63,14 @@ class GateSession:
 
 
 def open_session(
-    settings: Settings, *, protocol_given: bool = False, cache: Cache = lambda: None, unwaived: str = ""
-) -> GateSession:
+    settings: Settings, *, protocol_given: bool = False, cache: Cache = lambda: None, unwaived: str = "",
+    team: "Team | None" = None,
+) -> GateSession:  # fmt: skip
     """Find out what a run is about; no weights are loaded. `unwaived`: why its waivers are not applied, empty where
-    they are. Raises InputError for a request that is wrong.
+    they are. `team`: ranks that share what is measured. Raises InputError for a request that is wrong.
     """
-    opening = open_run(settings, protocol_given)
-    return _session(settings, opening.plan, Records(settings, opening.plan, opening.opened, cache), unwaived)
+    opening = open_run(settings, protocol_given, team)
+    return _session(settings, opening.plan, Records(settings, opening.plan, opening.opened, cache, team), unwaived)
 
 
 def join_session(folder: Path, cache: Cache = lambda: None, unwaived: str = "") -> GateSession:

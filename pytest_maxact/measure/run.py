@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -28,9 +28,9 @@ from pytest_maxact.measure.arithmetic import computing
 from pytest_maxact.measure.effect.effects import Holds, measure_effects
 from pytest_maxact.measure.low_bits import with_restored
 from pytest_maxact.measure.observe.layers import TOKENS, probe_layers
-from pytest_maxact.measure.observe.observer import Observer, Watch
+from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.observe.scores import Scores
-from pytest_maxact.measure.predict import Telling, predicting
+from pytest_maxact.measure.predict import Predicting, Telling, predicting
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.progress import (
     FIGURING,
@@ -44,6 +44,9 @@ from pytest_maxact.measure.progress import (
     counted,
 )
 from pytest_maxact.measure.provenance import provenance_of
+from pytest_maxact.measure.ranks.share import facts_of
+from pytest_maxact.measure.ranks.team import Team
+from pytest_maxact.measure.ranks.together import Together
 from pytest_maxact.measure.readings import logits, readings
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
@@ -66,6 +69,7 @@ def measure(
     failing: Failing = lambda record: {},
     bounded: Bounded = lambda record: {},
     digest: str | None = None,
+    team: Team | None = None,
 ) -> Record:
     """Load the weights, run one hooked pass over the corpus, and return its Record; then what schemes do to
     predictions, where that was asked for.
@@ -73,8 +77,8 @@ def measure(
     `failing` tells, of what was measured so far, at which sites each scheme fails: the effect is measured once more
     with these in 16 bits. `bounded` tells whether an effect is within bounds: where one is not, though the scheme fails
     nowhere, the linear layer is looked for that breaks predictions. `digest`: that of the weight files, where it is
-    known already. Raises InputError or MeasureError; a partial measurement is never returned, nor one of files that
-    changed meanwhile.
+    known already. `team`: the ranks that share the pass, of which this one leads; effects it measures alone. Raises
+    InputError or MeasureError; a partial measurement is never returned, nor one of files that changed meanwhile.
     """
     if prepared.placement:
         require_room(prepared.placement)
@@ -83,7 +87,8 @@ def measure(
     files = with_weights(checkpoint, settings)
     if checkpoint.is_hub:
         prepared = replace(prepared, remarks=tuple(remarks_of(skeleton(checkpoint).whole, files)))
-    with ThreadPoolExecutor(1) as background:
+    ordered = team.measuring(settings) if team else nullcontext()
+    with ordered, ThreadPoolExecutor(1) as background:
         misfits = {} if files.is_gguf else misfits_of(whole_skeleton(checkpoint), headers(files))
         scan = background.submit(scan_weights, files, misfits, lint_loaded(files) if checkpoint.quantized else None)
         begin(progress, LOADING)
@@ -97,8 +102,9 @@ def measure(
             return digest or (weights_digest(loaded_files) if loaded_files else "")
 
         scanned = partial(with_restored, scan.result, loaded)
-        record = measure_loaded(prepared, settings, loaded, family, identify, scanned, progress)
-        del scanned
+        company = Together(team, lambda: facts_of(prepared, settings, identify())) if team else None
+        record = measure_loaded(prepared, settings, loaded, family, identify, scanned, progress, company=company)
+        del scanned, company
     del loaded
     if settings.effects_measured:
         begin(progress, PREDICTING)
@@ -129,6 +135,7 @@ def with_files(record: Record, files: WeightFiles) -> Record:
 def measure_loaded(
     prepared: Prepared, settings: Settings, loaded: LoadedModel, family: str | None, identify: Callable[[], str],
     scan: Callable[[], WeightScan], progress: Progress | None = None, telling: Telling = predicting,
+    company: Together | None = None,
 ) -> Record:  # fmt: skip
     """The Record of a model whose weights are in memory, without effects; `identify` gives what its weights are known
     by, `scan` what every one of its tensors holds, in parts that are not run too, `telling` what its predictions are
@@ -137,13 +144,32 @@ def measure_loaded(
     Raises InputError or MeasureError; a partial measurement is never returned.
     """
     with computing(settings.arithmetic, loaded.device, loaded.dtype):
-        return _measured(prepared, settings, loaded, family, identify, scan, progress, telling)
+        seen = _passed(prepared, settings, loaded, progress, telling, company)
+        begin(progress, FIGURING)
+        return _figured(prepared, settings, loaded, seen, family, identify, scan)
 
 
-def _measured(
-    prepared: Prepared, settings: Settings, loaded: LoadedModel, family: str | None, identify: Callable[[], str],
-    scan: Callable[[], WeightScan], progress: Progress | None, telling: Telling,
-) -> Record:  # fmt: skip
+def take_part(prepared: Prepared, settings: Settings, loaded: LoadedModel, company: Together) -> None:
+    """The pass alone, by one of several processes that does not lead. Raises InputError or MeasureError."""
+    with _eager(), computing(settings.arithmetic, loaded.device, loaded.dtype):
+        _passed(prepared, settings, loaded, None, predicting, company)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Passed:
+    """After the pass: its observer, that of text as deployed, and what tells predictions, or why nothing does."""
+
+    anatomy: Anatomy
+    observer: Observer
+    deployed: Observer | None
+    told: Predicting | None
+    why: str
+
+
+def _passed(
+    prepared: Prepared, settings: Settings, loaded: LoadedModel, progress: Progress | None, telling: Telling,
+    company: Together | None,
+) -> _Passed:  # fmt: skip
     checkpoint = prepared.checkpoint
     anatomy = resolve(loaded.model, checkpoint.config, settings.linear_inputs, loaded.adapters, settings.attention)
     if anatomy.outline != prepared.anatomy.outline:
@@ -156,10 +182,17 @@ def _measured(
     begin(progress, MEASURING)
     observer = observe(
         loaded, anatomy, prepared.whole, settings.batch_tokens, counted(progress), prepared.schemes,
-        told.see if told else None, scores, deployed.fidelity.channels if deployed else {},
-        settings.shard,
+        told, scores, deployed.fidelity.channels if deployed else {}, settings.shard, company,
     )  # fmt: skip
-    begin(progress, FIGURING)
+    return _Passed(anatomy=anatomy, observer=observer, deployed=deployed, told=told, why=why)
+
+
+def _figured(
+    prepared: Prepared, settings: Settings, loaded: LoadedModel, passed: _Passed, family: str | None,
+    identify: Callable[[], str], scan: Callable[[], WeightScan],
+) -> Record:  # fmt: skip
+    """The figures of a pass, and what is read of the model beside it."""
+    observer, deployed, told, anatomy = passed.observer, passed.deployed, passed.told, passed.anatomy
     seen = readings(observer, prepared.tokenizer)
     widest = readings(deployed, prepared.tokenizer) if deployed else {}
     longest = min(prepared.sequences, key=lambda sequence: (-min(len(sequence), TOKENS), sequence.sample.id))
@@ -180,8 +213,8 @@ def _measured(
         provenance=provenance_of(prepared, settings, loaded, anatomy, observer, family, identify()),
         sites=seen,
         weights=scan(),
-        predictions=told.result() if told else Predictions(unchecked=why, by_design=bool(prepared.unpredicted)),
-        scores=scores.layers if scores else None,
+        predictions=told.result() if told else Predictions(unchecked=passed.why, by_design=bool(prepared.unpredicted)),
+        scores=observer.scores.layers if observer.scores else None,
         logits=logits(observer, prepared.tokenizer),
     )
 
@@ -239,24 +272,25 @@ def _changed(checkpoint: Checkpoint, built: Anatomy, loaded: Anatomy) -> Measure
 
 
 def observe(
-    loaded: LoadedModel,
-    anatomy: Anatomy,
-    sequences: Sequence[corpus.Sequence],
-    batch_tokens: int,
-    progress: Counted | None = None,
-    schemes: Sequence[Scheme] = (),
-    watch: Watch | None = None,
-    scores: Scores | None = None,
-    channels: Mapping[tuple[str, str], torch.Tensor] = {},
-    shard: str | None = None,
-) -> Observer:
-    """One hooked pass over encoded samples, or over a part of their batches, finished and checked. `channels`: maxima
-    that calibrate scales beside those of this pass.
+    loaded: LoadedModel, anatomy: Anatomy, sequences: Sequence[corpus.Sequence], batch_tokens: int,
+    progress: Counted | None = None, schemes: Sequence[Scheme] = (), told: Predicting | None = None,
+    scores: Scores | None = None, channels: Mapping[tuple[str, str], torch.Tensor] = {}, shard: str | None = None,
+    company: Together | None = None,
+) -> Observer:  # fmt: skip
+    """One hooked pass over encoded samples, or a part of their batches, finished and checked where it holds what all of
+    a `company` saw. `channels`: maxima that calibrate scales beside those of this pass.
     """
     splits = corpus.assign_splits([sequence.sample for sequence in sequences])
-    observer = Observer(loaded.decoder, anatomy, schemes, watch, scores)
+    observer = Observer(loaded.decoder, anatomy, schemes, told.see if told else None, scores)
     observer.fidelity.channels.update(channels)
     with observer.attached():
-        observer.run(corpus.plan_batches(sequences, splits, batch_tokens), loaded.device, progress, shard=shard)
-    observer.finish()
+        observer.run(
+            corpus.plan_batches(sequences, splits, batch_tokens),
+            loaded.device,
+            company.watched(progress) if company else progress,
+            shard=shard,
+            company=company,
+        )
+    if company is None or company.joined(observer, told):
+        observer.finish()
     return observer

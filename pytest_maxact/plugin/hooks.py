@@ -2,6 +2,7 @@
 asked for.
 """
 
+import os
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,10 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     from pytest_maxact.plugin import hookspecs
 
     pluginmanager.add_hookspecs(hookspecs)
+    if os.environ.get("RANK") and os.environ.get("WORLD_SIZE", "1") != "1":
+        from pytest_maxact.plugin.ranks import Ranks
+
+        pluginmanager.register(Ranks(lambda config: asked_for(config) and not is_left_out(config)), "maxact-ranks")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -65,11 +70,17 @@ def pytest_cmdline_main(
     if hasattr(config, "workerinput") or not asked_for(config) or is_left_out(config):
         return (yield)
     from pytest_maxact.plugin.finish import end
+    from pytest_maxact.plugin.ranks import led, place
     from pytest_maxact.plugin.typed import refuse_looking_only, typed
 
     refuse_looking_only(config)
-    status = yield
-    return status if typed(config).looks else end(config, status)
+    if (here := place()) and not here.leads:
+        return (yield)
+    with led(config) as ended:
+        status = yield
+        status = status if typed(config).looks else end(config, status)
+        ended.append(int(status or 0))
+        return status
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -96,7 +107,11 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if later_key in config.stash:
         return [f"maxact: {LEFT_OUT}"]
     session = config.stash.get(session_key, None)
-    return [f"maxact: {line}" for line in (session.headline, session.placed) if line] if session is not None else []
+    if session is None:
+        return []
+    from pytest_maxact.plugin.ranks import heading
+
+    return [f"maxact: {line}" for line in (session.headline, session.placed, heading(config)) if line]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -166,12 +166,18 @@ def _leave_out(config: pytest.Config, settings: "Settings", meeting: Path | None
 def _opened(config: pytest.Config, settings: "Settings", folder: Path | None = None) -> "GateSession":
     from pytest_maxact.gate.session import open_session
     from pytest_maxact.plugin.project import with_hooks
+    from pytest_maxact.plugin.ranks import team_key
 
     settings = with_hooks(config, settings, lambda: _folder_of(config))
+    if (team := config.stash.get(team_key, None)) is not None:
+        from pytest_maxact.measure.ranks.share import at_its_place
+
+        settings = at_its_place(settings, team)
     protocol_given = config.getoption("maxact_protocol") is not None
     return open_session(
-        settings, protocol_given=protocol_given, cache=lambda: _cache_of(config), unwaived=_unwaived(config)
-    )
+        settings, protocol_given=protocol_given, cache=lambda: _cache_of(config), unwaived=_unwaived(config),
+        team=team,
+    )  # fmt: skip
 
 
 def _unwaived(config: pytest.Config) -> str:

@@ -106,7 +106,7 @@ class Run:
         settings = self.preparation.settings
         with computing(settings.arithmetic, loaded.device, loaded.dtype):
             observe(
-                loaded, anatomy, sequences, settings.batch_tokens, budget.check, watch=told.see if told else None
+                loaded, anatomy, sequences, settings.batch_tokens, budget.check, told=told
             )  # fmt: skip
 
     def _telling(

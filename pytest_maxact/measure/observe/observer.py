@@ -19,6 +19,7 @@ from pytest_maxact.errors import MaxactError, MeasureError, first_line, setting
 from pytest_maxact.measure.observe.accumulate import SiteAccumulator, commit_all
 from pytest_maxact.measure.observe.ahead import Ahead
 from pytest_maxact.measure.observe.batch import Batch
+from pytest_maxact.measure.observe.company import Company
 from pytest_maxact.measure.observe.coverage import check_coverage
 from pytest_maxact.measure.observe.fidelity import SAMPLED_TOKENS, Fidelity
 from pytest_maxact.measure.observe.fresh import Fresh
@@ -41,13 +42,9 @@ class Observer:
     """A decoder under observation, and what was seen of it. Use `attached` around `run`."""
 
     def __init__(
-        self,
-        decoder: nn.Module,
-        anatomy: Anatomy,
-        schemes: Sequence[Scheme] = (),
-        watch: Watch | None = None,
+        self, decoder: nn.Module, anatomy: Anatomy, schemes: Sequence[Scheme] = (), watch: Watch | None = None,
         scores: Scores | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.decoder = decoder
         self._watch = watch
         self.anatomy = anatomy
@@ -88,32 +85,35 @@ class Observer:
     @torch.inference_mode()
     def run(
         self, plan: BatchPlan, device: torch.device, progress: Counted | None = None, side: str = "right",
-        shard: str | None = None,
+        shard: str | None = None, company: Company | None = None,
     ) -> None:  # fmt: skip
-        """Observe every batch of a plan, or of a part of it; one that does not fit into memory is halved and tried
-        again.
+        """Observe every batch of a plan, or of a part of it; what does not fit into memory is halved and tried again.
 
         Where a token's result turns out to depend on what else is in its batch, every sequence runs alone; those for
         which a rotary table is computed by their length do in any case. Each batch meets the model as it is now.
         Raises MeasureError for a batch of one sequence that does not fit, for incomplete coverage, and for a model
         that remembers.
         """
-        plan, mine = self.ready(plan, shard)
+        plan, mine = self.ready(plan, shard, company)
         memory = self._memory(plan, device)
         self.alone = must_be_alone(plan, memory.recalled if memory else partial(self.glimpse, device=device))
         self.count_apart(mine)
         with self._ahead:
-            self._run_all(mine, device, progress, side)
+            self._run_all(mine, device, progress, side, company)
         if memory:
             memory.refuse()
         self._renew()
 
-    def _run_all(self, mine: BatchPlan, device: torch.device, progress: Counted | None, side: str) -> None:
+    def _run_all(
+        self, mine: BatchPlan, device: torch.device, progress: Counted | None, side: str, company: Company | None
+    ) -> None:
         """Every batch once. One as large as another that did not fit is halved before it is tried."""
         total = sum(batch.tokens for batch in mine)
         queue, done, refused = list(reversed(mine)), 0, math.inf
         while queue:
             planned = queue.pop()
+            if company:
+                company.meets(planned, self.fidelity)
             if len(planned.sequences) > 1 and (self.alone or planned.slots >= refused):
                 queue.extend(reversed(planned.halves()))
                 continue
@@ -132,11 +132,12 @@ class Observer:
             refused = min(refused, planned.slots)
             queue.extend(reversed(planned.halves()))
 
-    def ready(self, plan: BatchPlan, shard: str | None) -> tuple[BatchPlan, BatchPlan]:
+    def ready(self, plan: BatchPlan, shard: str | None, company: Company | None = None) -> tuple[BatchPlan, BatchPlan]:
         """The model as it is now is what every batch meets. Gives all batches, and those of a part of them, in the
         order in which they run: calibration first, for it sets the scales that evaluation is quantized with.
         """
-        mine = sorted(batches_of(plan, shard), key=lambda batch: batch.split)
+        mine = (company.mine if company else list)(batches_of(plan, shard))
+        mine = sorted(mine, key=lambda batch: batch.split)
         plan = sorted(plan, key=lambda batch: batch.split)
         self.stride = -(-sum(batch.tokens for batch in plan if batch.split == "evaluation") // SAMPLED_TOKENS) or 1
         self._fresh = Fresh(self.decoder)

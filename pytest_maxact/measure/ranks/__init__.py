@@ -1,0 +1,1 @@
+"""Several processes that measure one checkpoint: each a share of the batches, one of them everything else."""

@@ -1,0 +1,55 @@
+"""Ranks of one process, each a thread: what they say goes over a board in memory, and states from hand to hand."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import Queue
+from typing import Any
+
+import pytest
+import torch.distributed as dist
+
+from pytest_maxact.measure.ranks import together
+from pytest_maxact.measure.ranks.board import Board
+from pytest_maxact.measure.ranks.life import Life
+from pytest_maxact.measure.ranks.place import Place
+from pytest_maxact.measure.ranks.team import Team
+
+PATIENCE = 60.0
+
+
+def teams(size: int, board: Board | None = None, life: Callable[[Place, Board], Life] = Life) -> list[Team]:
+    """The ranks of a run, not yet alive."""
+    board = board or Board(dist.HashStore())
+    places = [Place(rank=rank, size=size, local=rank) for rank in range(size)]
+    return [Team(place, board, life(place, board)) for place in places]
+
+
+def side_by_side(size: int, work: Callable[[Team], Any], patch: pytest.MonkeyPatch) -> list[Any]:
+    """What `work` gives on every rank, or what it raised."""
+    here = threading.local()
+    wires: dict[tuple[int, int], Queue[Any]] = defaultdict(Queue)
+
+    @contextmanager
+    def connected(place: Place, name: str) -> Iterator[None]:
+        yield
+
+    patch.setattr(together, "connected", connected)
+    patch.setattr(together, "send", lambda state, rank: wires[here.rank, rank].put(state))
+    patch.setattr(together, "receive", lambda rank: wires[rank, here.rank].get(timeout=PATIENCE))
+    given: list[Any] = [None] * size
+
+    def ran(team: Team) -> None:
+        here.rank = team.place.rank
+        try:
+            given[team.place.rank] = work(team)
+        except Exception as error:
+            given[team.place.rank] = error
+
+    threads = [threading.Thread(target=ran, args=(team,), daemon=True) for team in teams(size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    return given
