@@ -8,7 +8,7 @@ of several matrices are joined in the one parameter that they make up.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -45,30 +45,67 @@ def weight_distortions(
             f"{files.folder / files.entry}: its weights are quantized already ({files.packing.stated.words})\n"
             "  give the checkpoint before it was quantized: what a scheme costs is told there"
         )
-    stored = placed_in(headers(files), model)
-    names: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
-    wanted = {
-        path: found_in([path, *names[id(model.get_parameter(path))]], tap, model, stored)
-        for tap in taps
-        for path in tap.weights
-    }
-    weights = {weight.path: weight for weight in wanted.values()}
-    parts = {(part.file, part.key): part for weight in weights.values() for part in weight.parts}
-    quantizing = [scheme for scheme in schemes if scheme.weights is not None or scheme.cast]
-    sums: dict[str, dict[str, _Sums]] = {path: {} for path in weights}
-    for file in sorted({part.file for part in parts.values()}):
+    found = Distorting(headers(files), model, taps, schemes)
+    for file in found.files:
         with opened_file(file) as opened:
-            for part in parts.values():
-                if part.file == file:
-                    for path, name, found in _figures(opened, part, model, weights, quantizing):
-                        sums[path][name] = sums[path][name] + found if name in sums[path] else found
-    distortions = {path: {name: found.error for name, found in by_scheme.items()} for path, by_scheme in sums.items()}
-    sites: dict[str, dict[str, dict[str, WeightDistortion]]] = {}
-    for tap in taps:
-        sites.setdefault(tap.site.name, {}).update({path: distortions[wanted[path].path] for path in tap.weights})
-    return sites
+            for part in found.parts_of(file):
+                found.see(file, part.key, opened.get_tensor(part.key))
+    return found.result()
+
+
+class Distorting:
+    """The errors of weights, given the tensors of the files one by one, in any order: `see` takes one, `result` has all
+    of them. `stored`: what the files hold.
+    """
+
+    def __init__(
+        self, stored: Sequence[Stored], model: nn.Module, taps: Sequence[Tap], schemes: Sequence[Scheme]
+    ) -> None:
+        placed = placed_in(stored, model)
+        names: dict[int, list[str]] = {}
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            names.setdefault(id(parameter), []).append(name)
+        self._wanted = {
+            path: found_in([path, *names[id(model.get_parameter(path))]], tap, model, placed)
+            for tap in taps
+            for path in tap.weights
+        }
+        self._model, self._taps = model, taps
+        self._weights = {weight.path: weight for weight in self._wanted.values()}
+        self._parts = {(part.file, part.key): part for weight in self._weights.values() for part in weight.parts}
+        self._schemes = [scheme for scheme in schemes if scheme.weights is not None or scheme.cast]
+        self._found: dict[tuple[Path, str], list[tuple[str, str, _Sums]]] = {}
+
+    @property
+    def files(self) -> list[Path]:
+        """Files that hold a part of a weight."""
+        return sorted({part.file for part in self._parts.values()})
+
+    def parts_of(self, file: Path) -> list[Stored]:
+        return [part for part in self._parts.values() if part.file == file]
+
+    def see(self, file: Path, key: str, tensor: torch.Tensor) -> None:
+        """Take a tensor of a file; one that is no part of a weight is let go."""
+        part = self._parts.get((file, key))
+        if part is not None:
+            self._found[file, key] = _figures(tensor, part, self._model, self._weights, self._schemes)
+
+    def result(self) -> dict[str, dict[str, dict[str, WeightDistortion]]]:
+        """By site, weight path and scheme; sums are in the order of the files, whatever was seen first."""
+        sums: dict[str, dict[str, _Sums]] = {path: {} for path in self._weights}
+        for file in self.files:
+            for part in self.parts_of(file):
+                for path, name, found in self._found[file, part.key]:
+                    sums[path][name] = sums[path][name] + found if name in sums[path] else found
+        distortions = {
+            path: {name: found.error for name, found in by_scheme.items()} for path, by_scheme in sums.items()
+        }
+        sites: dict[str, dict[str, dict[str, WeightDistortion]]] = {}
+        for tap in self._taps:
+            sites.setdefault(tap.site.name, {}).update(
+                {path: distortions[self._wanted[path].path] for path in tap.weights}
+            )
+        return sites
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +168,9 @@ class _Sums:
 
 
 def _figures(
-    opened: Any, part: Stored, model: nn.Module, weights: Mapping[str, Weight], schemes: Sequence[Scheme]
+    tensor: torch.Tensor, part: Stored, model: nn.Module, weights: Mapping[str, Weight], schemes: Sequence[Scheme]
 ) -> list[tuple[str, str, _Sums]]:
-    """Read one tensor: (weight, scheme, sums) for each matrix of it and each weight that it holds something of."""
-    tensor = opened.get_tensor(part.key)
+    """Of one tensor: (weight, scheme, sums) for each matrix of it and each weight that it holds something of."""
     if part.lies_otherwise:
         tensor = converted([part], [tensor], model)[part.targets[0]]
     holders = [weights[target] for target in part.targets if target in weights]

@@ -37,7 +37,7 @@ def misfits_of(model: nn.Module, tensors: Sequence[Stored]) -> dict[str, str]:
 def missing_in(model: Any, placed: Collection[str]) -> list[str]:
     """Names in a model that no tensor of the files goes to, nor to one that is the same tensor."""
     ignored = [re.compile(pattern) for pattern in model._keys_to_ignore_on_load_missing or ()]
-    same = _same(model)
+    same = same_tensors(model)
     return [
         name
         for name in model.state_dict()
@@ -48,7 +48,7 @@ def missing_in(model: Any, placed: Collection[str]) -> list[str]:
     ]
 
 
-def _same(model: Any) -> dict[str, set[str]]:
+def same_tensors(model: Any) -> dict[str, set[str]]:
     """By name, the names of the same tensor: tied by the config, or one object."""
     groups: dict[str, set[str]] = {}
 

@@ -95,7 +95,7 @@ def scan_files(files: Sequence[Path], feeds: Callable[[Path], Feed] | None = Non
     with ThreadPoolExecutor(_READERS) as readers:
         for scans in readers.map(lambda file: dict(_scanned(file, feeds or _unseen)), files):
             for name, scan in scans.items():
-                found[name] = _together(found[name], scan) if name in found else scan
+                found[name] = together(found[name], scan) if name in found else scan
     return found
 
 
@@ -147,7 +147,25 @@ class _Pieces:
             pass
 
 
-def _tensor(header: Header, pieces: _Pieces, file: Path) -> TensorScan:
+class _InMemory:
+    """The bytes of one tensor, which begin at `place` of its file, in such pieces."""
+
+    def __init__(self, content: npt.NDArray[np.uint8], place: int) -> None:
+        self._content, self._start, self._place = content, place, place
+
+    def up_to(self, stop: int) -> Iterator[npt.NDArray[np.uint8]]:
+        while self._place < stop:
+            end = min(stop, self._place + _PIECE)
+            yield self._content[self._place - self._start : end - self._start]
+            self._place = end
+
+
+def scan_tensor(header: Header, content: npt.NDArray[np.uint8], file: Path) -> TensorScan:
+    """Of one tensor, given its bytes. Raises ValueError for a dtype that is not known."""
+    return _tensor(header, _InMemory(content, header.start), file)
+
+
+def _tensor(header: Header, pieces: _Pieces | _InMemory, file: Path) -> TensorScan:
     """Of one tensor, matrix by matrix where it is a stack of several."""
     matrices = matrices_of(header.key, header.shape)
     size = (header.stop - header.start) // (matrices or 1)
@@ -206,7 +224,8 @@ def _floats(how: _Bits, pieces: Iterator[npt.NDArray[np.uint8]], infinite: bool)
     return float(np.asarray([top], how.whole).view(how.value).astype(np.float64)[0]), nonfinite, filled
 
 
-def _together(one: TensorScan, other: TensorScan) -> TensorScan:
+def together(one: TensorScan, other: TensorScan) -> TensorScan:
+    """Of two tensors of one name."""
     return TensorScan(
         file=f"{one.file}, {other.file}",
         dtype=one.dtype,
