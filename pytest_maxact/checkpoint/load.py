@@ -1,5 +1,6 @@
 """A located checkpoint to a loaded model: weights, decoder and device."""
 
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,8 @@ class LoadedModel:
     adapters: bool = False
     headed: nn.Module | None = None
     unpredicted: str = ""
+    whole: nn.Module | None = None
+    """What transformers made of the files, with or around the base model; None of a live model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,15 +81,20 @@ def skeleton(checkpoint: Checkpoint) -> Skeleton:
     return Skeleton(auto=auto, whole=whole, body=whole, unpredicted=why)
 
 
-def load(checkpoint: Checkpoint, settings: Settings, placement: Placement | None = None) -> LoadedModel:
-    """Load the weights, with those of its head where it has one, to where they were planned to live.
+def load(
+    checkpoint: Checkpoint, settings: Settings, placement: Placement | None = None,
+    held: Mapping[str, Any] | None = None,
+) -> LoadedModel:  # fmt: skip
+    """Load the weights, with those of its head where it has one, to where they were planned to live. `held`: what
+    stands for the tensors of the files, by their names there.
 
     Raises MeasureError where they are incomplete, do not fit the config, or do not fit into memory.
     """
     built = skeleton(checkpoint)
     if checkpoint.is_hub:
         refuse_unfit(built.whole, with_weights(checkpoint, settings))
-    model, info, files, device = load_as(built.auto, checkpoint, settings, placement)
+    auto = built.auto if held is None else type(built.whole)
+    model, info, files, device = load_as(auto, checkpoint, settings, placement, held)
     decoder = decoder_of(model)
     left_out = refuse_partial(model, decoder, info, checkpoint, refuse_rival_names(files, model))
     left_out += _unplaced(model, files)
@@ -105,6 +113,7 @@ def load(checkpoint: Checkpoint, settings: Settings, placement: Placement | None
         left_out=left_out,
         headed=None if why else model,
         unpredicted=why,
+        whole=model,
     )
 
 
@@ -130,7 +139,11 @@ def dtype_of(model: Any, decoder: nn.Module) -> str:
 
 
 def load_as(
-    auto: Any, checkpoint: Checkpoint, settings: Settings, placement: Placement | None = None
+    auto: Any,
+    checkpoint: Checkpoint,
+    settings: Settings,
+    placement: Placement | None = None,
+    held: Mapping[str, Any] | None = None,
 ) -> tuple[Any, dict[str, Any], WeightFiles, torch.device]:
     """The model that an auto class makes of a checkpoint, in evaluation mode; what transformers says of the loading;
     the files and the device. The config is the one that was read once, and it names the files.
@@ -144,7 +157,7 @@ def load_as(
     for part in (config, config.get_text_config()):
         part.transformers_weights = files.entry
     device = torch.device(placement.device) if placement else pick_device(settings.device)
-    where = mapped(placement)
+    where = mapped(placement if held is None else None)
     with quiet():
         try:
             model, info = _from_pretrained(
@@ -155,8 +168,10 @@ def load_as(
                 trust_remote_code=checkpoint.trust_remote_code,
                 output_loading_info=True,
                 **where.arguments,
+                **({} if held is None else {"state_dict": dict(held)}),
             )
-            return where.settle(model.eval(), device), info, files, device
+            settled = where.settle(model.eval(), device) if held is None else _onto(model.eval(), device)
+            return settled, info, files, device
         except Exception as error:
             raise MeasureError(
                 f"cannot load the weights of {checkpoint.name}: {first_line(error)}\n  {_advice(error, device)}"
@@ -173,7 +188,8 @@ def _from_pretrained(auto: Any, files: WeightFiles, **options: Any) -> Any:
             files.folder, gguf_file=files.entry, quantization_config=GgufConfig(dequantize=True), **options
         )
     if files.packing is None:
-        return auto.from_pretrained(files.folder, use_safetensors=True, **options)
+        folder = None if "state_dict" in options else files.folder
+        return auto.from_pretrained(folder, use_safetensors=True, **options)
     with torch.device("meta"):
         built = auto.from_config(options["config"], trust_remote_code=options["trust_remote_code"])
     with tensors_of(files) as tensors:
@@ -188,6 +204,11 @@ def _unplaced(model: Any, files: WeightFiles) -> tuple[str, ...]:
     known = places_in(model, held.architecture)
     beyond = (header.key for header in held.headers if known and header.key not in known)
     return tuple(f"{key}: not used by this architecture" for key in beyond)
+
+
+def _onto(model: Any, device: torch.device) -> Any:
+    """What of a model has contents, on a device."""
+    return model._apply(lambda tensor: tensor if tensor.is_meta else tensor.to(device))
 
 
 def _stated(config: Any, files: WeightFiles) -> Any:

@@ -4,6 +4,7 @@ in; where it will live and how many tokens a batch has out.
 
 from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import Any
 
 from torch import nn
 
@@ -15,6 +16,7 @@ from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.measure.observe.accumulate import bytes_of_a_site
 from pytest_maxact.measure.observe.fidelity import bytes_of_sums
+from pytest_maxact.measure.stream.refused import unstreamed
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
 from pytest_maxact.numbers.ways import AUTO, OFFLOADED, SPLIT, STREAMED, WHOLE
 from pytest_maxact.settings.settings import Settings
@@ -56,7 +58,7 @@ def planned(
     """Where a model will live, and tokens of a batch: as many as were asked for, or as the device holds."""
     asked = settings.batch_tokens if settings.batch_tokens != AUTO else min(BATCH_TOKENS, max(longest, 1024))
     need = needed_by(whole, anatomy, dtype, settings, asked, longest, schemes, files)
-    placement = place(need, rooms, settings.device, refused_ways(settings))
+    placement = place(need, rooms, settings.device, refused_ways(whole.config, settings))
     if settings.batch_tokens != AUTO:
         return placement, settings.batch_tokens
     return placement, batch_tokens_for(need, asked, placement, rooms, longest)
@@ -77,7 +79,7 @@ def batch_tokens_for(need: Need, asked: int, placement: Placement, rooms: Sequen
     return int(max(min(1 << (most.bit_length() - 1), _MOST_TOKENS), 1024))
 
 
-def refused_ways(settings: Settings) -> dict[str, str]:
+def refused_ways(config: Any, settings: Settings) -> dict[str, str]:
     """Ways that cannot be taken whatever is free, and why."""
     found: dict[str, str] = {}
     if find_spec("accelerate") is None:
@@ -86,7 +88,8 @@ def refused_ways(settings: Settings) -> dict[str, str]:
         found[OFFLOADED] = (
             f"{setting('effect')} and {setting('deploy')} run quantized weights, which an offloaded model does not hold"
         )
-    found[STREAMED] = "this version has no streamed pass"
+    if why := unstreamed(config, settings):
+        found[STREAMED] = why
     return found
 
 

@@ -109,7 +109,7 @@ def head_of(loaded: LoadedModel, sequences: Sequence[corpus.Sequence]) -> tuple[
     longest = max(sequences, key=len)
     try:
         with torch.inference_mode():
-            ids = torch.tensor(longest.ids[:_PROBED], device=loaded.device)
+            ids = tried_on(sequences, loaded.device)
             return headed_of(loaded.headed, ids, loaded.device, loaded.decoder), ""
     except MeasureError as error:
         return None, str(error).split("\n")[0]
@@ -118,6 +118,11 @@ def head_of(loaded: LoadedModel, sequences: Sequence[corpus.Sequence]) -> tuple[
             f"the forward pass failed on the first {_PROBED} tokens of sample {longest.sample.id}: "
             f"{type(error).__name__}: {first_line(error)}"
         ) from error
+
+
+def tried_on(sequences: Sequence[corpus.Sequence], device: torch.device) -> torch.Tensor:
+    """The few ids [tokens] that a head is tried on."""
+    return torch.tensor(max(sequences, key=len).ids[:_PROBED], device=device)
 
 
 def chosen(sequences: Sequence[corpus.Sequence]) -> dict[str, tuple[corpus.Sequence, int]]:

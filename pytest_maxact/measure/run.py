@@ -27,9 +27,10 @@ from pytest_maxact.errors import MeasureError
 from pytest_maxact.measure.arithmetic import computing
 from pytest_maxact.measure.effect.effects import Holds, measure_effects
 from pytest_maxact.measure.low_bits import with_restored
-from pytest_maxact.measure.observe.layers import TOKENS, probe_layers
+from pytest_maxact.measure.observe.layers import probe_layers
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.observe.scores import Scores
+from pytest_maxact.measure.passed import Passed, anatomy_of, probed, record_of, scores_of
 from pytest_maxact.measure.predict import Predicting, Telling, predicting
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.progress import (
@@ -47,9 +48,11 @@ from pytest_maxact.measure.provenance import provenance_of
 from pytest_maxact.measure.ranks.share import facts_of
 from pytest_maxact.measure.ranks.team import Team
 from pytest_maxact.measure.ranks.together import Together
-from pytest_maxact.measure.readings import logits, readings
+from pytest_maxact.measure.stream.refused import refuse_shared
+from pytest_maxact.measure.stream.run import measure_streamed
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
+from pytest_maxact.numbers.ways import STREAMED
 from pytest_maxact.record.effect import KEPT, Effect
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.record import Record
@@ -87,9 +90,16 @@ def measure(
     files = with_weights(checkpoint, settings)
     if checkpoint.is_hub:
         prepared = replace(prepared, remarks=tuple(remarks_of(skeleton(checkpoint).whole, files)))
+    misfits = {} if files.is_gguf else misfits_of(whole_skeleton(checkpoint), headers(files))
+    if prepared.placement and prepared.placement.how == STREAMED:
+        refuse_shared(team is not None)
+        record = measure_streamed(prepared, settings, family, files, misfits, digest, progress)
+        require_unchanged(checkpoint)
+        record = with_files(record, files)
+        require_unchanged(checkpoint)
+        return record
     ordered = team.measuring(settings) if team else nullcontext()
     with ordered, ThreadPoolExecutor(1) as background:
-        misfits = {} if files.is_gguf else misfits_of(whole_skeleton(checkpoint), headers(files))
         scan = background.submit(scan_weights, files, misfits, lint_loaded(files) if checkpoint.quantized else None)
         begin(progress, LOADING)
         loaded = load(checkpoint, settings, prepared.placement)
@@ -170,11 +180,8 @@ def _passed(
     prepared: Prepared, settings: Settings, loaded: LoadedModel, progress: Progress | None, telling: Telling,
     company: Together | None,
 ) -> _Passed:  # fmt: skip
-    checkpoint = prepared.checkpoint
-    anatomy = resolve(loaded.model, checkpoint.config, settings.linear_inputs, loaded.adapters, settings.attention)
-    if anatomy.outline != prepared.anatomy.outline:
-        raise _changed(checkpoint, prepared.anatomy, anatomy)
-    scores = Scores() if any(scheme.cast == "float16" for scheme in prepared.schemes) else None
+    anatomy = anatomy_of(prepared, settings, loaded)
+    scores = scores_of(prepared)
     deployed = _as_deployed(prepared, loaded, anatomy, settings.batch_tokens, scores)
     told, why = (
         (None, prepared.unpredicted) if prepared.unpredicted else telling(loaded, prepared.whole, vocabulary(anatomy))
@@ -192,31 +199,17 @@ def _figured(
     identify: Callable[[], str], scan: Callable[[], WeightScan],
 ) -> Record:  # fmt: skip
     """The figures of a pass, and what is read of the model beside it."""
-    observer, deployed, told, anatomy = passed.observer, passed.deployed, passed.told, passed.anatomy
-    seen = readings(observer, prepared.tokenizer)
-    widest = readings(deployed, prepared.tokenizer) if deployed else {}
-    longest = min(prepared.sequences, key=lambda sequence: (-min(len(sequence), TOKENS), sequence.sample.id))
-    probes = probe_layers(loaded.decoder, anatomy, longest, loaded.device)
+    probes = probe_layers(loaded.decoder, passed.anatomy, probed(prepared), loaded.device)
     distortions = (
-        weight_distortions(loaded.files, loaded.model, anatomy.linears, prepared.schemes)
+        weight_distortions(loaded.files, loaded.model, passed.anatomy.linears, prepared.schemes)
         if prepared.schemes and loaded.files
         else {}
     )
-    seen = {
-        name: replace(
-            reading, weights=distortions.get(name, {}), probe=probes.get(name),
-            as_deployed=widest[name].max_abs if widest else None,
-        )
-        for name, reading in seen.items()
-    }  # fmt: skip
-    return Record(
-        provenance=provenance_of(prepared, settings, loaded, anatomy, observer, family, identify()),
-        sites=seen,
-        weights=scan(),
-        predictions=told.result() if told else Predictions(unchecked=passed.why, by_design=bool(prepared.unpredicted)),
-        scores=observer.scores.layers if observer.scores else None,
-        logits=logits(observer, prepared.tokenizer),
-    )
+    whole = Passed(
+        loaded=loaded, anatomy=passed.anatomy, observer=passed.observer, deployed=passed.deployed, told=passed.told,
+        why=passed.why, probes=probes, distortions=distortions,
+    )  # fmt: skip
+    return record_of(whole, prepared, settings, family, identify(), scan())
 
 
 def _as_deployed(
@@ -261,14 +254,6 @@ def _effects(
         again = effects(schemes=mended, kept=failing)
         found |= {name + KEPT: effect for name, effect in again.items()}
     return found
-
-
-def _changed(checkpoint: Checkpoint, built: Anatomy, loaded: Anatomy) -> MeasureError:
-    differing = sorted(set(built.outline) ^ set(loaded.outline))
-    return MeasureError(
-        f"{checkpoint.name}: loading its weights changed the modules that are observed, the first {differing[0]}\n"
-        "  weights packed by a quantization library cannot be measured; give the checkpoint before it was quantized"
-    )
 
 
 def observe(

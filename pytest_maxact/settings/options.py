@@ -95,7 +95,7 @@ OPTIONS = (
         parse=device_name,
         help=(
             "auto (default: CUDA if there is one, else CPU, and whole, split or offloaded as memory allows), cpu, cuda,"
-            " cuda:N, split (over all GPUs) or offload (to memory and disk)"
+            " cuda:N, split (over all GPUs), offload (to memory and disk) or stream (one layer in memory)"
         ),
     ),
     Option(

@@ -49,8 +49,8 @@ class Placement:
 
     @property
     def stated(self) -> str:
-        """What a Record says of it: the way, without what was free; empty where all was on one device."""
-        return "" if self.how == WHOLE else self.how
+        """What a Record says of it: the way, without what was free; empty where every figure is that of one device."""
+        return "" if self.how in (WHOLE, STREAMED) else self.how
 
 
 def place(need: Need, rooms: Sequence[Room], wanted: str, refused: Mapping[str, str]) -> Placement:

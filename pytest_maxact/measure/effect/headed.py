@@ -128,8 +128,7 @@ def headed_of(model: nn.Module, ids: torch.Tensor, device: torch.device, decoder
         again.float(), logits.float(), rtol=_SAME, atol=_SAME, equal_nan=True
     ):
         raise _unknown(model, "its predictions do not follow from its final hidden states alone")
-    other = torch.cat([ids[:-1], ids[-1:] - 1 if ids[-1] else ids[-1:] + 1])
-    before, after = (headed.states(tried[None])[0, :-1] for tried in (ids, other))
+    before, after = (headed.states(tried[None])[0, :-1] for tried in (ids, altered(ids)))
     allowed = _SAME if before.dtype == torch.float32 else _ROUNDED
     if (after.double() - before.double()).norm() > allowed * before.double().norm():
         raise MeasureError(
@@ -137,6 +136,11 @@ def headed_of(model: nn.Module, ids: torch.Tensor, device: torch.device, decoder
             f"  leave out {setting('effect')}, which is for causal language models"
         )
     return headed
+
+
+def altered(ids: torch.Tensor) -> torch.Tensor:
+    """Ids [tokens] with another last token."""
+    return torch.cat([ids[:-1], ids[-1:] - 1 if ids[-1] else ids[-1:] + 1])
 
 
 def _wrapping(output: Any) -> Callable[[torch.Tensor], Any]:

@@ -36,6 +36,17 @@ class Fresh:
         for state in self._states:
             state.restore()
 
+    def lay_down(self) -> tuple["_State", ...]:
+        """What modules noted of a pass that is half-way, taken from them; `take_up` gives it back."""
+        noted = tuple(_State(state.module) for state in self._states if state.changed())
+        self.restore()
+        return noted
+
+    @staticmethod
+    def take_up(noted: tuple["_State", ...]) -> None:
+        for state in noted:
+            state.restore()
+
 
 @dataclass(slots=True, eq=False)
 class _State:
@@ -62,6 +73,23 @@ class _State:
             for name, buffer in self.buffers.items()
             if buffer is not None
         }
+
+    def changed(self) -> bool:
+        """Whether the module is another than it was."""
+        return not (
+            _same(vars(self.module), self.attributes)
+            and _same(self.module._buffers, self.buffers)
+            and _same(self.module._modules, self.children)
+            and all(_same(self.attributes[name], copy) for name, copy in self.members.items())
+            and all(self._holds(name, *kept) for name, kept in self.values.items())
+        )
+
+    def _holds(self, name: str, version: int | None, copy: torch.Tensor | None) -> bool:
+        """Whether a buffer has its contents still."""
+        buffer = self.buffers[name]
+        if buffer is None or (version is not None and _version(buffer) == version):
+            return True
+        return copy is not None and torch.equal(buffer, copy)
 
     def restore(self) -> None:
         pairs: tuple[tuple[Any, Any], ...] = (

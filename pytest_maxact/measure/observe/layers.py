@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,12 @@ class _Seen:
     _given: dict[int, tuple[Any, Any]] = field(default_factory=dict)
     _again: bool = False
     """A layer runs once more: nothing is looked at."""
+    _thread: int = field(default_factory=get_ident)
+    """Passes of other threads, which take turns with this one, are not looked at."""
+
+    @property
+    def _looks(self) -> bool:
+        return not self._again and get_ident() == self._thread
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -91,12 +98,12 @@ class _Seen:
 
     def _before(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Keep what a layer is given: some add to it in place."""
-        if not self._again:
+        if self._looks:
             self._given[id(module)] = (_copied(args), _copied(kwargs))
 
     def _after(self, taps: list[Tap]) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            if self._again:
+            if not self._looks:
                 return
             tap = self._meant(taps)
             given = self._given.pop(id(module))
@@ -140,7 +147,7 @@ class _Seen:
 
     def _block(self, taps: list[Tap]) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            if not self._again and (tap := self._meant(taps)):
+            if self._looks and (tap := self._meant(taps)):
                 sketch = sketched(rows_of(_first(output), tap, self.shape))
                 known = self.sketches.get(tap.site.name)
                 self.sketches[tap.site.name] = sketch if known is None else known + sketch

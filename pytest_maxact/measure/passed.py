@@ -1,0 +1,92 @@
+"""What one pass saw, to its Record: the same whether the model was in memory as a whole or layer by layer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pytest_maxact import corpus
+from pytest_maxact.checkpoint.load import LoadedModel
+from pytest_maxact.checkpoint.locate import Checkpoint
+from pytest_maxact.checkpoint.sites.anatomy import Anatomy
+from pytest_maxact.checkpoint.sites.resolve import resolve
+from pytest_maxact.errors import MeasureError
+from pytest_maxact.measure.observe.layers import TOKENS
+from pytest_maxact.measure.observe.observer import Observer
+from pytest_maxact.measure.observe.scores import Scores
+from pytest_maxact.measure.predict import Predicting
+from pytest_maxact.measure.prepared import Prepared
+from pytest_maxact.measure.provenance import provenance_of
+from pytest_maxact.measure.readings import logits, readings
+from pytest_maxact.numbers.probe import Probe
+from pytest_maxact.numbers.scan import WeightScan
+from pytest_maxact.numbers.weights import WeightDistortion
+from pytest_maxact.record.predictions import Predictions
+from pytest_maxact.record.record import Record
+from pytest_maxact.settings.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """A finished pass. `deployed`: that over samples as they are deployed, where there are any. `told`: what its
+    predictions were told to, None where they were not, as `why` says.
+    """
+
+    loaded: LoadedModel
+    anatomy: Anatomy
+    observer: Observer
+    deployed: Observer | None
+    told: Predicting | None
+    why: str
+    probes: Mapping[str, Probe]
+    distortions: Mapping[str, Mapping[str, Mapping[str, WeightDistortion]]]
+
+
+def anatomy_of(prepared: Prepared, settings: Settings, loaded: LoadedModel) -> Anatomy:
+    """Of the loaded model. Raises MeasureError where loading changed what is observed."""
+    checkpoint = prepared.checkpoint
+    anatomy = resolve(loaded.model, checkpoint.config, settings.linear_inputs, loaded.adapters, settings.attention)
+    if anatomy.outline != prepared.anatomy.outline:
+        raise _changed(checkpoint, prepared.anatomy, anatomy)
+    return anatomy
+
+
+def scores_of(prepared: Prepared) -> Scores | None:
+    """What attention scores are noted in, where a scheme asks for them."""
+    return Scores() if any(scheme.cast == "float16" for scheme in prepared.schemes) else None
+
+
+def probed(prepared: Prepared) -> corpus.Sequence:
+    """The sequence on which layers are probed."""
+    sequences: Sequence[corpus.Sequence] = prepared.sequences
+    return min(sequences, key=lambda sequence: (-min(len(sequence), TOKENS), sequence.sample.id))
+
+
+def record_of(
+    passed: Passed, prepared: Prepared, settings: Settings, family: str | None, weights: str, scan: WeightScan
+) -> Record:
+    """`weights`: the digest of the files; `scan`: what every tensor of them holds."""
+    seen = readings(passed.observer, prepared.tokenizer)
+    widest = readings(passed.deployed, prepared.tokenizer) if passed.deployed else {}
+    seen = {
+        name: replace(
+            reading, weights=passed.distortions.get(name, {}), probe=passed.probes.get(name),
+            as_deployed=widest[name].max_abs if widest else None,
+        )
+        for name, reading in seen.items()
+    }  # fmt: skip
+    unpredicted = Predictions(unchecked=passed.why, by_design=bool(prepared.unpredicted))
+    return Record(
+        provenance=provenance_of(prepared, settings, passed.loaded, passed.anatomy, passed.observer, family, weights),
+        sites=seen,
+        weights=scan,
+        predictions=passed.told.result() if passed.told else unpredicted,
+        scores=passed.observer.scores.layers if passed.observer.scores else None,
+        logits=logits(passed.observer, prepared.tokenizer),
+    )
+
+
+def _changed(checkpoint: Checkpoint, built: Anatomy, loaded: Anatomy) -> MeasureError:
+    differing = sorted(set(built.outline) ^ set(loaded.outline))
+    return MeasureError(
+        f"{checkpoint.name}: loading its weights changed the modules that are observed, the first {differing[0]}\n"
+        "  weights packed by a quantization library cannot be measured; give the checkpoint before it was quantized"
+    )

@@ -1,0 +1,193 @@
+"""The pass of an observer as pieces of work that take turns: an observer and its batches in, its figures when all have
+ended.
+
+A site is seen in one turn of a batch, and kept then, so that memory does not grow with the number of batches; sums are
+those of the ordinary pass, to the bit. What the ordinary pass tries out before the first batch is tried beside them.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from pytest_maxact.corpus.batches import BatchPlan, PlannedBatch
+from pytest_maxact.errors import MaxactError, MeasureError, first_line, setting
+from pytest_maxact.measure.observe.coverage import check_coverage
+from pytest_maxact.measure.observe.fresh import Fresh
+from pytest_maxact.measure.observe.observer import Observer, is_out_of_memory, must_be_alone
+from pytest_maxact.measure.observe.probe import Memory
+from pytest_maxact.measure.stream.turns import Walk
+
+Piece = tuple[tuple[tuple[int, ...], ...], int]
+Begin = Callable[[Callable[[], Any], Any, bool], Walk[Any]]
+"""Work, what is put aside around it, and whether an error of it is a result -> the piece of work."""
+
+
+class StateAside:
+    """What modules note of a pass, kept apart for every piece of work."""
+
+    def __init__(self, fresh: Fresh) -> None:
+        self._fresh = fresh
+        self._noted: tuple[Any, ...] = ()
+
+    def enter(self) -> None:
+        self._fresh.take_up(self._noted)
+
+    def leave(self, ended: bool) -> None:
+        self._noted = self._fresh.lay_down()
+
+
+class _HooksAside(StateAside):
+    """Beside that, what an observer's hooks note of a batch."""
+
+    def __init__(self, fresh: Fresh, observer: Observer) -> None:
+        super().__init__(fresh)
+        self._observer = observer
+        self._laid: Any = None
+
+    def enter(self) -> None:
+        super().enter()
+        if self._laid is not None:
+            self._observer.hooks.take_up(self._laid)
+
+    def leave(self, ended: bool) -> None:
+        self._laid = self._observer.hooks.lay_down()
+        super().leave(ended)
+
+
+class _BatchAside(_HooksAside):
+    """Of a batch that counts: what its turn saw is kept at once, the rest in the end, if all of it was seen."""
+
+    def __init__(
+        self, fresh: Fresh, observer: Observer, planned: PlannedBatch, before: Callable[[], None],
+        stepped: Callable[[int], None],
+    ) -> None:  # fmt: skip
+        super().__init__(fresh, observer)
+        self._planned, self._before, self._stepped = planned, before, stepped
+        self._rows: dict[str, dict[str, int]] = {}
+
+    def enter(self) -> None:
+        self._before()
+        super().enter()
+
+    def leave(self, ended: bool) -> None:
+        observer = self._observer
+        batch = observer.intake.batch
+        assert batch is not None
+        for name, accumulator in observer.accumulators.items():
+            if rows := accumulator.staged_rows:
+                if name in self._rows:
+                    raise MeasureError(
+                        f"site {name} is read in the turns of several layers\n"
+                        f"  measure this architecture without {setting('device')} stream"
+                    )
+                self._rows[name] = dict(rows)
+                accumulator.commit(batch)
+        observer.fidelity.commit()
+        if observer.scores:
+            observer.scores.commit()
+        if ended:
+            check_coverage(observer.anatomy, self._planned, observer.hooks, observer.intake, self._rows)
+            observer.keep(self._planned)
+        self._stepped(self._planned.tokens)
+        super().leave(ended)
+
+
+class Streaming:
+    """An observer's pass. `walks` before, `settle` when all have ended; `must_be_alone` says whether sequences that
+    shared batches must not, and all is to be done again.
+    """
+
+    def __init__(
+        self, observer: Observer, plan: BatchPlan, fresh: Fresh, device: torch.device, shard: str | None, alone: bool
+    ) -> None:
+        self._observer, self._fresh, self._device, self._given_alone = observer, fresh, device, alone
+        self._plan, self._mine = observer.ready(plan, shard)
+        self._total = sum(batch.tokens for batch in self._mine)
+        self._glimpses: list[dict[Piece, Walk[torch.Tensor]]] = [{}, {}]
+        self._batches: list[Walk[Callable[[], None]]] = []
+
+    @property
+    def tokens(self) -> int:
+        return self._total
+
+    def walks(self, begin: Begin, before: Callable[[], None], stepped: Callable[[int], None]) -> list[Walk[Any]]:
+        """In the order in which they take turns: what is tried out, the batches, and what must not have changed.
+        `before` every step of a batch, and `stepped` with its tokens after it.
+        """
+        remembered = _pieces(lambda glimpse: Memory(self._plan, glimpse))
+        tried = _pieces(lambda glimpse: must_be_alone(self._plan, glimpse))
+        for place, pieces in enumerate((dict.fromkeys((*remembered, *tried)), remembered)):
+            for rows, length in pieces:
+                self._glimpses[place][rows, length] = begin(
+                    lambda rows=rows, length=length: self._observer.glimpse(rows, length, self._device),  # type: ignore[misc]
+                    _HooksAside(self._fresh, self._observer),
+                    True,
+                )
+        queue = list(self._mine)
+        if self._given_alone:
+            queue = [PlannedBatch(split=b.split, sequences=(s,)) for b in queue for s in b.sequences]
+        self._batches = [
+            begin(
+                lambda planned=planned: self._run(planned),  # type: ignore[misc]
+                _BatchAside(self._fresh, self._observer, planned, before, stepped),
+                False,
+            )
+            for planned in queue
+        ]
+        return [*self._glimpses[0].values(), *self._batches, *self._glimpses[1].values()]
+
+    def _run(self, planned: PlannedBatch) -> Callable[[], None]:
+        try:
+            return self._observer.forward(planned, self._device)[1]
+        except Exception as error:
+            if isinstance(error, MaxactError):
+                raise
+            names = f"{planned.sequences[0].sample.id} to {planned.sequences[-1].sample.id}"
+            if is_out_of_memory(error):
+                raise MeasureError(
+                    f"out of memory on samples {names} with one layer in memory\n  lower {setting('batch_tokens')}"
+                ) from error
+            raise MeasureError(
+                f"the forward pass failed on samples {names}: {type(error).__name__}: {first_line(error)}"
+            ) from error
+
+    def must_be_alone(self) -> bool:
+        """What was found of it, or given before. Raises nothing: where it could not be tried, they must."""
+        return self._given_alone or must_be_alone(self._plan, self._seen(0))
+
+    def settle(self) -> None:
+        """Keep what batches made of final hidden states, and finish. Raises MeasureError for a model that remembers,
+        and where not all was seen.
+        """
+        observer = self._observer
+        observer.alone = self._given_alone
+        observer.count_apart(self._mine)
+        for batch in self._batches:
+            batch.result()
+        place = [0]
+        try:
+            memory = Memory(self._plan, lambda rows, length: self._seen(place[0])(rows, length))
+        except Exception:
+            memory = None
+        if memory:
+            place[0] = 1
+            memory.refuse()
+        observer.finish()
+
+    def _seen(self, place: int) -> Callable[[Sequence[Sequence[int]], int], torch.Tensor]:
+        walks: Mapping[Piece, Walk[torch.Tensor]] = self._glimpses[place]
+        return lambda rows, length: walks[tuple(map(tuple, rows)), length].result
+
+
+def _pieces(use: Callable[[Callable[[Sequence[Sequence[int]], int], torch.Tensor]], Any]) -> dict[Piece, None]:
+    """What is asked for where everything is alike: all that can be asked for, in that order."""
+    asked: dict[Piece, None] = defaultdict(lambda: None)
+
+    def note(rows: Sequence[Sequence[int]], length: int) -> torch.Tensor:
+        asked[tuple(map(tuple, rows)), length] = None
+        return torch.ones(length, 1)
+
+    use(note)
+    return dict(asked)
