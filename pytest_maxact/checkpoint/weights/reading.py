@@ -26,6 +26,7 @@ from pytest_maxact.numbers.scan import TensorScan, WeightScan, printable, weight
 See = Callable[[Path, str, torch.Tensor], None]
 """Is given every tensor once, with its file and its name there."""
 _PIECE = 1 << 24
+_LINE = 64
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
     "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
@@ -73,7 +74,7 @@ class Reading:
 
     def _tensor(self, key: str) -> torch.Tensor:
         path, header = self._places[key]
-        content = torch.empty(header.stop - header.start, dtype=torch.uint8)
+        content = _room(header)
         raw: npt.NDArray[np.uint8] = content.numpy()
         try:
             self._open[path].read(header.start, raw)
@@ -108,6 +109,17 @@ class Reading:
             name = printable(key)
             scans[name] = together(scans[name], self._scans[key]) if name in scans else self._scans[key]
         return weight_scan(tuple(map(self._files.name, self._files.loaded)), scans, misfits)
+
+
+def _room(header: Header) -> torch.Tensor:
+    """Memory for a tensor, as far from a multiple of `_LINE` as the file has it: some products of float32 matrices come
+    out otherwise in the last bit where a factor lies otherwise, and an ordinary loading maps the file.
+    """
+    dtype = DTYPES.get(header.dtype, torch.uint8)
+    room = torch.empty(header.stop - header.start + _LINE, dtype=torch.uint8)
+    first = (header.start - room.data_ptr()) % _LINE
+    first *= not (room.data_ptr() + first) % dtype.itemsize
+    return room[first : first + header.stop - header.start]
 
 
 class _File:

@@ -8,6 +8,7 @@ done, on the device, without a host synchronisation per call, and read back once
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,6 +99,15 @@ class SiteAccumulator:
         for packed, (_, part) in zip(found, self._staged, strict=True):
             self._keep(Found.of(packed), batch, part)
         self.rollback()
+
+    def lay_down(self) -> Any:
+        """What was staged of a batch that is half-way, taken from here; `take_up` gives it back."""
+        staged = self._staged_counts, self._staged_rows, self._staged
+        self.rollback()
+        return staged
+
+    def take_up(self, staged: Any) -> None:
+        self._staged_counts, self._staged_rows, self._staged = staged
 
     def rollback(self) -> None:
         """Forget what was staged."""

@@ -66,17 +66,24 @@ class _BatchAside(_HooksAside):
         super().__init__(fresh, observer)
         self._planned, self._before, self._stepped = planned, before, stepped
         self._rows: dict[str, dict[str, int]] = {}
+        self._last = {tap.site.name for tap in observer.anatomy.taps if tap.last}
+        """Sites of which the last call in a batch counts alone."""
+        self._staged: dict[str, Any] = {}
 
     def enter(self) -> None:
         self._before()
         super().enter()
+        for name, staged in self._staged.items():
+            self._observer.accumulators[name].take_up(staged)
 
     def leave(self, ended: bool) -> None:
         observer = self._observer
         batch = observer.intake.batch
         assert batch is not None
         for name, accumulator in observer.accumulators.items():
-            if rows := accumulator.staged_rows:
+            if name in self._last and not ended:
+                self._staged[name] = accumulator.lay_down()
+            elif rows := accumulator.staged_rows:
                 if name in self._rows:
                     raise MeasureError(
                         f"site {name} is read in the turns of several layers\n"

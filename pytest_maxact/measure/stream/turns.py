@@ -44,7 +44,7 @@ class Walk(Generic[T]):
     ) -> None:
         self._work, self._aside, self._around, self._spill = work, aside, around, spill
         self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=self._run, name="maxact-turn", daemon=True)
         self._begun = self._runs = self._cancelled = False
         self.waits_for: nn.Module | None = None
         self.inside: list[nn.Module] = []
