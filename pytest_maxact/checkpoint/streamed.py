@@ -22,6 +22,7 @@ from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.headers import Header
 from pytest_maxact.checkpoint.load import LoadedModel, load, skeleton
 from pytest_maxact.checkpoint.locate import Checkpoint
+from pytest_maxact.checkpoint.placement.placement import Placement
 from pytest_maxact.checkpoint.quiet import quiet
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.weights.presence import same_tensors
@@ -93,14 +94,17 @@ def _parameters(whole: nn.Module, path: str) -> list[str]:
 class Streamed:
     """A loaded model whose layers get their weights from a reading, one at a time, and lose them again."""
 
-    def __init__(self, checkpoint: Checkpoint, settings: Settings, plan: Plan, reading: Reading) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, settings: Settings, plan: Plan, reading: Reading,
+        placement: Placement | None = None,
+    ) -> None:  # fmt: skip
         self._reading = reading
         late = plan.late
         held = {
             key: _Held(header, None if key in late else reading, key in late)
             for key, (_, header) in reading.headers.items()
         }
-        self.loaded: LoadedModel = load(checkpoint, settings, held)
+        self.loaded: LoadedModel = load(checkpoint, settings, placement, held)
         self._whole: Any = self.loaded.whole
         whole: Any = self._whole
         self.layers = [

@@ -58,7 +58,7 @@ def planned(
     """Where a model will live, and tokens of a batch: as many as were asked for, or as the device holds."""
     asked = settings.batch_tokens if settings.batch_tokens != AUTO else min(BATCH_TOKENS, max(longest, 1024))
     need = needed_by(whole, anatomy, dtype, settings, asked, longest, schemes, files)
-    placement = place(need, rooms, settings.device, refused_ways(whole.config, settings))
+    placement = place(need, rooms, settings.device, refused_ways(_is_quantized(whole, files), settings))
     if settings.batch_tokens != AUTO:
         return placement, settings.batch_tokens
     return placement, batch_tokens_for(need, asked, placement, rooms, longest)
@@ -79,7 +79,7 @@ def batch_tokens_for(need: Need, asked: int, placement: Placement, rooms: Sequen
     return int(max(min(1 << (most.bit_length() - 1), _MOST_TOKENS), 1024))
 
 
-def refused_ways(config: Any, settings: Settings) -> dict[str, str]:
+def refused_ways(quantized: bool, settings: Settings) -> dict[str, str]:
     """Ways that cannot be taken whatever is free, and why."""
     found: dict[str, str] = {}
     if find_spec("accelerate") is None:
@@ -88,9 +88,13 @@ def refused_ways(config: Any, settings: Settings) -> dict[str, str]:
         found[OFFLOADED] = (
             f"{setting('effect')} and {setting('deploy')} run quantized weights, which an offloaded model does not hold"
         )
-    if why := unstreamed(config, settings):
+    if why := unstreamed(quantized, settings):
         found[STREAMED] = why
     return found
+
+
+def _is_quantized(whole: Any, files: WeightFiles | None) -> bool:
+    return bool(getattr(whole.config, "quantization_config", None)) or (files is not None and files.packing is not None)
 
 
 def refuse_auto_parts(settings: Settings) -> None:

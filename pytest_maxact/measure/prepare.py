@@ -26,7 +26,7 @@ from pytest_maxact.measure.deployed import beside
 from pytest_maxact.measure.effect.effects import require_head
 from pytest_maxact.measure.planning import planned, refuse_auto_parts
 from pytest_maxact.measure.prepared import Prepared
-from pytest_maxact.measure.stream.refused import refuse_unstreamed
+from pytest_maxact.measure.stream.refused import refuse_asked
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.record.identity import Identity
 from pytest_maxact.settings.settings import Settings
@@ -40,7 +40,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     checkpoint = locate(settings)
     accumulated(settings.arithmetic, pick_device(settings.device))
     refuse_auto_parts(settings)
-    refuse_unstreamed(checkpoint.config, settings)
+    refuse_asked(checkpoint.quantized is not None, settings)
     source = load_tokenizer(settings.corpus_tokenizer, trust_remote_code=False) if settings.corpus_tokenizer else None
     tokenizer = load_tokenizer(
         checkpoint.folder, checkpoint.trust_remote_code, config=checkpoint.config, gguf=checkpoint.gguf

@@ -17,13 +17,11 @@ from pytest_maxact.checkpoint.load import LoadedModel, load, skeleton, whole_ske
 from pytest_maxact.checkpoint.locate import Checkpoint, require_unchanged, with_seal, with_weights
 from pytest_maxact.checkpoint.placement.placement import require_room
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy, vocabulary
-from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.stated import remarks_of
 from pytest_maxact.checkpoint.weights.distortion import weight_distortions
 from pytest_maxact.checkpoint.weights.presence import misfits_of
 from pytest_maxact.checkpoint.weights.scan import scan_weights
 from pytest_maxact.checkpoint.weights.stored import headers
-from pytest_maxact.errors import MeasureError
 from pytest_maxact.measure.arithmetic import computing
 from pytest_maxact.measure.effect.effects import Holds, measure_effects
 from pytest_maxact.measure.low_bits import with_restored
@@ -44,7 +42,6 @@ from pytest_maxact.measure.progress import (
     begin,
     counted,
 )
-from pytest_maxact.measure.provenance import provenance_of
 from pytest_maxact.measure.ranks.share import facts_of
 from pytest_maxact.measure.ranks.team import Team
 from pytest_maxact.measure.ranks.together import Together
@@ -54,7 +51,6 @@ from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
 from pytest_maxact.numbers.ways import STREAMED
 from pytest_maxact.record.effect import KEPT, Effect
-from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
 
@@ -94,10 +90,7 @@ def measure(
     if prepared.placement and prepared.placement.how == STREAMED:
         refuse_shared(team is not None)
         record = measure_streamed(prepared, settings, family, files, misfits, digest, progress)
-        require_unchanged(checkpoint)
-        record = with_files(record, files)
-        require_unchanged(checkpoint)
-        return record
+        return _unchanged(record, checkpoint, files)
     ordered = team.measuring(settings) if team else nullcontext()
     with ordered, ThreadPoolExecutor(1) as background:
         scan = background.submit(scan_weights, files, misfits, lint_loaded(files) if checkpoint.quantized else None)
@@ -120,9 +113,14 @@ def measure(
         begin(progress, PREDICTING)
     with _eager():
         record = replace(record, effects=_effects(prepared, settings, record, failing(record), bounded(record)))
+    return _unchanged(record, checkpoint, loaded_files)
+
+
+def _unchanged(record: Record, checkpoint: Checkpoint, files: WeightFiles | None) -> Record:
+    """A Record that names its files, all of which are what they were. Raises MeasureError."""
     require_unchanged(checkpoint)
-    if loaded_files is not None:
-        record = with_files(record, loaded_files)
+    if files is not None:
+        record = with_files(record, files)
         require_unchanged(checkpoint)
     return record
 

@@ -100,18 +100,14 @@ class SiteAccumulator:
             self._keep(Found.of(packed), batch, part)
         self.rollback()
 
-    def lay_down(self) -> Any:
-        """What was staged of a batch that is half-way, taken from here; `take_up` gives it back."""
-        staged = self._staged_counts, self._staged_rows, self._staged
-        self.rollback()
-        return staged
-
     def take_up(self, staged: Any) -> None:
         self._staged_counts, self._staged_rows, self._staged = staged
 
-    def rollback(self) -> None:
-        """Forget what was staged."""
+    def rollback(self) -> Any:
+        """Forget what was staged, which is returned: `take_up` gives it back to a batch that was left half-way."""
+        staged = self._staged_counts, self._staged_rows, self._staged
         self._staged_counts, self._staged_rows, self._staged = None, {}, []
+        return staged
 
     def state(self) -> State:
         """All that was committed so far."""

@@ -7,12 +7,14 @@ those of the ordinary pass, to the bit. What the ordinary pass tries out before 
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
 from pytest_maxact.corpus.batches import BatchPlan, PlannedBatch
 from pytest_maxact.errors import MaxactError, MeasureError, first_line, setting
+from pytest_maxact.measure.observe.accumulate import commit_all
 from pytest_maxact.measure.observe.coverage import check_coverage
 from pytest_maxact.measure.observe.fresh import Fresh
 from pytest_maxact.measure.observe.observer import Observer, is_out_of_memory, must_be_alone
@@ -80,9 +82,11 @@ class _BatchAside(_HooksAside):
         observer = self._observer
         batch = observer.intake.batch
         assert batch is not None
+        observer.intake.settle()
+        seen = []
         for name, accumulator in observer.accumulators.items():
             if name in self._last and not ended:
-                self._staged[name] = accumulator.lay_down()
+                self._staged[name] = accumulator.rollback()
             elif rows := accumulator.staged_rows:
                 if name in self._rows:
                     raise MeasureError(
@@ -90,10 +94,13 @@ class _BatchAside(_HooksAside):
                         f"  measure this architecture without {setting('device')} stream"
                     )
                 self._rows[name] = dict(rows)
-                accumulator.commit(batch)
+                seen.append(accumulator)
+        commit_all(seen, batch)
         observer.fidelity.commit()
         if observer.scores:
             observer.scores.commit()
+        if observer.logits:
+            observer.logits.commit(batch)
         if ended:
             check_coverage(observer.anatomy, self._planned, observer.hooks, observer.intake, self._rows)
             observer.keep(self._planned)
@@ -127,17 +134,15 @@ class Streaming:
         tried = _pieces(lambda glimpse: must_be_alone(self._plan, glimpse))
         for place, pieces in enumerate((dict.fromkeys((*remembered, *tried)), remembered)):
             for rows, length in pieces:
-                self._glimpses[place][rows, length] = begin(
-                    lambda rows=rows, length=length: self._observer.glimpse(rows, length, self._device),  # type: ignore[misc]
-                    _HooksAside(self._fresh, self._observer),
-                    True,
-                )
+                glimpse = partial(self._observer.glimpse, rows, length, self._device)
+                aside = _HooksAside(self._fresh, self._observer)
+                self._glimpses[place][rows, length] = begin(glimpse, aside, True)
         queue = list(self._mine)
         if self._given_alone:
             queue = [PlannedBatch(split=b.split, sequences=(s,)) for b in queue for s in b.sequences]
         self._batches = [
             begin(
-                lambda planned=planned: self._run(planned),  # type: ignore[misc]
+                partial(self._run, planned),
                 _BatchAside(self._fresh, self._observer, planned, before, stepped),
                 False,
             )

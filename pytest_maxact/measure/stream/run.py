@@ -34,6 +34,7 @@ from pytest_maxact.measure.passed import Passed, anatomy_of, probed, record_of, 
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.progress import FIGURING, LOADING, MEASURING, Progress, begin, counted
 from pytest_maxact.measure.stream.observed import StateAside, Streaming
+from pytest_maxact.measure.stream.refused import refuse_unstreamed
 from pytest_maxact.measure.stream.spill import Folder
 from pytest_maxact.measure.stream.told import Telling
 from pytest_maxact.measure.stream.turns import Walk, take_turns
@@ -48,9 +49,10 @@ def measure_streamed(
     """The Record of a checkpoint, without effects. Raises InputError or MeasureError; a partial measurement is never
     returned.
     """
+    refuse_unstreamed(files.packing is not None, settings)
     checkpoint = prepared.checkpoint
     built = skeleton(checkpoint)
-    anatomy = resolve(built.body, checkpoint.config, settings.linear_inputs)
+    anatomy = resolve(built.body, checkpoint.config, settings.linear_inputs, attention=settings.attention)
     distorting = Distorting(headers(files), built.body, anatomy.linears, prepared.schemes) if prepared.schemes else None
     plan = plan_of(checkpoint, files, settings.linear_inputs)
 
@@ -60,7 +62,7 @@ def measure_streamed(
 
     begin(progress, LOADING)
     with Reading(files, see) as reading, Folder() as folder:
-        streamed = Streamed(checkpoint, settings, plan, reading)
+        streamed = Streamed(checkpoint, settings, plan, reading, prepared.placement)
         passed = _passed(prepared, settings, streamed, folder, progress)
         begin(progress, FIGURING)
         scan = reading.finish(misfits)
@@ -108,7 +110,7 @@ class _Attempt:
         deployed = Observer(loaded.decoder, anatomy, scores=scores) if prepared.beside else None
         observer = Observer(loaded.decoder, anatomy, prepared.schemes, telling.see, scores)
         self._fields = {
-            "loaded": loaded, "anatomy": anatomy, "observer": observer, "deployed": deployed, "scores": scores,
+            "loaded": loaded, "anatomy": anatomy, "observer": observer, "deployed": deployed,
         }  # fmt: skip
         with ExitStack() as stack:
             for one in (deployed, observer):

@@ -2,7 +2,6 @@
 name before anything is loaded.
 """
 
-import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
 
 from pytest_maxact.checkpoint.streamed import Layer, Streamed
 from pytest_maxact.checkpoint.weights.reading import Reading
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.run import measure
+from pytest_maxact.measure.stream.refused import refuse_unstreamed
 from pytest_maxact.record.file import save
 from pytest_maxact.settings.settings import Settings
 from tests.support import tiny
@@ -62,7 +61,7 @@ def test_errors_of_weights_scores_and_static_scales_are_too(arithmetic: str, cor
     model.save_pretrained(tmp_path / "m", max_shard_size="20KB")
     tiny.word_tokenizer(bos=True).save_pretrained(tmp_path / "m")
     whole, streamed = both(
-        tmp_path / "m", corpus, tmp_path, schemes=("FP8", "W8A8", "NVFP4", "FP16"), arithmetic=arithmetic
+        tmp_path / "m", corpus, tmp_path, schemes=("FP8", "W8A8", "NVFP4", "FP16"), arithmetic=arithmetic, sites="all"
     )
     assert streamed == whole
 
@@ -114,15 +113,11 @@ def test_an_effect_on_predictions_is_refused_before_anything_is_loaded(
 ) -> None:
     folder = tiny.save(tmp_path / "m", build("llama"))
     settings = Settings(model=str(folder), corpus=str(corpus), device="stream", **options)
-    with pytest.raises(InputError, match="stream: what a scheme does to predictions is measured"):
+    with pytest.raises(InputError, match=r"stream: .*compare predictions of a model that is in memory as a whole"):
         prepare(settings)
 
 
-def test_weights_in_low_bits_are_refused_before_anything_is_loaded(corpus: Path, tmp_path: Path) -> None:
-    folder = tiny.save(tmp_path / "m", AutoModelForCausalLM.from_config(tiny.config_of("llama")))
-    config = json.loads((folder / "config.json").read_text())
-    config["quantization_config"] = {"quant_method": "fp8", "weight_block_size": [128, 128]}
-    (folder / "config.json").write_text(json.dumps(config))
-    settings = Settings(model=str(folder), corpus=str(corpus), device="stream")
-    with pytest.raises(InputError):
-        prepare(settings)
+def test_weights_in_low_bits_are_refused_by_name() -> None:
+    refuse_unstreamed(False, Settings())
+    with pytest.raises(InputError, match="stream: its weights are quantized"):
+        refuse_unstreamed(True, Settings())
