@@ -1,6 +1,7 @@
 """The rules of the house: small modules, functions and classes; tests that mirror rooms and lean on no other test."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,3 +119,11 @@ def test_every_folder_of_tests_mirrors_a_room() -> None:
     rooms = {folder for folder in folders if folder.parts and folder.parts[0] not in ROOMLESS}
     assert rooms
     assert not [str(room) for room in rooms if not (PACKAGE / room / "__init__.py").exists()]
+
+
+def test_types_and_style_are_held_to_the_oldest_python_that_is_taken() -> None:
+    """What only a later standard library has, mypy finds; what only a later syntax has, ruff."""
+    text = (REPOSITORY / "pyproject.toml").read_text()
+    (oldest,) = re.findall(r'^requires-python = ">=3\.(\d+)"', text, re.MULTILINE)
+    assert re.findall(r'^python_version = "3\.(\d+)"', text, re.MULTILINE) == [oldest]
+    assert re.findall(r'^target-version = "py3(\d+)"', text, re.MULTILINE) == [oldest]

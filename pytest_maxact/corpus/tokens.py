@@ -108,7 +108,8 @@ def tokens_digest(sequences: Iterable[Sequence]) -> str:
     on their order or names, and adds up over parts.
     """
     digests = (hashlib.sha256(json.dumps([s.sample.digest, s.ids]).encode()).digest() for s in sequences)
-    return f"{sum(int.from_bytes(digest) for digest in digests) % 2**256:064x}"
+    whole = sum(int.from_bytes(digest, "big") for digest in digests)
+    return f"{whole % 2**256:064x}"
 
 
 def template_date(tokenizer: Tokenizer, protocol: str) -> str | None:

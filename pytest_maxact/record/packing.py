@@ -44,7 +44,8 @@ def unpacked(name: str, tensors: Mapping[str, Bytes], dtype: type[_Whole], entri
     planes = np.zeros((entries, size), np.uint8)
     for place, stream in held.items():
         planes[:, place] = np.frombuffer(_decompressed(stream.tobytes(), entries), np.uint8)
-    return planes.reshape(-1).view(np.dtype(dtype).newbyteorder("<")).astype(dtype, copy=False)
+    values: npt.NDArray[_Whole] = planes.reshape(-1).view(np.dtype(dtype).newbyteorder("<")).astype(dtype, copy=False)
+    return values
 
 
 def differences(values: npt.NDArray[_Whole]) -> npt.NDArray[_Whole]:

@@ -9,7 +9,7 @@ state goes on where the other stopped.
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum
 from typing import Any, Protocol
 
 import torch
@@ -21,7 +21,7 @@ Plain = Any
 """Whatever JSON holds; None for nothing seen."""
 
 
-class How(StrEnum):
+class How(str, Enum):
     """How an entry of one state and that of another make one. An entry that is missing, or None, changes nothing.
 
     Tensors are summed or their maximum is taken, entry by entry, NaN above all. Plain numbers likewise, in lists place
@@ -108,7 +108,7 @@ def _joined(one: State, other: State) -> State:
 
 def _both(name: str, one: Entry, other: Entry) -> Entry:
     if one.how is not other.how:
-        raise _differing(name, one.how, other.how)
+        raise _differing(name, one.how.value, other.how.value)
     if one.value is None or other.value is None:
         return other if one.value is None else one
     return Entry(_JOINING[one.how](name, one.value, other.value), one.how)
