@@ -27,6 +27,14 @@ class Seal:
     folder: Path
     stamps: tuple[tuple[Path, _Stamp], ...]
 
+    @property
+    def known_by(self) -> list[list[object]]:
+        """The stamps as plain data, but for the device, which is another on every machine that mounts it."""
+        return [
+            [str(path), *(part[1:] if isinstance(part, tuple) else part for part in stamp)]
+            for path, stamp in self.stamps
+        ]
+
 
 def sealed(given: Path) -> Seal:
     """The small files of a folder as they are now."""

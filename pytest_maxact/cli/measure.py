@@ -69,6 +69,7 @@ def _measured(options: argparse.Namespace, team: "Team | None") -> int:
 
     with needed(*TORCH):
         from pytest_maxact.measure.prepare import prepare
+        from pytest_maxact.measure.resume.resumption import Resumption, until_safe
         from pytest_maxact.measure.run import measure
 
     settings = settings_of(options)
@@ -83,12 +84,16 @@ def _measured(options: argparse.Namespace, team: "Team | None") -> int:
         team.announce(settings)
     prepared = prepare(settings)
     family = _family(files, prepared, settings)
-    progress = display()
-    try:
-        record = measure(prepared, settings, family, progress, team=team)
-    finally:
-        progress.close()
-    put(summary(record) if settings.slim else record, Path(settings.save or ""), checkpoint)
+    target, progress = Path(settings.save or ""), display()
+    resumption = Resumption(target.parent, target.name) if settings.resume == "on" and team is None else None
+    with until_safe(resumption):
+        try:
+            record = measure(prepared, settings, family, progress, team=team, resumption=resumption)
+        finally:
+            progress.close()
+        put(summary(record) if settings.slim else record, target, checkpoint)
+    if resumption and resumption.remark:
+        print(resumption.remark)
     print(
         f"{settings.save}: M {record.carrier.max_abs:.6g} in {record.carrier.site.name},"
         f" {counted(record.tokens, 'token')},"

@@ -29,14 +29,6 @@ class PlannedBatch:
     def padded_tokens(self) -> int:
         return len(self.sequences) * max(map(len, self.sequences)) - self.tokens
 
-    def halves(self) -> tuple["PlannedBatch", "PlannedBatch"]:
-        """Two batches of half the sequences; for a batch of at least two."""
-        middle = len(self.sequences) // 2
-        return (
-            PlannedBatch(split=self.split, sequences=self.sequences[:middle]),
-            PlannedBatch(split=self.split, sequences=self.sequences[middle:]),
-        )
-
 
 BatchPlan = list[PlannedBatch]
 

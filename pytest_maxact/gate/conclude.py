@@ -130,6 +130,7 @@ def _verdict(
             *([strength.shortage] if strength and strength.shortage else []),
             *dict.fromkeys(remark for name in judged for remark in session.plan.subject(name).rules.remarks),
             *remarks,
+            *session.records.resumed,
             *([f"Records are not kept, the next run measures all again: {unkept}"] if unkept else []),
         ],
         waivers=waivers,

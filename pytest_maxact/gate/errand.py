@@ -3,7 +3,7 @@ measuring it.
 """
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -17,6 +17,7 @@ from pytest_maxact.gate.candidate import Candidate
 from pytest_maxact.gate.measuring import Showing
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.judge.limits.rules import Ruleset
+from pytest_maxact.measure.resume.resumption import Resumption, until_safe
 from pytest_maxact.measure.store import Store
 from pytest_maxact.record.file import load, save
 from pytest_maxact.record.record import Record
@@ -27,20 +28,24 @@ if TYPE_CHECKING:
     from pytest_maxact.measure.ranks.team import Team
 
 _ERRAND, _OPENED, _RECORD = "errand.json", "opened.json", "measured.safetensors"
-_UNKEPT = "unkept.txt"
+_UNKEPT, _RESUMED = "unkept.txt", "resumed.txt"
 _LEFT = ("prepared", "record")
 """Of a candidate, what stays in its process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errand:
-    """`rules`: None for a baseline, and where a checkpoint is only to be opened."""
+    """`rules`: None for a baseline, and where a checkpoint is only to be opened. `bookmarks`: where a measurement that
+    is killed leaves them, and `gained` what is told of each.
+    """
 
     source: Source
     run: Settings
     measures: bool
     rules: Ruleset | None = None
     cache: str | None = None
+    bookmarks: str | None = None
+    gained: str | None = None
 
 
 def open_source(source: Source, run: Settings, like: "Prepared | None" = None, team: "Team | None" = None) -> Candidate:
@@ -57,16 +62,22 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None, t
 
 def measure_source(
     source: Source, run: Settings, rules: Ruleset | None, prepared: "Prepared | None", store: Store | None,
-    showing: Showing, team: "Team | None" = None,
+    showing: Showing, team: "Team | None" = None, resumption: Resumption | None = None,
 ) -> Record:  # fmt: skip
     """A checkpoint measured, in a process apart where code comes with it that is trusted. Raises MaxactError."""
     if not run.trust_remote_code:
-        return measuring.measure_source(source, run, rules, prepared, store, showing, team)
+        return measuring.measure_source(source, run, rules, prepared, store, showing, team, resumption)
     progress = showing()
     cache = str(store.folder) if store else None
     try:
         with apart.room() as folder:
-            _send(folder, Errand(source=source, run=run, measures=True, rules=rules, cache=cache), progress)
+            errand = Errand(source=source, run=run, measures=True, rules=rules, cache=cache)
+            if resumption:
+                gained = str(resumption.told) if resumption.told else None
+                errand = replace(errand, bookmarks=str(resumption.folder), gained=gained)
+            _send(folder, errand, progress)
+            if resumption and (told := folder / _RESUMED).is_file():
+                resumption.remark = told.read_text(encoding="utf-8")
             if store and (told := folder / _UNKEPT).is_file():
                 store.unkept = told.read_text(encoding="utf-8")
             return load(folder / _RECORD)
@@ -95,8 +106,15 @@ def _do(folder: Path) -> None:
         return
     store = Store(Path(errand.cache)) if errand.cache else None
     ticking = apart.ticking(folder)
-    record = measuring.measure_source(errand.source, errand.run, errand.rules, None, store, lambda: _Told(ticking))
-    save(record, folder / _RECORD)
+    gained = Path(errand.gained) if errand.gained else None
+    resumption = Resumption(Path(errand.bookmarks), told=gained) if errand.bookmarks else None
+    with until_safe(resumption):
+        record = measuring.measure_source(
+            errand.source, errand.run, errand.rules, None, store, lambda: _Told(ticking), None, resumption
+        )
+        save(record, folder / _RECORD)
+    if resumption and resumption.remark:
+        (folder / _RESUMED).write_text(resumption.remark, encoding="utf-8")
     if store and store.unkept:
         (folder / _UNKEPT).write_text(store.unkept, encoding="utf-8")
 

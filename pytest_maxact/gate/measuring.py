@@ -11,6 +11,7 @@ from pytest_maxact.gate.sources import Source
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.measure.progress import READING, Progress, begin
+from pytest_maxact.measure.resume.resumption import Resumption
 from pytest_maxact.measure.store import Store
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
@@ -30,10 +31,10 @@ def nothing_shown() -> "Display | None":
 
 def measure_source(
     source: Source, run: Settings, rules: Ruleset | None, prepared: "Prepared | None", store: Store | None,
-    showing: Showing, team: "Team | None" = None,
+    showing: Showing, team: "Team | None" = None, resumption: Resumption | None = None,
 ) -> Record:  # fmt: skip
     """The Record of a checkpoint; `rules` are None for a baseline, `prepared` where another process prepared it, `team`
-    the ranks that share the pass. Raises MaxactError.
+    the ranks that share the pass, `resumption` says where it goes on if it was killed. Raises MaxactError.
     """
     from pytest_maxact.measure.prepare import prepare
 
@@ -43,8 +44,8 @@ def measure_source(
     progress = showing()
     try:
         if store is None:
-            return _measured(prepared, settings, family, fitness, progress, team=team)
-        return _kept(store, prepared, settings, family, fitness, progress, team)
+            return _measured(prepared, settings, family, fitness, progress, team, resumption)
+        return _kept(store, prepared, settings, family, fitness, progress, team, resumption)
     finally:
         if progress:
             progress.close()
@@ -52,20 +53,20 @@ def measure_source(
 
 def _measured(
     prepared: "Prepared", settings: Settings, family: str | None, fitness: tuple[Limit, ...],
-    progress: Progress | None, digest: str | None = None, team: "Team | None" = None,
+    progress: Progress | None, team: "Team | None", resumption: Resumption | None, digest: str | None = None,
 ) -> Record:  # fmt: skip
     from pytest_maxact.judge.deploy.fitness import bounds_on_effects, failing_sites
     from pytest_maxact.measure.run import measure
 
     return measure(
         prepared, settings, family, progress, lambda record: failing_sites(record, fitness),
-        lambda record: bounds_on_effects(record, fitness), digest, team,
+        lambda record: bounds_on_effects(record, fitness), digest, team, resumption,
     )  # fmt: skip
 
 
 def _kept(
     store: Store, prepared: "Prepared", settings: Settings, family: str | None, fitness: tuple[Limit, ...],
-    progress: Progress | None, team: "Team | None",
+    progress: Progress | None, team: "Team | None", resumption: Resumption | None,
 ) -> Record:  # fmt: skip
     """From the cache, under this checkpoint's name: the same content may have been measured under another path."""
     from pytest_maxact.checkpoint.digest import weights_digest
@@ -80,7 +81,7 @@ def _kept(
     bounds = [(limit.check, limit.bound) for limit in fitness]
     record = store.obtain(
         {**content_of(prepared, settings, digest, bounds), "beside": list(files.beside)},
-        lambda: _measured(prepared, settings, family, fitness, progress, digest, team),
+        lambda: _measured(prepared, settings, family, fitness, progress, team, resumption, digest),
     )
     require_unchanged(prepared.checkpoint)
     name, revision = prepared.checkpoint.name, prepared.checkpoint.revision

@@ -5,7 +5,8 @@ measurement that failed is not tried again by the next worker.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from pytest_maxact.gate.outputs import checkpoints_of, save_record
 from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.measure.once import locked, once
+from pytest_maxact.measure.resume.resumption import Resumption, until_safe
 from pytest_maxact.measure.store import Store
 from pytest_maxact.record.file import load, save
 from pytest_maxact.record.output import inside_checkpoint
@@ -28,10 +30,19 @@ if TYPE_CHECKING:
     from pytest_maxact.measure.prepared import Prepared
     from pytest_maxact.measure.ranks.team import Team
 
-Cache = Callable[[], Path | None]
-"""Where Records of several checkpoints are kept unless settings say so; None for nowhere. Raises OSError where that
-cannot be made: then the run goes on without.
-"""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cache:
+    """A folder where Records of several checkpoints are kept unless settings say so, and bookmarks of all that are
+    measured. `place` tells where it lies, or would; None for nowhere. `make` makes it and gives it. It raises OSError
+    where it cannot: then the run goes on without.
+    """
+
+    place: Callable[[], Path | None]
+    make: Callable[[], Path | None]
+
+
+NOWHERE = Cache(place=lambda: None, make=lambda: None)
 
 
 class Records:
@@ -40,7 +51,7 @@ class Records:
     """
 
     def __init__(
-        self, settings: Settings, plan: Plan, opened: Iterable[Candidate] = (), cache: Cache = lambda: None,
+        self, settings: Settings, plan: Plan, opened: Iterable[Candidate] = (), cache: Cache = NOWHERE,
         team: "Team | None" = None,
     ) -> None:  # fmt: skip
         self._settings, self._plan, self._cache, self._team = settings, plan, cache, team
@@ -50,7 +61,7 @@ class Records:
         self._failures: dict[str, MaxactError] = {}
         self._own: Store | None = None
         self._unkept = ""
-        self._unsaved: dict[str, list[str]] = {}
+        self._notes: dict[tuple[str, str], list[str]] = {}
         for one in opened:
             if one.prepared:
                 self._prepared[one.source.key] = one.prepared
@@ -94,7 +105,8 @@ class Records:
         if source.is_record:
             return load(source.path)
         if self._meeting is None:
-            return self._measure(source, showing)
+            with until_safe(resumption := _resumption(self._settings, self._cache, source)):
+                return self._measure(source, showing, resumption)
         place, told, begun = (
             self._meeting / f"{source.file}.{suffix}" for suffix in ("safetensors", "failed", "begun")
         )
@@ -104,46 +116,59 @@ class Records:
                 return known
             if told.is_file():
                 raise MeasureError(told.read_text(encoding="utf-8"))
-            if begun.is_file():  # whoever began had this lock, and left it without a word
+            # whoever began had this lock and left it without a word; what was gained until then is gone on from
+            if begun.is_file() and not begun.stat().st_size:
                 died = MeasureError("the process that measured it died\n  see what it was killed for; memory, mostly")
                 write_whole(told, marked(died).encode())
                 raise died
-            begun.touch()
+            begun.write_bytes(b"")
             return None
 
-        return once(
-            locked(self._meeting / f"{source.file}.lock"),
-            look=look,
-            make=lambda: self._measure(source, showing),
-            put=lambda record: save(record, place),
-            tell=lambda error: write_whole(told, marked(_as_failure(error)).encode()),
-        )
+        with until_safe(resumption := _resumption(self._settings, self._cache, source, begun)):
+            return once(
+                locked(self._meeting / f"{source.file}.lock"),
+                look=look,
+                make=lambda: self._measure(source, showing, resumption),
+                put=lambda record: save(record, place),
+                tell=lambda error: write_whole(told, marked(_as_failure(error)).encode()),
+            )
 
-    def _measure(self, source: Source, showing: Showing) -> Record:
+    def _measure(self, source: Source, showing: Showing, resumption: Resumption | None) -> Record:
         """What was measured and cannot be written is judged all the same, and `unsaved`."""
         prepared, store, rules = self._prepared.pop(source.key, None), self._store(), self._plan.rules(source)
-        record = measure_source(source, self._settings, rules, prepared, store, showing, self._team)
+        record = measure_source(source, self._settings, rules, prepared, store, showing, self._team, resumption)
         reasons = [store.unkept] if store and store.unkept and self._settings.cache else []
         try:
             if rules and self._settings.save:
                 save_record(record, self._settings, source, rules)
         except InputError as error:
             reasons.append(marked(error))
-        if reasons:
-            self._unsaved[source.key] = reasons
-            if told := self._shared(source, "unsaved"):
-                write_whole(told, json.dumps(reasons).encode())
+        self._note(source, "unsaved", reasons)
+        self._note(source, "resumed", [resumption.remark] if resumption and resumption.remark else [])
         return record
 
     @property
     def unsaved(self) -> list[str]:
         """Why what a run was asked to write of its Records could not be, each reason once."""
-        reasons = list[str]()
+        return list(dict.fromkeys(reason for _, reason in self._noted("unsaved")))
+
+    @property
+    def resumed(self) -> list[str]:
+        """What measurements of this run went on from, and why others did not."""
+        return [f"{source.name}: {remark}" if source.name else remark for source, remark in self._noted("resumed")]
+
+    def _note(self, source: Source, kind: str, words: list[str]) -> None:
+        """Something to tell of a measurement, whichever process of the run made it."""
+        if words:
+            self._notes[source.key, kind] = words
+            if told := self._shared(source, kind):
+                write_whole(told, json.dumps(words).encode())
+
+    def _noted(self, kind: str) -> Iterator[tuple[Source, str]]:
         for source in (*(subject.source for subject in self._plan.subjects), *self._plan.baselines):
-            told = self._shared(source, "unsaved")
+            told = self._shared(source, kind)
             shared = json.loads(told.read_bytes()) if told and told.is_file() else ()
-            reasons += self._unsaved.get(source.key, shared)
-        return list(dict.fromkeys(reasons))
+            yield from ((source, words) for words in self._notes.get((source.key, kind), shared))
 
     @property
     def unkept(self) -> str:
@@ -159,7 +184,7 @@ class Records:
             return Store(Path(self._settings.cache), apart)
         if self._own is None and self._plan.measures_several and not self._unkept:
             try:
-                folder = self._cache()
+                folder = self._cache.make()
                 if folder and not inside_checkpoint(folder, apart):
                     self._own = Store(folder, apart, asked=False)
             except InputError as error:
@@ -172,6 +197,16 @@ class Records:
     def _shared(self, source: Source, suffix: str) -> Path | None:
         """Where the processes of the run put a Record, or why there is none."""
         return self._meeting / f"{source.file}.{suffix}" if self._meeting else None
+
+
+def _resumption(settings: Settings, cache: Cache, source: Source, told: Path | None = None) -> Resumption | None:
+    """Where a measurement goes on if it is killed: where Records are kept, else in the cache of pytest; None where
+    nothing can be kept, or shall be.
+    """
+    folder = Path(settings.cache) if settings.cache else cache.place()
+    if settings.resume == "off" or folder is None or inside_checkpoint(folder, checkpoints_of([source])):
+        return None
+    return Resumption(folder, told=told, make=None if settings.cache else cache.make)
 
 
 def _as_failure(error: BaseException) -> MaxactError:

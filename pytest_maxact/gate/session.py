@@ -11,7 +11,7 @@ from pytest_maxact.gate.judging import Judging
 from pytest_maxact.gate.ledger import Ledger
 from pytest_maxact.gate.opening import open_run
 from pytest_maxact.gate.plan import Plan
-from pytest_maxact.gate.records import Cache, Records
+from pytest_maxact.gate.records import NOWHERE, Cache, Records
 from pytest_maxact.gate.updating import update
 from pytest_maxact.settings.settings import Settings
 
@@ -63,7 +63,7 @@ class GateSession:
 
 
 def open_session(
-    settings: Settings, *, protocol_given: bool = False, cache: Cache = lambda: None, unwaived: str = "",
+    settings: Settings, *, protocol_given: bool = False, cache: Cache = NOWHERE, unwaived: str = "",
     team: "Team | None" = None,
 ) -> GateSession:  # fmt: skip
     """Find out what a run is about; no weights are loaded. `unwaived`: why its waivers are not applied, empty where
@@ -73,7 +73,7 @@ def open_session(
     return _session(settings, opening.plan, Records(settings, opening.plan, opening.opened, cache, team), unwaived)
 
 
-def join_session(folder: Path, cache: Cache = lambda: None, unwaived: str = "") -> GateSession:
+def join_session(folder: Path, cache: Cache = NOWHERE, unwaived: str = "") -> GateSession:
     """The run that another process opened and shared in `folder`."""
     from pytest_maxact.gate.handover import read_handover
 

@@ -16,6 +16,7 @@ from pytest_maxact.checkpoint.device import forced_dtype, pick_device
 from pytest_maxact.checkpoint.load import LoadedModel
 from pytest_maxact.checkpoint.locate import Checkpoint
 from pytest_maxact.checkpoint.quantized import stored_as
+from pytest_maxact.checkpoint.seal import Seal
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy, vocabulary
 from pytest_maxact.checkpoint.stated import dtype_of_files, rowless
 from pytest_maxact.corpus.tokens import template_date, tokenizer_digest, tokens_digest
@@ -144,6 +145,20 @@ def content_of(
         "effects": list(settings.effects_measured),
         "bounds": sorted([name, bound] for name, bound in bounds) if settings.effects_measured else [],
         "versions": _versions(),
+    }
+
+
+def content_of_pass(prepared: "Prepared", settings: Settings, weights: str, seal: Seal | None) -> dict[str, Any]:
+    """Everything that decides what a pass gathers, bit for bit, as plain data: the digest of its weights, or, where
+    that is not known yet, its files as they lie there now; the corpus of which a part may run, the samples as they are
+    deployed, and the threads and the kind of processor over which sums are spread.
+    """
+    return {
+        **content_of(prepared, settings, weights, ()),
+        "files": [] if weights or seal is None else seal.known_by,
+        "whole": tokens_digest(prepared.whole),
+        "beside": tokens_digest(prepared.beside),
+        "processor": [torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()],
     }
 
 

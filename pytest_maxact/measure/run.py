@@ -26,9 +26,11 @@ from pytest_maxact.measure.arithmetic import computing
 from pytest_maxact.measure.effect.effects import Holds, measure_effects
 from pytest_maxact.measure.low_bits import with_restored
 from pytest_maxact.measure.observe.layers import probe_layers
+from pytest_maxact.measure.observe.left import Follower
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.observe.scores import Scores
 from pytest_maxact.measure.passed import Passed, anatomy_of, probed, record_of, scores_of
+from pytest_maxact.measure.passes import as_deployed
 from pytest_maxact.measure.predict import Predicting, Telling, predicting
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.progress import (
@@ -45,6 +47,9 @@ from pytest_maxact.measure.progress import (
 from pytest_maxact.measure.ranks.share import facts_of
 from pytest_maxact.measure.ranks.team import Team
 from pytest_maxact.measure.ranks.together import Together
+from pytest_maxact.measure.resume.bookmarks import Bookmarks
+from pytest_maxact.measure.resume.opening import bookmarks_of
+from pytest_maxact.measure.resume.resumption import Resumption
 from pytest_maxact.measure.stream.refused import refuse_shared
 from pytest_maxact.measure.stream.run import measure_streamed
 from pytest_maxact.numbers.scan import WeightScan
@@ -69,6 +74,7 @@ def measure(
     bounded: Bounded = lambda record: {},
     digest: str | None = None,
     team: Team | None = None,
+    resumption: Resumption | None = None,
 ) -> Record:
     """Load the weights, run one hooked pass over the corpus, and return its Record; then what schemes do to
     predictions, where that was asked for.
@@ -76,7 +82,8 @@ def measure(
     `failing` tells, of what was measured so far, at which sites each scheme fails: the effect is measured once more
     with these in 16 bits. `bounded` tells whether an effect is within bounds: where one is not, though the scheme fails
     nowhere, the linear layer is looked for that breaks predictions. `digest`: that of the weight files, where it is
-    known already. `team`: the ranks that share the pass, of which this one leads; effects it measures alone. Raises
+    known already. `team`: the ranks that share the pass, of which this one leads; effects it measures alone.
+    `resumption`: where a measurement by one process that was killed goes on, which is for the caller to end. Raises
     InputError or MeasureError; a partial measurement is never returned, nor one of files that changed meanwhile.
     """
     if prepared.placement:
@@ -91,6 +98,7 @@ def measure(
         refuse_shared(team is not None)
         record = measure_streamed(prepared, settings, family, files, misfits, digest, progress)
         return _unchanged(record, checkpoint, files)
+    bookmarks = None if team else bookmarks_of(resumption, prepared, settings, checkpoint, digest)
     ordered = team.measuring(settings) if team else nullcontext()
     with ordered, ThreadPoolExecutor(1) as background:
         scan = background.submit(scan_weights, files, misfits, lint_loaded(files) if checkpoint.quantized else None)
@@ -106,7 +114,9 @@ def measure(
 
         scanned = partial(with_restored, scan.result, loaded)
         company = Together(team, lambda: facts_of(prepared, settings, identify())) if team else None
-        record = measure_loaded(prepared, settings, loaded, family, identify, scanned, progress, company=company)
+        record = measure_loaded(
+            prepared, settings, loaded, family, identify, scanned, progress, company=company, bookmarks=bookmarks
+        )
         del scanned, company
     del loaded
     if settings.effects_measured:
@@ -143,16 +153,16 @@ def with_files(record: Record, files: WeightFiles) -> Record:
 def measure_loaded(
     prepared: Prepared, settings: Settings, loaded: LoadedModel, family: str | None, identify: Callable[[], str],
     scan: Callable[[], WeightScan], progress: Progress | None = None, telling: Telling = predicting,
-    company: Together | None = None,
+    company: Together | None = None, bookmarks: Bookmarks | None = None,
 ) -> Record:  # fmt: skip
     """The Record of a model whose weights are in memory, without effects; `identify` gives what its weights are known
     by, `scan` what every one of its tensors holds, in parts that are not run too, `telling` what its predictions are
-    told by.
+    told by, `bookmarks` where its passes go on.
 
     Raises InputError or MeasureError; a partial measurement is never returned.
     """
     with computing(settings.arithmetic, loaded.device, loaded.dtype):
-        seen = _passed(prepared, settings, loaded, progress, telling, company)
+        seen = _passed(prepared, settings, loaded, progress, telling, company, bookmarks)
         begin(progress, FIGURING)
         return _figured(prepared, settings, loaded, seen, family, identify, scan)
 
@@ -176,11 +186,11 @@ class _Passed:
 
 def _passed(
     prepared: Prepared, settings: Settings, loaded: LoadedModel, progress: Progress | None, telling: Telling,
-    company: Together | None,
+    company: Together | None, bookmarks: Bookmarks | None = None,
 ) -> _Passed:  # fmt: skip
     anatomy = anatomy_of(prepared, settings, loaded)
     scores = scores_of(prepared)
-    deployed = _as_deployed(prepared, loaded, anatomy, settings.batch_tokens, scores)
+    deployed = as_deployed(prepared, loaded, anatomy, settings.batch_tokens, scores, bookmarks)
     told, why = (
         (None, prepared.unpredicted) if prepared.unpredicted else telling(loaded, prepared.whole, vocabulary(anatomy))
     )
@@ -188,6 +198,7 @@ def _passed(
     observer = observe(
         loaded, anatomy, prepared.whole, settings.batch_tokens, counted(progress), prepared.schemes,
         told, scores, deployed.fidelity.channels if deployed else {}, settings.shard, company,
+        (lambda observer: bookmarks.follow("corpus", observer, told)) if bookmarks else None,
     )  # fmt: skip
     return _Passed(anatomy=anatomy, observer=observer, deployed=deployed, told=told, why=why)
 
@@ -208,22 +219,6 @@ def _figured(
         why=passed.why, probes=probes, distortions=distortions,
     )  # fmt: skip
     return record_of(whole, prepared, settings, family, identify(), scan())
-
-
-def _as_deployed(
-    prepared: Prepared, loaded: LoadedModel, anatomy: Anatomy, batch_tokens: int, scores: Scores | None
-) -> Observer | None:
-    """A pass over the samples as they are deployed, which widens ranges and calibrates static scales; None where there
-    are none.
-    """
-    if not prepared.beside:
-        return None
-    splits = {sequence.sample.id: "calibration" for sequence in prepared.beside}
-    observer = Observer(loaded.decoder, anatomy, scores=scores)
-    with observer.attached():
-        observer.run(corpus.plan_batches(prepared.beside, splits, batch_tokens), loaded.device)
-    observer.finish()
-    return observer
 
 
 def _effects(
@@ -258,10 +253,10 @@ def observe(
     loaded: LoadedModel, anatomy: Anatomy, sequences: Sequence[corpus.Sequence], batch_tokens: int,
     progress: Counted | None = None, schemes: Sequence[Scheme] = (), told: Predicting | None = None,
     scores: Scores | None = None, channels: Mapping[tuple[str, str], torch.Tensor] = {}, shard: str | None = None,
-    company: Together | None = None,
+    company: Together | None = None, following: Callable[[Observer], Follower] | None = None,
 ) -> Observer:  # fmt: skip
     """One hooked pass over encoded samples, or a part of their batches, finished and checked where it holds what all of
-    a `company` saw. `channels`: maxima that calibrate scales beside those of this pass.
+    a `company` saw. `channels`: maxima that calibrate scales beside those of this pass. `following`: who follows it.
     """
     splits = corpus.assign_splits([sequence.sample for sequence in sequences])
     observer = Observer(loaded.decoder, anatomy, schemes, told.see if told else None, scores)
@@ -273,6 +268,7 @@ def observe(
             company.watched(progress) if company else progress,
             shard=shard,
             company=company,
+            follower=following(observer) if following else None,
         )
     if company is None or company.joined(observer, told):
         observer.finish()

@@ -16,6 +16,7 @@ from pytest_maxact.plugin.inifile import refuse_unknown_keys, value_of, written
 from pytest_maxact.settings.options import OPTIONS
 
 if TYPE_CHECKING:
+    from pytest_maxact.gate.records import Cache
     from pytest_maxact.gate.session import GateSession
     from pytest_maxact.settings.settings import Settings
 
@@ -67,9 +68,7 @@ def join(config: pytest.Config, given: dict[str, Any]) -> None:
         from pytest_maxact.gate.session import join_session
         from pytest_maxact.plugin.typed import take_typed
 
-        config.stash[session_key] = join_session(
-            Path(given["maxact_folder"]), lambda: _cache_of(config), _unwaived(config)
-        )
+        config.stash[session_key] = join_session(Path(given["maxact_folder"]), _cache_of(config), _unwaived(config))
         config.stash[selected_key] = given["maxact_selected"]
         take_typed(config, given["maxact_typed"])
         if given["maxact_only_selected"]:
@@ -175,9 +174,8 @@ def _opened(config: pytest.Config, settings: "Settings", folder: Path | None = N
         settings = at_its_place(settings, team)
     protocol_given = config.getoption("maxact_protocol") is not None
     return open_session(
-        settings, protocol_given=protocol_given, cache=lambda: _cache_of(config), unwaived=_unwaived(config),
-        team=team,
-    )  # fmt: skip
+        settings, protocol_given=protocol_given, cache=_cache_of(config), unwaived=_unwaived(config), team=team
+    )
 
 
 def _unwaived(config: pytest.Config) -> str:
@@ -185,12 +183,20 @@ def _unwaived(config: pytest.Config) -> str:
     return "--runxfail" if config.getoption("runxfail", False) else ""
 
 
-def _cache_of(config: pytest.Config) -> Path | None:
-    """Where Records of several checkpoints are kept unless the user says where; None where pytest runs without its
+def _cache_of(config: pytest.Config) -> "Cache":
+    """Where Records of several checkpoints are kept unless the user says where; nowhere where pytest runs without its
     cache.
     """
-    cache = getattr(config, "cache", None)
-    return Path(cache.mkdir("maxact")) if cache is not None else None
+    from pytest_maxact.gate.records import Cache
+
+    def cache() -> Any:
+        """That of pytest, which is not there yet when a run is opened."""
+        return getattr(config, "cache", None)
+
+    def place() -> Path | None:
+        return cache()._cachedir / "d" / "maxact" if cache() else None  # what `mkdir` makes
+
+    return Cache(place=place, make=lambda: Path(cache().mkdir("maxact")) if cache() else None)
 
 
 def _folder_of(config: pytest.Config) -> Path:

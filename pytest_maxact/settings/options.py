@@ -29,8 +29,7 @@ def pytest_option(field: str) -> str:
 
 class Option(NamedTuple):
     """One option: of pytest, with a prefix; of the command `--<name>`; in an ini file `ini`. Its help names others by
-    marks, which each door words. A named tuple, which is made in a tenth of the time of a dataclass, at every start of
-    pytest.
+    marks. A named tuple, which is made in a tenth of the time of a dataclass, at every start of pytest.
     """
 
     name: str
@@ -39,7 +38,6 @@ class Option(NamedTuple):
     parse: Callable[[str], Any] = str
     measures: bool = True
     """Whether it shapes the measurement (and so means nothing for a Record that is already measured)."""
-
     is_path: bool = False
     repeatable: bool = False
     """Whether it may be given several times; in an ini file its values stand in lines."""
@@ -84,10 +82,7 @@ OPTIONS = (
         ),
     ),
     Option(
-        name="dtype",
-        metavar="DTYPE",
-        parse=dtype_name,
-        help="auto (the checkpoint's own, default), bf16, fp16 or fp32",
+        name="dtype", metavar="DTYPE", parse=dtype_name, help="auto (the checkpoint's own, default), bf16, fp16 or fp32"
     ),
     Option(
         name="device",
@@ -245,6 +240,12 @@ OPTIONS = (
             "keep Records here by the content they were measured from (default: in .pytest_cache for a series or a"
             " baseline model, else nowhere)"
         ),
+    ),
+    Option(
+        name="resume",
+        metavar="on|off",
+        parse=choice_of("on", "off"),
+        help="on (default): a measurement that was killed goes on where it was; off: it begins anew and keeps nothing",
     ),
     Option(
         name="save",

@@ -32,6 +32,7 @@ class Settings:
     baseline: tuple[str, ...] = ()
     horizon: int | None = None
     cache: str | None = None
+    resume: str = "on"
     save: str | None = None
     slim: bool = False
     replay: str | None = None

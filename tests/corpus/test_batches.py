@@ -2,11 +2,10 @@
 
 import random
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_maxact.corpus.batches import PlannedBatch, plan_batches
+from pytest_maxact.corpus.batches import plan_batches
 from pytest_maxact.corpus.samples import assign_splits
 from tests.support.corpora import encoded, patient
 
@@ -55,13 +54,3 @@ def test_a_sequence_longer_than_the_budget_stands_alone() -> None:
     splits = {f"a{i:03d}": "evaluation" for i in range(3)}
     plan = plan_batches(encoded([100, 4, 4]), splits, 10)
     assert [[len(s) for s in batch.sequences] for batch in plan] == [[100], [4, 4]]
-
-
-@pytest.mark.parametrize("count", [2, 3, 8])
-def test_halves_hold_the_whole_in_order(count: int) -> None:
-    batch = PlannedBatch(split="calibration", sequences=tuple(encoded(list(range(1, count + 1)))))
-    first, second = batch.halves()
-    assert first.sequences + second.sequences == batch.sequences
-    assert {first.split, second.split} == {"calibration"}
-    assert 0 <= len(second.sequences) - len(first.sequences) <= 1
-    assert first.sequences

@@ -9,7 +9,7 @@ import pytest
 from pytest_maxact.errors import InputError, MaxactError, MeasureError, marked, setting
 from pytest_maxact.gate import records as under_test
 from pytest_maxact.gate.plan import Plan
-from pytest_maxact.gate.records import Records
+from pytest_maxact.gate.records import Cache, Records
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.gate.subject import Subject
 from pytest_maxact.judge.limits.rules import Ruleset
@@ -49,6 +49,10 @@ def process(folder: Path | None = None) -> Records:
     if folder is not None:
         found.meet(folder)
     return found
+
+
+def there(folder: Path) -> Cache:
+    return Cache(place=lambda: folder, make=lambda: folder)
 
 
 def test_what_was_measured_is_had_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,14 +157,14 @@ def test_a_cache_that_nobody_asked_for_and_that_cannot_be_is_done_without(
         raise PermissionError(13, "Permission denied", str(tmp_path / "maxact"))
 
     measured = measuring(monkeypatch, MADE)
-    run = Records(Settings(model="x-*"), SERIES, cache=cannot)
+    run = Records(Settings(model="x-*"), SERIES, cache=Cache(place=lambda: tmp_path / "maxact", make=cannot))
     assert run.obtain(SERIES.subjects[0].source) is MADE
     assert run.unkept == f"the cache of pytest cannot be written in {tmp_path} (Permission denied)"
     (tmp_path / "kept").mkdir(mode=0o555)
-    run = Records(Settings(model="x-*"), SERIES, cache=lambda: tmp_path / "kept")
+    run = Records(Settings(model="x-*"), SERIES, cache=there(tmp_path / "kept"))
     assert run.obtain(SERIES.subjects[0].source) is MADE
     assert "may not be written" in run.unkept
-    assert Records(Settings(model="x-*"), SERIES, cache=lambda: tmp_path).unkept == ""
+    assert Records(Settings(model="x-*"), SERIES, cache=there(tmp_path)).unkept == ""
     assert measured.times == 2
 
 
@@ -199,13 +203,13 @@ def test_a_cache_that_fills_up_costs_no_measurement(
 ) -> None:
     """One that was asked for is a fault of the run; one that was not is told."""
 
-    def filled(source: Source, run: Settings, rules: object, prepared: object, store: Store, showing: object) -> Record:
+    def filled(source: Source, run: Settings, rules: object, prepared: object, store: Store, *rest: object) -> Record:
         store.unkept = "no room\n  free space"
         return MADE
 
     monkeypatch.setattr(under_test, "measure_source", filled)
     settings = Settings(model="x-*", cache=str(tmp_path) if asked else None)
-    run = Records(settings, SERIES, cache=lambda: tmp_path)
+    run = Records(settings, SERIES, cache=there(tmp_path))
     assert [run.obtain(subject.source) for subject in SERIES.subjects] == [MADE, MADE]
     assert run.unsaved == (["no room\n  free space"] if asked else [])
     assert run.unkept == ("" if asked else "no room")

@@ -69,6 +69,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "dtype": ("bf16", "bf16"),
     "device": ("cuda:1", "cuda:1"),
     "arithmetic": ("float32-accumulate", "float32-accumulate"),
+    "resume": ("off", "off"),
     "trust-remote-code": ("true", True),
     "corpus": ("c.jsonl", "c.jsonl"),
     "corpus-tokenizer": ("t", "t"),

@@ -7,7 +7,6 @@ done, on the device, without a host synchronisation per call, and read back once
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from pytest_maxact.measure.observe.batch import Batch
 from pytest_maxact.measure.observe.bits import encode, key_of
 from pytest_maxact.measure.observe.fused import counted, read
 from pytest_maxact.measure.observe.massive import MASSIVE_ABOVE
-from pytest_maxact.measure.observe.reduction import Entry, How, State, peak_of, value_of, within
+from pytest_maxact.measure.observe.reduction import Entry, How, State, peak_of, plain_of, value_of, within
 from pytest_maxact.measure.observe.rowwork import NOWHERE, Found, Locate, at_once, findings, row_work
 from pytest_maxact.numbers.histogram import BINS, INFINITY_BIN
 from pytest_maxact.numbers.massive import Massive
@@ -116,10 +115,10 @@ class SiteAccumulator:
             "widths": Entry(dict(self.widths), How.EQUAL),
             "heads": Entry(self.heads, How.EQUAL),
             "rows": Entry(dict(self.rows), How.SUM),
-            "peaks": Entry([asdict(peak) for peak in self.peaks], How.LARGEST),
+            "peaks": Entry([plain_of(peak) for peak in self.peaks], How.LARGEST),
             "massive": Entry([self.massive.tokens, self.massive.entries], How.SUM),
             "ratio": Entry(self.massive.max_ratio, How.MAX),
-            "nonfinite": Entry(asdict(self.first_nonfinite) if self.first_nonfinite else None, How.FIRST),
+            "nonfinite": Entry(plain_of(self.first_nonfinite) if self.first_nonfinite else None, How.FIRST),
             **{f"counts/{split}": Entry(counts, How.SUM) for split, counts in self.counts.items()},
         }
 

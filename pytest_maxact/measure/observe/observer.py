@@ -4,7 +4,6 @@ Every site's rows must equal the batch's tokens (times the experts per token ins
 count must equal tokens x width; anything else is an error, not a figure.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -15,7 +14,7 @@ from torch import nn
 
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.corpus.batches import BatchPlan, PlannedBatch, apart, batches_of
-from pytest_maxact.errors import MaxactError, MeasureError, first_line, setting
+from pytest_maxact.errors import MaxactError, MeasureError, first_line
 from pytest_maxact.measure.observe.accumulate import SiteAccumulator, commit_all
 from pytest_maxact.measure.observe.ahead import Ahead
 from pytest_maxact.measure.observe.batch import Batch
@@ -25,6 +24,7 @@ from pytest_maxact.measure.observe.fidelity import SAMPLED_TOKENS, Fidelity
 from pytest_maxact.measure.observe.fresh import Fresh
 from pytest_maxact.measure.observe.hooks import Hooks
 from pytest_maxact.measure.observe.intake import Intake
+from pytest_maxact.measure.observe.left import Follower, Left
 from pytest_maxact.measure.observe.logits import Logits
 from pytest_maxact.measure.observe.probe import Glimpse, Memory, sees_its_batch, sees_the_longest
 from pytest_maxact.measure.observe.rotary import steady_up_to
@@ -85,9 +85,10 @@ class Observer:
     @torch.inference_mode()
     def run(
         self, plan: BatchPlan, device: torch.device, progress: Counted | None = None, side: str = "right",
-        shard: str | None = None, company: Company | None = None,
+        shard: str | None = None, company: Company | None = None, follower: Follower | None = None,
     ) -> None:  # fmt: skip
-        """Observe every batch of a plan, or of a part of it; what does not fit into memory is halved and tried again.
+        """Observe every batch of a plan, or of a part of it, but for those that the `follower` knows already; what does
+        not fit into memory is halved and tried again.
 
         Where a token's result turns out to depend on what else is in its batch, every sequence runs alone; those for
         which a rotary table is computed by their length do in any case. Each batch meets the model as it is now.
@@ -98,39 +99,37 @@ class Observer:
         memory = self._memory(plan, device)
         self.alone = must_be_alone(plan, memory.recalled if memory else partial(self.glimpse, device=device))
         self.count_apart(mine)
+        check = memory.refuse if memory else lambda: None
         with self._ahead:
-            self._run_all(mine, device, progress, side, company)
-        if memory:
-            memory.refuse()
+            self._run_all(mine, device, progress, side, company, follower, check)
+        check()
         self._renew()
 
     def _run_all(
-        self, mine: BatchPlan, device: torch.device, progress: Counted | None, side: str, company: Company | None
-    ) -> None:
+        self, mine: BatchPlan, device: torch.device, progress: Counted | None, side: str, company: Company | None,
+        follower: Follower | None, check: Callable[[], None],
+    ) -> None:  # fmt: skip
         """Every batch once. One as large as another that did not fit is halved before it is tried."""
-        total = sum(batch.tokens for batch in mine)
-        queue, done, refused = list(reversed(mine)), 0, math.inf
-        while queue:
-            planned = queue.pop()
+        total, left = sum(batch.tokens for batch in mine), Left(mine)
+        if follower:
+            follower.begun(left)
+        done = total - left.tokens
+        while planned := left.take():
             if company:
                 company.meets(planned, self.fidelity)
-            if len(planned.sequences) > 1 and (self.alone or planned.slots >= refused):
-                queue.extend(reversed(planned.halves()))
+            if len(planned.sequences) > 1 and (self.alone or planned.slots >= left.refused):
+                left.halve()
                 continue
-            self._ahead.following = queue[-1] if queue else None
+            self._ahead.following = left.following
             if self._try(planned, device, side):
                 done += planned.tokens
                 if progress:
                     progress(done, total)
+                if follower:
+                    follower.ran(left, check)
                 continue
             self.out_of_memory += 1
-            if len(planned.sequences) == 1:
-                raise MeasureError(
-                    f"out of memory on sample {planned.sequences[0].sample.id} alone, {planned.tokens} tokens long\n"
-                    f"  lower {setting('max_seq_len')}, or use a device with more memory"
-                )
-            refused = min(refused, planned.slots)
-            queue.extend(reversed(planned.halves()))
+            left.refuse(planned)
 
     def ready(self, plan: BatchPlan, shard: str | None, company: Company | None = None) -> tuple[BatchPlan, BatchPlan]:
         """The model as it is now is what every batch meets. Gives all batches, and those of a part of them, in the

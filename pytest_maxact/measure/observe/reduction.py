@@ -8,7 +8,7 @@ state goes on where the other stopped.
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any, Protocol
 
@@ -19,6 +19,9 @@ from pytest_maxact.numbers.peaks import PEAKS_KEPT, Peak
 
 Plain = Any
 """Whatever JSON holds; None for nothing seen."""
+
+
+_PEAK = tuple(field.name for field in fields(Peak))
 
 
 class How(str, Enum):
@@ -97,8 +100,13 @@ def value_of(state: State, name: str, otherwise: Plain) -> Any:
     return otherwise if entry is None or entry.value is None else entry.value
 
 
+def plain_of(peak: Peak) -> dict[str, Plain]:
+    """A peak as plain data."""
+    return {name: getattr(peak, name) for name in _PEAK}
+
+
 def peak_of(plain: Mapping[str, Plain]) -> Peak:
-    """A peak from its plain form, that of `dataclasses.asdict`."""
+    """The reverse of `plain_of`."""
     return Peak(**plain)
 
 

@@ -1,0 +1,1 @@
+"""A measurement that was killed goes on where it was."""
