@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from torch.distributed.run import get_args_parser
 
 from pytest_maxact.cli import main
 from pytest_maxact.judge.limits.file import load_limits
@@ -21,7 +22,7 @@ from tests.support.markdown import Block, blocks, commands_of
 
 SHOWN = {"text", "diff", "mermaid"}
 """Languages of what is shown and not run: output, changes, pictures."""
-NOT_RUN = 3
+NOT_RUN = 4
 INTERRUPTED = 130
 SHELL = {
     *("python3", "pip", "git", "cp", "head", "tail", "pre-commit"),
@@ -123,12 +124,21 @@ def test_commands(block: Block, here: Path, pytester: pytest.Pytester, capsys: p
 def understood(command: list[str], here: Path, pytester: pytest.Pytester, *, run: bool) -> None:
     """Run a command where that is fast, or else have the real parser take it."""
     program, *arguments = command
+    if program == "torchrun":
+        program, *arguments = launched(arguments)
     if program == "maxact":
         maxact(expanded(arguments), run=run and arguments[0] in FAST)
     elif program == "pytest":
         gate(arguments, pytester, run=run)
     else:
         assert program in SHELL, command
+
+
+def launched(arguments: list[str]) -> list[str]:
+    """What torchrun starts so many times, as its own parser says."""
+    asked = get_args_parser().parse_args(arguments)
+    assert asked.module
+    return [{"pytest_maxact": "maxact"}.get(asked.training_script, asked.training_script), *asked.training_script_args]
 
 
 def expanded(arguments: list[str]) -> list[str]:

@@ -1,5 +1,5 @@
-"""A newcomer's shell: bash, the coreutils that pages use, and stand-ins for `python3`, `pip`, `pytest` and `maxact`,
-which ask of a command what it needs and do none of its work.
+"""A newcomer's shell: bash, the coreutils that pages use, and stand-ins for `python3`, `pip`, `pytest`, `maxact` and
+`torchrun`, which ask of a command what it needs and do none of its work.
 
 `python3 -m venv` makes an environment, `pip install` puts `pytest` and `maxact` into it, and an extra or a plugin where
 it is named; a command reads files that are there, and those that it writes are there afterwards.
@@ -65,13 +65,16 @@ def act(program: str) -> None:
     elif program == "pip":
         with (environment / "installed").open("a") as file:
             file.write(f"{' '.join(words)}\n")
-        for name in ("pytest", "maxact") if {".", ".[test]"} & set(words) else ():
+        for name in ("pytest", "maxact", "torchrun") if {".", ".[test]"} & set(words) else ():
             _stand_in(environment / "bin" / name)
     else:
         _check(program, words, (environment / "installed").read_text())
 
 
 def _check(program: str, words: Sequence[str], installed: str) -> None:
+    if program == "torchrun":
+        launched, *words = words[words.index("-m") + 1 :]
+        program = {"pytest_maxact": "maxact"}.get(launched, launched)
     names, options = _parted(words)
     _require("-n" not in options or "xdist" in installed or "[test]" in installed, "unrecognized arguments: -n")
     read = [options[name] for name in _READ if name in options and not _UPDATES & options.keys()]
