@@ -4,15 +4,15 @@ What goes wrong here is told to rank 0, which fails the measurement with it; the
 """
 
 import sys
-from dataclasses import replace
 
 from pytest_maxact.checkpoint.digest import weights_digest
 from pytest_maxact.checkpoint.load import load
+from pytest_maxact.checkpoint.placement.placement import require_room
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.ranks.place import Place
 from pytest_maxact.measure.ranks.share import at_its_place, facts_of
-from pytest_maxact.measure.ranks.team import END, AbandonedError, Team, open_team, settings_from, words_of
+from pytest_maxact.measure.ranks.team import END, PLANNED, AbandonedError, Team, open_team, settings_from, words_of
 from pytest_maxact.measure.ranks.together import Together
 from pytest_maxact.measure.run import take_part
 from pytest_maxact.settings.settings import Settings
@@ -28,11 +28,10 @@ def follow(place: Place) -> int:
         while (order := team.next_order())["what"] != END:
             try:
                 settings = at_its_place(settings_from(order["settings"]), team)
-                known = replace(settings, batch_tokens=0)
-                if known not in prepared:
-                    prepared[known] = prepare(settings, next(iter(prepared.values()), None))
+                if settings not in prepared:
+                    prepared[settings] = prepare(settings, next(iter(prepared.values()), None))
                 if order["what"] == "measure":
-                    _measure(_batched(prepared.pop(known), settings), settings, team)
+                    _measure(prepared.pop(settings), settings, team)
             except (AbandonedError, ConnectionError):
                 continue
             except Exception as error:
@@ -45,13 +44,10 @@ def follow(place: Place) -> int:
         return _LEADER_DIED
 
 
-def _batched(prepared: Prepared, settings: Settings) -> Prepared:
-    """With batches as large as those of rank 0, which may have found out what its device holds."""
-    alike = prepared.batch_tokens in (0, settings.batch_tokens)
-    return prepared if alike else prepare(settings, prepared)
-
-
 def _measure(prepared: Prepared, settings: Settings, team: Team) -> None:
+    if prepared.placement:
+        require_room(prepared.placement)
+    team.meet(PLANNED)
     loaded = load(prepared.checkpoint, settings, prepared.placement)
     # the first of another machine reads its files as a whole, as rank 0 does those of its own
     tells = team.place.local == 0 and loaded.files is not None

@@ -53,12 +53,14 @@ def accumulators_of(anatomy: Anatomy, schemes: Sequence[Scheme]) -> int:
 
 def planned(
     whole: nn.Module, anatomy: Anatomy, dtype: str, settings: Settings, longest: int, schemes: Sequence[Scheme],
-    files: WeightFiles | None, rooms: Sequence[Room],
+    files: WeightFiles | None, rooms: Sequence[Room], shared: bool = False,
 ) -> tuple[Placement, int]:  # fmt: skip
-    """Where a model will live, and tokens of a batch: as many as were asked for, or as the device holds."""
+    """Where a model will live, and tokens of a batch: as many as were asked for, or as the device holds. `shared`:
+    several ranks measure it.
+    """
     asked = settings.batch_tokens if settings.batch_tokens != AUTO else min(BATCH_TOKENS, max(longest, 1024))
     need = needed_by(whole, anatomy, dtype, settings, asked, longest, schemes, files)
-    placement = place(need, rooms, settings.device, refused_ways(_is_quantized(whole, files), settings))
+    placement = place(need, rooms, settings.device, refused_ways(_is_quantized(whole, files), settings, shared))
     if settings.batch_tokens != AUTO:
         return placement, settings.batch_tokens
     return placement, batch_tokens_for(need, asked, placement, rooms, longest)
@@ -79,7 +81,7 @@ def batch_tokens_for(need: Need, asked: int, placement: Placement, rooms: Sequen
     return int(max(min(1 << (most.bit_length() - 1), _MOST_TOKENS), 1024))
 
 
-def refused_ways(quantized: bool, settings: Settings) -> dict[str, str]:
+def refused_ways(quantized: bool, settings: Settings, shared: bool = False) -> dict[str, str]:
     """Ways that cannot be taken whatever is free, and why."""
     found: dict[str, str] = {}
     if find_spec("accelerate") is None:
@@ -88,7 +90,7 @@ def refused_ways(quantized: bool, settings: Settings) -> dict[str, str]:
         found[OFFLOADED] = (
             f"{setting('effect')} and {setting('deploy')} run quantized weights, which an offloaded model does not hold"
         )
-    if why := unstreamed(quantized, settings):
+    if why := unstreamed(quantized, settings) or ("ranks of torchrun do not share a streamed pass" if shared else ""):
         found[STREAMED] = why
     return found
 
@@ -97,10 +99,11 @@ def _is_quantized(whole: Any, files: WeightFiles | None) -> bool:
     return bool(getattr(whole.config, "quantization_config", None)) or (files is not None and files.packing is not None)
 
 
-def refuse_auto_parts(settings: Settings) -> None:
-    """Raise InputError where parts of one corpus would be cut by what each machine holds."""
-    if settings.batch_tokens == AUTO and settings.shard is not None:
+def refuse_auto_parts(settings: Settings, shared: bool = False) -> None:
+    """Raise InputError where parts of one corpus would be cut by what each machine, or rank, holds."""
+    parts = f"the parts of {setting('shard')}" if settings.shard is not None else "the shares of ranks"
+    if settings.batch_tokens == AUTO and (settings.shard is not None or shared):
         raise InputError(
-            f"{setting('batch_tokens')} auto: the parts of {setting('shard')} must be cut alike on every machine\n"
+            f"{setting('batch_tokens')} auto: {parts} must be cut alike on every machine\n"
             f"  give a number, as in {setting('batch_tokens')} {BATCH_TOKENS}"
         )

@@ -11,7 +11,6 @@ from pytest_maxact.checkpoint.fit import refuse_unfit
 from pytest_maxact.checkpoint.heads import has_head, is_encoder
 from pytest_maxact.checkpoint.load import skeleton
 from pytest_maxact.checkpoint.locate import Checkpoint, locate, weights_are_here, with_weights
-from pytest_maxact.checkpoint.placement.rooms import rooms
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy, vocabulary
 from pytest_maxact.checkpoint.sites.modules import is_linear, sizes
 from pytest_maxact.checkpoint.sites.resolve import resolve
@@ -26,6 +25,8 @@ from pytest_maxact.measure.deployed import beside
 from pytest_maxact.measure.effect.effects import require_head
 from pytest_maxact.measure.planning import planned, refuse_auto_parts
 from pytest_maxact.measure.prepared import Prepared
+from pytest_maxact.measure.ranks.place import place_of
+from pytest_maxact.measure.ranks.room import rooms_for
 from pytest_maxact.measure.stream.refused import refuse_asked
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.record.identity import Identity
@@ -39,7 +40,8 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     """
     checkpoint = locate(settings)
     accumulated(settings.arithmetic, pick_device(settings.device))
-    refuse_auto_parts(settings)
+    here = place_of()
+    refuse_auto_parts(settings, here is not None)
     refuse_asked(checkpoint.quantized is not None, settings)
     source = load_tokenizer(settings.corpus_tokenizer, trust_remote_code=False) if settings.corpus_tokenizer else None
     tokenizer = load_tokenizer(
@@ -65,7 +67,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     dtype = dtype_of_files(checkpoint.config, files)
     placement, batch_tokens = planned(
         built.whole, anatomy, _dtype(settings, dtype), settings, max(map(len, sequences), default=1), schemes, files,
-        rooms(),
+        rooms_for(settings.device, here), here is not None,
     )  # fmt: skip
     settings = replace(settings, batch_tokens=batch_tokens)
     deployed, extra = beside(

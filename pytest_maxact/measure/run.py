@@ -45,7 +45,7 @@ from pytest_maxact.measure.progress import (
     counted,
 )
 from pytest_maxact.measure.ranks.share import facts_of
-from pytest_maxact.measure.ranks.team import Team
+from pytest_maxact.measure.ranks.team import PLANNED, Team
 from pytest_maxact.measure.ranks.together import Together
 from pytest_maxact.measure.resume.bookmarks import Bookmarks
 from pytest_maxact.measure.resume.opening import bookmarks_of
@@ -103,7 +103,7 @@ def measure(
     with ordered, ThreadPoolExecutor(1) as background:
         scan = background.submit(scan_weights, files, misfits, lint_loaded(files) if checkpoint.quantized else None)
         begin(progress, LOADING)
-        loaded = load(checkpoint, settings, prepared.placement)
+        loaded = _loaded(checkpoint, settings, prepared, team)
         loaded_files = loaded.files
 
         def identify() -> str:
@@ -133,6 +133,13 @@ def _unchanged(record: Record, checkpoint: Checkpoint, files: WeightFiles | None
         record = with_files(record, files)
         require_unchanged(checkpoint)
     return record
+
+
+def _loaded(checkpoint: Checkpoint, settings: Settings, prepared: Prepared, team: Team | None) -> LoadedModel:
+    """The model, where several ranks load it once all have planned."""
+    if team:
+        team.meet(PLANNED)
+    return load(checkpoint, settings, prepared.placement)
 
 
 def _eager() -> AbstractContextManager[None]:

@@ -38,9 +38,11 @@ class Room:
         return self.device == "cpu"
 
 
-def rooms() -> tuple[Room, ...]:
-    """The GPUs of this machine in their order, then its own memory."""
-    return (*gpus(), host())
+def rooms(processes: int = 1, own: str = "") -> tuple[Room, ...]:
+    """The GPUs of this machine in their order, then its own memory: what each of so many processes may take of them.
+    `own`: a device that no other of these uses.
+    """
+    return (*(room if room.device == own else _parted(room, processes) for room in gpus()), host(processes))
 
 
 def gpus() -> Iterator[Room]:
@@ -49,9 +51,9 @@ def gpus() -> Iterator[Room]:
         yield Room(device=f"cuda:{index}", free=int(free), total=int(total))
 
 
-def host() -> Room:
-    """The machine's memory as far as this process may still take it."""
-    least = min(_bounds(), key=lambda room: room.free)
+def host(processes: int = 1) -> Room:
+    """The machine's memory as far as this process may still take it, one of so many that take the same."""
+    least = min(_bounds(processes), key=lambda room: room.free)
     return replace(least, addresses=min((room.free for room in _limits()), default=None))
 
 
@@ -90,12 +92,20 @@ def gib(size: int) -> str:
     return f"{number:.2f}" if number < 10 else f"{number:.1f}" if number < 100 else f"{number:,.0f}"
 
 
-def _bounds() -> Iterator[Room]:
-    """All that bounds this process, each as a room of the host."""
+def _bounds(processes: int) -> Iterator[Room]:
+    """All that bounds this process, each as a room of the host; limits of a process are its own."""
     total, available = _machine()
-    yield Room(device="cpu", free=available, total=total)
-    yield from _groups(total)
+    yield _parted(Room(device="cpu", free=available, total=total), processes)
+    yield from (_parted(room, processes) for room in _groups(total))
     yield from _limits()
+
+
+def _parted(room: Room, processes: int) -> Room:
+    """The part of one of so many processes."""
+    if processes == 1 or room.free >= _UNLIMITED:
+        return room
+    shared = f"shared by {processes} ranks"
+    return replace(room, free=room.free // processes, bound=f"{room.bound}, {shared}" if room.bound else shared)
 
 
 def _machine() -> tuple[int, int]:

@@ -8,17 +8,19 @@ from pathlib import Path
 from pytest_maxact.errors import InputError
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """One of `size` ranks. Rank 0 leads: it reports, and does what is done once. `local`: its number among those of
-    its machine.
+    its machine, of which there are `beside` with it.
     """
 
     rank: int
     size: int
     local: int = 0
+    beside: int = 1
 
     @property
     def leads(self) -> bool:
@@ -33,16 +35,17 @@ def place_of(environment: Mapping[str, str] = os.environ) -> Place | None:
     if not all(environment.get(name) for name in _VARIABLES):
         return None
     try:
-        rank, size, local = (int(environment.get(name) or 0) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+        rank, size, local, beside = (int(environment.get(name) or 0) for name in _NUMBERS)
     except ValueError:
-        rank, size, local = -1, 0, 0
-    if not 0 <= rank < size or local < 0:
-        said = ", ".join(f"{name}={environment.get(name)}" for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+        rank, size, local, beside = -1, 0, 0, 0
+    beside = beside or local + 1  # of a launcher that does not say it
+    if not 0 <= rank < size or not 0 <= local < beside:
+        said = ", ".join(f"{name}={environment.get(name)}" for name in _NUMBERS)
         raise InputError(
             f"{said}: no rank of a run of several processes\n"
             "  start them with torchrun, or unset these variables for a run of one"
         )
-    return Place(rank=rank, size=size, local=local) if size > 1 else None
+    return Place(rank=rank, size=size, local=local, beside=beside) if size > 1 else None
 
 
 def machine() -> str:

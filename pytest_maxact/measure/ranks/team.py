@@ -29,6 +29,8 @@ _EVIDENCE = 3.0
 _AFTERWARDS = 10.0
 """Seconds that the others leave rank 0 to end first."""
 END = "end"
+PLANNED = "planned"
+"""Where all meet before one of them loads: each has looked at what memory is free for all."""
 
 
 def plain(settings: Settings, device: str | None = None) -> dict[str, Any]:

@@ -77,6 +77,23 @@ def test_a_limit_of_addresses_bounds_by_what_is_left_of_it():
     assert free <= addresses
 
 
+def test_processes_of_one_machine_share_what_the_machine_and_its_groups_leave_and_not_limits_of_their_own(files):
+    group, root = files
+    assert (host(4).free, host(4).bound) == (GIB, "shared by 4 ranks")
+    group("0::/job\n")
+    write(root / "sys/fs/cgroup/job", memory__max=str(2 * GIB), memory__current="0", memory__stat="inactive_file 0\n")
+    assert (host(2).free, host(2).bound) == (GIB, "its control group, shared by 2 ranks")
+    limits = rooms.Room(device="cpu", free=GIB // 8, total=GIB, bound="RLIMIT_AS")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rooms, "_limits", lambda: iter([limits]))
+        assert (host(2).free, host(2).bound, host(2).addresses) == (GIB // 8, "RLIMIT_AS", GIB // 8)
+
+
+def test_what_is_not_known_is_not_shared(files, monkeypatch):
+    monkeypatch.setattr(rooms, "_machine", lambda: (1 << 60, 1 << 60))
+    assert host(2).free == host(1).free == 1 << 60
+
+
 def test_gpus_tell_their_own_free_memory(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

@@ -52,9 +52,11 @@ def ended() -> int:
 @pytest.mark.parametrize(
     ("changes", "place"),
     [
-        ({}, Place(rank=1, size=4, local=1)),
+        ({"LOCAL_WORLD_SIZE": "2"}, Place(rank=1, size=4, local=1, beside=2)),
+        ({"LOCAL_WORLD_SIZE": "4"}, Place(rank=1, size=4, local=1, beside=4)),
+        ({}, Place(rank=1, size=4, local=1, beside=2)),
         ({"LOCAL_RANK": ""}, Place(rank=1, size=4)),
-        ({"RANK": "0"}, Place(rank=0, size=4, local=1)),
+        ({"RANK": "0"}, Place(rank=0, size=4, local=1, beside=2)),
         ({"WORLD_SIZE": "1", "RANK": "0"}, None),
         ({"RANK": ""}, None),
         ({"MASTER_PORT": ""}, None),
@@ -64,7 +66,13 @@ def test_the_place_is_what_the_launcher_says(changes: dict[str, str], place: Pla
     assert place_of(LAUNCHED | changes) == place
 
 
-@pytest.mark.parametrize("changes", [{"RANK": "4"}, {"RANK": "-1"}, {"RANK": "one"}, {"LOCAL_RANK": "-2"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"RANK": "4"}, {"RANK": "-1"}, {"RANK": "one"}, {"LOCAL_RANK": "-2"}),
+        *({"LOCAL_WORLD_SIZE": "1"}, {"LOCAL_WORLD_SIZE": "-1"}, {"LOCAL_WORLD_SIZE": "all"}),
+    ],
+)
 def test_a_place_that_is_none_is_refused(changes: dict[str, str]) -> None:
     with pytest.raises(InputError, match=r"RANK=.*no rank of a run of several processes\n  start them with torchrun"):
         place_of(LAUNCHED | changes)
