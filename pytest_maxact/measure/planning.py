@@ -22,7 +22,7 @@ from pytest_maxact.numbers.ways import AUTO, OFFLOADED, SPLIT, STREAMED, WHOLE
 from pytest_maxact.settings.settings import Settings
 
 BATCH_TOKENS = 8192
-"""On a CPU larger batches gain nothing: its speed has been level since 2 048 tokens (docs/machines.md)."""
+"""On a CPU: that of a run that does not ask."""
 _MOST_TOKENS = 65536
 INSTALL = "accelerate is not installed: pip install 'pytest-maxact[large]'"
 
