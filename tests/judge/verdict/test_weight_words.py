@@ -144,7 +144,9 @@ def test_a_record_without_a_scan_says_what_was_not_checked() -> None:
 def test_a_metric_that_weights_do_not_have_is_refused_with_those_they_have() -> None:
     with pytest.raises(InputError) as caught:
         check(holding(), limit(0.0, "weights", "max_abs"))
-    assert str(caught.value) == ("no metric of weights called 'max_abs'\n  there are nonfinite, misfit, all_zero and lint")
+    assert str(caught.value) == (
+        "no metric of weights called 'max_abs'\n  there are nonfinite, misfit, all_zero and lint"
+    )
 
 
 def test_tensors_are_held_to_zero_where_all_of_them_break_what_is_allowed() -> None:
