@@ -37,7 +37,7 @@ def runnable(*languages: str) -> list[Any]:
     return [
         pytest.param(block, id=block.name)
         for block in blocks(*languages)
-        if not block.reason_not_to_run and not block.said.startswith("readme: ")
+        if not block.reason_not_to_run and not block.said.startswith("readme: ") and block.said != "given: ray"
     ]
 
 
