@@ -10,16 +10,16 @@ import pytest
 
 SLOW = """
     import time
-    from pytest_maxact.measure.observe import observer
+    from pytest_maxact.measure.observe import ahead
 
-    collate = observer.collate
+    collate = ahead.collate
 
     def slowly(*args, **options):
         time.sleep(0.02)
         return collate(*args, **options)
 
     def pytest_configure(config):
-        observer.collate = slowly
+        ahead.collate = slowly
     """
 """A conftest under which every batch takes a while."""
 
