@@ -58,20 +58,33 @@ def planned(
     """Where a model will live, and tokens of a batch: as many as were asked for, or as the device holds. `shared`:
     several ranks measure it.
     """
-    asked = settings.batch_tokens if settings.batch_tokens != AUTO else min(BATCH_TOKENS, max(longest, 1024))
-    need = needed_by(whole, anatomy, dtype, settings, asked, longest, schemes, files)
-    placement = place(need, rooms, settings.device, refused_ways(_is_quantized(whole, files), settings, shared))
+    refused = refused_ways(_is_quantized(whole, files), settings, shared)
+
+    def placed(tokens: int) -> tuple[Need, Placement]:
+        need = needed_by(whole, anatomy, dtype, settings, tokens, longest, schemes, files)
+        return need, place(need, rooms, settings.device, refused)
+
     if settings.batch_tokens != AUTO:
-        return placement, settings.batch_tokens
-    return placement, batch_tokens_for(need, asked, placement, rooms, longest)
+        return placed(settings.batch_tokens)[1], settings.batch_tokens
+    least = min(BATCH_TOKENS, max(longest, 1024))
+    need, placement = placed(least)
+    if placement.device != "cpu" or placement.against:
+        return placement, batch_tokens_for(need, least, placement, rooms, longest)
+    size = BATCH_TOKENS
+    while size > least:
+        larger = placed(size)[1]
+        if larger.how == placement.how and not larger.against:
+            return larger, size
+        size //= 2
+    return placement, least
 
 
 def batch_tokens_for(need: Need, asked: int, placement: Placement, rooms: Sequence[Room], longest: int) -> int:
-    """Tokens of a batch for `auto`: on a CPU `BATCH_TOKENS`, where its speed is level, on a GPU as many as it holds, a
-    power of two either way, so that two runs on one machine make the same batches.
+    """Tokens of a batch for `auto` on a GPU: as many as it holds, a power of two, so that two runs on one machine make
+    the same batches.
     """
     if placement.device == "cpu":
-        return BATCH_TOKENS if not placement.against else asked
+        return asked
     room = next(room for room in rooms if room.device == placement.device)
     taken = placement.limits.get(room.device, need.weights if placement.how == WHOLE else need.largest * 2)
     fixed = taken + need.beside - need.activations + need.matrix

@@ -51,7 +51,6 @@ from pytest_maxact.measure.resume.bookmarks import Bookmarks
 from pytest_maxact.measure.resume.opening import bookmarks_of
 from pytest_maxact.measure.resume.resumption import Resumption
 from pytest_maxact.measure.stream.refused import refuse_shared
-from pytest_maxact.measure.stream.run import measure_streamed
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
 from pytest_maxact.numbers.ways import STREAMED
@@ -96,12 +95,17 @@ def measure(
     misfits = {} if files.is_gguf else misfits_of(whole_skeleton(checkpoint), headers(files))
     if prepared.placement and prepared.placement.how == STREAMED:
         refuse_shared(team is not None)
-        record = measure_streamed(prepared, settings, family, files, misfits, digest, progress)
+        from pytest_maxact.measure.stream.run import measure_streamed  # it locks files as not every system can
+
+        with _eager():
+            record = measure_streamed(prepared, settings, family, files, misfits, digest, progress)
         return _unchanged(record, checkpoint, files)
     bookmarks = None if team else bookmarks_of(resumption, prepared, settings, checkpoint, digest)
     ordered = team.measuring(settings) if team else nullcontext()
-    with ordered, ThreadPoolExecutor(1) as background:
-        scan = background.submit(scan_weights, files, misfits, lint_loaded(files) if checkpoint.quantized else None)
+    with _eager(), ordered, ThreadPoolExecutor(1) as background:
+        scan = background.submit(
+            scan_weights, files, misfits, lint_loaded(files) if checkpoint.quantized or files.packing else None
+        )
         begin(progress, LOADING)
         loaded = _loaded(checkpoint, settings, prepared, team)
         loaded_files = loaded.files

@@ -40,8 +40,10 @@ class Ranks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> int | None:
         """On any rank but 0, in the place of pytest's own session."""
+        if hasattr(config, "workerinput") or not self._gates(config):
+            return None
         here = place()
-        if here is None or here.leads or hasattr(config, "workerinput") or not self._gates(config):
+        if here is None or here.leads:
             return None
         from pytest_maxact.measure.assist import follow
 

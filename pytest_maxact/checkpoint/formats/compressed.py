@@ -43,6 +43,11 @@ def _groups(stated: Quantization) -> tuple[list[Any], list[str]]:
     sparse = (stated.entries.get("sparsity_config") or {}).get("format")
     if sparse not in (None, "dense"):
         raise InputError(f"{stated.where}: a sparse checkpoint ({sparse}) is not read\n  export it without sparsity")
+    if online := _online(stated.entries.get("transform_config")):
+        raise InputError(
+            f"{stated.where}: the transform {online} runs with the model, and is not read\n"
+            "  gate the checkpoint before it was rotated, or export it with transforms fused into the weights"
+        )
     try:
         config = QuantizationConfig.model_validate(dict(stated.entries))
     except Exception as error:
@@ -64,6 +69,18 @@ def _groups(stated: Quantization) -> tuple[list[Any], list[str]]:
     return list(config.config_groups.values()), list(config.ignore or ())
 
 
+def _online(transforms: Any) -> str:
+    """The first transform of activations that is not fused into weights; empty for none."""
+    groups = transforms.get("config_groups") if isinstance(transforms, Mapping) else None
+    for name, scheme in (groups if isinstance(groups, Mapping) else {}).items():
+        applied = scheme.get("apply") if isinstance(scheme, Mapping) else None
+        if any(
+            not str(one.get("location", "")).startswith("weight") for one in applied or () if isinstance(one, Mapping)
+        ):
+            return str(name)
+    return ""
+
+
 def _scheme(name: str, weight: Part, groups: list[Any], ignored: list[str], stated: Quantization) -> Any:
     """The scheme of a module: of the group that names it, of the first whose pattern meets it, of that of its class."""
     from compressed_tensors.utils.match import match_name
@@ -72,7 +89,9 @@ def _scheme(name: str, weight: Part, groups: list[Any], ignored: list[str], stat
         raise lacking(weight, f"{stated.where} lists its module under `ignore` ({entry})")
     exact = [scheme for scheme in groups if name in scheme.targets]
     meeting = [scheme for scheme in groups if any(match_name(name, target) for target in scheme.targets)]
-    of_class = [scheme for scheme in groups if {"Linear", "Embedding"} & set(scheme.targets)]
+    last = name.rpartition(".")[2]
+    kind = "Embedding" if "embed" in last or last == "wte" else "Linear"
+    of_class = [scheme for scheme in groups if kind in scheme.targets]
     scheme = next(iter([*exact, *meeting, *of_class]), None)
     if scheme is None or scheme.weights is None:
         raise lacking(weight, f"no group of {stated.where} quantizes the weight of its module")

@@ -1,5 +1,6 @@
 """Every format that is read: by the method that a checkpoint states, its reader and the library that owns it."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -9,7 +10,7 @@ from pytest_maxact.checkpoint.formats import awq, bitsandbytes, compressed, fp8,
 from pytest_maxact.checkpoint.formats.packed import Held, Inputs, Packing, Reader, never, weights_alone
 from pytest_maxact.checkpoint.formats.stated import Quantization
 from pytest_maxact.checkpoint.headers import Header
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, first_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,13 @@ def packing_of(stated: Quantization, held: Sequence[tuple[Path, Header]]) -> Pac
     """
     form, parts = _BY_METHOD[stated.method], Held.of(held)
     library = _library(form, stated)
-    found = {one.key: one for one in form.packed(stated, parts)}
+    try:
+        found = {one.key: one for one in form.packed(stated, parts)}
+    except (TypeError, ValueError, LookupError, AttributeError, ZeroDivisionError, re.error) as error:
+        raise InputError(
+            f"{stated.where}: {stated.words} cannot be read ({type(error).__name__}: {first_line(error)})\n"
+            "  export the checkpoint again"
+        ) from error
     taken = {part.header.key for one in found.values() for part in one.parts.values()}
     beside = {key: part for key, part in parts.parts.items() if key not in taken and key.rpartition(".")[2] in BESIDE}
     activations, top = form.inputs(stated)

@@ -86,13 +86,19 @@ def artifact_of(files: WeightFiles) -> Artifact:
 
 
 def _artifact(folder: Path, held: Sequence[tuple[Path, Header]], faults: Sequence[LintFault]) -> Artifact:
+    read = ("config.json", *_BESIDE)
+    damaged = [
+        fault("file", name, "it is no JSON object, or cannot be read")
+        for name in read
+        if (folder / name).is_file() and not _json(folder / name)
+    ]
     return Artifact(
         folder=folder,
         config=_json(folder / "config.json"),
         beside={name: found for name in _BESIDE if (found := _json(folder / name))},
         headers={header.key: header for _, header in held},
         places={header.key: file for file, header in held},
-        faults=tuple(faults),
+        faults=(*faults, *damaged),
     )
 
 
@@ -115,6 +121,10 @@ def _files(folder: Path) -> tuple[list[Path], Mapping[str, Any] | None, list[Lin
     if SINGLE in there:
         stray = [name for name in there if name != SINGLE and not _NOT_THE_MODEL.match(name)]
         return [there[SINGLE]], None, [fault("stray", name, f"it lies beside {SINGLE}") for name in stray]
+    if not there and (several := sorted(folder.glob("*.[gG][gG][uU][fF]"))):
+        raise InputError(
+            f"{folder} holds {counted(len(several), 'GGUF file')}\n  name the one that is to be shipped: {several[0]}"
+        )
     if not there:
         raise InputError(
             f"{folder} holds no *.safetensors and no *.gguf file\n"
@@ -162,7 +172,7 @@ def _against_index(
     metadata = index.get("metadata")
     total = metadata.get("total_size") if isinstance(metadata, Mapping) else None
     size = sum(header.stop - header.start for _, header in held)
-    if isinstance(total, (int, float)) and total != size:
+    if isinstance(total, (int, float)) and total == total and total != size:
         yield fault("total_size", INDEX, f"total_size is {int(total)}, and the tensors have {counted(size, 'byte')}")
 
 

@@ -26,6 +26,8 @@ def four_bit_faults(module: Module, values: Values) -> Iterator[LintFault]:
     try:
         told = json.loads(values.raw(state).tobytes())
         shape, block = tuple(int(side) for side in told["shape"]), int(told["blocksize"])
+        if block < 1:
+            raise ValueError("no block has no weights")
     except (ValueError, KeyError, TypeError, UnicodeDecodeError):
         yield fault("packing", state.key, "it is no state that bitsandbytes reads: JSON with shape and blocksize")
         return
@@ -50,7 +52,7 @@ def _maxima(module: Module, told: Mapping[str, Any], blocks: int, values: Values
     if prod(absmax.shape) != blocks:
         yield fault("scale_shape", absmax.key, f"it is {by(absmax.shape)}, and there are {counted(blocks, 'block')}")
     if absmax.dtype != "U8":
-        yield from scale_faults(absmax, values)
+        yield from scale_faults(absmax, values, maxima=True)
         return
     if nested is None:
         yield fault("scale_missing", absmax.key, "it is quantized itself, and no nested_absmax lies beside it")

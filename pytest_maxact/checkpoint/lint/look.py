@@ -33,7 +33,7 @@ from pytest_maxact.numbers.lint import Lint, LintFault, lint_of
 
 READ_AT_MOST = 16 << 30
 """How many bytes of codes a look reads; more are read where that is asked for."""
-_BARE = Spec(forms=(), bits=4)
+_BARE = Spec(forms=(), bits=0)
 
 
 def lint(path: Path, *, codes: int | None = READ_AT_MOST) -> Lint:
@@ -58,7 +58,7 @@ def with_lint(error: InputError, folder: Path) -> InputError:
     """Why a quantized checkpoint is refused, with what a look at it finds."""
     try:
         found = lint(folder, codes=0)
-    except (InputError, OSError, ValueError, KeyError):
+    except Exception:  # what is refused is told, whatever a look at it meets
         return error
     first = next((fault for fault in found.faults if not fault.kind.remark), None)
     text = marked(error)
@@ -72,7 +72,7 @@ def with_lint(error: InputError, folder: Path) -> InputError:
 
 def _gguf_of(path: Path) -> Path | None:
     """The GGUF file that is meant: the one named, or the only one of a folder without other weights."""
-    if path.is_file() and path.suffix == ".gguf":
+    if path.is_file() and path.suffix.lower() == ".gguf":
         return path
     if path.is_dir() and not any(path.glob("*.safetensors")):
         found = sorted(path.glob("*.gguf"))
@@ -87,6 +87,8 @@ def lint_artifact(found: Artifact, *, codes: int | None = READ_AT_MOST) -> Lint:
     forms = _forms(modules, stated)
     layers = found.text_config.get("num_hidden_layers")
     faults = [*found.faults]
+    if stated is not None and stated.unreadable:
+        faults.append(fault("format", stated.where, f"it cannot be read: {stated.unreadable}"))
     if stated is None or stated.known or not any(forms.values()):
         faults += selection_faults(modules, forms, stated, layers if isinstance(layers, int) else 0)
     faults += _of_modules(modules, forms, stated, values, codes)

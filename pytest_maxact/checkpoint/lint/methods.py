@@ -7,6 +7,7 @@ from typing import Any
 
 from pytest_maxact.checkpoint.lint.artifact import Artifact
 from pytest_maxact.checkpoint.lint.stated import Spec, Stated, names
+from pytest_maxact.errors import first_line
 
 _FLOAT_GROUPS = {"nvfp4": 16, "mxfp4": 32, "mxfp8": 32, "mxfp6": 32}
 
@@ -102,10 +103,12 @@ def _mxfp4(stated: Mapping[str, Any], where: str) -> Stated:
 
 
 def _gptq(stated: Mapping[str, Any], where: str) -> Stated:
-    rules: dict[str, Any] = {}
-    for key in ("dynamic", "extra_config"):
+    rules: dict[str, tuple[Any, Any]] = {}
+    for key, matches in (("dynamic", re.match), ("extra_config", re.fullmatch)):
         found = stated.get(key)
-        rules |= found if isinstance(found, Mapping) else {}
+        rules |= {one: (matches, change) for one, change in found.items()} if isinstance(found, Mapping) else {}
+    blocks = stated.get("modules_in_block_to_quantize") or ()
+    only = tuple(str(one) for entry in blocks for one in (entry if isinstance(entry, list | tuple) else [entry]))
     form = str(stated.get("checkpoint_format") or stated.get("packing_format") or "")
     version = 2 if "v2" in form else 1
     own = Spec(
@@ -116,10 +119,10 @@ def _gptq(stated: Mapping[str, Any], where: str) -> Stated:
     )  # fmt: skip
 
     def rule(name: str) -> tuple[str, Any]:
-        for pattern, change in rules.items():
+        for pattern, (matches, change) in rules.items():
             try:
-                if re.match(str(pattern).removeprefix("-:").removeprefix("+:"), name):
-                    wide = isinstance(change, Mapping) and int(change.get("bits") or 0) >= 16
+                if matches(str(pattern).removeprefix("-:").removeprefix("+:"), name):
+                    wide = isinstance(change, Mapping) and _whole(change.get("bits"), 0) >= 16
                     return f"{'-:' if wide else ''}{pattern}", change
             except re.error:
                 continue
@@ -127,7 +130,7 @@ def _gptq(stated: Mapping[str, Any], where: str) -> Stated:
 
     def spec(name: str) -> Spec | None:
         pattern, change = rule(name)
-        if pattern.startswith("-:"):
+        if pattern.startswith("-:") or (only and not any(one in name for one in only)):
             return None
         return _changed(own, change) if isinstance(change, Mapping) else own
 
@@ -138,14 +141,19 @@ def _gptq(stated: Mapping[str, Any], where: str) -> Stated:
     return Stated(method=f"gptq{', format v2' if version == 2 else ''}", where=where, spec=spec, ignored=ignored)
 
 
+def _whole(value: Any, otherwise: int) -> int:
+    """A number as it is stated; another where that is none."""
+    return int(value) if isinstance(value, int) or str(value).lstrip("-").isdigit() else otherwise
+
+
 def _grouped(size: int) -> dict[str, Any]:
     return {"strategy": "group", "group": size} if size > 0 else {"strategy": "channel", "group": 0}
 
 
 def _changed(own: Spec, change: Mapping[str, Any]) -> Spec:
-    found = replace(own, bits=int(change.get("bits") or own.bits), symmetric=change.get("sym", own.symmetric))
+    found = replace(own, bits=_whole(change.get("bits"), own.bits), symmetric=change.get("sym", own.symmetric))
     found = replace(found, reordered=change.get("desc_act", own.reordered))
-    return replace(found, **_grouped(int(change["group_size"]))) if change.get("group_size") else found
+    return replace(found, **_grouped(_whole(change["group_size"], -1))) if change.get("group_size") else found
 
 
 def _awq(stated: Mapping[str, Any], where: str) -> Stated:
@@ -255,4 +263,10 @@ def _of(stated: Mapping[str, Any], where: str, otherwise: str) -> Stated:
             method=method or "a method that it does not name", where=where, spec=lambda name: None,
             ignored=lambda name: "", known=False,
         )  # fmt: skip
-    return read(stated, where)
+    try:
+        return read(stated, where)
+    except (TypeError, ValueError, IndexError, KeyError, AttributeError, re.error) as error:
+        return Stated(
+            method=method, where=where, spec=lambda name: None, ignored=lambda name: "", known=False,
+            unreadable=first_line(error),
+        )  # fmt: skip

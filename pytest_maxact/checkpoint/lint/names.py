@@ -15,7 +15,10 @@ _PARTS = frozenset({
     "activation_scale", "output_scale", "pre_quant_scale", "qweight", "qzeros", "scales", "g_idx", "bias", "SCB",
     "weight_format", "compressed", "bitmask", "blocks",
 })  # fmt: skip
-_KV = re.compile(r"^(?P<module>.+?)(?:\.(?P<owner>[kv]_proj))?\.(?P<part>[kv]_scale|kv_scale|[kv]_proj\.output_scale)$")
+_KV = re.compile(
+    r"^(?P<module>.+?)(?:\.(?P<owner>[kv]_proj|qkv_proj))?\.(?P<part>[kv]_scale|kv_scale|[kv]_proj\.output_scale)$"
+)
+_OF_ATTENTION = re.compile(r"(self_attn|attention)\.attn$")
 _STACKED = re.compile(r"^(?P<module>.*experts\.(?:gate_up_proj|gate_proj|up_proj|down_proj|w\d+))(?:_(?P<part>\w+))?$")
 _STACKED_PARTS = {"scale": "weight_scale", "scale_inv": "weight_scale_inv", "packed": "weight_packed",
                   "scale_2": "weight_scale_2", "global_scale": "weight_global_scale", "": "weight"}  # fmt: skip
@@ -68,7 +71,7 @@ def modules_of(headers: Iterable[Header]) -> tuple[dict[str, Module], dict[str, 
     for header in headers:
         if found := _KV.match(header.key) if "_scale" in header.key else None:
             part = f"{found['part'][0]}_scale" if found["part"].endswith("output_scale") else found["part"]
-            cache.setdefault(found["module"].removesuffix(".attn"), {})[part] = header
+            cache.setdefault(_OF_ATTENTION.sub(r"\1", found["module"]), {})[part] = header
             continue
         module, part = split(header.key)
         modules.setdefault(module, Module(module)).parts[part] = header

@@ -44,6 +44,8 @@ class Stated:
     ignored: Callable[[str], str]
     cache: bool = False
     known: bool = True
+    unreadable: str = ""
+    """Why what is stated could not be read, empty where it could."""
 
 
 def names(patterns: Sequence[Any] | None, *, substrings: bool = False) -> Callable[[str], str]:

@@ -42,9 +42,12 @@ def part_faults(module: Module, part: Part, matrix: Matrix, form: str, values: V
 
 
 def scale_faults(
-    header: Header, values: Values, *, exponents: bool = False, over: tuple[Module, Matrix, str] | None = None
-) -> Iterator[LintFault]:
-    """What of scales is no scale; `over`: the module whose weights they multiply, to tell zeros that cost nothing."""
+    header: Header, values: Values, *, exponents: bool = False, over: tuple[Module, Matrix, str] | None = None,
+    maxima: bool = False,
+) -> Iterator[LintFault]:  # fmt: skip
+    """What of scales is no scale; `over`: the module whose weights they multiply, to tell zeros that cost nothing;
+    `maxima`: they are those of blocks, so that one of zero is of a block of zeros.
+    """
     if header.dtype not in FLOAT_DTYPES and not (exponents and header.dtype == "U8"):
         return
     flaws = values.flaws(header, exponents=exponents)
@@ -58,7 +61,8 @@ def scale_faults(
     if flaws.negative:
         yield fault("scale_negative", header.key, f"{flaws.negative}{of} {_is(flaws.negative)} negative")
     if flaws.zero:
-        lost = flaws.zero if over is None else _lost(header, values, exponents, *over)
+        dead = maxima and flaws.zero < flaws.size
+        lost = 0 if dead else flaws.zero if over is None else _lost(header, values, exponents, *over)
         if lost:
             yield fault("scale_zero", header.key, f"{lost}{of} {_is(lost)} zero, over weights that are not")
         else:
@@ -73,8 +77,6 @@ def _lost(header: Header, values: Values, exponents: bool, module: Module, matri
     """How many zero scales lie over weights whose codes are not all zero."""
     zeros = values.zeros(header, exponents=exponents)
     count = int(zeros.sum())
-    if zeros.size == 1 or bool(zeros.all()):
-        return count
     dead = _zero_codes(module, matrix, form, values, zeros.shape)
     return count if dead is None else int(np.count_nonzero(zeros & ~dead))
 
@@ -84,7 +86,7 @@ def _zero_codes(
 ) -> "np.ndarray[tuple[int, ...], np.dtype[np.bool_]] | None":
     """Which groups of codes are nothing but zeros, in the shape of their scales; None where that cannot be told."""
     weight = weight_of(module)
-    masks = {"fp8": 0x7F, "mxfp8": 0x7F, "int8": 0xFF, "nvfp4": 0x77, "mxfp4": 0x77, "mxfp4 blocks": 0x77}
+    masks = {"fp8": 0x7F, "mxfp8": 0x7F, "int8": 0xFF, "bnb8": 0xFF, "nvfp4": 0x77, "mxfp4": 0x77, "mxfp4 blocks": 0x77}
     if form not in masks:
         return None
     rows = int(np.prod((*matrix.lead, matrix.rows)))

@@ -21,7 +21,7 @@ def head_faults(found: Artifact) -> Iterator[LintFault]:
     """A causal language model whose config says that its head is not tied, and whose files hold none."""
     config = found.text_config
     if config.get("tie_word_embeddings") is not False or not any(
-        str(name).endswith("ForCausalLM") for name in found.config.get("architectures") or ()
+        str(name).endswith("ForCausalLM") for name in _listed(found.config.get("architectures"))
     ):
         return
     rows = config.get("vocab_size")
@@ -56,3 +56,7 @@ def _far(entries: Sequence[tuple[Header, float]]) -> Iterator[LintFault]:
     for header, value in entries:
         if abs(log10(value / middle)) >= log10(FAR):
             yield fault("scale_far", header.key, f"its largest is {value:.3g}, and {middle:.3g} in the middle layer")
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []

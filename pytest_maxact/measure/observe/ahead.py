@@ -22,7 +22,7 @@ class Ahead:
     def take(self, planned: PlannedBatch, device: torch.device, side: str, stride: int) -> Batch:
         """The tensors of a batch, made ahead or now; the one that follows is begun."""
         made, self._made = self._made, None
-        batch = made[1].result() if made and made[0] is planned else collate(planned, device, side, stride)
+        batch = made[1].result() if made and made[0] == planned else collate(planned, device, side, stride)
         if self.following is not None:
             self._pool = self._pool or ThreadPoolExecutor(1, thread_name_prefix="maxact-collate")
             self._made = self.following, self._pool.submit(collate, self.following, device, side, stride)

@@ -83,7 +83,7 @@ class Intake:
         self.see(tap, call.states(tap.reads))
         counts = bool(self.batch.plan.sequences)
         if counts and tap.site.kind == "q" and tap.site.layer is not None and self._logits is not None:
-            self._logits.stage(tap.site.layer, tap.part, call, self.batch)
+            self._logits.stage(tap.site.layer, tap.part, call, self.batch.on(call.query.device))
 
     def see(self, tap: Tap, tensor: torch.Tensor) -> None:
         """Hand the tensor of a tap to its accumulators."""

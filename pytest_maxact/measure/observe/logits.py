@@ -23,12 +23,14 @@ _UNREAD = ("block_indices", "indices")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Found:
-    """Of one call, on its device: the largest score of each head, the flat place [B, H, T, S] of the largest of all."""
+    """Of one call, on its device: of every sequence the largest score of each head [B, H], and the flat place [T, S, H]
+    of the largest of all; `shape` is (S, H).
+    """
 
     layer: int
     part: str
     heads: torch.Tensor
-    place: torch.Tensor
+    places: torch.Tensor
     shape: tuple[int, ...]
     exact: bool
 
@@ -42,24 +44,27 @@ class Logits:
 
     def stage(self, layer: int, part: str, call: Attended, batch: Batch) -> None:
         """Look at one call of this batch."""
-        heads = torch.full((call.query.shape[1],), -torch.inf, device=call.query.device)
-        largest = torch.tensor(-torch.inf, device=heads.device)
-        place = torch.zeros((), dtype=torch.int64, device=heads.device)
-        shape = (*call.query.shape[:3], call.key.shape[2])
+        sequences, count = call.query.shape[:2]
+        device = call.query.device
+        heads = torch.full((sequences, count), -torch.inf, device=device)
+        largest = torch.full((sequences,), -torch.inf, device=device)
+        places = torch.zeros(sequences, dtype=torch.int64, device=device)
         for sequence, start, scores in _blocks(call, batch):
-            heads = torch.maximum(heads, scores.amax((-2, -1)))
-            value, flat = scores.flatten().max(0)
-            _, queries, keys = scores.shape
-            head, rest = flat // (queries * keys), flat % (queries * keys)
-            here = ((sequence * shape[1] + head) * shape[2] + start + rest // keys) * shape[3] + rest % keys
-            place = torch.where((value > largest) | value.isnan() & ~largest.isnan(), here, place)
-            largest = torch.maximum(largest, value)
+            heads[sequence] = torch.maximum(heads[sequence], scores.amax((-2, -1)))
+            by_pair = scores.permute(1, 2, 0)  # of equals the earliest query, key and head
+            value, flat = by_pair.flatten().max(0)
+            here = flat + start * by_pair.shape[1] * count
+            known = largest[sequence]
+            places[sequence] = torch.where((value > known) | value.isnan() & ~known.isnan(), here, places[sequence])
+            largest[sequence] = torch.maximum(known, value)
         exact = not any(isinstance(call.options.get(name), torch.Tensor) for name in _UNREAD)
-        self._staged.append(_Found(layer=layer, part=part, heads=heads, place=place, shape=shape, exact=exact))
+        shape = (call.key.shape[2], count)
+        self._staged.append(_Found(layer=layer, part=part, heads=heads, places=places, shape=shape, exact=exact))
 
     def commit(self, batch: Batch) -> None:
         """Keep what the batch staged."""
-        self.layers = joined_logits((*self.layers, *(self._read(found, batch) for found in self._staged)))
+        new = (one for found in self._staged for one in _read(found, batch))
+        self.layers = joined_logits((*self.layers, *new))
         self.rollback()
 
     def rollback(self) -> None:
@@ -90,26 +95,21 @@ class Logits:
             found.append(one)
         self.layers = joined_logits(found)
 
-    def _read(self, found: _Found, batch: Batch) -> LayerLogits:
-        _, heads, queries, keys = found.shape
-        flat, width = int(found.place), batch.ids.shape[1]
-        sequence, rest = divmod(flat, heads * queries * keys)
-        head, rest = divmod(rest, queries * keys)
-        query, key = divmod(rest, keys)
+
+def _read(found: _Found, batch: Batch) -> Iterator[LayerLogits]:
+    """Of every sequence of a batch what was found of it."""
+    keys, heads = found.shape
+    width = batch.ids.shape[1]
+    largest = torch.where(found.heads.isnan(), torch.inf, found.heads).tolist()
+    for sequence, flat in enumerate(found.places.tolist()):
+        pair, head = divmod(flat, heads)
+        query, key = divmod(pair, keys)
         sample, position, token = batch.place(sequence * width + query)
         _, attended, other = batch.place(sequence * width + key)
-        return LayerLogits(
-            layer=found.layer,
-            part=found.part,
-            heads=tuple(torch.where(found.heads.isnan(), torch.inf, found.heads).tolist()),
-            head=head,
-            sample=sample,
-            query=position,
-            key=attended,
-            query_id=token,
-            key_id=other,
-            exact=found.exact,
-        )
+        yield LayerLogits(
+            layer=found.layer, part=found.part, heads=tuple(largest[sequence]), head=head, sample=sample,
+            query=position, key=attended, query_id=token, key_id=other, exact=found.exact,
+        )  # fmt: skip
 
 
 def _blocks(call: Attended, batch: Batch) -> Iterator[tuple[int, int, torch.Tensor]]:

@@ -51,6 +51,9 @@ class Bookmarks:
             pass
         except UnusableError as error:
             self.remark(f"{self._path} was not gone on from, {error}: all was measured from the beginning")
+        except OSError as error:
+            self._given_up = True
+            self.remark(f"no bookmark is kept in {self._path.parent} ({error.strerror})")
 
     def remark(self, words: str) -> None:
         """Something that the run is to tell."""

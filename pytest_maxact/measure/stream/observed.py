@@ -19,6 +19,7 @@ from pytest_maxact.measure.observe.coverage import check_coverage
 from pytest_maxact.measure.observe.fresh import Fresh
 from pytest_maxact.measure.observe.observer import Observer, is_out_of_memory, must_be_alone
 from pytest_maxact.measure.observe.probe import Memory
+from pytest_maxact.measure.stream.refused import refuse_threads
 from pytest_maxact.measure.stream.turns import Walk
 
 Piece = tuple[tuple[tuple[int, ...], ...], int]
@@ -91,7 +92,7 @@ class _BatchAside(_HooksAside):
                 if name in self._rows:
                     raise MeasureError(
                         f"site {name} is read in the turns of several layers\n"
-                        f"  measure this architecture without {setting('device')} stream"
+                        f"  measure this architecture with {setting('device')} offload, or cpu"
                     )
                 self._rows[name] = dict(rows)
                 seen.append(accumulator)
@@ -148,7 +149,9 @@ class Streaming:
             )
             for planned in queue
         ]
-        return [*self._glimpses[0].values(), *self._batches, *self._glimpses[1].values()]
+        walks: list[Walk[Any]] = [*self._glimpses[0].values(), *self._batches, *self._glimpses[1].values()]
+        refuse_threads(len(walks), torch.get_num_threads())
+        return walks
 
     def _run(self, planned: PlannedBatch) -> Callable[[], None]:
         try:

@@ -4,9 +4,15 @@ out.
 Guards that nothing is loaded for a figure that a streamed pass does not give.
 """
 
-from pytest_maxact.errors import InputError, setting
+from importlib.util import find_spec
+from pathlib import Path
+
+from pytest_maxact.errors import InputError, MeasureError, setting
 from pytest_maxact.numbers.ways import STREAMED
 from pytest_maxact.settings.settings import Settings
+
+_MOST_THREADS = 30_000
+"""What Linux gives a process of its own accord, nearly."""
 
 
 def unstreamed(quantized: bool, settings: Settings) -> str:
@@ -16,6 +22,8 @@ def unstreamed(quantized: bool, settings: Settings) -> str:
             f"{setting('effect')} and {setting('deploy')} compare predictions of a model that is in memory as a whole, "
             "which a streamed one is not"
         )
+    if find_spec("fcntl") is None:
+        return "this system has no locks of files, by which what was spilled is told from what was left"
     return "its weights are quantized, and are not read layer by layer yet" if quantized else ""
 
 
@@ -41,4 +49,22 @@ def refuse_shared(ranks: bool) -> None:
         raise InputError(
             f"{setting('device')} {STREAMED}: a streamed pass is not shared by the ranks of torchrun\n"
             f"  start one process, or measure parts of the corpus with {setting('shard')} and merge them"
+        )
+
+
+def refuse_threads(pieces: int, each: int) -> None:
+    """Raise MeasureError where so many waiting pieces of work, with `each` threads that compute, are more than a
+    process may have.
+    """
+    import resource
+
+    soft = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    bounds = [_MOST_THREADS, *([soft] if soft != resource.RLIM_INFINITY else [])]
+    for file in (Path("/sys/fs/cgroup/pids.max"), Path("/sys/fs/cgroup/pids/pids.max")):
+        told = file.read_text().strip() if file.is_file() else ""
+        bounds += [int(told)] if told.isdigit() else []
+    if pieces * each > min(bounds) // 2:
+        raise MeasureError(
+            f"{pieces} batches wait in threads of their own, each with {each} that compute, and {min(bounds)} threads "
+            f"are allowed\n  raise {setting('batch_tokens')}, or set OMP_NUM_THREADS lower"
         )

@@ -146,7 +146,7 @@ def _stopping_at(layers: Sequence[nn.Module], walks: Sequence[Walk[Any]], here: 
     """Hooks before everything else of every layer; `here` is the layer that has its weights."""
 
     def walk_here() -> Walk[Any] | None:
-        return next((walk for walk in walks if walk.thread == threading.get_ident()), None)
+        return next((walk for walk in walks if not walk.ended and walk.thread == threading.get_ident()), None)
 
     def before(module: nn.Module, args: Any, kwargs: Any) -> None:
         if (walk := walk_here()) is None:
@@ -156,7 +156,7 @@ def _stopping_at(layers: Sequence[nn.Module], walks: Sequence[Walk[Any]], here: 
                 raise MeasureError(
                     f"{class_of(walk.inside[-1])} runs {class_of(module)} within itself, and the weights of one layer "
                     "at a time are in memory\n"
-                    f"  measure this architecture without {setting('device')} stream"
+                    f"  measure this architecture with {setting('device')} offload, or cpu"
                 )
             walk.wait_for(module, (args, kwargs))
         walk.inside.append(module)

@@ -92,6 +92,15 @@ def test_a_module_that_is_quantized_and_listed_as_ignored_is_named(origin: Path,
         ({"quant_method": "gptq", "bits": 5}, "in 5 bits is not read"),
         ({"quant_method": "modelopt", "quant_algo": "W4A8_AWQ"}, "W4A8_AWQ is not read"),
         ({"quant_method": "compressed-tensors", "format": "marlin-24", "config_groups": {}}, "no group of"),
+        (
+            {
+                "quant_method": "compressed-tensors",
+                "config_groups": {},
+                "transform_config": {"config_groups": {"R4": {"type": "hadamard", "apply": [{"location": "input"}]}}},
+            },
+            "the transform R4 runs with the model",
+        ),
+        ({"quant_method": "gptq", "bits": 4, "dynamic": [1]}, "cannot be read (AttributeError"),
     ],
 )
 def test_a_layout_that_is_not_read_is_named(stated: dict[str, Any], said: str, origin: Path, tmp_path: Path) -> None:

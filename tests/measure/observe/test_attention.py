@@ -183,3 +183,25 @@ def test_scores_are_computed_block_by_block(monkeypatch: pytest.MonkeyPatch) -> 
     for one, two in zip(whole.logits.layers, blocks.logits.layers, strict=True):
         assert one.heads == pytest.approx(two.heads, rel=1e-6)
         assert (one.sample, one.query, one.key, one.head) == (two.sample, two.query, two.key, two.head)
+
+
+def test_of_equal_scores_the_earliest_pair_is_told_however_batches_were_cut() -> None:
+    """The first token attends to itself alike in every sequence that begins with it."""
+    model, anatomy = resolved("qwen3")
+    with torch.no_grad():
+        for layer in model.layers:
+            for weight in (layer.self_attn.q_proj.weight, layer.self_attn.k_proj.weight):
+                weight.zero_()
+    together = observed(model, anatomy)
+    apart = Observer(decoder_of(model), anatomy)
+    with apart.attached():
+        apart.run(
+            [replace(batch, sequences=(one,)) for batch in PLAN for one in reversed(batch.sequences)],
+            torch.device("cpu"),
+        )
+    assert together.logits
+    assert apart.logits
+    assert together.logits.layers == apart.logits.layers
+    assert {(one.sample, one.query, one.key, one.head) for one in apart.logits.layers} == {
+        (min(sequence.sample.id for sequence in SEQUENCES), 0, 0, 0)
+    }

@@ -45,7 +45,7 @@ def split(model: Any) -> nn.Module:
 def test_every_site_is_counted_on_the_device_of_its_layer(lengths: list[int]) -> None:
     model: Any = tiny.random_model("qwen3")
     decoder = split(model)
-    anatomy = resolve(model, model.config, linear_inputs=True)
+    anatomy = resolve(model, model.config, linear_inputs=True, attention=True)
     observer = Observer(decoder, anatomy)
     planned = PlannedBatch(split="evaluation", sequences=tuple(encoded(lengths)))
     with observer.attached(), torch.inference_mode():

@@ -95,6 +95,24 @@ def test_an_error_of_what_is_only_tried_is_its_result(tmp_path: Path) -> None:
         _ = tried.result
 
 
+def test_what_ends_before_its_first_layer_leaves_the_way_to_the_next(tmp_path: Path) -> None:
+    """A thread that has ended hands its number on to the next."""
+    layer = nn.Linear(4, 4)
+
+    def fails() -> None:
+        raise RuntimeError("no layer was met")
+
+    with Folder(tmp_path) as folder:
+        tried = [Walk(fails, Nothing(), nullcontext, folder.spill(4), optional=True) for _ in range(3)]
+        other: Walk[Any] = Walk(lambda: layer(torch.randn(2, 4)), Nothing(), nullcontext, folder.spill(4))
+        ended = threading.Thread(target=take_turns, args=([*tried, other], [layer], lambda module: nullcontext()))
+        ended.daemon = True
+        ended.start()
+        ended.join(20)
+        assert not ended.is_alive()
+    assert other.result.shape == (2, 4)
+
+
 def test_a_layer_that_runs_another_within_itself_is_refused_by_name(tmp_path: Path) -> None:
     outer = Nested()
     with Folder(tmp_path) as folder, pytest.raises(MeasureError, match="Nested runs Linear within itself"):
