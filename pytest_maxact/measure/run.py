@@ -95,10 +95,7 @@ def measure(
     misfits = {} if files.is_gguf else misfits_of(whole_skeleton(checkpoint), headers(files))
     if prepared.placement and prepared.placement.how == STREAMED:
         refuse_shared(team is not None)
-        from pytest_maxact.measure.stream.run import measure_streamed  # it locks files as not every system can
-
-        with _eager():
-            record = measure_streamed(prepared, settings, family, files, misfits, digest, progress)
+        record = _streamed(prepared, settings, family, files, misfits, digest, progress)
         return _unchanged(record, checkpoint, files)
     bookmarks = None if team else bookmarks_of(resumption, prepared, settings, checkpoint, digest)
     ordered = team.measuring(settings) if team else nullcontext()
@@ -128,6 +125,16 @@ def measure(
     with _eager():
         record = replace(record, effects=_effects(prepared, settings, record, failing(record), bounded(record)))
     return _unchanged(record, checkpoint, loaded_files)
+
+
+def _streamed(
+    prepared: Prepared, settings: Settings, family: str | None, files: WeightFiles, misfits: Mapping[str, str],
+    digest: str | None, progress: Progress | None,
+) -> Record:  # fmt: skip
+    from pytest_maxact.measure.stream.run import measure_streamed  # it locks files, as not every system can
+
+    with _eager():
+        return measure_streamed(prepared, settings, family, files, misfits, digest, progress)
 
 
 def _unchanged(record: Record, checkpoint: Checkpoint, files: WeightFiles | None) -> Record:
