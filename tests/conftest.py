@@ -26,6 +26,8 @@ SURROUNDINGS = (*surroundings.SURROUNDINGS, *OF_TERMINALS)
 for surrounding in SURROUNDINGS:
     os.environ.pop(surrounding, None)
 
+if not torch.cuda.is_available():  # before anything imports triton, which torch does when it compiles
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 """Tensors here are tiny: a second thread costs more than it does, and several times so on a busy machine."""

@@ -118,8 +118,7 @@ def measure(
         record = measure_loaded(
             prepared, settings, loaded, family, identify, scanned, progress, company=company, bookmarks=bookmarks
         )
-        del scanned, company
-    del loaded
+    del scanned, company, loaded
     if settings.effects_measured:
         begin(progress, PREDICTING)
     with _eager():

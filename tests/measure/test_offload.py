@@ -48,7 +48,7 @@ def test_what_a_machine_does_not_hold_is_refused_before_anything_is_loaded(corpu
     from pytest_maxact.measure import prepare as preparing
 
     small = placement.Room(device="cpu", free=1 << 20, total=1 << 30)
-    monkeypatch.setattr(preparing, "rooms", lambda: (small,))
+    monkeypatch.setattr(preparing, "rooms_for", lambda device, here: (small,))
     prepared = prepare(settings)
     assert prepared.placement.against
     with pytest.raises(InputError, match="GiB are needed on cpu"):

@@ -18,8 +18,6 @@ from pytest_maxact.measure.observe import fused
 from pytest_maxact.measure.observe.fused import WINDOW, agree, kernel_of, read, read_plain, trials
 
 GPU = torch.cuda.is_available()
-if not GPU:
-    os.environ.setdefault("TRITON_INTERPRET", "1")
 with_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 on_gpu = pytest.mark.skipif(not GPU, reason="needs a GPU")
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
