@@ -53,7 +53,7 @@ class Products(TorchFunctionMode):
     ) -> Any:
         if (held := self._held()) is not None and id(held) not in self._matrices:
             self._matrices[id(held)] = held
-        multiplies = any(id(value) in self._matrices for value in _tensors((args, kwargs)))
+        multiplies = any(id(value) in self._matrices for value in tensors_in((args, kwargs)))
         if multiplies and func.__name__ in _MULTIPLIES:
             place = next(i for i, value in enumerate(args) if self._is_factor(value))
             if self._replace is not None:
@@ -86,12 +86,13 @@ def holder_of(module: nn.Module, parameter: torch.Tensor) -> Callable[[], torch.
     return lambda: owner._parameters.get(leaf)
 
 
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
+def tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    """Every tensor in nested mappings, tuples and lists."""
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, dict):
         for member in value.values():
-            yield from _tensors(member)
+            yield from tensors_in(member)
     elif isinstance(value, (tuple, list)):
         for member in value:
-            yield from _tensors(member)
+            yield from tensors_in(member)

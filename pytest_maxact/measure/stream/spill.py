@@ -12,7 +12,6 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy.typing as npt
 import torch
 
 from pytest_maxact.errors import MeasureError, first_line
+from pytest_maxact.measure.observe.products import tensors_in
 
 _PREFIX = "maxact-spill-"
 _LOCK = "in-use"
@@ -108,7 +108,7 @@ class Spill:
         """
         storages = {
             storage.data_ptr(): storage
-            for tensor in _tensors(given)
+            for tensor in tensors_in(given)
             if self._is_wide(tensor) and (storage := tensor.untyped_storage()).resizable() and storage.nbytes()
         }
         parts, place = [], 0
@@ -174,17 +174,6 @@ def _into(storage: torch.UntypedStorage, content: memoryview) -> None:
 
 def _raw(storage: torch.UntypedStorage) -> torch.Tensor:
     return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
-
-
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for member in value.values():
-            yield from _tensors(member)
-    elif isinstance(value, (tuple, list)):
-        for member in value:
-            yield from _tensors(member)
 
 
 def _unwritable(folder: Path, error: OSError) -> MeasureError:
