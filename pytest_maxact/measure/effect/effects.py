@@ -28,7 +28,7 @@ from pytest_maxact.measure.effect.mending import by_contribution, culprit, linea
 from pytest_maxact.measure.effect.simulate import Simulation, cast, holding
 from pytest_maxact.measure.observe.batch import collate
 from pytest_maxact.measure.observe.fresh import Fresh
-from pytest_maxact.measure.observe.observer import is_out_of_memory
+from pytest_maxact.measure.observe.room import is_out_of_memory
 from pytest_maxact.measure.observe.rotary import steady_up_to
 from pytest_maxact.numbers.schemes import Scheme
 from pytest_maxact.record.effect import UNDONE, Effect

@@ -6,11 +6,17 @@ and sites fire in the order of depth. A partial measurement is refused.
 
 from collections.abc import Mapping
 
+import torch
+
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy, Experts
 from pytest_maxact.corpus.batches import PlannedBatch
 from pytest_maxact.errors import MeasureError
+from pytest_maxact.measure.observe.accumulate import SiteAccumulator
 from pytest_maxact.measure.observe.hooks import Hooks
 from pytest_maxact.measure.observe.intake import Intake
+
+FULL_WIDTH = frozenset({"hidden", "attn_output", "mlp_output", "final_norm"})
+"""Kinds that are as wide as the residual stream."""
 
 
 def check_coverage(
@@ -33,6 +39,39 @@ def check_coverage(
     if (order := list(dict.fromkeys(intake.order))) != depth:
         wrong = next(name for name, wanted in zip(order, depth, strict=True) if name != wanted)
         raise MeasureError(f"site {wrong} fired out of the order of depth\n  please report the model_type")
+
+
+def check_counts(
+    anatomy: Anatomy, accumulators: Mapping[str, SiteAccumulator], traffic: Mapping[str, Mapping[str, torch.Tensor]],
+    tokens: Mapping[str, int],
+) -> None:  # fmt: skip
+    """After all batches: every site's element count equals tokens x width, exactly. `traffic`: tokens each expert was
+    given, by router site and split. Raises MeasureError.
+    """
+    for site in anatomy.sites:
+        accumulator = accumulators[site.name]
+        width = anatomy.hidden_size
+        known = {width} if site.kind in ("attn_output", "mlp_output") else {width * anatomy.streams}
+        if site.kind == "final_norm":
+            known.add(width)
+        if site.kind in FULL_WIDTH and (other := set(accumulator.widths.values()) - known):
+            raise MeasureError(
+                f"{site.name} is {other.pop()} wide where the config says {max(known)}\n  please report the model_type"
+            )
+        routed = [experts for experts in anatomy.experts if experts.site == f"layers.{site.layer}.router"]
+        for split, given in tokens.items():
+            pairs = sum(int(traffic[e.site][split].sum()) for e in routed if split in traffic[e.site])
+            routed_parts = {tap.part for tap in anatomy.taps if tap.site.name == site.name and tap.routed}
+            expected = sum(
+                (pairs if part in routed_parts else given) * width for part, width in accumulator.widths.items()
+            )
+            seen = int(accumulator.dense_counts(split).sum())
+            if seen != expected or not accumulator.widths:
+                raise MeasureError(
+                    f"{site.name}: {seen} elements counted in the {split} split where {given} tokens make "
+                    f"{expected}\n"
+                    "  please report the model_type"
+                )
 
 
 def _pairs(experts: Experts, tokens: int, intake: Intake) -> int:

@@ -75,7 +75,7 @@ class Fidelity:
             for name, how in schemes.items():
                 sums[name].add(exact, how, amax if how.needs_calibration else None)
 
-    def commit(self) -> None:
+    def commit(self, batch: "Batch") -> None:
         """Keep what the batch staged."""
         for key, channels in self._staged_channels:
             known = self.channels.get(key)

@@ -19,14 +19,16 @@ from pytest_maxact.measure.observe.accumulate import SiteAccumulator, commit_all
 from pytest_maxact.measure.observe.ahead import Ahead
 from pytest_maxact.measure.observe.batch import Batch
 from pytest_maxact.measure.observe.company import Company
-from pytest_maxact.measure.observe.coverage import check_coverage
+from pytest_maxact.measure.observe.coverage import check_counts, check_coverage
 from pytest_maxact.measure.observe.fidelity import SAMPLED_TOKENS, Fidelity
 from pytest_maxact.measure.observe.fresh import Fresh
+from pytest_maxact.measure.observe.gatherers import Gatherers
 from pytest_maxact.measure.observe.hooks import Hooks
 from pytest_maxact.measure.observe.intake import Intake
 from pytest_maxact.measure.observe.left import Follower, Left
 from pytest_maxact.measure.observe.logits import Logits
-from pytest_maxact.measure.observe.probe import Glimpse, Memory, sees_its_batch, sees_the_longest
+from pytest_maxact.measure.observe.probe import Memory, must_be_alone
+from pytest_maxact.measure.observe.room import is_out_of_memory
 from pytest_maxact.measure.observe.rotary import steady_up_to
 from pytest_maxact.measure.observe.scores import Scores, ScoreWatch
 from pytest_maxact.measure.progress import Counted
@@ -34,8 +36,6 @@ from pytest_maxact.numbers.schemes import Scheme
 
 Watch = Callable[[Batch, torch.Tensor], Callable[[], None]]
 """Given a batch and its final hidden states; what it returns keeps what it made of them, once the batch counts."""
-FULL_WIDTH = frozenset({"hidden", "attn_output", "mlp_output", "final_norm"})
-"""Kinds that are as wide as the residual stream."""
 
 
 class Observer:
@@ -73,6 +73,7 @@ class Observer:
         self._steady: int | None = None
         self.logits = Logits() if any(site.kind == "q" for site in anatomy.sites) else None
         """Attention logits, where queries are observed."""
+        self.gatherers = Gatherers(fidelity=self.fidelity, scores=self.scores, logits=self.logits)
         self.intake = Intake(self.accumulators, self.fidelity, self.logits)
         self.hooks = Hooks(anatomy, self.intake)
 
@@ -196,11 +197,7 @@ class Observer:
         rows = {name: accumulator.staged_rows for name, accumulator in self.accumulators.items()}
         check_coverage(self.anatomy, planned, self.hooks, self.intake, rows)
         commit_all(self.accumulators.values(), batch)
-        self.fidelity.commit()
-        if self.scores:
-            self.scores.commit()
-        if self.logits:
-            self.logits.commit(batch)
+        self.gatherers.commit(batch)
         self.keep(planned)
         keep()
         self._forget()
@@ -241,59 +238,10 @@ class Observer:
 
     def _forget(self) -> None:
         self.hooks.forget()
-        self.fidelity.rollback()
-        if self.scores:
-            self.scores.rollback()
-        if self.logits:
-            self.logits.rollback()
+        self.gatherers.rollback()
         for accumulator in self.accumulators.values():
             accumulator.rollback()
 
     def finish(self) -> None:
         """The last check: every site's element count equals tokens x width, exactly. Raises MeasureError otherwise."""
-        for site in self.anatomy.sites:
-            accumulator = self.accumulators[site.name]
-            width = self.anatomy.hidden_size
-            known = {width} if site.kind in ("attn_output", "mlp_output") else {width * self.anatomy.streams}
-            if site.kind == "final_norm":
-                known.add(width)
-            if site.kind in FULL_WIDTH and (other := set(accumulator.widths.values()) - known):
-                raise MeasureError(
-                    f"{site.name} is {other.pop()} wide where the config says {max(known)}\n"
-                    "  please report the model_type"
-                )
-            routed = [experts for experts in self.anatomy.experts if experts.site == f"layers.{site.layer}.router"]
-            for split, tokens in self.tokens.items():
-                pairs = sum(int(self.traffic[e.site][split].sum()) for e in routed if split in self.traffic[e.site])
-                routed_parts = {tap.part for tap in self.anatomy.taps if tap.site.name == site.name and tap.routed}
-                expected = sum(
-                    (pairs if part in routed_parts else tokens) * width for part, width in accumulator.widths.items()
-                )
-                seen = int(accumulator.dense_counts(split).sum())
-                if seen != expected or not accumulator.widths:
-                    raise MeasureError(
-                        f"{site.name}: {seen} elements counted in the {split} split where {tokens} tokens make "
-                        f"{expected}\n"
-                        "  please report the model_type"
-                    )
-
-
-def must_be_alone(plan: BatchPlan, glimpse: Glimpse) -> bool:
-    """Whether sequences must not share a batch; where that could not be tried, they must not."""
-    shared = [batch for batch in plan if len(batch.sequences) > 1]
-    most = max((len(sequence) for batch in shared for sequence in batch.sequences), default=0)
-    while most > 1:
-        try:
-            return sees_its_batch(shared, glimpse, most) or sees_the_longest(shared, glimpse, most)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                return True
-            most //= 2
-    return most == 1
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception of torch says so, on whatever device."""
-    text = str(error)
-    phrases = ("out of memory", "not enough memory", "can't allocate memory")
-    return isinstance(error, torch.OutOfMemoryError) or any(phrase in text for phrase in phrases)
+        check_counts(self.anatomy, self.accumulators, self.traffic, self.tokens)

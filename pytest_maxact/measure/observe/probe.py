@@ -12,6 +12,7 @@ import torch
 
 from pytest_maxact.corpus.batches import BatchPlan
 from pytest_maxact.errors import MeasureError
+from pytest_maxact.measure.observe.room import is_out_of_memory
 
 PROBED = 12
 """Tokens of the piece on which it is tried."""
@@ -72,6 +73,20 @@ def sees_the_longest(plan: BatchPlan, glimpse: Glimpse, most: int) -> bool:
         return False
     noise, far = (_distance(alone, given) for given in beside)
     return not far <= (SAME if alone.dtype == torch.float32 else max(LONG * noise, LONG_ROUNDED))
+
+
+def must_be_alone(plan: BatchPlan, glimpse: Glimpse) -> bool:
+    """Whether sequences must not share a batch; where that could not be tried, they must not."""
+    shared = [batch for batch in plan if len(batch.sequences) > 1]
+    most = max((len(sequence) for batch in shared for sequence in batch.sequences), default=0)
+    while most > 1:
+        try:
+            return sees_its_batch(shared, glimpse, most) or sees_the_longest(shared, glimpse, most)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                return True
+            most //= 2
+    return most == 1
 
 
 class Memory:

@@ -31,7 +31,7 @@ class Scores:
     def stage(self, layer: int, largest: float, exact: bool) -> None:
         self._staged.append(LayerScores(layer=layer, largest=largest, exact=exact))
 
-    def commit(self) -> None:
+    def commit(self, batch: Batch) -> None:
         """Keep what the batch staged."""
         self.layers = joined((*self.layers, *self._staged))
         self.rollback()

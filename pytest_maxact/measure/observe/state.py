@@ -7,7 +7,7 @@ scheme needs calibration, every part runs its calibration batches, is given the 
 runs evaluation batches; in one process the order of `Observer.run` sees to that.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import torch
 
@@ -70,12 +70,10 @@ def scales_of(states: Iterable[State]) -> dict[tuple[str, str], torch.Tensor]:
 
 
 def _parts(observer: Observer, told: Held | None) -> Iterable[tuple[str, Held]]:
-    parts: Mapping[str, Held | None] = {
-        **{f"site/{name}": accumulator for name, accumulator in observer.accumulators.items()},
-        "fidelity": observer.fidelity, "scores": observer.scores, "logits": observer.logits,
-        "told": told,
-    }  # fmt: skip
-    return [(prefix, held) for prefix, held in parts.items() if held is not None]
+    yield from ((f"site/{name}", accumulator) for name, accumulator in observer.accumulators.items())
+    yield from observer.gatherers
+    if told is not None:
+        yield "told", told
 
 
 def _pair(name: str) -> tuple[str, str]:

@@ -17,8 +17,9 @@ from pytest_maxact.errors import MaxactError, MeasureError, first_line, setting
 from pytest_maxact.measure.observe.accumulate import commit_all
 from pytest_maxact.measure.observe.coverage import check_coverage
 from pytest_maxact.measure.observe.fresh import Fresh
-from pytest_maxact.measure.observe.observer import Observer, is_out_of_memory, must_be_alone
-from pytest_maxact.measure.observe.probe import Memory
+from pytest_maxact.measure.observe.observer import Observer
+from pytest_maxact.measure.observe.probe import Memory, must_be_alone
+from pytest_maxact.measure.observe.room import is_out_of_memory
 from pytest_maxact.measure.stream.refused import refuse_threads
 from pytest_maxact.measure.stream.turns import Walk
 
@@ -97,11 +98,7 @@ class _BatchAside(_HooksAside):
                 self._rows[name] = dict(rows)
                 seen.append(accumulator)
         commit_all(seen, batch)
-        observer.fidelity.commit()
-        if observer.scores:
-            observer.scores.commit()
-        if observer.logits:
-            observer.logits.commit(batch)
+        observer.gatherers.commit(batch)
         if ended:
             check_coverage(observer.anatomy, self._planned, observer.hooks, observer.intake, self._rows)
             observer.keep(self._planned)

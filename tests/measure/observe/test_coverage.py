@@ -11,7 +11,8 @@ from pytest_maxact.checkpoint.sites.anatomy import Tap
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.measure.observe.accumulate import SiteAccumulator
-from pytest_maxact.measure.observe.observer import Observer, is_out_of_memory
+from pytest_maxact.measure.observe.observer import Observer
+from pytest_maxact.measure.observe.room import is_out_of_memory
 from pytest_maxact.measure.observe.routing import Routing
 from pytest_maxact.measure.run import observe
 from tests.support import tiny

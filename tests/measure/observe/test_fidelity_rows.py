@@ -128,7 +128,7 @@ def sums_over(x: torch.Tensor, name: str, amax: torch.Tensor) -> SchemeSums:
     for split, rows in (("calibration", amax.to(x.dtype).expand(1, x.shape[1])), ("evaluation", x)):
         batch = collate(PlannedBatch(split=split, sequences=tuple(encoded([len(rows)]))), torch.device("cpu"))
         fidelity.observe(tap, rows, batch.sampled, batch)
-        fidelity.commit()
+        fidelity.commit(batch)
     return fidelity.sums["layers.0.qkv_in", name]
 
 

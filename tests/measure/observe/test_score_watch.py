@@ -35,7 +35,7 @@ def watched(
     scores = Scores()
     with ScoreWatch(scores, batch, lambda: place):
         run()
-    scores.commit()
+    scores.commit(batch)
     return scores.layers
 
 
@@ -193,3 +193,12 @@ def test_what_a_layer_of_16_bits_forms_in_more_counts_for_nothing() -> None:
         assert watched(run, (1, torch.float32)) != nothing
     half = query.bfloat16(), key.bfloat16()
     assert watched(fused(*half), (1, torch.bfloat16)) != nothing
+
+
+def test_a_batch_that_ran_out_of_memory_leaves_no_score() -> None:
+    scores = Scores()
+    scores.stage(0, 1e9, True)
+    scores.rollback()
+    scores.stage(0, 2.0, True)
+    scores.commit(BATCH)
+    assert scores.layers == (LayerScores(layer=0, largest=2.0, exact=True),)

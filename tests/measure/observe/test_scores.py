@@ -134,15 +134,6 @@ def test_what_a_model_of_16_bits_forms_in_more_is_no_matter_of_its_range() -> No
     assert [found.largest for found in scores_of(model.bfloat16()).values()] == [0.0] * 4
 
 
-def test_a_batch_that_ran_out_of_memory_leaves_no_score() -> None:
-    scores = Scores()
-    scores.stage(0, 1e9, True)
-    scores.rollback()
-    scores.stage(0, 2.0, True)
-    scores.commit()
-    assert scores.layers == (LayerScores(layer=0, largest=2.0, exact=True),)
-
-
 def test_the_largest_of_each_layer_is_kept_and_the_shallowest_of_equals_named() -> None:
     one, two = (LayerScores(layer=0, largest=value, exact=False) for value in (3.0, 5.0))
     deep = LayerScores(layer=4, largest=5.0, exact=True)
