@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import pytest_maxact
 from pytest_maxact.cli.words import argument as of_the_command
 from pytest_maxact.errors import InputError, MaxactError, MeasureError, cut, first_line, marked, setting, shown, worded
-from pytest_maxact.settings.options import OPTIONS, pytest_option
+from pytest_maxact.settings.option import pytest_option
+from pytest_maxact.settings.options import OPTIONS
 from pytest_maxact.settings.settings import Settings
 from pytest_maxact.trainer.words import argument as of_the_callback
 

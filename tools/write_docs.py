@@ -25,7 +25,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 def options() -> str:
     """The table of docs/options.md: every option of the gate as pytest takes it, and its ini name."""
     from pytest_maxact.errors import worded
-    from pytest_maxact.settings.options import OPTIONS, pytest_option
+    from pytest_maxact.settings.option import pytest_option
+    from pytest_maxact.settings.options import OPTIONS
 
     rows = [
         (
@@ -115,7 +116,7 @@ def explained() -> str:
     from pytest_maxact.errors import worded
     from pytest_maxact.judge.explain.entry import GROUPS, USUAL
     from pytest_maxact.judge.explain.lookup import every
-    from pytest_maxact.settings.options import pytest_option
+    from pytest_maxact.settings.option import pytest_option
 
     entries = list(every())
     lines = ["## What to do", "", *(f"- **{cause}**: {do}" for cause, do in USUAL), ""]

@@ -6,7 +6,8 @@ from typing import Any, TypeAlias
 
 from pytest_maxact.cli.examples import ending
 from pytest_maxact.cli.words import argument, as_typed
-from pytest_maxact.settings.options import OPTIONS, Option
+from pytest_maxact.settings.option import Option
+from pytest_maxact.settings.options import OPTIONS
 from pytest_maxact.settings.resolve import resolve
 from pytest_maxact.settings.settings import Settings
 from pytest_maxact.settings.single import Single

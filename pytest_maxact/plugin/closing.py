@@ -11,7 +11,7 @@ from pytest_maxact.errors import worded
 from pytest_maxact.gate.ledger import Found
 from pytest_maxact.plugin.ids import is_own
 from pytest_maxact.plugin.section import write_closing
-from pytest_maxact.settings.options import pytest_option
+from pytest_maxact.settings.option import pytest_option
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession

@@ -13,7 +13,7 @@ import pytest
 from pytest_maxact.errors import MaxactError, marked, worded
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.plugin.ids import is_own
-from pytest_maxact.settings.options import pytest_option
+from pytest_maxact.settings.option import pytest_option
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession

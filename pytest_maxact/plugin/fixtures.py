@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_maxact.settings.options import pytest_option
+from pytest_maxact.settings.option import pytest_option
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession

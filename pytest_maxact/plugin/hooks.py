@@ -13,7 +13,8 @@ from pytest_maxact.plugin.fixtures import gate_of, later_key, parser_key, sessio
 from pytest_maxact.plugin.heading import HEADING
 from pytest_maxact.plugin.opening import asked_for, begin, hand_over, is_left_out, join, put_away, selected_key, share
 from pytest_maxact.plugin.refusals import refuse_unknown_options
-from pytest_maxact.settings.options import OPTIONS, pytest_option
+from pytest_maxact.settings.option import pytest_option
+from pytest_maxact.settings.options import OPTIONS
 from pytest_maxact.settings.single import Single
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_maxact.settings.options import OPTIONS, PREFIX
+from pytest_maxact.settings.option import PREFIX
+from pytest_maxact.settings.options import OPTIONS
 
 if TYPE_CHECKING:
     from pytest_maxact.settings.ini import Ini

@@ -18,7 +18,7 @@ from pytest_maxact.errors import MaxactError, first_line, marked, worded
 from pytest_maxact.gate.ledger import Found
 from pytest_maxact.plugin.fixtures import session_key
 from pytest_maxact.plugin.innermost import innermost
-from pytest_maxact.settings.options import pytest_option
+from pytest_maxact.settings.option import pytest_option
 
 if TYPE_CHECKING:
     from _pytest._code.code import TerminalRepr

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_maxact.settings.options import OPTIONS, PREFIX, pytest_option
+from pytest_maxact.settings.option import PREFIX, pytest_option
+from pytest_maxact.settings.options import OPTIONS
 
 
 def refuse_unknown_options(parser: pytest.Parser, arguments: list[str]) -> None:

@@ -10,7 +10,7 @@ from pytest_maxact.numbers.counted import counted
 from pytest_maxact.report.terminal.closing import render_closing, says_all
 from pytest_maxact.report.terminal.outcome import render_outcome
 from pytest_maxact.report.terminal.screen import Screen
-from pytest_maxact.settings.options import pytest_option
+from pytest_maxact.settings.option import pytest_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,8 @@ import pytest
 
 from pytest_maxact.plugin.fixtures import parser_key
 from pytest_maxact.plugin.ids import own_id, selects
-from pytest_maxact.settings.options import OPTIONS, PREFIX
+from pytest_maxact.settings.option import PREFIX
+from pytest_maxact.settings.options import OPTIONS
 
 _typed_key = pytest.StashKey["Typed"]()
 

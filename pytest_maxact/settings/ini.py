@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, TypeAlias, get_args, get_origin
 
 from pytest_maxact.errors import InputError
-from pytest_maxact.settings.options import OPTIONS, PREFIX, Option
+from pytest_maxact.settings.option import PREFIX, Option
+from pytest_maxact.settings.options import OPTIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.settings.ini import Ini, ini_value
-from pytest_maxact.settings.options import OPTIONS, Option
+from pytest_maxact.settings.option import Option
+from pytest_maxact.settings.options import OPTIONS
 from pytest_maxact.settings.settings import Settings
 
 

@@ -31,15 +31,14 @@ class Settings:
     family: str | None = None
     baseline: tuple[str, ...] = ()
     horizon: int | None = None
-    cache: str | None = None
-    resume: str = "on"
-    save: str | None = None
-    slim: bool = False
     replay: str | None = None
     update: str | None = None
     loosen: bool = False
     strict: bool = False
-
+    cache: str | None = None
+    resume: str = "on"
+    save: str | None = None
+    slim: bool = False
     verdict: str | None = None
 
     @property

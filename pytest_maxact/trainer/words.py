@@ -1,6 +1,6 @@
 """How the callback says a setting: by its own argument, or, where it has none, as the option of pytest that it is."""
 
-from pytest_maxact.settings.options import pytest_option
+from pytest_maxact.settings.option import pytest_option
 
 _ARGUMENTS = {
     "corpus_tokenizer": "corpus_tokenizer", "corpus": "corpus", "max_samples": "samples", "max_seq_len": "max_seq_len",

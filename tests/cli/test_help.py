@@ -8,7 +8,8 @@ import pytest
 
 from pytest_maxact.cli.examples import EXAMPLES
 from pytest_maxact.cli.main import command_line
-from pytest_maxact.settings.options import OPTIONS, pytest_option
+from pytest_maxact.settings.option import pytest_option
+from pytest_maxact.settings.options import OPTIONS
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:

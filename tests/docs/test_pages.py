@@ -15,7 +15,8 @@ from pytest_maxact.judge.limits.schema.document import LimitsDocument
 from pytest_maxact.numbers.formats import FormatDistortion
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.record.metrics.scheme import SchemeDistortion
-from pytest_maxact.settings.options import OPTIONS, pytest_option
+from pytest_maxact.settings.option import pytest_option
+from pytest_maxact.settings.options import OPTIONS
 from tests.support.markdown import PAGES, anchors_of, blocks, links_of
 from tests.support.paths import REPOSITORY
 from tools.write_docs import DOCS, WRITTEN, with_part

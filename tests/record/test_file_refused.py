@@ -16,7 +16,7 @@ from pytest_maxact.cli.words import argument as command
 from pytest_maxact.errors import InputError, Words
 from pytest_maxact.record.file import checksum, load, save
 from pytest_maxact.record.record import METRIC_VERSION, Record
-from pytest_maxact.settings.options import pytest_option
+from pytest_maxact.settings.option import pytest_option
 from pytest_maxact.trainer.words import argument as callback
 from tests.support.records import record_of
 from tests.support.samples import measured

@@ -26,7 +26,7 @@ def test_options_are_exactly_the_fields_of_settings() -> None:
 
 
 def test_only_a_flag_goes_without_a_value() -> None:
-    assert [option.name for option in OPTIONS if option.is_flag] == ["trust-remote-code", "slim", "loosen", "strict"]
+    assert [option.name for option in OPTIONS if option.is_flag] == ["trust-remote-code", "loosen", "strict", "slim"]
 
 
 def test_every_option_explains_itself() -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pytest_maxact.settings.options import OPTIONS, PREFIX
+from pytest_maxact.settings.option import PREFIX
+from pytest_maxact.settings.options import OPTIONS
 from pytest_maxact.settings.spelling import did_you_mean, nearest, ours
 
 FIELDS = [option.field for option in OPTIONS]

@@ -1,0 +1,1 @@
+"""The parts of the table of options, by what they say."""

@@ -1,0 +1,38 @@
+"""Options that say which figures are made of it."""
+
+from pytest_maxact.settings.option import Option
+from pytest_maxact.settings.parsers import choice_of, scheme_names
+
+FIGURES = (
+    Option(
+        name="sites",
+        metavar="WHICH",
+        parse=choice_of("paper", "deploy", "attention", "all"),
+        help=(
+            "paper (default); deploy: the inputs of linear layers too, which is what low-bit kernels quantize;"
+            " attention: queries, keys, values and the largest scores too; all: both"
+        ),
+    ),
+    Option(
+        name="schemes",
+        metavar="NAMES",
+        parse=scheme_names,
+        help=(
+            "quantize the inputs of linear layers and their weights with these schemes and report the error, e.g."
+            " W8A8,FP8_DYNAMIC"
+        ),
+    ),
+    Option(
+        name="effect",
+        metavar="NAMES",
+        parse=scheme_names,
+        help="run evaluation samples under these schemes and report what they do to predictions (runs the LM head)",
+    ),
+    Option(
+        name="deploy",
+        metavar="NAMES",
+        parse=scheme_names,
+        measures=False,
+        help="make fitness for these schemes a set of checks, with the limits of `deploy:` in the limits file",
+    ),
+)

@@ -1,0 +1,44 @@
+"""Options that say what is kept, and where."""
+
+from pytest_maxact.settings.option import Option
+from pytest_maxact.settings.parsers import choice_of, nonempty, truth
+
+KEEPING = (
+    Option(
+        name="cache",
+        metavar="DIR",
+        parse=nonempty,
+        is_path=True,
+        help=(
+            "keep Records here by the content they were measured from (default: in .pytest_cache for a series or a"
+            " baseline model, else nowhere)"
+        ),
+    ),
+    Option(
+        name="resume",
+        metavar="on|off",
+        parse=choice_of("on", "off"),
+        help="on (default): a measurement that was killed goes on where it was; off: it begins anew and keeps nothing",
+    ),
+    Option(
+        name="save",
+        metavar="FILE",
+        parse=nonempty,
+        is_path=True,
+        help="write the Record of the pass to FILE, those of a series into the folder FILE",
+    ),
+    Option(
+        name="slim", parse=truth, help="write Records without histograms: figures only, for verdicts and comparisons"
+    ),
+    Option(
+        name="verdict",
+        metavar="FILE",
+        parse=nonempty,
+        is_path=True,
+        measures=False,
+        help=(
+            "write what the gate found to FILE, last and whole, as a statement that a release rests on; `maxact verify`"
+            " holds it against the artifact"
+        ),
+    ),
+)
