@@ -23,7 +23,8 @@ from pytest_maxact.checkpoint.weights.presence import misfits_of
 from pytest_maxact.checkpoint.weights.scan import scan_weights
 from pytest_maxact.checkpoint.weights.stored import headers
 from pytest_maxact.measure.arithmetic import computing
-from pytest_maxact.measure.effect.effects import Holds, measure_effects
+from pytest_maxact.measure.effect.after import effects_after
+from pytest_maxact.measure.effect.effects import Holds
 from pytest_maxact.measure.low_bits import with_restored
 from pytest_maxact.measure.observe.layers import probe_layers
 from pytest_maxact.measure.observe.left import Follower
@@ -52,9 +53,8 @@ from pytest_maxact.measure.resume.opening import bookmarks_of
 from pytest_maxact.measure.resume.resumption import Resumption
 from pytest_maxact.measure.stream.refused import refuse_shared
 from pytest_maxact.numbers.scan import WeightScan
-from pytest_maxact.numbers.schemes import SCHEMES, Scheme
+from pytest_maxact.numbers.schemes import Scheme
 from pytest_maxact.numbers.ways import STREAMED
-from pytest_maxact.record.effect import KEPT, Effect
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
 
@@ -122,7 +122,7 @@ def measure(
     if settings.effects_measured:
         begin(progress, PREDICTING)
     with _eager():
-        record = replace(record, effects=_effects(prepared, settings, record, failing(record), bounded(record)))
+        record = replace(record, effects=effects_after(prepared, settings, record, failing(record), bounded(record)))
     return _unchanged(record, checkpoint, loaded_files)
 
 
@@ -236,34 +236,6 @@ def _figured(
         why=passed.why, probes=probes, distortions=distortions,
     )  # fmt: skip
     return record_of(whole, prepared, settings, family, identify(), scan())
-
-
-def _effects(
-    prepared: Prepared, settings: Settings, record: Record, failing: Mapping[str, Sequence[str]],
-    bounded: Mapping[str, Holds],
-) -> dict[str, Effect]:  # fmt: skip
-    """What schemes do to predictions, and, as `W8A8 kept`, what they do with the sites at which they fail in 16 bits,
-    or, as `W8A8 undone`, with the linear layer that breaks predictions.
-    """
-    if (
-        not prepared.predicts
-        or not settings.effects_measured
-        or (record.predictions is not None and record.predictions.nonfinite)
-        or any(reading.nonfinite for reading in record.sites.values())
-    ):
-        return {}
-    schemes = [SCHEMES[name] for name in settings.effects_measured]
-    effects = partial(
-        measure_effects, prepared.checkpoint, settings, readings=record.sites, sequences=prepared.sequences,
-        alone=record.provenance.batching["alone"] >= len(prepared.sequences), beside=prepared.beside,
-        placement=prepared.placement,
-    )  # fmt: skip
-    found = effects(schemes=schemes, mend=bounded)
-    mended = [scheme for scheme in schemes if scheme.name in failing]
-    if mended:
-        again = effects(schemes=mended, kept=failing)
-        found |= {name + KEPT: effect for name, effect in again.items()}
-    return found
 
 
 def observe(
