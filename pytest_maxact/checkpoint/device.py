@@ -22,8 +22,8 @@ def forced_dtype(wanted: str) -> torch.dtype | None:
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device named, or, for "auto" and a model that is split or offloaded, CUDA where there is one, else the CPU.
-    Raises InputError for one this machine lacks.
+    """The device named, or, for "auto" and a model on more than the memory of one device, CUDA where there is one, else
+    the CPU. Raises InputError for one this machine lacks.
     """
     if wanted == _AS_IT_IS or wanted in PLACED:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -65,7 +65,7 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None, t
         team.announce(settings)
     prepared = prepare(settings, like)
     identity, footing = prepared.identity, expected_footing(prepared, settings)
-    how = f", {ACCUMULATED}" if footing.arithmetic == ACCUMULATED else ""
+    how = f", {ACCUMULATED}" if (footing.arithmetic or "").startswith(ACCUMULATED) else ""
     return Candidate(
         source=source,
         title=f"{prepared.checkpoint.name} ({identity.model_type}, {identity.shape}{how})",

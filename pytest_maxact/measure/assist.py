@@ -10,11 +10,12 @@ from pytest_maxact.checkpoint.load import load
 from pytest_maxact.checkpoint.placement.placement import require_room
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.prepared import Prepared
+from pytest_maxact.measure.ranks.parallel import company_of, sharing
 from pytest_maxact.measure.ranks.place import Place
 from pytest_maxact.measure.ranks.share import at_its_place, facts_of
 from pytest_maxact.measure.ranks.team import END, PLANNED, AbandonedError, Team, open_team, settings_from, words_of
-from pytest_maxact.measure.ranks.together import Together
 from pytest_maxact.measure.run import take_part
+from pytest_maxact.numbers.ways import PARALLEL
 from pytest_maxact.settings.settings import Settings
 
 _LEADER_DIED = 1
@@ -37,6 +38,8 @@ def follow(place: Place) -> int:
             except Exception as error:
                 if order["what"] == "measure":  # else it is asked for again
                     team.fail(words_of(error))
+                    if settings_from(order["settings"]).device == PARALLEL:
+                        return 0  # others wait for what this rank holds, and go on when its connections are closed
         team.let_rank_0_end_first()
         return int(order["code"])
     except ConnectionError as error:
@@ -47,9 +50,11 @@ def follow(place: Place) -> int:
 def _measure(prepared: Prepared, settings: Settings, team: Team) -> None:
     if prepared.placement:
         require_room(prepared.placement)
-    team.meet(PLANNED)
-    loaded = load(prepared.checkpoint, settings, prepared.placement)
-    # the first of another machine reads its files as a whole, as rank 0 does those of its own
-    tells = team.place.local == 0 and loaded.files is not None
-    weights = weights_digest(loaded.files) if tells and loaded.files else None
-    take_part(prepared, settings, loaded, Together(team, lambda: facts_of(prepared, settings, weights)))
+    with sharing(team, prepared):
+        team.meet(PLANNED)
+        loaded = load(prepared.checkpoint, settings, prepared.placement)
+        # the first of another machine reads its files as a whole, as rank 0 does those of its own
+        tells = team.place.local == 0 and loaded.files is not None
+        weights = weights_digest(loaded.files) if tells and loaded.files else None
+        company = company_of(team, prepared, lambda: facts_of(prepared, settings, weights))
+        take_part(prepared, settings, loaded, company)

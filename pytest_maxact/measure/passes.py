@@ -6,15 +6,16 @@ from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.observe.scores import Scores
 from pytest_maxact.measure.prepared import Prepared
+from pytest_maxact.measure.ranks.together import Together
 from pytest_maxact.measure.resume.bookmarks import Bookmarks
 
 
 def as_deployed(
     prepared: Prepared, loaded: LoadedModel, anatomy: Anatomy, batch_tokens: int, scores: Scores | None,
-    bookmarks: Bookmarks | None,
+    bookmarks: Bookmarks | None, company: Together | None = None,
 ) -> Observer | None:  # fmt: skip
     """A pass over the samples as they are deployed, which widens ranges and calibrates static scales; None where there
-    are none.
+    are none. `company`: who holds the model with this process.
     """
     if not prepared.beside:
         return None
@@ -23,7 +24,8 @@ def as_deployed(
     with observer.attached():
         observer.run(
             corpus.plan_batches(prepared.beside, splits, batch_tokens), loaded.device,
-            follower=bookmarks.follow("as deployed", observer) if bookmarks else None,
+            company=company, follower=bookmarks.follow("as deployed", observer) if bookmarks else None,
         )  # fmt: skip
-    observer.finish()
+    if company is None or company.joined(observer, None):
+        observer.finish()
     return observer

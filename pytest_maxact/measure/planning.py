@@ -3,22 +3,26 @@ in; where it will live and how many tokens a batch has out.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
+import torch
 from torch import nn
 
 from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.placement.need import Need, need_of, with_margin
-from pytest_maxact.checkpoint.placement.placement import Placement, place
+from pytest_maxact.checkpoint.placement.placement import Placement, of_a_rank, place
 from pytest_maxact.checkpoint.placement.rooms import Room
+from pytest_maxact.checkpoint.placement.sharding import entries_of_a_rank, unsharded
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.measure.observe.accumulate import bytes_of_a_site
 from pytest_maxact.measure.observe.fidelity import bytes_of_sums
+from pytest_maxact.measure.ranks.place import Place
 from pytest_maxact.measure.stream.refused import unstreamed
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
-from pytest_maxact.numbers.ways import AUTO, OFFLOADED, SPLIT, STREAMED, WHOLE
+from pytest_maxact.numbers.ways import AUTO, OFFLOADED, PARALLEL, SPLIT, STREAMED, WHOLE
 from pytest_maxact.settings.settings import Settings
 
 BATCH_TOKENS = 8192
@@ -53,12 +57,16 @@ def accumulators_of(anatomy: Anatomy, schemes: Sequence[Scheme]) -> int:
 
 def planned(
     whole: nn.Module, anatomy: Anatomy, dtype: str, settings: Settings, longest: int, schemes: Sequence[Scheme],
-    files: WeightFiles | None, rooms: Sequence[Room], shared: bool = False,
+    files: WeightFiles | None, rooms: Sequence[Room], here: Place | None = None,
 ) -> tuple[Placement, int]:  # fmt: skip
-    """Where a model will live, and tokens of a batch: as many as were asked for, or as the device holds. `shared`:
-    several ranks measure it.
+    """Where a model will live, and tokens of a batch: as many as were asked for, or as the device holds. `here`: which
+    of several ranks that measure it this is.
     """
-    refused = refused_ways(_is_quantized(whole, files), settings, shared)
+    if settings.device == PARALLEL:
+        tokens = settings.batch_tokens or BATCH_TOKENS
+        need = needed_by(whole, anatomy, dtype, settings, tokens, longest, schemes, files)
+        return _of_a_rank(whole, need, dtype, rooms, here), tokens
+    refused = refused_ways(is_quantized(whole, files), settings, here is not None)
 
     def placed(tokens: int) -> tuple[Need, Placement]:
         need = needed_by(whole, anatomy, dtype, settings, tokens, longest, schemes, files)
@@ -77,6 +85,35 @@ def planned(
             return larger, size
         size //= 2
     return placement, least
+
+
+def _of_a_rank(whole: nn.Module, need: Need, dtype: str, rooms: Sequence[Room], here: Place | None) -> Placement:
+    """Of one of several ranks that hold a model together: those of a run, or else one for each GPU that there is."""
+    gpus = [room for room in rooms if not room.is_host]
+    ranks = here.size if here else max(len(gpus), 1)
+    own = f"cuda:{here.local}" if here else rooms[0].device
+    room = next((room for room in rooms if room.device == own), rooms[-1])
+    weights = getattr(torch, dtype).itemsize * entries_of_a_rank(whole, ranks)
+    return of_a_rank(replace(need, weights=weights), room, ranks)
+
+
+def refuse_unparallel(whole: Any, settings: Settings, here: Place | None, quantized: bool) -> None:
+    """Raise InputError where ranks shall hold a model together and cannot."""
+    if settings.device != PARALLEL:
+        return
+    mend = f"choose another {setting('device')}: split, offload or stream"
+    if here is None:
+        why, mend = (
+            "one process was started, and ranks of torchrun hold the model together",
+            ("start them as in: torchrun --nproc-per-node 2 -m pytest, or python -m torch.distributed.run"),
+        )
+    elif settings.effects_measured:
+        why = f"{setting('effect')} and {setting('deploy')} run quantized weights, which no rank holds as a whole"
+        mend = f"leave them out ({setting('schemes')} tells all of linear layers), or " + mend
+    else:
+        why = "its weights are in low bits, and are not read in parts" if quantized else unsharded(whole, here.size)
+    if why:
+        raise InputError(f"{setting('device')} {PARALLEL}: {why}\n  {mend}")
 
 
 def batch_tokens_for(need: Need, asked: int, placement: Placement, rooms: Sequence[Room], longest: int) -> int:
@@ -108,7 +145,8 @@ def refused_ways(quantized: bool, settings: Settings, shared: bool = False) -> d
     return found
 
 
-def _is_quantized(whole: Any, files: WeightFiles | None) -> bool:
+def is_quantized(whole: Any, files: WeightFiles | None) -> bool:
+    """Whether its weights lie in its files in low bits."""
     return bool(getattr(whole.config, "quantization_config", None)) or (files is not None and files.packing is not None)
 
 

@@ -23,12 +23,14 @@ from pytest_maxact.measure.arithmetic import accumulated
 from pytest_maxact.measure.context import positions_of, require_context
 from pytest_maxact.measure.deployed import beside
 from pytest_maxact.measure.effect.effects import require_head
-from pytest_maxact.measure.planning import planned, refuse_auto_parts
+from pytest_maxact.measure.planning import is_quantized, planned, refuse_auto_parts, refuse_unparallel
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.ranks.place import place_of
 from pytest_maxact.measure.ranks.room import rooms_for
+from pytest_maxact.measure.ranks.widths import whole_widths
 from pytest_maxact.measure.stream.refused import refuse_asked
 from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.numbers.ways import PARALLEL
 from pytest_maxact.record.identity import Identity
 from pytest_maxact.settings.settings import Settings
 
@@ -51,14 +53,14 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     files = with_weights(checkpoint, settings) if weights_are_here(checkpoint) else None
     if files:
         refuse_unfit(built.whole, files)
+    refuse_unparallel(built.whole, settings, here, is_quantized(built.whole, files))
     anatomy = resolve(built.body, checkpoint.config, settings.linear_inputs, attention=settings.attention)
     schemes = tuple(SCHEMES[name] for name in settings.schemes_measured)
     if settings.effect or (settings.deploy and not is_encoder(checkpoint)):
         require_head(checkpoint)
     if schemes:
         _refuse_quantized(checkpoint)
-    _refuse_widths(anatomy, settings)
-    _refuse_unread(anatomy, settings)
+    _refuse_what_schemes_cannot(anatomy, settings)
     sequences = _taken_over(like, tokenizer, anatomy, max_length(settings, checkpoint.config.get_text_config()))
     if sequences is None:
         encoded = encode(corpus.decode(read_corpus(settings), source), tokenizer, anatomy, checkpoint.config, settings)
@@ -67,7 +69,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     dtype = dtype_of_files(checkpoint.config, files)
     placement, batch_tokens = planned(
         built.whole, anatomy, _dtype(settings, dtype), settings, max(map(len, sequences), default=1), schemes, files,
-        rooms_for(settings.device, here), here is not None,
+        rooms_for(settings.device, here), here,
     )  # fmt: skip
     settings = replace(settings, batch_tokens=batch_tokens)
     deployed, extra = beside(
@@ -91,6 +93,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         unpredicted=built.unpredicted,
         placement=placement,
         batch_tokens=batch_tokens,
+        widths=whole_widths(checkpoint, settings, sequences[0]) if settings.device == PARALLEL else {},
     )
 
 
@@ -175,6 +178,11 @@ def _refuse_quantized(checkpoint: Checkpoint) -> None:
             "  give the checkpoint in 16 bits, or measure this one without schemes and without "
             f"{setting('sites')} deploy"
         )
+
+
+def _refuse_what_schemes_cannot(anatomy: Anatomy, settings: Settings) -> None:
+    _refuse_widths(anatomy, settings)
+    _refuse_unread(anatomy, settings)
 
 
 def _refuse_widths(anatomy: Anatomy, settings: Settings) -> None:

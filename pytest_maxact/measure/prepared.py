@@ -1,6 +1,7 @@
 """A measurement that has been checked as far as that goes without weights."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_maxact import corpus
@@ -60,3 +61,6 @@ class Prepared:
 
     unpredicted: str = ""
     """Why its own predictions are not measured; empty where they are."""
+
+    widths: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Of every part of every site, of a model that several ranks hold together."""

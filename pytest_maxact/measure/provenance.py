@@ -68,7 +68,7 @@ def provenance_of(
         stored=stored_as(loaded.files, loaded.dtype) if loaded.files else "",
         low_bits=low_bits_of(loaded.files),
         device=str(loaded.device),
-        arithmetic=arithmetic_of(settings.arithmetic, loaded.device, loaded.dtype),
+        arithmetic=_arithmetic(prepared, settings, loaded.device, loaded.dtype),
         attention=str(getattr(text, "_attn_implementation", None)),
         experts=getattr(text, "_experts_implementation", None) if anatomy.experts else None,
         batching={
@@ -100,7 +100,7 @@ def expected_footing(prepared: "Prepared", settings: Settings) -> Footing:
         tokenizer_sha256=tokenizer_digest(prepared.tokenizer),
         protocol=settings.protocol,
         dtype=dtype,
-        arithmetic=None if dtype is None else arithmetic_of(settings.arithmetic, device, dtype),
+        arithmetic=None if dtype is None else _arithmetic(prepared, settings, device, dtype),
         max_seq_len=prepared.max_seq_len,
         tokens_sha256=tokens_digest(prepared.sequences),
     )
@@ -160,6 +160,13 @@ def content_of_pass(prepared: "Prepared", settings: Settings, weights: str, seal
         "beside": tokens_digest(prepared.beside),
         "processor": [torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()],
     }
+
+
+def _arithmetic(prepared: "Prepared", settings: Settings, device: torch.device, dtype: str) -> str:
+    """What decides the last bits of products: those that ranks add up are rounded once on each."""
+    how = arithmetic_of(settings.arithmetic, device, dtype)
+    placement = prepared.placement
+    return f"{how}, {placement.stated}" if placement and placement.ranks > 1 else how
 
 
 def _device(prepared: "Prepared", settings: Settings) -> torch.device:

@@ -45,6 +45,7 @@ from pytest_maxact.measure.progress import (
     begin,
     counted,
 )
+from pytest_maxact.measure.ranks.parallel import company_of, sharing
 from pytest_maxact.measure.ranks.share import facts_of
 from pytest_maxact.measure.ranks.team import PLANNED, Team
 from pytest_maxact.measure.ranks.together import Together
@@ -99,7 +100,7 @@ def measure(
         return _unchanged(record, checkpoint, files)
     bookmarks = None if team else bookmarks_of(resumption, prepared, settings, checkpoint, digest)
     ordered = team.measuring(settings) if team else nullcontext()
-    with _eager(), ordered, ThreadPoolExecutor(1) as background:
+    with _eager(), ordered, sharing(team, prepared), ThreadPoolExecutor(1) as background:
         scan = background.submit(
             scan_weights, files, misfits, lint_loaded(files) if checkpoint.quantized or files.packing else None
         )
@@ -114,7 +115,7 @@ def measure(
             return digest or (weights_digest(loaded_files) if loaded_files else "")
 
         scanned = partial(with_restored, scan.result, loaded)
-        company = Together(team, lambda: facts_of(prepared, settings, identify())) if team else None
+        company = company_of(team, prepared, lambda: facts_of(prepared, settings, identify())) if team else None
         record = measure_loaded(
             prepared, settings, loaded, family, identify, scanned, progress, company=company, bookmarks=bookmarks
         )
@@ -185,9 +186,13 @@ def measure_loaded(
 
 
 def take_part(prepared: Prepared, settings: Settings, loaded: LoadedModel, company: Together) -> None:
-    """The pass alone, by one of several processes that does not lead. Raises InputError or MeasureError."""
+    """The pass alone, by one of several processes that does not lead; of a model that they hold together all that runs
+    it. Raises InputError or MeasureError.
+    """
     with _eager(), computing(settings.arithmetic, loaded.device, loaded.dtype):
-        _passed(prepared, settings, loaded, None, predicting, company)
+        passed = _passed(prepared, settings, loaded, None, predicting, company)
+        if company.holds_a_part:
+            probe_layers(loaded.decoder, passed.anatomy, probed(prepared), loaded.device)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +212,8 @@ def _passed(
 ) -> _Passed:  # fmt: skip
     anatomy = anatomy_of(prepared, settings, loaded)
     scores = scores_of(prepared)
-    deployed = as_deployed(prepared, loaded, anatomy, settings.batch_tokens, scores, bookmarks)
+    beside = company if company and company.holds_a_part else None
+    deployed = as_deployed(prepared, loaded, anatomy, settings.batch_tokens, scores, bookmarks, beside)
     told, why = (
         (None, prepared.unpredicted) if prepared.unpredicted else telling(loaded, prepared.whole, vocabulary(anatomy))
     )

@@ -2,10 +2,7 @@
 killed fails the run with its number and cause.
 """
 
-import os
-import socket
 import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -15,6 +12,7 @@ from pytest_maxact.record.file import load
 from pytest_maxact.record.reading import distributions_of
 from tests.support.headed import headed
 from tests.support.measuring import record_of
+from tests.support.torchrun import torchrun
 
 OWN = """
 import os
@@ -55,20 +53,6 @@ SCHEMES = ("W8A8", "W8A8_STATIC", "FP16")
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return headed(tmp_path_factory.mktemp("ranks") / "moe", model_type="qwen3_moe", mlp_only_layers=[2])
-
-
-def torchrun(folder: Path, *arguments: object, ranks: int = 2) -> "subprocess.CompletedProcess[str]":
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}"),
-            *("--master-addr=127.0.0.1", f"--master-port={port}", "-m", *map(str, arguments)),
-        ],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=300,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
 
 
 def gate(folder: Path, model: Path, corpus: Path, *more: str) -> "subprocess.CompletedProcess[str]":

@@ -11,9 +11,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from transformers.distributed import DistributedConfig
 
 from pytest_maxact.checkpoint.placement.placement import Placement
-from pytest_maxact.numbers.ways import OFFLOADED, SPLIT
+from pytest_maxact.numbers.ways import OFFLOADED, PARALLEL, SPLIT
 
 _HELD = "_maxact_offloaded"
 
@@ -34,6 +35,8 @@ class Mapping:
 
 def mapped(placement: Placement | None) -> Mapping:
     """How a model is loaded to where it was planned to live."""
+    if placement is not None and placement.how == PARALLEL:
+        return Mapping(arguments={"distributed_config": DistributedConfig(tp_size=placement.ranks)})
     if placement is None or (placement.device == "cpu" and placement.how not in (SPLIT, OFFLOADED)):
         return Mapping()
     if placement.how not in (SPLIT, OFFLOADED):  # at once to the device, past the machine's memory

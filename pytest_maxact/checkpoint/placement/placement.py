@@ -4,16 +4,17 @@ Guard: nothing is chosen that needs more than is free; where nothing fits, that 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pytest_maxact.checkpoint.placement.need import Need, with_margin
 from pytest_maxact.checkpoint.placement.rooms import Room, gib
 from pytest_maxact.errors import InputError, setting
-from pytest_maxact.numbers.ways import OFFLOADED, SPLIT, STREAMED, WHOLE
+from pytest_maxact.numbers.ways import OFFLOADED, PARALLEL, SPLIT, STREAMED, WHOLE
 
 WAYS = {
     WHOLE: "whole on one device",
     SPLIT: "split over devices, by layers",
+    PARALLEL: "tensor-parallel: every layer split over the ranks of torchrun, by channels",
     OFFLOADED: "offloaded: layers are fetched from the machine's memory, or from disk, for every batch",
     STREAMED: "streamed: one layer in memory at a time, the whole corpus through it",
 }
@@ -46,10 +47,14 @@ class Placement:
     limits: Mapping[str, int] = field(default_factory=dict)
     against: str = ""
     """Why the model cannot be run here in this way, empty where it can."""
+    ranks: int = 1
+    """Processes that hold one model together."""
 
     @property
     def stated(self) -> str:
         """What a Record says of it: the way, without what was free; empty where every figure is that of one device."""
+        if self.how == PARALLEL:
+            return f"{PARALLEL} over {self.ranks} ranks"
         return "" if self.how in (WHOLE, STREAMED) else self.how
 
 
@@ -78,6 +83,16 @@ def place(need: Need, rooms: Sequence[Room], wanted: str, refused: Mapping[str, 
     return Placement(
         how=chosen.how, device=chosen.device, options=options, need=need, limits=_limits(chosen, need, rooms),
         line=_line(chosen, rooms, options),
+    )  # fmt: skip
+
+
+def of_a_rank(need: Need, room: Room, ranks: int) -> Placement:
+    """The way of one of several ranks that hold a model together; `need`: with the weights that are its own."""
+    option = replace(_whole(need, room), how=PARALLEL)
+    line = option.against or f"{gib(need.whole)} of {gib(room.free)} GiB free"
+    return Placement(
+        how=PARALLEL, device=room.device, line=f"{room.device}, {PARALLEL} over {ranks} ranks: {line}",
+        options=(option,), need=need, against=option.against, ranks=ranks,
     )  # fmt: skip
 
 

@@ -16,3 +16,6 @@ class Company(Protocol):
         """Before every batch, calibration first: between the splits, the maxima that calibrate scales become those of
         all.
         """
+
+    def refused(self, planned: PlannedBatch) -> None:
+        """After a batch that does not fit into memory. Raises MeasureError where it cannot be halved here alone."""

@@ -6,7 +6,7 @@ split is quantized. Sampled are tokens of the evaluation split, one in a stated 
 is batched. A batch is staged and committed whole.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,8 @@ class Fidelity:
         """Largest magnitude of every channel over the calibration split, [width] in the tensor's dtype, by site and
         part.
         """
+        self.whole: Callable[[Tap, torch.Tensor], torch.Tensor] = lambda tap, rows: rows
+        """Of rows that hold some channels, those with all of them, where several processes hold one model."""
         self._staged_sums: dict[_Key, Sums] = {}
         self._staged_channels: list[tuple[_Key, torch.Tensor]] = []
 
@@ -55,9 +57,9 @@ class Fidelity:
             return
         if batch.plan.split == "calibration":
             real = values[batch.real] if batch.padded and not tap.in_moe else values
-            self._staged_channels.append(((tap.site.name, tap.part), real.abs().amax(dim=0)))
+            self._staged_channels.append(((tap.site.name, tap.part), self.whole(tap, real.abs().amax(dim=0))))
         elif self.schemes and chosen.numel():
-            self._quantize(tap, values[chosen])
+            self._quantize(tap, self.whole(tap, values[chosen]))
 
     def _quantize(self, tap: "Tap", rows: torch.Tensor) -> None:
         known = self.channels.get((tap.site.name, tap.part))

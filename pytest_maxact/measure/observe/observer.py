@@ -129,6 +129,8 @@ class Observer:
                 if follower:
                     follower.ran(left, check)
                 continue
+            if company:
+                company.refused(planned)
             self.out_of_memory += 1
             left.refuse(planned)
 

@@ -23,8 +23,8 @@ _DTYPES = {str(dtype): dtype for dtype in vars(torch).values() if isinstance(dty
 
 
 @contextmanager
-def connected(place: Place, name: str) -> Iterator[None]:
-    """All ranks connected, for one exchange of this name."""
+def connected(place: Place, name: str, backend: str = "gloo") -> Iterator[None]:
+    """All ranks connected, for one exchange of this name; `backend`: by which, where it goes past the host."""
     if dist.is_initialized():
         raise MeasureError(
             "torch.distributed is in use already, by the model or by another library, and ranks cannot share a corpus\n"
@@ -33,7 +33,7 @@ def connected(place: Place, name: str) -> Iterator[None]:
     store = dist.PrefixStore(f"pytest-maxact/{name}", store_of_the_run())  # type: ignore[attr-defined, arg-type]
     try:
         dist.init_process_group(
-            "gloo", store=store, rank=place.rank, world_size=place.size, timeout=timedelta(seconds=PATIENCE)
+            backend, store=store, rank=place.rank, world_size=place.size, timeout=timedelta(seconds=PATIENCE)
         )
         yield
     except (RuntimeError, ConnectionError) as error:

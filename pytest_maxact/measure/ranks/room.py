@@ -6,6 +6,7 @@ import torch
 
 from pytest_maxact.checkpoint.placement.rooms import Room, rooms
 from pytest_maxact.measure.ranks.place import Place
+from pytest_maxact.numbers.ways import PARALLEL
 
 
 def rooms_for(device: str, here: Place | None) -> tuple[Room, ...]:
@@ -13,5 +14,5 @@ def rooms_for(device: str, here: Place | None) -> tuple[Room, ...]:
     if here is None:
         return rooms()
     own = f"cuda:{here.local}"
-    has_own = device == own and torch.cuda.device_count() >= here.beside
+    has_own = device in (own, PARALLEL) and torch.cuda.device_count() >= here.beside
     return rooms(here.beside, own if has_own else "")

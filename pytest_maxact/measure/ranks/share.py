@@ -13,6 +13,7 @@ from pytest_maxact.errors import InputError, setting
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.provenance import content_of
 from pytest_maxact.measure.ranks.team import Team
+from pytest_maxact.numbers.ways import PARALLEL
 from pytest_maxact.settings.settings import Settings
 
 
@@ -21,7 +22,7 @@ def at_its_place(settings: Settings, team: Team) -> Settings:
     more ranks than GPUs.
     """
     team.device = settings.device
-    if settings.device not in ("auto", "cuda") or not torch.cuda.is_available():
+    if settings.device not in ("auto", "cuda", PARALLEL) or not torch.cuda.is_available():
         return settings
     local, count = team.place.local, torch.cuda.device_count()
     if local >= count:
@@ -30,7 +31,7 @@ def at_its_place(settings: Settings, team: Team) -> Settings:
             f"  start one rank for each GPU, or name one for all to share, {setting('device')} cuda:0"
         )
     torch.cuda.set_device(local)
-    return replace(settings, device=f"cuda:{local}")
+    return settings if settings.device == PARALLEL else replace(settings, device=f"cuda:{local}")
 
 
 def facts_of(prepared: Prepared, settings: Settings, weights: str | None) -> dict[str, str | None]:

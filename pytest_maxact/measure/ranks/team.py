@@ -171,15 +171,22 @@ class Team:
             raise self._failure(why)
         return None
 
-    def meet(self, name: str) -> str:
-        """Wait until every rank is here, whatever it saw; gives this meeting's name among all of the run."""
+    def meet(self, name: str, words: str = "") -> str:
+        """Wait until every rank is here, whatever it saw; gives this meeting's name among all of the run. `words`: what
+        all must say alike, of those who say something. Raises MeasureError where they do not.
+        """
         name = f"{self._order}/{name}"
         self.check()
-        self._board.say(f"here/{name}/{self.place.rank}")
+        self._board.say(f"here/{name}/{self.place.rank}", words)
         for rank in self.others:
-            while self._board.heard(f"here/{name}/{rank}") is None:
+            while (told := self._board.heard(f"here/{name}/{rank}")) is None:
                 self.check()
                 time.sleep(_ASK)
+            if words and told and told != words:
+                raise MeasureError(
+                    f"{self.place} and rank {rank} differ in {name.partition('/')[2]}\n"
+                    "  measure all of them with the same checkpoint, settings and versions"
+                )
         return name
 
     def _failure(self, why: str) -> MeasureError:

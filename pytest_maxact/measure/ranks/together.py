@@ -23,8 +23,11 @@ class Together:
     rank does not tell.
     """
 
+    holds_a_part = False
+    """Whether ranks hold one model together, and whatever runs it runs on all of them."""
+
     def __init__(self, team: Team, facts: Callable[[], Mapping[str, str | None]]) -> None:
-        self.team, self._facts = team, facts
+        self.team, self.facts = team, facts
         self._is_calibrated = False
 
     def mine(self, plan: BatchPlan) -> BatchPlan:
@@ -46,6 +49,9 @@ class Together:
         if planned.split != "calibration" and not self._is_calibrated:
             self.calibrated(fidelity)
 
+    def refused(self, planned: PlannedBatch) -> None:
+        """After a batch that did not fit here: it is halved here."""
+
     def calibrated(self, fidelity: Fidelity) -> None:
         """Between the splits: the scales of all calibration batches, whoever ran them."""
         self._is_calibrated = True
@@ -66,7 +72,7 @@ class Together:
         """After the last batch: rank 0 holds what all saw, and is told so; the others are done."""
         if not self._is_calibrated:
             self.calibrated(observer.fidelity)
-        facts = {f"rank/{name}": Entry(value, How.EQUAL) for name, value in self._facts().items()}
+        facts = {f"rank/{name}": Entry(value, How.EQUAL) for name, value in self.facts().items()}
         whole = self._gathered({**state_of(observer, told), **facts}, "seen")
         if whole is not None:
             restore(observer, {name: entry for name, entry in whole.items() if not name.startswith("rank/")}, told)

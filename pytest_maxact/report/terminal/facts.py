@@ -87,7 +87,7 @@ def _measured(portrait: Portrait) -> Iterator[Fact]:
 
 def _computed(provenance: Provenance) -> str:
     """In which format, on what, and how, where that is not the device's own way."""
-    how = f", {ACCUMULATED}" if provenance.arithmetic == ACCUMULATED else ""
+    how = f", {ACCUMULATED}" if (provenance.arithmetic or "").startswith(ACCUMULATED) else ""
     how += f", {provenance.placement}" if provenance.placement else ""
     stored = f"; stored as {provenance.stored}" if provenance.stored else ""
     return f"{provenance.dtype} on {provenance.device}{how}{stored}"

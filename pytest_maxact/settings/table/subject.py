@@ -50,7 +50,8 @@ SUBJECT = (
         parse=device_name,
         help=(
             "auto (default: CUDA if there is one, else CPU, and whole, split or offloaded as memory allows), cpu, cuda,"
-            " cuda:N, split (over all GPUs), offload (to memory and disk) or stream (one layer in memory)"
+            " cuda:N, split (over all GPUs), offload (to memory and disk), stream (one layer in memory) or"
+            " tensor-parallel (every layer over the ranks of torchrun)"
         ),
     ),
     Option(
