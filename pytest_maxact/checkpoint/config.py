@@ -2,9 +2,12 @@
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pytest_maxact.checkpoint.formats.gguf import contents
+from pytest_maxact.checkpoint.formats.gguf_parts import read_as_one
 from pytest_maxact.checkpoint.formats.stated import without
 from pytest_maxact.checkpoint.quiet import quiet
 from pytest_maxact.errors import InputError, first_line, setting
@@ -69,17 +72,32 @@ def _without_mark(raw: dict[str, Any], file: Path) -> Any:
     return config
 
 
-def read_gguf_config(file: Path) -> Any:
-    """The config that transformers makes of a GGUF file's own words. Raises InputError."""
+def read_gguf_config(parts: Sequence[Path]) -> Any:
+    """The config that transformers makes of a GGUF file's own words, or of those of the parts of one. Raises
+    InputError.
+    """
     from transformers import AutoConfig
 
-    with quiet():
+    file = parts[0]
+    with quiet(), read_as_one(parts):
         try:
             config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name)
         except Exception as error:
             raise InputError(
                 f"{file}: transformers makes no config of it ({first_line(error)})\n"
-                "  its architecture may be none that is read from GGUF: give the folder it was converted from"
+                f"  {_of_architecture(file)}; give the folder it was converted from"
             ) from error
     without(config)
     return config
+
+
+def _of_architecture(file: Path) -> str:
+    """What a GGUF file says that it is of, and whether transformers reads such files."""
+    from transformers.integrations.gguf import GGUF_CONFIG_ARCHS
+    from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
+
+    said = contents(file).architecture
+    if not said:
+        return "it names no architecture (general.architecture)"
+    read = said in GGUF_CONFIG_ARCHS or said in GGUF_SUPPORTED_ARCHITECTURES
+    return f"its architecture, {said}, is {'read' if read else 'none that transformers reads'} from GGUF"

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from pytest_maxact.checkpoint.beside import others_of, refuse_rivals
 from pytest_maxact.checkpoint.formats.gguf import SUFFIX, contents, packing_of_gguf
+from pytest_maxact.checkpoint.formats.gguf_parts import all_parts
 from pytest_maxact.checkpoint.formats.packed import Packing
 from pytest_maxact.checkpoint.headers import Header, headers_of
 from pytest_maxact.errors import InputError, setting
@@ -47,7 +48,7 @@ class WeightFiles:
 
     @property
     def is_gguf(self) -> bool:
-        """Whether it is one GGUF file, whose names of tensors are llama.cpp's."""
+        """Whether it is a GGUF file, or several parts of one, whose names of tensors are llama.cpp's."""
         return self.entry.lower().endswith(SUFFIX)
 
     @property
@@ -67,8 +68,11 @@ class WeightFiles:
 
 
 def gguf_files(file: Path) -> WeightFiles:
-    """A GGUF file as the weights of a model. Raises InputError for one that is not whole."""
-    return WeightFiles(folder=file.parent, entry=file.name, loaded=(file,), packing=packing_of_gguf(file))
+    """A GGUF file, or all parts of one by any of them, as the weights of a model. Raises InputError for one that is not
+    whole.
+    """
+    parts = all_parts(file)
+    return WeightFiles(folder=file.parent, entry=parts[0].name, loaded=parts, packing=packing_of_gguf(parts))
 
 
 def weight_files(
@@ -148,7 +152,8 @@ def _entry(folder: Path, chosen: str | None, stated: str | None) -> str:
             "  convert them to safetensors: save_pretrained(FOLDER, safe_serialization=True)"
         )
     raise InputError(
-        f"{folder} has a config but no weights (*.safetensors)\n  point {setting('model')} at the checkpoint itself"
+        f"{folder} has a config but no weights (*.safetensors)\n"
+        f"  point {setting('model')} at the checkpoint itself, or name a GGUF file of it with {setting('weights')}"
     )
 
 

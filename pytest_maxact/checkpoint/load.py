@@ -14,6 +14,7 @@ from pytest_maxact.checkpoint.device import forced_dtype, pick_device
 from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.fit import refuse_unfit
 from pytest_maxact.checkpoint.formats.gguf import contents, places_in
+from pytest_maxact.checkpoint.formats.gguf_parts import read_as_one
 from pytest_maxact.checkpoint.heads import body_of, head_classes, is_headless, lacking_head
 from pytest_maxact.checkpoint.locate import Checkpoint, with_weights
 from pytest_maxact.checkpoint.placement.mapping import mapped
@@ -184,9 +185,10 @@ def _from_pretrained(auto: Any, files: WeightFiles, **options: Any) -> Any:
         from transformers import GgufConfig
 
         options.pop("config")
-        return auto.from_pretrained(
-            files.folder, gguf_file=files.entry, quantization_config=GgufConfig(dequantize=True), **options
-        )
+        with read_as_one(files.loaded):
+            return auto.from_pretrained(
+                files.folder, gguf_file=files.entry, quantization_config=GgufConfig(dequantize=True), **options
+            )
     if files.packing is None:
         folder = None if "state_dict" in options else files.folder
         return auto.from_pretrained(folder, use_safetensors=True, **options)
@@ -200,9 +202,8 @@ def _unplaced(model: Any, files: WeightFiles) -> tuple[str, ...]:
     """Tensors of a GGUF file that transformers has no place for, and passes over unsaid, in words."""
     if not files.is_gguf:
         return ()
-    held = contents(files.loaded[0])
-    known = places_in(model, held.architecture)
-    beyond = (header.key for header in held.headers if known and header.key not in known)
+    known = places_in(model, contents(files.loaded[0]).architecture)
+    beyond = (header.key for _, header in files.headers() if known and header.key not in known)
     return tuple(f"{key}: not used by this architecture" for key in beyond)
 
 

@@ -18,6 +18,7 @@ from pytest_maxact.checkpoint.depth import require_depth
 from pytest_maxact.checkpoint.files import WeightFiles, gguf_files, weight_files
 from pytest_maxact.checkpoint.formats.gguf import is_gguf
 from pytest_maxact.checkpoint.formats.stated import Quantization, stated_quantization, without
+from pytest_maxact.checkpoint.gguf_chosen import asks_for_gguf, downloaded, gguf_of, of_hub, real, the_one
 from pytest_maxact.checkpoint.lint.look import with_lint
 from pytest_maxact.checkpoint.no_model import no_folder, no_model, of_adapters
 from pytest_maxact.checkpoint.quantized import refuse_unread, with_packing
@@ -62,12 +63,12 @@ def locate(settings: Settings, weights: bool = True) -> Checkpoint:
         raise InputError(f"no model given\n  use {setting('model')}=PATH_OR_HUB_ID")
     path = _readable(Path(name).expanduser())
     is_hub = not path.exists()
+    if (file := _gguf_meant(name, path, settings)) is not None:
+        return _of_gguf(name, file, _commit_of(file) if is_hub else None)
     if is_hub:
         folder = fetch(name, settings)
     elif path.is_dir():
         folder = path
-    elif is_gguf(path):
-        return _of_gguf(name, path)
     elif not weights and path.suffix == ".json":
         return Checkpoint(
             name=name, folder=path.parent, revision=None, config=read_config(path, settings.trust_remote_code),
@@ -112,16 +113,39 @@ def locate(settings: Settings, weights: bool = True) -> Checkpoint:
     return replace(found, seal=joined(seal, files.read), quantized=quantized)
 
 
-def _of_gguf(name: str, path: Path) -> Checkpoint:
-    """A GGUF file, whose config is made of what it says of itself. Raises InputError."""
+def _gguf_meant(name: str, path: Path, settings: Settings) -> Path | None:
+    """The GGUF file that a path or hub id means; None where it means none. Raises InputError."""
+    if not path.exists():
+        return _gguf_of_hub(name, settings)
+    if path.is_dir():
+        return None if of_adapters(path) else gguf_of(path, settings.weights)
+    return path if is_gguf(path) else None
+
+
+def _gguf_of_hub(name: str, settings: Settings) -> Path | None:
+    """The GGUF file that a hub id means, downloaded: the one that was chosen, else the only one of a repository without
+    a config.json. None where it is no model in GGUF. Raises InputError.
+    """
+    if asks_for_gguf(settings.weights):
+        require_hub_id(name)
+        return downloaded(name, settings.revision, str(settings.weights))
+    snapshot = fetch(name, settings)
+    if (snapshot / "config.json").is_file():
+        return None
+    chosen = the_one(of_hub(name, settings.revision, snapshot), name)
+    return downloaded(name, settings.revision, chosen) if chosen else None
+
+
+def _of_gguf(name: str, path: Path, revision: str | None = None) -> Checkpoint:
+    """A GGUF file, or the parts of one, whose config is made of what it says of itself. Raises InputError."""
     refuse_stand_in(path)
-    file = Path(os.path.realpath(path))
-    files = gguf_files(file)
-    config = read_gguf_config(file)
+    files = gguf_files(real(path))
+    config = read_gguf_config(files.loaded)
+    file = files.loaded[0]
     require_depth(config, (header.key for _, header in files.headers()), file)
     assert files.packing is not None
     return Checkpoint(
-        name=name, folder=file.parent, revision=None, config=config, trust_remote_code=False, is_hub=False,
+        name=name, folder=file.parent, revision=revision, config=config, trust_remote_code=False, is_hub=False,
         as_read=deepcopy(config), seal=joined(sealed(file.parent), files.read), quantized=files.packing.stated,
         gguf=file.name,
     )  # fmt: skip
@@ -181,6 +205,20 @@ def require_unchanged(checkpoint: Checkpoint) -> None:
         require_unbroken(checkpoint.seal)
 
 
+def require_hub_id(name: str) -> None:
+    """Raise InputError for a name that is no hub id."""
+    if not _HUB_ID.match(name) or name.count("/") > 1:
+        raise InputError(
+            f"no model at {name}: there is no such folder, and it is not a hub id\n"
+            "  give a folder with config.json, or a hub id such as org/name"
+        )
+
+
+def _commit_of(file: Path) -> str | None:
+    """The commit of a file in the hub's cache, by the folder of its snapshot."""
+    return next((folder.name for folder in file.parents if _COMMIT.match(folder.name)), None)
+
+
 def fetch(name: str, settings: Settings, weights: bool = False) -> Path:
     """The local snapshot of a hub id: its small files, code where that is trusted, the weights where asked for. Raises
     InputError.
@@ -188,11 +226,7 @@ def fetch(name: str, settings: Settings, weights: bool = False) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
-    if not _HUB_ID.match(name) or name.count("/") > 1:
-        raise InputError(
-            f"no model at {name}: there is no such folder, and it is not a hub id\n"
-            "  give a folder with config.json, or a hub id such as org/name"
-        )
+    require_hub_id(name)
     if settings.trust_remote_code and not _COMMIT.match(settings.revision or ""):
         raise InputError(
             f"{setting('trust_remote_code')} runs the repository's own code, so it needs the commit that was reviewed\n"

@@ -69,8 +69,6 @@ def no_model(folder: Path) -> InputError:
         listed = ", ".join(names) if len(names) <= _NAMED else f"{names[0]}, ... {names[-1]} ({len(names)} of them)"
         series = f", or all of them as a series: '{found}'" if (found := _pattern(inside)) else ""
         return InputError(f"{head}; models lie inside: {listed}\n  give one: {folder / names[-1]}{series}")
-    if gguf := sorted(folder.glob("*.gguf")):
-        return InputError(f"{folder} holds {gguf[0].name}, a GGUF file of llama.cpp\n  give the file: {gguf[0]}")
     for pattern, what in _TRAINING.items():
         if next(folder.rglob(pattern), None):
             return InputError(

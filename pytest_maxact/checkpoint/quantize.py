@@ -50,12 +50,21 @@ def quantize(x: torch.Tensor, how: Quantizer, amax: torch.Tensor | None = None) 
     if how.granularity == "group":
         x = x.reshape(*shape[:-1], -1, how.group)
     scale = _scale(_largest(x, how, amax), how, amax if amax is not None or how.scale != "e4m3" else x.abs().amax())
+    done = _at(x, scale, how)
+    return Quantized(done.restored.view(shape), done.levels.view(shape), done.clipped.view(shape))
+
+
+def at_scale(x: torch.Tensor, how: Quantizer, scale: torch.Tensor) -> torch.Tensor:
+    """What is restored of a tensor at a scale that is stated, and broadcasts with it."""
+    return _at(x, scale, how).restored
+
+
+def _at(x: torch.Tensor, scale: torch.Tensor, how: Quantizer) -> Quantized:
     low, high = _range(how)
     scaled = (x / scale).float()
     inside = scaled.clamp(low, high)
     levels = _round(inside, how)
-    restored = (levels.to(scale.dtype) * scale).to(x.dtype)
-    return Quantized(restored.view(shape), levels.view(shape), (inside != scaled).view(shape))
+    return Quantized((levels.to(scale.dtype) * scale).to(x.dtype), levels, inside != scaled)
 
 
 def fake_quantized(x: torch.Tensor, how: Quantizer, amax: torch.Tensor | None = None) -> torch.Tensor:

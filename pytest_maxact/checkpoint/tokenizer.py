@@ -38,10 +38,14 @@ def load_tokenizer(
             for name in _FILES:
                 refuse_unreadable(folder / name)
                 refuse_mark(folder / name)
+            if gguf:
+                raise _none_in(folder / gguf, first_line(error)) from error
             raise InputError(
                 f"no tokenizer in {source}: {first_line(error)}\n"
                 "  save it beside the weights: tokenizer.save_pretrained(FOLDER)"
             ) from error
+    if gguf and not tokenizer.get_vocab():
+        raise _none_in(folder / gguf, "it holds no vocabulary")
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
         raise InputError(
             f"no tokenizer in {source}: none of its files holds a vocabulary\n"
@@ -50,6 +54,13 @@ def load_tokenizer(
     if not tokenizer.chat_template:
         tokenizer.chat_template = _of_processor(Path(source))
     return tokenizer
+
+
+def _none_in(file: Path, why: str) -> InputError:
+    return InputError(
+        f"no tokenizer in {file}: {why}\n"
+        "  convert the model again with its tokenizer, or give the folder it was converted from"
+    )
 
 
 def _of_processor(folder: Path) -> str | None:

@@ -88,7 +88,7 @@ def folder_with(name: str) -> Callable[[Path], Path]:
     [
         (gguf, "model.gguf is corrupt, truncated or no GGUF file"),
         (gguf_by_another_name, "weights.bin is a GGUF file of llama.cpp by another name\n  give it the ending .gguf"),
-        (folder_of_gguf, "holds model.gguf, a GGUF file of llama.cpp\n  give the file: "),
+        (folder_of_gguf, "model.gguf is corrupt, truncated or no GGUF file"),
         (file_of_a_model, "is a file of a model\n  give its folder: "),
         (lone("weights.pt"), "is a file of pickled weights"),
         (lone("record.safetensors"), "a Record is judged, not measured (`replay`)"),

@@ -23,6 +23,8 @@ from tests.support.markdown import Block, blocks, commands_of
 SHOWN = {"text", "diff", "mermaid"}
 """Languages of what is shown and not run: output, changes, pictures."""
 NOT_RUN = 4
+ELSEWHERE = ("readme: ", "case: ", "given: ray")
+"""What is said of blocks that tests of their own run."""
 INTERRUPTED = 130
 SHELL = {
     *("python3", "pip", "git", "cp", "head", "tail", "pre-commit"),
@@ -37,7 +39,7 @@ def runnable(*languages: str) -> list[Any]:
     return [
         pytest.param(block, id=block.name)
         for block in blocks(*languages)
-        if not block.reason_not_to_run and not block.said.startswith("readme: ") and block.said != "given: ray"
+        if not block.reason_not_to_run and not block.said.startswith(ELSEWHERE)
     ]
 
 

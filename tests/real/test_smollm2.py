@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_maxact.checkpoint.tokenizer import load_tokenizer
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.run import measure
 from pytest_maxact.numbers.formats import integer_distortion
@@ -80,3 +81,18 @@ def test_its_gguf_file_is_gated_as_it_is_and_measures_what_the_folder_made_of_it
     assert {name: reading.max_abs for name, reading in other.sites.items()} == {
         name: reading.max_abs for name, reading in record.sites.items()
     }
+
+
+@pytest.mark.skipif(not GGUF.is_file(), reason="not fetched yet: python fixtures/make_smollm2.py --gguf")
+def test_the_tokenizer_in_its_gguf_file_is_that_of_the_folder() -> None:
+    one, other = load_tokenizer(GGUF.parent, False, gguf=GGUF.name), load_tokenizer(CHECKPOINT, False)
+    texts = ["The quick brown fox", "  def f(x):\n    return x", "naïve café 東京 😀", "<|im_start|>user\nhi<|im_end|>"]
+    for text in texts:
+        for special in (True, False):
+            ids = [tokenizer(text, add_special_tokens=special).input_ids for tokenizer in (one, other)]
+            assert ids[0] == ids[1]
+    assert one.special_tokens_map == other.special_tokens_map
+    assert (one.bos_token_id, one.eos_token_id, one.unk_token_id) == (1, 2, 0)
+    assert one.get_vocab() == other.get_vocab()
+    turns = [{"role": "user", "content": "hi"}]
+    assert one.apply_chat_template(turns, tokenize=False) == other.apply_chat_template(turns, tokenize=False)

@@ -7,7 +7,8 @@ A reader of our own: its library needs a GPU.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pytest_maxact.checkpoint.formats.packed import Held, Packed, Part, Tensors, lacking, required
+from pytest_maxact.checkpoint.formats.packed import Held, Packed, lacking, required
+from pytest_maxact.checkpoint.formats.part import Part, Tensors
 from pytest_maxact.checkpoint.formats.stated import Quantization
 from pytest_maxact.checkpoint.formats.words import AWQ_ORDER, along
 from pytest_maxact.errors import InputError

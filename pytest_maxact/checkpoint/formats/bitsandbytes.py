@@ -11,7 +11,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from pytest_maxact.checkpoint.formats.packed import Held, Packed, Part, Tensors, lacking, required
+from pytest_maxact.checkpoint.formats.packed import Held, Packed, lacking, required
+from pytest_maxact.checkpoint.formats.part import Part, Tensors
 from pytest_maxact.checkpoint.formats.stated import Quantization
 
 NAMES = ("bitsandbytes", "bitsandbytes_4bit", "bitsandbytes_8bit")
@@ -38,10 +39,11 @@ def _in_8_bits(name: str, module: Mapping[str, Part], stated: Quantization) -> P
         raise lacking(weight, f"its SCB is {list(scale.shape)}, for {list(weight.shape)}")
     if "weight_format" in module:
         parts["weight_format"] = module["weight_format"]
-    return Packed(key=f"{name}.weight", shape=weight.shape, parts=parts, restore=_of_8_bits, bits=8)
+    return Packed(key=f"{name}.weight", shape=weight.shape, parts=parts, restore=of_8_bits, bits=8)
 
 
-def _of_8_bits(parts: Tensors) -> Any:
+def of_8_bits(parts: Tensors) -> Any:
+    """In float32, as bitsandbytes multiplies."""
     if "weight_format" in parts and int(parts["weight_format"]) != 0:
         raise ValueError("its weight_format is not that of rows")
     return parts["weight"] * parts["SCB"].float().view(-1, 1) * _OF_127
@@ -88,14 +90,14 @@ def _in_4_bits(key: str, state: Mapping[str, Any], held: Held, stated: Quantizat
         key=key,
         shape=state["shape"],
         parts={**parts, "state": state["state"]},
-        restore=partial(_of_4_bits, state={name: one for name, one in state.items() if name != "state"}),
+        restore=partial(of_4_bits, state={name: one for name, one in state.items() if name != "state"}),
         bits=4,
         group=block,
         dtype=_FLOATS.get(str(state.get("dtype")), "BF16"),
     )
 
 
-def _of_4_bits(parts: Tensors, state: Mapping[str, Any]) -> Any:
+def of_4_bits(parts: Tensors, state: Mapping[str, Any]) -> Any:
     """In the dtype that the weight had, of the product in float32."""
     import torch
 

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from pytest_maxact.checkpoint.formats.packed import Held, Packed, Part, Tensors, lacking, required
+from pytest_maxact.checkpoint.formats.given import Given
+from pytest_maxact.checkpoint.formats.packed import Held, Packed, lacking, required
+from pytest_maxact.checkpoint.formats.part import Part, Tensors
 from pytest_maxact.checkpoint.formats.stated import Quantization
 from pytest_maxact.errors import InputError, first_line
 
@@ -18,6 +20,7 @@ _WEIGHTS = ("weight_packed", "weight")
 _LOW = ("I8", "U8", "I32", "F8_E4M3", "F8_E5M2", "F4")
 _FLOATS, _TOPS = {8: "fp8_e4m3", 4: "fp4_e2m1"}, {8: 448.0, 4: 6.0}
 _DTYPES = {"F16": "F16", "F32": "F32"}
+_INPUTS = ("input_scale", "input_zero_point", "input_global_scale")
 _FORMS = (
     "int-quantized", "float-quantized", "naive-quantized", "pack-quantized", "nvfp4-pack-quantized",
     "mxfp4-pack-quantized", "mxfp8-quantized",
@@ -120,7 +123,37 @@ def _weight(name: str, module: Mapping[str, Part], own: str, scheme: Any, stated
         bits=args.num_bits,
         group=args.group_size or 0,
         dtype=_DTYPES.get(scale.dtype, "BF16"),
+        given=_given(module, scheme.input_activations),
     )
+
+
+def _given(module: Mapping[str, Part], args: Any) -> Given | None:
+    """How the scheme of a module has its inputs quantized, as that library does it."""
+    if args is None:
+        return None
+    parts = {name: module[name] for name in _INPUTS if name in module}
+    above, static = args.strategy == "tensor_group", args.dynamic is False
+    wanted = _INPUTS[2] if above else _INPUTS[0] if static else ""
+    return Given(
+        how=str(args),
+        restore=partial(_quantized_input, args=args),
+        parts={name: part for name, part in parts.items() if (name == _INPUTS[2]) == above} if wanted else {},
+        lacks=wanted if wanted and wanted not in parts else "",
+    )
+
+
+def _quantized_input(x: Any, parts: Tensors, args: Any) -> Any:
+    """Of a tensor [..., width]; the library takes tokens for the second of three dimensions."""
+    from compressed_tensors.quantization import fake_quantize
+    from compressed_tensors.quantization.utils.helpers import compute_dynamic_scales_and_zp
+
+    held = {name: tensor.to(x.device) for name, tensor in parts.items()}
+    shaped, above = x.reshape(1, -1, x.shape[-1]), held.get(_INPUTS[2])
+    if _INPUTS[0] in held:
+        scale, zero = held[_INPUTS[0]], held.get(_INPUTS[1])
+    else:
+        scale, zero = compute_dynamic_scales_and_zp(shaped, args, None, above)
+    return fake_quantize(shaped, scale, zero, args, above).to(x.dtype).view(x.shape)
 
 
 def _shape(weight: Part, scheme: Any, scale: Part) -> tuple[int, ...]:

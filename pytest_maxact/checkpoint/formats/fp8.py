@@ -5,12 +5,15 @@ Blocks are those that the config states. transformers tells them by dividing, wh
 the last block of a side is smaller: DeepSeek's `kv_a_proj_with_mqa` has 576 rows. Where it divides, the values are its.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from pytest_maxact.checkpoint.formats.packed import Held, Packed, Part, Tensors, lacking
+from pytest_maxact.checkpoint.formats.given import Given, dynamic, static
+from pytest_maxact.checkpoint.formats.packed import Held, Packed, lacking
+from pytest_maxact.checkpoint.formats.part import Part, Tensors
 from pytest_maxact.checkpoint.formats.stated import Quantization
+from pytest_maxact.numbers.schemes import Quantizer
 
 NAMES = ("fp8", "mxfp8")
 _FP8 = ("F8_E4M3", "F8_E5M2")
@@ -37,6 +40,7 @@ def packed(stated: Quantization, held: Held) -> Iterator[Packed]:
             restore=partial(restored, block=block),
             bits=8,
             group=block[1] if block else 0,
+            given=_given(stated, block, held.modules.get(key.rpartition(".")[0], {})),
         )
 
 
@@ -79,7 +83,22 @@ def _spread(scale: Any, shape: Any, block: tuple[int, int] | None) -> Any:
 
 
 def inputs(stated: Quantization) -> tuple[str, float]:
-    """Dynamic by groups as wide as a block, or by one static scale."""
-    block, static = _block(stated), str(stated.entries.get("activation_scheme") or "dynamic").lower() == "static"
-    shared = f"group of {block[1]}" if block else "tensor"
-    return f"fp8_e4m3 per {shared}, {'static' if static else 'dynamic'}", 448.0
+    """Dynamic by groups as wide as a block or by tokens, or by one static scale."""
+    block = _block(stated)
+    if _is_static(stated):
+        return "fp8_e4m3 per tensor, static", 448.0
+    return f"fp8_e4m3 per {f'group of {block[1]}' if block else 'token'}, dynamic", 448.0
+
+
+def _given(stated: Quantization, block: tuple[int, int] | None, module: Mapping[str, Part]) -> Given:
+    if _is_static(stated):
+        return static(module, Quantizer(number="fp8_e4m3", granularity="tensor", static=True))
+    if block is None:
+        return dynamic(Quantizer(number="fp8_e4m3", granularity="row"))
+    return dynamic(
+        Quantizer(number="fp8_e4m3", granularity="group", group=block[1], scale="e8m0" if block == _MX else "")
+    )
+
+
+def _is_static(stated: Quantization) -> bool:
+    return str(stated.entries.get("activation_scheme") or "dynamic").lower() == "static"

@@ -1,9 +1,10 @@
-"""GGUF files of llama.cpp, as data: one file in, its tensors, what is said of them, and their values out, each given
-back by the package gguf. Config, tokenizer and the names of a model are transformers' to tell.
+"""GGUF files of llama.cpp, as data: a file, or the parts of one that was split, in; its tensors, what is said of them,
+and their values out, each given back by the package gguf. Config, tokenizer and the names of a model are transformers'
+to tell.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from math import prod
@@ -13,7 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_maxact.checkpoint.formats.packed import Packed, Packing, Part
+from pytest_maxact.checkpoint.formats.gguf_parts import refuse_unlike
+from pytest_maxact.checkpoint.formats.packed import Packed, Packing
+from pytest_maxact.checkpoint.formats.part import Part
 from pytest_maxact.checkpoint.formats.stated import Quantization
 from pytest_maxact.checkpoint.headers import Header
 from pytest_maxact.errors import InputError, first_line
@@ -25,11 +28,14 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """Of a GGUF file: its tensors in their order, the architecture it names, and of how many parts it is one."""
+    """Of a GGUF file: its tensors in their order, the architecture it names, of how many parts it is one, and which,
+    from 0.
+    """
 
     architecture: str
     headers: tuple[Header, ...]
     parts: int
+    number: int
 
 
 def is_gguf(file: Path) -> bool:
@@ -45,11 +51,10 @@ def contents(file: Path) -> Contents:
     return _contents(file, (stat.st_size, stat.st_mtime_ns, stat.st_ino))
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=256)
 def _contents(file: Path, stamp: tuple[int, ...]) -> Contents:
     reader = _reader(file)
-    field = reader.get_field("general.architecture")
-    split = reader.get_field("split.count")
+    field, split, number = map(reader.get_field, ("general.architecture", "split.count", "split.no"))
     headers = tuple(
         Header(
             key=tensor.name,
@@ -62,20 +67,18 @@ def _contents(file: Path, stamp: tuple[int, ...]) -> Contents:
     )
     return Contents(
         architecture=str(field.contents()) if field else "", headers=headers,
-        parts=int(split.contents()) if split else 1,
+        parts=max(1, int(split.contents())) if split else 1, number=int(number.contents()) if number else 0,
     )  # fmt: skip
 
 
-def packing_of_gguf(file: Path) -> Packing:
-    """How the tensors of a file lie in it. Raises InputError for a part of several files."""
-    held = contents(file)
-    if held.parts > 1:
-        raise InputError(
-            f"{file} is one of {held.parts} parts of a GGUF file\n"
-            "  put them together: llama-gguf-split --merge FIRST_PART model.gguf"
-        )
+def packing_of_gguf(parts: Sequence[Path]) -> Packing:
+    """How the tensors of a file, or of all of its parts in order, lie in them. Raises InputError for parts that do not
+    make up one file.
+    """
+    held = [(file, contents(file)) for file in parts]
+    refuse_unlike([(file, one.number, one.parts, [header.key for header in one.headers]) for file, one in held])
     amounts: dict[str, int] = {}
-    for header in held.headers:
+    for header in (header for _, one in held for header in one.headers):
         amounts[header.dtype] = amounts.get(header.dtype, 0) + prod(header.shape)
     most = max(amounts, key=lambda name: (name not in _PLAIN, amounts[name]), default="")
     packed = {
@@ -87,8 +90,10 @@ def packing_of_gguf(file: Path) -> Packing:
             bits=8 * (header.stop - header.start) // max(1, prod(header.shape)),
             group=_group(header.dtype),
         )
-        for header in held.headers
+        for file, one in held
+        for header in one.headers
     }
+    file = parts[0]
     stated = Quantization(method="gguf", detail=most, where=str(file), entries={"quant_method": "gguf", "type": most})
     return Packing(stated=stated, library=f"gguf {version('gguf')}", packed=packed)
 

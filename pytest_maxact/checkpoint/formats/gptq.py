@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from pytest_maxact.checkpoint.formats.packed import Held, Packed, Part, Tensors, lacking, required
+from pytest_maxact.checkpoint.formats.packed import Held, Packed, lacking, required
+from pytest_maxact.checkpoint.formats.part import Part, Tensors
 from pytest_maxact.checkpoint.formats.stated import Quantization
 from pytest_maxact.checkpoint.formats.words import along, down
 from pytest_maxact.errors import InputError

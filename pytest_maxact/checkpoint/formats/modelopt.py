@@ -8,12 +8,16 @@ for it: the product of levels and scales, in float32, is rounded once.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pytest_maxact.checkpoint.formats.packed import Held, Packed, Part, Tensors, lacking, required
+from pytest_maxact.checkpoint.formats.given import Given, dynamic, static
+from pytest_maxact.checkpoint.formats.packed import Held, Packed, lacking, required
+from pytest_maxact.checkpoint.formats.part import Part, Tensors
 from pytest_maxact.checkpoint.formats.stated import Quantization
 from pytest_maxact.errors import InputError
+from pytest_maxact.numbers.schemes import Quantizer
 
 NAMES = ("modelopt", "modelopt_fp4")
-_ALGOS = ("FP8", "NVFP4", "FP8_PB_WO", "FP8_PER_CHANNEL_PER_TOKEN", "MIXED_PRECISION")
+_PER_TOKEN = "FP8_PER_CHANNEL_PER_TOKEN"
+_ALGOS = ("FP8", "NVFP4", "FP8_PB_WO", _PER_TOKEN, "MIXED_PRECISION")
 _GROUP = 16
 
 
@@ -45,9 +49,10 @@ def _fp8(name: str, module: Mapping[str, Part], stated: Quantization) -> Packed:
         key=f"{name}.weight",
         shape=parts["weight"].shape,
         parts=parts,
-        restore=_of_fp8,
+        restore=of_fp8,
         bits=8,
         group=columns // wide if wide > 1 else 0,
+        given=_given(_algo_of(name, stated) or "FP8", module),
     )
 
 
@@ -56,7 +61,8 @@ def _divides(side: int, blocks: int) -> bool:
     return blocks in (1, side) or blocks == -(-side // 128)
 
 
-def _of_fp8(parts: Tensors) -> Any:
+def of_fp8(parts: Tensors) -> Any:
+    """Levels times scales in float32."""
     weight, scale = parts["weight"].float(), parts["weight_scale"].float()
     if scale.ndim < 2:
         return weight * (scale.reshape(-1, 1) if scale.numel() > 1 else scale.reshape(()))
@@ -81,10 +87,14 @@ def _nvfp4(name: str, module: Mapping[str, Part], stated: Quantization) -> Packe
             parts["weight"], f"its weight_scale is {scale.dtype} {list(scale.shape)} and its weight_scale_2 "
             f"{list(above.shape)}, for {list(parts['weight'].shape)} bytes",
         )  # fmt: skip
-    return Packed(key=f"{name}.weight", shape=(rows, half * 2), parts=parts, restore=_of_nvfp4, bits=4, group=_GROUP)
+    return Packed(
+        key=f"{name}.weight", shape=(rows, half * 2), parts=parts, restore=of_nvfp4, bits=4, group=_GROUP,
+        given=_given("NVFP4", module),
+    )  # fmt: skip
 
 
-def _of_nvfp4(parts: Tensors) -> Any:
+def of_nvfp4(parts: Tensors) -> Any:
+    """Likewise, two levels in a byte and two scales above."""
     import torch
 
     levels = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
@@ -95,13 +105,28 @@ def _of_nvfp4(parts: Tensors) -> Any:
     return (entries.reshape(*scale.shape, _GROUP) * scale.unsqueeze(-1)).flatten(1)
 
 
+def _algo_of(name: str, stated: Quantization) -> str:
+    """The algorithm of a module; empty where nothing says it."""
+    algo = str(stated.entries.get("quant_algo") or "").upper()
+    own = (stated.entries.get("quantized_layers") or {}).get(name) or {}
+    return str(own.get("quant_algo") or "").upper() if algo == "MIXED_PRECISION" else algo
+
+
+def _given(algo: str, module: Mapping[str, Part]) -> Given | None:
+    if algo == "NVFP4":
+        return static(module, Quantizer(number="fp4_e2m1", granularity="group", group=_GROUP, scale="e4m3"))
+    if algo == "FP8":
+        return static(module, Quantizer(number="fp8_e4m3", granularity="tensor", static=True))
+    return dynamic(Quantizer(number="fp8_e4m3", granularity="row")) if algo == _PER_TOKEN else None
+
+
 def inputs(stated: Quantization) -> tuple[str, float]:
     """By one static scale, or by groups below one."""
     algo = str(stated.entries.get("quant_algo") or "").upper()
     told = {
         "FP8": ("fp8_e4m3 per tensor, static", 448.0),
         "NVFP4": (f"fp4_e2m1 per group of {_GROUP}, static", 448.0 * 6.0),
-        "FP8_PER_CHANNEL_PER_TOKEN": ("fp8_e4m3 per token, dynamic", 448.0),
+        _PER_TOKEN: ("fp8_e4m3 per token, dynamic", 448.0),
     }
     return told.get(algo, ("", 448.0 if algo == "MIXED_PRECISION" else 0.0))
 

@@ -5,7 +5,8 @@ powers of two; each expert's matrix lies [out, in], and the model has it transpo
 from collections.abc import Iterator
 from typing import Any
 
-from pytest_maxact.checkpoint.formats.packed import Held, Packed, Tensors, lacking
+from pytest_maxact.checkpoint.formats.packed import Held, Packed, lacking
+from pytest_maxact.checkpoint.formats.part import Tensors
 from pytest_maxact.checkpoint.formats.stated import Quantization
 
 NAMES = ("mxfp4",)

@@ -9,29 +9,13 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from pytest_maxact.checkpoint.formats.given import Given
+from pytest_maxact.checkpoint.formats.part import Part, Tensors
 from pytest_maxact.checkpoint.formats.stated import Quantization
 from pytest_maxact.checkpoint.headers import Header
 from pytest_maxact.errors import InputError
 
 AGAIN = "  its values cannot be told; export the checkpoint again"
-Tensors = Mapping[str, Any]
-"""By the names that they have in their module."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """A tensor of a file."""
-
-    file: Path
-    header: Header
-
-    @property
-    def dtype(self) -> str:
-        return self.header.dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.header.shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +24,7 @@ class Packed:
     as a file of its source would hold it. `parts`: by the names that `restore` knows them by, the largest first.
 
     `bits` of an entry; `group`: so many neighbours in a row share a scale, 0 for a row, a block or a tensor that does.
+    `given`: how what it is multiplied with is quantized where it is deployed; None where that stays in 16 bits.
     """
 
     key: str
@@ -49,6 +34,7 @@ class Packed:
     bits: int
     group: int = 0
     dtype: str = "BF16"
+    given: Given | None = None
 
     @property
     def file(self) -> Path:

@@ -1,14 +1,15 @@
-"""A GGUF file in, what is wrong with its tensors out: infos, and the scales of blocks, as llama.cpp checks them when it
-is asked to.
+"""A GGUF file, or a part of one that was split, in; what is wrong with its tensors out: infos, and the scales of
+blocks, as llama.cpp checks them when it is asked to.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pytest_maxact.checkpoint.formats.gguf_parts import family
 from pytest_maxact.checkpoint.lint.artifact import fault
 from pytest_maxact.errors import InputError, first_line
 from pytest_maxact.numbers.counted import counted
@@ -33,14 +34,18 @@ def lint_gguf(file: Path, codes: int | None) -> Lint:
         from gguf import GGMLQuantizationType, GGUFReader
     except ImportError as error:
         raise InputError(f"{file}: reading it takes the package gguf\n  pip install gguf") from error
-    try:
-        reader = GGUFReader(file)
-    except (ValueError, KeyError, IndexError, OSError, UnicodeDecodeError, OverflowError) as error:
-        return lint_of(
-            "GGUF", 0, 0, [fault("file", file.name, f"it is cut off, damaged or no GGUF file: {first_line(error)}")]
-        )
-    kinds = {tensor.name: GGMLQuantizationType(tensor.tensor_type).name for tensor in reader.tensors}
-    faults = [*_infos(reader), *_data(reader, kinds, codes)]
+    readers: list[Any] = []
+    for part in map(file.with_name, family(file.name)):
+        try:
+            readers.append(GGUFReader(part))
+        except FileNotFoundError:
+            return lint_of("GGUF", 0, 0, [fault("file", part.name, "this part of it is not there")])
+        except (ValueError, KeyError, IndexError, OSError, UnicodeDecodeError, OverflowError) as error:
+            what = f"it is cut off, damaged or no GGUF file: {first_line(error)}"
+            return lint_of("GGUF", 0, 0, [fault("file", part.name, what)])
+    reader, tensors = readers[0], [tensor for one in readers for tensor in one.tensors]
+    kinds = {tensor.name: GGMLQuantizationType(tensor.tensor_type).name for tensor in tensors}
+    faults = [*_infos(reader, tensors), *_data(tensors, kinds, codes)]
     low = [name for name in kinds.values() if name not in _FLOATS]
     form = ", ".join(sorted(set(low))) or "16 bits"
     return lint_of(f"GGUF, {form}", len(kinds), len(low), faults)
@@ -51,12 +56,12 @@ def _field(reader: Any, key: str) -> Any:
     return found.contents() if found is not None else None
 
 
-def _infos(reader: Any) -> Iterator[LintFault]:
+def _infos(reader: Any, tensors: Sequence[Any]) -> Iterator[LintFault]:
     """Blocks that the header counts and the file lacks, or the reverse; rows of the vocabulary."""
     architecture = _field(reader, "general.architecture")
     count = _field(reader, f"{architecture}.block_count")
     held: dict[int, list[str]] = {}
-    for tensor in reader.tensors:
+    for tensor in tensors:
         if found := _BLOCK.match(tensor.name):
             held.setdefault(int(found[1]), []).append(tensor.name)
     if isinstance(count, int) and held:
@@ -67,16 +72,16 @@ def _infos(reader: Any) -> Iterator[LintFault]:
             if number >= count:
                 yield fault("scale_orphan", held[number][0], f"block_count is {count}, so there is no block {number}")
     tokens = reader.get_field("tokenizer.ggml.tokens")
-    table = next((tensor for tensor in reader.tensors if tensor.name == "token_embd.weight"), None)
+    table = next((tensor for tensor in tensors if tensor.name == "token_embd.weight"), None)
     if tokens is not None and table is not None and len(tokens.data) != int(table.shape[-1]):
         yield fault(
             "packing", table.name, f"it has {int(table.shape[-1])} rows, and the tokenizer {len(tokens.data)} tokens"
         )
 
 
-def _data(reader: Any, kinds: Mapping[str, str], codes: int | None) -> Iterator[LintFault]:
+def _data(tensors: Sequence[Any], kinds: Mapping[str, str], codes: int | None) -> Iterator[LintFault]:
     left, unread = codes, 0
-    for tensor in sorted(reader.tensors, key=lambda tensor: int(tensor.n_bytes)):
+    for tensor in sorted(tensors, key=lambda tensor: int(tensor.n_bytes)):
         size = int(tensor.n_bytes)
         if left is not None and size > left:
             unread += 1

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pytest_maxact.checkpoint.files import WeightFiles
+from pytest_maxact.checkpoint.formats.gguf_parts import whole_ones
 from pytest_maxact.checkpoint.headers import Header
 from pytest_maxact.checkpoint.lint.artifact import Artifact, artifact, artifact_of, fault
 from pytest_maxact.checkpoint.lint.bitsandbytes import four_bit_faults
@@ -75,8 +76,8 @@ def _gguf_of(path: Path) -> Path | None:
     if path.is_file() and path.suffix.lower() == ".gguf":
         return path
     if path.is_dir() and not any(path.glob("*.safetensors")):
-        found = sorted(path.glob("*.gguf"))
-        return found[0] if len(found) == 1 else None
+        found = whole_ones([file.name for file in path.glob("*.gguf")])
+        return path / found[0] if len(found) == 1 else None
     return None
 
 

@@ -5,7 +5,7 @@ Whatever is changed is put back bit for bit, and at any time no more than one qu
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -83,7 +83,9 @@ class Simulation:
         taps: Iterable[Tap],
         readings: Mapping[str, SiteReading],
         kept: Collection[str],
+        inputs: Callable[[Tap, torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
+        """`inputs`: what becomes of what a tap is given, where it is not the scheme that says so."""
         self._model = model
         self._scheme = scheme
         self._taps: dict[nn.Module, list[Tap]] = {}
@@ -91,6 +93,7 @@ class Simulation:
             self._taps.setdefault(tap.module, []).append(tap)
         self._readings = readings
         self._kept = kept
+        self._inputs = inputs
         self._calls: Counter[nn.Module] = Counter()
         self._ran: set[Tap] = set()
         self._given: list[tuple[Tap, torch.Tensor]] = []
@@ -163,6 +166,8 @@ class Simulation:
         return self._quantized_input(tap, factor)
 
     def _quantized_input(self, tap: Tap, given: torch.Tensor) -> torch.Tensor:
+        if self._inputs is not None:
+            return self._inputs(tap, given)
         how = self._scheme.activations
         if how is None:
             return given

@@ -37,8 +37,8 @@ SUBJECT = (
         metavar="FILE",
         parse=nonempty,
         help=(
-            "of a folder with several sets of weights, the one that is the model: a *.safetensors file or a"
-            " *.safetensors.index.json, by its path in the folder"
+            "of a folder or hub id with several sets of weights, the one that is the model: a *.safetensors file, a"
+            " *.safetensors.index.json or a *.gguf file, by its path there"
         ),
     ),
     Option(

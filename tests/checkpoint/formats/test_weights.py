@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from pytest_maxact.checkpoint.quantize import quantize
 from pytest_maxact.numbers.schemes import SCHEMES
-from tests.support.exports import awq, bitsandbytes, compressed, fp8_block, gptq, modelopt, mxfp4
+from tests.support.exports import awq, compressed, fp8_block, gptq, modelopt, mxfp4
 from tests.support.exports.every import PRESETS
 from tests.support.exports.source import KINDS, Tensors, fused_with, linears_of, restored, source, tensors_of
 from tests.support.trained import change_weights
@@ -130,8 +130,11 @@ def _dequantizing() -> Any:
         {"version": 2},
         {"bits": 8, "group": -1, "symmetric": True},
         {"bits": 2, "group": 128, "act_order": True},
+        {"version": 2, "act_order": True},
+        {"bits": 3, "group": 128},
+        {"bits": 3, "version": 2, "act_order": True},
     ],
-    ids=["v1", "act-order", "v2", "8 bits of a row", "2 bits"],
+    ids=["v1", "act-order", "v2", "8 bits of a row", "2 bits", "v2 act-order", "3 bits", "3 bits v2 act-order"],
 )
 def test_those_of_gptq_are_what_its_definition_says(options: dict[str, Any], origin: Path, tmp_path: Path) -> None:
     folder = gptq.export(tmp_path / "m", origin, **options)
@@ -146,23 +149,31 @@ def test_those_of_gptq_are_what_its_definition_says(options: dict[str, Any], ori
 
 def _by_definition(parts: Tensors, row: int, column: int, bits: int, offset: int) -> torch.Tensor:
     """One entry of GPTQ, with whole numbers of Python."""
-    mask, per_word, group = (1 << bits) - 1, 32 // bits, int(parts["g_idx"][column])
-    level = int(parts["qweight"][column // per_word, row]) >> (column % per_word * bits) & mask
-    zero = (int(parts["qzeros"][group, row // per_word]) >> (row % per_word * bits) & mask) + offset
+    group = int(parts["g_idx"][column])
+    level = _in_stream(parts["qweight"][:, row], column, bits)
+    zero = _in_stream(parts["qzeros"][group], row, bits) + offset
     return torch.tensor(float(level - zero), dtype=torch.float16) * parts["scales"][group, row]
 
 
-def test_those_of_awq_are_what_its_definition_says(origin: Path, tmp_path: Path) -> None:
-    folder = awq.export(tmp_path / "m", origin)
+def _in_stream(words: torch.Tensor, place: int, bits: int) -> int:
+    """The integer at a place of a stream of bits, the first in the lowest."""
+    stream = sum((int(word) & 0xFFFFFFFF) << (32 * number) for number, word in enumerate(words))
+    return stream >> (place * bits) & ((1 << bits) - 1)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_those_of_awq_are_what_its_definition_says(symmetric: bool, origin: Path, tmp_path: Path) -> None:
+    folder = awq.export(tmp_path / "m", origin, symmetric=symmetric)
     found, stored = restored(folder), tensors_of(folder)
     place = [awq.ORDER.index(entry) for entry in range(8)]
     for name in projections(origin):
-        weight, zeros, scales = (stored[name.replace("weight", part)] for part in ("qweight", "qzeros", "scales"))
+        weight, scales = (stored[name.replace("weight", part)] for part in ("qweight", "scales"))
+        zeros = stored.get(name.replace("weight", "qzeros"))
         for row in range(0, found[name].shape[0], 23):
             for column in range(0, found[name].shape[1], 29):
                 shift, group = place[row % 8] * 4, column // 64
                 level = int(weight[column, row // 8]) >> shift & 15
-                zero = int(zeros[group, row // 8]) >> shift & 15
+                zero = 8 if zeros is None else int(zeros[group, row // 8]) >> shift & 15
                 wanted = torch.tensor(float(level - zero), dtype=torch.float16) * scales[group, row]
                 assert found[name][row, column] == wanted
 
@@ -192,26 +203,6 @@ def test_those_of_modelopt_are_levels_times_scales(in_config: bool, origin: Path
                 code = int(stored[name][row, column // 2]) >> (column % 2 * 4) & 15
                 level = magnitudes[code & 7] * (-1 if code & 8 else 1)
                 assert found[name][row, column] == level * (scales[row, column // 16] * above)
-
-
-def test_those_of_bitsandbytes_are_what_its_definition_says(origin: Path, tmp_path: Path) -> None:
-    folder = bitsandbytes.export(tmp_path / "int8", origin, bits=8)
-    found, stored = restored(folder), tensors_of(folder)
-    for name in projections(origin):
-        rows = stored[name.replace("weight", "SCB")]
-        wanted = stored[name].float() * rows.unsqueeze(1) / 127
-        torch.testing.assert_close(found[name], wanted, rtol=2.0**-22, atol=0.0)
-    folder = bitsandbytes.export(tmp_path / "nf4", origin)
-    found, stored = restored(folder), tensors_of(folder)
-    for name in projections(origin):
-        state = json.loads(bytes(stored[f"{name}.quant_state.bitsandbytes__nf4"].tolist()))
-        for place in range(0, found[name].numel(), 257):
-            code = int(stored[name].flatten()[place // 2]) >> (0 if place % 2 else 4) & 15
-            block = place // state["blocksize"]
-            inner = stored[f"{name}.nested_quant_map"][int(stored[f"{name}.absmax"][block])]
-            scale = inner * stored[f"{name}.nested_absmax"][block // state["nested_blocksize"]] + state["nested_offset"]
-            wanted = (stored[f"{name}.quant_map"][code] * scale).bfloat16()
-            assert found[name].flatten()[place] == wanted
 
 
 def test_parts_of_a_weight_may_lie_in_several_files(origin: Path, tmp_path: Path) -> None:

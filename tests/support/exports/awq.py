@@ -10,16 +10,19 @@ from tests.support.exports.source import Tensors, linears_of, source, tensors_of
 ORDER = [0, 2, 4, 6, 1, 3, 5, 7]
 
 
-def export(folder: Path, origin: Path | None = None, kind: str = "qwen3", group: int = 64) -> Path:
-    """A checkpoint with every projection in 4 bits."""
+def export(
+    folder: Path, origin: Path | None = None, kind: str = "qwen3", group: int = 64, symmetric: bool = False
+) -> Path:  # fmt: skip
+    """A checkpoint with every projection in 4 bits; `symmetric`: without zero points."""
     origin = origin or source(folder.with_name(f"{folder.name}-source"), kind)
     dense = tensors_of(origin)
     found: Tensors = dict(dense)
     for module, matrix in linears_of(dense):
         del found[f"{module}.weight"]
-        levels, scales, zeros = quantized(matrix.float(), torch.arange(matrix.shape[1]) // group, 4, symmetric=False)
+        levels, scales, zeros = quantized(matrix.float(), torch.arange(matrix.shape[1]) // group, 4, symmetric)
         found[f"{module}.qweight"] = _in_order(levels.t())
-        found[f"{module}.qzeros"] = _in_order(zeros.t())
+        if not symmetric:
+            found[f"{module}.qzeros"] = _in_order(zeros.t())
         found[f"{module}.scales"] = scales.t().half()
     return written(
         origin,
@@ -29,7 +32,7 @@ def export(folder: Path, origin: Path | None = None, kind: str = "qwen3", group:
             "quant_method": "awq",
             "bits": 4,
             "group_size": group,
-            "zero_point": True,
+            "zero_point": not symmetric,
             "version": "gemm",
             "modules_to_not_convert": ["lm_head"],
         },

@@ -1,7 +1,9 @@
-"""bitsandbytes as transformers saves it: int8 by rows, and NF4 whose scales of blocks are quantized themselves."""
+"""bitsandbytes as transformers saves it: int8 by rows, and NF4 or FP4, whose scales of blocks may be quantized
+themselves."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,16 +16,21 @@ NF4 = torch.tensor(
         0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
     ]
 )  # fmt: skip
+FP4 = torch.tensor([0.0, 0.0625, 8.0, 12.0, 4.0, 6.0, 2.0, 3.0]) / 12.0
+TABLES = {"nf4": NF4, "fp4": torch.cat([FP4, -FP4])}
 BLOCK, NESTED = 64, 256
 
 
-def export(folder: Path, origin: Path | None = None, kind: str = "qwen3", bits: int = 4) -> Path:
-    """A checkpoint with every projection in 4 or 8 bits."""
+def export(
+    folder: Path, origin: Path | None = None, kind: str = "qwen3", bits: int = 4, table: str = "nf4",
+    nested: bool = True,
+) -> Path:  # fmt: skip
+    """A checkpoint with every projection in 4 or 8 bits; `nested`: maxima of blocks are quantized themselves."""
     origin = origin or source(folder.with_name(f"{folder.name}-source"), kind)
     dense = tensors_of(origin)
     found: Tensors = dict(dense)
     for module, matrix in linears_of(dense):
-        local = _nf4(matrix.float()) if bits == 4 else _int8(matrix.float())
+        local = _in_4_bits(matrix.float(), table, nested) if bits == 4 else _int8(matrix.float())
         found.update({f"{module}.{name}": tensor for name, tensor in local.items()})
     stated = {"quant_method": "bitsandbytes", f"load_in_{bits}bit": True}
     return written(origin, folder, found, stated)
@@ -35,23 +42,30 @@ def _int8(matrix: torch.Tensor) -> Tensors:
     return {"weight": levels, "SCB": top, "weight_format": torch.tensor(0, dtype=torch.uint8)}
 
 
-def _nf4(matrix: torch.Tensor) -> Tensors:
-    blocks = matrix.flatten().unflatten(0, (-1, BLOCK))
+def _in_4_bits(matrix: torch.Tensor, table: str, nested: bool) -> Tensors:
+    levels, blocks = TABLES[table], matrix.flatten().unflatten(0, (-1, BLOCK))
     absmax = blocks.abs().amax(1)
-    codes = (blocks / absmax.unsqueeze(1)).unsqueeze(-1).sub(NF4).abs().argmin(-1).flatten().to(torch.uint8)
+    shares = blocks / torch.where(absmax == 0, 1.0, absmax).unsqueeze(1)
+    codes = shares.unsqueeze(-1).sub(levels).abs().argmin(-1).flatten().to(torch.uint8)
+    maxima, state = _nested(absmax) if nested else ({"weight.absmax": absmax}, {})
+    state = {
+        "quant_type": table, "blocksize": BLOCK, "dtype": "bfloat16", "shape": list(matrix.shape), **state
+    }  # fmt: skip
+    return {
+        "weight": (codes[0::2] << 4 | codes[1::2]).unsqueeze(1),
+        "weight.quant_map": levels.clone(),
+        **maxima,
+        f"weight.quant_state.bitsandbytes__{table}": torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8),
+    }
+
+
+def _nested(absmax: torch.Tensor) -> tuple[Tensors, dict[str, Any]]:
+    """Maxima of blocks in eight bits, and what the state says of them."""
     table, offset = torch.linspace(-1, 1, 256), absmax.mean()
     centred = torch.nn.functional.pad(absmax - offset, (0, -absmax.numel() % NESTED)).unflatten(0, (-1, NESTED))
     above = centred.abs().amax(1)
     inner = (centred / above.unsqueeze(1)).unsqueeze(-1).sub(table).abs().argmin(-1).flatten()[: absmax.numel()]
-    state = {
-        "quant_type": "nf4", "blocksize": BLOCK, "dtype": "bfloat16", "shape": list(matrix.shape),
-        "nested_blocksize": NESTED, "nested_dtype": "float32", "nested_offset": offset.item(),
+    tensors = {
+        "weight.absmax": inner.to(torch.uint8), "weight.nested_absmax": above, "weight.nested_quant_map": table
     }  # fmt: skip
-    return {
-        "weight": (codes[0::2] << 4 | codes[1::2]).unsqueeze(1),
-        "weight.absmax": inner.to(torch.uint8),
-        "weight.quant_map": NF4.clone(),
-        "weight.nested_absmax": above,
-        "weight.nested_quant_map": table,
-        "weight.quant_state.bitsandbytes__nf4": torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8),
-    }
+    return tensors, {"nested_blocksize": NESTED, "nested_dtype": "float32", "nested_offset": offset.item()}

@@ -2,6 +2,7 @@
 packs them.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,19 @@ REACH = 6.0
 
 def export(
     folder: Path, preset: str = "W8A8", origin: Path | None = None, kind: str = "qwen3", kv_cache: bool = False,
-    reach: float = REACH, ignore: tuple[str, ...] = (),
+    reach: float = REACH, ignore: tuple[str, ...] = (), weights: Mapping[str, Any] = {}, embedding: bool = False,
 ) -> Path:  # fmt: skip
-    """A checkpoint quantized by a preset; `kv_cache`: with FP8 scales of keys and values."""
+    """A checkpoint quantized by a preset; `kv_cache`: with FP8 scales of keys and values; `weights`: how weights are
+    quantized otherwise; `embedding`: the table of tokens too.
+    """
     origin = origin or source(folder.with_name(f"{folder.name}-source"), kind)
-    scheme = preset_name_to_scheme(preset, ["Linear"])
+    scheme = preset_name_to_scheme(preset, ["Linear", "Embedding"] if embedding else ["Linear"])
+    scheme.weights = scheme.weights.model_copy(update=dict(weights))
     form = infer_module_format(torch.nn.Linear, scheme)
     dense = tensors_of(origin)
     matrices = {module: matrix for module, matrix in linears_of(dense) if module not in ignore}
+    if embedding:
+        matrices["model.embed_tokens"] = dense["model.embed_tokens.weight"]
     found: Tensors = dict(dense)
     for module, matrix in matrices.items():
         del found[f"{module}.weight"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from gguf import GGMLQuantizationType, GGUFWriter, TokenType
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter, TokenType
 from gguf.quants import quantize
 from tokenizers.pre_tokenizers import ByteLevel
 
@@ -25,16 +25,46 @@ def dense(folder: Path) -> Path:
     return source(folder, "llama", num_hidden_layers=1, vocab_size=258)
 
 
-def export(file: Path, kind: str = "Q4_1", origin: Path | None = None) -> Path:
-    """The file, its matrices in blocks of this kind, and rows of norms in float32."""
+def export(
+    file: Path, kind: str = "Q4_1", origin: Path | None = None, tensors_each: int = 0, architecture: str = "llama",
+    tokenizer: bool = True,
+) -> Path:  # fmt: skip
+    """The file, its matrices in blocks of this kind, and rows of norms in float32; or the first of its parts, of so
+    many tensors each.
+    """
     tensors = tensors_of(origin or dense(file.with_name(f"{file.stem}-source")))
-    writer = GGUFWriter(file, "llama")
+    writer = GGUFWriter(file, architecture, split_max_tensors=tensors_each)
     _add_config(writer)
-    _add_tokenizer(writer)
+    if tokenizer:
+        _add_tokenizer(writer)
     for name, tensor in tensors.items():
         values = permuted(name, tensor.float()).numpy()
         of = GGMLQuantizationType[kind] if tensor.ndim == 2 else GGMLQuantizationType.F32
         writer.add_tensor(called(name), quantize(values, of), raw_dtype=of)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    parts = sorted(file.parent.glob(f"{file.stem}-00001-of-*.gguf"))
+    return parts[0] if tensors_each else file
+
+
+def in_random_blocks(file: Path, kind: str) -> Path:
+    """A file like that of `export` whose matrices, where blocks divide their rows, are in a kind that gguf reads and
+    does not write: any bytes of it that are no NaN.
+    """
+    of = GGMLQuantizationType[kind]
+    made, random = np.random.default_rng(0), dense(file.with_name(f"{file.stem}-source"))
+    writer = GGUFWriter(file, "llama")
+    _add_config(writer)
+    _add_tokenizer(writer)
+    for name, tensor in tensors_of(random).items():
+        entries, size = GGML_QUANT_SIZES[of]
+        if tensor.ndim == 1 or tensor.shape[1] % entries:
+            writer.add_tensor(called(name), permuted(name, tensor.float()).numpy(), raw_dtype=GGMLQuantizationType.F32)
+            continue
+        raw = made.integers(0, 64, (tensor.shape[0], tensor.shape[1] // entries * size), dtype=np.uint8)
+        writer.add_tensor(called(name), raw, raw_dtype=of)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -13,7 +13,7 @@ def export(
     folder: Path, origin: Path | None = None, kind: str = "qwen3", bits: int = 4, group: int = 64,
     symmetric: bool = False, act_order: bool = False, version: int = 1,
 ) -> Path:  # fmt: skip
-    """A checkpoint with every projection in 2, 4 or 8 bits; `act_order`: groups of inputs that do not lie together."""
+    """A checkpoint with every projection in 2, 3, 4 or 8 bits; `act_order`: groups of inputs that lie apart."""
     origin = origin or source(folder.with_name(f"{folder.name}-source"), kind)
     dense = tensors_of(origin)
     found: Tensors = dict(dense)
@@ -68,8 +68,9 @@ def quantized(
 
 
 def packed(levels: torch.Tensor, bits: int) -> torch.Tensor:
-    """Integers [n, m] in words of 32 bits [n x bits / 32, m], the first in the lowest bits."""
-    per_word = 32 // bits
-    words = levels.long().reshape(-1, per_word, levels.shape[1])
-    shifts = (torch.arange(per_word) * bits).view(1, -1, 1)
-    return ((words & ((1 << bits) - 1)) << shifts).sum(1).to(torch.int32)
+    """Integers [n, m] in words of 32 bits [n x bits / 32, m], the first in the lowest bits: a stream
+    of bits, so that one of 3 may lie across two words.
+    """
+    stream = (levels.long().unsqueeze(1) >> torch.arange(bits).view(1, -1, 1)) & 1
+    words = stream.flatten(0, 1).unflatten(0, (-1, 32)) << torch.arange(32).view(1, -1, 1)
+    return words.sum(1).to(torch.int32)

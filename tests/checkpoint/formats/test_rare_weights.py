@@ -1,0 +1,131 @@
+"""Weights in low bits of kinds that few exports have: zero points of whole rows, tables of tokens, 4 bits of
+bitsandbytes with and without maxima that are quantized themselves, and blocks of zeros.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from compressed_tensors.entrypoints.convert import CompressedTensorsDequantizer
+
+from pytest_maxact.checkpoint.formats.bitsandbytes import of_4_bits, of_8_bits
+from pytest_maxact.checkpoint.formats.modelopt import of_fp8, of_nvfp4
+from pytest_maxact.checkpoint.lint.look import lint
+from pytest_maxact.checkpoint.locate import locate, with_weights
+from pytest_maxact.measure.low_bits import low_bits_of
+from pytest_maxact.settings.settings import Settings
+from tests.support.exports import bitsandbytes, compressed
+from tests.support.exports.source import linears_of, restored, source, tensors_of
+from tests.support.trained import change_weights
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return source(tmp_path_factory.mktemp("origin") / "qwen3", num_hidden_layers=1)
+
+
+def projections(folder: Path) -> list[str]:
+    return [f"{module}.weight" for module, _ in linears_of(tensors_of(folder))]
+
+
+def test_those_of_bitsandbytes_in_8_bits_are_what_its_definition_says(origin: Path, tmp_path: Path) -> None:
+    folder = bitsandbytes.export(tmp_path / "int8", origin, bits=8)
+    found, stored = restored(folder), tensors_of(folder)
+    for name in projections(origin):
+        rows = stored[name.replace("weight", "SCB")]
+        wanted = stored[name].float() * rows.unsqueeze(1) / 127
+        torch.testing.assert_close(found[name], wanted, rtol=2.0**-22, atol=0.0)
+
+
+@pytest.mark.parametrize("table", ["nf4", "fp4"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_those_in_4_bits_are_levels_times_maxima_of_blocks(
+    table: str, nested: bool, origin: Path, tmp_path: Path
+) -> None:
+    folder = bitsandbytes.export(tmp_path / "m", origin, table=table, nested=nested)
+    found, stored = restored(folder), tensors_of(folder)
+    for name in projections(origin):
+        state = json.loads(bytes(stored[f"{name}.quant_state.bitsandbytes__{table}"].tolist()))
+        for place in range(0, found[name].numel(), 257):
+            code = int(stored[name].flatten()[place // 2]) >> (0 if place % 2 else 4) & 15
+            block = place // state["blocksize"]
+            scale = stored[f"{name}.absmax"][block]
+            if nested:
+                above = stored[f"{name}.nested_absmax"][block // state["nested_blocksize"]]
+                scale = stored[f"{name}.nested_quant_map"][int(scale)] * above + state["nested_offset"]
+            wanted = (bitsandbytes.TABLES[table][code] * scale).bfloat16()
+            assert found[name].flatten()[place] == wanted
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("table", ["nf4", "fp4"])
+def test_they_are_what_bitsandbytes_makes_of_its_own_where_it_is_installed(table: str, nested: bool) -> None:
+    functional = pytest.importorskip("bitsandbytes.functional", reason="bitsandbytes is not installed")
+    matrix = torch.randn(64, 256, generator=torch.Generator().manual_seed(0)).bfloat16()
+    matrix[3, :64] = 0
+    codes, state = functional.quantize_4bit(matrix, quant_type=table, compress_statistics=nested)
+    packed = state.as_dict(packed=True)
+    said = next(key for key in packed if key.startswith("quant_state."))
+    told = json.loads(bytes(packed.pop(said).tolist()))
+    assert torch.equal(of_4_bits({"weight": codes, **packed}, told), functional.dequantize_4bit(codes, state))
+    codes, maxima, _ = functional.int8_vectorwise_quant(matrix.half())
+    assert torch.equal(of_8_bits({"weight": codes, "SCB": maxima}), functional.int8_vectorwise_dequant(codes, maxima))
+
+
+def test_those_of_modelopt_are_what_it_makes_of_its_own_where_it_is_installed() -> None:
+    types = pytest.importorskip("modelopt.torch.quantization.qtensor", reason="nvidia-modelopt is not installed")
+    matrix = torch.randn(64, 256, generator=torch.Generator().manual_seed(0)).bfloat16()
+    held, scale, above = types.NVFP4QTensor.quantize(matrix, 16)
+    parts = {"weight": held._quantized_data, "weight_scale": scale, "weight_scale_2": above}
+    wanted = held.dequantize(dtype=torch.bfloat16, scale=scale, double_scale=above, block_sizes={-1: 16})
+    assert torch.equal(of_nvfp4(parts).bfloat16(), wanted)
+    held, scale = types.FP8QTensor.quantize(matrix)
+    parts = {"weight": held._quantized_data, "weight_scale": scale}
+    assert torch.equal(of_fp8(parts).bfloat16(), held.dequantize(dtype=torch.bfloat16, scale=scale))
+
+
+def test_a_block_of_zeros_is_given_back_as_zeros_and_is_no_fault(origin: Path, tmp_path: Path) -> None:
+    name = "model.layers.0.mlp.up_proj.weight"
+    change_weights(
+        dead := source(tmp_path / "dead", num_hidden_layers=1), lambda tensors: tensors[name][3, :128].zero_()
+    )
+    folder = bitsandbytes.export(tmp_path / "m", dead, nested=False)
+    stored = tensors_of(folder)
+    assert (stored[f"{name}.absmax"] == 0).sum() == 2
+    assert restored(folder)[name][3, :128].abs().max() == 0
+    assert {one.code for one in lint(folder).faults} == {"scale_unused"}
+
+
+def test_zero_points_of_rows_in_8_bits_are_what_compressed_tensors_makes_of_them(origin: Path, tmp_path: Path) -> None:
+    folder = compressed.export(tmp_path / "m", "W8A8", origin, weights={"symmetric": False})
+    assert tensors_of(folder)["model.layers.0.mlp.up_proj.weight_zero_point"].abs().max() > 0
+    _same(folder, projections(origin))
+
+
+@pytest.mark.parametrize("preset", ["W8A8", "W4A16", "FP8_DYNAMIC"])
+def test_a_table_of_tokens_that_is_a_target_is_given_back_too(preset: str, origin: Path, tmp_path: Path) -> None:
+    folder = compressed.export(tmp_path / "m", preset, origin, embedding=True)
+    assert "model.embed_tokens.weight_scale" in tensors_of(folder)
+    _same(folder, [*projections(origin), "model.embed_tokens.weight"])
+
+
+@pytest.mark.parametrize("name", ["{0}.k_scale", "{0}.k_proj.k_scale", "{0}.kv_scale", "{0}.q_scale"])
+def test_a_scale_of_the_cache_is_one_under_every_name_that_runtimes_read(
+    name: str, origin: Path, tmp_path: Path
+) -> None:
+    folder = compressed.export(tmp_path / "m", "FP8_DYNAMIC", origin)
+    key = name.format("model.layers.0.self_attn")
+    change_weights(folder, lambda tensors: tensors.update({key: torch.tensor([0.02])}))
+    settings = Settings(model=str(folder))
+    found = low_bits_of(with_weights(locate(settings), settings))
+    assert found is not None
+    assert found.cache == {key: pytest.approx(0.02)}
+    assert not any(one.code == "scale_orphan" for one in lint(folder).faults)
+
+
+def _same(folder: Path, names: list[str]) -> None:
+    kept = [] if "model.embed_tokens.weight" in names else ["model.embed_tokens"]
+    found, wanted = restored(folder), CompressedTensorsDequantizer(folder, ignore=kept).process(tensors_of(folder))
+    for name in names:
+        assert torch.equal(found[name].bfloat16(), wanted[name].bfloat16()), name

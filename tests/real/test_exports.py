@@ -1,0 +1,45 @@
+"""Quantized exports of SmolLM2-135M, as they are deployed: each is linted clean and gated as it is.
+
+`python fixtures/make_exports.py` makes them, once; without it these tests are skipped, and say so.
+"""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from pytest_maxact.cli import main
+from pytest_maxact.record.file import load
+from tests.support.gate_runs import run_gate
+from tests.support.paths import FIXTURES
+
+_MADE = runpy.run_path(str(FIXTURES / "make_exports.py"))
+EXPORTS: dict[str, Path] = {name: _MADE["folder"](name) for name in _MADE["NAMES"]}
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(
+        not all(folder.is_dir() for folder in EXPORTS.values()), reason="not made yet: python fixtures/make_exports.py"
+    ),
+]
+STORED = {
+    "W8A8": "compressed-tensors (int-quantized), 8 bits",
+    "FP8": "compressed-tensors (float-quantized), 8 bits",
+    "W4A16": "compressed-tensors (pack-quantized), 4 bits in groups of 64",
+}
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_it_is_linted_clean(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lint", str(EXPORTS[name])]) == 0
+    assert "nothing is wrong with its tensors" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_it_is_gated_as_it_is_and_carries_its_peak_where_its_source_does(name: str, pytester: pytest.Pytester) -> None:
+    options = ("--maxact-max-samples=6", "--maxact-max-seq-len=64", "--maxact-arithmetic=float32-accumulate")
+    run_gate(
+        pytester, f"--maxact-model={EXPORTS[name]}", "--maxact-family=generic", *options, "--maxact-save=r.safetensors",
+        exit=0, report=["M *in layers.11.hidden, *token 0 *channel 507"], says=[f"stored as {STORED[name]}"],
+    )  # fmt: skip
+    record = load(Path("r.safetensors"))
+    assert max(reading.max_abs for reading in record.sites.values()) == pytest.approx(28800, rel=0.05)
