@@ -27,6 +27,7 @@ class Settings:
     schemes: tuple[str, ...] = ()
     effect: tuple[str, ...] = ()
     deploy: tuple[str, ...] = ()
+    repeat: int | None = None
     limits: str | None = None
     family: str | None = None
     baseline: tuple[str, ...] = ()

@@ -6,8 +6,6 @@ bound holds then by accident. A floor keeps noise on values that nobody minds fr
 
 import math
 
-import numpy as np
-
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.judge.compare.jumps import jump_shift, new_massive_layers, stream
 from pytest_maxact.numbers.probe import turn
@@ -57,13 +55,7 @@ def shift(before: SiteReading, after: SiteReading) -> float:
     one, other = before.histogram, after.histogram
     if one.nonfinite or other.nonfinite or not one.count or not other.count:
         return math.nan
-    (values, counts), (others, other_counts) = one.finite(), other.finite()
-    every = np.union1d(values, others)
-    shares = [
-        np.append(0, np.cumsum(entries))[np.searchsorted(magnitudes, every, side="right")] / entries.sum()
-        for magnitudes, entries in ((values, counts), (others, other_counts))
-    ]
-    return float(np.abs(shares[0] - shares[1]).max())
+    return one.distance(other)
 
 
 def turn_of(before: SiteReading, after: SiteReading) -> float:

@@ -1,7 +1,7 @@
 """Options that say which figures are made of it."""
 
 from pytest_maxact.settings.option import Option
-from pytest_maxact.settings.parsers import choice_of, scheme_names
+from pytest_maxact.settings.parsers import choice_of, positive_number, scheme_names
 
 FIGURES = (
     Option(
@@ -34,5 +34,14 @@ FIGURES = (
         parse=scheme_names,
         measures=False,
         help="make fitness for these schemes a set of checks, with the limits of `deploy:` in the limits file",
+    ),
+    Option(
+        name="repeat",
+        metavar="N",
+        parse=positive_number,
+        help=(
+            "measure N samples again in other batches, threads, attention and devices, and keep how far figures move:"
+            " no smaller difference from a baseline is a breach"
+        ),
     ),
 )
