@@ -12,7 +12,7 @@ from pytest_maxact.gate.waivers import waiver_fault, waiver_is_settled
 from pytest_maxact.judge.limits.waivers import Waiver, waiver_remarks
 from pytest_maxact.judge.outcome import Checkpoint, Outcome
 from pytest_maxact.judge.portray import portray
-from pytest_maxact.judge.remarks import remarks_on
+from pytest_maxact.judge.remarks import noise_remarks, remarks_on
 from pytest_maxact.judge.strength import strength_of, weakest
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.tally import Tally, Told, tally_of
@@ -130,6 +130,7 @@ def _verdict(
             *([strength.shortage] if strength and strength.shortage else []),
             *dict.fromkeys(remark for name in judged for remark in session.plan.subject(name).rules.remarks),
             *remarks,
+            *noise_remarks(finding for one in judged.values() for finding in one.findings),
             *session.records.resumed,
             *([f"Records are not kept, the next run measures all again: {unkept}"] if unkept else []),
         ],

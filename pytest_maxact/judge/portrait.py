@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_maxact.judge.limits.schema.family import MeasuredOn
 from pytest_maxact.judge.verdict.slack import Slack
 from pytest_maxact.numbers.formats import FP16_MAX, FormatDistortion
+from pytest_maxact.numbers.noise import Noise
 from pytest_maxact.numbers.peaks import Peak
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.sites import Site
@@ -183,6 +184,7 @@ class Portrait:
     effects: Mapping[str, Effect]
     scores: tuple[LayerScores, ...] | None
     logits: tuple[LayerLogits, ...] | None = None
+    noise: Noise | None = None
     weights: WeightScan | None = None
     predictions: Predictions | None = None
     probed: bool = True

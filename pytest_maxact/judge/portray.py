@@ -65,6 +65,7 @@ def portray(
         probed=record.is_probed,
         scores=record.scores,
         logits=record.logits,
+        noise=record.noise,
         limits=_applied(record, rules, findings) if rules else None,
         against=_against(record, findings, baselines) if baselines else (),
         deploy=_deploy(record, rules, findings) if rules and rules.fitness else (),

@@ -4,10 +4,13 @@ differ. A Record, or what is known before there is one, in; remarks out.
 Guard: a check that is switched off, by a limits file or by a config that hides the head, is never passed over unsaid.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from pytest_maxact.judge.compare.noise import unsteady
 from pytest_maxact.judge.context import context_remarks
+from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.weights import unscanned
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.provenance import Context
 from pytest_maxact.record.record import Record
 
@@ -35,9 +38,19 @@ def remarks_before(
 def remarks_on(record: Record) -> Iterator[str]:
     """Of a Record."""
     provenance, told = record.provenance, record.predictions
-    yield from filter(None, [unscanned(record)])
+    yield from filter(None, [unscanned(record), unsteady(record)])
     why = told.unchecked if told and told.by_design else ""
     yield from remarks_before(
         provenance.predicts, why, provenance.remarks, provenance.context, len(provenance.samples),
         provenance.max_seq_len,
     )  # fmt: skip
+
+
+def noise_remarks(findings: Iterable[Finding]) -> Iterator[str]:
+    """How many checks hold because a change is no more than the measurement itself gives."""
+    excused = [finding for finding in findings if finding.is_noise]
+    if excused:
+        yield (
+            f"{counted(len(excused), 'change')} beyond a limit {'is' if len(excused) == 1 else 'are'} inside the noise "
+            f"of the measurement, the first {excused[0].limit.check}"
+        )

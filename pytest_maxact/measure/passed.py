@@ -16,6 +16,7 @@ from pytest_maxact.measure.predict import Predicting
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.provenance import provenance_of
 from pytest_maxact.measure.readings import logits, readings
+from pytest_maxact.numbers.noise import Noise
 from pytest_maxact.numbers.probe import Probe
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.weights import WeightDistortion
@@ -38,6 +39,7 @@ class Passed:
     why: str
     probes: Mapping[str, Probe]
     distortions: Mapping[str, Mapping[str, Mapping[str, WeightDistortion]]]
+    noise: Noise | None = None
 
 
 def anatomy_of(prepared: Prepared, settings: Settings, loaded: LoadedModel) -> Anatomy:
@@ -81,6 +83,7 @@ def record_of(
         predictions=passed.told.result() if passed.told else unpredicted,
         scores=passed.observer.scores.layers if passed.observer.scores else None,
         logits=logits(passed.observer, prepared.tokenizer),
+        noise=passed.noise,
     )
 
 

@@ -143,6 +143,7 @@ def content_of(
         "attention_sites": settings.attention,
         "schemes": list(settings.schemes_measured),
         "effects": list(settings.effects_measured),
+        "repeat": settings.repeat,
         "bounds": sorted([name, bound] for name, bound in bounds) if settings.effects_measured else [],
         "versions": _versions(),
     }

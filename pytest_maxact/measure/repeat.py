@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -143,18 +144,19 @@ def _conditions(
         threads = 1 if torch.get_num_threads() > 1 else 2
         if threads <= (os.cpu_count() or 1):
             name = f"{threads} thread{'s' if threads > 1 else ''}"
-            others.append(replace(base, name=name, around=lambda: _threads(threads)))
+            others.append(replace(base, name=name, around=partial(_threads, threads)))
     model = _attending(loaded)
     now = str(getattr(getattr(model, "config", None), "_attn_implementation", None))
     others += [
-        replace(base, name=f"{other} attention", around=lambda other=other: _attention(model, other))
+        replace(base, name=f"{other} attention", around=partial(_attention, model, other))
         for other in _ATTENTION
         if now in _ATTENTION and other != now
     ]
     if loaded.device.type == "cuda" and _lives_on(loaded, loaded.device):
         cpu = torch.device("cpu")
-        around = lambda: _moved(loaded, cpu, settings.arithmetic)  # noqa: E731
-        others.append(replace(base, name="on the CPU", device=cpu, around=around))
+        others.append(
+            replace(base, name="on the CPU", device=cpu, around=partial(_moved, loaded, cpu, settings.arithmetic))
+        )
     return base, others
 
 

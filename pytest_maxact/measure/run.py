@@ -49,6 +49,7 @@ from pytest_maxact.measure.ranks.parallel import company_of, sharing
 from pytest_maxact.measure.ranks.share import facts_of
 from pytest_maxact.measure.ranks.team import PLANNED, Team
 from pytest_maxact.measure.ranks.together import Together
+from pytest_maxact.measure.repeat import repeated
 from pytest_maxact.measure.resume.bookmarks import Bookmarks
 from pytest_maxact.measure.resume.opening import bookmarks_of
 from pytest_maxact.measure.resume.resumption import Resumption
@@ -240,6 +241,7 @@ def _figured(
     whole = Passed(
         loaded=loaded, anatomy=passed.anatomy, observer=passed.observer, deployed=passed.deployed, told=passed.told,
         why=passed.why, probes=probes, distortions=distortions,
+        noise=repeated(prepared, settings, loaded, passed.anatomy) if settings.repeat else None,
     )  # fmt: skip
     return record_of(whole, prepared, settings, family, identify(), scan())
 

@@ -25,14 +25,6 @@ class Spread:
         """The larger of each."""
         return Spread(**{one.name: max(getattr(self, one.name), getattr(other, one.name)) for one in fields(Spread)})
 
-    def beside(self, other: "Spread") -> "Spread":
-        """That of a difference between two that move on their own."""
-        return Spread(
-            max_abs=(1 + self.max_abs) * (1 + other.max_abs) - 1,
-            shift=self.shift + other.shift,
-            sqnr_db=self.sqnr_db + other.sqnr_db,
-        )
-
     def within(self, most: "Spread") -> "Spread":
         """The smaller of each; also of what is no number."""
         return Spread(**{one.name: _least(getattr(self, one.name), getattr(most, one.name)) for one in fields(Spread)})
@@ -56,11 +48,24 @@ MOST = Spread(max_abs=0.1, shift=0.02, sqnr_db=1.0)
 DOCUMENTED: Mapping[str, Spread] = MappingProxyType(
     {
         "float32": Spread(max_abs=1e-4, shift=1e-4, sqnr_db=0.01),
-        "float16": Spread(max_abs=0.004, shift=0.002, sqnr_db=0.05),
-        "bfloat16": Spread(max_abs=0.03, shift=0.004, sqnr_db=0.2),
+        "float16": Spread(max_abs=0.01, shift=0.004, sqnr_db=0.1),
+        "bfloat16": Spread(max_abs=0.05, shift=0.01, sqnr_db=0.6),
     }
 )
 """Of models measured in a dtype whose repetition was not measured (docs/trust.md says on which figures they rest)."""
+
+
+def merged_noise(one: Noise | None, other: Noise | None) -> Noise | None:
+    """That of parts of one measurement together, each repeated on samples of the whole; None where one part was not."""
+    if one is None or other is None:
+        return None
+    return Noise(
+        samples=max(one.samples, other.samples),
+        tokens=max(one.tokens, other.tokens),
+        conditions=tuple(dict.fromkeys((*one.conditions, *other.conditions))),
+        left_out=tuple(dict.fromkeys((*one.left_out, *other.left_out))),
+        sites={name: spread.widened(other.sites[name]) for name, spread in one.sites.items()},
+    )
 
 
 def documented(dtype: str) -> Spread:

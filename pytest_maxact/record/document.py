@@ -38,6 +38,7 @@ def document_of(record: Record) -> dict[str, Any]:
             predictions=record.predictions,
             scores=record.scores,
             logits=record.logits,
+            noise=record.noise,
         )
     )
     return document
@@ -67,6 +68,7 @@ def record_of(document: StoredRecord, tensors: Mapping[str, Bytes]) -> Record:
         predictions=document.predictions,
         scores=document.scores,
         logits=document.logits,
+        noise=document.noise,
         metric_version=document.metric_version,
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Set
 from dataclasses import replace
 
 from pytest_maxact.errors import InputError, setting, shown
+from pytest_maxact.numbers.noise import Noise, merged_noise
 from pytest_maxact.record.comparability import part_differences
 from pytest_maxact.record.deployed import AsDeployed, joined_deployed
 from pytest_maxact.record.logits import LayerLogits, merged_logits
@@ -46,6 +47,7 @@ class Sum:
         self._predictions: Predictions | None = None
         self._scores: tuple[LayerScores, ...] | None = None
         self._logits: tuple[LayerLogits, ...] | None = None
+        self._noise: Noise | None = None
 
     def add(self, part: Record) -> None:
         """Raises InputError for what is no part of the same measurement, or holds what another part holds."""
@@ -57,6 +59,7 @@ class Sum:
         if self._first is None:
             self._first, self._sites = part, dict(part.sites)
             self._predictions, self._scores, self._logits = part.predictions, part.scores, part.logits
+            self._noise = part.noise
         else:
             _require_alike(self._first, part)
             self._refuse_repeated(part.provenance.shard)
@@ -65,6 +68,7 @@ class Sum:
             self._predictions = told + new if told and new else None
             self._scores = merged_scores((self._scores, part.scores))
             self._logits = merged_logits((self._logits, part.logits))
+            self._noise = merged_noise(self._noise, part.noise)
         self._refuse_shared_texts(part.provenance)
         self._refuse_shared_names(part.provenance)
         if part.provenance.shard:
@@ -84,6 +88,7 @@ class Sum:
             predictions=self._predictions,
             scores=self._scores,
             logits=self._logits,
+            noise=self._noise,
         )
 
     def _refuse_repeated(self, shard: str | None) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pytest_maxact.numbers.counted import counted
+from pytest_maxact.numbers.noise import Noise
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.record.effect import Effect
 from pytest_maxact.record.held import Summary
@@ -38,6 +39,8 @@ class Record:
     """Attention scores of every layer whose attention was seen; None where none was looked for."""
     logits: tuple[LayerLogits, ...] | None = None
     """Attention logits, head by head; None where none were looked for."""
+    noise: Noise | None = None
+    """How far figures moved when samples were measured again; None where none were."""
     metric_version: int = field(default=METRIC_VERSION)
 
     @property

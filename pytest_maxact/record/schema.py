@@ -20,6 +20,7 @@ from pytest_maxact.errors import cut, shown
 from pytest_maxact.numbers.checked import LATER, Count, Figure, FigureAboveZero, Size, Whole, is_left_out
 from pytest_maxact.numbers.histogram import BINS
 from pytest_maxact.numbers.massive import Massive
+from pytest_maxact.numbers.noise import Noise
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
 from pytest_maxact.numbers.probe import Probe
 from pytest_maxact.numbers.scan import WeightScan
@@ -108,6 +109,7 @@ class StoredRecord:
     predictions: Predictions | None = field(default=None, metadata=LATER)
     scores: tuple[LayerScores, ...] | None = field(default=None, metadata=LATER)
     logits: tuple[LayerLogits, ...] | None = field(default=None, metadata=LATER)
+    noise: Noise | None = field(default=None, metadata=LATER)
 
 
 def stored(document: Mapping[str, Any]) -> StoredRecord:

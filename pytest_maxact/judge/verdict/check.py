@@ -10,6 +10,7 @@ from typing import Literal
 
 from pytest_maxact.errors import InputError, MeasureError, setting
 from pytest_maxact.judge.compare.changes import record_change, site_change
+from pytest_maxact.judge.compare.noise import floor_between, floor_words, is_noise
 from pytest_maxact.judge.limits.limit import CARRIER, MODEL, PREDICTIONS, Limit
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.limits.weights import WEIGHTS, is_of_weights, tensor_of
@@ -157,8 +158,15 @@ def _check_change(record: Record, limit: Limit, baseline: Record | None) -> Find
         words = change_words(before, reading, limit, value)
     passed = holds(value, limit)
     relation = RELATIONS[limit.sense, passed]
-    message = f"{words}, which {relation} the limit {limit.bound:.6g}; {limit.rule}{origin_words(limit)}"
-    return Finding(limit=limit, value=value, passed=passed, reading=reading, message=message)
+    stated = f"{relation} the limit {limit.bound:.6g}"
+    floor = floor_between(baseline, record, limit.site) if reading and not passed else None
+    excused = floor is not None and is_noise(value, limit.metric, floor)
+    if floor is not None and excused:
+        stated += f" and is inside the noise ({floor_words(baseline, record, limit.metric, floor)})"
+    message = f"{words}, which {stated}; {limit.rule}{origin_words(limit)}"
+    return Finding(
+        limit=limit, value=value, passed=passed or excused, reading=reading, message=message, is_noise=excused
+    )
 
 
 def _check_effect(record: Record, limit: Limit) -> Finding:

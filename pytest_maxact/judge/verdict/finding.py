@@ -23,6 +23,8 @@ class Finding:
     reading: SiteReading | None
     message: str
     waiver: Waiver | None = None
+    is_noise: bool = False
+    """Whether it passes because what changed is no more than the measurement itself gives."""
 
     @property
     def accepted(self) -> bool:

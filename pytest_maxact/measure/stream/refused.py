@@ -22,6 +22,11 @@ def unstreamed(quantized: bool, settings: Settings) -> str:
             f"{setting('effect')} and {setting('deploy')} compare predictions of a model that is in memory as a whole, "
             "which a streamed one is not"
         )
+    if settings.repeat:
+        return (
+            f"{setting('repeat')} measures samples again with a model that is in memory as a whole, which a streamed "
+            "one is not"
+        )
     if find_spec("fcntl") is None:
         return "this system has no locks of files, by which what was spilled is told from what was left"
     return "its weights are quantized, and are not read layer by layer yet" if quantized else ""

@@ -41,6 +41,7 @@ def require_sound(record: Record) -> None:
     require_sound_weights(record.weights)
     _require_deployed(record)
     _require_logits(record)
+    _require_noise(record)
 
 
 def _text(provenance: Provenance) -> Text:
@@ -166,6 +167,17 @@ def _require_logits(record: Record) -> None:
             raise ValueError(f"{key}: head {found.head} has not the largest")
         if max(found.query, found.key) >= tokens.get(found.sample, 0):
             raise ValueError(f"{key}: of a token that {shown(found.sample)} has not")
+
+
+def _require_noise(record: Record) -> None:
+    """What was repeated is of the sites that were measured, and of no more than was measured; it was repeated."""
+    noise = record.noise
+    if noise is None:
+        return
+    if noise.sites.keys() != record.sites.keys():
+        raise ValueError(f"noise.sites: {counted(len(noise.sites), 'site')}, where {len(record.sites)} were measured")
+    if not noise.conditions:
+        raise ValueError("noise.conditions: none, so nothing was repeated")
 
 
 def _require_effect(name: str, effect: Effect, tokens: int) -> None:

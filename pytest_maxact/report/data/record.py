@@ -68,6 +68,7 @@ def record_data(portrait: Portrait, figures: Sequence[SiteFigures]) -> dict[str,
         **({"deployed": asdict(provenance.deployed)} if provenance.deployed else {}),
         **({} if portrait.scores is None else {"scores": [plain(asdict(found)) for found in portrait.scores]}),
         **({} if portrait.logits is None else {"logits": [plain(asdict(found)) for found in portrait.logits]}),
+        **({"noise": plain(asdict(portrait.noise))} if portrait.noise else {}),
         "sites": {site.site.name: _site(site) for site in figures},
     }
 

@@ -28,6 +28,7 @@ def verdict_data(outcome: Outcome) -> dict[str, Any]:
                 "sense": finding.limit.sense,
                 "passed": finding.passed,
                 "waived": finding.waiver.words if finding.waiver else None,
+                **({"inside_noise": True} if finding.is_noise else {}),
                 "rule": finding.limit.rule,
                 "source": finding.limit.source,
                 "file": finding.limit.file,

@@ -12,6 +12,7 @@ from pytest_maxact.judge.portrait import AppliedLimits, HalfRange, MassiveLayers
 from pytest_maxact.numbers.arithmetic import ACCUMULATED
 from pytest_maxact.numbers.counted import counted, counted_of, plural
 from pytest_maxact.numbers.formats import FP16_MAX
+from pytest_maxact.numbers.noise import Noise
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.record.logits import LayerLogits
 from pytest_maxact.record.predictions import Predictions
@@ -52,6 +53,8 @@ def _facts(portrait: Portrait) -> Iterator[Fact]:
     provenance = portrait.provenance
     if provenance.left_out:
         yield "left out", "; ".join(provenance.left_out)
+    if portrait.noise:
+        yield "repeats", _noise_words(portrait.noise)
     if alone := provenance.batching.get("alone"):
         all_ran = alone >= len(provenance.samples)
         ran = "every sequence" if all_ran else counted_of(alone, len(provenance.samples), "sequence")
@@ -91,6 +94,17 @@ def _computed(provenance: Provenance) -> str:
     how += f", {provenance.placement}" if provenance.placement else ""
     stored = f"; stored as {provenance.stored}" if provenance.stored else ""
     return f"{provenance.dtype} on {provenance.device}{how}{stored}"
+
+
+def _noise_words(noise: Noise) -> str:
+    """How far the largest magnitudes moved when samples were measured again."""
+    moved = {name: spread.max_abs for name, spread in noise.sites.items()}
+    worst = max(moved, key=moved.__getitem__)
+    missed = f"; left out: {', '.join(noise.left_out)}" if noise.left_out else ""
+    found = f"maxima moved by at most {moved[worst]:.2%} ({worst})" if moved[worst] else "no maximum moved"
+    return (
+        f"{counted(noise.samples, 'sample')} again under {counted(len(noise.conditions), 'condition')}: {found}{missed}"
+    )
 
 
 def _context_words(context: Context | None, cut: int) -> str:
