@@ -24,6 +24,7 @@ from pytest_maxact.measure.arithmetic import computing
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.readings import readings
+from pytest_maxact.numbers.distance import distance
 from pytest_maxact.numbers.noise import Noise, Spread
 from pytest_maxact.numbers.ratio import ratio
 from pytest_maxact.numbers.schemes import Scheme
@@ -88,7 +89,7 @@ def spread_of(one: SiteReading, other: SiteReading, schemes: Sequence[Scheme] = 
     metrics += [scheme_metric(s.name, "sqnr_db") for s in schemes if s.activations and one.site.is_linear_input]
     return Spread(
         max_abs=ratio(low, high) - 1,
-        shift=one.histogram.distance(other.histogram),
+        shift=distance(one.histogram, other.histogram),
         sqnr_db=max((_apart(one, other, metric) for metric in metrics), default=0.0),
     )
 

@@ -74,18 +74,6 @@ class Histogram:
             counts[np.searchsorted(bins, one.bins)] += one.counts
         return Histogram(self.encoding, bins, counts)
 
-    def distance(self, other: "Histogram") -> float:
-        """The largest difference between the shares of entries up to a magnitude, over all magnitudes: the distance of
-        Kolmogorov and Smirnov, from 0 to 1. Of finite entries, of which both have some.
-        """
-        (values, counts), (others, other_counts) = self.finite(), other.finite()
-        every = np.union1d(values, others)
-        shares = [
-            np.append(0, np.cumsum(entries))[np.searchsorted(magnitudes, every, side="right")] / entries.sum()
-            for magnitudes, entries in ((values, counts), (others, other_counts))
-        ]
-        return float(np.abs(shares[0] - shares[1]).max())
-
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Histogram)

@@ -8,6 +8,7 @@ import math
 
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.judge.compare.jumps import jump_shift, new_massive_layers, stream
+from pytest_maxact.numbers.distance import distance
 from pytest_maxact.numbers.probe import turn
 from pytest_maxact.numbers.ratio import ratio
 from pytest_maxact.record.metrics.metric import GROWTH, JUMP, MASSIVE, SHIFT, SHRINK, TURN, Metric
@@ -55,7 +56,7 @@ def shift(before: SiteReading, after: SiteReading) -> float:
     one, other = before.histogram, after.histogram
     if one.nonfinite or other.nonfinite or not one.count or not other.count:
         return math.nan
-    return one.distance(other)
+    return distance(one, other)
 
 
 def turn_of(before: SiteReading, after: SiteReading) -> float:
