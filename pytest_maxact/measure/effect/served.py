@@ -7,6 +7,7 @@ has one static scale, the one that reaches farthest, as runtimes that fuse them 
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,11 +15,14 @@ from torch import nn
 
 from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.formats.given import Given, joined
+from pytest_maxact.checkpoint.locate import Checkpoint
 from pytest_maxact.checkpoint.sites.anatomy import Tap
 from pytest_maxact.checkpoint.sites.modules import is_linear
+from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.weights.restored import beside_of
 from pytest_maxact.checkpoint.weights.stored import headers, placed_in
 from pytest_maxact.errors import MeasureError, first_line
+from pytest_maxact.measure.effect.headed import Headed
 from pytest_maxact.measure.effect.mending import linear_layer
 from pytest_maxact.measure.effect.simulate import Simulation
 from pytest_maxact.numbers.schemes import Scheme
@@ -116,6 +120,34 @@ def served(model: nn.Module, files: WeightFiles, taps: Sequence[Tap]) -> Served 
         scales = [{name: beside[part.header.key] for name, part in how.parts.items()} for _, how in given]
         by_path[path] = given[0][1], joined(scales)
     return Served(model, taps, _shared(by_path)) if by_path else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _HeadedAsServed(Headed):
+    """A causal language model whose linear layers are given what their kernels would read."""
+
+    how: Served
+
+    def states(self, input_ids: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
+        with self.how.running():
+            return Headed.states(self, input_ids, **inputs)
+
+    def logits(self, ids: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        with self.how.heading():
+            return Headed.logits(self, ids, states)
+
+
+def as_served(headed: Headed, checkpoint: Checkpoint, files: WeightFiles) -> Headed:
+    """The same model, run as its files say; itself where weights alone are quantized."""
+    if files.packing is None:
+        return headed
+    taps = resolve(headed.model, checkpoint.config, linear_inputs=True).linears
+    how = served(headed.model, files, taps)
+    if how is None:
+        return headed
+    return _HeadedAsServed(
+        model=headed.model, backbone=headed.backbone, wrap=headed.wrap, device=headed.device, how=how
+    )  # fmt: skip
 
 
 def _multiplies(model: nn.Module, path: str) -> bool:
