@@ -93,6 +93,7 @@ def test_the_tokenizer_in_its_gguf_file_is_that_of_the_folder() -> None:
             assert ids[0] == ids[1]
     assert one.special_tokens_map == other.special_tokens_map
     assert (one.bos_token_id, one.eos_token_id, one.unk_token_id) == (1, 2, 0)
+    assert one("hi there").input_ids == one("hi there", add_special_tokens=False).input_ids  # it adds no BOS
     assert one.get_vocab() == other.get_vocab()
     turns = [{"role": "user", "content": "hi"}]
     assert one.apply_chat_template(turns, tokenize=False) == other.apply_chat_template(turns, tokenize=False)

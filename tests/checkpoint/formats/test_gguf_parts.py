@@ -204,6 +204,15 @@ def checkpoint(file: Path) -> Checkpoint:
     return locate(Settings(model=str(file)))
 
 
+@pytest.mark.parametrize("adds_bos", [False, True])
+def test_its_tokenizer_begins_a_text_as_the_file_says(adds_bos: bool, origin: Path, tmp_path: Path) -> None:
+    file = gguf.export(tmp_path / "model.gguf", origin=origin, adds_bos=adds_bos)
+    tokenizer = load_tokenizer(file.parent, False, gguf=file.name)
+    assert tokenizer("ab").input_ids == [0, 257][not adds_bos :]
+    assert tokenizer("ab", add_special_tokens=False).input_ids == [257]
+    assert (tokenizer.bos_token, tokenizer.eos_token) == ("<s>", "<s>")
+
+
 def test_one_without_tokenizer_or_of_an_architecture_that_is_not_read_is_refused_by_name(
     origin: Path, tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ def dense(folder: Path) -> Path:
 
 def export(
     file: Path, kind: str = "Q4_1", origin: Path | None = None, tensors_each: int = 0, architecture: str = "llama",
-    tokenizer: bool = True,
+    tokenizer: bool = True, adds_bos: bool = False,
 ) -> Path:  # fmt: skip
     """The file, its matrices in blocks of this kind, and rows of norms in float32; or the first of its parts, of so
     many tensors each.
@@ -37,6 +37,7 @@ def export(
     _add_config(writer)
     if tokenizer:
         _add_tokenizer(writer)
+        writer.add_add_bos_token(adds_bos)
     for name, tensor in tensors.items():
         values = permuted(name, tensor.float()).numpy()
         of = GGMLQuantizationType[kind] if tensor.ndim == 2 else GGMLQuantizationType.F32
