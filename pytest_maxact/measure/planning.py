@@ -110,6 +110,9 @@ def refuse_unparallel(whole: Any, settings: Settings, here: Place | None, quanti
     elif settings.effects_measured:
         why = f"{setting('effect')} and {setting('deploy')} run quantized weights, which no rank holds as a whole"
         mend = f"leave them out ({setting('schemes')} tells all of linear layers), or " + mend
+    elif settings.repeat:
+        why = f"{setting('repeat')} measures samples again on one rank, and none holds the model as a whole"
+        mend = "leave it out, or " + mend
     else:
         why = "its weights are in low bits, and are not read in parts" if quantized else unsharded(whole, here.size)
     if why:

@@ -18,10 +18,13 @@ from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.regression import relative_limits
 from pytest_maxact.judge.verdict.check import check
 from pytest_maxact.measure.observe.observer import Observer
+from pytest_maxact.measure.planning import refuse_unparallel
 from pytest_maxact.measure.prepared import Prepared
+from pytest_maxact.measure.ranks.place import Place
 from pytest_maxact.measure.readings import readings
 from pytest_maxact.measure.repeat import repeated, spread_of
 from pytest_maxact.numbers.noise import DOCUMENTED, MOST, Noise
+from pytest_maxact.numbers.ways import PARALLEL
 from pytest_maxact.record.file import load, save
 from pytest_maxact.record.merge import merge
 from pytest_maxact.record.metrics.metric import GROWTH, SHRINK
@@ -121,6 +124,13 @@ def test_a_streamed_pass_refuses_it_by_name(tmp_path: Path) -> None:
     model, text = on_disk(tmp_path)
     with pytest.raises(InputError, match="measures samples again with a model that is in memory as a whole"):
         record_of(model, text, repeat=4, device="stream")
+
+
+def test_ranks_that_hold_one_model_together_refuse_it() -> None:
+    """One of them alone would wait for the others for good."""
+    here = Place(rank=0, size=2, local=0, beside=2)
+    with pytest.raises(InputError, match="measures samples again on one rank"):
+        refuse_unparallel(tiny.random_model("qwen3"), Settings(device=PARALLEL, repeat=3), here, quantized=False)
 
 
 def test_a_model_against_itself_in_200_other_batchings_breaks_no_limit_however_tight() -> None:
