@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.numbers.channels import Channels
 from pytest_maxact.numbers.histogram import Histogram
+from pytest_maxact.numbers.maxima import SampleMaxima
 from pytest_maxact.numbers.peaks import NonFinite
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.numbers.sums import SchemeSums
@@ -61,6 +63,7 @@ def _reading(site: Site, observer: Observer, tokenizer: Any, schemes: Mapping[st
             evaluation=Histogram.from_dense(seen.encoding, seen.dense_counts("evaluation")),
             schemes=schemes,
             channels=Channels(parts) if (parts := _channels(site, observer)) else None,
+            maxima=_maxima(site, observer),
         ),
         peaks=tuple(replace(peak, token=text(peak.token_id)) for peak in seen.peaks),
         massive=seen.massive if seen.tests_massive else None,
@@ -84,6 +87,14 @@ def _reading(site: Site, observer: Observer, tokenizer: Any, schemes: Mapping[st
             "  please report the model_type"
         )
     return reading
+
+
+def _maxima(site: Site, observer: Observer) -> SampleMaxima | None:
+    """Of every sample, in the order of ids; None where routing hides which sample a row is of."""
+    found = observer.maxima.of(site.name)
+    if not np.isfinite(found).all():
+        return None
+    return SampleMaxima(found[:, 0], found[:, 1].astype(np.int32), found[:, 2].astype(np.int32))
 
 
 def _channels(site: Site, observer: Observer) -> dict[str, Any]:

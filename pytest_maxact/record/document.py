@@ -1,8 +1,8 @@
 """A Record as one JSON document and arrays, and back: what a file holds of it.
 
 The document is provenance and readings (`schema` says what may stand in it); the arrays are the histograms (two per
-site, calibration and evaluation split, their non-empty bins end to end) and the maxima of channels, compressed
-(`packing`).
+site, calibration and evaluation split, their non-empty bins end to end) and the maxima of channels and of samples,
+compressed (`packing`, `by_sample`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from pytest_maxact.numbers.channels import Channels
 from pytest_maxact.numbers.histogram import BINS, Histogram
+from pytest_maxact.record.by_sample import packed_maxima, unpacked_maxima
 from pytest_maxact.record.held import Distributions, Summary
 from pytest_maxact.record.packing import Bytes, differences, packed, summed, unpacked
 from pytest_maxact.record.reading import SiteReading
@@ -46,19 +47,21 @@ def document_of(record: Record) -> dict[str, Any]:
 
 def tensors_of(record: Record) -> dict[str, Bytes]:
     """Histograms and maxima of channels of all sites, each end to end, as compressed bytes."""
-    held = [reading.held for reading in record.sites.values() if isinstance(reading.held, Distributions)]
+    seen = [(one, one.held) for one in record.sites.values() if isinstance(one.held, Distributions)]
+    held = [one for _, one in seen]
     histograms = [histogram for one in held for histogram in (one.calibration, one.evaluation)]
     channels = [amax for one in held if one.channels for amax in one.channels.parts.values()]
     return {
         **packed("bins", differences(np.concatenate([np.zeros(0, np.uint16), *(h.bins for h in histograms)]))),
         **packed("counts", differences(np.concatenate([np.zeros(0, np.int64), *(h.counts for h in histograms)]))),
         **packed("channels", np.concatenate([np.zeros(0, np.float32), *channels]).view(np.uint32)),
+        **packed_maxima([(reading.site.kind, one.maxima) for reading, one in seen if one.maxima is not None]),
     }
 
 
 def record_of(document: StoredRecord, tensors: Mapping[str, Bytes]) -> Record:
     """The reverse of both. Raises ValueError where the tensors do not hold what the document counts."""
-    held = zip(document.sites, _held(document.sites, tensors), strict=True)
+    held = zip(document.sites, _held(document.sites, tensors, len(document.provenance.samples)), strict=True)
     readings = {entry.site.name: _reading(entry, kept) for entry, kept in held}
     return Record(
         provenance=document.provenance,
@@ -104,15 +107,19 @@ def _stored(reading: SiteReading) -> SeenSite | SummedSite:
         splits=(Bins(bins=held.calibration.bins.size), Bins(bins=held.evaluation.bins.size)),
         schemes=dict(held.schemes),
         channels={part: amax.size for part, amax in held.channels.parts.items()} if held.channels else None,
+        maxima=held.maxima is not None,
     )
 
 
-def _held(entries: Sequence[SeenSite | SummedSite], tensors: Mapping[str, Bytes]) -> Iterator[Distributions | Summary]:
+def _held(
+    entries: Sequence[SeenSite | SummedSite], tensors: Mapping[str, Bytes], samples: int
+) -> Iterator[Distributions | Summary]:
     """What is held of each site of a document, with its share of the tensors."""
     seen = [entry for entry in entries if isinstance(entry, SeenSite)]
     size = sum(split.bins for entry in seen for split in entry.splits)
     wide = sum(channels for entry in seen for channels in (entry.channels or {}).values())
-    for what, entries_of in (("bins", size), ("channels", wide)):
+    of_samples = [entry.site.kind for entry in seen if entry.maxima]
+    for what, entries_of in (("bins", size), ("channels", wide), ("maxima of samples", samples * len(of_samples))):
         if entries_of > _MOST:
             raise ValueError(f"{entries_of} {what} in all, where a Record holds {_MOST} at most")
     counts = summed(unpacked("counts", tensors, np.int64, size))
@@ -122,6 +129,7 @@ def _held(entries: Sequence[SeenSite | SummedSite], tensors: Mapping[str, Bytes]
     if (counts <= 0).any() or (bins >= BINS).any() or not np.isin(falls, ends).all():
         raise ValueError("a histogram has bins out of order, one that there is not, or one without a count")
     channels = unpacked("channels", tensors, np.uint32, wide).view(np.float32)
+    maxima = iter(unpacked_maxima(of_samples, samples, tensors))
     start = first = 0
     for entry in entries:
         if isinstance(entry, SummedSite):
@@ -141,6 +149,7 @@ def _held(entries: Sequence[SeenSite | SummedSite], tensors: Mapping[str, Bytes]
             evaluation=splits[1],
             schemes=entry.schemes,
             channels=Channels(parts) if entry.channels is not None else None,
+            maxima=next(maxima) if entry.maxima else None,
         )
 
 

@@ -12,19 +12,22 @@ from pytest_maxact.errors import InputError, setting
 from pytest_maxact.numbers.channels import Channels
 from pytest_maxact.numbers.checked import Count
 from pytest_maxact.numbers.histogram import Histogram
+from pytest_maxact.numbers.maxima import SampleMaxima
 from pytest_maxact.numbers.sums import SchemeSums
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distributions:
-    """Histograms of both splits, what each scheme does to sampled evaluation tokens, and the maxima of channels where
-    they were observed.
+    """Histograms of both splits, what each scheme does to sampled evaluation tokens, the maxima of channels where
+    they were observed, and those of samples, in the order of `Provenance.samples`.
     """
 
     calibration: Histogram
     evaluation: Histogram
     schemes: Mapping[str, SchemeSums] = field(default_factory=dict)
     channels: Channels | None = None
+    maxima: SampleMaxima | None = None
+    """Of every sample the largest entry; None where routing hides it, and in a Record of an earlier version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

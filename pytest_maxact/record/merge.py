@@ -11,7 +11,7 @@ from pytest_maxact.record.deployed import AsDeployed, joined_deployed
 from pytest_maxact.record.logits import LayerLogits, merged_logits
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Context, Provenance, corpus_digest, merged_context, merged_tokens
-from pytest_maxact.record.reading import SiteReading
+from pytest_maxact.record.reading import SiteReading, ordered
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.scores import LayerScores, merged_scores
 
@@ -83,7 +83,7 @@ class Sum:
             _refuse_missing(self._shards, int(shard.split("/")[1]))
         return Record(
             provenance=self._origin.joined(self._first.provenance),
-            sites=self._sites,
+            sites={name: ordered(reading, self._origin.order) for name, reading in self._sites.items()},
             weights=self._first.weights,
             predictions=self._predictions,
             scores=self._scores,
@@ -151,12 +151,17 @@ class Origin:
             self._deployed = joined_deployed((self._deployed, part.deployed))
         self._parts += 1
 
+    @property
+    def order(self) -> list[int]:
+        """Which of the samples, as the parts had them one after the other, stands where in the whole."""
+        return sorted(range(len(self._samples)), key=lambda place: self._samples[place])
+
     def joined(self, first: Provenance) -> Provenance:
         """Where the whole comes from. Of a measurement that was cut, every part knows how the whole text fits the
         model.
         """
         cut = first.shard is not None
-        order = sorted(range(len(self._samples)), key=lambda place: self._samples[place])
+        order = self.order
         digests = tuple(self._digests[place] for place in order)
         return replace(
             first,

@@ -6,7 +6,7 @@ Readings of parts of one corpus add up, in any order, to the identical whole.
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_maxact.errors import InputError
@@ -110,6 +110,7 @@ class SiteReading:
         return 0 not in (self.held.calibration.count, self.held.evaluation.count)
 
     def __add__(self, other: "SiteReading") -> "SiteReading":
+        """Of both parts; what is kept of samples stands part by part, until all are there (`ordered`)."""
         same = (self.site, self.dtype, self.width, self.heads) == (other.site, other.dtype, other.width, other.heads)
         if not same:
             raise InputError(f"readings of {self.site.name} differ in dtype, width or module and do not merge")
@@ -143,6 +144,14 @@ class SiteReading:
                 tuple(sum(pair) for pair in zip(given[0] or (), given[1] or (), strict=True)) if counted else None
             ),
         )
+
+
+def ordered(reading: SiteReading, places: Sequence[int]) -> SiteReading:
+    """The same reading with its samples in another order."""
+    held = reading.held
+    if not isinstance(held, Distributions) or held.maxima is None:
+        return reading
+    return replace(reading, held=replace(held, maxima=held.maxima.ordered(places)))
 
 
 def _under_the_same(one: SiteReading, other: SiteReading) -> bool:
@@ -186,4 +195,5 @@ def _joined(site: str, one: Distributions, other: Distributions) -> Distribution
             for name in schemes
         },
         channels=one.channels | other.channels if one.channels and other.channels else one.channels or other.channels,
+        maxima=one.maxima + other.maxima if one.maxima is not None and other.maxima is not None else None,
     )

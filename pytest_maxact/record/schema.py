@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
 
 from pytest_maxact.errors import cut, shown
-from pytest_maxact.numbers.checked import LATER, Count, Figure, FigureAboveZero, Size, Whole, is_left_out
+from pytest_maxact.numbers.checked import LATER, Count, Figure, FigureAboveZero, Flag, Size, Whole, is_left_out
 from pytest_maxact.numbers.histogram import BINS
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.noise import Noise
@@ -76,6 +76,8 @@ class SeenSite(_StoredSite):
     schemes: dict[str, SchemeSums]
     channels: dict[str, Size] | None
     figures: Annotated[dict[str, Figure], Field(max_length=0)] = field(default_factory=dict)
+    maxima: Flag = field(default=False, metadata=LATER)
+    """Whether the largest entries of samples lie in the tensors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,9 @@ from pytest_maxact.measure.observe.batch import Batch
 from pytest_maxact.measure.observe.bits import encode, key_of
 from pytest_maxact.measure.observe.fused import counted, read
 from pytest_maxact.measure.observe.massive import MASSIVE_ABOVE
+from pytest_maxact.measure.observe.maxima import Maxima, largest_of_sequences
 from pytest_maxact.measure.observe.reduction import Entry, How, State, peak_of, plain_of, value_of, within
-from pytest_maxact.measure.observe.rowwork import NOWHERE, Found, Locate, at_once, findings, row_work
+from pytest_maxact.measure.observe.rowwork import NOWHERE, Found, Locate, at_once, findings, largest_of_rows, row_work
 from pytest_maxact.numbers.histogram import BINS, INFINITY_BIN
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, Peak
@@ -31,10 +32,13 @@ def bytes_of_a_site() -> int:
 
 
 class SiteAccumulator:
-    """All that is kept of one site. `observe` stages, `commit` keeps what was staged, `rollback` forgets it."""
+    """All that is kept of one site. `observe` stages, `commit` keeps what was staged, `rollback` forgets it. The
+    largest entry of every sample goes into the `maxima` of all sites.
+    """
 
-    def __init__(self, name: str, massive: bool) -> None:
+    def __init__(self, name: str, massive: bool, maxima: Maxima | None = None) -> None:
         self.name = name
+        self._maxima = maxima
         self.tests_massive = massive
         self.dtype = ""
         self.encoding = "bfloat16"
@@ -50,9 +54,14 @@ class SiteAccumulator:
         self._staged_counts: torch.Tensor | None = None
         self._staged_rows: dict[str, int] = {}
         self._staged: list[tuple[torch.Tensor, str]] = []
+        self._staged_maxima: list[torch.Tensor] = []
 
-    def observe(self, values: torch.Tensor, padding: torch.Tensor | None, locate: Locate, part: str) -> None:
-        """Stage a tensor [rows, width] of this batch; the rows in `padding` do not count.
+    def observe(
+        self, values: torch.Tensor, padding: torch.Tensor | None, locate: Locate, part: str,
+        shape: tuple[int, int] | None = None,
+    ) -> None:  # fmt: skip
+        """Stage a tensor [rows, width] of this batch; the rows in `padding` do not count. `shape` of the batch, where
+        the largest entry of each of its sequences is kept.
 
         Raises MeasureError for a dtype or width that differs from what this site gave before.
         """
@@ -69,22 +78,26 @@ class SiteAccumulator:
         if values.device.type != "cpu" and rows:
             counts, work = read(values, padding, self.tests_massive)
             self._staged.append((findings(values, work, locate), part))
+            row_max = work.row_max
         else:
-            counts = self._on_host(values, padding, locate, part)
+            counts, row_max = self._on_host(values, padding, locate, part)
+        if shape and self._maxima:
+            self._staged_maxima.append(largest_of_sequences(values, row_max, locate, shape))
         self._staged_counts = counts if self._staged_counts is None else self._staged_counts + counts
 
     def _on_host(
         self, values: torch.Tensor, padding: torch.Tensor | None, locate: Locate, part: str
-    ) -> torch.Tensor:  # fmt: skip
-        """Counts of a tensor, and its rows looked at where they can matter."""
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+        """Counts of a tensor and the largest key of every row; the rest of row work is done where it can matter."""
         encoded = encode(values)
         counts = counted(encoded.bits, padding)
         occupied = np.flatnonzero(counts.cpu().numpy())
-        if occupied.size and self._matters(top := int(occupied[-1])):
-            all_finite = top < INFINITY_BIN[self.encoding]
-            work = row_work(encoded, padding, self.tests_massive, all_finite)
-            self._staged.append((findings(values, work, locate), part))
-        return counts
+        if not occupied.size or not self._matters(top := int(occupied[-1])):
+            return counts, largest_of_rows(encoded.key, padding)
+        all_finite = top < INFINITY_BIN[self.encoding]
+        work = row_work(encoded, padding, self.tests_massive, all_finite)
+        self._staged.append((findings(values, work, locate), part))
+        return counts, work.row_max
 
     def commit(self, batch: Batch, brought: Iterable[torch.Tensor] | None = None) -> None:
         """Keep what the batch staged; `brought`: its findings, where they are on the host already."""
@@ -94,18 +107,20 @@ class SiteAccumulator:
             self.counts[split] = staged if known is None else known.to(staged.device) + staged
         for part, rows in self._staged_rows.items():
             self.rows[part] = self.rows.get(part, 0) + rows
-        found = at_once(self.staged_findings) if brought is None else brought
-        for packed, (_, part) in zip(found, self._staged, strict=True):
+        found = list(at_once(self.staged_findings) if brought is None else brought)
+        for packed, (_, part) in zip(found, self._staged, strict=False):
             self._keep(Found.of(packed), batch, part)
+        if self._maxima:
+            self._maxima.keep(self.name, batch, found[len(self._staged) :])
         self.rollback()
 
     def take_up(self, staged: Any) -> None:
-        self._staged_counts, self._staged_rows, self._staged = staged
+        self._staged_counts, self._staged_rows, self._staged, self._staged_maxima = staged
 
     def rollback(self) -> Any:
         """Forget what was staged, which is returned: `take_up` gives it back to a batch that was left half-way."""
-        staged = self._staged_counts, self._staged_rows, self._staged
-        self._staged_counts, self._staged_rows, self._staged = None, {}, []
+        staged = self._staged_counts, self._staged_rows, self._staged, self._staged_maxima
+        self._staged_counts, self._staged_rows, self._staged, self._staged_maxima = None, {}, [], []
         return staged
 
     def state(self) -> State:
@@ -138,7 +153,7 @@ class SiteAccumulator:
     @property
     def staged_findings(self) -> list[torch.Tensor]:
         """What was found in the calls of this batch, each where it was found."""
-        return [packed for packed, _ in self._staged]
+        return [*(packed for packed, _ in self._staged), *self._staged_maxima]
 
     @property
     def staged_rows(self) -> dict[str, int]:

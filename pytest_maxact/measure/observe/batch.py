@@ -38,6 +38,12 @@ class Batch:
         return self.ids.numel()
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Sequences and columns."""
+        sequences, length = self.ids.shape
+        return sequences, length
+
+    @property
     def padded(self) -> bool:
         return self.padding.numel() > 0
 

@@ -19,7 +19,7 @@ from pytest_maxact.measure.observe.fidelity import Fidelity
 from pytest_maxact.measure.observe.logits import Logits
 from pytest_maxact.measure.observe.routing import Routing, places_of
 from pytest_maxact.measure.observe.rows import rows_of
-from pytest_maxact.measure.observe.rowwork import Locate, at_once
+from pytest_maxact.measure.observe.rowwork import Locate, at_once, in_place
 
 _OF_A_BATCH = ("batch", "running", "traffic", "order", "_routing", "_unordered")
 
@@ -98,9 +98,9 @@ class Intake:
         if tap.routed and tap.experts is not None:
             values, locate, offset = self._routed_rows(tap, tap.experts, tensor.reshape(-1, tensor.shape[-1]), batch)
         else:
-            shape = (1, batch.real.numel()) if stripped else tuple(batch.ids.shape)
+            shape = (1, batch.real.numel()) if stripped else batch.shape
             values = rows_of(tensor, tap, shape)
-            locate = (lambda rows: batch.real[rows]) if stripped else (lambda rows: rows)
+            locate = (lambda rows: batch.real[rows]) if stripped else in_place
         if tap.site.kind == "router" and tap.experts is not None and tap.experts.choice == "logits":
             self.route(tap.experts, Routing.of_logits(tap.experts, values))
         if not batch.plan.sequences:
@@ -111,7 +111,7 @@ class Intake:
         if tap.site.kind in ("embedding", "hidden", "final_norm"):
             self.order.append(tap.site.name)
         padding = batch.padding if batch.padded and not tap.in_moe else None
-        self._accumulators[tap.site.name].observe(values, padding, locate, tap.part)
+        self._accumulators[tap.site.name].observe(values, padding, locate, tap.part, batch.shape)
         if tap.site.is_linear_input:
             self._fidelity.observe(tap, values, self._sampled(tap, values, offset, batch), batch)
 

@@ -27,6 +27,7 @@ from pytest_maxact.measure.observe.hooks import Hooks
 from pytest_maxact.measure.observe.intake import Intake
 from pytest_maxact.measure.observe.left import Follower, Left
 from pytest_maxact.measure.observe.logits import Logits
+from pytest_maxact.measure.observe.maxima import Maxima
 from pytest_maxact.measure.observe.probe import Memory, must_be_alone
 from pytest_maxact.measure.observe.room import is_out_of_memory
 from pytest_maxact.measure.observe.rotary import steady_up_to
@@ -48,8 +49,10 @@ class Observer:
         self.decoder = decoder
         self._watch = watch
         self.anatomy = anatomy
+        self.maxima = Maxima([site.name for site in anatomy.sites])
+        """The largest entry of every sample at every site."""
         self.accumulators = {
-            site.name: SiteAccumulator(site.name, massive=site.kind == "hidden") for site in anatomy.sites
+            site.name: SiteAccumulator(site.name, site.kind == "hidden", self.maxima) for site in anatomy.sites
         }
         self.tokens = {"calibration": 0, "evaluation": 0}
         self.batches = 0

@@ -21,6 +21,11 @@ Locate = Callable[[torch.Tensor], torch.Tensor]
 """Rows of an observed tensor, int64, on its device -> flat rows of the batch, -1 where routing hides them."""
 
 
+def in_place(rows: torch.Tensor) -> torch.Tensor:
+    """Of a tensor whose rows are those of the batch."""
+    return rows
+
+
 @dataclass(frozen=True, slots=True)
 class RowWork:
     """Device tensors: `row_max` int64 [rows], the key of the largest finite entry, -1 for none and in padding;
@@ -38,17 +43,22 @@ def row_work(encoded: Encoded, padding: torch.Tensor | None, tests_massive: bool
     that counts needs the test.
     """
     key = encoded.key
-    places = torch.arange(key.shape[0], device=key.device)
     nonfinite = torch.full((), NOWHERE, dtype=torch.int64, device=key.device)
     if not all_finite:
         broken = key >= encoded.infinity
         key = key.masked_fill(broken, -1)
-        nonfinite = _first_broken(broken, padding, places)
+        nonfinite = _first_broken(broken, padding, torch.arange(key.shape[0], device=key.device))
+    row_max = largest_of_rows(key, padding)
+    massive = massive_counts(key, row_max, encoded.values.dtype) if tests_massive else None
+    return RowWork(row_max, nonfinite, massive)
+
+
+def largest_of_rows(key: torch.Tensor, padding: torch.Tensor | None) -> torch.Tensor:
+    """The largest of keys [rows, width], all of them finite or negative, row by row; -1 for rows of `padding`."""
     row_max = key.amax(dim=1).long()
     if padding is not None:
         row_max[padding] = -1
-    massive = massive_counts(key, row_max, encoded.values.dtype) if tests_massive else None
-    return RowWork(row_max, nonfinite, massive)
+    return row_max
 
 
 def _first_broken(broken: torch.Tensor, padding: torch.Tensor | None, places: torch.Tensor) -> torch.Tensor:

@@ -74,7 +74,8 @@ def _text(provenance: Provenance) -> Text:
     for scheme, times in Counter(provenance.schemes).items():
         if scheme not in SCHEMES or times > 1:
             raise ValueError(f"provenance.schemes: {shown(scheme)} is no scheme, or stands there twice")
-    return Text(samples=tokens, calibration=of_split["calibration"], evaluation=of_split["evaluation"])
+    placed = {name: (split, count) for name, _, split, count in samples}
+    return Text(samples=tokens, placed=placed, calibration=of_split["calibration"], evaluation=of_split["evaluation"])
 
 
 def _require_sites(provenance: Provenance, sites: Mapping[str, SiteReading]) -> None:

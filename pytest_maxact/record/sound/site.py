@@ -7,7 +7,7 @@ channels follow from the same entries, and are held to them. Of a summary the fi
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from pytest_maxact.numbers.sums import DB_BINS, SchemeSums
 from pytest_maxact.record.held import Distributions, Summary
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.sound.figures import require_sound_figures, require_sound_weight
+from pytest_maxact.record.sound.maxima import require_sound_maxima
+from pytest_maxact.record.sound.rounded import rounded
 
 _RESIDUAL = ("embedding", "hidden", "final_norm")
 """Kinds of which every token gives one row."""
@@ -33,11 +35,14 @@ _NEAR = 1.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """What a Record was measured on: the tokens of every sample by its id, and of both splits."""
+    """What a Record was measured on: the tokens of every sample by its id, the split of each in the order of the Record
+    beside them, and the tokens of both splits.
+    """
 
     samples: Mapping[str, int]
     calibration: int
     evaluation: int
+    placed: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
 
 def require_sound_site(reading: SiteReading, text: Text, is_routed: bool) -> None:
@@ -54,6 +59,7 @@ def require_sound_site(reading: SiteReading, text: Text, is_routed: bool) -> Non
             _require_channels(reading, reading.held)
             for name, sums in reading.held.schemes.items():
                 _require_sums(name, sums, reading.held.evaluation, exact=reading.nonfinite == 0)
+            require_sound_maxima(reading, text.placed)
         elif isinstance(reading.held, Summary):
             require_sound_figures(reading, reading.held)
         for by_scheme in reading.weights.values():
@@ -133,7 +139,7 @@ def _require_peaks(reading: SiteReading, held: Distributions) -> None:
     encoding = held.calibration.encoding
     counted = sorted([*_largest(held.calibration), *_largest(held.evaluation)], reverse=True)[:PEAKS_KEPT]
     values = np.asarray([abs(peak.value) for peak in reading.peaks], np.float64)
-    stated = [value for value in _rounded(values, encoding) if np.isfinite(value)]
+    stated = [value for value in rounded(values, encoding) if np.isfinite(value)]
     if stated != counted[: len(stated)] or (len(stated) < len(counted) and len(reading.peaks) < PEAKS_KEPT):
         same = [a == b for a, b in zip(stated, counted, strict=False)]
         place = same.index(False) if False in same else len(same)
@@ -147,19 +153,6 @@ def _largest(histogram: Histogram) -> list[float]:
     start = max(0, end - PEAKS_KEPT)
     values, counts = magnitudes(histogram.encoding)[histogram.bins[start:end]], histogram.counts[start:end]
     found: list[float] = np.repeat(values, np.minimum(counts, PEAKS_KEPT)).tolist()
-    return found
-
-
-def _rounded(values: np.ndarray, encoding: str) -> list[float]:
-    """Magnitudes as the histogram counts them: to 16 bits, to even."""
-    with np.errstate(over="ignore"):
-        if encoding == "float16":
-            rounded = values.astype(np.float16).astype(np.float64)
-        else:
-            bits = values.astype(np.float32).view(np.uint32).astype(np.uint64)
-            bits = (bits + 0x7FFF + ((bits >> np.uint64(16)) & np.uint64(1))) & np.uint64(0xFFFF0000)
-            rounded = bits.astype(np.uint32).view(np.float32).astype(np.float64)
-    found: list[float] = rounded.tolist()
     return found
 
 
@@ -197,11 +190,11 @@ def _require_channels(reading: SiteReading, held: Distributions) -> None:
         raise ValueError("channels: a magnitude below zero")
     if held.calibration.nonfinite == 0:
         deployed = reading.as_deployed or 0.0
-        rounded, widest = _rounded(np.array([largest.max(), deployed]), held.calibration.encoding)
+        most, widest = rounded(np.array([largest.max(), deployed]), held.calibration.encoding)
         wanted = max(held.calibration.max_abs, widest)
-        if math.isfinite(deployed) and rounded != wanted:
+        if math.isfinite(deployed) and most != wanted:
             raise ValueError(
-                f"channels: at most {rounded}, where the calibration split and text as deployed have {wanted}"
+                f"channels: at most {most}, where the calibration split and text as deployed have {wanted}"
             )
 
 

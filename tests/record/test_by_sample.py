@@ -1,0 +1,131 @@
+"""What a Record keeps of every sample: stored and read back as it was, added up over parts, and held to the site's own
+figures.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pytest_maxact.numbers.maxima import SampleMaxima
+from pytest_maxact.record.by_sample import packed_maxima, unpacked_maxima
+from pytest_maxact.record.file import load, save
+from pytest_maxact.record.held import Distributions
+from pytest_maxact.record.merge import merge
+from pytest_maxact.record.record import Record
+from pytest_maxact.record.sound.record import require_sound
+from pytest_maxact.record.summary import summary
+from tests.support import tiny
+from tests.support.measuring import record_of
+
+SITE = "layers.1.hidden"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Record, list[Record]]:
+    """A whole, and the parts of it."""
+    folder = tmp_path_factory.mktemp("by-sample")
+    model = tiny.save(folder / "model", tiny.random_model("qwen3"))
+    corpus = tiny.write_corpus(folder / "corpus.jsonl", tiny.sentences([9, 14, 5, 17, 11, 7, 13, 6]))
+    whole = record_of(model, corpus, batch_tokens=64)
+    return whole, [record_of(model, corpus, batch_tokens=64, shard=f"{k}/2") for k in (2, 1)]
+
+
+def maxima(record: Record, site: str = SITE) -> SampleMaxima:
+    held = record[site].held
+    assert isinstance(held, Distributions)
+    assert held.maxima is not None
+    return held.maxima
+
+
+def test_what_is_stored_is_read_back_to_the_bit() -> None:
+    generator = np.random.default_rng(0)
+    kinds = ["hidden", "gate", "hidden", "gate", "hidden"]
+    found = [
+        SampleMaxima(
+            generator.normal(0, 1e4, 7).astype(np.float32), generator.integers(-1, 1 << 20, 7).astype(np.int32),
+            generator.integers(0, 1 << 17, 7).astype(np.int32),
+        )
+        for _ in kinds
+    ]  # fmt: skip
+    streams = packed_maxima(list(zip(kinds, found, strict=True)))
+    assert unpacked_maxima(kinds, 7, streams) == found
+    assert packed_maxima([]) == {}
+
+
+def test_a_record_keeps_them_and_its_file_gives_them_back(made: tuple[Record, list[Record]], tmp_path: Path) -> None:
+    whole, _ = made
+    save(whole, tmp_path / "record.safetensors")
+    again = load(tmp_path / "record.safetensors")
+    for name, reading in whole.sites.items():
+        assert len(maxima(whole, name)) == len(whole.provenance.samples)
+        assert maxima(again, name) == maxima(whole, name)
+        assert maxima(whole, name).magnitudes.max() == reading.finite_max
+
+
+def test_parts_in_any_order_give_the_samples_of_the_whole(made: tuple[Record, list[Record]]) -> None:
+    whole, parts = made
+    merged = merge(parts)
+    assert merged.provenance.samples == whole.provenance.samples
+    for name in whole.sites:
+        assert maxima(merged, name) == maxima(whole, name)
+
+
+def test_one_part_of_an_earlier_version_leaves_none(made: tuple[Record, list[Record]]) -> None:
+    _, (one, other) = made
+    old = replace(one, sites={n: replace(r, held=replace(r.held, maxima=None)) for n, r in one.sites.items()})
+    held = merge([old, other])[SITE].held
+    assert isinstance(held, Distributions)
+    assert held.maxima is None
+    require_sound(old)
+
+
+def test_a_summary_drops_them(made: tuple[Record, list[Record]]) -> None:
+    assert not hasattr(summary(made[0])[SITE].held, "maxima")
+
+
+def lowered(found: SampleMaxima) -> SampleMaxima:
+    return replace(found, values=found.values * np.float32(0.5))
+
+
+def one_lowered(found: SampleMaxima) -> SampleMaxima:
+    values = found.values.copy()
+    values[np.abs(values).argmax()] *= np.float32(0.5)
+    return replace(found, values=values)
+
+
+def moved(found: SampleMaxima) -> SampleMaxima:
+    positions = found.positions.copy()
+    place = np.abs(found.values).argmax()
+    positions[place] = 0 if positions[place] else 1
+    return replace(found, positions=positions)
+
+
+def exchanged(found: SampleMaxima) -> SampleMaxima:
+    order = np.roll(np.arange(len(found)), 1)
+    return found.ordered(order.tolist())
+
+
+DOCTORED: dict[str, Callable[[SampleMaxima], SampleMaxima]] = {
+    "lowered": lowered,
+    "one lowered": one_lowered,
+    "moved": moved,
+    "of other samples": exchanged,
+    "raised": lambda found: replace(found, values=found.values * np.float32(2.0)),
+    "not finite": lambda found: replace(found, values=np.full_like(found.values, np.inf)),
+    "beyond the text": lambda found: replace(found, positions=found.positions + np.int32(10000)),
+    "beyond the width": lambda found: replace(found, channels=found.channels + np.int32(10000)),
+    "one too few": lambda found: found.ordered(range(len(found) - 1)),
+}
+
+
+@pytest.mark.parametrize("how", DOCTORED)
+def test_what_the_site_does_not_bear_out_is_refused(made: tuple[Record, list[Record]], how: str) -> None:
+    whole, _ = made
+    reading = whole[SITE]
+    held = replace(reading.held, maxima=DOCTORED[how](maxima(whole)))
+    doctored = replace(whole, sites={**whole.sites, SITE: replace(reading, held=held)})
+    with pytest.raises(ValueError, match=rf"{SITE}: maxima: "):
+        require_sound(doctored)
