@@ -37,6 +37,11 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         ("maxact show run.safetensors", "its figures, without limits"),
         ("maxact show run.safetensors --json", "for a program"),
     ),
+    "trust": (
+        ("maxact trust run.safetensors", "whether its maxima still grow, and what other text would give"),
+        ("maxact trust run.safetensors --json", "for a program, site by site"),
+        ("maxact trust run.safetensors --paper-bootstrap", "M of subsets, as the paper has them"),
+    ),
     "compare": (("maxact compare old.safetensors new.safetensors", "layer by layer"),),
     "series": (
         ("maxact series runs/checkpoint-*.maxact.safetensors", "how a run develops"),

@@ -25,6 +25,7 @@ from pytest_maxact.cli import (
     show,
     sites,
     suggest,
+    trust,
     verify,
     weights,
 )
@@ -34,7 +35,9 @@ from pytest_maxact.cli.parser import Command, CommandLine
 from pytest_maxact.cli.words import argument
 from pytest_maxact.errors import InputError, MaxactError, shown
 
-_COMMANDS = (measure, judge, explain, verify, show, compare, series, merge, suggest, export, weights, lint, sites, plan)
+_COMMANDS = (
+    measure, judge, explain, verify, show, trust, compare, series, merge, suggest, export, weights, lint, sites, plan,
+)  # fmt: skip
 """In the order of the help."""
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_maxact.judge.limits.schema.family import MeasuredOn
+from pytest_maxact.judge.trust.trust import TrustedMaximum
 from pytest_maxact.judge.verdict.slack import Slack
 from pytest_maxact.numbers.formats import FP16_MAX, FormatDistortion
 from pytest_maxact.numbers.noise import Noise
@@ -193,6 +194,8 @@ class Portrait:
     against: "tuple[Against, ...]" = ()
     deploy: tuple[SchemeRow, ...] = ()
     slack: Slack | None = None
+    trust: TrustedMaximum | None = None
+    """What its samples tell of M; None where they tell nothing."""
 
     @property
     def tokens(self) -> int:

@@ -22,6 +22,7 @@ from pytest_maxact.judge.portrait import (
     SiteRow,
 )
 from pytest_maxact.judge.published import standing
+from pytest_maxact.judge.trust.trust import trusted_m
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.slack import notices
 from pytest_maxact.judge.verdict.words import describe_peak, describe_unreached
@@ -70,6 +71,7 @@ def portray(
         against=_against(record, findings, baselines) if baselines else (),
         deploy=_deploy(record, rules, findings) if rules and rules.fitness else (),
         slack=notices(findings),
+        trust=trusted_m(record),
     )
 
 

@@ -18,6 +18,7 @@ from pytest_maxact.record.logits import LayerLogits
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Context, Provenance
 from pytest_maxact.report.terminal.screen import Column, Grid, grouped
+from pytest_maxact.report.terminal.trust import trust_line
 
 LABEL = Column(style="bold")
 _NAMED = 4
@@ -35,6 +36,8 @@ def _facts(portrait: Portrait) -> Iterator[Fact]:
     yield from _measured(portrait)
     yield "M", Text(_maximum_words(portrait.m), style="bold")
     yield "", portrait.m.standing
+    if portrait.trust:
+        yield "trust", trust_line(portrait.trust)
     if broken := portrait.broken:
         words = f"{_many(broken.entries, 'NaN or infinite entry')} at {counted(broken.sites, 'site')}, the first"
         f" {broken.first}"

@@ -1,0 +1,161 @@
+"""How far the figures of a Record can be trusted, as plain data: a Record in, out of it alone what its maxima and its
+averages would be on other text of the same kind.
+
+What a maximum can be said to be is stated in `numbers/exceedance.py`: it has no ordinary interval. A Record that keeps
+nothing of its samples says so, and never an interval of nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_maxact.errors import setting
+from pytest_maxact.numbers.bootstrap import drawn
+from pytest_maxact.numbers.exceedance import Exceeding, exceeding
+from pytest_maxact.numbers.maxima import SampleMaxima
+from pytest_maxact.numbers.saturation import Saturation, saturation, shuffled
+from pytest_maxact.numbers.subsets import halves
+from pytest_maxact.record.held import Distributions
+from pytest_maxact.record.record import Record
+
+_BAND = (0.025, 0.975)
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedMaximum:
+    """The maximum of a site, or M of all counted ones, whose name is `M`: where it sat, whether it still grows
+    (`saturation`), what it says of other text (`beyond`), the maxima of two `halves`, and the band that 95 of 100
+    corpora have which are drawn again from these samples (`redrawn`; none of them lies above it).
+    """
+
+    name: str
+    site: str
+    value: float
+    sample: str
+    position: int
+    channel: int
+    saturation: Saturation
+    beyond: Exceeding
+    halves: tuple[float, float]
+    redrawn: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """Of one Record. `m` is None where nothing is told of it, and `untold` says of what, and why."""
+
+    model: str
+    samples: int
+    tokens: int
+    m: TrustedMaximum | None
+    sites: tuple[TrustedMaximum, ...]
+    untold: tuple[str, ...]
+
+
+def trust_of(record: Record, seed: int = 0) -> Trust:
+    """What its samples tell. The same Record and seed give the same."""
+    told, untold = _told(record)
+    draw = _Draw(record, seed)
+    return Trust(
+        model=record.provenance.model,
+        samples=len(record.provenance.samples),
+        tokens=record.tokens,
+        m=_of_all(record, told, draw),
+        sites=tuple(_of_site(name, name, found, draw) for name, found in told.items()),
+        untold=untold,
+    )
+
+
+def trusted_m(record: Record, seed: int = 0) -> TrustedMaximum | None:
+    """Of M alone; None where its samples tell nothing of it."""
+    told, _ = _told(record)
+    return _of_all(record, told, _Draw(record, seed)) if told else None
+
+
+def maxima_of(record: Record) -> dict[str, SampleMaxima]:
+    """Of every site that tells what its samples had, all of it finite."""
+    return _told(record)[0]
+
+
+def _told(record: Record) -> tuple[dict[str, SampleMaxima], tuple[str, ...]]:
+    if record.is_summary:
+        return {}, (f"the Record is slim and keeps nothing of its samples: measure again without {setting('slim')}",)
+    found: dict[str, SampleMaxima] = {}
+    broken, hidden = [], []
+    for name, reading in record.sites.items():
+        assert isinstance(reading.held, Distributions)
+        if reading.nonfinite:
+            broken.append(name)
+        elif reading.held.maxima is None:
+            hidden.append(name)
+        else:
+            found[name] = reading.held.maxima
+    if not found and not broken:
+        return {}, ("the Record is of an earlier version and keeps nothing of its samples: measure again",)
+    words = []
+    if broken:
+        words.append(f"{_named(broken)}: NaN or infinite, of which no interval tells")
+    if hidden:
+        words.append(f"{_named(hidden)}: routing hides which sample an entry is of")
+    return found, tuple(words)
+
+
+def _named(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+class _Draw:
+    """What all sites have in common: orders, halves and draws of the samples."""
+
+    def __init__(self, record: Record, seed: int) -> None:
+        samples = record.provenance.samples
+        categories = [category for _, category, *_ in samples]
+        self.names = [name for name, *_ in samples]
+        self.tokens = np.array([count for *_, count in samples], np.int64)
+        self.orders = shuffled(len(samples), seed)
+        self.halves = halves(categories, seed)
+        self._present = drawn(categories, seed) > 0
+
+    def redrawn(self, magnitudes: Floats) -> tuple[float, float]:
+        """The band of the maxima of corpora that are drawn again."""
+        order = np.argsort(-magnitudes, kind="stable")
+        first = self._present[:, order].argmax(1)
+        low, high = np.quantile(magnitudes[order][first], _BAND)
+        return float(low), float(high)
+
+
+def _of_all(record: Record, told: Mapping[str, SampleMaxima], draw: _Draw) -> TrustedMaximum | None:
+    """M: of every sample the largest of all counted sites, the shallowest of equals; None where one of them does not
+    tell.
+    """
+    counted = [name for name, reading in record.sites.items() if reading.site.counted]
+    if any(name not in told for name in counted):
+        return None
+    known = {name: told[name] for name in counted}
+    magnitudes = np.stack([found.magnitudes for found in known.values()])
+    carrier = list(known)[int(magnitudes.max(1).argmax())]
+    return _of_site("M", carrier, known[carrier], draw, magnitudes.max(0))
+
+
+def _of_site(
+    name: str, site: str, found: SampleMaxima, draw: _Draw, magnitudes: Floats | None = None
+) -> TrustedMaximum:
+    own = found.magnitudes
+    magnitudes = own if magnitudes is None else magnitudes
+    place = int(own.argmax())
+    one, other = (float(magnitudes[half].max(initial=0.0)) for half in draw.halves)
+    return TrustedMaximum(
+        name=name,
+        site=site,
+        value=float(magnitudes.max()),
+        sample=draw.names[place],
+        position=int(found.positions[place]),
+        channel=int(found.channels[place]),
+        saturation=saturation(magnitudes, draw.tokens, draw.orders),
+        beyond=exceeding(magnitudes),
+        halves=(one, other),
+        redrawn=draw.redrawn(magnitudes),
+    )

@@ -1,0 +1,119 @@
+"""How far a Record can be trusted, for a person: one line per question, then the sites whose maximum moved most. Fits
+80 columns.
+"""
+
+import statistics
+from collections.abc import Iterator, Sequence
+
+from rich.text import Text
+
+from pytest_maxact.judge.trust.subsets import Subset
+from pytest_maxact.judge.trust.trust import Trust, TrustedMaximum
+from pytest_maxact.numbers.counted import counted
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, grouped, short, to_text
+
+_SHOWN = 8
+_RARE = 0.05
+_LABEL = Column(style="bold")
+
+
+def render_trust(trust: Trust, screen: Screen) -> str:
+    """As text of at most `screen.width` columns."""
+    return to_text(_parts(trust), screen)
+
+
+def render_subsets(model: str, rows: Sequence[Subset], screen: Screen) -> str:
+    """The paper's table, and what its rows come to."""
+    return to_text(_subset_parts(model, rows), screen)
+
+
+def trust_line(found: TrustedMaximum) -> str:
+    """What a report of a run says of M, in one line."""
+    return f"{_growth(found)}; the next sample lies above it in {found.beyond.rate:.1%} of cases at most (95 %)"
+
+
+def _parts(trust: Trust) -> Iterator[Part]:
+    size = f"{counted(trust.samples, 'sample')}, {grouped(trust.tokens)} tokens"
+    rows: list[tuple[str, str | Text]] = [("model", trust.model), ("corpus", size)]
+    if trust.m:
+        rows += _of_m(trust.m)
+    rows += [("untold", Text(words, style="yellow")) for words in trust.untold]
+    yield Grid(columns=(_LABEL, Column(fold=True)), rows=rows, gap=2)
+    moving = sorted((one for one in trust.sites), key=lambda one: -one.saturation.last_half)[:_SHOWN]
+    if moving:
+        yield Text()
+        yield _table(moving)
+        yield Text("\n".join(_LEGEND), style="dim")
+
+
+def _of_m(m: TrustedMaximum) -> Iterator[tuple[str, str | Text]]:
+    curve, beyond = m.saturation, m.beyond
+    yield "M", Text(f"{short(m.value)} at {m.site}, sample {m.sample}, position {m.position}, channel {m.channel}")
+    yield "grows?", _growth(m)
+    yield "", f"it last rose after {grouped(curve.last_rose)} of {grouped(sum_of(m))} tokens, in the order of samples"
+    yield "next?", f"the next sample lies above it in {beyond.rate:.2%} of cases at most (95 % confidence)"
+    if beyond.again is not None:
+        yield (
+            "again?",
+            f"another corpus of this size reaches {short(beyond.again)} in {beyond.reached:.1%} of cases at least, and "
+            f"lies above M in {beyond.above:.0%} at most",
+        )
+    one, other = m.halves
+    low, high = m.redrawn
+    yield "halves", f"{short(one)} and {short(other)}; drawn again, 95 of 100 corpora: {short(low)} to {short(high)}"
+
+
+def sum_of(found: TrustedMaximum) -> int:
+    """All tokens of its text."""
+    return found.saturation.tokens[-1]
+
+
+def _growth(found: TrustedMaximum) -> str:
+    curve = found.saturation
+    held = f"{counted(curve.holders, 'sample')} {'reaches' if curve.holders == 1 else 'reach'} it"
+    if curve.late < _RARE:
+        return f"no longer grows: {held}, in {1 - curve.late:.0%} of all orders within their first half"
+    return f"still grows: {held}, and the last half of the text raises it by {curve.last_half:.1%} on average"
+
+
+def _table(found: Sequence[TrustedMaximum]) -> Grid:
+    columns = ("site", "max|a|", "holders", "last half", "late", "halves", "again")
+    return Grid(
+        title="sites whose maximum the last half of the text raised most",
+        columns=[Column(name=name, right=place > 0) for place, name in enumerate(columns)],
+        rows=[
+            (
+                one.site,
+                short(one.value),
+                str(one.saturation.holders),
+                f"{one.saturation.last_half:.1%}",
+                f"{one.saturation.late:.0%}",
+                f"{short(one.halves[0])} {short(one.halves[1])}",
+                "-" if one.beyond.again is None else short(one.beyond.again),
+            )
+            for one in found
+        ],
+        gap=2,
+    )
+
+
+_LEGEND = (
+    "holders: samples that reach the maximum. last half: by how much the second half",
+    "of the text raises it, on average over orders. late: orders that meet it in",
+    "their second half. again: what another corpus of this size reaches, with 95 %.",
+)
+
+
+def _subset_parts(model: str, rows: Sequence[Subset]) -> Iterator[Part]:
+    names = ("model", "subset_size", "repeat", "samples", "global_max_abs", "location")
+    yield Grid(
+        columns=[Column(name=name, right=name in ("subset_size", "samples", "global_max_abs")) for name in names],
+        rows=[(model, str(r.size), f"r{r.repeat}", str(r.samples), short(r.m), r.site) for r in rows],
+        gap=2,
+    )
+    yield Text()
+    for size in dict.fromkeys(row.size for row in rows):
+        found = [row.m for row in rows if row.size == size]
+        mean, spread = statistics.mean(found), statistics.stdev(found)
+        share = spread / mean if mean else 0.0
+        yield Text(f"{size} samples: mean {short(mean)}, deviation {short(spread)}, {share:.1%} of it", style="dim")

@@ -1,0 +1,112 @@
+"""How far the maxima of a Record can be trusted: what its samples tell, what they do not, and the paper's bootstrap."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.judge.portray import portray
+from pytest_maxact.judge.trust.subsets import paper_bootstrap
+from pytest_maxact.judge.trust.trust import trust_of, trusted_m
+from pytest_maxact.numbers.maxima import SampleMaxima
+from pytest_maxact.record.record import Record
+from pytest_maxact.record.summary import summary
+from pytest_maxact.report.terminal.record import render_record
+from pytest_maxact.report.terminal.screen import Screen
+from pytest_maxact.report.terminal.trust import render_subsets, render_trust
+from tests.support.records import record
+
+LARGE = "layers.1.hidden"
+
+
+def plain() -> Record:
+    return record({name: np.ones((1, 4)) for name in ("layers.0.hidden", LARGE, "layers.1.gate")})
+
+
+def told(samples: int = 40, seed: int = 0) -> Record:
+    """A Record whose sites keep random maxima of so many samples; the largest of all is 400, of one sample."""
+    kept = plain()
+    names = [(f"s{i:04d}", "ab"[i % 2], ("calibration", "evaluation")[i % 3 > 0], 10) for i in range(samples)]
+    generator = np.random.default_rng(seed)
+    sites = {}
+    for name, reading in kept.sites.items():
+        values = generator.integers(1, 100, samples).astype(np.float32)
+        if name == LARGE:
+            values[7] = -400.0
+        zeros = np.zeros(samples, np.int32)
+        held = replace(reading.held, maxima=SampleMaxima(values, zeros + 2, zeros + 1))
+        sites[name] = replace(reading, held=held)
+    return replace(kept, sites=sites, provenance=replace(kept.provenance, samples=tuple(names)))
+
+
+def test_m_is_told_with_its_place_and_whether_it_grows() -> None:
+    trust = trust_of(told())
+    assert trust.m is not None
+    assert (trust.m.name, trust.m.site, trust.m.value) == ("M", LARGE, 400.0)
+    assert (trust.m.sample, trust.m.position, trust.m.channel) == ("s0007", 2, 1)
+    assert trust.m.saturation.holders == 1
+    assert trust.m.saturation.last_rose == 80
+    assert min(trust.m.halves) < 400.0 == max(trust.m.halves)
+    assert trust.m.redrawn[0] < trust.m.redrawn[1] == 400.0
+    assert trust.untold == ()
+    assert trust == trust_of(told())
+    assert trusted_m(told()) == trust.m
+
+
+def test_every_site_is_told_by_its_own_samples() -> None:
+    kept = told()
+    for found in trust_of(kept).sites:
+        maxima = kept[found.site].held.maxima  # type: ignore[union-attr]
+        assert maxima is not None
+        assert found.value == maxima.magnitudes.max()
+
+
+def without(kept: Record, site: str) -> Record:
+    reading = kept[site]
+    return replace(kept, sites={**kept.sites, site: replace(reading, held=replace(reading.held, maxima=None))})
+
+
+def test_what_is_not_kept_is_named_and_m_is_not_told_without_it() -> None:
+    kept = told()
+    hidden = trust_of(without(kept, LARGE))
+    assert hidden.m is None
+    assert hidden.untold == (f"{LARGE}: routing hides which sample an entry is of",)
+    slim = trust_of(summary(kept))
+    assert slim.m is None
+    assert slim.sites == ()
+    assert "slim" in slim.untold[0]
+    assert "earlier version" in trust_of(plain()).untold[0]
+    assert trusted_m(plain()) is None
+
+
+def test_the_papers_bootstrap_is_of_categories_in_proportion() -> None:
+    rows = paper_bootstrap(told(2400))
+    assert [(row.size, row.repeat) for row in rows] == [(size, n) for size in (1000, 2000) for n in range(5)]
+    assert {row.samples for row in rows} == {1000, 2000}
+    found = [row for row in rows if row.m == 400.0]
+    assert 0 < len(found) < len(rows)
+    assert all(row.site == LARGE for row in found)
+    assert rows == paper_bootstrap(told(2400))
+    assert {row.size for row in paper_bootstrap(told(1500))} == {1000}
+    table = render_subsets("model", rows, Screen())
+    assert "global_max_abs" in table
+    assert "r4" in table
+
+
+def test_subsets_of_what_is_too_small_or_not_kept_are_refused() -> None:
+    with pytest.raises(InputError, match="40 samples have no subsets of 1000"):
+        paper_bootstrap(told())
+    with pytest.raises(InputError, match=f"{LARGE} tells nothing of single samples"):
+        paper_bootstrap(without(told(1200), LARGE))
+
+
+@pytest.mark.parametrize("samples", [8, 40])
+def test_a_person_reads_it_within_80_columns(samples: int) -> None:
+    kept = told(samples)
+    text = render_trust(trust_of(kept), Screen())
+    assert max(map(len, text.splitlines())) <= 80
+    assert "still grows: 1 sample reaches it" in text
+    line = render_record(portray(kept), Screen())
+    assert "still grows" in line
+    assert "still grows" not in render_record(portray(plain()), Screen())
