@@ -2,11 +2,15 @@
 out, without another pass.
 
 A figure is a ratio of two sums over samples: samples are drawn again, with replacement, as many as there were of every
-stratum (a category of the corpus), and the figure is taken of what was drawn (Efron, percentile interval). The draws
+stratum (a category of the corpus; those of one sample count together), and the figure is taken of what was drawn. What
+is kept of a draw is its distance from the figure in units of the draw's own standard error (bootstrap-t, Efron and
+Tibshirani 1993, chapter 12; the error of a ratio by the delta method), of logarithms where all is positive: the plain
+percentiles of draws cover 82 to 94 of 100 where these cover 90 to 97 (`tests/numbers/test_bootstrap.py`). The draws
 follow from a seed, so the same sums give the same interval.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +19,7 @@ import numpy.typing as npt
 DRAWS = 2000
 LEVEL = 0.95
 Interval = tuple[float, float]
+Floats = npt.NDArray[np.float64]
 
 
 def intervals(
@@ -30,28 +35,75 @@ def intervals(
     samples, figures = above.shape
     if samples < 2:
         return [(math.nan, math.nan)] * figures
-    counts = drawn(strata if strata is not None else [0] * samples, seed)
+    strata = _pooled(strata if strata is not None else [0] * samples)
     below = np.broadcast_to(below, above.shape)
-    known: npt.NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(above) & np.isfinite(below), axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = (counts @ np.where(known, above, 0.0)) / (counts @ np.where(known, below, 0.0))
-    return [_ends(found[:, place]) if known[place] else (math.nan, math.nan) for place in range(figures)]
+    known = np.asarray(np.isfinite(above + below).all(axis=0))
+    above, below = np.where(known, above, 0.0), np.where(known, below, 0.0)
+    whole, error = _figures(np.ones((1, samples)), above, below, strata)
+    found, errors = _figures(drawn(strata, seed), above, below, strata)
+    return [
+        _ends(whole[0, place], error[0, place], found[:, place], errors[:, place])
+        if known[place]
+        else (math.nan, math.nan)
+        for place in range(figures)
+    ]
 
 
-def drawn(strata: Sequence[object], seed: int = 0) -> npt.NDArray[np.float64]:
+def drawn(strata: Sequence[object], seed: int = 0) -> Floats:
     """How often every sample is drawn, [DRAWS, samples]: of each stratum as many in every draw as it has."""
     generator = np.random.default_rng(seed)
     counts = np.zeros((DRAWS, len(strata)))
-    for stratum in dict.fromkeys(strata):
-        own = [place for place, other in enumerate(strata) if other == stratum]
+    for own in _places(strata):
         counts[:, own] = generator.multinomial(len(own), np.full(len(own), 1 / len(own)), size=DRAWS)
     return counts
 
 
-def _ends(found: npt.NDArray[np.float64]) -> Interval:
-    """Of draws in which nothing was divided by there is none to take."""
-    told = found[np.isfinite(found)]
-    if not len(told):
+def _pooled(strata: Sequence[object]) -> list[object]:
+    """Strata of one sample as one: alone it would be drawn every time, as if nothing could stand in its place."""
+    sizes = Counter(strata)
+    return [stratum if sizes[stratum] > 1 else None for stratum in strata]
+
+
+def _places(strata: Sequence[object]) -> list[list[int]]:
+    found: dict[object, list[int]] = {}
+    for place, stratum in enumerate(strata):
+        found.setdefault(stratum, []).append(place)
+    return list(found.values())
+
+
+def _figures(counts: Floats, above: Floats, below: Floats, strata: Sequence[object]) -> tuple[Floats, Floats]:
+    """Of draws [draws, samples] every figure, and its standard error within strata: [draws, figures] each."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        total = counts @ below
+        ratio = (counts @ above) / total
+        spread = np.zeros_like(ratio)
+        for own in _places(strata):
+            size = len(own)
+            if size < 2:
+                continue
+            chosen, a, b = counts[:, own], above[own], below[own]
+            residual = chosen @ a - ratio * (chosen @ b)
+            squares = chosen @ (a * a) - 2 * ratio * (chosen @ (a * b)) + ratio * ratio * (chosen @ (b * b))
+            spread += size / (size - 1) * np.maximum(squares - residual * residual / size, 0.0)
+        return ratio, np.sqrt(spread) / np.abs(total)
+
+
+def _ends(whole: float, error: float, found: Floats, errors: Floats) -> Interval:
+    """Of draws in which nothing was divided by, or nothing varied, there is none to take."""
+    if not math.isfinite(whole):
         return math.nan, math.nan
-    low, high = np.quantile(told, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return float(low), float(high)
+    if not error > abs(whole) * 1e-12:
+        return float(whole), float(whole)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        told = np.isfinite(found) & (errors > 0)
+        in_logarithms = whole > 0 and bool((found[told] > 0).all())
+        if in_logarithms:
+            distances = np.log(found[told] / whole) * found[told] / errors[told]
+        else:
+            distances = (found[told] - whole) / errors[told]
+    if not len(distances):
+        return math.nan, math.nan
+    low, high = np.quantile(distances, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    if in_logarithms:
+        return float(whole * np.exp(-high * error / whole)), float(whole * np.exp(-low * error / whole))
+    return float(whole - high * error), float(whole - low * error)

@@ -1,22 +1,54 @@
 """Intervals of figures of samples hold the truth as often as they say."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pytest_maxact.numbers.bootstrap import DRAWS, drawn, intervals
 
+DRAWN = 500
 
-def test_ninety_five_of_a_hundred_intervals_hold_the_truth() -> None:
-    generator = np.random.default_rng(7)
-    held, tries, truth = 0, 200, 0.3
-    for seed in range(tries):
-        tokens = generator.integers(50, 500, 60).astype(float)
-        rates = generator.gamma(2.0, truth / 2.0, 60)  # skewed, as divergences are
-        (low, high), *_ = intervals((rates * tokens)[:, None], tokens[:, None], seed=seed)
-        held += low <= truth <= high
-    assert 0.88 * tries <= held <= 0.99 * tries
+
+def _tokens(generator: np.random.Generator, samples: int) -> Any:
+    return generator.integers(50, 500, samples).astype(float)
+
+
+def divergence(generator: np.random.Generator, samples: int) -> tuple[Any, Any]:
+    """KL summed over the tokens of samples, skewed as divergences are."""
+    tokens = _tokens(generator, samples)
+    return generator.gamma(2.0, 0.15, samples) * tokens, tokens
+
+
+def agreement(generator: np.random.Generator, samples: int) -> tuple[Any, Any]:
+    """Tokens of which the most likely one stays."""
+    tokens = _tokens(generator, samples)
+    return generator.binomial(tokens.astype(int), generator.beta(18, 2, samples)).astype(float), tokens
+
+
+def distortion(generator: np.random.Generator, samples: int) -> tuple[Any, Any]:
+    """Energies of errors and of signals, from which SQNR follows."""
+    signal = 100.0 * generator.gamma(3.0, 1.0, samples)
+    return 0.01 * signal * np.exp(generator.normal(0.0, 0.4, samples) - 0.08), signal
+
+
+def mean(generator: np.random.Generator, samples: int) -> tuple[Any, Any]:
+    """Of categories that differ by a factor of six."""
+    means = np.array([0.1, 0.2, 0.3, 0.6])[np.arange(samples) % 4]
+    return generator.gamma(4.0, means / 4.0), np.ones(samples)
+
+
+@pytest.mark.parametrize("samples", [60, 160])
+@pytest.mark.parametrize(("draw", "truth"), [(divergence, 0.3), (agreement, 0.9), (distortion, 0.01), (mean, 0.3)])
+def test_93_to_97_of_a_hundred_intervals_hold_the_truth(draw: Any, truth: float, samples: int) -> None:
+    """500 sets of samples in four categories; over 4 000 sets 93.7 to 95.2 of 100 do."""
+    generator = np.random.default_rng(99)
+    pairs = [draw(generator, samples) for _ in range(DRAWN)]
+    numerators, denominators = (np.stack(sums, 1) for sums in zip(*pairs, strict=True))
+    found = intervals(numerators, denominators, [place % 4 for place in range(samples)])
+    held = np.mean([low <= truth <= high for low, high in found])
+    assert 0.93 <= held <= 0.97
 
 
 def test_an_interval_surrounds_its_figure_and_narrows_with_more_samples() -> None:
