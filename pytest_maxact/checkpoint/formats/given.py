@@ -13,7 +13,7 @@ from pytest_maxact.checkpoint.formats.part import Part, Tensors
 from pytest_maxact.numbers.schemes import Quantizer
 
 DIVIDING = "input_global_scale"
-"""The one scale by which inputs are multiplied before they are quantized: the smallest reaches farthest."""
+"""A scale by which inputs are multiplied before they are quantized: the smallest reaches farthest."""
 _SCALES = ("input_scale", "activation_scale", DIVIDING)
 _FP8_TOP, _FP4_TOP = 448.0, 6.0
 
@@ -43,21 +43,25 @@ def static(module: Mapping[str, Part], how: Quantizer) -> Given:
     return Given(how=str(how), restore=partial(_at_scale, how=how), parts=parts, lacks=lacks)
 
 
-def joined(found: Sequence[Tensors]) -> dict[str, Any]:
-    """The static scales of several layers that are given one tensor, or of the experts of a layer, as runtimes that
-    fuse them take them: those of the layer that reaches farthest.
+def of_experts(found: Sequence[Tensors]) -> dict[str, Any]:
+    """The static scales of several matrices of experts, as runtimes take one for them: that which reaches farthest."""
+    return _largest(found, lambda name, scale: 1.0 / scale if name == DIVIDING else scale)
+
+
+def of_fused(found: Sequence[Tensors]) -> dict[str, Any]:
+    """Those of projections that a kernel fuses: vLLM takes the largest number, which of scales that divide is the one
+    that reaches least.
     """
+    return _largest(found, lambda name, scale: scale)
 
-    def reach(tensors: Tensors) -> float:
-        reaching = [
-            1.0 / float(scale.float().max()) if name == DIVIDING else float(scale.float().max())
-            for name, scale in tensors.items()
-            if name in _SCALES and scale.numel() and float(scale.float().max())
-        ]
-        return max(reaching, default=0.0)
 
-    farthest: Tensors = max(found, key=reach)
-    return dict(farthest)
+def _largest(found: Sequence[Tensors], worth: Callable[[str, float], float]) -> dict[str, Any]:
+    def of(tensors: Tensors) -> float:
+        scales = {name: float(scale.float().max()) for name, scale in tensors.items() if name in _SCALES}
+        return max((worth(name, scale) for name, scale in scales.items() if scale), default=0.0)
+
+    largest: Tensors = max(found, key=of)
+    return dict(largest)
 
 
 def _by_its_own(x: Any, parts: Tensors, how: Quantizer) -> Any:

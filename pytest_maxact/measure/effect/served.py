@@ -2,7 +2,7 @@
 every linear layer is quantized as the files say.
 
 Every plain linear layer is meant, the head too, and of stacked experts every one. What several layers are given at once
-has one static scale, the one that reaches farthest, as runtimes that fuse them take it.
+has one static scale, as vLLM takes it where it fuses them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from pytest_maxact.checkpoint.files import WeightFiles
-from pytest_maxact.checkpoint.formats.given import Given, joined
+from pytest_maxact.checkpoint.formats.given import Given, of_experts, of_fused
 from pytest_maxact.checkpoint.locate import Checkpoint
 from pytest_maxact.checkpoint.sites.anatomy import Tap
 from pytest_maxact.checkpoint.sites.modules import is_linear
@@ -118,7 +118,7 @@ def served(model: nn.Module, files: WeightFiles, taps: Sequence[Tap]) -> Served 
         if lacking := next(((key, how.lacks) for key, how in given if how.lacks), None):
             raise MeasureError(f"{files.folder}: {lacking[0]} has no {lacking[1]} beside it, for its inputs\n{_AGAIN}")
         scales = [{name: beside[part.header.key] for name, part in how.parts.items()} for _, how in given]
-        by_path[path] = given[0][1], joined(scales)
+        by_path[path] = given[0][1], of_experts(scales)
     return Served(model, taps, _shared(by_path)) if by_path else None
 
 
@@ -162,7 +162,7 @@ def _multiplies(model: nn.Module, path: str) -> bool:
 
 def _of(tap: Tap, inputs: Mapping[str, _Input]) -> _Input | None:
     found = [inputs[path] for path in tap.weights if path in inputs]
-    return (found[0][0], joined([scales for _, scales in found])) if found else None
+    return (found[0][0], of_experts([scales for _, scales in found])) if found else None
 
 
 def _shared(by_path: Mapping[str, _Input]) -> dict[str, _Input]:
@@ -176,7 +176,7 @@ def _shared(by_path: Mapping[str, _Input]) -> dict[str, _Input]:
             len({frozenset(by_path[one][1]) for one in together}) == 1
             and len({by_path[one][0].how for one in together}) == 1
         ):
-            one = by_path[together[0]][0], joined([by_path[beside][1] for beside in together])
+            one = by_path[together[0]][0], of_fused([by_path[beside][1] for beside in together])
             found.update(dict.fromkeys(together, one))
     return found
 

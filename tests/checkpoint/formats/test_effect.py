@@ -12,6 +12,7 @@ import torch
 from compressed_tensors.quantization import QuantizationStatus, preset_name_to_scheme
 from compressed_tensors.quantization.lifecycle.forward import set_forward_quantized
 
+from pytest_maxact.checkpoint.formats.given import of_experts, of_fused
 from pytest_maxact.checkpoint.load import LoadedModel, load
 from pytest_maxact.checkpoint.locate import locate
 from pytest_maxact.checkpoint.sites.anatomy import Tap
@@ -190,6 +191,15 @@ def test_static_scales_of_modelopt_are_those_of_the_files_and_one_for_what_is_fu
     wanted = by_hand(artifact, lambda name, x: fp8(x, torch.tensor(modelopt.REACH / 448.0)))
     assert torch.equal(as_served(artifact), wanted)
     assert not torch.equal(wanted, plain(artifact))
+
+
+def test_of_scales_that_multiply_what_is_fused_has_the_largest_and_experts_the_smallest() -> None:
+    wide, narrow = ({"input_global_scale": torch.tensor([scale])} for scale in (100.0, 500.0))
+    assert of_fused([wide, narrow]) == narrow
+    assert of_experts([wide, narrow]) == wide
+    static = {"input_scale": torch.tensor(0.1), "input_zero_point": torch.tensor(3)}
+    assert of_fused([{"input_scale": torch.tensor(0.01)}, static]) == static
+    assert of_experts([{}, {}]) == {}
 
 
 def test_a_static_scale_that_reaches_too_little_changes_what_is_predicted(tmp_path: Path) -> None:
