@@ -16,9 +16,8 @@ from pytest_maxact.checkpoint.tokenizer import load_tokenizer
 from pytest_maxact.errors import InputError
 from pytest_maxact.measure.estimate import flops_of_a_token, seconds_of, speeds_of
 from pytest_maxact.measure.planning import planned
-from pytest_maxact.measure.prepare import encode, max_length, read_corpus
+from pytest_maxact.measure.prepare import encode, max_length, read_corpus, schemes_of
 from pytest_maxact.numbers.plan import ModelPlan, Way
-from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.settings.settings import Settings
 
 BYTES_OF_A_TOKEN = 4
@@ -34,7 +33,7 @@ def foreseen(settings: Settings, rooms: Sequence[Room], probe: bool = True) -> M
     stated = forced_dtype(settings.dtype) or dtype_of_files(checkpoint.config, files) or "bfloat16"
     dtype = str(stated).removeprefix("torch.")
     lengths, about = _lengths(checkpoint, anatomy, settings)
-    schemes = tuple(SCHEMES[name] for name in settings.schemes_measured)
+    schemes = schemes_of(checkpoint, settings)
     longest = max(lengths)
     placement, batch = planned(built.whole, anatomy, dtype, settings, longest, schemes, files, rooms)
     assert placement.need is not None

@@ -29,7 +29,7 @@ from pytest_maxact.measure.ranks.place import place_of
 from pytest_maxact.measure.ranks.room import rooms_for
 from pytest_maxact.measure.ranks.widths import whole_widths
 from pytest_maxact.measure.stream.refused import refuse_asked
-from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.numbers.schemes import SCHEMES, Scheme
 from pytest_maxact.numbers.ways import PARALLEL
 from pytest_maxact.record.identity import Identity
 from pytest_maxact.settings.settings import Settings
@@ -55,11 +55,9 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         refuse_unfit(built.whole, files)
     refuse_unparallel(built.whole, settings, here, is_quantized(built.whole, files))
     anatomy = resolve(built.body, checkpoint.config, settings.linear_inputs, attention=settings.attention)
-    schemes = tuple(SCHEMES[name] for name in settings.schemes_measured)
+    schemes = schemes_of(checkpoint, settings)
     if settings.effect or (settings.deploy and not is_encoder(checkpoint)):
         require_head(checkpoint)
-    if schemes:
-        _refuse_quantized(checkpoint)
     _refuse_what_schemes_cannot(anatomy, settings)
     sequences = _taken_over(like, tokenizer, anatomy, max_length(settings, checkpoint.config.get_text_config()))
     if sequences is None:
@@ -81,7 +79,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         identity=_identity(checkpoint, anatomy),
         anatomy=anatomy,
         tokenizer=tokenizer,
-        sequences=of_part(sequences, settings),
+        sequences=of_part(sequences, settings, schemes),
         whole=sequences,
         max_seq_len=max_length(settings, checkpoint.config.get_text_config()),
         schemes=schemes,
@@ -124,7 +122,9 @@ def _taken_over(
     return like.whole if all(max(sequence.ids) < rows for sequence in like.whole) else None
 
 
-def of_part(whole: tuple[corpus.Sequence, ...], settings: Settings) -> tuple[corpus.Sequence, ...]:
+def of_part(
+    whole: tuple[corpus.Sequence, ...], settings: Settings, schemes: Sequence[Scheme] = ()
+) -> tuple[corpus.Sequence, ...]:  # fmt: skip
     """The sequences of the batches that are measured here, all where no part was asked for. Raises InputError for more
     parts than there are batches.
     """
@@ -135,7 +135,7 @@ def of_part(whole: tuple[corpus.Sequence, ...], settings: Settings) -> tuple[cor
             f"{setting('shard')}: the effect of a scheme on predictions does not add up over parts of a corpus\n"
             f"  leave out {setting('effect')} and {setting('deploy')} here, and measure it on the whole"
         )
-    if static := [name for name in settings.schemes_measured if SCHEMES[name].needs_calibration]:
+    if static := [scheme.name for scheme in schemes if scheme.needs_calibration]:
         raise InputError(
             f"{setting('shard')}: {', '.join(static)} takes its scales from the calibration samples of all parts\n"
             f"  name schemes without with {setting('schemes')}, or measure all of the corpus at once"
@@ -169,15 +169,17 @@ def encode(
     return sequences
 
 
-def _refuse_quantized(checkpoint: Checkpoint) -> None:
-    """Raise InputError where schemes were asked for and the checkpoint's weights are in low bits already."""
-    if checkpoint.quantized:
+def schemes_of(checkpoint: Checkpoint, settings: Settings) -> tuple[Scheme, ...]:
+    """The schemes that the pass quantizes with: none of a checkpoint whose weights are in low bits already. Raises
+    InputError where one was asked for there.
+    """
+    if checkpoint.quantized and settings.schemes_named:
         raise InputError(
             f"{checkpoint.name}: its weights are quantized already ({checkpoint.quantized.method}), so it cannot be "
             "told what a scheme would cost\n"
-            "  give the checkpoint in 16 bits, or measure this one without schemes and without "
-            f"{setting('sites')} deploy"
+            "  give the checkpoint in 16 bits, or measure this one without schemes"
         )
+    return () if checkpoint.quantized else tuple(SCHEMES[name] for name in settings.schemes_measured)
 
 
 def _refuse_what_schemes_cannot(anatomy: Anatomy, settings: Settings) -> None:

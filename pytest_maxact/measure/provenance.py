@@ -141,7 +141,7 @@ def content_of(
         "device": str(device) if device.type == "cpu" else f"{device} {torch.cuda.get_device_name(device)}",
         "linear_inputs": settings.linear_inputs,
         "attention_sites": settings.attention,
-        "schemes": list(settings.schemes_measured),
+        "schemes": [scheme.name for scheme in prepared.schemes],
         "effects": list(settings.effects_measured),
         "repeat": settings.repeat,
         "bounds": sorted([name, bound] for name, bound in bounds) if settings.effects_measured else [],

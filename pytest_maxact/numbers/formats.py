@@ -77,9 +77,26 @@ def integer_distortion(
     if bits not in BITS:
         raise ValueError(f"integers have {BITS[0]} to {BITS[-1]} bits here, not {bits}")
     threshold = max(clip_threshold(calibration, policy, bits), at_least)
-    values, counts = evaluation.finite()
+    return scaled_integers(evaluation, threshold, bits, policy)
+
+
+def scaled_integers(seen: Histogram, threshold: float, bits: int = 8, policy: str = "static") -> FormatDistortion:
+    """The same under a scale that is given, whose largest level stands for `threshold`."""
+    values, counts = seen.finite()
     levels, restored = _round_trip(values, threshold, bits)
     return _error(policy, threshold, values, counts, levels, restored)
+
+
+def scaled_fp8(seen: Histogram, scale: float) -> FormatDistortion:
+    """Error of FP8 E4M3 under a scale that is given, in float32, as kernels have it; what lies beyond is clamped."""
+    values, counts = seen.finite()
+    single = np.float32(scale)
+    if not (np.isfinite(single) and single > 0):
+        return _error("static", 0.0, values, counts, np.zeros_like(values), np.zeros_like(values))
+    with np.errstate(over="ignore"):
+        levels = to_e4m3(np.minimum(values.astype(np.float32) / single, np.float32(FP8_MAX)))
+    restored = (levels * single).astype(np.float64)
+    return _error("static", float(single) * FP8_MAX, values, counts, levels.astype(np.float64), restored)
 
 
 def fp8_distortion(

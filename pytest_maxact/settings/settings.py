@@ -62,8 +62,12 @@ class Settings:
         """Schemes that the pass quantizes with; where the deploy sites were asked for and no scheme, the usual ones."""
         from pytest_maxact.numbers.schemes import DEFAULT_SCHEMES
 
-        named = tuple(dict.fromkeys((*self.schemes, *self.deploy, *self.effect)))
-        return named or (DEFAULT_SCHEMES if self.sites in ("deploy", "all") else ())
+        return self.schemes_named or (DEFAULT_SCHEMES if self.sites in ("deploy", "all") else ())
+
+    @property
+    def schemes_named(self) -> tuple[str, ...]:
+        """Schemes that were asked for by name."""
+        return tuple(dict.fromkeys((*self.schemes, *self.deploy, *self.effect)))
 
     @property
     def effects_measured(self) -> tuple[str, ...]:

@@ -196,7 +196,7 @@ def test_a_scheme_that_cannot_quantize_a_width_may_still_be_reported(
     result.stdout.fnmatch_lines(["FP8_BLOCK *[?N]*"])
 
 
-@pytest.mark.parametrize("asked", ["--maxact-deploy=W8A8", "--maxact-sites=deploy"])
+@pytest.mark.parametrize("asked", ["--maxact-deploy=W8A8", "--maxact-schemes=W8A8"])
 def test_weights_in_low_bits_already_are_refused_before_any_load(
     pytester: pytest.Pytester, sound: Path, corpus: Path, tmp_path: Path, asked: str
 ) -> None:

@@ -18,7 +18,7 @@ from pytest_maxact.errors import InputError, first_line
 NAMES = ("compressed-tensors", "compressed_tensors")
 _WEIGHTS = ("weight_packed", "weight")
 _LOW = ("I8", "U8", "I32", "F8_E4M3", "F8_E5M2", "F4")
-_FLOATS, _TOPS = {8: "fp8_e4m3", 4: "fp4_e2m1"}, {8: 448.0, 4: 6.0}
+_FLOATS = {8: "fp8_e4m3", 4: "fp4_e2m1"}
 _DTYPES = {"F16": "F16", "F32": "F32"}
 _INPUTS = ("input_scale", "input_zero_point", "input_global_scale")
 _FORMS = (
@@ -190,18 +190,18 @@ def _in_order(parts: Tensors, group: Any, args: Any) -> Any:
     return dequantize(x_q=levels, scale=scale, zero_point=zero, args=args)[:, together.argsort()]
 
 
-def inputs(stated: Quantization) -> tuple[str, float]:
-    """Of the first group that quantizes them."""
+def inputs(stated: Quantization) -> str:
+    """Where groups differ, each way that occurs."""
     groups, _ = _groups(stated)
-    for args in (scheme.input_activations for scheme in groups if scheme.input_activations is not None):
-        number = f"int{args.num_bits}" if args.type == "int" else _FLOATS.get(args.num_bits, f"fp{args.num_bits}")
-        of = {"tensor_group": "group", "attn_head": "head"}.get(args.strategy, args.strategy)
-        size = f" of {args.group_size}" if args.group_size else ""
-        how = "dynamic" if args.dynamic is True else "static"
-        top = float((1 << (args.num_bits - 1)) - 1) if args.type == "int" else _TOPS.get(args.num_bits, 0.0)
-        above = _TOPS[8] if args.strategy == "tensor_group" else 1.0
-        return f"{number} per {of}{size}, {how}", top * above
-    return "", 0.0
+    quantized = (scheme.input_activations for scheme in groups if scheme.input_activations is not None)
+    return "; ".join(dict.fromkeys(map(_words, quantized)))
+
+
+def _words(args: Any) -> str:
+    number = f"int{args.num_bits}" if args.type == "int" else _FLOATS.get(args.num_bits, f"fp{args.num_bits}")
+    of = {"tensor_group": "group", "attn_head": "head"}.get(args.strategy, args.strategy)
+    size = f" of {args.group_size}" if args.group_size else ""
+    return f"{number} per {of}{size}, {'dynamic' if args.dynamic is True else 'static'}"
 
 
 def leaves_weights(stated: Quantization) -> bool:

@@ -82,12 +82,12 @@ def _spread(scale: Any, shape: Any, block: tuple[int, int] | None) -> Any:
     return scale if scale.ndim == len(shape) else scale.reshape(-1, *[1] * (len(shape) - 1))
 
 
-def inputs(stated: Quantization) -> tuple[str, float]:
+def inputs(stated: Quantization) -> str:
     """Dynamic by groups as wide as a block or by tokens, or by one static scale."""
     block = _block(stated)
     if _is_static(stated):
-        return "fp8_e4m3 per tensor, static", 448.0
-    return f"fp8_e4m3 per {f'group of {block[1]}' if block else 'token'}, dynamic", 448.0
+        return "fp8_e4m3 per tensor, static"
+    return f"fp8_e4m3 per {f'group of {block[1]}' if block else 'token'}, dynamic"
 
 
 def _given(stated: Quantization, block: tuple[int, int] | None, module: Mapping[str, Part]) -> Given:

@@ -19,6 +19,12 @@ NAMES = ("modelopt", "modelopt_fp4")
 _PER_TOKEN = "FP8_PER_CHANNEL_PER_TOKEN"
 _ALGOS = ("FP8", "NVFP4", "FP8_PB_WO", _PER_TOKEN, "MIXED_PRECISION")
 _GROUP = 16
+_INPUTS = {
+    "FP8": "fp8_e4m3 per tensor, static",
+    "NVFP4": f"fp4_e2m1 per group of {_GROUP}, static",
+    _PER_TOKEN: "fp8_e4m3 per token, dynamic",
+}
+"""How inputs are quantized, by algorithm."""
 
 
 def packed(stated: Quantization, held: Held) -> Iterator[Packed]:
@@ -120,15 +126,12 @@ def _given(algo: str, module: Mapping[str, Part]) -> Given | None:
     return dynamic(Quantizer(number="fp8_e4m3", granularity="row")) if algo == _PER_TOKEN else None
 
 
-def inputs(stated: Quantization) -> tuple[str, float]:
-    """By one static scale, or by groups below one."""
-    algo = str(stated.entries.get("quant_algo") or "").upper()
-    told = {
-        "FP8": ("fp8_e4m3 per tensor, static", 448.0),
-        "NVFP4": (f"fp4_e2m1 per group of {_GROUP}, static", 448.0 * 6.0),
-        _PER_TOKEN: ("fp8_e4m3 per token, dynamic", 448.0),
-    }
-    return told.get(algo, ("", 448.0 if algo == "MIXED_PRECISION" else 0.0))
+def inputs(stated: Quantization) -> str:
+    """By one static scale, or by groups below one; where layers differ, each way that occurs."""
+    layers = stated.entries.get("quantized_layers")
+    own = [entry.get("quant_algo") for entry in layers.values()] if isinstance(layers, Mapping) else []
+    algos = [str(algo or "").upper() for algo in own or [stated.entries.get("quant_algo")]]
+    return "; ".join(dict.fromkeys(_INPUTS[algo] for algo in algos if algo in _INPUTS))
 
 
 def leaves_weights(stated: Quantization) -> bool:

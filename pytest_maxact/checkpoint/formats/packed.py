@@ -54,8 +54,6 @@ class Packing:
     beside: Mapping[str, Part] = field(default_factory=dict)
     activations: str = ""
     """How inputs of linear layers are quantized where it is deployed, in words; empty where they are not."""
-    top: float = 0.0
-    """The largest level of inputs with a static scale."""
 
     @property
     def usual(self) -> tuple[int, int]:
@@ -99,8 +97,8 @@ Reader = Callable[[Quantization, Held], Iterator[Packed]]
 """The weights in low bits of a checkpoint. Raises InputError for one that lacks a part, or cannot be read."""
 
 
-Inputs = Callable[[Quantization], tuple[str, float]]
-"""How inputs of linear layers are quantized, in words, and the largest level of those with a static scale."""
+Inputs = Callable[[Quantization], str]
+"""How inputs of linear layers are quantized, in words."""
 
 
 def never(stated: Quantization) -> bool:
@@ -108,9 +106,9 @@ def never(stated: Quantization) -> bool:
     return False
 
 
-def weights_alone(stated: Quantization) -> tuple[str, float]:
+def weights_alone(stated: Quantization) -> str:
     """Of a format that leaves inputs as they are."""
-    return "", 0.0
+    return ""
 
 
 def lacking(part: Part, what: str) -> InputError:

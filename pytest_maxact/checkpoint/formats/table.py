@@ -75,10 +75,7 @@ def packing_of(stated: Quantization, held: Sequence[tuple[Path, Header]]) -> Pac
         ) from error
     taken = {part.header.key for one in found.values() for part in one.parts.values()}
     beside = {key: part for key, part in parts.parts.items() if key not in taken and key.rpartition(".")[2] in BESIDE}
-    activations, top = form.inputs(stated)
-    return Packing(
-        stated=stated, library=library, packed=found, beside=beside, activations=activations, top=top,
-    )  # fmt: skip
+    return Packing(stated=stated, library=library, packed=found, beside=beside, activations=form.inputs(stated))
 
 
 def _library(form: Format, stated: Quantization) -> str:

@@ -85,6 +85,11 @@ def artifact_of(files: WeightFiles) -> Artifact:
     return _artifact(files.folder, held, list(faults))
 
 
+def said_in(folder: Path) -> Artifact:
+    """What config and side files say, of a folder whose weights are not looked at."""
+    return _artifact(folder, (), ())
+
+
 def _artifact(folder: Path, held: Sequence[tuple[Path, Header]], faults: Sequence[LintFault]) -> Artifact:
     read = ("config.json", *_BESIDE)
     damaged = [

@@ -13,6 +13,8 @@ Shape = tuple[int, ...]
 _WIDE = ("BF16", "F16", "F32", "F64")
 _EXPONENTS = ("U8", "F8_E8M0")
 _FP8 = ("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
+_MX = (1, 32)
+"""Blocks of MXFP8, whose scales may lie as exponents in bytes."""
 _SCALAR: tuple[Shape, ...] = ((), (1,), (1, 1))
 
 
@@ -143,9 +145,12 @@ def _plain(matrix: Matrix, spec: Spec, held: Mapping[str, Header]) -> tuple[Part
     inverse = "weight_scale_inv" in held or (spec.strategy == "block" and "weight_scale" not in held)
     name = "weight_scale_inv" if inverse else "weight_scale"
     dtypes = (*_WIDE, "F8_E8M0") if inverse else _WIDE
+    exponents = spec.block == _MX and name in held and held[name].dtype == "U8"
     activation = "activation_scale" if "activation_scale" in held else "input_scale"
     return (
-        Part(name=name, dtypes=dtypes, shapes=scale_shapes(matrix, spec)),
+        Part(
+            name=name, dtypes=("U8",) if exponents else dtypes, shapes=scale_shapes(matrix, spec), exponents=exponents
+        ),
         _inputs(matrix, spec, activation),
     )
 

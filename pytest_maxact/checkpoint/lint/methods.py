@@ -1,82 +1,14 @@
 """The methods of quantization that configs name, each read from its own words to `Stated`."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from pytest_maxact.checkpoint.lint.artifact import Artifact
+from pytest_maxact.checkpoint.lint.compressed import compressed, number_of
 from pytest_maxact.checkpoint.lint.stated import Spec, Stated, names
 from pytest_maxact.errors import first_line
-
-_FLOAT_GROUPS = {"nvfp4": 16, "mxfp4": 32, "mxfp8": 32, "mxfp6": 32}
-
-
-def _compressed(stated: Mapping[str, Any], where: str) -> Stated:
-    groups = stated.get("config_groups")
-    of_groups: list[tuple[Sequence[str], Spec | None]] = []
-    for group in groups.values() if isinstance(groups, Mapping) else ():
-        if isinstance(group, Mapping):
-            form = str(group.get("format") or stated.get("format") or "")
-            of_groups.append(([str(target) for target in group.get("targets") or ()], _scheme(group, form)))
-    ignored = names(stated.get("ignore"))
-    exact = [(names([target for target in targets if not _is_class(target)]), spec) for targets, spec in of_groups]
-    whole = [spec for targets, spec in of_groups if any(_is_class(one) and "Linear" in one for one in targets)]
-
-    def spec(name: str) -> Spec | None:
-        if ignored(name):
-            return None
-        named = [own for answers, own in exact if answers(name)]
-        return next(iter([*named, *whole]), None)
-
-    scheme = stated.get("kv_cache_scheme")
-    return Stated(
-        method=f"compressed-tensors, {stated.get('format') or 'no format'}", where=where, spec=spec, ignored=ignored,
-        cache=isinstance(scheme, Mapping) and scheme.get("dynamic") is not True,
-    )  # fmt: skip
-
-
-def _is_class(target: str) -> bool:
-    return target[:1].isupper() and "." not in target
-
-
-def _scheme(group: Mapping[str, Any], form: str) -> Spec | None:
-    weights = group.get("weights")
-    if not isinstance(weights, Mapping):
-        return None
-    bits, kind = int(weights.get("num_bits") or 8), str(weights.get("type") or "int")
-    inputs = group.get("input_activations")
-    dynamic = inputs.get("dynamic") if isinstance(inputs, Mapping) else True
-    block = weights.get("block_structure")
-    wide = [int(part) for part in str(block).lower().split("x")] if isinstance(block, str) else list(block or (0, 0))
-    group_size = int(weights.get("group_size") or 0)
-    strategy = str(weights.get("strategy") or ("group" if group_size > 0 else "tensor"))
-    strategy = "channel" if strategy == "group" and group_size < 0 else strategy
-    return Spec(
-        forms=_forms_of(form, kind, bits, strategy), bits=bits, strategy=strategy.replace("tensor_group", "group"),
-        group=max(group_size, 0), block=(wide[0], wide[1]), symmetric=bool(weights.get("symmetric", True)),
-        static_inputs=dynamic is not True, reordered=_reordered(weights.get("actorder")),
-    )  # fmt: skip
-
-
-def _reordered(order: Any) -> bool:
-    return str(order).lower() in ("group", "dynamic", "true")
-
-
-def _forms_of(form: str, kind: str, bits: int, strategy: str) -> tuple[str, ...]:
-    by_name = {
-        "pack-quantized": ("packed int",), "int-quantized": ("int8",), "float-quantized": ("fp8",),
-        "naive-quantized": ("int8", "fp8"), "nvfp4-pack-quantized": ("nvfp4",), "mxfp4-pack-quantized": ("mxfp4",),
-        "mxfp8-quantized": ("mxfp8",), "mxfp6-pack-quantized": ("mxfp6",), "marlin-24": ("sparse",),
-        "sparse-24-bitmask": ("sparse",), "sparse-bitmask": ("sparse",),
-    }  # fmt: skip
-    if form in by_name:
-        return by_name[form]
-    if kind == "int":
-        return ("packed int", "int8") if bits <= 8 else ()
-    if bits == 4:
-        return ("nvfp4",) if strategy == "tensor_group" else ("mxfp4",)
-    return ("fp8", "mxfp8") if bits == 8 else ("mxfp6",)
 
 
 def _fp8(stated: Mapping[str, Any], where: str) -> Stated:
@@ -85,11 +17,19 @@ def _fp8(stated: Mapping[str, Any], where: str) -> Stated:
     own = Spec(
         forms=("fp8",), bits=8, strategy="block" if block else "tensor", symmetric=True,
         block=(int(block[0]), int(block[1])) if isinstance(block, list) and len(block) == 2 else (0, 0),
-        static_inputs=stated.get("activation_scheme") == "static",
+        static_inputs=stated.get("activation_scheme") == "static", inputs="fp8_e4m3",
     )  # fmt: skip
     return Stated(
         method=f"fp8{' in blocks' if block else ''}", where=where, ignored=ignored,
-        spec=lambda name: None if ignored(name) else own,
+        spec=lambda name: None if ignored(name) else own, static=own.static_inputs,
+    )  # fmt: skip
+
+
+def _mxfp8(stated: Mapping[str, Any], where: str) -> Stated:
+    fp8 = _fp8({**stated, "weight_block_size": stated.get("weight_block_size") or [1, 32]}, where)
+    return replace(
+        fp8, method="mxfp8",
+        spec=lambda name: replace(own, forms=("fp8", "mxfp8")) if (own := fp8.spec(name)) else None,
     )  # fmt: skip
 
 
@@ -167,12 +107,14 @@ def _awq(stated: Mapping[str, Any], where: str) -> Stated:
     return Stated(method="awq", where=where, ignored=ignored, spec=lambda name: None if lenient(name) else own)
 
 
+_NVFP4 = Spec(
+    forms=("nvfp4",), bits=4, strategy="group", group=16, static_inputs=True, symmetric=True, inputs="fp4_e2m1"
+)
 _ALGORITHMS = {
-    "FP8": Spec(forms=("fp8",), bits=8, strategy="tensor", static_inputs=True, symmetric=True),
+    **dict.fromkeys(("NVFP4", "NVFP4_AWQ"), _NVFP4),
+    "FP8": Spec(forms=("fp8",), bits=8, strategy="tensor", static_inputs=True, symmetric=True, inputs="fp8_e4m3"),
     "FP8_PER_CHANNEL_PER_TOKEN": Spec(forms=("fp8",), bits=8, strategy="channel", symmetric=True),
     "FP8_PB_WO": Spec(forms=("fp8",), bits=8, strategy="block", block=(128, 128), symmetric=True),
-    "NVFP4": Spec(forms=("nvfp4",), bits=4, strategy="group", group=16, static_inputs=True, symmetric=True),
-    "NVFP4_AWQ": Spec(forms=("nvfp4",), bits=4, strategy="group", group=16, static_inputs=True, symmetric=True),
     "W4A16_NVFP4": Spec(forms=("nvfp4",), bits=4, strategy="group", group=16, symmetric=True),
     "MXFP8": Spec(forms=("mxfp8",), bits=8, strategy="group", group=32, symmetric=True),
     "MXFP4": Spec(forms=("mxfp4",), bits=4, strategy="group", group=32, symmetric=True),
@@ -183,7 +125,7 @@ def _modelopt(stated: Mapping[str, Any], where: str) -> Stated:
     inner = stated.get("quantization")
     stated = inner if isinstance(inner, Mapping) else stated
     if isinstance(stated.get("config_groups"), Mapping) and not stated.get("quant_algo"):
-        return _compressed(stated, where)
+        return compressed(stated, where)
     algorithm = str(stated.get("quant_algo") or "").upper()
     ignored = names([*(stated.get("exclude_modules") or ()), *(stated.get("ignore") or ())])
     layers = stated.get("quantized_layers")
@@ -205,7 +147,9 @@ def _modelopt(stated: Mapping[str, Any], where: str) -> Stated:
         method=f"modelopt, {algorithm or 'no algorithm'}", where=where, spec=spec, ignored=ignored,
         cache=cache in ("FP8", "INT8", "NVFP4")
         or (isinstance(scheme, Mapping) and scheme.get("dynamic") is not True),
+        cached={"FP8": "fp8_e4m3", "INT8": "int8", "NVFP4": "fp4_e2m1"}.get(cache) or number_of(scheme),
         known=algorithm in _ALGORITHMS or bool(by_layer),
+        static=any(own.static_inputs for one in (by_layer.values() or [algorithm]) if (own := _ALGORITHMS.get(one))),
     )  # fmt: skip
 
 
@@ -220,7 +164,7 @@ def _bitsandbytes(stated: Mapping[str, Any], where: str) -> Stated:
 
 
 METHODS: Mapping[str, Callable[[Mapping[str, Any], str], Stated]] = {
-    "compressed-tensors": _compressed, "fp8": _fp8, "mxfp4": _mxfp4, "gptq": _gptq, "awq": _awq,
+    "compressed-tensors": compressed, "fp8": _fp8, "mxfp8": _mxfp8, "mxfp4": _mxfp4, "gptq": _gptq, "awq": _awq,
     "auto-round": _gptq, "modelopt": _modelopt, "modelopt-fp4": _modelopt, "modelopt-mixed": _modelopt,
     "bitsandbytes": _bitsandbytes,
 }  # fmt: skip

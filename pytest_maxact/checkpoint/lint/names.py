@@ -18,6 +18,7 @@ _PARTS = frozenset({
 _KV = re.compile(
     r"^(?P<module>.+?)(?:\.(?P<owner>[kv]_proj|qkv_proj))?\.(?P<part>[kv]_scale|kv_scale|[kv]_proj\.output_scale)$"
 )
+_QUERIES = re.compile(r"^(?P<module>.+?)(?:\.q_proj)?\.q_scale$")
 _OF_ATTENTION = re.compile(r"(self_attn|attention)\.attn$")
 _STACKED = re.compile(r"^(?P<module>.*experts\.(?:gate_up_proj|gate_proj|up_proj|down_proj|w\d+))(?:_(?P<part>\w+))?$")
 _STACKED_PARTS = {"scale": "weight_scale", "scale_inv": "weight_scale_inv", "packed": "weight_packed",
@@ -76,6 +77,16 @@ def modules_of(headers: Iterable[Header]) -> tuple[dict[str, Module], dict[str, 
         module, part = split(header.key)
         modules.setdefault(module, Module(module)).parts[part] = header
     return modules, cache
+
+
+def cache_of(key: str) -> tuple[str, str] | None:
+    """Of a scale of what attention works with: its attention, and `q`, `k`, `v` or `kv`; None of any other tensor."""
+    if found := _QUERIES.match(key):
+        return _OF_ATTENTION.sub(r"\1", found["module"]), "q"
+    if found := _KV.match(key):
+        part = "kv" if found["part"] == "kv_scale" else found["part"][0]
+        return _OF_ATTENTION.sub(r"\1", found["module"]), part
+    return None
 
 
 def split(key: str) -> tuple[str, str]:

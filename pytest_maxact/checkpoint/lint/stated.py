@@ -16,7 +16,7 @@ from typing import Any
 class Spec:
     """How a module is said to be quantized: the `forms` in which it may lie, bits, `strategy` of its scales (tensor,
     channel, group, block, or empty where nothing is said), size of a group or block; whether it is symmetric, and has
-    a static scale of inputs.
+    a static scale of inputs, of which `inputs` is the number format (empty where it is not known).
     """
 
     forms: tuple[str, ...]
@@ -26,6 +26,7 @@ class Spec:
     block: tuple[int, int] = (0, 0)
     symmetric: bool | None = None
     static_inputs: bool = False
+    inputs: str = ""
     reordered: bool | None = None
     """Whether rows were taken in another order (desc_act, actorder); None where nothing is said."""
     version: int = 0
@@ -35,14 +36,17 @@ class Spec:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stated:
     """The `method`, in words, and where it is said; what it says of a module, None for one in 16 bits; the name or
-    pattern by which a module is ignored; whether the KV cache has static scales.
+    pattern by which a module is ignored; whether any has a static scale of inputs; whether the KV cache has static
+    scales, and its number format, as of inputs.
     """
 
     method: str
     where: str
     spec: Callable[[str], Spec | None]
     ignored: Callable[[str], str]
+    static: bool = False
     cache: bool = False
+    cached: str = ""
     known: bool = True
     unreadable: str = ""
     """Why what is stated could not be read, empty where it could."""

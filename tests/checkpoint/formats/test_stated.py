@@ -22,7 +22,7 @@ from tests.support.exports import awq, compressed, fp8_block, gptq, modelopt, mx
 from tests.support.exports.source import Tensors, source, tensors_of, written
 from tests.support.quantized import restated
 
-Q_PROJ = "model.layers.0.self_attn.q_proj"
+Q_PROJ, DOWN_PROJ = "model.layers.0.self_attn.q_proj", "model.layers.0.mlp.down_proj"
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +197,31 @@ def test_one_whose_cache_alone_is_quantized_has_weights_as_they_are(origin: Path
     assert loaded.left_out == ()
     assert loaded.files is not None
     assert stored_as(loaded.files, loaded.dtype) == ""
+
+
+def test_of_mixed_formats_every_module_has_the_reach_of_its_own(origin: Path, tmp_path: Path) -> None:
+    folder = compressed.export(tmp_path / "m", "FP8", origin)
+    stated = locate(Settings(model=str(folder))).quantized
+    assert stated is not None
+    first = stated.entries["config_groups"]["group_0"]
+    whole = {"num_bits": 8, "type": "int", "strategy": "tensor", "dynamic": False, "symmetric": True}
+    other = {**first, "targets": ["re:.*down_proj"], "input_activations": whole}
+    groups = {"group_0": first, "group_1": other}
+    found = low_bits(restated(folder, quantization_config={**stated.entries, "config_groups": groups}))
+    numbers = {scale.module.rpartition(".")[2]: scale.number for scale in found.static}
+    assert (numbers["down_proj"], numbers["q_proj"]) == ("int8", "fp8_e4m3")
+    assert found.reach[DOWN_PROJ] == pytest.approx(6.0 * 127 / 448, rel=1e-6)
+    assert found.reach[Q_PROJ] == pytest.approx(6.0, rel=1e-6)
+    assert found.activations == "fp8_e4m3 per tensor, static; int8 per tensor, static"
+
+
+def test_a_scale_that_no_runtime_reads_reaches_nothing(origin: Path, tmp_path: Path) -> None:
+    folder = compressed.export(tmp_path / "m", "FP8", origin)
+    stated = locate(Settings(model=str(folder))).quantized
+    assert stated is not None
+    group = stated.entries["config_groups"]["group_0"]
+    dynamic = {**group, "input_activations": {**group["input_activations"], "dynamic": True}}
+    found = low_bits(
+        restated(folder, quantization_config={**stated.entries, "config_groups": {"group_0": dynamic}})
+    )  # fmt: skip
+    assert (found.reach, found.static, found.calls) == ({}, (), ())

@@ -1,0 +1,71 @@
+"""Static scales of what a runtime quantizes as it runs, inputs of linear layers and the KV cache: a scale and an exact
+histogram in, what the scale costs there out, and which one would do.
+
+Guard: of two scales below each other (NVFP4), and of one that is not symmetric, a histogram of magnitudes tells the
+least that is lost, and that is said.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pytest_maxact.numbers.checked import FigureAboveZero, Flag
+from pytest_maxact.numbers.formats import FP8_MAX, FormatDistortion, clip_threshold, scaled_fp8, scaled_integers
+from pytest_maxact.numbers.histogram import Histogram
+
+FP4_MAX = 6.0
+INPUT, CACHE = "input", "cache"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaticScale:
+    """A scale of the files, by the name of its `tensor`: `module` whose input it is of, or the attention whose cache;
+    `part`: `input`, or `q`, `k`, `v` and `kv` of attention.
+
+    `number`: the format, `int8`, `fp8_e4m3`, or `fp4_e2m1` below scales in FP8. `stated`: its value, the largest where
+    it has several; `reach`: the largest magnitude that it represents. `upside`: the value is the larger, the less is
+    reached. `exact`: False where magnitudes alone do not tell what is lost.
+    """
+
+    tensor: str
+    module: str
+    part: str
+    number: str
+    stated: FigureAboveZero
+    reach: FigureAboveZero
+    upside: Flag = False
+    exact: Flag = True
+
+    def of_reach(self, reach: float) -> float:
+        """The value that would reach so far."""
+        if not (reach > 0 and self.reach > 0):
+            return float("nan")
+        return self.stated * (self.reach / reach if self.upside else reach / self.reach)
+
+
+def top_of(number: str) -> float:
+    """The largest level of a format under one scale; 0.0 for one that is not known."""
+    if number.startswith("int") and number[3:].isdigit() and 2 <= int(number[3:]) <= 16:
+        return float((1 << (int(number[3:]) - 1)) - 1)
+    return {"fp8_e4m3": FP8_MAX, "fp4_e2m1": FP8_MAX * FP4_MAX}.get(number, 0.0)
+
+
+def at_reach(seen: Histogram, number: str, reach: float) -> FormatDistortion:
+    """What a static scale that reaches so far costs a tensor. Of NVFP4 the least that it can cost: no group is held
+    better than its scale is, which is FP8.
+    """
+    if number.startswith("int"):
+        return scaled_integers(seen, reach, int(number[3:]))
+    return scaled_fp8(seen, reach / FP8_MAX)
+
+
+def best_reach(seen: Histogram, number: str, largest: float) -> float:
+    """The reach that would do: to the largest magnitude, or, of integers, the one that costs least where that is
+    better.
+    """
+    if not number.startswith("int") or not seen.max_abs:
+        return largest
+    bits = int(number[3:])
+    clipped = clip_threshold(seen, "optimal", bits)
+    costs = {reach: scaled_integers(seen, reach, bits).sqnr_db for reach in (largest, clipped) if np.isfinite(reach)}
+    return max(costs, key=lambda reach: costs[reach], default=largest)
