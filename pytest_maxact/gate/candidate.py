@@ -93,7 +93,7 @@ def _of_record(source: Source, record: Record) -> Candidate:
     return Candidate(
         source=source,
         title=f"{provenance.model} (Record {source.path})",
-        identity=identity_of(provenance, record.is_linted),
+        identity=identity_of(provenance, record.is_linted, record.static is not None),
         sites=tuple(reading.site for reading in record.sites.values()),
         schemes=provenance.schemes,
         effects=tuple(record.effects),

@@ -21,6 +21,7 @@ from pytest_maxact.record.metrics.metric import Metric
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.record.scores import LayerScores
+from pytest_maxact.record.static import HeldScale
 
 if TYPE_CHECKING:
     from pytest_maxact.judge.deploy.fitness import SchemeFitness
@@ -186,6 +187,7 @@ class Portrait:
     scores: tuple[LayerScores, ...] | None
     logits: tuple[LayerLogits, ...] | None = None
     noise: Noise | None = None
+    static: tuple[HeldScale, ...] | None = None
     weights: WeightScan | None = None
     predictions: Predictions | None = None
     probed: bool = True

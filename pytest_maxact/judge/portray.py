@@ -67,6 +67,7 @@ def portray(
         scores=record.scores,
         logits=record.logits,
         noise=record.noise,
+        static=record.static,
         limits=_applied(record, rules, findings) if rules else None,
         against=_against(record, findings, baselines) if baselines else (),
         deploy=_deploy(record, rules, findings) if rules and rules.fitness else (),

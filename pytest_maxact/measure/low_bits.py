@@ -10,7 +10,7 @@ import torch
 from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.lint.artifact import said_in
 from pytest_maxact.checkpoint.lint.methods import stated_in
-from pytest_maxact.checkpoint.lint.names import cache_of
+from pytest_maxact.checkpoint.lint.names import cache_of, expert_of, is_apart, layer_of
 from pytest_maxact.checkpoint.lint.stated import Stated
 from pytest_maxact.checkpoint.load import LoadedModel
 from pytest_maxact.checkpoint.locate import Checkpoint
@@ -65,6 +65,8 @@ def _static(beside: Mapping[str, torch.Tensor], stated: Stated) -> Iterator[Stat
     """The scales that a runtime reads: of modules whose inputs are said to be quantized by one, and of the cache."""
     for name, tensor in beside.items():
         module, _, own = name.rpartition(".")
+        if is_apart(name):
+            continue
         if (cached := cache_of(name)) and stated.cache:
             yield _scale(name, *cached, stated.cached, tensor)
         elif own in _STATIC and (spec := stated.spec(module)) and spec.static_inputs:
@@ -82,7 +84,7 @@ def _scale(
     reach = top / stated if upside and stated else math.inf if upside else stated * (top + offset)
     return StaticScale(
         tensor=name, module=module, part=part, number=number, stated=stated, reach=reach, upside=upside,
-        exact=number != "fp4_e2m1" and not offset and tensor.numel() == 1,
+        exact=number != "fp4_e2m1" and not offset and tensor.numel() == 1, layer=layer_of(name), expert=expert_of(name),
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.weights import WeightDistortion
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.record import Record
+from pytest_maxact.record.static import held_of
 from pytest_maxact.settings.settings import Settings
 
 
@@ -76,14 +77,16 @@ def record_of(
         for name, reading in seen.items()
     }  # fmt: skip
     unpredicted = Predictions(unchecked=passed.why, by_design=bool(prepared.unpredicted))
+    provenance = provenance_of(prepared, settings, passed.loaded, passed.anatomy, passed.observer, family, weights)
     return Record(
-        provenance=provenance_of(prepared, settings, passed.loaded, passed.anatomy, passed.observer, family, weights),
+        provenance=provenance,
         sites=seen,
         weights=scan,
         predictions=passed.told.result() if passed.told else unpredicted,
         scores=passed.observer.scores.layers if passed.observer.scores else None,
         logits=logits(passed.observer, prepared.tokenizer),
         noise=passed.noise,
+        static=held_of(provenance.low_bits, seen),
     )
 
 

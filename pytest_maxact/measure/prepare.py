@@ -23,6 +23,7 @@ from pytest_maxact.measure.arithmetic import accumulated
 from pytest_maxact.measure.context import positions_of, require_context
 from pytest_maxact.measure.deployed import beside
 from pytest_maxact.measure.effect.effects import require_head
+from pytest_maxact.measure.low_bits import calls_of
 from pytest_maxact.measure.planning import is_quantized, planned, refuse_auto_parts, refuse_unparallel
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.ranks.place import place_of
@@ -32,6 +33,7 @@ from pytest_maxact.measure.stream.refused import refuse_asked
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
 from pytest_maxact.numbers.ways import PARALLEL
 from pytest_maxact.record.identity import Identity
+from pytest_maxact.record.static import are_held
 from pytest_maxact.settings.settings import Settings
 
 
@@ -74,17 +76,18 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         sequences, tokenizer, settings.protocol, max_length(settings, checkpoint.config.get_text_config()),
         vocabulary(anatomy),
     )  # fmt: skip
+    static = are_held(calls_of(checkpoint), anatomy.sites)
     return Prepared(
         checkpoint=checkpoint,
-        identity=_identity(checkpoint, anatomy),
+        identity=_identity(checkpoint, anatomy, static),
         anatomy=anatomy,
         tokenizer=tokenizer,
         sequences=of_part(sequences, settings, schemes),
         whole=sequences,
         max_seq_len=max_length(settings, checkpoint.config.get_text_config()),
         schemes=schemes,
-        deployed=deployed if schemes else replace(deployed, samples=0, tokens=0),
-        beside=extra if schemes else (),
+        deployed=deployed if schemes or static else replace(deployed, samples=0, tokens=0),
+        beside=extra if schemes or static else (),
         predicts=has_head(checkpoint),
         dtype=dtype,
         remarks=tuple(remarks_of(built.whole, files)) if files else (),
@@ -100,10 +103,10 @@ def _dtype(settings: Settings, of_files: str | None) -> str:
     return str(forced_dtype(settings.dtype) or of_files or "float32").removeprefix("torch.")
 
 
-def _identity(checkpoint: Checkpoint, anatomy: Anatomy) -> Identity:
+def _identity(checkpoint: Checkpoint, anatomy: Anatomy, static: bool) -> Identity:
     return Identity(
         model_type=checkpoint.config.model_type, layers=anatomy.layers, hidden_size=anatomy.hidden_size,
-        quantized=checkpoint.quantized is not None,
+        quantized=checkpoint.quantized is not None, static=static,
     )  # fmt: skip
 
 

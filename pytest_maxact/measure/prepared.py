@@ -38,7 +38,7 @@ class Prepared:
     """What deployment adds to the text."""
 
     beside: tuple[corpus.Sequence, ...] = ()
-    """Samples with it, for the ranges and static scales of `schemes`."""
+    """Samples with it, for the ranges and static scales of `schemes`, or of the artifact itself."""
 
     predicts: bool = True
     """Whether the model has a next-token distribution."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_maxact.numbers.checked import FigureAboveZero, Flag
+from pytest_maxact.numbers.checked import Count, FigureAboveZero, Flag
 from pytest_maxact.numbers.formats import FP8_MAX, FormatDistortion, clip_threshold, scaled_fp8, scaled_integers
 from pytest_maxact.numbers.histogram import Histogram
 
@@ -35,6 +35,8 @@ class StaticScale:
     reach: FigureAboveZero
     upside: Flag = False
     exact: Flag = True
+    layer: Count | None = None
+    expert: Count | None = None
 
     def of_reach(self, reach: float) -> float:
         """The value that would reach so far."""

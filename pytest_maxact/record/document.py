@@ -40,6 +40,7 @@ def document_of(record: Record) -> dict[str, Any]:
             scores=record.scores,
             logits=record.logits,
             noise=record.noise,
+            static=record.static,
         )
     )
     return document
@@ -72,6 +73,7 @@ def record_of(document: StoredRecord, tensors: Mapping[str, Bytes]) -> Record:
         scores=document.scores,
         logits=document.logits,
         noise=document.noise,
+        static=document.static,
         metric_version=document.metric_version,
     )
 

@@ -14,6 +14,7 @@ from pytest_maxact.record.provenance import Context, Provenance, corpus_digest, 
 from pytest_maxact.record.reading import SiteReading, ordered
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.scores import LayerScores, merged_scores
+from pytest_maxact.record.static import held_of
 
 _Sample = tuple[str, str, str, int]
 
@@ -81,6 +82,7 @@ class Sum:
             raise InputError("there is no Record to merge\n  name the Records of the parts")
         if shard := self._first.provenance.shard:
             _refuse_missing(self._shards, int(shard.split("/")[1]))
+        low_bits = self._first.provenance.low_bits
         return Record(
             provenance=self._origin.joined(self._first.provenance),
             sites={name: ordered(reading, self._origin.order) for name, reading in self._sites.items()},
@@ -89,6 +91,7 @@ class Sum:
             scores=self._scores,
             logits=self._logits,
             noise=self._noise,
+            static=held_of(low_bits, self._sites),
         )
 
     def _refuse_repeated(self, shard: str | None) -> None:

@@ -18,6 +18,7 @@ from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.scores import LayerScores
+from pytest_maxact.record.static import HeldScale
 
 METRIC_VERSION = 2
 """Raised when a change of code changes a figure; Records of different metric versions are not judged or compared."""
@@ -41,6 +42,10 @@ class Record:
     """Attention logits, head by head; None where none were looked for."""
     noise: Noise | None = None
     """How far figures moved when samples were measured again; None where none were."""
+    static: tuple[HeldScale, ...] | None = None
+    """Static scales of an artifact held against what was measured; None where none is called for, or none of those
+    sites was read.
+    """
     metric_version: int = field(default=METRIC_VERSION)
 
     @property

@@ -6,13 +6,15 @@ held against all of it, which tells the least that is lost; the others by their 
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from math import inf, isfinite, nan
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf, isfinite, isnan, nan
 
 from pytest_maxact.numbers.checked import Count, Figure, FigureAboveZero, Flag
-from pytest_maxact.numbers.static import INPUT, StaticScale, at_reach, best_reach
+from pytest_maxact.numbers.sites import ATTENTION_KINDS, Site
+from pytest_maxact.numbers.static import CACHE, INPUT, StaticScale, at_reach, best_reach
 from pytest_maxact.record.held import Distributions
+from pytest_maxact.record.low_bits import LowBits
 from pytest_maxact.record.reading import SiteReading
 
 _DOWN = re.compile(r"(?:^|[._])(?:down|w2|fc2|output|out)(?:[._]|$)")
@@ -36,13 +38,18 @@ class HeldScale:
     reach: FigureAboveZero
     least: FigureAboveZero
     most: FigureAboveZero
-    sqnr_db: Figure
-    clip_rate: Figure
-    flush_to_zero: Figure
-    best_db: Figure
-    would: Figure
-    exact: Flag
-    scales: Count
+    scales: Count = 1
+    sqnr_db: Figure = nan
+    clip_rate: Figure = nan
+    flush_to_zero: Figure = nan
+    best_db: Figure = nan
+    would: Figure = nan
+    exact: Flag = False
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it is known what the scale costs, and not its reach alone."""
+        return not isnan(self.best_db)
 
     @property
     def overflow(self) -> float:
@@ -51,7 +58,11 @@ class HeldScale:
 
     @property
     def spare(self) -> float:
-        """By what factor the reach lies beyond the largest entry."""
+        """By what factor the reach lies beyond the largest entry; 1 of a cache's scale of exactly 1.0, which stands
+        where none was calibrated.
+        """
+        if self.stated == 1.0 and self.site.rpartition(".")[2] in ATTENTION_KINDS:
+            return 1.0
         return self.reach / self.most if self.most > 0 else inf
 
     @property
@@ -67,6 +78,21 @@ class _Unit:
     scale: StaticScale
     part: str
     scales: int
+
+
+def are_held(calls: Collection[str], sites: Iterable[Site]) -> bool:
+    """Whether static scales that a runtime is told to use, of inputs or of the cache, are of sites that are read."""
+    seen = list(sites)
+    return (INPUT in calls and any(site.is_linear_input for site in seen)) or (
+        CACHE in calls and any(site.is_of_attention for site in seen)
+    )
+
+
+def held_of(low_bits: LowBits | None, sites: Mapping[str, SiteReading]) -> tuple[HeldScale, ...] | None:
+    """Of an artifact that says `low_bits`; None where nothing is to be held."""
+    if low_bits is None or not are_held(low_bits.calls, (reading.site for reading in sites.values())):
+        return None
+    return held_scales(low_bits.static, sites)
 
 
 def held_scales(scales: Sequence[StaticScale], sites: Mapping[str, SiteReading]) -> tuple[HeldScale, ...]:
@@ -129,28 +155,25 @@ def _held(reading: SiteReading, units: Sequence[_Unit]) -> Iterator[HeldScale]:
     farthest = max(unit.scale.reach for unit in units)
     broken = reading.breaks_as_deployed
     most = inf if broken else max(reading.finite_max, reading.as_deployed or 0.0)
-    told: dict[tuple[str, float], tuple[float, float]] = {}
+    told: dict[str, tuple[float, float]] = {}
     for unit in units:
         scale, whole = unit.scale, len(parts) < 2
-        common = {
-            "tensor": scale.tensor, "site": reading.site.name, "layer": reading.site.layer, "number": scale.number,
-            "stated": scale.stated, "reach": scale.reach, "most": most, "scales": unit.scales,
-            "least": most if whole else inf if broken else _of_part(reading, unit.part),
-        }  # fmt: skip
+        found = HeldScale(
+            tensor=scale.tensor, site=reading.site.name, layer=reading.site.layer, number=scale.number,
+            stated=scale.stated, reach=scale.reach, most=most, scales=unit.scales,
+            least=most if whole or broken else _of_part(reading, unit.part),
+        )  # fmt: skip
         if broken or not (whole or scale.reach == farthest) or not isfinite(scale.reach):
-            yield HeldScale(
-                **common, sqnr_db=nan, clip_rate=nan, flush_to_zero=nan, best_db=nan, would=nan, exact=False
-            )  # fmt: skip
+            yield found
             continue
         seen = reading.histogram
-        key = (scale.number, most)
-        if key not in told:
+        if scale.number not in told:
             best = best_reach(seen, scale.number, most)
-            told[key] = (best, at_reach(seen, scale.number, best).sqnr_db)
+            told[scale.number] = (best, at_reach(seen, scale.number, best).sqnr_db)
         cost = at_reach(seen, scale.number, scale.reach)
-        would, best_db = told[key]
-        yield HeldScale(
-            **common, sqnr_db=cost.sqnr_db, clip_rate=cost.clip_rate, flush_to_zero=cost.flush_to_zero,
+        would, best_db = told[scale.number]
+        yield replace(
+            found, sqnr_db=cost.sqnr_db, clip_rate=cost.clip_rate, flush_to_zero=cost.flush_to_zero,
             best_db=best_db, would=scale.of_reach(would), exact=scale.exact and whole and unit.scales == 1,
         )  # fmt: skip
 

@@ -42,6 +42,28 @@ def test_one_whose_inputs_are_quantized_too_is_said_to_be_measured_without(
     )  # fmt: skip
 
 
+def test_static_scales_are_held_against_what_inputs_reach(
+    pytester: pytest.Pytester, tmp_path: Path, short: tuple[str, ...]
+) -> None:
+    """Inputs of the first down projection go beyond 60, which a scale that reaches 100 holds, and one of 6 does not."""
+    fair = compressed.export(tmp_path / "fair", "FP8", TRAINED, reach=100.0)
+    run_gate(
+        pytester, f"--maxact-model={fair}", *short, "--maxact-sites=deploy", exit=pytest.ExitCode.OK,
+        says=["static ones held against what was met"],
+    )  # fmt: skip
+    narrow = compressed.export(tmp_path / "narrow", "FP8", TRAINED, reach=6.0)
+    name = "model.layers.3.mlp.down_proj.input_scale"
+    run_gate(
+        pytester, f"--maxact-model={narrow}", *short, "--maxact-sites=deploy", "--maxact-save=narrow.safetensors",
+        exit=pytest.ExitCode.TESTS_FAILED,
+        says=[f"maxact::weights.{name}::static_overflow", "fp8_e4m3) it reaches 6, and layers.3.down_in", "would give"],
+    )  # fmt: skip
+    run_gate(
+        pytester, "--maxact-replay=narrow.safetensors", "--maxact-family=generic", exit=pytest.ExitCode.TESTS_FAILED,
+        report=[f"FAILED *maxact::weights.{name}::static_overflow*"],
+    )  # fmt: skip
+
+
 def test_schemes_are_not_told_of_it(pytester: pytest.Pytester, tmp_path: Path) -> None:
     folder = modelopt.export(tmp_path / "m", "FP8", TRAINED)
     run_gate(

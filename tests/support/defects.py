@@ -332,6 +332,59 @@ DEFECTS: dict[str, Defect] = {
         export="mxfp4", plant=make(f"{_EXPERTS}.down_proj_scales", lambda scales: scales[:-1]), code="scale_shape",
         tensor=f"{_EXPERTS}.down_proj_scales",
     ),
+    "ModelOpt FP8: a scale of weights that is NaN": Defect(
+        export="modelopt FP8", plant=whole(f"{UP}.weight_scale", float("nan")), code="scale_nonfinite",
+        tensor=f"{UP}.weight_scale",
+    ),
+    "ModelOpt FP8 KV: the scale of a layer's keys is gone": Defect(
+        export="modelopt FP8 kv", plant=drop(f"{K}.k_scale"), code="kv_scale", tensor=f"{LAYER}.self_attn.k_scale",
+        report=f"{_VLLM}issues/54623",
+    ),
+    "MXFP8: an exponent of 255": Defect(
+        export="compressed MXFP8", plant=as_bytes(f"{Q}.weight_scale", 255), code="scale_nonfinite",
+        tensor=f"{Q}.weight_scale",
+    ),
+    "mxfp8: an exponent of 255": Defect(
+        export="mxfp8", plant=as_bytes(f"{DOWN}.weight_scale_inv", 255), code="scale_nonfinite",
+        tensor=f"{DOWN}.weight_scale_inv",
+    ),
+    "mxfp8: scales of wider blocks": Defect(
+        export="mxfp8", plant=make(f"{DOWN}.weight_scale_inv", lambda scale: scale[:, ::2]), code="scale_shape",
+        tensor=f"{DOWN}.weight_scale_inv",
+    ),
+    "bitsandbytes NF4: the state of a module is gone": Defect(
+        export="bitsandbytes NF4", plant=drop(f"{Q}.weight.quant_state.bitsandbytes__nf4"), code="scale_missing",
+        tensor=f"{Q}.weight", report="https://github.com/unslothai/unsloth/issues/10276",
+    ),
+    "bitsandbytes NF4: maxima of blocks are gone": Defect(
+        export="bitsandbytes NF4", plant=drop(f"{Q}.weight.absmax"), code="scale_missing", tensor=f"{Q}.weight",
+    ),
+    "bitsandbytes NF4: maxima of maxima are gone": Defect(
+        export="bitsandbytes NF4", plant=drop(f"{DOWN}.weight.nested_absmax"), code="scale_missing",
+        tensor=f"{DOWN}.weight.absmax",
+    ),
+    "bitsandbytes NF4: a maximum that is NaN": Defect(
+        export="bitsandbytes NF4", plant=fill(f"{Q}.weight.nested_absmax", float("nan")), code="scale_nonfinite",
+        tensor=f"{Q}.weight.nested_absmax",
+    ),
+    "bitsandbytes NF4: fewer codes than its state says": Defect(
+        export="bitsandbytes NF4", plant=make(f"{Q}.weight", lambda codes: codes[:-64]), code="packing",
+        tensor=f"{Q}.weight",
+    ),
+    "bitsandbytes NF4: a state that is none": Defect(
+        export="bitsandbytes NF4", plant=as_bytes(f"{Q}.weight.quant_state.bitsandbytes__nf4", 0), code="packing",
+        tensor=f"{Q}.weight.quant_state",
+    ),
+    "bitsandbytes NF4: a table of other levels": Defect(
+        export="bitsandbytes NF4", plant=make(f"{Q}.weight.quant_map", lambda table: table[:-1]), code="scale_shape",
+        tensor=f"{Q}.weight.quant_map",
+    ),
+    "bitsandbytes int8: the maxima of rows are gone": Defect(
+        export="bitsandbytes 8 bits", plant=drop(f"{Q}.SCB"), code="scale_missing", tensor=f"{Q}.weight",
+    ),
+    "bitsandbytes int8: a maximum that is negative": Defect(
+        export="bitsandbytes 8 bits", plant=fill(f"{Q}.SCB", -1.0), code="scale_negative", tensor=f"{Q}.SCB",
+    ),
     "16 bits: the head is gone": Defect(
         export="plain", plant=drop("lm_head.weight"), code="head", tensor="lm_head.weight",
     ),

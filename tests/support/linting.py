@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from tests.support.defects import Defect, Plant
-from tests.support.exports import compressed
+from tests.support.exports import awq, compressed, gptq, modelopt, mxfp8
 from tests.support.exports.every import EXPORTS, Export
 from tests.support.exports.source import source
 
@@ -20,6 +20,12 @@ LINTED: dict[str, Export] = {
     "compressed FP8 kv": partial(compressed.export, preset="FP8", kv_cache=True),
     "compressed NVFP4 experts": partial(compressed.export, preset="NVFP4", kind="qwen3_moe"),
     "compressed W4A16 experts": partial(compressed.export, preset="W4A16", kind="qwen3_moe"),
+    "modelopt FP8 kv": partial(modelopt.export, algo="FP8", kv_cache=True),
+    "modelopt NVFP4 in config": partial(modelopt.export, algo="NVFP4", in_config=True),
+    "modelopt FP8 experts": partial(modelopt.export, algo="FP8", kind="qwen3_moe"),
+    "awq llama": partial(awq.export, kind="llama"),
+    "gptq experts": partial(gptq.export, kind="qwen3_moe"),
+    "mxfp8": mxfp8.export,
     "compressed FP8 llama": partial(compressed.export, preset="FP8_DYNAMIC", kind="llama"),
     "compressed W4A16 ignoring": partial(
         compressed.export, preset="W4A16", ignore=("model.layers.0.mlp.down_proj", "model.layers.1.mlp.down_proj")

@@ -7,7 +7,7 @@ only a path at which there is no checkpoint at all is refused.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ _NOT_THE_MODEL = re.compile(r"^(?:consolidated|adapter_|optimizer|rng_state|trai
 class Artifact:
     """What lies at a path: `config` and what quantizers wrote `beside` it, by file; every tensor by name, and the file
     that holds it; what is wrong with the files already.
+
+    `alone`: the one shard that is meant, empty for all of them; `partly`: others of its set are not there, so that what
+    a module lacks may lie in these.
     """
 
     folder: Path
@@ -37,6 +40,8 @@ class Artifact:
     headers: Mapping[str, Header]
     places: Mapping[str, Path]
     faults: Sequence[LintFault] = field(default_factory=tuple)
+    alone: str = ""
+    partly: bool = False
 
     @property
     def text_config(self) -> Mapping[str, Any]:
@@ -56,6 +61,8 @@ def artifact(path: Path) -> Artifact:
     """A folder, or a single `*.safetensors` file. Raises InputError where there is no checkpoint."""
     faults: list[LintFault] = []
     weight_map: Mapping[str, Any] | None = None
+    if path.is_file() and _SHARD.match(path.name):
+        return _shard(path)
     if path.is_file() and path.suffix == ".safetensors":
         folder, files = path.parent, [path]
     elif path.is_dir():
@@ -75,6 +82,28 @@ def artifact(path: Path) -> Artifact:
     if weight_map is not None:
         faults += _against_index(folder, weight_map, held)
     return _artifact(folder, held, faults)
+
+
+def _shard(path: Path) -> Artifact:
+    """One shard of several, seen with what the others of its set hold, as far as these are there."""
+    found = _SHARD.match(path.name)
+    assert found is not None
+    count, stem = int(found["count"]), found["stem"]
+    names = [f"{stem}-{number:05d}-of-{found['count']}.safetensors" for number in range(1, count + 1)]
+    held: list[tuple[Path, Header]] = []
+    faults, partly = [], False
+    for file in (path.parent / name for name in names):
+        try:
+            held += [(file, header) for header in headers_of(file)]
+        except (ValueError, OSError) as error:
+            partly = True
+            if file.name == path.name:
+                faults.append(fault("file", file.name, f"it is cut off or damaged: {first_line(error)}"))
+    index = _json(path.parent / INDEX)
+    if isinstance(index.get("weight_map"), Mapping):
+        faults += _against_index(path.parent, index, held)
+    whole = _artifact(path.parent, held, [*faults, *_twice(held)])
+    return replace(whole, alone=path.name, partly=partly)
 
 
 def artifact_of(files: WeightFiles) -> Artifact:

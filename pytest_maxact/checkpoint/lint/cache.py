@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_maxact.checkpoint.headers import FLOATS, Header
 from pytest_maxact.checkpoint.lint.artifact import fault
-from pytest_maxact.checkpoint.lint.names import Module
+from pytest_maxact.checkpoint.lint.names import Module, is_apart
 from pytest_maxact.checkpoint.lint.stated import Stated
 from pytest_maxact.checkpoint.lint.tensors import by, scale_faults, weight_of
 from pytest_maxact.checkpoint.lint.values import Values
@@ -60,10 +60,6 @@ def _attentions(modules: Mapping[str, Module]) -> dict[str, Module]:
     found: dict[str, Module] = {}
     for name, module in modules.items():
         parent, _, last = name.rpartition(".")
-        if last in _KEYS and module.layer is not None and not _is_tower(parent) and "cross" not in parent:
+        if last in _KEYS and module.layer is not None and not is_apart(parent) and "cross" not in parent:
             found.setdefault(parent, module)
     return found
-
-
-def _is_tower(name: str) -> bool:
-    return any(word in name for word in ("vision", "visual", "audio", "image", "vit", "mtp", "nextn"))

@@ -97,8 +97,27 @@ def lint_artifact(found: Artifact, *, codes: int | None = READ_AT_MOST) -> Lint:
     faults += cache_faults(cache, modules, stated, values)
     faults += head_faults(found)
     low = [form for form in forms.values() if form]
+    if found.alone:
+        faults = [one for one in faults if _is_of_shard(one, found)]
     said = stated.method if stated else f"no quantization stated, {', '.join(sorted(set(low)))}" if low else "16 bits"
     return lint_of(said, len(found.headers), len(low), faults)
+
+
+_OF_ABSENCE = (
+    "scale_missing", "input_scale_missing", "zero_point", "group_index", "packing", "scale_orphan", "unquantized",
+    "fused", "kv_scale", "format", "head",
+)  # fmt: skip
+"""Findings that what is not there may bring about."""
+_WEIGHTS = ("weight_packed", "qweight", "blocks", "weight", "compressed")
+
+
+def _is_of_shard(one: LintFault, found: Artifact) -> bool:
+    """Whether a finding is of the shard that was named, and not of what may lie in one that is not there."""
+    place = found.places.get(one.tensor)
+    absent = place is None or one.tensor.rpartition(".")[2] in _WEIGHTS or one.code == "scale_orphan"
+    if found.partly and one.code in _OF_ABSENCE and absent:
+        return False
+    return place.name == found.alone if place else one.tensor in (found.alone, "config.json")
 
 
 def _forms(modules: Mapping[str, Module], stated: Stated | None) -> dict[str, str]:

@@ -18,6 +18,7 @@ _PARTS = frozenset({
 _KV = re.compile(
     r"^(?P<module>.+?)(?:\.(?P<owner>[kv]_proj|qkv_proj))?\.(?P<part>[kv]_scale|kv_scale|[kv]_proj\.output_scale)$"
 )
+_APART = re.compile(r"vision|visual|audio|image|vit|mtp|nextn|draft|eagle")
 _QUERIES = re.compile(r"^(?P<module>.+?)(?:\.q_proj)?\.q_scale$")
 _OF_ATTENTION = re.compile(r"(self_attn|attention)\.attn$")
 _STACKED = re.compile(r"^(?P<module>.*experts\.(?:gate_up_proj|gate_proj|up_proj|down_proj|w\d+))(?:_(?P<part>\w+))?$")
@@ -77,6 +78,11 @@ def modules_of(headers: Iterable[Header]) -> tuple[dict[str, Module], dict[str, 
         module, part = split(header.key)
         modules.setdefault(module, Module(module)).parts[part] = header
     return modules, cache
+
+
+def is_apart(name: str) -> bool:
+    """Whether it lies in a tower of images or sound, or among layers that predict further tokens."""
+    return _APART.search(name) is not None
 
 
 def cache_of(key: str) -> tuple[str, str] | None:

@@ -11,14 +11,13 @@ from collections.abc import Iterator, Mapping
 
 from pytest_maxact.checkpoint.headers import FLOATS
 from pytest_maxact.checkpoint.lint.artifact import fault
-from pytest_maxact.checkpoint.lint.names import Module, by_role
+from pytest_maxact.checkpoint.lint.names import Module, by_role, is_apart
 from pytest_maxact.checkpoint.lint.stated import Stated
 from pytest_maxact.checkpoint.lint.tensors import weight_of
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.lint import LintFault
 
 _PROJECTION = re.compile(r"(?:^|\.)(?:[qkvo]|gate|up|down|qkv|gate_up)_proj$")
-_APART = re.compile(r"vision|visual|audio|image|vit|mtp|nextn|draft|eagle")
 _PACKED = ("weight_packed", "qweight", "blocks", "compressed")
 _SCALES = re.compile(
     r"^(?:weight_scale(?:_inv|_2)?|weight_global_scale|scales|SCB|qzeros|weight\.absmax|weight_zero_point)$"
@@ -94,7 +93,7 @@ def _unquantized(
         for module in own:
             if forms[module.name] or not stated.spec(module.name) or not _is_matrix(module):
                 continue
-            if _APART.search(module.name) or (layers and (module.layer or 0) >= layers):
+            if is_apart(module.name) or (layers and (module.layer or 0) >= layers):
                 continue
             weight = weight_of(module)
             if quantized[role]:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from pytest_maxact.judge.explain.entry import EXPORT, METRIC, WAIVE, Entry
-from pytest_maxact.numbers.lint import LINT_METRICS, LINTS, LintKind
+from pytest_maxact.numbers.lint import LINT_METRICS, LINTS
+from pytest_maxact.numbers.lints.kind import LintKind
 from pytest_maxact.record.metrics.metric import Kind, Metric
 
 

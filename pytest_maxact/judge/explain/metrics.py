@@ -11,6 +11,7 @@ from pytest_maxact.judge.explain.entry import (
     Entry,
 )
 from pytest_maxact.judge.explain.lint import LINT_ENTRIES
+from pytest_maxact.judge.explain.static import STATIC_ENTRIES
 from pytest_maxact.record.metrics.metric import Kind
 
 _MAGNITUDE, _COUNT, _SHARE = "that of activations: a magnitude without a dimension", "a count", "a share, 0 to 1"
@@ -271,4 +272,4 @@ _OF_CHANGES = {
         _CHANGED,
     ),
 }
-METRICS = {**_OF_SITES, **_OF_MODELS, **_OF_CHANGES, **LINT_ENTRIES}
+METRICS = {**_OF_SITES, **_OF_MODELS, **_OF_CHANGES, **LINT_ENTRIES, **STATIC_ENTRIES}

@@ -22,6 +22,7 @@ from pytest_maxact.judge.limits.schema.sections import (
     Margins,
     Regression,
     Spread,
+    StaticScales,
     WaiverEntry,
     Weights,
 )
@@ -178,6 +179,7 @@ _Children: dict[tuple[str, str], Any] = {
     ("LimitsDocument", "generic"): Generic,
     ("LimitsDocument", "text"): FoundOn,
     ("Generic", "weights"): Weights,
+    ("Generic", "static_scales"): StaticScales,
     ("LimitsDocument", "deploy"): Deploy,
     ("LimitsDocument", "regression"): Regression,
     ("LimitsDocument", "waive"): (WaiverEntry,),

@@ -65,7 +65,10 @@ def select_rules(
     """
     ordered = sorted(sites, key=lambda site: site.order)
     name = _family_of(files, identity, family)
-    nonfinite = [*(_nonfinite(files, site) for site in ordered), *weight_limits(files, identity.quantized)]
+    nonfinite = [
+        *(_nonfinite(files, site) for site in ordered),
+        *weight_limits(files, identity.quantized, identity.static),
+    ]
     if name == GENERIC:
         ranges = [_fp16_range(files, site) for site in ordered]
         return _ruleset(files, GENERIC, None, None, [*nonfinite, *ranges, *_unreached(files, ordered)], ordered)

@@ -2,11 +2,12 @@
 of its own. A limits file in, limits out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from pytest_maxact.judge.limits.file import LimitsFile
+from pytest_maxact.judge.limits.file import LimitsFile, builtin_path
 from pytest_maxact.judge.limits.limit import Limit
-from pytest_maxact.record.metrics.metric import ALL_ZERO, LINT, MISFIT, NONFINITE
+from pytest_maxact.judge.limits.schema.sections import StaticScales, Weights
+from pytest_maxact.record.metrics.metric import ALL_ZERO, LINT, MISFIT, NONFINITE, Metric
 
 WEIGHTS = "weights"
 """Stands in a limit for all tensors of the weight files; `weights.<tensor>` for one of them."""
@@ -18,12 +19,39 @@ _WHY = {
 }
 
 
-def weight_limits(files: Sequence[LimitsFile], quantized: bool = False) -> list[Limit]:
+def weight_limits(files: Sequence[LimitsFile], quantized: bool = False, static: bool = False) -> list[Limit]:
     """The limits on all tensors, from the first file that has a section `generic`. `quantized`: scales and codes of
-    low bits are among them.
+    low bits are among them; `static`: so are static scales that are held against what is measured.
     """
     file = next((file for file in files if file.document.generic), files[0])
     stated = file.document.generic.weights if file.document.generic else None
+    return [*_of_files(file, stated, quantized), *(_static_limits(files) if static else ())]
+
+
+def _static_limits(files: Sequence[LimitsFile]) -> Iterator[Limit]:
+    """The limits on all static scales, from the first file that says anything of them, else as they are shipped."""
+    file = next((file for file in files if _says_static(file)), None)
+    generic = file.document.generic if file else None
+    stated = generic.static_scales if generic else StaticScales()
+    for key in StaticScales.model_fields:
+        sense, _, name = key.partition("_")
+        yield Limit(
+            site=WEIGHTS,
+            metric=Metric.parse(f"static_{name}"),
+            bound=float(getattr(stated, key)),
+            sense=sense,
+            rule="every static scale",
+            source="ours",
+            file=str(file.path if file else builtin_path()),
+            line=file.line("generic", "static_scales", key) if file else 1,
+        )
+
+
+def _says_static(file: LimitsFile) -> bool:
+    return file.document.generic is not None and "static_scales" in file.document.generic.model_fields_set
+
+
+def _of_files(file: LimitsFile, stated: Weights | None, quantized: bool) -> list[Limit]:
     return [
         Limit(
             site=WEIGHTS,

@@ -33,7 +33,9 @@ def verdict(
     """
     files = list(load_limits() if limits is None else limits)
     sites = [reading.site for reading in record.sites.values()]
-    rules = select_rules(files, identity_of(record.provenance, record.is_linted), sites, family)
+    rules = select_rules(
+        files, identity_of(record.provenance, record.is_linted, record.static is not None), sites, family
+    )
     rules = with_behaviour(rules, files, sites, predicted=record.is_predicted, probed=record.is_probed)
     require_protocol(record.provenance.protocol, rules)
     for name, baseline in (baselines or {}).items():

@@ -13,11 +13,12 @@ from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.weights import WEIGHTS, is_of_weights, site_of, tensor_of
 from pytest_maxact.judge.verdict.bound import holds
 from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.judge.verdict.scales import check_scales, scale_limits
 from pytest_maxact.judge.verdict.words import origin_words
 from pytest_maxact.numbers.counted import counted, counted_of
 from pytest_maxact.numbers.lint import LINT_METRICS, Lint, LintFault
 from pytest_maxact.numbers.scan import TensorScan, WeightScan
-from pytest_maxact.record.metrics.metric import ALL_ZERO, LINT, MISFIT, NONFINITE, Metric
+from pytest_maxact.record.metrics.metric import ALL_ZERO, LINT, MISFIT, NONFINITE, STATIC, Metric
 from pytest_maxact.record.record import Record
 
 _NAMED = 3
@@ -57,16 +58,23 @@ def tensor_limits(record: Record, limits: Iterable[Limit]) -> tuple[Limit, ...]:
     return tuple(
         own
         for limit in given
-        if limit.site == WEIGHTS and record.weights is not None
-        if not holds(_amount(record.weights, limit.metric), limit)
-        for name, metric in _at_fault(record.weights, limit.metric)
-        if (own := replace(limit, site=site_of(name), metric=metric, bound=0.0)).check not in known
+        if limit.site == WEIGHTS
+        for own in (scale_limits(record, limit) if limit.metric in STATIC else _fault_limits(record.weights, limit))
+        if own.check not in known
     )
+
+
+def _fault_limits(scan: WeightScan | None, limit: Limit) -> list[Limit]:
+    if scan is None or holds(_amount(scan, limit.metric), limit):
+        return []
+    return [
+        replace(limit, site=site_of(name), metric=metric, bound=0.0) for name, metric in _at_fault(scan, limit.metric)
+    ]
 
 
 def _is_told(record: Record, limit: Limit) -> bool:
     """Whether a Record says anything of what a limit is on."""
-    if not is_of_weights(limit.site):
+    if not is_of_weights(limit.site) or limit.metric in STATIC:
         return True
     return record.is_linted if _is_lint(limit.metric) else record.weights is not None
 
@@ -100,6 +108,8 @@ def check_weights(record: Record, limit: Limit, waived: Collection[tuple[str | N
 
     Raises MeasureError where the Record holds no scan, InputError for a metric that weights do not have.
     """
+    if limit.metric in STATIC:
+        return check_scales(record, limit, waived)
     scan = record.weights
     if scan is None or not _is_told(record, limit):
         stated = f", for which {limit.file}:{limit.line} sets a limit" if limit.file else ""

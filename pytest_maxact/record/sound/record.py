@@ -16,6 +16,7 @@ from pytest_maxact.record.provenance import Provenance, corpus_digest
 from pytest_maxact.record.reading import SPLITS, SiteReading
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.sound.behaviour import require_sound_predictions, require_sound_probes
+from pytest_maxact.record.sound.scales import require_sound_scales
 from pytest_maxact.record.sound.site import Text, require_sound_site
 from pytest_maxact.record.sound.weights import require_sound_weights
 
@@ -42,6 +43,7 @@ def require_sound(record: Record) -> None:
     _require_deployed(record)
     _require_logits(record)
     _require_noise(record)
+    require_sound_scales(record)
 
 
 def _text(provenance: Provenance) -> Text:

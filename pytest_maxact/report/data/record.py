@@ -12,6 +12,7 @@ from pytest_maxact.numbers.formats import FormatDistortion
 from pytest_maxact.numbers.peaks import Peak
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
+from pytest_maxact.record.static import HeldScale
 from pytest_maxact.report.data.null import finite_or_null, plain
 from pytest_maxact.report.data.scan import scan_data
 from pytest_maxact.report.data.weights import weight_data
@@ -69,8 +70,15 @@ def record_data(portrait: Portrait, figures: Sequence[SiteFigures]) -> dict[str,
         **({} if portrait.scores is None else {"scores": [plain(asdict(found)) for found in portrait.scores]}),
         **({} if portrait.logits is None else {"logits": [plain(asdict(found)) for found in portrait.logits]}),
         **({"noise": plain(asdict(portrait.noise))} if portrait.noise else {}),
+        **({} if portrait.static is None else {"static_scales": [_static(held) for held in portrait.static]}),
         "sites": {site.site.name: _site(site) for site in figures},
     }
+
+
+def _static(held: HeldScale) -> dict[str, Any]:
+    derived = {"loss_db": held.loss_db, "overflow": held.overflow, "spare": held.spare}
+    figures: dict[str, Any] = plain({**asdict(held), **derived})
+    return figures
 
 
 def _context(provenance: Provenance) -> dict[str, Any]:

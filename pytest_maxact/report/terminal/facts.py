@@ -18,6 +18,7 @@ from pytest_maxact.record.logits import LayerLogits
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Context, Provenance
 from pytest_maxact.report.terminal.screen import Column, Grid, grouped
+from pytest_maxact.report.terminal.static import static_words
 from pytest_maxact.report.terminal.trust import trust_line
 
 LABEL = Column(style="bold")
@@ -50,6 +51,8 @@ def _facts(portrait: Portrait) -> Iterator[Fact]:
     yield "INT-8", _int8_words(portrait)
     if portrait.logits:
         yield "attention", _logits_words(max(portrait.logits, key=lambda found: found.largest))
+    if portrait.static is not None:
+        yield "scales", static_words(portrait.static)
     yield "massive", _massive_words(portrait.massive)
     if portrait.experts:
         yield "experts", _experts_words(portrait.experts)

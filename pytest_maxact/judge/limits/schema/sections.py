@@ -36,10 +36,24 @@ class Weights(Section):
     all_zero: Count = 0
 
 
+class StaticScales(Section):
+    """Of every static scale of an artifact, of inputs of linear layers and of the KV cache, held against what text
+    reaches there: SQNR at that scale, and how much is lost to the one that would do; the share of entries clipped; by
+    what factor the largest entry lies beyond what the scale reaches, and by what factor the reach beyond the largest
+    entry.
+    """
+
+    min_sqnr_db: Decibel = 10.0
+    max_loss_db: NotNegative = 6.0
+    max_clip_rate: Share = 0.01
+    max_overflow: Factor = 8.0
+    max_spare: Factor = 64.0
+
+
 class Generic(Section):
     """Rules that hold for every family: no non-finite entry; `max_abs` of a site under the family `generic`; the share
     of routed experts of a layer that no token may have reached, where a family does not state its own; `weights`, of
-    all weight files.
+    all weight files; `static_scales`, of those of a quantized artifact.
 
     - `min_margin`: nats per token by which the model predicts the category of text in the middle better than the shares
       of its tokens do.
@@ -56,6 +70,7 @@ class Generic(Section):
     min_margin: Nats | None = 0.25
     min_changed: Share | None = 0.05
     weights: Weights = Weights()
+    static_scales: StaticScales = StaticScales()
 
 
 class FoundOn(Section):

@@ -1,0 +1,60 @@
+"""Faults of an index, of shards and of GGUF files are named; the same files without them have none, and one shard by
+name is looked at with what lies in the others.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pytest_maxact.checkpoint.lint.look import lint
+from pytest_maxact.numbers.lint import LINTS
+from tests.support.exports import gguf
+from tests.support.file_defects import FILE_DEFECTS, FIRST, INDEX, SECOND, sharded
+from tests.support.linting import changed, export
+
+
+@pytest.mark.parametrize("name", FILE_DEFECTS)
+def test_a_planted_fault_is_red_and_named(name: str, tmp_path: Path) -> None:
+    defect, folder = FILE_DEFECTS[name], tmp_path / "export"
+    if defect.sharded:
+        sharded(Path(shutil.copytree(export("compressed W4A16"), folder)))
+    found = lint(defect.plant(folder))
+    named = [fault for fault in found.faults if fault.code == defect.code and defect.tensor in fault.tensor]
+    assert named, [(fault.code, fault.tensor, fault.what) for fault in found.faults]
+    assert not LINTS[defect.code].remark
+    assert named[0].layer is not None or defect.tensor in (FIRST, SECOND, INDEX, "model.gguf", "token_embd.weight")
+
+
+@pytest.mark.parametrize("name", ["plain", "compressed W4A16", "modelopt NVFP4", "mxfp8"])
+def test_an_export_in_shards_has_no_finding_nor_has_one_of_them_by_name(name: str, tmp_path: Path) -> None:
+    folder = sharded(Path(shutil.copytree(export(name), tmp_path / "export")))
+    for path in (folder, folder / FIRST, folder / SECOND):
+        found = lint(path)
+        assert (found.red, dict(found.counts)) == (0, {}), (path, found.faults[:3])
+
+
+def test_what_is_wrong_in_a_shard_is_told_of_that_shard_alone(tmp_path: Path) -> None:
+    def spoil(tensors: dict, config: dict) -> None:  # type: ignore[type-arg]
+        for key in [key for key in tensors if key.endswith("weight_scale")]:
+            tensors[key].fill_(float("nan"))
+
+    folder = sharded(changed(tmp_path / "export", "compressed W4A16", spoil))
+    whole, first, second = (
+        {fault.tensor for fault in lint(path).faults} for path in (folder, folder / FIRST, folder / SECOND)
+    )
+    assert first | second == whole
+    assert not first & second
+    assert first
+
+
+def test_one_shard_without_the_others_misses_nothing_that_may_lie_there(tmp_path: Path) -> None:
+    folder = sharded(Path(shutil.copytree(export("modelopt FP8 kv"), tmp_path / "export")))
+    (folder / FIRST).unlink()
+    assert not lint(folder / SECOND).red
+
+
+@pytest.mark.parametrize("kind", ["Q4_1", "Q8_0", "Q5_0", "F16"])
+def test_a_sound_gguf_file_has_no_finding(kind: str, tmp_path: Path) -> None:
+    found = lint(gguf.export(tmp_path / "model.gguf", kind))
+    assert (found.red, dict(found.counts)) == (0, {}), found.faults[:3]
