@@ -13,7 +13,8 @@ OF_TENSORS: Mapping[str, LintKind] = {
     ),
     "scale_nonfinite": kind(
         "scale", "a scale that is NaN or infinite",
-        "vLLM loads it without a word; every product of that group is NaN and the model repeats one token",
+        "vLLM, and llama.cpp without --check-tensors, load it without a word; every product of that group is NaN, and "
+        "the model repeats one token",
         "quantize that module again: its scale was never written, or its weights are not finite",
         "vllm-project/compressed-tensors/issues/832",
     ),
