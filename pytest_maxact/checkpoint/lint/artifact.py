@@ -108,6 +108,8 @@ def _shard(path: Path) -> Artifact:
 
 def artifact_of(files: WeightFiles) -> Artifact:
     """Of the files that are loaded, which were found to be whole."""
+    if len(files.loaded) == 1 and _SHARD.match(files.loaded[0].name):
+        return _shard(files.loaded[0])
     held = files.headers()
     index = _json(files.index) if files.index else {}
     faults = _against_index(files.folder, index, held) if isinstance(index.get("weight_map"), Mapping) else ()
