@@ -139,10 +139,6 @@ def refused_ways(quantized: bool, settings: Settings, shared: bool = False) -> d
     found: dict[str, str] = {}
     if find_spec("accelerate") is None:
         found |= {SPLIT: INSTALL, OFFLOADED: INSTALL}
-    if settings.effects_measured:
-        found[OFFLOADED] = (
-            f"{setting('effect')} and {setting('deploy')} run quantized weights, which an offloaded model does not hold"
-        )
     if why := unstreamed(quantized, settings) or ("ranks of torchrun do not share a streamed pass" if shared else ""):
         found[STREAMED] = why
     return found

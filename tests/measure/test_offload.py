@@ -7,6 +7,7 @@ from pytest_maxact.errors import InputError
 from pytest_maxact.measure import planning
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.settings.settings import Settings
+from tests.support import effects
 from tests.support.measuring import LENGTHS, record_of
 from tests.support.tiny import random_model, save, sentences, write_corpus
 
@@ -36,10 +37,18 @@ def test_without_accelerate_a_model_is_not_offloaded_and_the_error_says_what_to_
         record_of(save(tmp_path / "model", random_model("qwen3")), corpus, device="offload")
 
 
-def test_the_effect_of_schemes_is_not_measured_on_an_offloaded_model(corpus, tmp_path):
-    model = save(tmp_path / "model", random_model("qwen3"))
-    with pytest.raises(InputError, match="an offloaded model does not hold"):
-        record_of(model, corpus, device="offload", effect=("W8A8",))
+@pytest.mark.parametrize(("family", "held"), [("gemma2", 0.0), ("qwen3", 0.5), ("qwen3_moe", 0.0)])
+def test_the_effect_of_schemes_on_an_offloaded_model_is_that_on_a_whole_one(
+    family, held, corpus, tmp_path, monkeypatch
+):
+    """Weights are quantized, or cast, once they are fetched; a cast between other schemes leaves no trace."""
+    model = save(tmp_path / family, effects.headed(family))
+    options = {"effect": ("FP16", "W8A8_STATIC", "NVFP4", "BF16"), "dtype": "fp32"}
+    whole = record_of(model, corpus, **options)
+    monkeypatch.setattr(placement, "_limits", lambda option, need, rooms: {"cpu": int(held * need.weights)})
+    offloaded = record_of(model, corpus, device="offload", **options)
+    assert offloaded.effects == whole.effects
+    assert all(effect.mean_kl > 0 for effect in whole.effects.values())
 
 
 def test_what_a_machine_does_not_hold_is_refused_before_anything_is_loaded(corpus, tmp_path, monkeypatch):

@@ -23,9 +23,10 @@ from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.corpus.batches import BatchPlan, apart
 from pytest_maxact.errors import InputError, MaxactError, MeasureError, first_line, setting
 from pytest_maxact.measure.arithmetic import computing
+from pytest_maxact.measure.effect.casting import casting
 from pytest_maxact.measure.effect.headed import Headed, headed_of, load_with_head
 from pytest_maxact.measure.effect.mending import by_contribution, culprit, linear_layer
-from pytest_maxact.measure.effect.simulate import Simulation, cast, holding
+from pytest_maxact.measure.effect.simulate import Simulation
 from pytest_maxact.measure.observe.batch import collate
 from pytest_maxact.measure.observe.fresh import Fresh
 from pytest_maxact.measure.observe.room import is_out_of_memory
@@ -195,7 +196,7 @@ def _effects(
     base, states = _final_states(headed, plan, nullcontext) if base is None else base, {}
     for scheme in schemes:
         simulation = Simulation(model, scheme, taps, readings, kept.get(scheme.name, ()))
-        with holding(cast(model, scheme.cast), aside=True):
+        with casting(model, scheme.cast, aside=True):
             states[scheme.name] = _final_states(headed, plan, simulation.running)
     sequences = [sequence for batch in plan for sequence in batch.sequences]
     ids = torch.tensor([token for sequence in sequences for token in sequence.ids])
@@ -205,7 +206,7 @@ def _effects(
         rows = slice(start, start + HEAD_ROWS)
         log_p = headed.log_probabilities(ids[rows], base[rows])
         for scheme in schemes:
-            with holding(cast(model, scheme.cast, headed.head)):
+            with casting(model, scheme.cast, headed.head):
                 log_q = headed.log_probabilities(ids[rows], states[scheme.name][rows])
             figures[scheme.name].append(_compared(log_p, log_q, targets[rows]))
     order = list(dict.fromkeys(name for tap in taps for name in (tap.site.name, linear_layer(tap))))

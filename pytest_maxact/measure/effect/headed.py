@@ -167,16 +167,24 @@ def first_tensor(output: Any) -> torch.Tensor:
 
 
 @contextmanager
-def forwards(forwards: Mapping[nn.Module, Forward]) -> Iterator[None]:
-    """Modules with other forward methods for the duration of the context."""
-    stored = {module: vars(module).get("forward") for module in forwards}
+def forwards(forwards: Mapping[nn.Module, Forward], fetched: bool = False) -> Iterator[None]:
+    """Modules with other forward methods for the duration of the context. `fetched`: within what fetches their weights
+    for each call, where they are fetched.
+    """
+    names = {module: forwards_named(module, fetched) for module in forwards}
+    stored = {module: vars(module).get(name) for module, name in names.items()}
     try:
         for module, forward in forwards.items():
-            module.forward = forward
+            setattr(module, names[module], forward)
         yield
     finally:
         for module, own in stored.items():
             if own is None:
-                vars(module).pop("forward", None)
+                vars(module).pop(names[module], None)
             else:
-                module.forward = own
+                setattr(module, names[module], own)
+
+
+def forwards_named(module: nn.Module, fetched: bool) -> str:
+    """What the forward method of a module is called: accelerate keeps a module's own, and calls it with its weights."""
+    return "_old_forward" if fetched and "_old_forward" in vars(module) else "forward"

@@ -1,7 +1,8 @@
 """A scheme in effect on a model: while a linear layer runs, its input and its weight are what the scheme restores of
 them.
 
-Whatever is changed is put back bit for bit, and at any time no more than one quantized weight is held.
+Whatever is changed is put back bit for bit, and at any time no more than one quantized weight is held. Weights that are
+fetched for every call are quantized once they are there.
 """
 
 from collections import Counter
@@ -17,56 +18,13 @@ from pytest_maxact.checkpoint.quantize import fake_quantized
 from pytest_maxact.checkpoint.sites.anatomy import Tap
 from pytest_maxact.checkpoint.sites.modules import class_of
 from pytest_maxact.errors import MeasureError, setting
-from pytest_maxact.measure.effect.headed import Forward, forwards
+from pytest_maxact.measure.effect.casting import holding
+from pytest_maxact.measure.effect.headed import Forward, forwards, forwards_named
 from pytest_maxact.measure.effect.mending import linear_layer
 from pytest_maxact.measure.observe.inputs import is_same
 from pytest_maxact.measure.observe.products import Products
 from pytest_maxact.numbers.schemes import Quantizer, Scheme
 from pytest_maxact.record.reading import SiteReading, distributions_of
-
-
-@contextmanager
-def holding(tensors: Iterable[tuple[torch.Tensor, torch.Tensor]], aside: bool = False) -> Iterator[None]:
-    """Tensors with other data for the duration of the context, bit for bit their own after it. `aside`: those wait in
-    the host's memory.
-    """
-    own: list[tuple[torch.Tensor, torch.Tensor]] = []
-    try:
-        for tensor, data in tensors:
-            own.append((tensor, tensor.data.cpu() if aside else tensor.data))
-            tensor.data = data
-        yield
-    finally:
-        for tensor, data in reversed(own):
-            tensor.data = data.to(tensor.device)
-
-
-def cast(
-    model: Any, form: str, part: Collection[torch.Tensor] | None = None
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The tensors, of the model or only of a part of it, that a cast to the format `form` changes, and what they
-    become; none where it is "".
-
-    Those that a 16-bit model has in float32 stay, and so do those that transformers would keep in it.
-    """
-    if not form:
-        return
-    dtype: torch.dtype = getattr(torch, form)
-    halves = {torch.float16, torch.bfloat16} - {dtype}
-    changed = halves | ({torch.float32} if model.dtype == torch.float32 else set())
-    names = {
-        *(model._keep_in_fp32_modules_strict or ()),
-        *((dtype == torch.float16 and model._keep_in_fp32_modules) or ()),
-    }
-    stay = {
-        id(tensor) for name, tensor in model.named_parameters() if any(f".{kept}." in f".{name}." for kept in names)
-    }
-    wanted = None if part is None else {id(tensor) for tensor in part}
-    tensors = [tensor for tensor in model.parameters() if tensor.dtype in changed and id(tensor) not in stay]
-    tensors += [tensor for tensor in model.buffers() if tensor.dtype in halves]
-    for tensor in tensors:
-        if wanted is None or id(tensor) in wanted:
-            yield tensor, tensor.data.to(dtype)
 
 
 class Simulation:
@@ -107,7 +65,7 @@ class Simulation:
         """Raises MeasureError, in the end, for a linear layer that did not run."""
         self._calls.clear()
         self._ran.clear()
-        with forwards({module: self._forward(module, taps) for module, taps in self._taps.items()}):
+        with forwards({module: self._forward(module, taps) for module, taps in self._taps.items()}, fetched=True):
             yield
         self._given.clear()
         self._last = None
@@ -118,7 +76,7 @@ class Simulation:
                 )
 
     def _forward(self, module: nn.Module, taps: Sequence[Tap]) -> Forward:
-        own = module.forward
+        own: Forward = getattr(module, forwards_named(module, fetched=True))
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             every = self._meant(module, taps)
@@ -137,7 +95,8 @@ class Simulation:
                     if tap.reads == "input":
                         values[place] = self._quantized_input(tap, values[place])
                     elif tap.parameter is not None:
-                        stack.enter_context(Products(tap.parameter, replace=partial(self._factor, tap)))
+                        here = self._model.get_parameter(tap.weights[0])  # another one each time it is fetched
+                        stack.enter_context(Products(here, replace=partial(self._factor, tap)))
                 return own(*values[: len(args)], **dict(zip(kwargs, values[len(args) :], strict=True)))
 
         return forward

@@ -77,10 +77,16 @@ class Products(TorchFunctionMode):
 
 
 def holder_of(module: nn.Module, parameter: torch.Tensor) -> Callable[[], torch.Tensor | None]:
-    """What a module, or one in it, holds in the place of a parameter whenever it is asked; None where it has none."""
-    name = next((name for name, own in module.named_parameters(remove_duplicate=False) if own is parameter), None)
-    if name is None:
+    """What a module, or one in it, holds in the place of a parameter whenever it is asked; None where it has none.
+
+    One that is fetched for every call is another after each: it is known by its shape then, where no other has that.
+    """
+    held = dict(module.named_parameters(remove_duplicate=False))
+    names = [name for name, own in held.items() if own is parameter]
+    names = names or [name for name, own in held.items() if own.is_meta and own.shape == parameter.shape]
+    if len(names) != 1:
         return lambda: None
+    (name,) = names
     path, _, leaf = name.rpartition(".")
     owner = module.get_submodule(path)
     return lambda: owner._parameters.get(leaf)
