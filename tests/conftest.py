@@ -1,17 +1,22 @@
 """Shared fixtures: checkpoints are made once per session; every pytest run inside a test is a real one."""
 
+import gc
 import os
+import pkgutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from textwrap import dedent
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; threads that wait leave the processor to others
 import pytest
 import torch
 from execnet import gateway_io
 
+import pytest_maxact
 from pytest_maxact.record.file import save
 from pytest_maxact.settings import surroundings
 from tests.support import tiny, warm
@@ -31,6 +36,12 @@ if not torch.cuda.is_available():  # before anything imports triton, which torch
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 """Tensors here are tiny: a second thread costs more than it does, and several times so on a busy machine."""
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected is there to stay, and is not looked through for garbage again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -74,9 +85,13 @@ def tight(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def _everything_imported(checkpoint: Path, corpus: Path) -> None:
-    """Measure once before any pytest run inside a test: those unload what they imported first, and parts of torch
-    cannot be imported twice.
+    """Import all modules and measure once before any pytest run inside a test: those unload what they imported first,
+    which every run would then import again, and parts of torch cannot be imported twice.
     """
+    for module in pkgutil.walk_packages(pytest_maxact.__path__, "pytest_maxact."):
+        if not module.name.endswith(("__main__", ".kernel")):
+            import_module(module.name)
+    import_module("_pytest.stepwise")
     record_of(checkpoint, corpus)
 
 
@@ -96,6 +111,13 @@ def warm_python() -> Iterator[Path]:
 @pytest.fixture
 def cold() -> None:
     """Whoever asks for it has processes that import everything themselves."""
+
+
+@pytest.fixture
+def warm_children(warm_python: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Processes that the program starts from a test that asks for it are forked off a warm one."""
+    monkeypatch.setattr(sys, "executable", str(warm_python))
+    return warm_python
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from tests.support.headed import headed
 from tests.support.measuring import record_of
 from tests.support.torchrun import torchrun
 
+pytestmark = pytest.mark.usefixtures("warm_children")
 OWN = """
 import os
 from pathlib import Path

@@ -9,6 +9,7 @@ import pytest
 from tests.support import remote_code
 from tests.support.gate_runs import run_gate
 
+pytestmark = pytest.mark.usefixtures("warm_children")
 TRUST = "--maxact-trust-remote-code"
 
 

@@ -43,11 +43,11 @@ class Chain:
     ended: bool
 
 
-def killed(killings: Killings) -> tuple[int, list[Chain]]:
-    """How many batches a measurement has, and what became of those that were killed."""
+def killed(killings: Killings, python: Path) -> tuple[int, list[Chain]]:
+    """How many batches a measurement has, and what became of those that were killed; `python` is the command."""
     given = json.dumps(asdict(killings))
     told = subprocess.run(
-        [sys.executable, "-m", "tests.support.killed"], input=given, capture_output=True, text=True, check=False
+        [str(python), "-m", "tests.support.killed"], input=given, capture_output=True, text=True, check=False
     )
     assert told.returncode == 0, told.stderr
     batches, chains = json.loads(told.stdout)

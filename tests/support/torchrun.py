@@ -17,5 +17,8 @@ def torchrun(folder: Path, *arguments: object, ranks: int = 2) -> "subprocess.Co
             *("--master-addr=127.0.0.1", f"--master-port={port}", "-m", *map(str, arguments)),
         ],
         cwd=folder, capture_output=True, text=True, check=False, timeout=300,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ, "PYTHON_EXEC": sys.executable, "PYTHONPATH": os.pathsep.join(sys.path),
+            "OMP_NUM_THREADS": "1",
+        },
     )  # fmt: skip

@@ -1,13 +1,15 @@
 """Python processes that have torch and transformers imported before they begin: what takes four seconds of a processor
 in each process that measures is done once, by a server that forks.
 
-`python_of(server)` is a command that stands in for `python -m MODULE ...` and `python -c CODE ...`: arguments,
-environment, folder, streams, exit status and death by a signal are those of a process of its own, and of what is under
-test nothing is imported. The server imports when it is first asked, and ends with the process that started it.
+`served` gives a command that stands in for `python -m MODULE ...` and `python -c CODE ...`: arguments, environment,
+folder, streams, parent, exit status, signals that ask for an end and death by one are those of a process of its own,
+and of what is under test nothing is imported. The server imports when it is first asked, and ends with the process that
+started it.
 """
 
 import atexit
 import contextlib
+import gc
 import json
 import os
 import runpy
@@ -26,14 +28,17 @@ from typing import NoReturn
 STANDS_IN = "MAXACT_TESTS_PYTHON"
 """The variable under which processes find the command, for workers of their own."""
 CLIENT = """\
-import json, os, socket, sys
+import json, os, signal, socket, sys
 place, python, *args = sys.argv[1:]
 if not args or args[0] not in ("-c", "-u") and not args[0].startswith("-m"):
     os.execv(python, [python, *args])
 with socket.socket(socket.AF_UNIX) as server:
     server.connect(place)
     socket.send_fds(server, [b" "], [0, 1, 2])
-    server.sendall(json.dumps({"args": args, "environment": dict(os.environ), "folder": os.getcwd()}).encode() + b"\\0")
+    given = {"args": args, "environment": dict(os.environ), "folder": os.getcwd(), "parent": os.getppid()}
+    server.sendall(json.dumps(given).encode() + b"\\0")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: server.sendall(bytes([number])))
     os.close(0)
     os.close(1)
     status = int(server.recv(16) or b"70")
@@ -76,6 +81,7 @@ def serve(listener: socket.socket, pycache: str) -> None:
             continue
         if not known:
             _import()
+            gc.freeze()  # or each process copies all of it when it first collects garbage
             known = True
         connection, _ = listener.accept()
         if os.fork() == 0:
@@ -123,16 +129,21 @@ def _attend(connection: socket.socket, path: list[str], pycache: str) -> NoRetur
     while not ended:
         for what, _ in gone.poll():
             if what == connection.fileno():
-                os.kill(child, signal.SIGKILL)
-                gone.unregister(connection)
+                asked_to_end = connection.recv(1)
+                os.kill(child, asked_to_end[0] if asked_to_end else signal.SIGKILL)
+                if not asked_to_end:
+                    gone.unregister(connection)
         ended, status = os.waitpid(child, os.WNOHANG)
     with contextlib.suppress(OSError):
         connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
     os._exit(0)
 
 
-def _become(args: list[str], environment: Mapping[str, str], folder: str, path: Sequence[str], pycache: str) -> int:
+def _become(
+    args: list[str], environment: Mapping[str, str], folder: str, parent: int, path: Sequence[str], pycache: str
+) -> int:
     """The process as Python would have it, from its start to its end."""
+    os.getppid = lambda: parent
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

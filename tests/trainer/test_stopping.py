@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -118,10 +117,9 @@ def test_a_file_of_another_kind_where_a_record_would_go_ends_the_run_before_it_b
     assert mine.read_text() == "mine"
 
 
-def test_processes_of_one_run_stop_together(tmp_path: Path, corpus: Path) -> None:
+def test_processes_of_one_run_stop_together(tmp_path: Path, corpus: Path, warm_python: Path) -> None:
     tight = limits_file(tmp_path, FROM_SCRATCH + '    layers: {"layers.1.hidden": {hidden: 0.001}}\n')
-    script = tmp_path / "run.py"
-    script.write_text(
+    (tmp_path / "run.py").write_text(
         dedent(f"""\
         from pathlib import Path
         import torch
@@ -137,9 +135,12 @@ def test_processes_of_one_run_stop_together(tmp_path: Path, corpus: Path) -> Non
         torch.distributed.destroy_process_group()  # gloo may abort a process that exits without
         """)
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, capture_output=True, text=True, timeout=180, env=environment, check=False)
+    python = str(warm_python)
+    command = [python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "run"]
+    environment = {**os.environ, "PYTHON_EXEC": python, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=180, env=environment, check=False
+    )
     seen = {file.name: file.read_text() for file in tmp_path.glob("rank?")}
     assert seen == {"rank0": "2 [2]", "rank1": "2 []"}, result.stderr
     assert records_in(tmp_path / "out") == ["checkpoint-2.maxact.safetensors"]

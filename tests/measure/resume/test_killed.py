@@ -15,14 +15,14 @@ LENGTHS = [9, 14, 5, 17, 11, 7, 13, 6, 12, 10, 15, 8, 9, 4, 16]
 
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="measurements are forked here")
-def test_thirty_kills_change_nothing(tmp_path: Path) -> None:
+def test_thirty_kills_change_nothing(tmp_path: Path, warm_python: Path) -> None:
     model = tiny.save(tmp_path / "model", headed("qwen3", num_hidden_layers=1))
     corpus = tiny.write_corpus(tmp_path / "corpus.jsonl", tiny.sentences(LENGTHS))
     options = {
         "model": str(model), "corpus": str(corpus), "schemes": ("W8A8", "FP8", "FP16"), "batch_tokens": 18,
     }  # fmt: skip
     (tmp_path / "runs").mkdir()
-    batches, chains = killed(Killings(folder=str(tmp_path / "runs"), options=options, kills=30, links=10))
+    batches, chains = killed(Killings(folder=str(tmp_path / "runs"), options=options, kills=30, links=10), warm_python)
     assert batches > 10
     assert sum(chain.kills for chain in chains) == 30
     for chain in chains:
