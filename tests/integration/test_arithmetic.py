@@ -9,7 +9,7 @@ from pytest_maxact.record.file import load
 from tests.support.gate_runs import run_gate
 from tests.support.paths import TRAINED
 
-ON_LITTLE = ("--maxact-max-samples=8", "--maxact-family=generic")
+ON_LITTLE = ("--maxact-max-samples=8", "--maxact-max-seq-len=256", "--maxact-family=generic")
 
 
 def test_it_is_told_in_header_report_and_record_and_no_baseline_of_another_is_taken(pytester: pytest.Pytester) -> None:

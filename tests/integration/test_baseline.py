@@ -49,7 +49,7 @@ def test_a_model_against_itself_raises_no_alarm_whatever_its_batches_threads_and
 ) -> None:
     """25 runs in either dtype, each with a batch plan, a thread count and files of its own."""
     chosen = random.Random(7)
-    alike = {"max_samples": 6, "max_seq_len": 128, "dtype": dtype}
+    alike = {"max_samples": 5, "max_seq_len": 96, "dtype": dtype}
     baseline = record_of(TRAINED, **alike)
     plans = set()
     for _ in range(25):

@@ -14,7 +14,7 @@ from tests.support import tiny
 from tests.support.gate_runs import CHECKS, RELATIVE, run_gate
 from tests.support.trained import run_in, scale_weight
 
-SAMPLES = "--maxact-max-samples=8"
+SAMPLES = ("--maxact-max-samples=8", "--maxact-max-seq-len=256")
 
 
 # Ids and verdicts
@@ -122,7 +122,8 @@ def trained_run(pytester: pytest.Pytester, tmp_path: Path, regression: str) -> p
     return run_gate(
         pytester,
         f"--maxact-model={pattern}",
-        SAMPLES,
+        SAMPLES[0],
+        "--maxact-max-seq-len=512",
         f"--maxact-limits={limits}",
         f"--maxact-cache={tmp_path / 'cache'}",
     )
@@ -160,7 +161,7 @@ def test_a_weight_scaled_by_50_in_the_last_checkpoint_names_its_layer(
 ) -> None:
     pattern = run_in(tmp_path / "run", (2700, 3600, 4500))
     scale_weight(tmp_path / "run" / "checkpoint-4500", "model.layers.3.mlp.down_proj.weight", 50.0)
-    result = run_gate(pytester, f"--maxact-model={pattern}", SAMPLES)
+    result = run_gate(pytester, f"--maxact-model={pattern}", *SAMPLES)
     assert result.ret == 1
     result.stdout.fnmatch_lines(
         ["checkpoint-3600 > checkpoint-4500: they part at layer 3: *", "*layers.3.mlp_output (growth *", "FAILED *"],

@@ -26,7 +26,7 @@ def size(folder: Path) -> int:
 
 
 def record_of(folder: Path) -> Record:
-    settings = Settings(model=str(folder), max_samples=20)
+    settings = Settings(model=str(folder), max_samples=20, max_seq_len=256)
     return measure(prepare(settings), settings, "qwen3")
 
 
@@ -47,7 +47,7 @@ def test_a_checkpoint_that_is_not_trained_or_not_loaded_is_implausibly_small(
         elif what == "faint" and "proj" in name:
             tensors[name] = tensor * 1e-6
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    settings = Settings(model=str(folder), max_samples=4)
+    settings = Settings(model=str(folder), max_samples=4, max_seq_len=256)
     failed = [one for one in verdict(measure(prepare(settings), settings, "qwen3")) if not one.passed]
     small = [one for one in failed if "implausibly small: not trained, or not loaded" in one.message]
     assert {one.reading.site.kind for one in small if one.reading} == set(sites.split(", "))

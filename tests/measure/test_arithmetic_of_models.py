@@ -91,7 +91,7 @@ def records() -> dict[str, Record]:
     """The trained checkpoint in both arithmetics."""
     found = {}
     for how in (NATIVE, ACCUMULATED):
-        settings = Settings(model=str(TRAINED), max_samples=8, arithmetic=how)
+        settings = Settings(model=str(TRAINED), max_samples=8, max_seq_len=256, arithmetic=how)
         found[how] = measure(prepare(settings), settings, "qwen3")
     return found
 
@@ -146,7 +146,7 @@ def test_the_effect_of_a_scheme_is_computed_likewise(how: str, monkeypatch: pyte
         return plain(self, input_ids, **inputs)
 
     monkeypatch.setattr(effects.Headed, "states", states)
-    settings = Settings(model=str(TRAINED), max_samples=4, effect=("W8A8",), arithmetic=how)
+    settings = Settings(model=str(TRAINED), max_samples=4, max_seq_len=128, effect=("W8A8",), arithmetic=how)
     record = measure(prepare(settings), settings, "qwen3")
     assert set(active) == {how == ACCUMULATED}
     assert record.effects["W8A8"].mean_kl > 0

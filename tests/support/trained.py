@@ -73,8 +73,8 @@ def noise(tensors: Tensors) -> None:
             tensors[name] = torch.empty(tensor.shape).normal_(0, 0.02, generator=generator).to(tensor.dtype)
 
 
-def record_of(folder: Path, max_samples: int = 8, **options: object) -> Record:
-    settings = Settings(model=str(folder), max_samples=max_samples, **options)  # type: ignore[arg-type]
+def record_of(folder: Path, max_samples: int = 8, max_seq_len: int = 256, **options: object) -> Record:
+    settings = Settings(model=str(folder), max_samples=max_samples, max_seq_len=max_seq_len, **options)  # type: ignore[arg-type]
     return measure(prepare(settings), settings, "qwen3")
 
 

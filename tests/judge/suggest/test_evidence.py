@@ -271,7 +271,7 @@ def test_from_a_real_checkpoint_to_limits_that_it_passes_and_a_tighter_file_that
 ) -> None:
     saved = []
     for name in ("qwen3-tiny", "qwen3-tiny-steps/step-900"):
-        settings = Settings(model=str(FIXTURE.parent / name), max_samples=20)
+        settings = Settings(model=str(FIXTURE.parent / name), max_samples=20, max_seq_len=256)
         path = tmp_path / f"{name.rpartition('/')[2]}.record"
         save(measure(prepare(settings), settings, None), path)
         saved.append(str(path))
