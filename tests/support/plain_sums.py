@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from pytest_maxact.measure.run import observe
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.sums import DB_BINS, DB_LOWEST, DB_PER_BIN, SchemeSums
 from tests.support.deployed import Deployed, activations_as_deployed
+from tests.support.low_bits import model_of
 from tests.support.measuring import encoded, loaded
 
 QUANTIZERS = {name: scheme.activations for name, scheme in SCHEMES.items() if scheme.activations is not None}
@@ -231,3 +233,15 @@ def check(sums: SchemeSums, wanted: Wanted, name: str, exactly: bool) -> None:
 
 
 SPLITS = corpus.assign_splits([sequence.sample for sequence in encoded(LENGTHS)])
+
+
+@cache
+def seen_of(model_type: str, dtype: torch.dtype = torch.float32) -> Seen:
+    """What plain hooks see of an architecture on sequences of `LENGTHS`."""
+    return plain(model_of(model_type, dtype), model_type, encoded(LENGTHS))
+
+
+@cache
+def sums_of(model_type: str, site: str, name: str, dtype: torch.dtype = torch.float32) -> Wanted:
+    """What is wanted of a site of it under a scheme."""
+    return wanted_of(seen_of(model_type, dtype), site, name, SPLITS)

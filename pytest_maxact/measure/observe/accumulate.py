@@ -91,8 +91,9 @@ class SiteAccumulator:
         """Counts of a tensor and the largest key of every row; the rest of row work is done where it can matter."""
         encoded = encode(values)
         counts = counted(encoded.bits, padding)
-        occupied = np.flatnonzero(counts.cpu().numpy())
-        if not occupied.size or not self._matters(top := int(occupied[-1])):
+        occupied = counts.cpu().numpy() != 0
+        top = BINS - 1 - int(occupied[::-1].argmax())
+        if not occupied[top] or not self._matters(top):
             return counts, largest_of_rows(encoded.key, padding)
         all_finite = top < INFINITY_BIN[self.encoding]
         work = row_work(encoded, padding, self.tests_massive, all_finite)

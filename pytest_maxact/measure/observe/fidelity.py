@@ -233,15 +233,16 @@ class Sums:
         numbers = dict(zip(_NUMBERS, self._numbers.tolist(), strict=True))
         zeros = numbers.pop("zeros")
         counts = {name: int(numbers.pop(name)) for name in ("clipped", "flushed", "calm_tokens")}
-        bins = self._db.cpu().numpy()
+        bins, levels = self._db.cpu().numpy(), self._levels.cpu().numpy()
+        occupied = bins.nonzero()[0]
         return SchemeSums(
             tokens=self._tokens,
             entries=self._entries,
             nonzero=self._entries - int(zeros),
             **counts,
             **numbers,
-            token_db=tuple((int(place), int(bins[place])) for place in bins.nonzero()[0]),
-            levels=tuple(int(level) for level in self._levels.cpu().numpy().nonzero()[0]),
+            token_db=tuple(zip(occupied.tolist(), bins[occupied].tolist(), strict=True)),
+            levels=tuple(levels.nonzero()[0].tolist()),
         )
 
 

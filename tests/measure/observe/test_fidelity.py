@@ -5,7 +5,18 @@ import torch
 
 from tests.support.low_bits import model_of
 from tests.support.measuring import encoded
-from tests.support.plain_sums import IMPLEMENTATIONS, LENGTHS, NAMES, READ, SPLITS, check, observed, plain, wanted_of
+from tests.support.plain_sums import (
+    IMPLEMENTATIONS,
+    LENGTHS,
+    NAMES,
+    READ,
+    SPLITS,
+    check,
+    observed,
+    plain,
+    seen_of,
+    sums_of,
+)
 
 # -- sums, worked out on the host
 # ----------------------------------------------------------------------------------------------------
@@ -17,14 +28,14 @@ def test_sums_of_every_scheme_are_those_over_the_raw_inputs_of_sequences_that_ru
     model_type: str, dtype: torch.dtype
 ) -> None:
     model, sequences = model_of(model_type, dtype), encoded(LENGTHS)
-    observer, seen = observed(model, sequences), plain(model, model_type, sequences)
+    observer, seen = observed(model, sequences), seen_of(model_type, dtype)
     assert observer.padded_tokens == 0
     sites = {where for where, _ in seen.rows}
     assert sites == {f"layers.{layer}.{kind}" for layer in range(3) for kind in READ[model_type]}
     found = observer.fidelity.sums
     for site in sites:
         for name in NAMES:
-            wanted = wanted_of(seen, site, name, SPLITS)
+            wanted = sums_of(model_type, site, name, dtype)
             assert ((site, name) in found) == (wanted.tokens > 0)
             if wanted.tokens:
                 check(found[site, name], wanted, name, exactly=True)
@@ -42,10 +53,10 @@ def test_padding_and_the_way_experts_run_change_no_sum(model_type: str, implemen
     model, sequences = model_of(model_type, implementation=implementation), encoded(LENGTHS)
     observer = observed(model, sequences, batch_tokens=60)
     assert observer.padded_tokens > 0
-    seen = plain(model_of(model_type), model_type, sequences)
-    assert len(observer.fidelity.sums) >= 12 * (len(NAMES) - 1)
-    for (site, name), sums in observer.fidelity.sums.items():
-        check(sums, wanted_of(seen, site, name, SPLITS), name, exactly=False)
+    found = observer.fidelity.sums
+    assert len(found) >= 12 * (len(NAMES) - 1)
+    for (site, name), sums in found.items():
+        check(sums, sums_of(model_type, site, name), name, exactly=False)
 
 
 # -- calibration
@@ -56,7 +67,7 @@ def test_padding_and_the_way_experts_run_change_no_sum(model_type: str, implemen
 @pytest.mark.parametrize("model_type", READ)
 def test_channels_are_the_largest_of_the_calibration_split_alone(model_type: str, batch_tokens: int) -> None:
     model, sequences = model_of(model_type), encoded(LENGTHS)
-    observer, seen = observed(model, sequences, batch_tokens), plain(model, model_type, sequences)
+    observer, seen = observed(model, sequences, batch_tokens), seen_of(model_type)
     assert (observer.padded_tokens > 0) == (batch_tokens > 1)
     calibration = {sample for sample, split in SPLITS.items() if split == "calibration"}
     assert set(observer.fidelity.channels) == set(seen.rows)

@@ -33,6 +33,7 @@ from tests.support.plain_sums import (
     observed,
     places_of,
     plain,
+    sums_of,
     wanted_of,
 )
 
@@ -60,8 +61,9 @@ def test_the_sqnr_without_massive_tokens_leaves_them_out(monkeypatch: pytest.Mon
     evaluation = {sample for sample, split in SPLITS.items() if split == "evaluation"}
     planted = sum(3 in sequence.ids for sequence in peaked if sequence.sample.id in evaluation)
     assert planted > 0
+    found = observer.fidelity.sums
     for name in NAMES:
-        sums = observer.fidelity.sums["layers.0.down_in", name]
+        sums = found["layers.0.down_in", name]
         assert sums.tokens - sums.calm_tokens == planted
         check(sums, wanted_of(seen, "layers.0.down_in", name, SPLITS), name, exactly=True)
         calm = Wanted()
@@ -72,7 +74,7 @@ def test_the_sqnr_without_massive_tokens_leaves_them_out(monkeypatch: pytest.Mon
         calm.add(rows, activations_as_deployed(rows, name, amax))
         assert sums.calm_sqnr_db == pytest.approx(10 * math.log10(calm.sums["signal"] / calm.sums["error"]), abs=1e-3)
     # A scale per token spares the others; one for the tensor, from a calibration that met the peak, flushes them.
-    dynamic, static = (observer.fidelity.sums["layers.0.down_in", name] for name in ("W8A8", "W8A8_STATIC"))
+    dynamic, static = (found["layers.0.down_in", name] for name in ("W8A8", "W8A8_STATIC"))
     assert dynamic.calm_sqnr_db > 30 > 10 > static.calm_sqnr_db
 
 
@@ -96,11 +98,11 @@ def test_a_batch_that_did_not_fit_leaves_no_trace_in_sums_and_channels(model_typ
         observed(model_of(model_type), sequences),
         observed(memory_limited(model_of(model_type), 20), sequences, batch_tokens=200),
     )
-    seen = plain(model_of(model_type), model_type, sequences)
     assert tight.out_of_memory > 0
-    assert set(tight.fidelity.sums) == set(calm.fidelity.sums)
-    for (site, name), sums in tight.fidelity.sums.items():
-        check(sums, wanted_of(seen, site, name, SPLITS), name, exactly=False)
+    found = tight.fidelity.sums
+    assert set(found) == set(calm.fidelity.sums)
+    for (site, name), sums in found.items():
+        check(sums, sums_of(model_type, site, name), name, exactly=False)
     for key, channels in tight.fidelity.channels.items():
         torch.testing.assert_close(channels, calm.fidelity.channels[key], rtol=1e-4, atol=1e-6)
 

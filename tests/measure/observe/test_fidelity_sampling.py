@@ -101,14 +101,15 @@ def test_the_pairs_that_are_sampled_inside_experts_are_those_of_the_sampled_toke
         {sample for sample, split in splits.items() if split == "evaluation"},
     )
     assert observer.padded_tokens > 0
+    sums = observer.fidelity.sums
     for layer in range(3):
         for name in NAMES:
             site = f"layers.{layer}.down_in"
             wanted = wanted_of(seen, site, name, splits, tokens)
-            assert ((site, name) in observer.fidelity.sums) == (wanted.tokens > 0)
+            assert ((site, name) in sums) == (wanted.tokens > 0)
             if wanted.tokens:
                 assert wanted.tokens == 2 * len(tokens)
-                check(observer.fidelity.sums[site, name], wanted, name, exactly=False)
+                check(sums[site, name], wanted, name, exactly=False)
 
 
 def test_the_sqnr_of_a_sample_lies_within_four_standard_errors_of_that_of_all_tokens(
@@ -120,12 +121,13 @@ def test_the_sqnr_of_a_sample_lies_within_four_standard_errors_of_that_of_all_to
     sample, _ = sampled(monkeypatch, model, sequences, 200, 120, "layers.0.qkv_in")
     tokens = sum(len(sequence) for sequence in sequences if splits[sequence.sample.id] == "evaluation")
     assert everything.stride == 1 < sample.stride
-    assert set(sample.fidelity.sums) == set(everything.fidelity.sums)
-    for key, sums in sample.fidelity.sums.items():
+    found, of_all = sample.fidelity.sums, everything.fidelity.sums
+    assert set(found) == set(of_all)
+    for key, sums in found.items():
         # one clipped entry may be most of their error, and a small sample lacks it
         if QUANTIZERS[key[1]].static:
             continue
-        full, error = everything.fidelity.sums[key], sums.sqnr_error_db(tokens)
+        full, error = of_all[key], sums.sqnr_error_db(tokens)
         assert full.tokens == tokens
         assert full.sqnr_error_db(tokens) == 0.0
         assert 0.0 < error < 1.5

@@ -25,7 +25,7 @@ PADDED, WHOLE = [5, 9, 7], [6, 6]
 
 
 def on(device: torch.device, model_type: str, experts: str = "") -> Any:
-    model: Any = tiny.random_model(model_type).to(device, torch.bfloat16)
+    model: Any = tiny.random_model(model_type, num_hidden_layers=2).to(device, torch.bfloat16)
     model.set_attn_implementation("eager")  # the fused one looks at the mask itself
     if experts:
         model.set_experts_implementation(experts)  # eager ones look which experts were chosen

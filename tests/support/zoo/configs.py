@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+from functools import cache
 from typing import Any
 
 import torch
@@ -306,7 +308,14 @@ def tiny(model_type: str) -> PretrainedConfig:
 
 
 def build(model_type: str, seed: int = 0) -> nn.Module:
-    """The causal language model of `tiny(model_type)` in float32, every parameter moved off its initial zero or one."""
+    """The causal language model of `tiny(model_type)` in float32, every parameter moved off its initial zero or one; a
+    model of its own each time.
+    """
+    return copy.deepcopy(_built(model_type, seed))
+
+
+@cache
+def _built(model_type: str, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(tiny(model_type), dtype=torch.float32).eval()
     noise = torch.Generator().manual_seed(seed + 1)
