@@ -16,9 +16,13 @@ from pytest_maxact.checkpoint.files import weight_files
 from pytest_maxact.checkpoint.load import load
 from pytest_maxact.checkpoint.locate import locate
 from pytest_maxact.errors import InputError, MeasureError
+from pytest_maxact.measure.prepare import prepare
+from pytest_maxact.measure.provenance import expected_footing
+from pytest_maxact.measure.run import measure
 from pytest_maxact.settings.settings import Settings
 from tests.support import tiny
 from tests.support.measuring import record_of
+from tests.support.quantized import restated, rewritten
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -66,6 +70,23 @@ def test_a_hub_id_loads_offline_from_the_hubs_own_cache(
     assert record.sites == local.sites
     assert record.provenance.model == "org/tiny"
     assert record.provenance.weights_sha256 == local.provenance.weights_sha256
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_dtype_of_a_hub_id_that_no_config_states_is_told_before_loading_as_that_of_a_folder(
+    dtype: torch.dtype, copy: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restated(rewritten(copy, lambda tensors: {name: t.to(dtype) for name, t in tensors.items()}), dtype=None)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub_cache(tmp_path / "hub", copy)))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    told = []
+    for model in ("org/tiny", str(copy)):
+        settings = Settings(model=model, corpus=str(corpus))
+        prepared = prepare(settings)
+        expected = expected_footing(prepared, settings)
+        assert measure(prepared, settings, None).provenance.dtype == prepared.dtype == expected.dtype
+        told.append(prepared.dtype)
+    assert told == [str(dtype).removeprefix("torch.")] * 2
 
 
 def test_a_revision_that_is_not_there_is_an_input_error(hub: Path) -> None:

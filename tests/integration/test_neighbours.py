@@ -111,6 +111,50 @@ def test_names_hold_site_and_metric(pytester: pytest.Pytester, saved: Path) -> N
     assert len({str(item) for item in items}) == CHECKS
 
 
+SPLIT = """
+    import os
+    import random
+    from pathlib import Path
+
+    import pytest
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(items):
+        # pytest-randomly, by a seed of each job's own
+        random.Random(int(os.environ["GROUP"])).shuffle(items)
+
+    class Split:
+        # pytest-split, least_duration: sorted by name, that groups be the same in every job, and dealt out
+        @pytest.hookimpl(trylast=True)
+        def pytest_collection_modifyitems(self, config, items):
+            ranked = sorted(items, key={"name": str, "nodeid": lambda item: item.nodeid}[os.environ["BY"]])
+            mine = ranked[int(os.environ["GROUP"]) :: 3]
+            config.hook.pytest_deselected(items=[item for item in items if item not in mine])
+            items[:] = [item for item in items if item in mine]
+
+    def pytest_configure(config):
+        config.pluginmanager.register(Split())
+
+    def pytest_runtest_call(item):
+        with open("ran.txt", "a") as file:
+            file.write(item.nodeid + "\\n")
+    """
+
+
+@pytest.mark.parametrize("by", ["name", "nodeid"])
+def test_groups_that_are_shuffled_each_in_its_own_order_cover_every_check_once(
+    by: str, pytester: pytest.Pytester, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BY", by)
+    files = {"conftest.py": dedent(SPLIT), "test_own.py": "def test_one(): pass\ndef test_other(): pass"}
+    for group in range(3):
+        monkeypatch.setenv("GROUP", str(group))
+        told = ["were neither run nor deselected on the command line"]
+        run_gate(pytester, f"--maxact-replay={saved}", "test_own.py", files=files, exit=1, says=told)
+    ran = (pytester.path / "ran.txt").read_text().split()
+    assert len(ran) == len(set(ran)) == CHECKS + 2
+
+
 @pytest.mark.parametrize("option", ["--setup-plan", "--setup-only"])
 def test_where_nothing_is_judged_nothing_is_measured(
     option: str, pytester: pytest.Pytester, checkpoint: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
