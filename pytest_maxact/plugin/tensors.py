@@ -15,12 +15,19 @@ from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.plugin.fixtures import session_key
 
 _OWN = "maxact_check"
+_told_key = pytest.StashKey[set[str]]()
 
 
 def report_tensors(item: pytest.Item, node: str, findings: Iterable[Finding]) -> None:
-    """Report each finding as a check below `node`, while `item` runs. What was found goes into the ledger before."""
+    """Report each finding as a check below `node`, while `item` runs, and once however often it does. What was found
+    goes into the ledger before.
+    """
+    told = item.stash.setdefault(_told_key, set())
     for finding in findings:
         name = f"{node}::{finding.limit.check}"
+        if name in told:
+            continue
+        told.add(name)
         item.config.stash[session_key].ledger.note(name, found_of(finding), finding.message)
         where, line, _ = item.location
         about = f"{finding.limit.name} of {finding.limit.site}"

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 from xml.etree import ElementTree
 
@@ -81,6 +82,37 @@ def test_it_fails_so_in_a_worker_too(padded: Path, corpus: Path, pytester: pytes
     common = (f"--maxact-model={padded}", f"--maxact-corpus={corpus}", "-n", "1", "--junitxml=j.xml", FAILS)
     run_gate(pytester, *common, subprocess=True, failed=2, exit=1, report=[f"FAILED {FAILS}*"])
     assert f'classname="maxact.weights.{PAD}"' in (pytester.path / "j.xml").read_text()
+
+
+RERUNS = """
+    from _pytest.runner import runtestprotocol
+
+    def pytest_runtest_protocol(item, nextitem):
+        # as pytest-rerunfailures and flaky do: the reports of an attempt that failed are shown as reruns
+        for attempt in range(3):
+            item._initrequest()
+            reports = runtestprotocol(item, nextitem=nextitem, log=False)
+            again = attempt < 2 and any(report.failed for report in reports)
+            for report in reports:
+                if again and report.failed:
+                    report.outcome = "rerun"
+                item.ihook.pytest_runtest_logreport(report=report)
+            if not again:
+                return True
+    """
+
+
+def test_however_often_a_check_is_run_again_each_tensor_and_each_property_is_told_once(
+    padded: Path, corpus: Path, pytester: pytest.Pytester
+) -> None:
+    common = (f"--maxact-model={padded}", f"--maxact-corpus={corpus}", "--junitxml=j.xml", "-o", "junit_family=xunit1")
+    run_gate(pytester, *common, "-k", "weights", files={"conftest.py": dedent(RERUNS)}, failed=2, passed=2, exit=1)
+    cases = list(ElementTree.parse(pytester.path / "j.xml").getroot().iter("testcase"))
+    assert [case.get("name") for case in cases].count(f"weights.{PAD}::nonfinite") == 1
+    for case in cases:
+        told = [one.get("name") for one in case.iter("property")]
+        assert len(told) == len(set(told)), case.get("name")
+        assert len(case.findall("failure")) <= 1
 
 
 def test_a_replay_has_a_check_of_the_tensor(recorded: Path, pytester: pytest.Pytester) -> None:
