@@ -8,9 +8,13 @@ not judged, whatever is reported of it.
 import json
 import os
 from collections.abc import Iterable, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+
+from pytest_maxact.errors import MeasureError
+from pytest_maxact.gate.meeting import sharing
 
 
 class Found(Enum):
@@ -51,12 +55,15 @@ class Ledger:
         self._folder = folder
 
     def note(self, nodeid: str, found: Found, words: str = "") -> None:
-        """Write down what was found of an item, at once: a process that dies after it has told so."""
+        """Write down what was found of an item, at once: a process that dies after it has told so. Raises MeasureError
+        where the others cannot be told.
+        """
         self._take({"item": nodeid, "found": found.value, "words": words})
 
     def excuse(self, nodeids: Iterable[str]) -> None:
-        """Write down items that the command line left out."""
-        self._take({"excused": sorted(nodeids)})
+        """Write down items that the command line left out; where others cannot be told, they count as not judged."""
+        with suppress(MeasureError):
+            self._take({"excused": sorted(nodeids)})
 
     def change(self, nodeid: str, said: str) -> None:
         """Write down that a report said something else of an item than the gate had found."""
@@ -86,7 +93,7 @@ class Ledger:
     def _take(self, line: Mapping[str, object]) -> None:
         self._read_in(line)
         if self._folder:
-            with self._own.open("a", encoding="utf-8") as file:
+            with sharing(self._folder), self._own.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
     @property

@@ -14,6 +14,7 @@ from pytest_maxact.errors import InputError, MaxactError, MeasureError, first_li
 from pytest_maxact.gate.candidate import Candidate
 from pytest_maxact.gate.errand import measure_source
 from pytest_maxact.gate.measuring import Showing, nothing_shown
+from pytest_maxact.gate.meeting import sharing, unshared
 from pytest_maxact.gate.outputs import checkpoints_of, save_record
 from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.sources import Source
@@ -107,9 +108,8 @@ class Records:
         if self._meeting is None:
             with until_safe(resumption := _resumption(self._settings, self._cache, source)):
                 return self._measure(source, showing, resumption)
-        place, told, begun = (
-            self._meeting / f"{source.file}.{suffix}" for suffix in ("safetensors", "failed", "begun")
-        )
+        meeting = self._meeting
+        place, told, begun = (meeting / f"{source.file}.{suffix}" for suffix in ("safetensors", "failed", "begun"))
 
         def look() -> Record | None:
             if (known := self.known(source)) is not None:
@@ -121,17 +121,23 @@ class Records:
                 died = MeasureError("the process that measured it died\n  see what it was killed for; memory, mostly")
                 write_whole(told, marked(died).encode())
                 raise died
-            begun.write_bytes(b"")
+            with sharing(meeting):
+                begun.write_bytes(b"")
             return None
 
+        def tell(error: BaseException) -> None:
+            try:
+                write_whole(told, marked(_as_failure(error)).encode())
+            except OSError:
+                begun.unlink(missing_ok=True)  # whoever comes next finds out by itself
+
         with until_safe(resumption := _resumption(self._settings, self._cache, source, begun)):
+            with sharing(meeting):
+                lock = locked(meeting / f"{source.file}.lock")
             return once(
-                locked(self._meeting / f"{source.file}.lock"),
-                look=look,
-                make=lambda: self._measure(source, showing, resumption),
-                put=lambda record: save(record, place),
-                tell=lambda error: write_whole(told, marked(_as_failure(error)).encode()),
-            )
+                lock, look=look, make=lambda: self._measure(source, showing, resumption),
+                put=lambda record: _leave(record, place), tell=tell,
+            )  # fmt: skip
 
     def _measure(self, source: Source, showing: Showing, resumption: Resumption | None) -> Record:
         """What was measured and cannot be written is judged all the same, and `unsaved`."""
@@ -162,7 +168,8 @@ class Records:
         if words:
             self._notes[source.key, kind] = words
             if told := self._shared(source, kind):
-                write_whole(told, json.dumps(words).encode())
+                with sharing(told.parent):
+                    write_whole(told, json.dumps(words).encode())
 
     def _noted(self, kind: str) -> Iterator[tuple[Source, str]]:
         for source in (*(subject.source for subject in self._plan.subjects), *self._plan.baselines):
@@ -207,6 +214,16 @@ def _resumption(settings: Settings, cache: Cache, source: Source, told: Path | N
     if settings.resume == "off" or folder is None or inside_checkpoint(folder, checkpoints_of([source])):
         return None
     return Resumption(folder, told=told, make=None if settings.cache else cache.make)
+
+
+def _leave(record: Record, place: Path) -> None:
+    """A Record for the other processes. Raises MeasureError where there is no room for it."""
+    try:
+        save(record, place)
+    except InputError as error:
+        if isinstance(error.__cause__, OSError):
+            raise MeasureError(unshared(place.parent, error.__cause__)) from error
+        raise
 
 
 def _as_failure(error: BaseException) -> MaxactError:

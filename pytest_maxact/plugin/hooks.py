@@ -3,7 +3,8 @@ asked for.
 """
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -89,11 +90,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "maxact: a check of the checkpoint gate (--maxact-model, --maxact-replay)")
     if config.getoption("help", False):
         return
-    try:
+    with _usage():
         if hasattr(config, "workerinput"):
             join(config, config.workerinput)
         else:
             begin(config)
+
+
+@contextmanager
+def _usage() -> Iterator[None]:
+    """What is wrong with the request, as pytest tells it."""
+    try:
+        yield
     except InputError as error:
         raise pytest.UsageError(error.worded(pytest_option)) from error
 
@@ -101,7 +109,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Controller side of xdist, once per worker, before the worker starts."""
-    hand_over(node.config, node.workerinput)
+    with _usage():
+        hand_over(node.config, node.workerinput)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -164,7 +173,8 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
         session.config.pluginmanager.register(Reports(session.config), "maxact-reports")
         if session.config.getoption("forked", False):
-            share(session.config, gate)
+            with _usage():
+                share(session.config, gate)
     stopped = True
     try:
         result = yield

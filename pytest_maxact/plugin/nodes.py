@@ -71,7 +71,10 @@ class GateItem(pytest.Item):
         return (found for found in super().iter_markers_with_node(name) if found[1].name not in _UNHEARD)
 
     def note(self, found: Found, words: str = "") -> None:
-        self.config.stash[session_key].ledger.note(self.nodeid, found, words)
+        try:
+            self.config.stash[session_key].ledger.note(self.nodeid, found, words)
+        except MaxactError as error:
+            raise _failure(error) from None
 
     def _repr_failure_py(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> "TerminalRepr":
         """Of a failure in setup, too: the innermost frames, for the check that measures stands deep in libraries."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_maxact.errors import InputError
 from pytest_maxact.plugin.fixtures import later_key, session_key
 from pytest_maxact.plugin.inifile import refuse_unknown_keys, value_of, written
 from pytest_maxact.settings.options import OPTIONS
@@ -92,9 +93,14 @@ def hand_over(config: pytest.Config, given: dict[str, Any]) -> None:
 
 def share(config: pytest.Config, session: "GateSession") -> Path:
     """Let the processes of this run meet, workers or those that it forks; where."""
+    from pytest_maxact.gate.meeting import unshared
+
     folder = _folder_of(config)
     if not config.stash.setdefault(_shared_key, False):
-        session.share(folder)
+        try:
+            session.share(folder)
+        except OSError as error:
+            raise InputError(unshared(folder, error)) from error
         config.stash[_shared_key] = True
     return folder
 
@@ -200,7 +206,12 @@ def _cache_of(config: pytest.Config) -> "Cache":
 
 
 def _folder_of(config: pytest.Config) -> Path:
-    """What the processes of this run share, until its end."""
+    """What the processes of this run share, until its end. Raises InputError where there is no room for it."""
     if _folder_key not in config.stash:
-        config.stash[_folder_key] = Path(tempfile.mkdtemp(prefix="pytest-maxact-"))
+        try:
+            config.stash[_folder_key] = Path(tempfile.mkdtemp(prefix="pytest-maxact-"))
+        except OSError as error:
+            from pytest_maxact.gate.meeting import unshared
+
+            raise InputError(unshared(tempfile.tempdir or "the folder of temporary files", error)) from error
     return config.stash[_folder_key]

@@ -4,14 +4,17 @@ nothing is left half-written.
 
 import errno
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 from pytest_maxact.cli.main import main
 from pytest_maxact.record import output
 from pytest_maxact.record.whole import write_whole
+from tests.support.disk import without_room
 from tests.support.gate_runs import CHECKS, run_gate
 
 Fill = Callable[..., None]
@@ -149,3 +152,45 @@ def test_what_cannot_be_printed_is_one_line_and_a_failure(
         assert main([command, str(saved), "--json"]) == 1
         monkeypatch.undo()
     assert capsys.readouterr().err == "maxact: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize("lacking", ["the folder", "what is in it"])
+def test_workers_that_cannot_meet_are_a_usage_error_before_they_start(
+    lacking: str, saved: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tempfile.mkdtemp
+
+    def full(*args: object, **kwargs: object) -> str:
+        if kwargs.get("prefix") == "pytest-maxact-":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return made(*args, **kwargs)
+
+    if lacking == "the folder":
+        monkeypatch.setattr(tempfile, "mkdtemp", full)
+    else:
+        without_room(monkeypatch, "handover")
+    words = ": No space left on device\n  free space there, or let TMPDIR name a folder that has some"
+    result = run_gate(pytester, f"--maxact-replay={saved}", "-n", "1", refuses=words, lacks=["INTERNALERROR", "passed"])
+    assert "ERROR: what the processes of this run share cannot be written in " in result.stderr.str()
+
+
+def test_workers_that_cannot_tell_what_they_found_fail_the_run_in_words(saved: Path, pytester: pytest.Pytester) -> None:
+    conftest = """
+        import errno
+        import os
+        from pathlib import Path
+
+        opened = Path.open
+
+        def full(self, mode="r", *args, **kwargs):
+            if self.name.startswith("ledger-") and "a" in mode:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return opened(self, mode, *args, **kwargs)
+
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            Path.open = full
+        """
+    run_gate(
+        pytester, f"--maxact-replay={saved}", "-n", "1", files={"conftest.py": dedent(conftest)}, exit=1, failed=CHECKS,
+        says=["what the processes of this run share cannot be written in "], lacks=["Traceback", "INTERNALERROR"],
+    )  # fmt: skip
