@@ -74,7 +74,8 @@ def noise(tensors: Tensors) -> None:
 
 
 def record_of(folder: Path, max_samples: int = 8, max_seq_len: int = 256, **options: object) -> Record:
-    settings = Settings(model=str(folder), max_samples=max_samples, max_seq_len=max_seq_len, **options)  # type: ignore[arg-type]
+    drawn = {"max_samples": max_samples, "max_seq_len": max_seq_len}
+    settings = Settings(model=str(folder), **drawn, **options)  # type: ignore[arg-type]
     return measure(prepare(settings), settings, "qwen3")
 
 
