@@ -102,7 +102,7 @@ def test_one_that_text_as_deployed_exceeds_overflows() -> None:
 def test_a_cache_scale_of_exactly_one_is_told_by_sqnr_alone() -> None:
     record = calibrated(change=lambda one: replace(one, stated=1.0, reach=448.0) if one.tensor == K else one)
     assert red(record) == []
-    other = calibrated(change=lambda one: replace(one, stated=1.01, reach=452.0) if one.tensor == K else one)
+    other = calibrated(change=lambda one: replace(one, stated=2.0, reach=896.0) if one.tensor == K else one)
     assert red(other) == ["weights::static_spare", f"weights.{K}::static_spare"]
 
 
