@@ -1,8 +1,8 @@
 """What a scheme does to predictions, as plain data."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
-from pytest_maxact.numbers.checked import Count, FigureAboveZero, FigureAsShare
+from pytest_maxact.numbers.checked import LATER, Count, FigureAboveZero, FigureAsShare
 
 KEPT = " kept"
 """Ends the name of an effect that was measured with the sites that fail kept in 16 bits: `W8A8 kept`."""
@@ -11,6 +11,21 @@ UNDONE = " undone"
 """Ends the name of an effect that was measured with one linear layer alone in 16 bits: the one that mends predictions,
 or, where none does, the one that the search for it ended at.
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleEffect:
+    """Sums over the tokens of one sample: divergences, tokens whose most likely one stays; and over those that another
+    one follows, `predicted`, the surprise in nats of the model itself and under the scheme.
+    """
+
+    category: str
+    tokens: Count
+    predicted: Count
+    kl: FigureAboveZero
+    stays: Count
+    nll: FigureAboveZero
+    nll_under: FigureAboveZero
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +46,10 @@ class Effect:
     perplexity: FigureAboveZero
     perplexity_ratio: FigureAboveZero
     kept: tuple[str, ...] = ()
+    by_sample: tuple[SampleEffect, ...] = field(default=(), metadata=LATER)
+    """What the figures are made of, sample by sample; empty in a Record of an earlier version."""
 
 
-EFFECTS = tuple(field.name for field in fields(Effect) if field.name not in ("scheme", "samples", "tokens", "kept"))
+_NO_FIGURES = ("scheme", "samples", "tokens", "kept", "by_sample")
+EFFECTS = tuple(one.name for one in fields(Effect) if one.name not in _NO_FIGURES)
 """Quantities of an effect that a limit may bound."""

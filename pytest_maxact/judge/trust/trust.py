@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_maxact.errors import setting
+from pytest_maxact.judge.trust.effects import TrustedFigure, trusted_effects
 from pytest_maxact.numbers.bootstrap import drawn
 from pytest_maxact.numbers.exceedance import Exceeding, exceeding
 from pytest_maxact.numbers.maxima import SampleMaxima
@@ -52,6 +53,7 @@ class Trust:
     tokens: int
     m: TrustedMaximum | None
     sites: tuple[TrustedMaximum, ...]
+    figures: tuple[TrustedFigure, ...]
     untold: tuple[str, ...]
 
 
@@ -65,7 +67,8 @@ def trust_of(record: Record, seed: int = 0) -> Trust:
         tokens=record.tokens,
         m=_of_all(record, told, draw),
         sites=tuple(_of_site(name, name, found, draw) for name, found in told.items()),
-        untold=untold,
+        figures=trusted_effects(record, seed),
+        untold=untold + _unsampled(record),
     )
 
 
@@ -105,6 +108,11 @@ def _told(record: Record) -> tuple[dict[str, SampleMaxima], tuple[str, ...]]:
 
 def _named(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def _unsampled(record: Record) -> tuple[str, ...]:
+    old = [name for name, effect in record.effects.items() if not effect.by_sample]
+    return (f"{_named(old)}: measured by an earlier version, which kept no samples of it",) if old else ()
 
 
 class _Draw:

@@ -23,6 +23,7 @@ from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.corpus.batches import BatchPlan, apart
 from pytest_maxact.errors import InputError, MaxactError, MeasureError, first_line, setting
 from pytest_maxact.measure.arithmetic import computing
+from pytest_maxact.measure.effect.by_sample import sums_by_sample
 from pytest_maxact.measure.effect.casting import casting
 from pytest_maxact.measure.effect.headed import Headed, headed_of, load_with_head
 from pytest_maxact.measure.effect.mending import by_contribution, culprit, linear_layer
@@ -212,7 +213,7 @@ def _effects(
     order = list(dict.fromkeys(name for tap in taps for name in (tap.site.name, linear_layer(tap))))
     return {
         scheme.name: _effect(
-            scheme.name, torch.cat(figures[scheme.name], 1), targets >= 0, samples=len(sequences),
+            scheme.name, torch.cat(figures[scheme.name], 1), targets >= 0, sequences,
             kept=tuple(sorted(set(kept.get(scheme.name, ())), key=order.index)),
         )
         for scheme in schemes
@@ -247,7 +248,10 @@ def _compared(log_p: torch.Tensor, log_q: torch.Tensor, targets: torch.Tensor) -
     return torch.stack([divergence, stays.double(), *(-x.gather(1, places).squeeze(1) for x in (log_p, log_q))]).cpu()
 
 
-def _effect(name: str, figures: torch.Tensor, predicted: torch.Tensor, samples: int, kept: tuple[str, ...]) -> Effect:
+def _effect(
+    name: str, figures: torch.Tensor, predicted: torch.Tensor, sequences: Sequence[corpus.Sequence],
+    kept: tuple[str, ...],
+) -> Effect:  # fmt: skip
     """From the figures [4, tokens] of `_compared`; NaN in one of them is NaN in what follows."""
     divergence, stays, surprise, surprise_under = figures.numpy()
     tokens = len(divergence)
@@ -258,7 +262,7 @@ def _effect(name: str, figures: torch.Tensor, predicted: torch.Tensor, samples: 
     with np.errstate(over="ignore", invalid="ignore"):
         return Effect(
             scheme=name,
-            samples=samples,
+            samples=len(sequences),
             tokens=tokens,
             mean_kl=float(divergence.mean()),
             kl_q99=math.nan if np.isnan(divergence).any() else float(np.sort(divergence)[rank]),
@@ -266,4 +270,5 @@ def _effect(name: str, figures: torch.Tensor, predicted: torch.Tensor, samples: 
             perplexity=float(np.exp(own)),
             perplexity_ratio=float(np.exp(np.float64(other) - own)),
             kept=kept,
+            by_sample=sums_by_sample(figures.numpy(), predicted.numpy(), sequences),
         )

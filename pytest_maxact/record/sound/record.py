@@ -16,6 +16,7 @@ from pytest_maxact.record.provenance import Provenance, corpus_digest
 from pytest_maxact.record.reading import SPLITS, SiteReading
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.sound.behaviour import require_sound_predictions, require_sound_probes
+from pytest_maxact.record.sound.effects import require_sound_samples
 from pytest_maxact.record.sound.scales import require_sound_scales
 from pytest_maxact.record.sound.site import Text, require_sound_site
 from pytest_maxact.record.sound.weights import require_sound_weights
@@ -191,6 +192,7 @@ def _require_effect(name: str, effect: Effect, tokens: int) -> None:
         )
     if effect.perplexity < 1:
         raise ValueError(f"effects.{name}.perplexity: {effect.perplexity}, which lies below 1")
+    require_sound_samples(f"effects.{name}", effect)
     above = effect.tokens - -(-99 * effect.tokens // 100) + 1
     if effect.mean_kl * effect.tokens < effect.kl_q99 * above * (1 - 1e-9):
         raise ValueError(f"effects.{name}.mean_kl: {effect.mean_kl}, less than a hundredth at {effect.kl_q99} gives")

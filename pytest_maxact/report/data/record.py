@@ -62,7 +62,7 @@ def record_data(portrait: Portrait, figures: Sequence[SiteFigures]) -> dict[str,
         "published": m.standing,
         "schemes": list(provenance.schemes),
         "sampling": provenance.sampling,
-        "effects": {name: plain(asdict(effect)) for name, effect in portrait.effects.items()},
+        "effects": {name: plain(_without_samples(asdict(effect))) for name, effect in portrait.effects.items()},
         **({"predictions": _predictions(portrait.predictions)} if portrait.predictions else {}),
         "fp16": {"fits": portrait.fp16.fits, "sites_beyond": list(portrait.fp16.beyond)},
         **({"weights": scan_data(portrait.weights)} if portrait.weights else {}),
@@ -143,3 +143,8 @@ def _int8(error: FormatDistortion, broken: bool) -> dict[str, float | None]:
     """All null where the site is broken: what INT-8 costs its finite entries is no figure of it."""
     names = ("threshold", "sqnr_db", "rel_rmse", "rel_mae", "clip_rate", "flush_to_zero", "levels_used")
     return {name: None if broken else finite_or_null(float(getattr(error, name))) for name in names}
+
+
+def _without_samples(effect: dict[str, Any]) -> dict[str, Any]:
+    """What `maxact trust` reads of single samples is no part of it."""
+    return {name: value for name, value in effect.items() if name != "by_sample"}

@@ -9,7 +9,8 @@ from pytest_maxact.judge.trust.trust import Trust, TrustedMaximum
 
 
 def trust_data(trust: Trust) -> dict[str, Any]:
-    """`{"schema", "model", "samples", "tokens", "M": {...}, "sites": {name: {...}}, "untold": [...]}`."""
+    """`{"schema", "model", "samples", "tokens", "M": {...}, "sites": {name: {...}}, "figures": {name: {...}}, "untold":
+    [...]}`; what is no finite number is null."""
     return {
         "schema": 1,
         "model": trust.model,
@@ -17,6 +18,10 @@ def trust_data(trust: Trust) -> dict[str, Any]:
         "tokens": trust.tokens,
         "M": _maximum(trust.m) if trust.m else None,
         "sites": {found.name: _maximum(found) for found in trust.sites},
+        "figures": {
+            one.name: {"value": one.value, "interval": [one.low, one.high], "samples": one.samples, "holds": one.holds}
+            for one in trust.figures
+        },
         "untold": list(trust.untold),
     }
 

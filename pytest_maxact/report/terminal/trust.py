@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
+from pytest_maxact.judge.trust.effects import TrustedFigure
 from pytest_maxact.judge.trust.subsets import Subset
 from pytest_maxact.judge.trust.trust import Trust, TrustedMaximum
 from pytest_maxact.numbers.counted import counted
@@ -39,6 +40,9 @@ def _parts(trust: Trust) -> Iterator[Part]:
         rows += _of_m(trust.m)
     rows += [("untold", Text(words, style="yellow")) for words in trust.untold]
     yield Grid(columns=(_LABEL, Column(fold=True)), rows=rows, gap=2)
+    if trust.figures:
+        yield Text()
+        yield _figures(trust.figures)
     moving = sorted((one for one in trust.sites), key=lambda one: -one.saturation.last_half)[:_SHOWN]
     if moving:
         yield Text()
@@ -74,6 +78,25 @@ def _growth(found: TrustedMaximum) -> str:
     if curve.late < _RARE:
         return f"no longer grows: {held}, in {1 - curve.late:.0%} of all orders within their first half"
     return f"still grows: {held}, and the last half of the text raises it by {curve.last_half:.1%} on average"
+
+
+def _figures(found: Sequence[TrustedFigure]) -> Grid:
+    """Figures of samples with their intervals."""
+    return Grid(
+        title="what schemes do to predictions, with 95 % intervals over samples",
+        columns=[
+            Column(name=name, right=place > 0) for place, name in enumerate(("figure", "value", "from", "to", ""))
+        ],
+        rows=[
+            (
+                one.name,
+                *(f"{value:.4g}" for value in (one.value, one.low, one.high)),
+                counted(one.samples, "sample") if one.holds else f"too few samples: {one.samples}",
+            )
+            for one in found
+        ],
+        gap=2,
+    )
 
 
 def _table(found: Sequence[TrustedMaximum]) -> Grid:

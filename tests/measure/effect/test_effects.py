@@ -13,6 +13,7 @@ from pytest_maxact.measure.effect.effects import (
     measure_effects,
 )
 from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.record.sound.effects import require_sound_samples
 from pytest_maxact.settings.settings import Settings
 from tests.support import tiny
 from tests.support.effects import (
@@ -49,6 +50,10 @@ def test_every_figure_is_that_of_full_logits_and_plain_hooks(model_type: str, tm
         expected = plain_figures(own, other, evaluation)
         assert expected["mean_kl"] > 1e-6
         assert figures(effect) == pytest.approx(expected, rel=tolerance), name
+        alone = [plain_figures([p], [q], [one])["mean_kl"] for p, q, one in zip(own, other, evaluation, strict=True)]
+        kept = [one.kl / one.tokens for one in effect.by_sample]
+        assert sorted(kept) == pytest.approx(sorted(alone), rel=tolerance), name
+        require_sound_samples(name, effect)
         assert (effect.scheme, effect.samples, effect.tokens) == (name, len(evaluation), sum(map(len, evaluation)))
 
 
