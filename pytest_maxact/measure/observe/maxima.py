@@ -65,12 +65,12 @@ def largest_of_sequences(
 
 
 class Maxima:
-    """The largest entry of every sample at every site, float32 [sites, 3] by sample: value, position and channel, exact
-    in it; -inf where nothing was seen, NaN where it cannot be told.
+    """The largest entry of every sample at every site, float32 [sites, 3] by sample, sites in the order of their names:
+    value, position and channel, exact in it; -inf where nothing was seen, NaN where it cannot be told.
     """
 
     def __init__(self, sites: Sequence[str]) -> None:
-        self._places = {name: place for place, name in enumerate(sites)}
+        self._places = {name: place for place, name in enumerate(sorted(sites))}
         self._found: dict[str, npt.NDArray[np.float32]] = {}
 
     @property

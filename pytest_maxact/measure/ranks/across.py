@@ -12,6 +12,7 @@ import torch
 
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.measure.observe.reduction import Entry, How, State, grouped, reduced, under, value_of, within
+from pytest_maxact.measure.ranks.samples import joined_maxima
 
 _APART = 0.01
 """The share of entries that may be counted elsewhere on another rank, where kernels add up in no fixed order."""
@@ -43,7 +44,23 @@ def across(states: Sequence[State], widths: Mapping[tuple[str, str], int]) -> St
     by_site = [grouped(within("site", state)) for state in states]
     for site in value_of(first, "sites", []):
         whole |= under(f"site/{site}", _joined_site(site, [one.get(site, {}) for one in by_site], widths))
+    whole |= under("maxima", joined_maxima(states, _shifts(states, widths)))
     return {**whole, **under("logits", _logits(states, widths))}
+
+
+def _shifts(states: Sequence[State], widths: Mapping[tuple[str, str], int]) -> dict[str, list[int] | None]:
+    """By site how far the channels of each rank are moved; None for one of several parts that ranks share."""
+    found: dict[str, list[int] | None] = {}
+    for site in value_of(states[0], "sites", []):
+        seen: list[dict[str, int]] = [value_of(state, f"site/{site}/widths", {}) for state in states]
+        split = [part for part in seen[0] if _is_split(site, part, [one[part] for one in seen], widths)]
+        if not split:
+            found[site] = [0] * len(states)
+        elif len(seen[0]) > 1:
+            found[site] = None
+        else:
+            found[site] = [sum(one[split[0]] for one in seen[:rank]) for rank in range(len(states))]
+    return found
 
 
 def _lasting(state: State) -> State:

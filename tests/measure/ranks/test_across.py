@@ -10,7 +10,9 @@ from pytest_maxact.errors import MeasureError
 from pytest_maxact.measure.observe.accumulate import SiteAccumulator
 from pytest_maxact.measure.observe.batch import Batch, collate
 from pytest_maxact.measure.observe.logits import Logits
+from pytest_maxact.measure.observe.maxima import Maxima
 from pytest_maxact.measure.observe.reduction import Entry, How, State, under, value_of
+from pytest_maxact.measure.observe.rowwork import in_place
 from pytest_maxact.measure.ranks.across import across
 from pytest_maxact.record.logits import LayerLogits
 from tests.support.measuring import encoded
@@ -26,12 +28,13 @@ def batch() -> Batch:
 
 def seen(tensors: dict[str, torch.Tensor], name: str = SITE) -> State:
     """The state of a site that was given a tensor [rows, width] of every part."""
-    accumulator, given = SiteAccumulator(name, massive=False), batch()
+    maxima = Maxima([name])
+    accumulator, given = SiteAccumulator(name, massive=False, maxima=maxima), batch()
     for part, values in tensors.items():
-        accumulator.observe(values, given.padding, lambda rows: rows, part)
+        accumulator.observe(values, given.padding, in_place, part, given.shape)
     accumulator.commit(given)
     sites = {"sites": Entry([name], How.EQUAL), "tokens": Entry({"evaluation": 14}, How.SUM)}
-    return {**sites, **under(f"site/{name}", accumulator.state())}
+    return {**sites, **under(f"site/{name}", accumulator.state()), **under("maxima", maxima.state())}
 
 
 def plain(state: State) -> dict[str, str]:
@@ -55,6 +58,22 @@ def test_channels_of_all_ranks_are_those_of_the_whole(cuts: list[int], broken: b
     shares = whole.split(cuts, dim=1)
     joined = across([seen({"up": share}) for share in shares], {(SITE, "up"): WIDTH})
     assert plain(joined) == plain(seen({"up": whole}))
+
+
+def test_of_equal_entries_of_a_sample_the_earliest_and_lowest_is_kept_whoever_saw_it() -> None:
+    whole = torch.ones(batch().rows, WIDTH).bfloat16()
+    whole[1, 9] = whole[2, 1] = -3.0
+    joined = across([seen({"up": share}) for share in whole.split([6, 6], dim=1)], {(SITE, "up"): WIDTH})
+    assert plain(joined) == plain(seen({"up": whole}))
+
+
+def test_of_several_parts_that_ranks_share_no_sample_is_told() -> None:
+    one, other = values(), values(1)
+    states = [
+        seen({"gate": gate, "up": up}) for gate, up in zip(one.split(6, dim=1), other.split(6, dim=1), strict=True)
+    ]
+    joined = across(states, {(SITE, "gate"): WIDTH, (SITE, "up"): WIDTH})
+    assert joined["maxima/s00"].value.isnan().all()
 
 
 def test_what_every_rank_holds_whole_counts_once() -> None:
