@@ -52,7 +52,7 @@ def test_every_figure_is_that_of_full_logits_and_plain_hooks(model_type: str, tm
         assert figures(effect) == pytest.approx(expected, rel=tolerance), name
         alone = [plain_figures([p], [q], [one])["mean_kl"] for p, q, one in zip(own, other, evaluation, strict=True)]
         kept = [one.kl / one.tokens for one in effect.by_sample]
-        assert sorted(kept) == pytest.approx(sorted(alone), rel=tolerance), name
+        assert sorted(kept) == pytest.approx(sorted(alone), rel=15 * tolerance), name
         require_sound_samples(name, effect)
         assert (effect.scheme, effect.samples, effect.tokens) == (name, len(evaluation), sum(map(len, evaluation)))
 
