@@ -15,6 +15,7 @@ from tests.support.headed import headed
 from tests.support.measuring import record_of, within_one_step
 from tests.support.torchrun import torchrun
 
+pytestmark = pytest.mark.usefixtures("warm_children")
 SCHEMES = ("W8A8", "W8A8_STATIC", "FP16")
 SUMS = 1e-4
 """Products that two ranks add up differ in the last bits of float32, which layers hand on."""
