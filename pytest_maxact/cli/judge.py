@@ -14,7 +14,7 @@ from pytest_maxact.errors import InputError, MaxactError
 def add(commands: Commands) -> None:
     parser = add_command(commands, "judge", run, "judge a Record by its family's limits")
     add_record(parser)
-    add_options(parser, ["limits", "family", "deploy", "baseline", "verdict"])
+    add_options(parser, ["limits", "family", "deploy", "baseline", "source", "verdict"])
     add_json(parser)
 
 

@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
     add_model(parser, "a folder written by save_pretrained, or a hub id")
     add_target(parser, "where the Record goes")
     measuring = [option.name for option in OPTIONS if option.measures and option.name not in ("model", "save", "cache")]
-    add_options(parser, [*measuring, *_OF_THE_FAMILY])
+    add_options(parser, [*measuring, *_OF_THE_FAMILY, "source"])
 
 
 def run(options: argparse.Namespace) -> int:
@@ -71,9 +71,11 @@ def _measured(options: argparse.Namespace, team: "Team | None") -> int:
         from pytest_maxact.measure.prepare import prepare
         from pytest_maxact.measure.resume.resumption import Resumption, until_safe
         from pytest_maxact.measure.run import measure
+        from pytest_maxact.measure.source.origin import refuse_record
 
     settings = settings_of(options)
     assert settings.save is not None
+    refuse_record(settings)
     checkpoint = [Path(settings.model or "")]
     require_place(Path(settings.save), RECORD, checkpoint)
     files = load_limits(Path(settings.limits) if settings.limits else None)

@@ -12,6 +12,7 @@ from pytest_maxact.record.file import load
 from pytest_maxact.record.identity import Identity, identity_of
 from pytest_maxact.record.provenance import Context
 from pytest_maxact.record.record import Record
+from pytest_maxact.record.source import Compared
 from pytest_maxact.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Candidate:
     context: Context | None = None
     unpredicted: str = ""
     """Why its own predictions are not told, of one that is still to be measured."""
+    compared: Compared | None = None
+    """What is compared with the source that it was made from; None for nothing."""
     remarks: tuple[str, ...] = ()
     """What was found of its files that heads a verdict, likewise."""
     placed: str = ""
@@ -59,6 +62,7 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None, t
         from pytest_maxact.measure.context import context_of
         from pytest_maxact.measure.prepare import prepare
         from pytest_maxact.measure.provenance import expected_footing
+        from pytest_maxact.measure.source.origin import foreseen
 
     settings = source.settings(run)
     if team:
@@ -76,6 +80,7 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None, t
         predicts=prepared.predicts,
         predicted=not prepared.unpredicted,
         unpredicted=prepared.unpredicted,
+        compared=foreseen(prepared, settings),
         remarks=prepared.remarks,
         probed=True,
         protocol=settings.protocol,
@@ -99,6 +104,7 @@ def _of_record(source: Source, record: Record) -> Candidate:
         effects=tuple(record.effects),
         predicts=provenance.predicts,
         predicted=record.is_predicted,
+        compared=record.source.compared if record.source else None,
         probed=record.is_probed,
         protocol=provenance.protocol,
         tokens=provenance.tokens,

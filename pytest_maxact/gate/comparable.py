@@ -45,6 +45,32 @@ def require_comparable(subject: Candidate, baseline: Candidate, what: str) -> No
         )
 
 
+def require_source(subject: Candidate, source: Candidate, what: str) -> None:
+    """Raise InputError for a source that is another kind of model than the artifact, is in low bits itself, or is not
+    the one that a Record says it was compared with.
+    """
+    here, there = subject.identity, source.identity
+    pairs = {"model_type": (there.model_type, here.model_type), "layers": (there.layers, here.layers)}
+    if differing := [f"{name} ({one} there, {other} here)" for name, (one, other) in pairs.items() if one != other]:
+        raise InputError(
+            f"{what} is not what {subject.title} was made from: they differ in {', '.join(differing)}\n"
+            "  give the checkpoint in 16 bits that the artifact was made from"
+        )
+    low = source.record.provenance.low_bits if source.record else None
+    if there.quantized or low:
+        raise InputError(
+            f"{what}: its weights are quantized themselves{f' ({low.method})' if low else ''}\n"
+            "  give the checkpoint in 16 bits that the artifact was made from"
+        )
+    told = subject.record.source if subject.record else None
+    if told and source.record and told.weights_sha256 != source.record.provenance.weights_sha256:
+        raise InputError(
+            f"{what} is not the source that {subject.title} was compared with when it was measured: its weights are "
+            f"{source.record.provenance.weights_sha256[:12]}, those were {told.weights_sha256[:12]}\n"
+            "  give the Record of that one, or measure the artifact again"
+        )
+
+
 def require_sound(baseline: Candidate, what: str) -> None:
     """Raise InputError for a baseline that is broken itself, as far as that is known before measuring."""
     if baseline.record and (broken := first_broken(baseline.record.sites.values())):

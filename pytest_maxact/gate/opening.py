@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.gate.candidate import Candidate
-from pytest_maxact.gate.comparable import require_comparable, require_distributions, require_sound
+from pytest_maxact.gate.comparable import require_comparable, require_distributions, require_sound, require_source
 from pytest_maxact.gate.errand import open_source
 from pytest_maxact.gate.outputs import require_outputs
 from pytest_maxact.gate.plan import Plan
-from pytest_maxact.gate.sources import baselines_of, sources_of
+from pytest_maxact.gate.sources import baselines_of, origin_of, sources_of
 from pytest_maxact.gate.subject import Subject
 from pytest_maxact.judge.limits.behaviour import with_behaviour
 from pytest_maxact.judge.limits.file import LimitsFile, builtin_path, load_limits
+from pytest_maxact.judge.limits.regression import ACTIVATIONS, REGRESSION
 from pytest_maxact.judge.limits.rules import (
     GENERIC,
     Ruleset,
@@ -28,6 +29,7 @@ from pytest_maxact.judge.limits.rules import (
     with_baseline,
     with_fitness,
 )
+from pytest_maxact.judge.limits.source import with_source
 from pytest_maxact.judge.limits.waivers import about, refuse_unmatched
 from pytest_maxact.judge.remarks import remarks_before, remarks_on
 from pytest_maxact.judge.strength import strength_of
@@ -60,24 +62,33 @@ def open_run(settings: Settings, protocol_given: bool = False, team: "Team | Non
         )
     files = _limits(settings)
     sources = sources_of(settings)
-    baseline_sources = baselines_of(settings, {source.name for source in sources})
+    taken = {source.name for source in sources}
+    baseline_sources = baselines_of(settings, taken)
+    origin = origin_of(settings, taken)
+    baseline_sources += (origin,) if origin else ()
     require_outputs(settings, sources, baseline_sources)
     opened: list[Candidate] = []
     for source in (*sources, *baseline_sources):
         like = next((one.prepared for one in opened if one.prepared), None)
         opened.append(open_source(source, settings, like, team))
     series, baselines = opened[: len(sources)], opened[len(sources) :]
+    asked = {
+        one.source.name: f"{setting('source' if one.source is origin else 'baseline')} {one.source.path}"
+        for one in baselines
+    }
     for baseline in baselines:
-        require_sound(baseline, f"{setting('baseline')} {baseline.source.path}")
+        require_sound(baseline, asked[baseline.source.name])
     subjects = []
     for index, one in enumerate(series):
         _require_replayable(one, settings, protocol_given)
         for baseline in baselines:
-            require_comparable(one, baseline, f"{setting('baseline')} {baseline.source.path}")
+            require_comparable(one, baseline, asked[baseline.source.name])
+            if baseline.source is origin:
+                require_source(one, baseline, asked[baseline.source.name])
         earlier = [series[place] for place in dict.fromkeys((0, index - 1))] if index else []
         for other in earlier:
             require_comparable(one, other, other.source.name)
-        subjects.append(_subject(one, files, [*baselines, *earlier], settings))
+        subjects.append(_subject(one, files, [*baselines, *earlier], settings, origin.name if origin else ""))
     plan = Plan(subjects=_with_own_waivers(subjects), baselines=baseline_sources)
     return Opening(plan=plan, opened=tuple(opened))
 
@@ -104,7 +115,10 @@ def _limits(settings: Settings) -> list[LimitsFile]:
     return load_limits(path)
 
 
-def _subject(one: Candidate, files: list[LimitsFile], against: Sequence[Candidate], settings: Settings) -> Subject:
+def _subject(
+    one: Candidate, files: list[LimitsFile], against: Sequence[Candidate], settings: Settings, origin: str
+) -> Subject:
+    """`origin`: the name of the source among those it is compared with."""
     family = settings.family
     if settings.update and family is None and family_speaking_of(files, one.identity.model_type) is None:
         family = GENERIC  # its limits are yet to be written
@@ -119,6 +133,7 @@ def _subject(one: Candidate, files: list[LimitsFile], against: Sequence[Candidat
         effects=one.effects,
     )
     rules = with_behaviour(rules, files, one.sites, predicted=one.predicted, probed=one.probed)
+    rules = with_source(rules, files, one.compared, asked=bool(origin))
     require_protocol(one.protocol, rules)
     if settings.strict:
         _require_plain(one, rules)
@@ -131,6 +146,7 @@ def _subject(one: Candidate, files: list[LimitsFile], against: Sequence[Candidat
             other.source.name,
             probed=one.probed and other.probed,
             slim=any(each.record is not None and each.record.is_summary for each in (one, other)),
+            section=ACTIVATIONS if other.source.name == origin else REGRESSION,
         )
         require_distributions(one, other, rules)
     if one.record:

@@ -18,6 +18,7 @@ class Plan:
 
     subjects: tuple[Subject, ...]
     baselines: tuple[Source, ...] = ()
+    """The source that an artifact was made from among them."""
 
     @property
     def is_series(self) -> bool:

@@ -31,6 +31,8 @@ class Source:
     step: int | None = None
     revision: str | None = None
     weights: str | None = None
+    made_from: str | None = None
+    """The source of a checkpoint under test, where one was named."""
 
     @property
     def key(self) -> str:
@@ -49,7 +51,7 @@ class Source:
         place: dict[str, Any] = (
             {"replay": self.path, "model": None} if self.is_record else {"model": self.path, "replay": None}
         )
-        return replace(run, **place, revision=self.revision, weights=self.weights)
+        return replace(run, **place, revision=self.revision, weights=self.weights, source=self.made_from)
 
 
 def sources_of(settings: Settings) -> list[Source]:
@@ -57,11 +59,21 @@ def sources_of(settings: Settings) -> list[Source]:
     given, is_record = settings.replay or settings.model or "", settings.replay is not None
     reachable(Path(given))
     if not is_pattern(given):
-        one = Source(name="", path=given, is_record=is_record, revision=settings.revision, weights=settings.weights)
+        one = Source(
+            name="", path=given, is_record=is_record, revision=settings.revision, weights=settings.weights,
+            made_from=settings.source,
+        )  # fmt: skip
         return [one]
     members = find(given, records=is_record)
     return [
-        Source(name=one.name, path=one.path, is_record=is_record, step=one.step, weights=settings.weights)
+        Source(
+            name=one.name,
+            path=one.path,
+            is_record=is_record,
+            step=one.step,
+            weights=settings.weights,
+            made_from=settings.source,
+        )
         for one in members
     ]
 
@@ -70,32 +82,38 @@ def baselines_of(settings: Settings, taken: set[str]) -> tuple[Source, ...]:
     """The baselines, each under its short name, or under its path where that is taken: a name stands for one checkpoint
     of the run.
     """
-    found: list[Source] = []
-    for given in settings.baseline:
-        path = reachable(Path(given))
-        is_record = path.is_file()
-        if is_pattern(given):
-            raise InputError(
-                f"{setting('baseline')} {given}: is a pattern, and a baseline is one Record or one checkpoint\n"
-                "  give the path of one, or several such options"
-            )
-        if not is_record and (settings.replay or path.suffix == ".safetensors"):
-            beside = f"; beside {setting('replay')} a baseline is a Record's file" if settings.replay else ""
-            raise InputError(
-                f"{setting('baseline')} {given}: no such file{beside}\n  a Record comes from {setting('save')} FILE"
-            )
-        name, revision = short_name(path), None
-        if not path.exists() and "@" in given:
-            given, _, revision = given.partition("@")
-            name = f"{Path(given).name}@{revision[:12]}"
-        free = [candidate for candidate in (name, str(path), str(path.resolve())) if candidate not in taken]
-        if not free:
-            raise InputError(f"{setting('baseline')} {given}: is given more than once\n  give it once")
-        name = free[0]
-        taken.add(name)
-        weights = settings.weights if settings.weights and (Path(given) / settings.weights).is_file() else None
-        found.append(Source(name=name, path=given, is_record=is_record, revision=revision, weights=weights))
-    return tuple(found)
+    return tuple(_compared_with(given, "baseline", settings, taken) for given in settings.baseline)
+
+
+def origin_of(settings: Settings, taken: set[str]) -> Source | None:
+    """The source that what is under test was made from, likewise; None where none was named."""
+    return _compared_with(settings.source, "source", settings, taken) if settings.source else None
+
+
+def _compared_with(given: str, role: str, settings: Settings, taken: set[str]) -> Source:
+    asked = f"{setting(role)} {given}"
+    path = reachable(Path(given))
+    is_record = path.is_file()
+    if is_pattern(given):
+        raise InputError(
+            f"{asked}: is a pattern, and a {role} is one Record or one checkpoint\n"
+            "  give the path of one, or several such options"
+        )
+    if not is_record and (settings.replay or path.suffix == ".safetensors"):
+        beside = f"; beside {setting('replay')} a {role} is a Record's file" if settings.replay else ""
+        raise InputError(f"{asked}: no such file{beside}\n  a Record comes from {setting('save')} FILE")
+    name, revision = short_name(path), None
+    if not path.exists() and "@" in given:
+        given, _, revision = given.partition("@")
+        name = f"{Path(given).name}@{revision[:12]}"
+    free = [candidate for candidate in (name, str(path), str(path.resolve())) if candidate not in taken]
+    if not free:
+        raise InputError(f"{asked}: is given more than once\n  give it once")
+    name = free[0]
+    taken.add(name)
+    chosen = role == "baseline" and settings.weights and (Path(given) / settings.weights).is_file()
+    weights = settings.weights if chosen else None
+    return Source(name=name, path=given, is_record=is_record, revision=revision, weights=weights)
 
 
 def find(pattern: str, *, records: bool = False) -> list[Member]:

@@ -21,6 +21,7 @@ from pytest_maxact.record.metrics.metric import Metric
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.record.scores import LayerScores
+from pytest_maxact.record.source import AgainstSource
 from pytest_maxact.record.static import HeldScale
 
 if TYPE_CHECKING:
@@ -188,6 +189,7 @@ class Portrait:
     logits: tuple[LayerLogits, ...] | None = None
     noise: Noise | None = None
     static: tuple[HeldScale, ...] | None = None
+    source: AgainstSource | None = None
     weights: WeightScan | None = None
     predictions: Predictions | None = None
     probed: bool = True

@@ -68,6 +68,7 @@ def portray(
         logits=record.logits,
         noise=record.noise,
         static=record.static,
+        source=record.source,
         limits=_applied(record, rules, findings) if rules else None,
         against=_against(record, findings, baselines) if baselines else (),
         deploy=_deploy(record, rules, findings) if rules and rules.fitness else (),

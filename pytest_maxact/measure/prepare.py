@@ -29,6 +29,7 @@ from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.ranks.place import place_of
 from pytest_maxact.measure.ranks.room import rooms_for
 from pytest_maxact.measure.ranks.widths import whole_widths
+from pytest_maxact.measure.source.origin import require_origin
 from pytest_maxact.measure.stream.refused import refuse_asked
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
 from pytest_maxact.numbers.ways import PARALLEL
@@ -51,6 +52,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     tokenizer = load_tokenizer(
         checkpoint.folder, checkpoint.trust_remote_code, config=checkpoint.config, gguf=checkpoint.gguf
     )
+    require_origin(checkpoint, tokenizer, settings)
     built = skeleton(checkpoint)
     files = with_weights(checkpoint, settings) if weights_are_here(checkpoint) else None
     if files:

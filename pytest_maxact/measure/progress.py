@@ -14,6 +14,7 @@ MEASURING = "measuring"
 READING = "reading the weight files"
 FIGURING = "working out the figures"
 PREDICTING = "predicting as deployed"
+COMPARING = "comparing with its source"
 
 
 def begin(progress: Progress | None, what: str) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from pytest_maxact.measure.arithmetic import accumulated, arithmetic_of
 from pytest_maxact.measure.context import context_of
 from pytest_maxact.measure.low_bits import low_bits_of
 from pytest_maxact.measure.observe.observer import Observer
+from pytest_maxact.measure.source.origin import origin_of
 from pytest_maxact.record.comparability import Footing
 from pytest_maxact.record.provenance import Provenance, corpus_digest
 from pytest_maxact.record.record import METRIC_VERSION
@@ -146,6 +147,7 @@ def content_of(
         "repeat": settings.repeat,
         "bounds": sorted([name, bound] for name, bound in bounds) if settings.effects_measured else [],
         "versions": _versions(),
+        **({"source": origin.digest} if (origin := origin_of(settings)) else {}),
     }
 
 
@@ -155,7 +157,7 @@ def content_of_pass(prepared: "Prepared", settings: Settings, weights: str, seal
     deployed, and the threads and the kind of processor over which sums are spread.
     """
     return {
-        **content_of(prepared, settings, weights, ()),
+        **content_of(prepared, replace(settings, source=None), weights, ()),
         "files": [] if weights or seal is None else seal.known_by,
         "whole": tokens_digest(prepared.whole),
         "beside": tokens_digest(prepared.beside),

@@ -53,6 +53,7 @@ from pytest_maxact.measure.repeat import repeated
 from pytest_maxact.measure.resume.bookmarks import Bookmarks
 from pytest_maxact.measure.resume.opening import bookmarks_of
 from pytest_maxact.measure.resume.resumption import Resumption
+from pytest_maxact.measure.source.compare import against_source
 from pytest_maxact.measure.stream.refused import refuse_shared
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.schemes import Scheme
@@ -125,7 +126,13 @@ def measure(
         begin(progress, PREDICTING)
     with _eager():
         record = replace(record, effects=effects_after(prepared, settings, record, failing(record), bounded(record)))
-    return _unchanged(record, checkpoint, loaded_files)
+    return _compared(_unchanged(record, checkpoint, loaded_files), prepared, settings, progress)
+
+
+def _compared(record: Record, prepared: Prepared, settings: Settings, progress: Progress | None) -> Record:
+    """With what it is against its source, where one was named."""
+    with _eager():
+        return replace(record, source=against_source(prepared, settings, record, progress))
 
 
 def _streamed(

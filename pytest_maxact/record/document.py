@@ -41,6 +41,7 @@ def document_of(record: Record) -> dict[str, Any]:
             logits=record.logits,
             noise=record.noise,
             static=record.static,
+            source=record.source,
         )
     )
     return document
@@ -74,6 +75,7 @@ def record_of(document: StoredRecord, tensors: Mapping[str, Bytes]) -> Record:
         logits=document.logits,
         noise=document.noise,
         static=document.static,
+        source=document.source,
         metric_version=document.metric_version,
     )
 

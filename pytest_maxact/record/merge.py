@@ -189,6 +189,10 @@ def _require_alike(first: Record, other: Record) -> None:
         raise InputError(
             "the effect of a scheme on predictions does not add up over parts of a corpus; measure it on the whole"
         )
+    if first.source or other.source:
+        raise InputError(
+            "what an artifact is against its source does not add up over parts of a corpus; measure it on the whole"
+        )
     if differing := part_differences(first.provenance, other.provenance):
         raise InputError(f"these Records are not parts of one measurement; they differ in {', '.join(differing)}")
     if first.weights != other.weights:

@@ -18,6 +18,7 @@ from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.scores import LayerScores
+from pytest_maxact.record.source import AgainstSource
 from pytest_maxact.record.static import HeldScale
 
 METRIC_VERSION = 2
@@ -46,6 +47,8 @@ class Record:
     """Static scales of an artifact held against what was measured; None where none is called for, or none of those
     sites was read.
     """
+    source: AgainstSource | None = None
+    """What was compared with the source that its weights were made from; None where nothing was."""
     metric_version: int = field(default=METRIC_VERSION)
 
     @property

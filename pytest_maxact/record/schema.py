@@ -33,6 +33,7 @@ from pytest_maxact.record.logits import LayerLogits
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.record.scores import LayerScores
+from pytest_maxact.record.source import AgainstSource
 from pytest_maxact.record.static import HeldScale
 
 SCHEMA = 3
@@ -114,6 +115,7 @@ class StoredRecord:
     logits: tuple[LayerLogits, ...] | None = field(default=None, metadata=LATER)
     noise: Noise | None = field(default=None, metadata=LATER)
     static: tuple[HeldScale, ...] | None = field(default=None, metadata=LATER)
+    source: AgainstSource | None = field(default=None, metadata=LATER)
 
 
 def stored(document: Mapping[str, Any]) -> StoredRecord:

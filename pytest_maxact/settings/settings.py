@@ -31,6 +31,7 @@ class Settings:
     limits: str | None = None
     family: str | None = None
     baseline: tuple[str, ...] = ()
+    source: str | None = None
     horizon: int | None = None
     replay: str | None = None
     update: str | None = None

@@ -96,3 +96,15 @@ def test_limits_that_say_nothing_of_the_model_are_refused_where_they_were_given(
     assert "no limits for model_type 'llama'" in capsys.readouterr().err
     status, path = measure(folder, corpus, tmp_path)
     assert (status, load(path).provenance.family) == (0, None)
+
+
+def test_a_source_is_compared_and_a_record_of_it_is_no_source_of_a_measurement(
+    checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["measure", str(checkpoint), "-o", str(tmp_path / "r"), "--corpus", str(corpus), "--max-samples", "6"]
+    assert main([*given, "--source", str(checkpoint)]) == 0
+    found = load(tmp_path / "r").source
+    assert found is not None
+    assert (found.form, found.weights.low, found.weights.changed) == ("", 0, {})
+    assert main([*given, "--source", str(tmp_path / "r")]) == 4
+    assert "is held against the checkpoint" in capsys.readouterr().err

@@ -43,9 +43,14 @@ def missing_in(model: Any, placed: Collection[str]) -> list[str]:
         for name in model.state_dict()
         if name not in placed
         and not any(other in placed for other in same.get(name, ()))
-        and not _COUNTERS.search(name)
+        and not is_counter(name)
         and not any(pattern.search(name) for pattern in ignored)
     ]
+
+
+def is_counter(name: str) -> bool:
+    """Whether a tensor of that name follows from the config, or counts training steps."""
+    return _COUNTERS.search(name) is not None
 
 
 def same_tensors(model: Any) -> dict[str, set[str]]:

@@ -11,6 +11,7 @@ from pytest_maxact.judge.explain.entry import (
     Entry,
 )
 from pytest_maxact.judge.explain.lint import LINT_ENTRIES
+from pytest_maxact.judge.explain.source import SOURCE_ENTRIES
 from pytest_maxact.judge.explain.static import STATIC_ENTRIES
 from pytest_maxact.record.metrics.metric import Kind
 
@@ -272,4 +273,4 @@ _OF_CHANGES = {
         _CHANGED,
     ),
 }
-METRICS = {**_OF_SITES, **_OF_MODELS, **_OF_CHANGES, **LINT_ENTRIES, **STATIC_ENTRIES}
+METRICS = {**_OF_SITES, **_OF_MODELS, **_OF_CHANGES, **LINT_ENTRIES, **STATIC_ENTRIES, **SOURCE_ENTRIES}

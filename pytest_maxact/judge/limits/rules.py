@@ -16,7 +16,7 @@ from pytest_maxact.judge.limits.file import LimitsFile, builtin_path
 from pytest_maxact.judge.limits.keys import METRICS
 from pytest_maxact.judge.limits.layers import LOWER
 from pytest_maxact.judge.limits.limit import Limit
-from pytest_maxact.judge.limits.regression import relative_limits
+from pytest_maxact.judge.limits.regression import REGRESSION, Place, relative_limits
 from pytest_maxact.judge.limits.schema.family import MeasuredOn
 from pytest_maxact.judge.limits.schema.sections import FoundOn
 from pytest_maxact.judge.limits.waivers import Waiver, waivers_of
@@ -153,11 +153,12 @@ def with_baseline(
     *,
     probed: bool = True,
     slim: bool = False,
+    section: Place = REGRESSION,
 ) -> Ruleset:
-    """The same with checks against a baseline of that name; `schemes`, `probed` and `slim` as of `relative_limits`."""
+    """The same with checks against a baseline of that name; all else as of `relative_limits`."""
     ordered = sorted(sites, key=lambda site: site.order)
-    limits = [*rules.limits, *relative_limits(files, ordered, schemes, against, probed=probed, slim=slim)]
-    return replace(rules, limits=_by_depth(limits, ordered))
+    found = relative_limits(files, ordered, schemes, against, probed=probed, slim=slim, section=section)
+    return replace(rules, limits=_by_depth([*rules.limits, *found], ordered))
 
 
 def _ruleset(

@@ -17,6 +17,7 @@ from pytest_maxact.judge.limits.weights import WEIGHTS, is_of_weights, tensor_of
 from pytest_maxact.judge.verdict.bound import NEVER_ZERO, RARELY_ZERO, holds
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.predictions import check_predictions
+from pytest_maxact.judge.verdict.source import check_departure, is_of_source
 from pytest_maxact.judge.verdict.waiving import waived
 from pytest_maxact.judge.verdict.weights import check_weights, tensor_limits, with_tensors
 from pytest_maxact.judge.verdict.words import (
@@ -91,7 +92,7 @@ def check(record: Record, limit: Limit, baseline: Record | None = None) -> Findi
     if limit.site == MODEL:
         return _check_effect(record, limit)
     if limit.site == PREDICTIONS:
-        return check_predictions(record, limit)
+        return check_departure(record, limit) if is_of_source(limit.metric) else check_predictions(record, limit)
     reading = record.carrier if limit.site == CARRIER else record.sites.get(limit.site)
     if reading is None:
         raise MeasureError(

@@ -10,6 +10,7 @@ from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.judge.limits.behaviour import with_behaviour
 from pytest_maxact.judge.limits.file import LimitsFile, load_limits
 from pytest_maxact.judge.limits.rules import require_protocol, select_rules, with_baseline
+from pytest_maxact.judge.limits.source import with_source
 from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.record.identity import identity_of
@@ -37,6 +38,7 @@ def verdict(
         files, identity_of(record.provenance, record.is_linted, record.static is not None), sites, family
     )
     rules = with_behaviour(rules, files, sites, predicted=record.is_predicted, probed=record.is_probed)
+    rules = with_source(rules, files, record.source.compared if record.source else None, asked=False)
     require_protocol(record.provenance.protocol, rules)
     for name, baseline in (baselines or {}).items():
         require_sound(name, baseline)

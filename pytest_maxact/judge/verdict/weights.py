@@ -14,6 +14,7 @@ from pytest_maxact.judge.limits.weights import WEIGHTS, is_of_weights, site_of, 
 from pytest_maxact.judge.verdict.bound import holds
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.scales import check_scales, scale_limits
+from pytest_maxact.judge.verdict.source import check_source_weights, is_of_source, own_bound, source_faults
 from pytest_maxact.judge.verdict.words import origin_words
 from pytest_maxact.numbers.counted import counted, counted_of
 from pytest_maxact.numbers.lint import LINT_METRICS, Lint, LintFault
@@ -56,26 +57,29 @@ def tensor_limits(record: Record, limits: Iterable[Limit]) -> tuple[Limit, ...]:
     given = list(limits)
     known = {limit.check for limit in given}
     return tuple(
-        own
-        for limit in given
-        if limit.site == WEIGHTS
-        for own in (scale_limits(record, limit) if limit.metric in STATIC else _fault_limits(record.weights, limit))
-        if own.check not in known
+        own for limit in given if limit.site == WEIGHTS for own in _of_tensors(record, limit) if own.check not in known
     )
 
 
-def _fault_limits(scan: WeightScan | None, limit: Limit) -> list[Limit]:
-    if scan is None or holds(_amount(scan, limit.metric), limit):
+def _of_tensors(record: Record, limit: Limit) -> list[Limit]:
+    """A limit on all weights as one of its own for every tensor that breaks it."""
+    if limit.metric in STATIC:
+        return list(scale_limits(record, limit))
+    if is_of_source(limit.metric):
+        bound = own_bound(limit)
+        return [replace(limit, site=site_of(name), bound=bound) for name in source_faults(record, limit)]
+    if record.weights is None or holds(_amount(record.weights, limit.metric), limit):
         return []
-    return [
-        replace(limit, site=site_of(name), metric=metric, bound=0.0) for name, metric in _at_fault(scan, limit.metric)
-    ]
+    found = _at_fault(record.weights, limit.metric)
+    return [replace(limit, site=site_of(name), metric=metric, bound=0.0) for name, metric in found]
 
 
 def _is_told(record: Record, limit: Limit) -> bool:
     """Whether a Record says anything of what a limit is on."""
     if not is_of_weights(limit.site) or limit.metric in STATIC:
         return True
+    if is_of_source(limit.metric):
+        return record.source is not None
     return record.is_linted if _is_lint(limit.metric) else record.weights is not None
 
 
@@ -110,6 +114,8 @@ def check_weights(record: Record, limit: Limit, waived: Collection[tuple[str | N
     """
     if limit.metric in STATIC:
         return check_scales(record, limit, waived)
+    if is_of_source(limit.metric):
+        return check_source_weights(record, limit, waived)
     scan = record.weights
     if scan is None or not _is_told(record, limit):
         stated = f", for which {limit.file}:{limit.line} sets a limit" if limit.file else ""

@@ -27,6 +27,8 @@ def unstreamed(quantized: bool, settings: Settings) -> str:
             f"{setting('repeat')} measures samples again with a model that is in memory as a whole, which a streamed "
             "one is not"
         )
+    if settings.source and not Path(settings.source).expanduser().is_file():
+        return f"{setting('source')} compares predictions of models that are in memory as a whole, one after the other"
     if find_spec("fcntl") is None:
         return "this system has no locks of files, by which what was spilled is told from what was left"
     return "its weights are quantized, and are not read layer by layer yet" if quantized else ""

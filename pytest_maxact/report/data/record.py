@@ -15,6 +15,7 @@ from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.record.static import HeldScale
 from pytest_maxact.report.data.null import finite_or_null, plain
 from pytest_maxact.report.data.scan import scan_data
+from pytest_maxact.report.data.source import source_data
 from pytest_maxact.report.data.weights import weight_data
 
 
@@ -68,6 +69,7 @@ def record_data(portrait: Portrait, figures: Sequence[SiteFigures]) -> dict[str,
         **({"weights": scan_data(portrait.weights)} if portrait.weights else {}),
         **({"deployed": asdict(provenance.deployed)} if provenance.deployed else {}),
         **({} if portrait.scores is None else {"scores": [plain(asdict(found)) for found in portrait.scores]}),
+        **({"source": source_data(portrait.source)} if portrait.source else {}),
         **({} if portrait.logits is None else {"logits": [plain(asdict(found)) for found in portrait.logits]}),
         **({"noise": plain(asdict(portrait.noise))} if portrait.noise else {}),
         **({} if portrait.static is None else {"static_scales": [_static(held) for held in portrait.static]}),

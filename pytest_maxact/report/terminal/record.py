@@ -32,6 +32,10 @@ def record_parts(portrait: Portrait, screen: Screen, tighten: str = "") -> Itera
         from pytest_maxact.report.terminal.deploy import deploy_parts
 
         yield from deploy_parts(portrait)
+    if portrait.source:
+        from pytest_maxact.report.terminal.source import source_parts
+
+        yield from source_parts(portrait.source)
 
 
 def _notes(portrait: Portrait, tighten: str) -> Iterator[str]:

@@ -33,6 +33,17 @@ JUDGING = (
         ),
     ),
     Option(
+        name="source",
+        metavar="MODEL_OR_RECORD",
+        parse=nonempty,
+        is_path=True,
+        measures=False,
+        help=(
+            "the 16-bit checkpoint that this artifact was made from: its weights, activations and predictions are held"
+            " against it; of a Record of it activations alone"
+        ),
+    ),
+    Option(
         name="horizon",
         metavar="STEP",
         parse=positive_number,

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from pytest_maxact.judge.limits.schema.artifact import Artifact
 from pytest_maxact.judge.limits.schema.family import Family
 from pytest_maxact.judge.limits.schema.sections import Deploy, FoundOn, Generic, Margins, Regression, WaiverEntry
 from pytest_maxact.judge.limits.schema.terms import ONE_ONLY, Headroom, Section, Text
@@ -21,6 +22,7 @@ class LimitsDocument(Section):
     generic: Generic | None = None
     deploy: Deploy | None = None
     regression: Regression | None = None
+    artifact: Artifact | None = None
     waive: list[WaiverEntry] = []
     max_waiver_days: Annotated[int, Field(gt=0, le=3650)] | None = None
     margins: Margins = Margins()

@@ -1,0 +1,1 @@
+"""An artifact against the source that it was made from: its weights, and its predictions."""
