@@ -42,7 +42,8 @@ def remarks_of(model: nn.Module, files: WeightFiles) -> Iterator[str]:
     if files.packing and files.packing.activations:
         yield (
             f"inputs of linear layers are measured in 16 bits, where a runtime quantizes them too "
-            f"({files.packing.activations}){_static_hint(files.packing.activations)}"
+            f"({files.packing.activations}); predictions against a source are made as it does"
+            f"{_static_hint(files.packing.activations)}"
         )
     placed = placed_in(headers(files), model)
     for target, source in sorted((getattr(model, "all_tied_weights_keys", None) or {}).items()):

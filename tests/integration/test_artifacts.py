@@ -37,7 +37,7 @@ def test_one_whose_inputs_are_quantized_too_is_said_to_be_measured_without(
         says=[
             "stored as compressed-tensors (int-quantized), 8 bits, dequantized by compressed-tensors",
             "inputs of linear layers are measured in 16 bits, where a runtime quantizes them too (int8 per token, "
-            "dynamic)",
+            "dynamic); predictions against a source are made as it does",
         ],
     )  # fmt: skip
 

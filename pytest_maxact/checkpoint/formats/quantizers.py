@@ -38,12 +38,16 @@ def form_of(how: Quantizer | None, method: str) -> str:
 
 
 def usual_form(packing: Packing) -> str:
-    """Of most entries of an artifact."""
+    """Of most entries of an artifact, and of what they are multiplied with where it is served: `compressed-tensors int8
+    with int8 inputs`.
+    """
     entries: dict[str, int] = {}
     for packed in packing.packed.values():
         if form := form_of(quantizer_of(packed, packing.stated.method), packing.stated.method):
             entries[form] = entries.get(form, 0) + prod(packed.shape)
-    return max(entries, key=lambda form: (entries[form], form), default="")
+    usual = max(entries, key=lambda form: (entries[form], form), default="")
+    inputs = packing.activations.partition(" ")[0]
+    return f"{usual} with {inputs} inputs" if usual and inputs else usual
 
 
 def _shared(number: str, packed: Packed, scale: str = "") -> Quantizer:
