@@ -72,6 +72,23 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         ("maxact plan config.json --devices cpu:64GiB,cuda*4:80GiB", "elsewhere, of a config alone"),
         ("maxact plan DIR --json", "for a program"),
     ),
+    "stress": (
+        ("maxact stress DIR", "how much worse inputs there are than those of the corpus"),
+        ("maxact stress DIR -o run.safetensors --max-samples 50", "and keep the Record; less text beside it"),
+        ("maxact stress DIR --json", "for a program"),
+    ),
+    "hunt": (
+        ("maxact hunt DIR -o worst.jsonl", "five minutes at the site that holds M"),
+        (
+            "maxact hunt DIR layers.2.mlp_output layers.9.hidden --seconds 3600 --state hunt.json -o worst.jsonl",
+            "an hour at two sites, which goes on where it was when it is asked again",
+        ),
+        ("maxact hunt DIR --evaluations 20000 --json", "the same every time; for a program"),
+    ),
+    "cause": (
+        ("maxact cause DIR", "which weight entries write massive channels, each proved by setting it to zero"),
+        ("maxact cause DIR --schemes W8A8,W4A16 --json", "and what rounding leaves of them; for a program"),
+    ),
     "explain": (
         ("maxact explain", "a list of all that can be explained"),
         ("maxact explain down_in", "a site"),

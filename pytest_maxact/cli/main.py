@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_maxact.cli import (
+    cause,
     compare,
     explain,
     export,
+    hunt,
     judge,
     lint,
     measure,
@@ -24,6 +26,7 @@ from pytest_maxact.cli import (
     series,
     show,
     sites,
+    stress,
     suggest,
     trust,
     verify,
@@ -37,6 +40,7 @@ from pytest_maxact.errors import InputError, MaxactError, shown
 
 _COMMANDS = (
     measure, judge, explain, verify, show, trust, compare, series, merge, suggest, export, weights, lint, sites, plan,
+    stress, hunt, cause,
 )  # fmt: skip
 """In the order of the help."""
 

@@ -22,13 +22,15 @@ from pytest_maxact.settings.userfiles import BOM, reachable, refuse_stand_in, un
 CATEGORIES = ("math", "code", "web_english", "knowledge", "chinese", "minority_scripts", "web_other")
 _DIGITS = 12
 """So many of its digest call a sample that is given no id."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEADER = re.compile(r"^%%% (?P<id>[a-z0-9-]+) (?P<language>[A-Za-z-]+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One text, or the `input_ids` of one in another tokenizer's vocabulary. `digest` identifies its content
-    (SHA-256), `place` is where it was read.
+    (SHA-256), `place` is where it was read. `tokenizer`: the digest of the one whose ids they are, where that is said:
+    a model that has it runs the very ids, whatever text they make.
     """
 
     id: str
@@ -36,6 +38,7 @@ class Sample:
     text: str | None = None
     input_ids: tuple[int, ...] | None = None
     place: str = field(default="", compare=False)
+    tokenizer: str | None = None
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -134,7 +137,10 @@ def _parse_line(raw: bytes, where: str) -> Sample:
     if isinstance(text, str) and text.strip() and ids is None:
         return Sample(id=name, category=category, text=text, place=where)
     if text is None and isinstance(ids, list) and ids and all(type(i) is int and i >= 0 for i in ids):
-        return Sample(id=name, category=category, input_ids=tuple(ids), place=where)
+        whose = entry.get("tokenizer_sha256")
+        if whose is not None and not (isinstance(whose, str) and _SHA256.fullmatch(whose)):
+            raise InputError(f'{where}: "tokenizer_sha256" is no SHA-256\n  leave it out, and name the tokenizer')
+        return Sample(id=name, category=category, input_ids=tuple(ids), place=where, tokenizer=whose)
     raise InputError(f'{where}: needs either a non-empty "text" or "input_ids" of whole numbers, not both\n  {form}')
 
 

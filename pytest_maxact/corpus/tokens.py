@@ -41,13 +41,16 @@ class Sequence:
         return len(self.ids)
 
 
-def decode(samples: Iterable[Sample], source: Tokenizer | None) -> list[Sample]:
+def decode(samples: Iterable[Sample], source: Tokenizer | None, own: str | None = None) -> list[Sample]:
     """Samples as text: those given as ids of the tokenizer `source` decoded, so that their digest is that of the text
-    that is measured.
+    that is measured. Ids that are said to be of the model's `own` tokenizer, by its digest, stay as they are.
 
     Raises InputError for ids without a tokenizer, and ids that the tokenizer does not have.
     """
-    return [sample if sample.text is not None else _decoded(sample, source) for sample in samples]
+    return [
+        sample if sample.text is not None or (own and sample.tokenizer == own) else _decoded(sample, source)
+        for sample in samples
+    ]
 
 
 def _decoded(sample: Sample, source: Tokenizer | None) -> Sample:
@@ -75,13 +78,15 @@ def _decoded(sample: Sample, source: Tokenizer | None) -> Sample:
 def encode(
     samples: Iterable[Sample], tokenizer: Tokenizer, *, protocol: str, max_seq_len: int, vocab_size: int
 ) -> list[Sequence]:
-    """Every sample, a text, as at most `max_seq_len` token ids.
+    """Every sample, a text or the ids of this very tokenizer, as at most `max_seq_len` token ids.
 
     Raises InputError for a sample without tokens, a token id outside the model's embedding of `vocab_size` rows, ids
     that lack their text, different texts with the same ids, and a template or tokenizer that raises.
     """
     samples = list(samples)
-    whole = _encoded(samples, tokenizer, protocol)
+    texts = [sample for sample in samples if sample.text is not None]
+    encoded = iter(_encoded(texts, tokenizer, protocol))
+    whole = [list(sample.input_ids or ()) if sample.text is None else next(encoded) for sample in samples]
     for sample, ids in zip(samples, whole, strict=True):
         if not ids[:max_seq_len]:
             raise InputError(
@@ -94,9 +99,10 @@ def encode(
                 f"{vocab_size} tokens\n"
                 "  the tokenizer is not the one this model was trained with; put the right one beside the weights"
             )
-    _refuse_equal(samples, whole)
+    of_texts = [ids for sample, ids in zip(samples, whole, strict=True) if sample.text is not None]
+    _refuse_equal(texts, of_texts)
     if protocol != "paper":
-        _refuse_cut_before_the_text(samples, whole, max_seq_len)
+        _refuse_cut_before_the_text(texts, of_texts, max_seq_len)
     return [
         Sequence(sample=sample, ids=tuple(ids[:max_seq_len]), cut=len(ids) > max_seq_len)
         for sample, ids in zip(samples, whole, strict=True)

@@ -35,6 +35,10 @@ class Candidate:
     """Whether its own predictions are told, or were to be."""
     probed: bool
     """Whether it is told what each of its layers does."""
+    stressed: bool
+    """Whether inputs that no corpus has are tried."""
+    hunted: bool
+    """Whether worse inputs are searched for."""
     protocol: str
     tokens: int
     samples: int
@@ -83,6 +87,8 @@ def open_source(source: Source, run: Settings, like: "Prepared | None" = None, t
         compared=foreseen(prepared, settings),
         remarks=prepared.remarks,
         probed=True,
+        stressed=settings.stress,
+        hunted=bool(settings.hunt),
         protocol=settings.protocol,
         tokens=sum(len(sequence.ids) for sequence in prepared.sequences),
         samples=len(prepared.sequences),
@@ -106,6 +112,8 @@ def _of_record(source: Source, record: Record) -> Candidate:
         predicted=record.is_predicted,
         compared=record.source.compared if record.source else None,
         probed=record.is_probed,
+        stressed=record.stress is not None,
+        hunted=bool(record.hunt),
         protocol=provenance.protocol,
         tokens=provenance.tokens,
         samples=len(provenance.samples),

@@ -33,6 +33,7 @@ from pytest_maxact.judge.limits.source import with_source
 from pytest_maxact.judge.limits.waivers import about, refuse_unmatched
 from pytest_maxact.judge.remarks import remarks_before, remarks_on
 from pytest_maxact.judge.strength import strength_of
+from pytest_maxact.judge.verdict.stress import with_trials
 from pytest_maxact.judge.verdict.weights import with_tensors
 from pytest_maxact.settings.settings import Settings
 
@@ -134,6 +135,7 @@ def _subject(
     )
     rules = with_behaviour(rules, files, one.sites, predicted=one.predicted, probed=one.probed)
     rules = with_source(rules, files, one.compared, asked=bool(origin))
+    rules = with_trials(rules, one.stressed, one.hunted)
     require_protocol(one.protocol, rules)
     if settings.strict:
         _require_plain(one, rules)

@@ -13,7 +13,8 @@ from pytest_maxact.judge.limits.file import LIMITS
 from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.measure.store import Store
 from pytest_maxact.record.file import RECORD, put
-from pytest_maxact.record.output import require_folder, require_place, unwritten
+from pytest_maxact.record.hunt import FINDS, corpus_of
+from pytest_maxact.record.output import require_folder, require_place, unwritten, write_output
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.summary import summary
 from pytest_maxact.settings.settings import Settings
@@ -36,6 +37,11 @@ def require_outputs(settings: Settings, subjects: Iterable[Source], baselines: I
             new_folder = source.name and not target.parent.exists()
             require_place(target.parent if new_folder else target, RECORD, apart)
             _refuse_baseline(target, baselines)
+    if settings.hunt_out:
+        for source in subjects:
+            target = finds_place(Path(settings.hunt_out), source)
+            new_folder = source.name and not target.parent.exists()
+            require_place(target.parent if new_folder else target, FINDS, apart)
     if settings.cache:
         Store(Path(settings.cache), apart)
     if settings.update and settings.limits:
@@ -62,6 +68,23 @@ def save_record(record: Record, settings: Settings, source: Source, rules: Rules
     except OSError as error:
         raise InputError(f"cannot write the Record to {target}: {unwritten(error)}") from error
     put(summary(record, kept) if settings.slim else record, target, checkpoints_of([source]))
+
+
+def save_finds(record: Record, settings: Settings, source: Source) -> None:
+    """Put what a search found where the run was asked to. Raises InputError."""
+    target = finds_place(Path(settings.hunt_out or ""), source)
+    try:
+        if source.name:
+            target.parent.mkdir(exist_ok=True)
+        content = corpus_of(record.hunt or (), record.provenance.tokenizer_sha256)
+        write_output(target, content, FINDS, checkpoints_of([source]))
+    except OSError as error:
+        raise InputError(f"cannot write the worst inputs to {target}: {unwritten(error)}") from error
+
+
+def finds_place(target: Path, source: Source) -> Path:
+    """Where the worst inputs go: the file itself, or a file in the folder for one of a series."""
+    return target / f"{source.name}.hunt.jsonl" if source.name else target
 
 
 def record_place(target: Path, source: Source) -> Path:

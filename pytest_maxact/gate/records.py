@@ -15,7 +15,7 @@ from pytest_maxact.gate.candidate import Candidate
 from pytest_maxact.gate.errand import measure_source
 from pytest_maxact.gate.measuring import Showing, nothing_shown
 from pytest_maxact.gate.meeting import sharing, unshared
-from pytest_maxact.gate.outputs import checkpoints_of, save_record
+from pytest_maxact.gate.outputs import checkpoints_of, save_finds, save_record
 from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.measure.once import locked, once
@@ -147,6 +147,8 @@ class Records:
         try:
             if rules and self._settings.save:
                 save_record(record, self._settings, source, rules)
+            if rules and self._settings.hunt_out:
+                save_finds(record, self._settings, source)
         except InputError as error:
             reasons.append(marked(error))
         self._note(source, "unsaved", reasons)

@@ -16,6 +16,7 @@ from pytest_maxact.numbers.peaks import Peak
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.effect import Effect
+from pytest_maxact.record.hunt import Hunted
 from pytest_maxact.record.logits import LayerLogits
 from pytest_maxact.record.metrics.metric import Metric
 from pytest_maxact.record.predictions import Predictions
@@ -27,6 +28,7 @@ from pytest_maxact.record.static import HeldScale
 if TYPE_CHECKING:
     from pytest_maxact.judge.deploy.fitness import SchemeFitness
     from pytest_maxact.judge.parting import Against
+    from pytest_maxact.judge.trust.stress import StressFigures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +194,8 @@ class Portrait:
     source: AgainstSource | None = None
     weights: WeightScan | None = None
     predictions: Predictions | None = None
+    stress: "StressFigures | None" = None
+    hunt: tuple[Hunted, ...] | None = None
     probed: bool = True
     """Whether it is told what each layer does."""
     limits: AppliedLimits | None = None

@@ -22,6 +22,7 @@ from pytest_maxact.judge.portrait import (
     SiteRow,
 )
 from pytest_maxact.judge.published import standing
+from pytest_maxact.judge.trust.stress import stress_figures
 from pytest_maxact.judge.trust.trust import trusted_m
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.slack import notices
@@ -69,6 +70,8 @@ def portray(
         noise=record.noise,
         static=record.static,
         source=record.source,
+        stress=stress_figures(record),
+        hunt=record.hunt,
         limits=_applied(record, rules, findings) if rules else None,
         against=_against(record, findings, baselines) if baselines else (),
         deploy=_deploy(record, rules, findings) if rules and rules.fitness else (),

@@ -31,6 +31,7 @@ from pytest_maxact.measure.ranks.room import rooms_for
 from pytest_maxact.measure.ranks.widths import whole_widths
 from pytest_maxact.measure.source.origin import require_origin
 from pytest_maxact.measure.stream.refused import refuse_asked
+from pytest_maxact.measure.trials import refuse_trials
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
 from pytest_maxact.numbers.ways import PARALLEL
 from pytest_maxact.record.identity import Identity
@@ -59,13 +60,21 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         refuse_unfit(built.whole, files)
     refuse_unparallel(built.whole, settings, here, is_quantized(built.whole, files))
     anatomy = resolve(built.body, checkpoint.config, settings.linear_inputs, attention=settings.attention)
+    refuse_trials(settings, anatomy, here is not None)
     schemes = schemes_of(checkpoint, settings)
     if settings.effect or (settings.deploy and not is_encoder(checkpoint)):
         require_head(checkpoint)
     _refuse_what_schemes_cannot(anatomy, settings)
     sequences = _taken_over(like, tokenizer, anatomy, max_length(settings, checkpoint.config.get_text_config()))
     if sequences is None:
-        encoded = encode(corpus.decode(read_corpus(settings), source), tokenizer, anatomy, checkpoint.config, settings)
+        samples = corpus.decode(read_corpus(settings), source, tokenizer_digest(tokenizer))
+        encoded = encode(
+            samples,
+            tokenizer,
+            anatomy,
+            checkpoint.config,
+            settings,
+        )
         budget = settings.max_tokens
         sequences = tuple(corpus.within_token_budget(encoded, budget, settings.seed) if budget is not None else encoded)
     dtype = dtype_of_files(checkpoint.config, files)

@@ -15,6 +15,9 @@ READING = "reading the weight files"
 FIGURING = "working out the figures"
 PREDICTING = "predicting as deployed"
 COMPARING = "comparing with its source"
+CAUSING = "looking for what writes massive channels"
+HUNTING = "searching for worse inputs"
+STRESSING = "trying inputs that no corpus has"
 
 
 def begin(progress: Progress | None, what: str) -> None:

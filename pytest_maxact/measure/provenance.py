@@ -145,6 +145,8 @@ def content_of(
         "schemes": [scheme.name for scheme in prepared.schemes],
         "effects": list(settings.effects_measured),
         "repeat": settings.repeat,
+        **({"stress": True} if settings.stress else {}),
+        **({"hunt": [*settings.hunt, settings.hunt_seconds]} if settings.hunt else {}),
         "bounds": sorted([name, bound] for name, bound in bounds) if settings.effects_measured else [],
         "versions": _versions(),
         **({"source": origin.digest} if (origin := origin_of(settings)) else {}),

@@ -55,6 +55,7 @@ from pytest_maxact.measure.resume.opening import bookmarks_of
 from pytest_maxact.measure.resume.resumption import Resumption
 from pytest_maxact.measure.source.compare import against_source
 from pytest_maxact.measure.stream.refused import refuse_shared
+from pytest_maxact.measure.trials import with_trials
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.schemes import Scheme
 from pytest_maxact.numbers.ways import STREAMED
@@ -121,6 +122,7 @@ def measure(
         record = measure_loaded(
             prepared, settings, loaded, family, identify, scanned, progress, company=company, bookmarks=bookmarks
         )
+        record = with_trials(record, prepared, settings, loaded, progress)
     del scanned, company, loaded
     if settings.effects_measured:
         begin(progress, PREDICTING)

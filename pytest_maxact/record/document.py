@@ -42,6 +42,8 @@ def document_of(record: Record) -> dict[str, Any]:
             noise=record.noise,
             static=record.static,
             source=record.source,
+            stress=record.stress,
+            hunt=record.hunt,
         )
     )
     return document
@@ -76,6 +78,8 @@ def record_of(document: StoredRecord, tensors: Mapping[str, Bytes]) -> Record:
         noise=document.noise,
         static=document.static,
         source=document.source,
+        stress=document.stress,
+        hunt=document.hunt,
         metric_version=document.metric_version,
     )
 

@@ -8,6 +8,7 @@ from pytest_maxact.errors import InputError, setting, shown
 from pytest_maxact.numbers.noise import Noise, merged_noise
 from pytest_maxact.record.comparability import part_differences
 from pytest_maxact.record.deployed import AsDeployed, joined_deployed
+from pytest_maxact.record.hunt import Hunted
 from pytest_maxact.record.logits import LayerLogits, merged_logits
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Context, Provenance, corpus_digest, merged_context, merged_tokens
@@ -15,6 +16,7 @@ from pytest_maxact.record.reading import SiteReading, ordered
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.scores import LayerScores, merged_scores
 from pytest_maxact.record.static import held_of
+from pytest_maxact.record.stress import Stress, merged_stress
 
 _Sample = tuple[str, str, str, int]
 
@@ -49,6 +51,8 @@ class Sum:
         self._scores: tuple[LayerScores, ...] | None = None
         self._logits: tuple[LayerLogits, ...] | None = None
         self._noise: Noise | None = None
+        self._stress: Stress | None = None
+        self._hunt: tuple[Hunted, ...] = ()
 
     def add(self, part: Record) -> None:
         """Raises InputError for what is no part of the same measurement, or holds what another part holds."""
@@ -70,6 +74,8 @@ class Sum:
             self._scores = merged_scores((self._scores, part.scores))
             self._logits = merged_logits((self._logits, part.logits))
             self._noise = merged_noise(self._noise, part.noise)
+        self._stress = merged_stress(self._stress, part.stress)
+        self._hunt += part.hunt or ()
         self._refuse_shared_texts(part.provenance)
         self._refuse_shared_names(part.provenance)
         if part.provenance.shard:
@@ -92,6 +98,8 @@ class Sum:
             logits=self._logits,
             noise=self._noise,
             static=held_of(low_bits, self._sites),
+            stress=self._stress,
+            hunt=self._hunt or None,
         )
 
     def _refuse_repeated(self, shard: str | None) -> None:

@@ -13,6 +13,7 @@ from pytest_maxact.numbers.noise import Noise
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.record.effect import Effect
 from pytest_maxact.record.held import Summary
+from pytest_maxact.record.hunt import Hunted
 from pytest_maxact.record.logits import LayerLogits
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
@@ -20,6 +21,7 @@ from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.scores import LayerScores
 from pytest_maxact.record.source import AgainstSource
 from pytest_maxact.record.static import HeldScale
+from pytest_maxact.record.stress import Stress
 
 METRIC_VERSION = 2
 """Raised when a change of code changes a figure; Records of different metric versions are not judged or compared."""
@@ -49,6 +51,10 @@ class Record:
     """
     source: AgainstSource | None = None
     """What was compared with the source that its weights were made from; None where nothing was."""
+    stress: Stress | None = None
+    """What inputs did that no corpus has, apart from all other figures; None where none were tried."""
+    hunt: tuple[Hunted, ...] | None = None
+    """What a search for worse inputs found, site by site; None where there was none."""
     metric_version: int = field(default=METRIC_VERSION)
 
     @property

@@ -29,12 +29,14 @@ from pytest_maxact.numbers.sums import SchemeSums
 from pytest_maxact.numbers.weights import WeightDistortion
 from pytest_maxact.record.effect import Effect
 from pytest_maxact.record.held import Entries
+from pytest_maxact.record.hunt import Hunted
 from pytest_maxact.record.logits import LayerLogits
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.record.scores import LayerScores
 from pytest_maxact.record.source import AgainstSource
 from pytest_maxact.record.static import HeldScale
+from pytest_maxact.record.stress import Stress
 
 SCHEMA = 3
 _TAGS = ("seen", "summed up")
@@ -116,6 +118,8 @@ class StoredRecord:
     noise: Noise | None = field(default=None, metadata=LATER)
     static: tuple[HeldScale, ...] | None = field(default=None, metadata=LATER)
     source: AgainstSource | None = field(default=None, metadata=LATER)
+    stress: Stress | None = field(default=None, metadata=LATER)
+    hunt: tuple[Hunted, ...] | None = field(default=None, metadata=LATER)
 
 
 def stored(document: Mapping[str, Any]) -> StoredRecord:

@@ -26,6 +26,10 @@ class Settings:
     sites: str = "paper"
     schemes: tuple[str, ...] = ()
     effect: tuple[str, ...] = ()
+    stress: bool = False
+    hunt: tuple[str, ...] = ()
+    hunt_seconds: int = 300
+    hunt_out: str | None = None
     deploy: tuple[str, ...] = ()
     repeat: int | None = None
     limits: str | None = None

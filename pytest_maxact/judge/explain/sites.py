@@ -4,7 +4,7 @@ whole, its predictions, its weights, and waivers.
 
 from pytest_maxact.errors import setting
 from pytest_maxact.judge.explain.entry import EXPECTED, EXPORT, SITE, USUAL, WAIVE, Entry
-from pytest_maxact.judge.limits.limit import CARRIER, MODEL, PREDICTIONS
+from pytest_maxact.judge.limits.limit import CARRIER, HUNT, MODEL, PREDICTIONS, STRESS
 from pytest_maxact.judge.limits.weights import WEIGHTS
 
 WAIVER = "waive"
@@ -189,6 +189,37 @@ _WHOLE = (
                 "check that tokenizer and weights come from one checkpoint, and that added tokens are last",
             ),
             ("text of a kind it never read", f"measure on text that it knows: {setting('corpus')} FILE"),
+            WAIVE,
+        ),
+    ),
+    Entry(
+        name=STRESS,
+        group=SITE,
+        what="Inputs that no corpus has: every first token, BOS, delimiters, repeated, rare and random tokens, mixed"
+        " scripts, abused chat templates, whole contexts.",
+        unit="sites that are NaN or infinite",
+        measured=f"by a pass of their own with {setting('stress')}; no figure of the corpus changes",
+        breach="An input that somebody will send breaks the model, though the corpus does not.",
+        todo=(
+            EXPORT,
+            ("an overflow in 16 bits", "run the layers from the first such site on in bfloat16 or float32"),
+            WAIVE,
+        ),
+    ),
+    Entry(
+        name=HUNT,
+        group=SITE,
+        what="The worst inputs that a search found: every first token, pairs where there are few, then token by token"
+        " up the gradient of the activation.",
+        unit="sites at which one is NaN or infinite",
+        measured=f"by an ordinary pass over what was found with {setting('hunt')}; no figure of the corpus changes",
+        breach="There is an input that breaks the model, though the corpus does not.",
+        todo=(
+            EXPORT,
+            (
+                "it must not come back",
+                f"keep it as a corpus: {setting('hunt_out')} FILE, then {setting('corpus')} FILE",
+            ),
             WAIVE,
         ),
     ),

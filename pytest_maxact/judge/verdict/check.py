@@ -11,13 +11,14 @@ from typing import Literal
 from pytest_maxact.errors import InputError, MeasureError, setting
 from pytest_maxact.judge.compare.changes import record_change, site_change
 from pytest_maxact.judge.compare.noise import floor_between, floor_words, is_noise
-from pytest_maxact.judge.limits.limit import CARRIER, MODEL, PREDICTIONS, Limit
+from pytest_maxact.judge.limits.limit import CARRIER, HUNT, MODEL, PREDICTIONS, STRESS, Limit
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.limits.weights import WEIGHTS, is_of_weights, tensor_of
 from pytest_maxact.judge.verdict.bound import NEVER_ZERO, RARELY_ZERO, holds
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.predictions import check_predictions
 from pytest_maxact.judge.verdict.source import check_departure, is_of_source
+from pytest_maxact.judge.verdict.stress import check_hunt, check_stress
 from pytest_maxact.judge.verdict.waiving import waived
 from pytest_maxact.judge.verdict.weights import check_weights, tensor_limits, with_tensors
 from pytest_maxact.judge.verdict.words import (
@@ -93,6 +94,10 @@ def check(record: Record, limit: Limit, baseline: Record | None = None) -> Findi
         return _check_effect(record, limit)
     if limit.site == PREDICTIONS:
         return check_departure(record, limit) if is_of_source(limit.metric) else check_predictions(record, limit)
+    if limit.site == STRESS:
+        return check_stress(record, limit)
+    if limit.site == HUNT:
+        return check_hunt(record, limit)
     reading = record.carrier if limit.site == CARRIER else record.sites.get(limit.site)
     if reading is None:
         raise MeasureError(

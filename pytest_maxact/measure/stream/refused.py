@@ -29,6 +29,9 @@ def unstreamed(quantized: bool, settings: Settings) -> str:
         )
     if settings.source and not Path(settings.source).expanduser().is_file():
         return f"{setting('source')} compares predictions of models that are in memory as a whole, one after the other"
+    if settings.stress or settings.hunt:
+        tried = setting("stress") if settings.stress else setting("hunt")
+        return f"{tried} runs inputs that those before them decide, each time a pass of all weights"
     if find_spec("fcntl") is None:
         return "this system has no locks of files, by which what was spilled is told from what was left"
     return "its weights are quantized, and are not read layer by layer yet" if quantized else ""

@@ -20,6 +20,7 @@ from pytest_maxact.record.sound.effects import require_sound_samples
 from pytest_maxact.record.sound.scales import require_sound_scales
 from pytest_maxact.record.sound.site import Text, require_sound_site
 from pytest_maxact.record.sound.source import require_sound_source
+from pytest_maxact.record.sound.stress import require_sound_hunt, require_sound_stress
 from pytest_maxact.record.sound.weights import require_sound_weights
 
 _WITHOUT_LAYER = ("embedding", "final_norm")
@@ -47,6 +48,8 @@ def require_sound(record: Record) -> None:
     _require_logits(record)
     _require_noise(record)
     require_sound_scales(record)
+    require_sound_stress(record)
+    require_sound_hunt(record)
 
 
 def _text(provenance: Provenance) -> Text:

@@ -13,9 +13,11 @@ from pytest_maxact.numbers.peaks import Peak
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.record.static import HeldScale
+from pytest_maxact.report.data.hunt import hunt_data
 from pytest_maxact.report.data.null import finite_or_null, plain
 from pytest_maxact.report.data.scan import scan_data
 from pytest_maxact.report.data.source import source_data
+from pytest_maxact.report.data.stress import stress_data
 from pytest_maxact.report.data.weights import weight_data
 
 
@@ -73,6 +75,8 @@ def record_data(portrait: Portrait, figures: Sequence[SiteFigures]) -> dict[str,
         **({} if portrait.logits is None else {"logits": [plain(asdict(found)) for found in portrait.logits]}),
         **({"noise": plain(asdict(portrait.noise))} if portrait.noise else {}),
         **({} if portrait.static is None else {"static_scales": [_static(held) for held in portrait.static]}),
+        **({"hunt": hunt_data(portrait.hunt)} if portrait.hunt else {}),
+        **({"stress": stress_data(portrait.stress)} if portrait.stress else {}),
         "sites": {site.site.name: _site(site) for site in figures},
     }
 

@@ -9,6 +9,8 @@ from rich.text import Text
 
 from pytest_maxact.errors import shown
 from pytest_maxact.judge.portrait import AppliedLimits, HalfRange, MassiveLayers, Maximum, Portrait, RoutedExperts
+from pytest_maxact.judge.trust.hunt import hunt_line
+from pytest_maxact.judge.trust.stress import stress_line
 from pytest_maxact.numbers.arithmetic import ACCUMULATED
 from pytest_maxact.numbers.counted import counted, counted_of, plural
 from pytest_maxact.numbers.formats import FP16_MAX
@@ -56,6 +58,10 @@ def _facts(portrait: Portrait) -> Iterator[Fact]:
     yield "massive", _massive_words(portrait.massive)
     if portrait.experts:
         yield "experts", _experts_words(portrait.experts)
+    if portrait.stress:
+        yield "stress", Text(stress_line(portrait.stress), style="bold red" if portrait.stress.broken else "")
+    if portrait.hunt:
+        yield "hunt", hunt_line(portrait.hunt)
     provenance = portrait.provenance
     if provenance.left_out:
         yield "left out", "; ".join(provenance.left_out)

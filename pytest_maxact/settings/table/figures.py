@@ -1,7 +1,7 @@
 """Options that say which figures are made of it."""
 
 from pytest_maxact.settings.option import Option
-from pytest_maxact.settings.parsers import choice_of, positive_number, scheme_names
+from pytest_maxact.settings.parsers import choice_of, nonempty, positive_number, scheme_names
 
 FIGURES = (
     Option(
@@ -27,6 +27,31 @@ FIGURES = (
         metavar="NAMES",
         parse=scheme_names,
         help="run evaluation samples under these schemes and report what they do to predictions (runs the LM head)",
+    ),
+    Option(
+        name="stress",
+        help=(
+            "also run inputs that no corpus has (every first token, BOS, delimiters, repeated, rare and random tokens,"
+            " abused chat templates, whole contexts) and report their maxima apart; a NaN or infinity there fails"
+        ),
+    ),
+    Option(
+        name="hunt",
+        metavar="SITE",
+        parse=nonempty,
+        repeatable=True,
+        help=(
+            "search for inputs that reach more at this site than the corpus does (carrier: the site that holds M); may"
+            " be given several times; a NaN or infinity that is found fails"
+        ),
+    ),
+    Option(name="hunt-seconds", metavar="S", parse=positive_number, help="how long to search (default: 300)"),
+    Option(
+        name="hunt-out",
+        metavar="FILE",
+        parse=nonempty,
+        is_path=True,
+        help="where the worst inputs go, as a corpus file, those of a series into the folder FILE",
     ),
     Option(
         name="deploy",

@@ -1,0 +1,1 @@
+"""Inputs that no corpus has, and that a served model is given: recipes, by name, of token sequences."""

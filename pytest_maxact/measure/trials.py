@@ -1,0 +1,70 @@
+"""What is tried on a model beside its corpus, where that was asked for: its Record in, the same with what was found
+out.
+
+Guard: nothing here changes a figure of the corpus.
+"""
+
+from dataclasses import replace
+
+from pytest_maxact.checkpoint.load import LoadedModel
+from pytest_maxact.checkpoint.sites.anatomy import Anatomy
+from pytest_maxact.errors import InputError, setting
+from pytest_maxact.measure.arithmetic import computing
+from pytest_maxact.measure.context import positions_of
+from pytest_maxact.measure.hunt.hunt import CARRIER, hunt, names_of
+from pytest_maxact.measure.hunt.sight import require_sites
+from pytest_maxact.measure.passed import anatomy_of
+from pytest_maxact.measure.prepared import Prepared
+from pytest_maxact.measure.progress import HUNTING, STRESSING, Progress, begin
+from pytest_maxact.measure.stress import measure_stress
+from pytest_maxact.record.record import Record
+from pytest_maxact.settings.settings import Settings
+
+
+def refuse_trials(settings: Settings, anatomy: Anatomy, ranks: bool) -> None:
+    """Raise InputError where what is tried needs a process, or a corpus, that is not there, and for a site that cannot
+    be searched at.
+    """
+    if settings.hunt:
+        require_sites(anatomy, [name for name in settings.hunt if name != CARRIER])
+    for field in ("stress", "hunt"):
+        if getattr(settings, field) and (ranks or settings.shard):
+            what = "one of several processes" if ranks else "a part of the corpus"
+            raise InputError(
+                f"{setting(field)}: what is tried is chosen by all of a corpus, by one process, and this is {what}\n"
+                "  leave it out here, and try it in a run of its own"
+            )
+    for field in ("hunt_seconds", "hunt_out"):
+        if getattr(settings, field) != getattr(Settings(), field) and not settings.hunt:
+            raise InputError(
+                f"{setting(field)} does nothing without {setting('hunt')} SITE\n  name one, or leave it out"
+            )
+
+
+def with_trials(
+    record: Record, prepared: Prepared, settings: Settings, loaded: LoadedModel, progress: Progress | None
+) -> Record:
+    """The Record with what its model did on inputs that no corpus has. Raises MeasureError."""
+    if not (settings.stress or settings.hunt):
+        return record
+    anatomy = anatomy_of(prepared, settings, loaded)
+    batch_tokens = prepared.batch_tokens or settings.batch_tokens
+    with computing(settings.arithmetic, loaded.device, loaded.dtype):
+        if settings.stress:
+            begin(progress, STRESSING)
+            context = positions_of(prepared.checkpoint.config.get_text_config()) or settings.max_seq_len
+            stress = measure_stress(
+                loaded, anatomy, prepared.tokenizer, prepared.whole, context=context, batch_tokens=batch_tokens,
+                seed=settings.seed,
+            )  # fmt: skip
+            record = replace(record, stress=stress)
+        if settings.hunt:
+            begin(progress, HUNTING)
+            found = hunt(
+                loaded, anatomy, prepared.tokenizer, prepared.whole, record.sites,
+                names_of(settings.hunt, record.carrier.site.name), seed=settings.seed, batch_tokens=batch_tokens,
+                evaluations=None, seconds=settings.hunt_seconds, weights=record.provenance.weights_sha256,
+                progress=(lambda done, total: progress(HUNTING, done, total)) if progress else lambda done, total: None,
+            )  # fmt: skip
+            record = replace(record, hunt=found)
+    return record

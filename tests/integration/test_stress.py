@@ -1,0 +1,65 @@
+"""`--maxact-stress`: inputs that no corpus has, apart from its figures; one that breaks the model fails the gate."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pytest_maxact.cli.main import main
+from pytest_maxact.record.file import load
+from tests.support import tiny
+from tests.support.gate_runs import run_gate
+
+
+def test_a_gate_reports_stress_apart_and_the_corpus_keeps_its_figures(
+    pytester: pytest.Pytester, checkpoint: Path, corpus: Path, saved: Path
+) -> None:
+    run_gate(
+        pytester, f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", "--maxact-family=generic",
+        "--maxact-stress", "--maxact-save=r", exit=0, says=["x that of the corpus"],
+    )  # fmt: skip
+    stressed, plain = load(pytester.path / "r"), load(saved)
+    assert stressed.sites == plain.sites
+    assert stressed.stress is not None
+    assert stressed.stress.scanned == stressed.stress.vocabulary == 64
+    run_gate(pytester, "--maxact-replay=r", "--maxact-family=generic", exit=0, says=["of the corpus"])
+    run_gate(pytester, f"--maxact-replay={saved}", "--maxact-family=generic", exit=0, lacks=["stress"])
+
+
+@pytest.fixture(scope="module")
+def breaking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Qwen3 that is sound on text, and breaks on a token that no text of the corpus has."""
+    model = tiny.random_model("qwen3", seed=1)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[tiny.word_tokenizer().get_vocab()["</s>"], 3] = torch.inf  # type: ignore[operator]
+    return tiny.save(tmp_path_factory.mktemp("breaking") / "model", model)
+
+
+def test_an_input_that_breaks_the_model_fails_though_the_corpus_does_not(
+    breaking: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = tmp_path / "r.safetensors"
+    assert main(["stress", str(breaking), "--corpus", str(corpus), "-o", str(record)]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "NaN or infinite at" in said
+    assert "the first embedding under first token" in said
+    assert not any(reading.nonfinite for reading in load(record).sites.values())
+    assert main(["judge", str(record), "--family", "generic"]) == 1
+    assert "stress nonfinite: 14 exceeds 0" in capsys.readouterr().out
+
+
+def test_the_command_tells_a_program_every_site_and_recipe(
+    checkpoint: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["stress", str(checkpoint), "--corpus", str(corpus), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["first_tokens"] == {"scanned": 64, "vocabulary": 64}
+    assert told["ratio"] == pytest.approx(told["M"] / told["corpus_M"])
+    assert set(told["sites"]["embedding"]["by_recipe"]) == set(told["recipes"])
+    assert max(recipe["M"] for recipe in told["recipes"].values()) == told["M"]
+
+
+def test_parts_of_a_corpus_are_not_tried(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["measure", str(checkpoint), "--stress", "--shard", "1/2", "-o", str(tmp_path / "r")]) == 4
+    assert "--stress: what is tried is chosen by all of a corpus" in capsys.readouterr().err

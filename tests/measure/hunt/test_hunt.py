@@ -1,0 +1,159 @@
+"""The search: it finds what a corpus misses, the same every time, and goes on where it was broken off."""
+
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pytest_maxact.checkpoint.sites.resolve import resolve
+from pytest_maxact.corpus.drawn import Draw
+from pytest_maxact.errors import InputError
+from pytest_maxact.measure.embedded import rows_of
+from pytest_maxact.measure.hunt.moves import guesses
+from pytest_maxact.measure.hunt.search import Budget, Ground, search
+from pytest_maxact.measure.hunt.sight import Sight
+from pytest_maxact.measure.hunt.state import State, read_state, write_state
+from tests.support import rare_pair, tiny
+from tests.support.measuring import loaded
+
+IDS = tuple(range(64))
+SITES = ("layers.1.mlp_output", "layers.2.hidden")
+
+
+def sight_of(model: Any, sites: tuple[str, ...] = SITES) -> Sight:
+    return Sight(loaded(model), resolve(model, model.config), sites, 512)
+
+
+def ground_of(model: Any, starts: tuple[tuple[int, ...], ...] = ((5, 6, 7),), seed: int = 0) -> Ground:
+    return Ground(anatomy=resolve(model, model.config), vocabulary=IDS, starts=starts, seed=seed)
+
+
+def hunted(model: Any, evaluations: int, state: State | None = None, keep: Any = lambda state: None) -> State:
+    state = state or State(identity={})
+    with sight_of(model).attached() as sight:
+        search(sight, ground_of(model), Budget(evaluations=evaluations, used_time=lambda: 0.0), state, keep)
+    return state
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return tiny.random_model("qwen3", seed=3)
+
+
+def test_what_it_sees_of_a_sequence_is_what_plain_hooks_see(model: Any) -> None:
+    rows = [(5, 6, 7), (8,), (9, 10, 11)]
+    with sight_of(model).attached() as sight:
+        seen = sight.heights(rows)
+    for row, heights in zip(rows, seen, strict=True):
+        found = {}
+        with torch.no_grad():
+            handles = [
+                model.layers[1].mlp.register_forward_hook(
+                    lambda m, a, o, found=found: found.update({"layers.1.mlp_output": o.abs().max().item()})
+                ),
+                model.layers[2].register_forward_hook(
+                    lambda m, a, o, found=found: found.update(
+                        {"layers.2.hidden": (o[0] if isinstance(o, tuple) else o).abs().max().item()}
+                    )
+                ),
+            ]
+            model(input_ids=torch.tensor([row]), use_cache=False)
+        for handle in handles:
+            handle.remove()
+        assert {name: height.value for name, height in heights.items()} == pytest.approx(found, rel=1e-5)
+
+
+def exchanged(ids: tuple[int, ...], position: int, token: int) -> tuple[int, ...]:
+    return (*ids[:position], token, *ids[position + 1 :])
+
+
+def test_the_gradient_names_exchanges_that_are_better_than_most(model: Any) -> None:
+    ids, site = (5, 9, 13, 21), "layers.2.hidden"
+    with sight_of(model, (site,)).attached() as sight:
+        uphill = sight.uphill(ids, site)
+        assert uphill is not None
+        assert not any(parameter.grad is not None for parameter in model.parameters())
+        rows = partial(rows_of, sight.loaded, resolve(model, model.config))
+        best = guesses(uphill, ids, IDS, rows)[:16]
+        draw = Draw(0, "t")
+        any_of = [(draw.below(4), draw.below(64)) for _ in range(64)]
+        values = [
+            [heights[site].value for heights in sight.heights([exchanged(ids, *one) for one in some])]
+            for some in (best, any_of)
+        ]
+    assert max(values[0]) > sorted(values[1])[-8]
+    assert sum(values[0]) / len(values[0]) > sum(values[1]) / len(values[1])
+
+
+def test_a_search_of_so_many_evaluations_is_the_same_every_time_and_better_with_more(model: Any) -> None:
+    short, again, long = (hunted(model, n) for n in (700, 700, 1500))
+    assert short.pools == again.pools
+    assert short.evaluations <= 700 + 3
+    for site in SITES:
+        first = max(find.value for find in hunted(model, 67).pools[site])
+        assert long.pools[site][0].value >= short.pools[site][0].value >= first
+    assert long.pools[SITES[1]][0].value > first
+
+
+def test_one_that_was_broken_off_ends_as_if_it_had_not_been(model: Any, tmp_path: Path) -> None:
+    kept: list[State] = []
+
+    def keep(state: State) -> None:
+        kept.append(deepcopy(state))
+        if len(kept) == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        hunted(model, 1200, keep=keep)
+    write_state(kept[-1], tmp_path / "state.json")
+    again = read_state(tmp_path / "state.json", {})
+    assert again == kept[-1]
+    assert hunted(model, 1200, again).pools == hunted(model, 1200).pools
+
+
+def test_a_pair_that_no_text_has_is_found() -> None:
+    model = rare_pair.rare_pair_model(3000.0)
+    vocabulary = tiny.word_tokenizer().get_vocab()
+    state = hunted(model, 9_000)
+    pair = (vocabulary[rare_pair.FIRST], vocabulary[rare_pair.SECOND])
+    pool = {find.ids: find for find in state.pools["layers.1.mlp_output"]}
+    assert next(iter(pool.values())).value >= 3000 * 0.99, "the first of the two more than once is worse still"
+    assert all(set(pair) <= set(ids) for ids in pool)
+
+
+def test_an_input_that_is_not_finite_ends_it() -> None:
+    model = tiny.random_model("llama", seed=5)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[40] = torch.nan  # type: ignore[operator]
+    state = hunted(model, 5000)
+    assert state.pools[SITES[0]][0].value == float("inf")
+    assert 40 in state.pools[SITES[0]][0].ids
+    assert state.evaluations < 5000
+
+
+@pytest.mark.parametrize(("site", "says"), [("layers.9.hidden", "no site"), ("layers.1.hiden", "did you mean layers")])
+def test_a_site_that_is_not_there_is_refused(model: Any, site: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        sight_of(model, (site,))
+
+
+def test_inside_routed_experts_there_is_nothing_to_search() -> None:
+    model = tiny.random_model("qwen3_moe")
+    with pytest.raises(InputError, match="inside routed experts"):
+        sight_of(model, ("layers.1.gate",))
+    with sight_of(model, ("layers.1.mlp_output", "layers.1.router")).attached() as sight:
+        assert sight.heights([(5, 6)])[0].keys() == {"layers.1.mlp_output", "layers.1.router"}
+
+
+def test_the_state_of_another_search_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    assert read_state(path, {"seed": 0}) is None
+    write_state(State(identity={"seed": 0, "sites": ["a"]}), path)
+    with pytest.raises(InputError, match="they differ in seed"):
+        read_state(path, {"seed": 1, "sites": ("a",)})
+    path.write_text("{}")
+    with pytest.raises(InputError, match="no state of a search"):
+        read_state(path, {})
