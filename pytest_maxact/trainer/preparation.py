@@ -87,7 +87,7 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
     wanted = baseline is not None or any(file.document.regression for file in files)
     tokenizer = _tokenizer(trainer)
     start = time.perf_counter()
-    samples = _samples(settings, fixed)
+    samples = _samples(settings, fixed, tokenizer)
     sequences = encode(samples, tokenizer, anatomy, model.config, settings)
     corpus.assign_splits(samples)
     seconds = time.perf_counter() - start
@@ -199,10 +199,11 @@ def _baseline(path: Path, folder: Path, step: int) -> Record:
     return load(path)
 
 
-def _samples(settings: Settings, fixed: Mapping[str, Record]) -> list[corpus.Sample]:
+def _samples(settings: Settings, fixed: Mapping[str, Record], tokenizer: Any) -> list[corpus.Sample]:
     """The samples of the Records that the run is to be compared with; without any, those that were asked for."""
     source = load_tokenizer(settings.corpus_tokenizer, trust_remote_code=False) if settings.corpus_tokenizer else None
-    samples = corpus.decode(read_corpus(replace(settings, max_samples=None) if fixed else settings), source)
+    asked = read_corpus(replace(settings, max_samples=None) if fixed else settings)
+    samples = corpus.decode(asked, source, tokenizer_digest(tokenizer))
     for name, record in fixed.items():
         return samples_of(record, name, samples)
     return samples

@@ -18,7 +18,7 @@ def test_a_planted_entry_is_named_and_proved(tmp_path: Path, capsys: pytest.Capt
     said = " ".join(capsys.readouterr().out.split())
     assert f"channel {tiny.PEAK_CHANNEL} arises in layers.1.hidden: 4096" in said
     assert f"written by the matrix layers.1.mlp.down_proj.weight[{tiny.PEAK_CHANNEL}, 0] = 128" in said
-    assert "set to zero: the channel 0, M 4096 -> 4" in said
+    assert "set to zero: the channel 0, M 4096 -> 8" in said
     assert main(["cause", str(folder), "--corpus", str(corpus), "--json"]) == 0
     (told,) = json.loads(capsys.readouterr().out)
     assert told["found"]["place"] == [tiny.PEAK_CHANNEL, 0]
@@ -29,4 +29,4 @@ def test_a_model_without_massive_channels_has_no_cause(
     checkpoint: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["cause", str(checkpoint), "--corpus", str(corpus)]) == 0
-    assert "there is no single cause to look for" in capsys.readouterr().out
+    assert "there is no single cause to look for" in " ".join(capsys.readouterr().out.split())

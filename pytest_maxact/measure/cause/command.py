@@ -1,7 +1,6 @@
 """The causes of massive channels as they are asked for: settings in, each channel with what writes it out."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,14 +10,14 @@ from pytest_maxact.checkpoint.load import LoadedModel
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.measure.cause.channels import MassiveChannel, massive_channels
-from pytest_maxact.measure.cause.entries import Entry, candidates
-from pytest_maxact.measure.cause.prove import Ground, final_states, tried
+from pytest_maxact.measure.cause.entries import candidates
+from pytest_maxact.measure.cause.prove import Ground, seen, tried
 from pytest_maxact.measure.cause.watch import Watch
 from pytest_maxact.measure.effect.headed import Headed, headed_of
 from pytest_maxact.measure.opened import opened
 from pytest_maxact.measure.progress import CAUSING, Progress, begin
 from pytest_maxact.numbers.schemes import DEFAULT_SCHEMES, SCHEMES, Scheme
-from pytest_maxact.record.cause import Cause
+from pytest_maxact.record.cause import Cause, Trial
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.settings.settings import Settings
 
@@ -36,39 +35,37 @@ def causes(settings: Settings, progress: Progress | None = None) -> list[Cause]:
         begin(progress, CAUSING)
         return causes_of(
             model.loaded, model.anatomy, model.prepared.tokenizer, model.prepared.whole, model.carrier,
-            model.batch_tokens, [SCHEMES[name] for name in settings.schemes or DEFAULT_SCHEMES],
+            [SCHEMES[name] for name in settings.schemes or DEFAULT_SCHEMES],
         )  # fmt: skip
 
 
 def causes_of(
     loaded: LoadedModel, anatomy: Anatomy, tokenizer: Any, sequences: Sequence[corpus.Sequence], carrier: SiteReading,
-    batch_tokens: int, schemes: Sequence[Scheme],
+    schemes: Sequence[Scheme],
 ) -> list[Cause]:  # fmt: skip
     """`sequences`: the encoded corpus; `carrier`: the site that holds its M, whose largest entries choose samples."""
     chosen = _chosen(sequences, carrier)
-    watch = Watch(loaded, anatomy)
+    headed, watch = _headed(loaded, chosen), Watch(loaded, anatomy)
     with watch.attached():
         found = massive_channels(watch, chosen)
         entries = [candidates(watch, anatomy, one, chosen[one.row].ids) for one in found]
-    if not found:
-        return []
-    ground = Ground(
-        loaded=loaded, anatomy=anatomy, sequences=chosen, batch_tokens=batch_tokens, tokenizer=tokenizer,
-        headed=_headed(loaded, chosen), base=None, schemes=schemes,
+        if not found:
+            return []
+        ground = Ground(sequences=chosen, headed=headed, base=seen(watch, chosen), schemes=schemes)
+        return [
+            _cause(one, chosen[one.row], [tried(entry, one, watch, ground) for entry in some], ground, tokenizer)
+            for one, some in zip(found, entries, strict=True)
+        ]
+
+
+def _cause(
+    one: MassiveChannel, sequence: corpus.Sequence, trials: Sequence[Trial], ground: Ground, tokenizer: Any
+) -> Cause:
+    return Cause(
+        channel=one.channel, site=one.site, largest=one.largest, ratio=one.ratio, m=ground.base.m,
+        sample=sequence.sample.id, position=one.position, token=str(tokenizer.decode([sequence.ids[one.position]])),
+        trials=tuple(sorted(trials, key=lambda trial: (trial.without, -abs(trial.share)))),
     )  # fmt: skip
-    ground = replace(ground, base=final_states(ground)) if ground.headed else ground
-
-    def cause(one: MassiveChannel, some: Sequence[Entry]) -> Cause:
-        sequence = chosen[one.row]
-        trials = [tried(entry, one, watch, ground) for entry in some]
-        return Cause(
-            channel=one.channel, site=one.site, largest=one.largest, ratio=one.ratio, m=carrier.max_abs,
-            sample=sequence.sample.id, position=one.position,
-            token=str(tokenizer.decode([sequence.ids[one.position]])),
-            trials=tuple(sorted(trials, key=lambda trial: (trial.without, -abs(trial.share)))),
-        )  # fmt: skip
-
-    return [cause(one, some) for one, some in zip(found, entries, strict=True)]
 
 
 def _chosen(sequences: Sequence[corpus.Sequence], carrier: SiteReading) -> list[corpus.Sequence]:

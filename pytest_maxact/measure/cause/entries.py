@@ -21,6 +21,7 @@ from pytest_maxact.measure.embedded import embedding_of
 from pytest_maxact.record.cause import BIAS, EMBEDDING, GAIN, MATRIX
 
 _OF_A_KIND = 3
+_LEAST = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,7 +72,9 @@ def candidates(watch: Watch, anatomy: Anatomy, massive: MassiveChannel, ids: Seq
 
 
 def _largest(entries: list[Entry]) -> list[Entry]:
-    return sorted(entries, key=lambda entry: (-abs(entry.share), entry.name, entry.place))[:_OF_A_KIND]
+    """Those that write a tenth of it at least: without another, more than half of it stays."""
+    found = [entry for entry in entries if abs(entry.share) >= _LEAST]
+    return sorted(found, key=lambda entry: (-abs(entry.share), entry.name, entry.place))[:_OF_A_KIND]
 
 
 def _of(name: str, parameter: nn.Parameter, kind: str, grad: torch.Tensor, size: float) -> list[Entry]:

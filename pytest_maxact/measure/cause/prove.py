@@ -1,5 +1,5 @@
-"""Whether a weight entry writes a massive channel: the entry set to zero, the samples run again, the entry put back to
-the bit.
+"""Whether a weight entry writes a massive channel: the entry set to zero, the samples run once more, and the entry
+put back to the bit.
 """
 
 import math
@@ -10,14 +10,11 @@ from dataclasses import dataclass
 import torch
 
 from pytest_maxact import corpus
-from pytest_maxact.checkpoint.load import LoadedModel
 from pytest_maxact.checkpoint.quantize import fake_quantized
-from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.measure.cause.channels import MassiveChannel
 from pytest_maxact.measure.cause.entries import Entry
 from pytest_maxact.measure.cause.watch import Watch
 from pytest_maxact.measure.effect.headed import Headed
-from pytest_maxact.measure.seen import seen_on
 from pytest_maxact.numbers.schemes import Scheme
 from pytest_maxact.record.cause import EMBEDDING, MATRIX, Trial
 
@@ -25,17 +22,39 @@ _HEAD_ROWS = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Ground:
-    """What an entry is tried on. `headed`: None where the model predicts nothing; `base`: what it predicts as it is."""
+class Seen:
+    """What samples gave: the largest magnitude of each channel of the residual stream, by site, M of all counted sites,
+    inf where an entry was NaN or infinite, and the final hidden states of every token on the host.
+    """
 
-    loaded: LoadedModel
-    anatomy: Anatomy
+    channels: Mapping[str, torch.Tensor]
+    m: float
+    states: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ground:
+    """What an entry is tried on. `headed`: None where the model predicts nothing; `base`: what it gives as it is."""
+
     sequences: Sequence[corpus.Sequence]
-    batch_tokens: int
-    tokenizer: object
     headed: Headed | None
-    base: torch.Tensor | None
+    base: Seen
     schemes: Sequence[Scheme]
+
+
+@torch.no_grad()
+def seen(watch: Watch, sequences: Sequence[corpus.Sequence]) -> Seen:
+    """One pass over the samples, each alone; the hooks of `watch` are attached."""
+    channels: dict[str, torch.Tensor] = {}
+    m, states = 0.0, []
+    for sequence in sequences:
+        for site, tensor in watch.run(sequence.ids).items():
+            values = tensor.abs().float().nan_to_num(nan=math.inf, posinf=math.inf).amax(0).cpu()
+            channels[site] = torch.maximum(channels[site], values) if site in channels else values
+            m = max(m, float(values.max()))
+        assert watch.states is not None
+        states.append(watch.states.cpu())
+    return Seen(channels=channels, m=m, states=torch.cat(states))
 
 
 @contextmanager
@@ -53,45 +72,24 @@ def zeroed(entry: Entry) -> Iterator[None]:
 def tried(entry: Entry, massive: MassiveChannel, watch: Watch, ground: Ground) -> Trial:
     """One evaluation: the channel, M and predictions without the entry."""
     with zeroed(entry):
-        with watch.attached():
-            without = max(
-                float(watch.residuals(one.ids)[massive.site][:, massive.channel].abs().max())
-                for one in ground.sequences
-            )
-        seen = seen_on(ground.loaded, ground.anatomy, ground.sequences, ground.batch_tokens, ground.tokenizer)
-        states = final_states(ground) if ground.headed else None
-        kl, top1 = _compared(ground, states) if states is not None else (None, None)
+        found = seen(watch, ground.sequences)
+        kl, top1 = _compared(ground, ground.headed, found.states) if ground.headed else (None, None)
     return Trial(
-        parameter=entry.name, kind=entry.kind, place=entry.place, value=entry.value,
-        outlier=entry.outlier, share=entry.share,
-        without=without if math.isfinite(without) else math.inf,
-        m=max(reading.max_abs for reading in seen.values() if reading.site.counted),
-        mean_kl=kl, top1=top1, kept=_kept(entry, ground.schemes),
+        parameter=entry.name, kind=entry.kind, place=entry.place, value=entry.value, outlier=entry.outlier,
+        share=entry.share, without=float(found.channels[massive.site][massive.channel]), m=found.m, mean_kl=kl,
+        top1=top1, kept=_kept(entry, ground.schemes),
     )  # fmt: skip
 
 
 @torch.no_grad()
-def final_states(ground: Ground) -> torch.Tensor:
-    """Final hidden states of every token, [tokens, width], on the host."""
-    assert ground.headed is not None
-    found = []
-    for sequence in ground.sequences:
-        ids = torch.tensor([sequence.ids], device=ground.headed.device)
-        found.append(ground.headed.states(ids)[0].cpu())
-    return torch.cat(found)
-
-
-@torch.no_grad()
-def _compared(ground: Ground, states: torch.Tensor) -> tuple[float, float]:
+def _compared(ground: Ground, headed: Headed, states: torch.Tensor) -> tuple[float, float]:
     """Mean KL of what is predicted from what was, in nats, and the share of tokens whose first choice stays."""
-    assert ground.headed is not None
-    assert ground.base is not None
     ids = torch.tensor([token for sequence in ground.sequences for token in sequence.ids])
     nats, same = 0.0, 0
     for start in range(0, len(ids), _HEAD_ROWS):
         rows = slice(start, start + _HEAD_ROWS)
-        log_p = ground.headed.log_probabilities(ids[rows], ground.base[rows])
-        log_q = ground.headed.log_probabilities(ids[rows], states[rows])
+        log_p = headed.log_probabilities(ids[rows], ground.base.states[rows])
+        log_q = headed.log_probabilities(ids[rows], states[rows])
         p = log_p.exp()
         nats += float(torch.where(p == 0, 0.0, p * (log_p - log_q)).sum())
         same += int((log_p.argmax(1) == log_q.argmax(1)).sum())

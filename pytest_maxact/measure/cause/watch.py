@@ -1,5 +1,5 @@
-"""The residual stream of one sequence at a time, as the taps of an anatomy read it: ids in, a tensor [tokens, width] of
-every site out, with a graph behind it where that is asked for.
+"""One sequence at a time through a model, its counted sites read by the hooks of the observer: ids in, a tensor
+[tokens, width] of every site and the final hidden states out, with a graph behind them where that is asked for.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,11 +35,13 @@ class Watch:
     """Use `attached` around everything else."""
 
     def __init__(self, loaded: LoadedModel, anatomy: Anatomy) -> None:
-        taps = tuple(tap for tap in anatomy.taps if tap.site.kind in ("embedding", "hidden"))
+        taps = tuple(tap for tap in anatomy.taps if tap.site.counted)
         self.loaded = loaded
         self._kept = Kept()
         self._hooks = Hooks(replace(anatomy, taps=taps), self._kept)
         self._fresh = Fresh(loaded.decoder)
+        self.states: torch.Tensor | None = None
+        """Final hidden states [tokens, width] of the sequence that ran last."""
         self._order = [site.name for site in anatomy.sites if site.kind in ("embedding", "hidden")]
 
     @contextmanager
@@ -54,7 +56,7 @@ class Watch:
         return {name: found[name].to(self.loaded.device) for name in self._order if name in found}
 
     def run(self, ids: Sequence[int]) -> dict[str, torch.Tensor]:
-        """The same as the model computes them."""
+        """Of every counted site, as the model computes it, each where it lies."""
         given = torch.tensor([list(ids)], device=self.loaded.device)
         rows, none = torch.arange(given.numel(), device=given.device), torch.zeros(0, dtype=torch.long)
         self._fresh.restore()
@@ -65,7 +67,8 @@ class Watch:
             sampled=none.to(given.device),
         )  # fmt: skip
         try:
-            self.loaded.decoder(**self._kept.batch.model_inputs, use_cache=False)
+            output = self.loaded.decoder(**self._kept.batch.model_inputs, use_cache=False)
+            self.states = (output if isinstance(output, torch.Tensor) else output[0]).reshape(given.numel(), -1)
         finally:
             self._hooks.forget()
         return self._kept.tensors

@@ -29,7 +29,7 @@ def found_in(model: Any) -> list[Cause]:
     run, anatomy = loaded(model), resolve(model, model.config)
     readings = seen_on(run, anatomy, TEXT, 512, TOKENIZER)
     carrier = max((one for one in readings.values() if one.site.counted), key=lambda one: one.max_abs)
-    return causes_of(run, anatomy, TOKENIZER, TEXT, carrier, 512, [SCHEMES["W8A8"], SCHEMES["W4A16"]])
+    return causes_of(run, anatomy, TOKENIZER, TEXT, carrier, [SCHEMES["W8A8"], SCHEMES["FP8"]])
 
 
 PLANTED = [(kind, number) for kind in (MATRIX, BIAS, GAIN, EMBEDDING) for number in range(5)]
@@ -70,7 +70,7 @@ def test_a_rounded_entry_is_told_as_what_is_left_of_it(planted: list[causes.Plan
     told = found_in(planted[0].model)[0].found
     assert told is not None
     assert told.kept["W8A8"] == pytest.approx(1, abs=0.01)
-    assert told.kept["W4A16"] == pytest.approx(1, abs=0.1)
+    assert told.kept["FP8"] == pytest.approx(1, abs=0.07)
 
 
 def test_of_one_path_the_entry_is_named_that_stands_out_in_its_tensor() -> None:
@@ -81,7 +81,7 @@ def test_of_one_path_the_entry_is_named_that_stands_out_in_its_tensor() -> None:
     ]
     run, anatomy = loaded(model), resolve(model, model.config)
     readings = seen_on(run, anatomy, sequences, 512, TOKENIZER)
-    (told,) = causes_of(run, anatomy, TOKENIZER, sequences, readings["layers.1.hidden"], 512, [])
+    (told,) = causes_of(run, anatomy, TOKENIZER, sequences, readings["layers.1.hidden"], [])
     assert (told.channel, told.position, told.token) == (tiny.PEAK_CHANNEL, 1, tiny.PEAK_WORD)
     assert told.found is not None
     assert told.found.called == f"layers.1.mlp.down_proj.weight[{tiny.PEAK_CHANNEL}, 0]"
