@@ -68,13 +68,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     sequences = _taken_over(like, tokenizer, anatomy, max_length(settings, checkpoint.config.get_text_config()))
     if sequences is None:
         samples = corpus.decode(read_corpus(settings), source, tokenizer_digest(tokenizer))
-        encoded = encode(
-            samples,
-            tokenizer,
-            anatomy,
-            checkpoint.config,
-            settings,
-        )
+        encoded = encode(samples, tokenizer, anatomy, checkpoint.config, settings)
         budget = settings.max_tokens
         sequences = tuple(corpus.within_token_budget(encoded, budget, settings.seed) if budget is not None else encoded)
     dtype = dtype_of_files(checkpoint.config, files)
@@ -83,10 +77,8 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         rooms_for(settings.device, here), here,
     )  # fmt: skip
     settings = replace(settings, batch_tokens=batch_tokens)
-    deployed, extra = beside(
-        sequences, tokenizer, settings.protocol, max_length(settings, checkpoint.config.get_text_config()),
-        vocabulary(anatomy),
-    )  # fmt: skip
+    longest = max_length(settings, checkpoint.config.get_text_config())
+    deployed, extra = beside(sequences, tokenizer, settings.protocol, longest, vocabulary(anatomy))
     static = are_held(calls_of(checkpoint), anatomy.sites)
     return Prepared(
         checkpoint=checkpoint,
@@ -95,7 +87,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         tokenizer=tokenizer,
         sequences=of_part(sequences, settings, schemes),
         whole=sequences,
-        max_seq_len=max_length(settings, checkpoint.config.get_text_config()),
+        max_seq_len=longest,
         schemes=schemes,
         deployed=deployed if schemes or static else replace(deployed, samples=0, tokens=0),
         beside=extra if schemes or static else (),

@@ -79,8 +79,7 @@ def measure(
     team: Team | None = None,
     resumption: Resumption | None = None,
 ) -> Record:
-    """Load the weights, run one hooked pass over the corpus, and return its Record; then what schemes do to
-    predictions, where that was asked for.
+    """Load the weights, run one hooked pass over the corpus, and return its Record, with effects where asked for.
 
     `failing` tells, of what was measured so far, at which sites each scheme fails: the effect is measured once more
     with these in 16 bits. `bounded` tells whether an effect is within bounds: where one is not, though the scheme fails
