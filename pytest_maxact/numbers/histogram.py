@@ -96,7 +96,8 @@ class Histogram:
 
     @property
     def nonfinite(self) -> int:
-        return int(self.counts[self.bins >= INFINITY_BIN[self.encoding]].sum())
+        first = self._finite_bins
+        return int(self.counts[first:].sum()) if first < self.bins.size else 0
 
     def finite(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Magnitudes, increasing, and their counts, non-finite ones left out: two arrays [k]."""
@@ -106,8 +107,13 @@ class Histogram:
     @property
     def max_abs(self) -> float:
         """Largest finite magnitude; 0.0 for none, which `count` and `nonfinite` tell from a tensor of zeros."""
-        values, _ = self.finite()
-        return float(values[-1]) if values.size else 0.0
+        kept = self._finite_bins
+        return float(magnitudes(self.encoding)[self.bins[kept - 1]]) if kept else 0.0
+
+    @property
+    def _finite_bins(self) -> int:
+        """How many of the bins, which increase, hold finite magnitudes."""
+        return int(self.bins.searchsorted(self.bins.dtype.type(INFINITY_BIN[self.encoding])))
 
     def quantile(self, q: float) -> float:
         """The smallest magnitude that at least a share q of the finite entries do not exceed (numpy's `inverted_cdf`),
