@@ -3,7 +3,10 @@
 `python fixtures/make_smollm2.py` makes it, once; without it these tests are skipped, and say so.
 """
 
+import os
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +47,46 @@ def test_its_maximum_is_a_single_channel_of_the_first_token_from_layer_11_on(rec
     assert record.sites["layers.10.hidden"].max_abs < 200
     assert record.sites["layers.11.mlp_output"].max_abs == pytest.approx(28800, rel=2.0**-7)
     assert record.sites["layers.1.hidden"].max_abs > 5 * record.sites["layers.0.hidden"].max_abs
+
+
+PEAK = """
+import re, sys
+from pathlib import Path
+
+import transformers.models.llama.modeling_llama
+
+from pytest_maxact.measure.prepare import prepare
+from pytest_maxact.measure.run import measure
+from pytest_maxact.settings.settings import Settings
+
+def resident(name):
+    return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) << 10
+
+settings = Settings(
+    model=sys.argv[1], max_samples=12, max_seq_len=128, batch_tokens=1024, arithmetic="float32-accumulate",
+    device="cpu",
+)
+prepared = prepare(settings)
+before = resident("VmRSS")
+measure(prepared, settings, None)
+need = prepared.placement.need
+print(need.whole, need.weights, need.files, resident("VmHWM") - before)
+"""
+LEAST_TAKEN = 0.4
+"""Of what is planned, margin included; the plan takes the widest layer, the longest sample and a head at their most."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_the_plan_of_its_memory_holds_and_is_no_more_than_twice_and_a_half_what_it_takes() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", PEAK, str(CHECKPOINT)], capture_output=True, text=True, check=False, timeout=600,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    planned, weights, mapped, taken = map(int, run.stdout.split())
+    assert weights < taken
+    # pages of mapped files are resident too, and the system takes them back where it needs them
+    assert LEAST_TAKEN * planned < taken < planned + mapped, (planned, mapped, taken)
 
 
 def test_no_token_of_it_meets_the_criterion_of_massive_activations(record: Record) -> None:
