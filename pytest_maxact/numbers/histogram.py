@@ -96,7 +96,7 @@ class Histogram:
 
     @property
     def nonfinite(self) -> int:
-        first = self._finite_bins
+        first = _finite_bins(self)
         return int(self.counts[first:].sum()) if first < self.bins.size else 0
 
     def finite(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
@@ -107,13 +107,8 @@ class Histogram:
     @property
     def max_abs(self) -> float:
         """Largest finite magnitude; 0.0 for none, which `count` and `nonfinite` tell from a tensor of zeros."""
-        kept = self._finite_bins
+        kept = _finite_bins(self)
         return float(magnitudes(self.encoding)[self.bins[kept - 1]]) if kept else 0.0
-
-    @property
-    def _finite_bins(self) -> int:
-        """How many of the bins, which increase, hold finite magnitudes."""
-        return int(self.bins.searchsorted(self.bins.dtype.type(INFINITY_BIN[self.encoding])))
 
     def quantile(self, q: float) -> float:
         """The smallest magnitude that at least a share q of the finite entries do not exceed (numpy's `inverted_cdf`),
@@ -153,3 +148,8 @@ def _ceil_exact(q: float, total: int) -> int:
     is.
     """
     return -int(-Fraction(repr(q)) * total // 1)
+
+
+def _finite_bins(histogram: Histogram) -> int:
+    """How many of the bins, which increase, hold finite magnitudes."""
+    return int(histogram.bins.searchsorted(histogram.bins.dtype.type(INFINITY_BIN[histogram.encoding])))
