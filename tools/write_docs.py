@@ -50,8 +50,21 @@ def schemes() -> str:
     rows = [
         (name(scheme), *((f"cast to {scheme.cast}",) * 2 if scheme.cast else _operands(scheme)))
         for scheme in SCHEMES.values()
+        if not scheme.cache
     ]
     return _table(("scheme", "activations", "weights"), rows)
+
+
+def caches() -> str:
+    """The table of docs/kv_cache.md: what every scheme does to keys and values."""
+    from pytest_maxact.numbers.caches import CACHES
+    from pytest_maxact.numbers.schemes import ALIASES
+
+    def names(name: str) -> str:
+        return f"`{name}`{''.join(f' (`{alias}`)' for alias, meant in ALIASES.items() if meant == name)}"
+
+    rows = [(names(name), how.in_words, f"`{how.dtype}`" if how.dtype else "-") for name, how in CACHES.items()]
+    return _table(("scheme", "keys and values", "`--kv-cache-dtype` of vLLM"), rows)
 
 
 def _operands(scheme: "Scheme") -> tuple[str, str]:
@@ -216,6 +229,7 @@ def lints() -> str:
 WRITTEN: Mapping[str, tuple[str, Callable[[], str]]] = {
     "options": ("options.md", options),
     "schemes": ("deploy.md", schemes),
+    "caches": ("kv_cache.md", caches),
     "commands": ("cli.md", commands),
     "explained": ("explain.md", explained),
     "lints": ("artifacts.md", lints),

@@ -11,7 +11,7 @@ from pytest_maxact.settings.single import Single
 
 def add(commands: Commands) -> None:
     parser = add_command(commands, "export", run, "write what a quantization step needs from a Record, as safetensors")
-    add_record(parser, "a file written with --sites deploy or a scheme")
+    add_record(parser, "a file written with --sites deploy, attention or a scheme")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "--smoothquant",
@@ -26,18 +26,27 @@ def add(commands: Commands) -> None:
         metavar=("SCHEME", "FILE"),
         help="static activation scales of FP8, W8A8_STATIC or NVFP4",
     )
+    what.add_argument(
+        "--kv-scales",
+        metavar="FILE",
+        action=Single,
+        help="scales of a KV cache in FP8, from the largest keys and values",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     from pytest_maxact.numbers.schemes import scheme_called
     from pytest_maxact.record.export import EXPORT, smoothquant, static_scales, write
     from pytest_maxact.record.file import load
+    from pytest_maxact.record.kv_scales import kv_scales
     from pytest_maxact.record.output import require_place
 
-    require_place(Path(options.smoothquant or options.scales[1]), EXPORT)
+    require_place(Path(options.smoothquant or options.kv_scales or options.scales[1]), EXPORT)
     record = load(options.replay)
     if options.smoothquant:
         tensors, target, what = smoothquant(record), Path(options.smoothquant), "smoothquant"
+    elif options.kv_scales:
+        tensors, target, what = kv_scales(record), Path(options.kv_scales), "kv-scales"
     else:
         scheme = scheme_called(options.scales[0]).name
         tensors, target, what = static_scales(record, scheme), Path(options.scales[1]), scheme

@@ -17,6 +17,7 @@ from pytest_maxact.gate.outputs import require_outputs
 from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.sources import baselines_of, origin_of, sources_of
 from pytest_maxact.gate.subject import Subject
+from pytest_maxact.judge.limits.attention import with_attention
 from pytest_maxact.judge.limits.behaviour import with_behaviour
 from pytest_maxact.judge.limits.file import LimitsFile, builtin_path, load_limits
 from pytest_maxact.judge.limits.regression import ACTIVATIONS, REGRESSION
@@ -35,6 +36,7 @@ from pytest_maxact.judge.remarks import remarks_before, remarks_on
 from pytest_maxact.judge.strength import strength_of
 from pytest_maxact.judge.verdict.stress import with_trials
 from pytest_maxact.judge.verdict.weights import with_tensors
+from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -136,6 +138,7 @@ def _subject(
     rules = with_behaviour(rules, files, one.sites, predicted=one.predicted, probed=one.probed)
     rules = with_source(rules, files, one.compared, asked=bool(origin))
     rules = with_trials(rules, one.stressed, one.hunted)
+    rules = with_attention(rules, files, one.sites)
     require_protocol(one.protocol, rules)
     if settings.strict:
         _require_plain(one, rules)
@@ -208,12 +211,12 @@ def _require_replayable(one: Candidate, settings: Settings, protocol_given: bool
         )
     linear = any(site.is_linear_input for site in one.sites)
     for name in settings.deploy:
+        scheme = SCHEMES[name]
+        measured = all(part in one.schemes for part in scheme.parts)
         told = one.record.predictions
         compared = name in one.effects or not one.predicts or (told is not None and told.nonfinite > 0)
-        if not linear or name not in one.schemes or not compared:
-            what = (
-                "was not measured under it" if name not in one.schemes else "holds nothing of its effect on predictions"
-            )
+        if (scheme.is_of_linears and not linear) or not measured or not compared:
+            what = "holds nothing of its effect on predictions" if measured else "was not measured under it"
             raise InputError(
                 f"{setting('deploy')} {name}: the Record {one.source.path} {what}\n"
                 f"  measure again with {setting('effect')} {','.join(settings.deploy)}"

@@ -228,16 +228,19 @@ def _deploy(record: Record, rules: Ruleset, findings: Sequence[Finding]) -> tupl
 
 
 def _zeroed(record: Record, name: str) -> float | None:
-    """The largest share of non-zero entries of a linear input, or of a weight, that become zero."""
+    """The largest share of non-zero entries of a linear input, of keys or values, or of a weight, that become zero."""
+    from pytest_maxact.judge.deploy.advice import quantized_sites
+
     scheme = SCHEMES[name]
     quantities = [
-        *(["flush_to_zero"] if scheme.activations else []), *([WEIGHT_FLUSH] if scheme.weights else [])
-    ]  # fmt: skip
+        *(["flush_to_zero"] if scheme.activations or scheme.cache else []),
+        *([WEIGHT_FLUSH] if scheme.weights else []),
+    ]
     shares = []
-    for reading in record.sites.values():
-        for quantity in quantities if reading.site.is_linear_input else ():
+    for site in quantized_sites(record, name) if len(scheme.parts) == 1 else ():
+        for quantity in quantities:
             try:
-                shares.append(metric_value(reading, scheme_metric(name, quantity)))
+                shares.append(metric_value(record.sites[site.name], scheme_metric(name, quantity)))
             except MeasureError:
                 continue
     if any(math.isnan(share) for share in shares):

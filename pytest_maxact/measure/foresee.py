@@ -28,7 +28,7 @@ def foreseen(settings: Settings, rooms: Sequence[Room], probe: bool = True) -> M
     """What a measurement would need here, or on stated devices. Raises InputError; nothing is loaded."""
     checkpoint = locate(settings, weights=False)
     built = skeleton(checkpoint)
-    anatomy = resolve(built.body, checkpoint.config, settings.linear_inputs)
+    anatomy = resolve(built.body, checkpoint.config, settings.linear_inputs, attention=settings.attention)
     files = _files(checkpoint, settings)
     stated = forced_dtype(settings.dtype) or dtype_of_files(checkpoint.config, files) or "bfloat16"
     dtype = str(stated).removeprefix("torch.")

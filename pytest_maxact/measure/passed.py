@@ -9,6 +9,7 @@ from pytest_maxact.checkpoint.locate import Checkpoint
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.errors import MeasureError
+from pytest_maxact.measure.named import names_of_attention
 from pytest_maxact.measure.observe.layers import TOKENS
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.observe.scores import Scores
@@ -68,11 +69,12 @@ def record_of(
 ) -> Record:
     """`weights`: the digest of the files; `scan`: what every tensor of them holds."""
     seen = readings(passed.observer, prepared.tokenizer)
+    names = names_of_attention(passed.anatomy.taps, passed.loaded)
     widest = readings(passed.deployed, prepared.tokenizer) if passed.deployed else {}
     seen = {
         name: replace(
             reading, weights=passed.distortions.get(name, {}), probe=passed.probes.get(name),
-            as_deployed=widest[name].max_abs if widest else None,
+            as_deployed=widest[name].max_abs if widest else None, shared=names.get(name, reading.shared),
         )
         for name, reading in seen.items()
     }  # fmt: skip

@@ -18,7 +18,7 @@ from pytest_maxact.checkpoint.placement.sharding import entries_of_a_rank, unsha
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.measure.observe.accumulate import bytes_of_a_site
-from pytest_maxact.measure.observe.fidelity import bytes_of_sums
+from pytest_maxact.measure.observe.sums import bytes_of_sums
 from pytest_maxact.measure.ranks.place import Place
 from pytest_maxact.measure.stream.refused import unstreamed
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme

@@ -176,16 +176,17 @@ def encode(
 
 
 def schemes_of(checkpoint: Checkpoint, settings: Settings) -> tuple[Scheme, ...]:
-    """The schemes that the pass quantizes with: none of a checkpoint whose weights are in low bits already. Raises
-    InputError where one was asked for there.
+    """The schemes that the pass quantizes with: of a checkpoint whose weights are in low bits already those of the
+    cache alone. Raises InputError where another was asked for there.
     """
-    if checkpoint.quantized and settings.schemes_named:
+    if checkpoint.quantized and any(SCHEMES[name].is_of_linears for name in settings.schemes_named):
         raise InputError(
             f"{checkpoint.name}: its weights are quantized already ({checkpoint.quantized.method}), so it cannot be "
             "told what a scheme would cost\n"
             "  give the checkpoint in 16 bits, or measure this one without schemes"
         )
-    return () if checkpoint.quantized else tuple(SCHEMES[name] for name in settings.schemes_measured)
+    schemes = tuple(SCHEMES[name] for name in settings.schemes_measured)
+    return tuple(scheme for scheme in schemes if not (checkpoint.quantized and scheme.is_of_linears))
 
 
 def _refuse_what_schemes_cannot(anatomy: Anatomy, settings: Settings) -> None:

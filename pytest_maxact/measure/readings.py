@@ -14,6 +14,7 @@ from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.numbers.maxima import SampleMaxima
 from pytest_maxact.numbers.peaks import NonFinite
 from pytest_maxact.numbers.sites import Site
+from pytest_maxact.numbers.spread import Spread
 from pytest_maxact.numbers.sums import SchemeSums
 from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.logits import LayerLogits
@@ -62,8 +63,10 @@ def _reading(site: Site, observer: Observer, tokenizer: Any, schemes: Mapping[st
             calibration=Histogram.from_dense(seen.encoding, seen.dense_counts("calibration")),
             evaluation=Histogram.from_dense(seen.encoding, seen.dense_counts("evaluation")),
             schemes=schemes,
-            channels=Channels(parts) if (parts := _channels(site, observer)) else None,
+            channels=_channels(site, observer.fidelity.channels),
             maxima=_maxima(site, observer),
+            evaluated=_channels(site, observer.fidelity.cached.channels),
+            spread=_spread(site, observer),
         ),
         peaks=tuple(replace(peak, token=text(peak.token_id)) for peak in seen.peaks),
         massive=seen.massive if seen.tests_massive else None,
@@ -97,6 +100,14 @@ def _maxima(site: Site, observer: Observer) -> SampleMaxima | None:
     return SampleMaxima(found[:, 0], found[:, 1].astype(np.int32), found[:, 2].astype(np.int32))
 
 
-def _channels(site: Site, observer: Observer) -> dict[str, Any]:
-    found = observer.fidelity.channels.items()
-    return {part: amax.float().cpu().numpy() for (where, part), amax in found if where == site.name}
+def _channels(site: Site, found: Mapping[tuple[str, str], torch.Tensor]) -> Channels | None:
+    parts = {part: amax.float().cpu().numpy() for (where, part), amax in found.items() if where == site.name}
+    return Channels(parts) if parts else None
+
+
+def _spread(site: Site, observer: Observer) -> Spread | None:
+    parts = [found for (where, _), found in observer.fidelity.cached.energies.items() if where == site.name]
+    if not parts:
+        return None
+    entries, energy = torch.stack([part.cpu() for part in parts]).sum(0).tolist()
+    return Spread(entries=int(entries), energy=energy)

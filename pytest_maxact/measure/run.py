@@ -240,10 +240,11 @@ def _figured(
     identify: Callable[[], str], scan: Callable[[], WeightScan],
 ) -> Record:  # fmt: skip
     """The figures of a pass, and what is read of the model beside it."""
+    schemes = [scheme for scheme in prepared.schemes if scheme.is_of_linears]
     probes = probe_layers(loaded.decoder, passed.anatomy, probed(prepared), loaded.device)
     distortions = (
-        weight_distortions(loaded.files, loaded.model, passed.anatomy.linears, prepared.schemes)
-        if prepared.schemes and loaded.files
+        weight_distortions(loaded.files, loaded.model, passed.anatomy.linears, schemes)
+        if schemes and loaded.files
         else {}
     )
     whole = Passed(

@@ -115,6 +115,25 @@ def fp8_distortion(
     return _error("max_abs", float(scale[0]) * FP8_MAX, values, counts, levels.astype(np.float64), restored)
 
 
+def static_distortion(evaluation: Histogram, number: str, top: float, largest: float, dtype: str) -> FormatDistortion:
+    """Error of one static scale for the tensor, `largest` over `top`, the largest level of `number` (`fp8_e4m3`,
+    `fp8_e5m2` or `int8`): computed in float32 and read back in `dtype`, as vLLM keeps a cache. A scale of 0 counts as
+    1.0.
+    """
+    import ml_dtypes  # as below
+
+    values, counts = evaluation.finite()
+    scale = np.float32(largest) / np.float32(top) or np.float32(1)
+    scaled = np.minimum(values.astype(np.float32) / scale, np.float32(top))
+    if number.startswith("int"):
+        levels = np.rint(scaled)
+    else:
+        form = {"fp8_e4m3": ml_dtypes.float8_e4m3fn, "fp8_e5m2": ml_dtypes.float8_e5m2}[number]
+        levels = scaled.astype(form).astype(np.float32)
+    restored = rounded_to(levels * scale, dtype).astype(np.float64)
+    return _error(number, largest or top, values, counts, levels.astype(np.float64), restored)
+
+
 def cast_distortion(seen: Histogram, dtype: str) -> FormatDistortion:
     """Error of a cast to `float16` or `bfloat16`; `clip_rate` is the share that becomes infinite, and SQNR is then
     -inf.

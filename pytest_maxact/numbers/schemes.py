@@ -2,13 +2,14 @@
 
 Source: the presets of compressed-tensors 0.20 (`quantization/quant_scheme.py`). `W8A8_STATIC` has no preset: it is the
 per-tensor INT-8 of arXiv 2605.15572, levels -127..127. FP16 and BF16 are formats with a range, to which every tensor of
-a model is cast.
+a model is cast. Those of the KV cache (`caches`) quantize keys and values alone; `W8A8+KV_FP8` is two at once.
 """
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_maxact.errors import InputError
+from pytest_maxact.numbers.caches import CACHES, DEFAULT_CACHES, Cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,24 +52,34 @@ class Quantizer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheme:
-    """A deployment scheme; None for an operand that stays in 16 bits. `cast`: a format to which every tensor is cast
-    instead.
+    """A deployment scheme; None for an operand that stays in 16 bits, or a cache that does. `cast`: a format to which
+    every tensor is cast instead. `parts`: the names of those that it is made of.
     """
 
     name: str
     activations: Quantizer | None = None
     weights: Quantizer | None = None
     cast: str = ""
+    cache: Cache | None = None
+    parts: tuple[str, ...] = ()
 
     @property
     def needs_calibration(self) -> bool:
-        """Whether a calibration maximum enters its activations."""
-        return self.activations is not None and self.activations.needs_calibration
+        """Whether a calibration maximum enters its activations, or its cache."""
+        operands = (self.activations, self.cache)
+        return any(operand is not None and operand.needs_calibration for operand in operands)
+
+    @property
+    def is_of_linears(self) -> bool:
+        """Whether it does anything to linear layers, or to all tensors."""
+        return bool(self.activations or self.weights or self.cast)
 
     @property
     def in_words(self) -> str:
         if self.cast:
             return f"every tensor in {self.cast}"
+        if self.cache:
+            return f"keys and values {self.cache.in_words}"
         return f"activations {_words(self.activations, 'token')}, weights {_words(self.weights, 'channel')}"
 
 
@@ -96,8 +107,31 @@ _MXFP8, _MXFP4 = (
     Quantizer(number=number, granularity="group", group=32, scale="e8m0") for number in ("fp8_e4m3", "fp4_e2m1")
 )
 _NVFP4 = Quantizer(number="fp4_e2m1", granularity="group", group=16, scale="e4m3")
-SCHEMES = {
-    scheme.name: scheme
+
+PLUS = "+"
+
+
+class _Schemes(dict[str, Scheme]):
+    """Those that have a name of their own; and, by a name made of theirs, one of linear layers and one of the cache."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and self._joined(name) is not None)
+
+    def __missing__(self, name: str) -> Scheme:
+        if (found := self._joined(name)) is None:
+            raise KeyError(name)
+        return found
+
+    def _joined(self, name: str) -> Scheme | None:
+        first, _, second = name.partition(PLUS)
+        linear, cached = self.get(first), self.get(second)
+        if linear is None or cached is None or linear.cache or linear.cast or not cached.cache:
+            return None
+        return replace(linear, name=name, cache=cached.cache, parts=(linear.name, cached.name))
+
+
+SCHEMES = _Schemes(
+    (scheme.name, replace(scheme, parts=(scheme.name,)))
     for scheme in (
         Scheme(name="W8A8", activations=_INT8_ROW, weights=_INT8_ROW),
         Scheme(name="W8A8_STATIC", activations=_INT8_TENSOR, weights=_INT8_ROW),
@@ -116,16 +150,25 @@ SCHEMES = {
         Scheme(name="NVFP4A16", weights=_NVFP4),
         Scheme(name="FP16", cast="float16"),
         Scheme(name="BF16", cast="bfloat16"),
+        *(Scheme(name=name, cache=cache) for name, cache in CACHES.items()),
     )
-}
-ALIASES = {"INT8": "W8A8"}
+)
+ALIASES = {"INT8": "W8A8", "KV_FP8_E4M3": "KV_FP8", "KV_KIVI": "KV_INT4"}
 DEFAULT_SCHEMES = ("W8A8", "W8A8_STATIC", "FP8", "FP8_DYNAMIC", "NVFP4", "FP16")
 """What is reported of the linear inputs where no scheme was asked for."""
 
 
+def usual_schemes(sites: str) -> tuple[str, ...]:
+    """What is reported of the sites that were asked for: the inputs of linear layers, keys and values, or both."""
+    return (
+        *(DEFAULT_SCHEMES if sites in ("deploy", "all") else ()),
+        *(DEFAULT_CACHES if sites in ("attention", "all") else ()),
+    )
+
+
 def scheme_called(name: str) -> Scheme:
-    """A scheme by its name, whatever its case. Raises InputError that names the nearest."""
-    wanted = ALIASES.get(name.upper(), name.upper())
+    """A scheme by its name, whatever its case, or two by `W8A8+KV_FP8`. Raises InputError that names the nearest."""
+    wanted = PLUS.join(ALIASES.get(part.strip(), part.strip()) for part in name.upper().split(PLUS))
     if wanted in SCHEMES:
         return SCHEMES[wanted]
     close = difflib.get_close_matches(wanted, SCHEMES, n=1)

@@ -8,7 +8,7 @@ Names: `embedding`, `layers.{i}.hidden`, `layers.{i}.attn_output`, `layers.{i}.m
 embedding: `layers.{i}.q`, `layers.{i}.k`, `layers.{i}.v`, and of latent attention `layers.{i}.kv_latent`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,6 +24,8 @@ ATTENTION_KINDS = ("kv_latent", "q", "k", "v")
 """What attention multiplies: queries, keys and values, the rows of all heads side by side; and the compressed state
 that latent attention keeps in their place.
 """
+CACHED_KINDS = ("kv_latent", "k", "v")
+"""What a KV cache keeps."""
 KINDS = ("embedding", *LAYER_KINDS, *LINEAR_KINDS, *ATTENTION_KINDS, "final_norm")
 FLOW = (
     "embedding",
@@ -77,6 +79,11 @@ class Site:
         return self.kind in ATTENTION_KINDS
 
     @property
+    def is_cached(self) -> bool:
+        """Whether it is of a kind that a KV cache keeps (`kept_in_cache`: which of a model's it does)."""
+        return self.kind in CACHED_KINDS
+
+    @property
     def is_beside(self) -> bool:
         """Whether it is none of the paper's, and observed where it is asked for alone."""
         return self.is_linear_input or self.is_of_attention
@@ -96,6 +103,13 @@ class Site:
     @property
     def _depth(self) -> int:
         return self.layer if self.layer is not None else (-1 if self.kind == "embedding" else 1 << 30)
+
+
+def kept_in_cache(sites: Iterable[Site]) -> list[Site]:
+    """Those that a KV cache keeps: keys and values, and of a layer of latent attention its state in their place."""
+    cached = [site for site in sites if site.is_cached]
+    latent = {site.layer for site in cached if site.kind == "kv_latent"}
+    return [site for site in cached if site.kind == "kv_latent" or site.layer not in latent]
 
 
 def ranges(layers: Sequence[int]) -> str:

@@ -54,7 +54,7 @@ def tensors_of(record: Record) -> dict[str, Bytes]:
     seen = [(one, one.held) for one in record.sites.values() if isinstance(one.held, Distributions)]
     held = [one for _, one in seen]
     histograms = [histogram for one in held for histogram in (one.calibration, one.evaluation)]
-    channels = [amax for one in held if one.channels for amax in one.channels.parts.values()]
+    channels = [amax for one in held for some in (one.channels, one.evaluated) if some for amax in some.parts.values()]
     return {
         **packed("bins", differences(np.concatenate([np.zeros(0, np.uint16), *(h.bins for h in histograms)]))),
         **packed("counts", differences(np.concatenate([np.zeros(0, np.int64), *(h.counts for h in histograms)]))),
@@ -114,9 +114,15 @@ def _stored(reading: SiteReading) -> SeenSite | SummedSite:
         encoding=held.calibration.encoding,
         splits=(Bins(bins=held.calibration.bins.size), Bins(bins=held.evaluation.bins.size)),
         schemes=dict(held.schemes),
-        channels={part: amax.size for part, amax in held.channels.parts.items()} if held.channels else None,
+        channels=_sizes(held.channels),
+        evaluated=_sizes(held.evaluated),
+        spread=held.spread,
         maxima=held.maxima is not None,
     )
+
+
+def _sizes(channels: Channels | None) -> dict[str, int] | None:
+    return {part: amax.size for part, amax in channels.parts.items()} if channels else None
 
 
 def _held(
@@ -125,7 +131,7 @@ def _held(
     """What is held of each site of a document, with its share of the tensors."""
     seen = [entry for entry in entries if isinstance(entry, SeenSite)]
     size = sum(split.bins for entry in seen for split in entry.splits)
-    wide = sum(channels for entry in seen for channels in (entry.channels or {}).values())
+    wide = sum(size for entry in seen for parts in (entry.channels, entry.evaluated) for size in (parts or {}).values())
     of_samples = [entry.site.kind for entry in seen if entry.maxima]
     for what, entries_of in (("bins", size), ("channels", wide), ("maxima of samples", samples * len(of_samples))):
         if entries_of > _MOST:
@@ -148,15 +154,20 @@ def _held(
             part = slice(start, start + split.bins)
             start = part.stop
             splits.append(Histogram(entry.encoding, bins[part], counts[part]))
-        parts: dict[str, npt.NDArray[np.float32]] = {}
-        for name, width in (entry.channels or {}).items():
-            parts[name] = channels[first : first + width]
-            first += width
+        widest: list[Channels | None] = []
+        for sizes in (entry.channels, entry.evaluated):
+            parts: dict[str, npt.NDArray[np.float32]] = {}
+            for name, width in (sizes or {}).items():
+                parts[name] = channels[first : first + width]
+                first += width
+            widest.append(None if sizes is None else Channels(parts))
         yield Distributions(
             calibration=splits[0],
             evaluation=splits[1],
             schemes=entry.schemes,
-            channels=Channels(parts) if entry.channels is not None else None,
+            channels=widest[0],
+            evaluated=widest[1],
+            spread=entry.spread,
             maxima=next(maxima) if entry.maxima else None,
         )
 

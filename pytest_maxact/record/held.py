@@ -13,6 +13,7 @@ from pytest_maxact.numbers.channels import Channels
 from pytest_maxact.numbers.checked import Count
 from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.numbers.maxima import SampleMaxima
+from pytest_maxact.numbers.spread import Spread
 from pytest_maxact.numbers.sums import SchemeSums
 
 
@@ -20,6 +21,9 @@ from pytest_maxact.numbers.sums import SchemeSums
 class Distributions:
     """Histograms of both splits, what each scheme does to sampled evaluation tokens, the maxima of channels where
     they were observed, and those of samples, in the order of `Provenance.samples`.
+
+    `channels` are of calibration, `evaluated` of the evaluation split, of what a KV cache keeps, with how far keys lie
+    from their mean, `spread`.
     """
 
     calibration: Histogram
@@ -28,6 +32,8 @@ class Distributions:
     channels: Channels | None = None
     maxima: SampleMaxima | None = None
     """Of every sample the largest entry; None where routing hides it, and in a Record of an earlier version."""
+    evaluated: Channels | None = None
+    spread: Spread | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

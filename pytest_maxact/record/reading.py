@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_maxact.errors import InputError
+from pytest_maxact.numbers.channels import Channels
 from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
@@ -40,7 +41,9 @@ class SiteReading:
     first_nonfinite: NonFinite | None = None
     tokens_per_expert: tuple[int, ...] | None = None
     shared: Mapping[str, str] = field(default_factory=dict)
-    """At inputs of linear layers: the path of every linear layer, and the part whose tensor it is given."""
+    """At inputs of linear layers: the path of every linear layer, and the part whose tensor it is given. Of keys and
+    values: what the weight files call the modules that attend with them, and their parts.
+    """
     weights: Mapping[str, Mapping[str, WeightDistortion]] = field(default_factory=dict)
     """At inputs of linear layers: what each scheme does to every weight they are multiplied with, by its path and then
     by scheme.
@@ -194,6 +197,12 @@ def _joined(site: str, one: Distributions, other: Distributions) -> Distribution
             )
             for name in schemes
         },
-        channels=one.channels | other.channels if one.channels and other.channels else one.channels or other.channels,
+        channels=_both(one.channels, other.channels),
         maxima=one.maxima + other.maxima if one.maxima is not None and other.maxima is not None else None,
+        evaluated=_both(one.evaluated, other.evaluated),
+        spread=one.spread + other.spread if one.spread and other.spread else one.spread or other.spread,
     )
+
+
+def _both(one: Channels | None, other: Channels | None) -> Channels | None:
+    return one | other if one and other else one or other

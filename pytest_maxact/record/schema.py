@@ -25,6 +25,7 @@ from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
 from pytest_maxact.numbers.probe import Probe
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.sites import Site
+from pytest_maxact.numbers.spread import Spread
 from pytest_maxact.numbers.sums import SchemeSums
 from pytest_maxact.numbers.weights import WeightDistortion
 from pytest_maxact.record.effect import Effect
@@ -74,11 +75,15 @@ class _StoredSite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenSite(_StoredSite):
-    """A site whose distributions lie in the tensors: `splits` and `channels` say how much of these is its own."""
+    """A site whose distributions lie in the tensors: `splits`, `channels` and `evaluated` say how much of these is its
+    own.
+    """
 
     splits: tuple[Bins, Bins]
     schemes: dict[str, SchemeSums]
     channels: dict[str, Size] | None
+    evaluated: dict[str, Size] | None = field(default=None, metadata=LATER)
+    spread: Spread | None = field(default=None, metadata=LATER)
     figures: Annotated[dict[str, Figure], Field(max_length=0)] = field(default_factory=dict)
     maxima: Flag = field(default=False, metadata=LATER)
     """Whether the largest entries of samples lie in the tensors."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.numbers.formats import INT8_POLICIES
 from pytest_maxact.numbers.histogram import Histogram
+from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.weights import WeightDistortion, by_error, by_flushing, worst_weight
 from pytest_maxact.record.held import Entries, Summary
 from pytest_maxact.record.metrics.distortion import SCHEME_QUANTITIES, named
@@ -25,7 +26,7 @@ from pytest_maxact.record.metrics.figures import (
     quantile_name,
     rms,
 )
-from pytest_maxact.record.metrics.metric import Kind, Metric, Of
+from pytest_maxact.record.metrics.metric import CENTRED_SQNR, CHANNEL_RATIO, Kind, Metric, Of, scheme_metric
 from pytest_maxact.record.metrics.scheme import scheme_distortion
 from pytest_maxact.record.metrics.smoothing import smoothing_gain
 from pytest_maxact.record.metrics.value import metric_value
@@ -120,7 +121,21 @@ def _figures(reading: SiteReading, wanted: _Wanted) -> dict[str, float]:
         except MeasureError:
             continue
     gain = smoothing_gain(reading)
-    return found if gain is None else found | {"smoothing_gain_db": gain}
+    found |= {} if gain is None else {"smoothing_gain_db": gain}
+    return found | _of_cache(reading, wanted.schemes)
+
+
+def _of_cache(reading: SiteReading, schemes: Iterable[str]) -> dict[str, float]:
+    """What is told of keys and values alone."""
+    metrics = [CHANNEL_RATIO] if reading.site.is_cached else []
+    metrics += [scheme_metric(name, CENTRED_SQNR) for name in schemes if SCHEMES[name].cache and reading.site.is_cached]
+    found = {}
+    for metric in metrics:
+        try:
+            found[metric.name] = metric_value(reading, metric)
+        except MeasureError:
+            continue
+    return found
 
 
 def _worst(weights: Mapping[str, Mapping[str, WeightDistortion]]) -> dict[str, dict[str, WeightDistortion]]:

@@ -50,7 +50,7 @@ def _row(reading: SiteReading, schemes: tuple[str, ...]) -> Row:
     }
     for name in schemes:
         scheme = SCHEMES[name]
-        if scheme.activations or scheme.cast:
+        if scheme.activations or scheme.cast or scheme.cache:
             row[f"{name}.sqnr_db"] = _figure(reading, scheme_metric(name, "sqnr_db"))
         if scheme.weights or scheme.cast:
             row[f"{name}.weight_sqnr_db"] = _figure(reading, scheme_metric(name, WEIGHT_SQNR))

@@ -55,24 +55,31 @@ class Settings:
     @property
     def linear_inputs(self) -> bool:
         """Whether the inputs of linear layers are observed: asked for, or needed by a scheme."""
-        return self.sites in ("deploy", "all") or bool(self.schemes_measured)
+        from pytest_maxact.numbers.schemes import SCHEMES
+
+        return self.sites in ("deploy", "all") or any(SCHEMES[name].is_of_linears for name in self.schemes_measured)
 
     @property
     def attention(self) -> bool:
-        """Whether queries, keys, values and attention scores are observed."""
-        return self.sites in ("attention", "all")
+        """Whether queries, keys, values and attention scores are observed: asked for, or needed by a scheme."""
+        from pytest_maxact.numbers.schemes import SCHEMES
+
+        return self.sites in ("attention", "all") or any(SCHEMES[name].cache for name in self.schemes_measured)
 
     @property
     def schemes_measured(self) -> tuple[str, ...]:
-        """Schemes that the pass quantizes with; where the deploy sites were asked for and no scheme, the usual ones."""
-        from pytest_maxact.numbers.schemes import DEFAULT_SCHEMES
+        """Schemes that the pass quantizes with; where sites of theirs were asked for and no scheme, the usual ones."""
+        from pytest_maxact.numbers.schemes import usual_schemes
 
-        return self.schemes_named or (DEFAULT_SCHEMES if self.sites in ("deploy", "all") else ())
+        return self.schemes_named or usual_schemes(self.sites)
 
     @property
     def schemes_named(self) -> tuple[str, ...]:
-        """Schemes that were asked for by name."""
-        return tuple(dict.fromkeys((*self.schemes, *self.deploy, *self.effect)))
+        """Schemes that were asked for by name, each part of `W8A8+KV_FP8` on its own."""
+        from pytest_maxact.numbers.schemes import SCHEMES
+
+        parts = (part for name in (*self.schemes, *self.deploy, *self.effect) for part in SCHEMES[name].parts)
+        return tuple(dict.fromkeys(parts))
 
     @property
     def effects_measured(self) -> tuple[str, ...]:

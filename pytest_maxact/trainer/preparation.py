@@ -17,6 +17,7 @@ from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.tokenizer import load_tokenizer
 from pytest_maxact.corpus.tokens import tokenizer_digest, tokens_digest
 from pytest_maxact.errors import InputError, MeasureError
+from pytest_maxact.judge.limits.attention import with_attention
 from pytest_maxact.judge.limits.behaviour import with_behaviour
 from pytest_maxact.judge.limits.file import LimitsFile, load_limits
 from pytest_maxact.judge.limits.rules import Ruleset, require_protocol, select_rules, with_baseline
@@ -93,6 +94,7 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
     seconds = time.perf_counter() - start
     headed, untold = _head(model, checkpoint, sequences)
     limits = with_behaviour(limits, files, anatomy.sites, predicted=not untold, probed=True)
+    limits = with_attention(limits, files, anatomy.sites)
     here = Footing(
         corpus_sha256=corpus_digest(sample.digest for sample in samples),
         tokenizer_sha256=tokenizer_digest(tokenizer),

@@ -29,6 +29,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _put(old, place / "checkpoint-3600.maxact.safetensors")
         _put(new, place / "checkpoint-4500.maxact.safetensors")
     _put(record_of(TRAINED, sites="deploy", schemes=("W8A8", "FP8")), folder / "deploy.safetensors")
+    _put(record_of(TRAINED, sites="attention"), folder / "attended.safetensors")
     for i in (1, 2):
         values = {name: [[0.5, i]] for name in ("embedding", "layers.0.hidden", "final_norm")}
         _put(records.record_of([records.Measured(id=f"s{i}", values=values)]), folder / f"part-{i}.safetensors")

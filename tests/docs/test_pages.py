@@ -53,12 +53,13 @@ def test_a_page_without_the_part_is_told() -> None:
 
 
 def test_every_scheme_and_every_option_has_a_row() -> None:
-    assert all(f"| `{name}`" in (DOCS / "deploy.md").read_text() for name in SCHEMES)
+    pages = {name: "kv_cache.md" if scheme.cache else "deploy.md" for name, scheme in SCHEMES.items()}
+    assert all(f"| `{name}`" in (DOCS / page).read_text() for name, page in pages.items())
     assert all(f"| `{pytest_option(option.field)}" in (DOCS / "options.md").read_text() for option in OPTIONS)
 
 
 def test_every_key_of_a_limits_file_is_explained() -> None:
-    text = "".join((DOCS / page).read_text() for page in ("limits.md", "deploy.md", "regression.md"))
+    text = "".join((DOCS / page).read_text() for page in ("limits.md", "deploy.md", "kv_cache.md", "regression.md"))
     words = set(re.findall(r"\w+", text))
     missing = {key for key in keys_of(LimitsDocument) if key not in words and key.partition("_")[2] not in words}
     assert missing == set()

@@ -5,6 +5,7 @@ import torch
 from compressed_tensors.quantization.quant_scheme import PRESET_SCHEMES  # type: ignore[import-untyped]
 
 from pytest_maxact.errors import InputError
+from pytest_maxact.numbers.caches import CACHES
 from pytest_maxact.numbers.schemes import ALIASES, DEFAULT_SCHEMES, SCHEMES, Quantizer, scheme_called
 from tests.support.deployed import WITHOUT_PRESET, preset_args
 from tests.support.quantizing import quantizer
@@ -13,7 +14,7 @@ from tests.support.quantizing import quantizer
 def test_every_scheme_but_the_papers_and_the_casts_is_a_preset_and_agrees_with_it_on_what_is_quantized() -> None:
     for name, scheme in SCHEMES.items():
         assert scheme.name == name
-        if scheme.cast or name in WITHOUT_PRESET:
+        if scheme.cast or scheme.cache or name in WITHOUT_PRESET:
             assert name not in PRESET_SCHEMES
             continue
         assert name in PRESET_SCHEMES
@@ -95,7 +96,25 @@ IN_WORDS = {
 
 
 def test_every_scheme_says_in_words_what_it_quantizes() -> None:
-    assert {name: scheme.in_words for name, scheme in SCHEMES.items()} == IN_WORDS
+    assert {name: scheme.in_words for name, scheme in SCHEMES.items() if not scheme.cache} == IN_WORDS
+    words = {name: scheme.in_words for name, scheme in SCHEMES.items() if scheme.cache}
+    assert words["KV_FP8"] == "keys and values fp8_e4m3 per tensor, calibrated"
+    assert words["KV_INT4"] == (
+        "keys and values int4 keys per channel in groups of 32 tokens, values per token in groups of 32"
+    )
+    assert len(set(words.values())) == len(words) == len(CACHES)
+
+
+def test_two_schemes_make_one_of_linear_layers_and_of_the_cache() -> None:
+    both = scheme_called("w8a8 + kv_fp8_e4m3")
+    assert (both.name, both.parts) == ("W8A8+KV_FP8", ("W8A8", "KV_FP8"))
+    assert (both.activations, both.cache) == (SCHEMES["W8A8"].activations, CACHES["KV_FP8"])
+    assert both == SCHEMES["W8A8+KV_FP8"]
+    assert "W8A8+KV_FP8" in SCHEMES
+    for name in ("KV_FP8+W8A8", "W8A8+FP8", "FP16+KV_FP8", "W8A8+KV_FP8+KV_INT8", "W8A8+"):
+        assert name not in SCHEMES
+    with pytest.raises(InputError, match="no scheme called 'W8A8\\+KV_FP9'"):
+        scheme_called("W8A8+KV_FP9")
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_an_unknown_metric_is_refused_with_the_known_ones(metric: str, value: fl
         assert re.search(rf"there are .*(?<!\w){re.escape(kind.form)}(?!\w)", str(refused.value)), kind
 
 
-ELSEWHERE = (Kind.UNREACHED, Kind.CHANGED)
+ELSEWHERE = (Kind.UNREACHED, Kind.CHANGED, Kind.CHANNEL_RATIO)
 """Metrics of a router, and of what a layer does."""
 
 

@@ -9,7 +9,7 @@ from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.verdict.bound import holds
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.numbers.schemes import SCHEMES
-from pytest_maxact.numbers.sites import LINEAR_KINDS, ranges
+from pytest_maxact.numbers.sites import LINEAR_KINDS, Site, kept_in_cache, ranges
 from pytest_maxact.record.effect import KEPT, UNDONE, Effect
 from pytest_maxact.record.metrics.metric import Kind, scheme_metric
 from pytest_maxact.record.metrics.smoothing import smoothing_gain
@@ -26,11 +26,20 @@ def failing_inputs(record: Record, findings: Iterable[Finding]) -> tuple[str, ..
     return tuple(name for name, reading in record.sites.items() if name in failed and reading.site.is_linear_input)
 
 
+def quantized_sites(record: Record, scheme: str) -> list[Site]:
+    """The sites at which a scheme costs something: inputs of linear layers, or what a KV cache keeps."""
+    sites = [reading.site for reading in record.sites.values()]
+    return kept_in_cache(sites) if SCHEMES[scheme].cache else [site for site in sites if site.is_linear_input]
+
+
 def is_worth_keeping(record: Record, sites: Sequence[str]) -> bool:
     return len(sites) <= MOST_KEPT * sum(reading.site.is_linear_input for reading in record.sites.values())
 
 
 def advice_on(record: Record, name: str, findings: Sequence[Finding]) -> Iterable[str]:
+    if SCHEMES[name].cache:
+        yield from _of_cache(record, name, findings)
+        return
     sites = failing_inputs(record, findings)
     linear = sum(reading.site.is_linear_input for reading in record.sites.values())
     if not sites:
@@ -54,6 +63,29 @@ def advice_on(record: Record, name: str, findings: Sequence[Finding]) -> Iterabl
     yield from _smoothing(
         record, name, [finding for finding in findings if finding.site in sites and not finding.passed]
     )
+
+
+def _of_cache(record: Record, name: str, findings: Sequence[Finding]) -> Iterable[str]:
+    """Which other way of keeping keys and values meets the bounds that this one misses."""
+    failed = [
+        finding for finding in findings if not finding.passed and finding.reading and finding.reading.site.is_cached
+    ]
+    if not failed:
+        return
+    layers = sorted({finding.reading.site.layer or 0 for finding in failed if finding.reading})
+    yield f"fails in layer{'s' if len(layers) > 1 else ''} {ranges(layers)}"
+    for other in record.provenance.schemes:
+        if other == name or not SCHEMES[other].cache:
+            continue
+        try:
+            values = [
+                metric_value(record.sites[finding.site], scheme_metric(other, finding.limit.metric.quantity))
+                for finding in failed
+            ]
+        except MeasureError:
+            continue
+        if all(holds(value, finding.limit) for value, finding in zip(values, failed, strict=True)):
+            yield f"{other} ({SCHEMES[other].in_words}) meets every bound there"
 
 
 def effect_holds(limits: Iterable[Limit], effect: Effect) -> bool:

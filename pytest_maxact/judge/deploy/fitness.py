@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from pytest_maxact.errors import MeasureError, marked
-from pytest_maxact.judge.deploy.advice import advice_on, effect_holds, failing_inputs, is_worth_keeping
+from pytest_maxact.judge.deploy.advice import advice_on, effect_holds, failing_inputs, is_worth_keeping, quantized_sites
 from pytest_maxact.judge.limits.limit import MODEL, Limit
 from pytest_maxact.judge.verdict.check import check
 from pytest_maxact.judge.verdict.finding import Finding
-from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.numbers.schemes import SCHEMES, Scheme
 from pytest_maxact.record.effect import Effect
-from pytest_maxact.record.metrics.metric import WEIGHT_SQNR, Metric, scheme_metric
+from pytest_maxact.record.metrics.metric import WEIGHT_SQNR, scheme_metric
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.record import Record
 
@@ -118,8 +118,8 @@ def _fitness(record: Record, name: str, outcomes: Sequence[Finding | str]) -> Sc
         scheme=name,
         findings=findings,
         unmeasured=next((outcome for outcome in outcomes if isinstance(outcome, str)), ""),
-        lowest=_lowest(record, scheme_metric(name, "sqnr_db")) if scheme.activations else None,
-        lowest_weight=_lowest(record, scheme_metric(name, WEIGHT_SQNR)) if scheme.weights or scheme.cast else None,
+        lowest=_lowest(record, name) if len(scheme.parts) == 1 and (scheme.activations or scheme.cache) else None,
+        lowest_weight=_lowest(record, name, WEIGHT_SQNR) if _has_weights(scheme) else None,
         effect=record.effects.get(name),
         compared=name in record.effects,
         predicts=record.provenance.predicts,
@@ -136,12 +136,15 @@ def _check(record: Record, limit: Limit) -> Finding | str:
         return marked(error).split("\n")[0]
 
 
-def _lowest(record: Record, metric: Metric) -> tuple[float, str] | None:
+def _has_weights(scheme: Scheme) -> bool:
+    return len(scheme.parts) == 1 and bool(scheme.weights or scheme.cast)
+
+
+def _lowest(record: Record, scheme: str, quantity: str = "sqnr_db") -> tuple[float, str] | None:
     values = []
-    for reading in record.sites.values():
-        if reading.site.is_linear_input:
-            try:
-                values.append((metric_value(reading, metric), reading.site.name))
-            except MeasureError:
-                continue
+    for site in quantized_sites(record, scheme):
+        try:
+            values.append((metric_value(record.sites[site.name], scheme_metric(scheme, quantity)), site.name))
+        except MeasureError:
+            continue
     return min(values, key=lambda value: (not math.isnan(value[0]), value[0])) if values else None

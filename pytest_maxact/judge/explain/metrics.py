@@ -1,6 +1,7 @@
 """What every kind of metric is, by the kinds of `Metric`: a name that limits, reports and tests use has one."""
 
 from pytest_maxact.errors import setting
+from pytest_maxact.judge.explain.attention import ATTENTION_ENTRIES
 from pytest_maxact.judge.explain.entry import (
     EXPECTED,
     EXPORT,
@@ -273,4 +274,12 @@ _OF_CHANGES = {
         _CHANGED,
     ),
 }
-METRICS = {**_OF_SITES, **_OF_MODELS, **_OF_CHANGES, **LINT_ENTRIES, **STATIC_ENTRIES, **SOURCE_ENTRIES}
+METRICS = {
+    **_OF_SITES,
+    **ATTENTION_ENTRIES,
+    **_OF_MODELS,
+    **_OF_CHANGES,
+    **LINT_ENTRIES,
+    **STATIC_ENTRIES,
+    **SOURCE_ENTRIES,
+}

@@ -103,6 +103,14 @@ QUANTITIES = {
             todo=(("more text", "measure on a larger corpus"), EXPECTED),
         ),
         _quantity(
+            "centred_sqnr_db",
+            "Energy of keys about their mean over energy of the error. The mean is each channel's in its sequence.",
+            _DB,
+            "What tells one key from another is lost in the error of a cache: a constant that all of them share takes"
+            " its range, and is nothing to the softmax, so sqnr_db flatters.",
+            "of keys, on all of the evaluation split; the error as of sqnr_db",
+        ),
+        _quantity(
             "weight_sqnr_db",
             "The lowest SQNR of the weights that an input is multiplied with.",
             _DB,

@@ -27,6 +27,9 @@ def scheme_entry(scheme: Scheme) -> Entry:
 
 
 def _what(scheme: Scheme) -> str:
+    if scheme.cache:
+        served = f", vLLM's `--kv-cache-dtype {scheme.cache.dtype}`" if scheme.cache.dtype else ""
+        return f"Keys and values as a cache gives them back, {scheme.cache.in_words}{served}"
     if scheme.cast:
         return f"Every tensor of the model cast to {scheme.cast}"
     weights = f"weights in {_words(scheme.weights, 'output channel')}"
@@ -55,6 +58,10 @@ def _measured(scheme: Scheme) -> str:
             " what it"
             f" does to predictions with {setting('effect')}"
         )
+    if scheme.cache:
+        return (
+            "in float32 as vLLM's kernels compute, at every key and value that attention is given, and in predictions"
+        )
     scales = "; static scales come from the calibration third of the corpus" if scheme.needs_calibration else ""
     return f"bit for bit as compressed-tensors quantizes, at every linear layer, and in predictions{scales}"
 
@@ -64,6 +71,8 @@ def _breach(scheme: Scheme) -> str:
         return "Activations, weights or attention scores pass 65 504: what was trained in bfloat16 may overflow here."
     if scheme.cast:
         return "Seven bits of a number are too few somewhere, as in the sums of a recurrent state."
+    if scheme.cache:
+        return "One channel, head or token of the keys sets the scale that others share: see channel_ratio."
     if scheme.activations is None:
         return "A weight has outliers that its scale cannot hold beside the rest; activations are not touched."
     if scheme.activations.granularity == "tensor":
@@ -78,6 +87,9 @@ def _remedies(scheme: Scheme) -> tuple[tuple[str, str], ...]:
         return (("run it in bfloat16", "the range of float32, in 16 bits"),)
     if scheme.cast:
         return (("keep it in float32", "the part that the report names, or the whole model"),)
+    if scheme.cache:
+        finer = ("finer scales", "per token and head, or per channel for keys: the report says which scheme would do")
+        return (finer, ("calibrate", "`maxact export RECORD --kv-scales FILE` writes scales from the largest entries"))
     kept = ("keep layers in 16 bits", "the report says which few, and what predictions are then")
     if scheme.activations is None:
         return (kept, ("8 bits for weights", "W8A16 or FP8_DYNAMIC where 4 bits are too few"))

@@ -4,6 +4,7 @@ whole, its predictions, its weights, and waivers.
 
 from pytest_maxact.errors import setting
 from pytest_maxact.judge.explain.entry import EXPECTED, EXPORT, SITE, USUAL, WAIVE, Entry
+from pytest_maxact.judge.limits.attention import LOGIT
 from pytest_maxact.judge.limits.limit import CARRIER, HUNT, MODEL, PREDICTIONS, STRESS
 from pytest_maxact.judge.limits.weights import WEIGHTS
 
@@ -154,6 +155,17 @@ _OF_ATTENTION = (
     ),
 )
 _WHOLE = (
+    Entry(
+        name=LOGIT,
+        group=SITE,
+        what="The scores of a layer's attention before the softmax. Scaled, with bias and softcap, head by head.",
+        unit="that of a logit: nats",
+        measured="the largest of every head over pairs of real tokens that the mask lets attend to each other, computed"
+        f" in float32; observed with {setting('sites')} attention",
+        breach="A head's scores are far above those of the others, or no numbers: queries or keys were scaled, or lack"
+        " their norm.",
+        todo=USUAL,
+    ),
     Entry(
         name=CARRIER,
         group=SITE,

@@ -13,9 +13,20 @@ from pytest_maxact.judge.limits.file import LimitsFile
 from pytest_maxact.judge.limits.limit import MODEL, Limit
 from pytest_maxact.judge.limits.schema.sections import Fitness
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
-from pytest_maxact.numbers.sites import Site
+from pytest_maxact.numbers.sites import Site, kept_in_cache
 from pytest_maxact.record.effect import EFFECTS
-from pytest_maxact.record.metrics.metric import SCORE_HEADROOM, scheme_metric
+from pytest_maxact.record.metrics.metric import CENTRED_SQNR, SCORE_HEADROOM, scheme_metric
+
+CACHE_QUANTITIES = (
+    "sqnr_db",
+    CENTRED_SQNR,
+    "flush_to_zero",
+    "clip_rate",
+    "rel_rmse",
+    "token_median_db",
+    "token_low_db",
+)
+"""What is judged of keys and values; those of single tokens where scales are not the tensor's."""
 
 
 def fitness_limits(
@@ -28,19 +39,25 @@ def fitness_limits(
     """
     found: list[Limit] = []
     for name in schemes:
-        limits = list(_of_scheme(files, SCHEMES[name], sites, predicts))
+        limits = stated_limits(files, name, sites, predicts)
         if not limits:
             raise InputError(
                 f"{files[0].path} sets no limit for scheme {name}, so nothing would be checked\n"
                 "  add `deploy: {min_sqnr_db: 20, max_mean_kl: 0.1}`, or `extends: builtin` for the shipped ones"
             )
         found += limits
-    return found
+    return list({(limit.site, limit.metric): limit for limit in found}.values())
 
 
 def stated_limits(files: Sequence[LimitsFile], scheme: str, sites: Sequence[Site], predicts: bool) -> list[Limit]:
-    """Whatever limits the files state for a scheme."""
-    return list(_of_scheme(files, SCHEMES[scheme], sites, predicts))
+    """Whatever limits the files state for a scheme; of `W8A8+KV_FP8` those of its parts at sites, and its own on
+    predictions.
+    """
+    whole = SCHEMES[scheme]
+    if len(whole.parts) == 1:
+        return list(_of_scheme(files, whole, sites, predicts))
+    parts = [limit for part in whole.parts for limit in _of_scheme(files, SCHEMES[part], sites, predicts=False)]
+    return [*parts, *_of_scheme(files, whole, (), predicts)]
 
 
 def _of_scheme(files: Sequence[LimitsFile], scheme: Scheme, sites: Sequence[Site], predicts: bool) -> Iterator[Limit]:
@@ -65,10 +82,16 @@ def _of_scheme(files: Sequence[LimitsFile], scheme: Scheme, sites: Sequence[Site
 def _where(quantity: str, scheme: Scheme, sites: Sequence[Site], predicts: bool) -> list[str]:
     """The sites at which a quantity of a scheme is judged."""
     linear = [site.name for site in sites if site.is_linear_input]
+    if scheme.cache and quantity not in EFFECTS:
+        if quantity not in CACHE_QUANTITIES:
+            return []
+        return [site.name for site in kept_in_cache(sites) if quantity != CENTRED_SQNR or site.kind != "v"]
     if quantity in EFFECTS:
         return [MODEL] if predicts else []
     if quantity == "headroom":
         return [site.name for site in sites] if scheme.cast else []
+    if quantity == CENTRED_SQNR:
+        return []
     if quantity == SCORE_HEADROOM:
         return [MODEL] if scheme.cast == "float16" else []
     if quantity.startswith("weight_"):

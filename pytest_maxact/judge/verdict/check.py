@@ -14,6 +14,7 @@ from pytest_maxact.judge.compare.noise import floor_between, floor_words, is_noi
 from pytest_maxact.judge.limits.limit import CARRIER, HUNT, MODEL, PREDICTIONS, STRESS, Limit
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.limits.weights import WEIGHTS, is_of_weights, tensor_of
+from pytest_maxact.judge.verdict.attention import check_attention, is_of_attention
 from pytest_maxact.judge.verdict.bound import NEVER_ZERO, RARELY_ZERO, holds
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.predictions import check_predictions
@@ -90,6 +91,8 @@ def check(record: Record, limit: Limit, baseline: Record | None = None) -> Findi
         return _check_change(record, limit, baseline)
     if is_of_weights(limit.site):
         return check_weights(record, limit)
+    if is_of_attention(limit):
+        return check_attention(record, limit)
     if limit.site == MODEL:
         return _check_effect(record, limit)
     if limit.site == PREDICTIONS:

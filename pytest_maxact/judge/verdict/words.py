@@ -12,8 +12,11 @@ from pytest_maxact.numbers.peaks import Peak
 from pytest_maxact.numbers.probe import Probe
 from pytest_maxact.numbers.sites import ranges
 from pytest_maxact.numbers.weights import by_error, by_flushing, worst_weight
+from pytest_maxact.record.held import Summary
+from pytest_maxact.record.metrics.loudest import loudest
 from pytest_maxact.record.metrics.metric import (
     CHANGED,
+    CHANNEL_RATIO,
     GROWTH,
     LEAST,
     MASSIVE,
@@ -108,6 +111,9 @@ def site_words(reading: SiteReading, limit: Limit, value: float, passed: bool) -
             f" {counted(reading.nonfinite, 'entry', 'is', 'are')} NaN or infinite;"
             f" {limit.rule}{origin_words(limit)}"
         )
+    if limit.metric == CHANNEL_RATIO:
+        stated = f"which {relation} the limit {stated}; {limit.rule}{origin_words(limit)}"
+        return f"{place}: {_channel_words(reading, value)}, {stated}"
     found = f"{value:.6g}"
     where = (
         f" {describe_peak(reading.peaks[0], reading)}"
@@ -118,6 +124,21 @@ def site_words(reading: SiteReading, limit: Limit, value: float, passed: bool) -
     if limit.metric in LOWER and limit.figure is not None and not passed:
         stated += ", implausibly small: not trained, or not loaded"
     return f"{place}: {metric} {found}{where} {relation} the limit {stated}; {limit.rule}{origin_words(limit)}"
+
+
+def _channel_words(reading: SiteReading, value: float) -> str:
+    """The channel that stands out, by head; of a slim Record the largest entry, which is its own as a rule."""
+    if isinstance(reading.held, Summary):
+        peak = f", the largest entry {describe_peak(reading.peaks[0], reading)}" if reading.peaks else ""
+        return f"a channel reaches {value:.4g} times the middle one of its head or layer{peak}"
+    found = loudest(reading)
+    head = f"head {found.head}, " if found.head is not None else ""
+    part = f" of {found.part}" if found.part else ""
+    channels = " and ".join(f"channel {channel}" for channel in sorted((found.channel, *found.beside)))
+    return (
+        f"{head}{channels}{part} reach{'' if found.beside else 'es'} {found.largest:.6g}, {value:.4g} times the middle"
+        f" channel of its head or layer ({found.middle:.4g})"
+    )
 
 
 def _margin(limit: Limit, headroom: float) -> str:

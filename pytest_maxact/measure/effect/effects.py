@@ -23,12 +23,12 @@ from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.corpus.batches import BatchPlan, apart
 from pytest_maxact.errors import InputError, MaxactError, MeasureError, first_line, setting
 from pytest_maxact.measure.arithmetic import computing
+from pytest_maxact.measure.effect.around import around, linear_of
 from pytest_maxact.measure.effect.by_sample import sums_by_sample
 from pytest_maxact.measure.effect.casting import casting
 from pytest_maxact.measure.effect.headed import Headed, headed_of, load_with_head
 from pytest_maxact.measure.effect.mending import by_contribution, culprit, linear_layer
-from pytest_maxact.measure.effect.simulate import Simulation
-from pytest_maxact.measure.observe.batch import collate
+from pytest_maxact.measure.observe.batch import Batch, collate
 from pytest_maxact.measure.observe.fresh import Fresh
 from pytest_maxact.measure.observe.room import is_out_of_memory
 from pytest_maxact.measure.observe.rotary import steady_up_to
@@ -45,6 +45,7 @@ _PROBED = 8
 SEARCH_TOKENS = 1024
 """About so many tokens are predicted from at every step of a search for the linear layer that breaks predictions."""
 Holds = Callable[[Effect], bool]
+Around = Callable[[Batch], AbstractContextManager[object]]
 
 
 def require_head(checkpoint: Checkpoint) -> None:
@@ -81,7 +82,8 @@ def measure_effects(
     while True:
         # loaded again after memory ran out: what was being put back then may be lost
         model, device = load_with_head(checkpoint, settings, placement)
-        taps = resolve(model, checkpoint.config, linear_inputs=True).linears
+        anatomy = resolve(model, checkpoint.config, linear_inputs=True, attention=any(one.cache for one in schemes))
+        taps = anatomy.taps
         _refuse_unknown(schemes, taps, kept)
         plan = corpus.plan_batches(chosen, {sequence.sample.id: "evaluation" for sequence in chosen}, budget)
         plan = apart(plan, steady_up_to(model))
@@ -92,7 +94,7 @@ def measure_effects(
                 fresh.restore()
                 found = _effects(headed, schemes, taps, readings, plan, kept)
                 for scheme in schemes:
-                    if scheme.name in mend and not mend[scheme.name](found[scheme.name]) and not scheme.cast:
+                    if scheme.name in mend and not mend[scheme.name](found[scheme.name]) and _is_mendable(scheme):
                         found[scheme.name + UNDONE] = _mended(headed, scheme, taps, readings, plan, mend[scheme.name])
                 return found
         except MaxactError:
@@ -138,8 +140,13 @@ def _dtypes(model: torch.nn.Module, schemes: Iterable[Scheme]) -> set[str]:
     return own | {scheme.cast for scheme in schemes if scheme.cast}
 
 
+def _is_mendable(scheme: Scheme) -> bool:
+    """Whether linear layers may stay in 16 bits under it."""
+    return not scheme.cast and bool(scheme.activations or scheme.weights)
+
+
 def _refuse_unknown(schemes: Iterable[Scheme], taps: Iterable[Tap], kept: Mapping[str, Collection[str]]) -> None:
-    taps = tuple(taps)
+    taps = linear_of(taps)
     known = {tap.site.name for tap in taps} | {linear_layer(tap) for tap in taps}
     for scheme in schemes:
         wanted = kept.get(scheme.name, ())
@@ -167,7 +174,7 @@ def _mended(
     def effect(names: Collection[str], plan: BatchPlan = few, base: torch.Tensor | None = base) -> Effect:
         return _effects(headed, [scheme], taps, readings, plan, {scheme.name: names}, base)[scheme.name]
 
-    found = culprit(by_contribution(taps, readings, scheme.name), effect, holds)
+    found = culprit(by_contribution(linear_of(taps), readings, scheme.name), effect, holds)
     return effect([found], plan, None)
 
 
@@ -196,9 +203,9 @@ def _effects(
     model = headed.model
     base, states = _final_states(headed, plan, nullcontext) if base is None else base, {}
     for scheme in schemes:
-        simulation = Simulation(model, scheme, taps, readings, kept.get(scheme.name, ()))
+        simulated = around(headed.model, scheme, taps, readings, kept.get(scheme.name, ()))
         with casting(model, scheme.cast, aside=True):
-            states[scheme.name] = _final_states(headed, plan, simulation.running)
+            states[scheme.name] = _final_states(headed, plan, simulated)
     sequences = [sequence for batch in plan for sequence in batch.sequences]
     ids = torch.tensor([token for sequence in sequences for token in sequence.ids])
     targets = torch.tensor([token for sequence in sequences for token in (*sequence.ids[1:], -1)])
@@ -210,7 +217,7 @@ def _effects(
             with casting(model, scheme.cast, headed.head):
                 log_q = headed.log_probabilities(ids[rows], states[scheme.name][rows])
             figures[scheme.name].append(_compared(log_p, log_q, targets[rows]))
-    order = list(dict.fromkeys(name for tap in taps for name in (tap.site.name, linear_layer(tap))))
+    order = list(dict.fromkeys(name for tap in linear_of(taps) for name in (tap.site.name, linear_layer(tap))))
     return {
         scheme.name: _effect(
             scheme.name, torch.cat(figures[scheme.name], 1), targets >= 0, sequences,
@@ -220,7 +227,7 @@ def _effects(
     }  # fmt: skip
 
 
-def _final_states(headed: Headed, plan: BatchPlan, around: Callable[[], AbstractContextManager[None]]) -> torch.Tensor:
+def _final_states(headed: Headed, plan: BatchPlan, around: Around) -> torch.Tensor:
     """The final hidden states of every token of a plan, [tokens, width] on the host; `around` each batch, which meets
     the model as it is now.
     """
@@ -228,7 +235,7 @@ def _final_states(headed: Headed, plan: BatchPlan, around: Callable[[], Abstract
     for planned in plan:
         batch = collate(planned, headed.device)
         fresh.restore()
-        with around():
+        with around(batch):
             found.append(headed.states(**batch.model_inputs).flatten(0, 1)[batch.real].cpu())
     fresh.restore()
     return torch.cat(found)

@@ -52,6 +52,7 @@ class Simulation:
         self._readings = readings
         self._kept = kept
         self._inputs = inputs
+        self._calibrated = scheme.activations is not None and scheme.activations.needs_calibration
         self._calls: Counter[nn.Module] = Counter()
         self._ran: set[Tap] = set()
         self._given: list[tuple[Tap, torch.Tensor]] = []
@@ -82,7 +83,7 @@ class Simulation:
             every = self._meant(module, taps)
             values = [*args, *kwargs.values()]
             place = next(i for i, value in enumerate(values) if isinstance(value, torch.Tensor))
-            for tap in every if self._scheme.needs_calibration else ():
+            for tap in every if self._calibrated else ():
                 if tap.reads == "input":
                     self._note(tap, values[place])
             meant = [tap for tap in every if not self._keeps(tap)]

@@ -41,8 +41,12 @@ class Attended:
         return states.transpose(1, 2).flatten(2)
 
 
-def watch_attention(modules: Mapping[int, Watched], see: Callable[[Watched, Attended], None]) -> Callable[[], None]:
-    """Hand `see` every call by one of `modules`, by their id, before it is made; what is returned ends that."""
+def watch_attention(
+    modules: Mapping[int, Watched], see: Callable[[Watched, Attended], tuple[torch.Tensor, torch.Tensor] | None]
+) -> Callable[[], None]:
+    """Hand `see` every call by one of `modules`, by their id, before it is made, with the keys and values that it gives
+    back, if any, in place of its own; what is returned ends that.
+    """
     from transformers import AttentionInterface
 
     original = AttentionInterface.get_interface
@@ -61,7 +65,7 @@ def watch_attention(modules: Mapping[int, Watched], see: Callable[[Watched, Atte
         ) -> Any:
             if id(module) in modules:
                 call = Attended(module=module, query=query, key=key, value=value, mask=attention_mask, options=options)
-                see(modules[id(module)], call)
+                key, value = see(modules[id(module)], call) or (key, value)
             return attend(module, query, key, value, attention_mask, *args, **options)
 
         return seen

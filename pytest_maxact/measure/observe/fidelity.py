@@ -1,5 +1,5 @@
-"""What the schemes of a run do to the inputs of linear layers: sums over sampled tokens, and the largest magnitude of
-every channel.
+"""What the schemes of a run do to the inputs of linear layers, and to what a KV cache keeps: sums over sampled tokens,
+and the largest magnitude of every channel.
 
 Channels are of the calibration split, whose batches run first, so that a static scale is known when the evaluation
 split is quantized. Sampled are tokens of the evaluation split, one in a stated number, the same ones however the corpus
@@ -7,17 +7,17 @@ is batched. A batch is staged and committed whole.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_maxact.checkpoint.quantize import quantize
-from pytest_maxact.measure.observe.bits import count_bits
-from pytest_maxact.measure.observe.massive import massive_rows
+from pytest_maxact.checkpoint.quantize import Quantized
+from pytest_maxact.checkpoint.quantize_cache import through_cache
+from pytest_maxact.measure.observe.cached import Cached, largest_of, spread_of
 from pytest_maxact.measure.observe.reduction import Entry, How, State, grouped, under, value_of, within
-from pytest_maxact.numbers.schemes import Quantizer, Scheme
-from pytest_maxact.numbers.sums import DB_BINS, DB_LOWEST, DB_PER_BIN, SchemeSums
+from pytest_maxact.measure.observe.sums import Exact, Sums
+from pytest_maxact.numbers.schemes import Scheme
+from pytest_maxact.numbers.sums import SchemeSums
 
 if TYPE_CHECKING:
     from pytest_maxact.checkpoint.sites.anatomy import Tap
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 SAMPLED_TOKENS = 4096
 """About so many tokens of the evaluation split are sampled."""
 _PIECE = 1 << 19
-_LEVEL_KEYS = 2048
 _Key = tuple[str, str]
 
 
@@ -35,6 +34,11 @@ class Fidelity:
 
     def __init__(self, schemes: Sequence[Scheme] = ()) -> None:
         self.schemes = {scheme.name: how for scheme in schemes if (how := scheme.activations) is not None}
+        cached = {scheme.name: scheme.cache for scheme in schemes if scheme.cache}
+        self.caches = {name: how for name, how in cached.items() if how.shared != "tensor"}
+        """Those that share a scale for less than a tensor; what one for a tensor does follows from its histogram."""
+        self.cached = Cached()
+        self._spreads = bool(cached)
         self._totals: dict[_Key, Sums] = {}
         self._refused: set[_Key] = set()
         self.channels: dict[_Key, torch.Tensor] = {}
@@ -45,6 +49,12 @@ class Fidelity:
         """Of rows that hold some channels, those with all of them, where several processes hold one model."""
         self._staged_sums: dict[_Key, Sums] = {}
         self._staged_channels: list[tuple[_Key, torch.Tensor]] = []
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether a scheme takes a scale from calibration while the pass runs."""
+        linear = any(how.needs_calibration for how in self.schemes.values())
+        return linear or any(how.needs_calibration for how in self.caches.values())
 
     @property
     def sums(self) -> dict[_Key, SchemeSums]:
@@ -61,6 +71,46 @@ class Fidelity:
         elif self.schemes and chosen.numel():
             self._quantize(tap, self.whole(tap, values[chosen]))
 
+    def keep(self, tap: "Tap", values: torch.Tensor, heads: int, chosen: torch.Tensor, batch: "Batch") -> None:
+        """Stage what a cache keeps, rows [B x T, heads x width]; `chosen` int64 are those that are sampled."""
+        key = tap.site.name, tap.part
+        if batch.plan.split == "calibration":
+            self._staged_channels.append((key, self.whole(tap, largest_of(values, batch))))
+            return
+        keys = tap.site.kind != "v"
+        energy = self._energy(tap, values, batch) if keys and self._spreads else None
+        self.cached.stage(key, self.whole(tap, largest_of(values, batch)), energy)
+        if not self.caches or not chosen.numel():
+            return
+        rows = self.whole(tap, values[chosen])
+        heads = heads * rows.shape[1] // values.shape[1]
+        exact = Exact.of(rows.float() if rows.dtype == torch.float64 else rows)
+        known = self.channels.get(key)
+        for name, how in self.caches.items():
+            if how.needs_calibration and known is None:
+                self._refused.add((tap.site.name, name))
+                continue
+            whole = keys and how.shared == "channel"
+            given = self.whole(tap, values[batch.real]) if whole else rows
+            largest = None if known is None else self._of_heads(tap, known, heads)
+            lengths = [len(sequence) for sequence in batch.plan.sequences]
+            kept = through_cache(given.view(given.shape[0], heads, -1), how, keys, lengths, largest)
+            flat = [part.flatten(1) for part in (kept.restored, kept.levels, kept.clipped)]
+            sampled = Quantized(*(part[batch.sampled] if whole else part for part in flat))
+            self._staged_sums.setdefault((tap.site.name, name), Sums(rows.device)).take(exact, sampled, how.is_integer)
+
+    def _energy(self, tap: "Tap", values: torch.Tensor, batch: "Batch") -> torch.Tensor:
+        """Entries of a batch, and their energy about the mean."""
+        channels = self.whole(tap, spread_of(values, batch))
+        return torch.stack([torch.full_like(channels[0], batch.plan.tokens * channels.numel()), channels.sum()])
+
+    def _of_heads(self, tap: "Tap", channels: torch.Tensor, heads: int) -> torch.Tensor:
+        """The calibration maximum of every head; of a latent state that of all its parts, which share a scale."""
+        if tap.site.kind != "kv_latent":
+            return channels.float().view(heads, -1).amax(1)
+        parts = [found for (site, _), found in self.channels.items() if site == tap.site.name]
+        return torch.stack([part.float().amax().to(channels.device) for part in parts]).amax().view(1)
+
     def _quantize(self, tap: "Tap", rows: torch.Tensor) -> None:
         known = self.channels.get((tap.site.name, tap.part))
         rows = rows.float() if rows.dtype == torch.float64 else rows
@@ -73,7 +123,7 @@ class Fidelity:
         self._refused |= {(tap.site.name, name) for name in self.schemes.keys() - schemes.keys()}
         sums = {name: self._staged_sums.setdefault((tap.site.name, name), Sums(rows.device)) for name in schemes}
         for piece in torch.split(rows, max(1, _PIECE // rows.shape[1])):
-            exact = _Exact.of(piece)
+            exact = Exact.of(piece)
             for name, how in schemes.items():
                 sums[name].add(exact, how, amax if how.needs_calibration else None)
 
@@ -84,11 +134,13 @@ class Fidelity:
             self.channels[key] = channels if known is None else torch.maximum(known.to(channels.device), channels)
         for key, sums in self._staged_sums.items():
             self._totals.setdefault(key, Sums(sums.device)).to(sums.device).join(sums)
+        self.cached.commit()
         self.rollback()
 
     def rollback(self) -> None:
         """Forget what was staged."""
         self._staged_sums, self._staged_channels = {}, []
+        self.cached.rollback()
 
     def state(self) -> State:
         """All that was committed so far."""
@@ -97,11 +149,12 @@ class Fidelity:
             entries |= under("channels", {"/".join(key): Entry(channels, How.MAX)})
         for key, total in self._totals.items():
             entries |= under("sums/" + "/".join(key), total.state())
-        return entries
+        return entries | under("cached", self.cached.state())
 
     def restore(self, state: State) -> None:
         """Hold this, instead of whatever is held; on the host, until the first batch tells where it is wanted."""
         self.rollback()
+        self.cached.restore(within("cached", state))
         self._refused = {_key_of(name) for name in value_of(state, "refused", [])}
         self.channels = {_key_of(name): entry.value.clone() for name, entry in within("channels", state).items()}
         self._totals = {
@@ -114,171 +167,3 @@ class Fidelity:
 def _key_of(name: str) -> _Key:
     site, _, other = name.partition("/")
     return site, other
-
-
-@dataclass(frozen=True, slots=True)
-class _Exact:
-    """Rows x [n, width] before any scheme, and what every scheme's sums have in common: `single`, the rows in float32
-    over the power of two below their largest magnitude, so that no square overflows or vanishes; these powers, float64
-    [n]; per row the energy and whether it has no massive activation, float64 [n]; over all of them the zeros and the
-    sum of magnitudes.
-    """
-
-    x: torch.Tensor
-    single: torch.Tensor
-    power: torch.Tensor
-    energy: torch.Tensor
-    calm: torch.Tensor
-    zeros: torch.Tensor
-    magnitude: torch.Tensor
-
-    @classmethod
-    def of(cls, x: torch.Tensor) -> "_Exact":
-        largest = x.abs().amax(dim=1).float()
-        exponents = torch.where(torch.isfinite(largest) & (largest > 0), torch.frexp(largest).exponent - 1, 0).clamp(
-            -120, 126
-        )
-        power = torch.pow(2.0, exponents.double())
-        single = x.float() * (1 / power).float()[:, None]
-        zeros = (x.numel() - x.count_nonzero()).double()
-        magnitude = (torch.linalg.vector_norm(single, 1, dim=1).double() * power).sum()
-        energy = torch.linalg.vecdot(single, single).double() * power * power
-        return cls(x, single, power, energy, (~massive_rows(x)).double(), zeros, magnitude)
-
-    def lost(self, restored: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Energy and sum of magnitudes of the error of what was restored, per row, float64 [n]."""
-        error = self.single - restored.float() * (1 / self.power).float()[:, None]
-        return (
-            torch.linalg.vecdot(error, error).double() * self.power * self.power,
-            torch.linalg.vector_norm(error, 1, dim=1).double() * self.power,
-        )
-
-
-class Sums:
-    """Sums of one call under one scheme, on the tensor's device until they are read."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self._numbers = torch.zeros(len(_NUMBERS), dtype=torch.float64, device=device)
-        self._db = torch.zeros(DB_BINS, dtype=torch.int64, device=device)
-        self._levels = torch.zeros(_LEVEL_KEYS, dtype=torch.int64, device=device)
-        self._tokens = 0
-        self._entries = 0
-
-    def add(self, exact: _Exact, how: Quantizer, amax: torch.Tensor | None) -> None:
-        """Quantize rows, with the calibration maximum that a static scheme needs."""
-        quantized = quantize(exact.x, how, amax)
-        lost, deviation = exact.lost(quantized.restored)
-        energy, calm = exact.energy, exact.calm
-        levels = quantized.levels
-        counts = _counted(level_places(levels, how), _LEVEL_KEYS)
-        self._tokens += exact.x.shape[0]
-        self._entries += exact.x.numel()
-        self._levels += counts
-        self._numbers += torch.stack(
-            [
-                exact.zeros,
-                quantized.clipped.sum().double(),
-                counts[0] - exact.zeros,
-                energy.sum(),
-                lost.sum(),
-                exact.magnitude,
-                deviation.sum(),
-                (energy * energy).sum(),
-                (lost * lost).sum(),
-                (energy * lost).sum(),
-                calm.sum(),
-                torch.where(calm > 0, energy, 0.0).sum(),
-                torch.where(calm > 0, lost, 0.0).sum(),
-            ]
-        )
-        places = torch.floor((10.0 * torch.log10(energy / lost) - DB_LOWEST) / DB_PER_BIN).nan_to_num(
-            nan=0.0, posinf=0.0, neginf=0.0
-        )
-        self._db += _counted(torch.where(lost == 0, DB_BINS - 1, places.clamp(0, DB_BINS - 2)), DB_BINS)
-
-    @classmethod
-    def of(cls, state: State) -> "Sums":
-        """From their state, on the host."""
-        sums = cls(torch.device("cpu"))
-        sums._numbers, sums._db, sums._levels = (state[name].value.clone() for name in ("numbers", "db", "levels"))
-        sums._tokens, sums._entries = state["rows"].value
-        return sums
-
-    def state(self) -> State:
-        """All of them."""
-        tensors = {"numbers": self._numbers, "db": self._db, "levels": self._levels}
-        return {
-            **{name: Entry(tensor, How.SUM) for name, tensor in tensors.items()},
-            "rows": Entry([self._tokens, self._entries], How.SUM),
-        }
-
-    def to(self, device: torch.device) -> "Sums":
-        """Themselves, there."""
-        if self.device != device:
-            self.device = device
-            self._numbers, self._db, self._levels = (t.to(device) for t in (self._numbers, self._db, self._levels))
-        return self
-
-    def join(self, other: "Sums") -> None:
-        """Add the sums of another call."""
-        self._numbers += other._numbers
-        self._db += other._db
-        self._levels += other._levels
-        self._tokens += other._tokens
-        self._entries += other._entries
-
-    def read(self) -> SchemeSums:
-        """The sums on the host."""
-        numbers = dict(zip(_NUMBERS, self._numbers.tolist(), strict=True))
-        zeros = numbers.pop("zeros")
-        counts = {name: int(numbers.pop(name)) for name in ("clipped", "flushed", "calm_tokens")}
-        bins, levels = self._db.cpu().numpy(), self._levels.cpu().numpy()
-        occupied = bins.nonzero()[0]
-        return SchemeSums(
-            tokens=self._tokens,
-            entries=self._entries,
-            nonzero=self._entries - int(zeros),
-            **counts,
-            **numbers,
-            token_db=tuple(zip(occupied.tolist(), bins[occupied].tolist(), strict=True)),
-            levels=tuple(levels.nonzero()[0].tolist()),
-        )
-
-
-def bytes_of_sums() -> int:
-    """What the sums of a site under one scheme take: those of all batches, and of the one that runs."""
-    made = vars(Sums(torch.device("meta"))).values()
-    return 2 * sum(value.nbytes for value in made if isinstance(value, torch.Tensor))
-
-
-_NUMBERS = (
-    "zeros",
-    "clipped",
-    "flushed",
-    "signal",
-    "error",
-    "signal_abs",
-    "error_abs",
-    "signal_squares",
-    "error_squares",
-    "products",
-    "calm_tokens",
-    "calm_signal",
-    "calm_error",
-)
-
-
-def level_places(levels: torch.Tensor, how: Quantizer) -> torch.Tensor:
-    """A number below 2 048 for every level, by magnitude: an integer's own, or the upper bits of a float32; 0 for zero,
-    and for what is no number.
-    """
-    return levels.abs().nan_to_num(0.0) if how.is_integer else (levels.view(torch.int32) >> 20) & 0x7FF
-
-
-def _counted(places: torch.Tensor, size: int) -> torch.Tensor:
-    """How often each place occurs, int64 [size]: on the CPU over threads, elsewhere without waiting for the device."""
-    if places.device.type == "cpu":
-        return count_bits(places.to(torch.int16), size)
-    flat = places.reshape(-1).long()
-    return torch.zeros(size, dtype=torch.int64, device=flat.device).scatter_add_(0, flat, torch.ones_like(flat))

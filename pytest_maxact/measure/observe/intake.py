@@ -114,6 +114,9 @@ class Intake:
         self._accumulators[tap.site.name].observe(values, padding, locate, tap.part, batch.shape)
         if tap.site.is_linear_input:
             self._fidelity.observe(tap, values, self._sampled(tap, values, offset, batch), batch)
+        elif tap.site.is_cached:
+            heads = self._accumulators[tap.site.name].heads or 1
+            self._fidelity.keep(tap, values, heads, batch.real[batch.sampled], batch)
 
     def _routed_rows(
         self, tap: Tap, experts: Experts, values: torch.Tensor, batch: Batch

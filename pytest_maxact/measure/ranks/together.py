@@ -55,7 +55,7 @@ class Together:
     def calibrated(self, fidelity: Fidelity) -> None:
         """Between the splits: the scales of all calibration batches, whoever ran them."""
         self._is_calibrated = True
-        if not any(how.needs_calibration for how in fidelity.schemes.values()):
+        if not fidelity.calibrates:
             return
         channels = under("channels", within("channels", fidelity.state()))
         seen = self._gathered(under("fidelity", channels), "calibrated")

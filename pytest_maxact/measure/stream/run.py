@@ -53,7 +53,8 @@ def measure_streamed(
     checkpoint = prepared.checkpoint
     built = skeleton(checkpoint)
     anatomy = resolve(built.body, checkpoint.config, settings.linear_inputs, attention=settings.attention)
-    distorting = Distorting(headers(files), built.body, anatomy.linears, prepared.schemes) if prepared.schemes else None
+    schemes = [scheme for scheme in prepared.schemes if scheme.is_of_linears]
+    distorting = Distorting(headers(files), built.body, anatomy.linears, schemes) if schemes else None
     plan = plan_of(checkpoint, files, settings.linear_inputs)
 
     def see(file: Path, key: str, tensor: torch.Tensor) -> None:

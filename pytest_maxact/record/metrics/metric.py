@@ -37,6 +37,7 @@ class Kind(Enum):
     UNREACHED = ("unreached_experts", Of.SITE)
     LEAST = ("max_abs.min", Of.SITE)
     CHANGED = ("changed", Of.SITE)
+    CHANNEL_RATIO = ("channel_ratio", Of.SITE)
     QUANTILE = ("quantile.<q>", Of.SITE)
     INTEGER = ("int<bits>.<policy>.<quantity>", Of.SITE)
     SCHEME = ("<SCHEME>.<quantity>", Of.SITE)
@@ -77,6 +78,8 @@ class Kind(Enum):
     MARGIN = ("margin", Of.MODEL)
     PERPLEXITY = ("perplexity", Of.MODEL)
     SCORES = ("<SCHEME>.score_headroom", Of.MODEL)
+    LAYER_RATIO = ("layer_ratio", Of.MODEL)
+    LOGIT_RATIO = ("logit_ratio", Of.MODEL)
     GROWTH = ("growth", Of.CHANGE)
     SHRINK = ("shrink", Of.CHANGE)
     SHIFT = ("shift", Of.CHANGE)
@@ -156,6 +159,8 @@ class Metric:
 
 SCORE_HEADROOM = "score_headroom"
 """The quantity of float16 that is of attention scores."""
+CENTRED_SQNR = "centred_sqnr_db"
+"""The quantity of a scheme of the cache that is of keys about their mean."""
 WEIGHT_SQNR = "weight_sqnr_db"
 WEIGHT_FLUSH = "weight_flush_to_zero"
 """The quantities of a scheme that are of a site's weights."""
@@ -217,8 +222,9 @@ def _of_scheme(name: str, scheme: str, quantity: str) -> Metric:
     known = (
         (quantity == "headroom" and has.cast)
         or (quantity in (WEIGHT_SQNR, WEIGHT_FLUSH) and (has.weights or has.cast))
-        or (quantity in SCHEME_QUANTITIES and (has.activations or has.cast))
-    )
+        or (quantity in SCHEME_QUANTITIES and (has.activations or has.cast or has.cache))
+        or (quantity == CENTRED_SQNR and has.cache)
+    ) and len(has.parts) == 1
     if not known and quantity not in EFFECTS:
         raise ValueError(f"{scheme} has no {quantity!r}")
     return Metric(name=name, kind=Kind.SCHEME if known else Kind.EFFECT, scheme=scheme, quantity=quantity)
@@ -244,6 +250,9 @@ SOURCE_CHANGED = Metric.parse(Kind.SOURCE_CHANGED.form)
 SOURCE_UNMATCHED = Metric.parse(Kind.SOURCE_UNMATCHED.form)
 MEDIAN = Metric.parse("quantile.0.5")
 UNREACHED = Metric.parse(Kind.UNREACHED.form)
+CHANNEL_RATIO = Metric.parse(Kind.CHANNEL_RATIO.form)
+LAYER_RATIO = Metric.parse(Kind.LAYER_RATIO.form)
+LOGIT_RATIO = Metric.parse(Kind.LOGIT_RATIO.form)
 CHANGED = Metric.parse(Kind.CHANGED.form)
 MARGIN = Metric.parse(Kind.MARGIN.form)
 GROWTH = Metric.parse(Kind.GROWTH.form)

@@ -7,9 +7,16 @@ tokens, and every figure of the other schemes, are of the sampled tokens.
 import math
 
 from pytest_maxact.errors import MeasureError, setting
-from pytest_maxact.numbers.formats import FormatDistortion, cast_distortion, fp8_distortion, integer_distortion
+from pytest_maxact.numbers.caches import CALIBRATION, EXACT, ONE, Cache
+from pytest_maxact.numbers.formats import (
+    FormatDistortion,
+    cast_distortion,
+    fp8_distortion,
+    integer_distortion,
+    static_distortion,
+)
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
-from pytest_maxact.numbers.sums import SchemeSums
+from pytest_maxact.numbers.sums import SchemeSums, decibel
 from pytest_maxact.record.held import Distributions, Summary, not_kept
 from pytest_maxact.record.metrics.distortion import SchemeDistortion, restored
 from pytest_maxact.record.reading import SiteReading
@@ -33,6 +40,8 @@ def scheme_distortion(reading: SiteReading, name: str) -> SchemeDistortion:
         raise not_kept(f"the error of {name} at {reading.site.name}")
     if scheme.cast:
         return _join(cast_distortion(reading.histogram, scheme.cast), None)
+    if scheme.cache and scheme.cache.shared == "tensor" and reading.site.is_cached and isinstance(held, Distributions):
+        return _join(_of_cache(reading, held, scheme.cache), None)
     if isinstance(held, Summary) or (sums := held.schemes.get(name)) is None or not sums.tokens:
         raise MeasureError(
             f"{reading.site.name}: the Record holds nothing of scheme {name} there\n"
@@ -41,6 +50,49 @@ def scheme_distortion(reading: SiteReading, name: str) -> SchemeDistortion:
         )
     exact = _exact(held, reading.dtype, scheme, 0.0 if reading.breaks_as_deployed else reading.as_deployed or 0.0)
     return _join(exact, sums) if exact else _sampled(sums, held.evaluation.count)
+
+
+def centred_sqnr_db(reading: SiteReading, name: str) -> float:
+    """The energy of keys about their mean over that of their error under a scheme of the cache, in dB: what tells a key
+    from others, for a constant that all of them share is nothing to the softmax. Raises MeasureError where the Record
+    holds no spread there.
+    """
+    held = reading.held
+    if isinstance(held, Summary) and (kept := held.figures.get(f"{name}.centred_sqnr_db")) is not None:
+        return kept
+    spread = held.spread if isinstance(held, Distributions) else None
+    if spread is None or not isinstance(held, Distributions) or not spread.entries:
+        raise MeasureError(
+            f"{reading.site.name}: the Record does not hold how far its entries lie from their mean\n"
+            f"  measure again with {setting('schemes')} {name}, on two samples or more"
+        )
+    error = scheme_distortion(reading, name).rel_rmse ** 2 * _energy(held, name)
+    return decibel(spread.energy / spread.entries, error)
+
+
+def _energy(held: Distributions, name: str) -> float:
+    """Mean square of the entries that a scheme's error is of."""
+    if sums := held.schemes.get(name):
+        return sums.signal / sums.entries
+    values, counts = held.evaluation.finite()
+    return float((values * values * counts).sum()) / held.evaluation.count
+
+
+def _of_cache(reading: SiteReading, held: Distributions, cache: Cache) -> FormatDistortion:
+    """From the histograms, over all of the evaluation split. Raises MeasureError without a calibration to scale by."""
+    if not reading.has_both_splits:
+        raise MeasureError(f"{reading.site.name}: a split holds nothing of it\n  measure on two samples or more")
+    deployed = 0.0 if reading.breaks_as_deployed else reading.as_deployed or 0.0
+    largest = {
+        ONE: cache.top,
+        CALIBRATION: max(held.calibration.max_abs, deployed),
+        EXACT: max(reading.finite_max, deployed),
+    }[cache.scale]
+    return static_distortion(held.evaluation, cache.number, cache.top, largest, _dtype(reading))
+
+
+def _dtype(reading: SiteReading) -> str:
+    return "float32" if reading.dtype == "float64" else reading.dtype
 
 
 def _exact(held: Distributions, dtype: str, scheme: Scheme, as_deployed: float) -> FormatDistortion | None:

@@ -9,9 +9,19 @@ from collections.abc import Callable, Mapping
 from pytest_maxact.errors import InputError, MeasureError, setting
 from pytest_maxact.numbers.formats import BF16_MAX, FP16_MAX
 from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.record.held import Summary
 from pytest_maxact.record.metrics.figures import integer_figures, quantile, rms
-from pytest_maxact.record.metrics.metric import MAX_ABS, WEIGHT_SQNR, Kind, Metric, no_metric
-from pytest_maxact.record.metrics.scheme import scheme_distortion
+from pytest_maxact.record.metrics.loudest import loudest
+from pytest_maxact.record.metrics.metric import (
+    CENTRED_SQNR,
+    CHANNEL_RATIO,
+    MAX_ABS,
+    WEIGHT_SQNR,
+    Kind,
+    Metric,
+    no_metric,
+)
+from pytest_maxact.record.metrics.scheme import centred_sqnr_db, scheme_distortion
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
 
@@ -44,6 +54,12 @@ def _changed_share(reading: SiteReading, metric: Metric) -> float:
     return min(reading.probe.changed.values())
 
 
+def _channel_ratio(reading: SiteReading, metric: Metric) -> float:
+    """Raises MeasureError where the Record lacks it."""
+    kept = reading.held.figures.get(CHANNEL_RATIO.name) if isinstance(reading.held, Summary) else None
+    return loudest(reading).ratio if kept is None else kept
+
+
 def _integer_value(reading: SiteReading, metric: Metric) -> float:
     return float(getattr(integer_figures(reading, metric.policy, metric.bits), metric.quantity))
 
@@ -60,6 +76,8 @@ def _scheme_value(reading: SiteReading, metric: Metric) -> float:
         return largest / found if found else math.inf
     if metric.is_of_weights:
         return _weight_value(reading, metric)
+    if metric.quantity == CENTRED_SQNR:
+        return math.nan if reading.breaks_as_deployed else centred_sqnr_db(reading, metric.scheme)
     error = scheme_distortion(reading, metric.scheme)
     return math.nan if reading.breaks_as_deployed else float(getattr(error, metric.quantity))
 
@@ -87,6 +105,7 @@ _VALUES: Mapping[Kind, tuple[Callable[[SiteReading, Metric], float], float | Non
     Kind.RMS: (lambda reading, metric: rms(reading), math.inf),
     Kind.UNREACHED: (_unreached_share, None),
     Kind.CHANGED: (_changed_share, None),
+    Kind.CHANNEL_RATIO: (_channel_ratio, math.inf),
     Kind.QUANTILE: (lambda reading, metric: quantile(reading, metric.q), math.inf),
     Kind.INTEGER: (_integer_value, math.nan),
     Kind.SCHEME: (_scheme_value, None),

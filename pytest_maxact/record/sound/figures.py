@@ -11,11 +11,11 @@ from pytest_maxact.numbers.weights import WeightDistortion
 from pytest_maxact.record.held import Summary
 from pytest_maxact.record.metrics.distortion import FORMAT_QUANTITIES, SCHEME_QUANTITIES
 from pytest_maxact.record.metrics.figures import QUANTILES, integer_name, quantile_name
-from pytest_maxact.record.metrics.metric import Kind, Metric
+from pytest_maxact.record.metrics.metric import CENTRED_SQNR, Kind, Metric
 from pytest_maxact.record.reading import SiteReading
 
 _REPORTED = ("mean_abs", "smoothing_gain_db")
-_KINDS = (Kind.RMS, Kind.QUANTILE, Kind.INTEGER, Kind.SCHEME)
+_KINDS = (Kind.RMS, Kind.QUANTILE, Kind.INTEGER, Kind.SCHEME, Kind.CHANNEL_RATIO)
 _SHARES = ("clip_rate", "flush_to_zero")
 _NEAR = 1 + 2.0**-8
 """What rounding to 16 bits changes at most: the largest entry is exact, what follows from the histogram is not."""
@@ -31,7 +31,7 @@ def require_sound_figures(reading: SiteReading, held: Summary) -> None:
         metric = None if name in _REPORTED else _metric(name)
         if metric is not None and metric.kind is Kind.QUANTILE:
             quantiles.append((metric.q, value))
-        elif metric is not None and metric.quantity:
+        elif metric is not None and metric.quantity and metric.quantity != CENTRED_SQNR:
             families[name.removesuffix(f".{metric.quantity}")].add(metric.quantity)
         _require_range(name, value, metric.quantity if metric else "")
     if len(reading.peaks) > 1 or (not reading.peaks and reading.count > reading.nonfinite):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pytest_maxact.errors import shown
+from pytest_maxact.numbers.channels import Channels
 from pytest_maxact.numbers.counted import counted, counted_of
 from pytest_maxact.numbers.histogram import INFINITY_BIN, Histogram, magnitudes
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
@@ -178,19 +179,26 @@ def _require_massive(reading: SiteReading, held: Distributions) -> None:
 
 
 def _require_channels(reading: SiteReading, held: Distributions) -> None:
+    if (held.evaluated or held.spread) and not reading.site.is_cached:
+        raise ValueError("evaluated, spread: observed of what a cache keeps alone")
+    if held.channels and not (reading.site.is_linear_input or reading.site.is_cached):
+        raise ValueError("channels: observed at inputs of linear layers and of keys and values alone")
+    if held.spread and not (held.spread.energy >= 0 or held.evaluation.nonfinite):
+        raise ValueError(f"spread.energy: {held.spread.energy}, an energy below zero")
+    if held.spread and held.spread.entries != held.evaluation.count:
+        raise ValueError(f"spread.entries: {held.spread.entries} of {held.evaluation.count}")
+    if held.evaluated is not None:
+        largest = _largest_channel("evaluated", held.evaluated, reading.width)
+        if held.evaluation.nonfinite == 0 and rounded(np.array([largest]), held.evaluation.encoding) != [
+            held.evaluation.max_abs
+        ]:
+            raise ValueError(f"evaluated: at most {largest}, where the split has {held.evaluation.max_abs}")
     if held.channels is None:
         return
-    if not reading.site.is_linear_input:
-        raise ValueError("channels: observed at inputs of linear layers alone")
-    if max((amax.size for amax in held.channels.parts.values()), default=0) != reading.width:
-        raise ValueError(f"channels: not as many as the width, {reading.width}")
-    parts = [amax for amax in held.channels.parts.values() if amax.size]
-    largest = np.concatenate(parts).astype(np.float64) if parts else np.zeros(1)
-    if (largest < 0).any():
-        raise ValueError("channels: a magnitude below zero")
+    largest = _largest_channel("channels", held.channels, reading.width)
     if held.calibration.nonfinite == 0:
         deployed = reading.as_deployed or 0.0
-        most, widest = rounded(np.array([largest.max(), deployed]), held.calibration.encoding)
+        most, widest = rounded(np.array([largest, deployed]), held.calibration.encoding)
         wanted = max(held.calibration.max_abs, widest)
         if math.isfinite(deployed) and most != wanted:
             raise ValueError(
@@ -198,10 +206,21 @@ def _require_channels(reading: SiteReading, held: Distributions) -> None:
             )
 
 
+def _largest_channel(key: str, channels: Channels, width: int) -> float:
+    """The largest of them; NaN where one is."""
+    if max((amax.size for amax in channels.parts.values()), default=0) != width:
+        raise ValueError(f"{key}: not as many as the width, {width}")
+    largest = np.concatenate([np.zeros(1, np.float32), *channels.parts.values()]).astype(np.float64)
+    if (largest < 0).any():
+        raise ValueError(f"{key}: a magnitude below zero")
+    return float(largest.max())
+
+
 def _require_sums(name: str, sums: SchemeSums, evaluation: Histogram, exact: bool) -> None:
     """What was sampled is part of the evaluation split. `exact`: all of it is finite."""
     key = f"schemes.{name}"
-    if SCHEMES[name].activations is None:
+    scheme = SCHEMES[name]
+    if scheme.activations is None and scheme.cache is None:
         raise ValueError(f"{key}: a scheme that leaves activations as they are")
     counts = (
         ("entries", sums.entries, evaluation.count),

@@ -133,6 +133,7 @@ def _site(figures: SiteFigures) -> dict[str, Any]:
         "expert_tokens": list(figures.tokens_per_expert) if figures.tokens_per_expert is not None else None,
         "int8": {policy: _int8(error, bool(figures.nonfinite)) for policy, error in figures.int8.items()},
         "schemes": {name: plain(asdict(error)) for name, error in figures.schemes.items()},
+        **({"cached": plain(dict(figures.cached))} if figures.cached else {}),
         "weights": {
             path: {name: weight_data(e) for name, e in errors.items()} for path, errors in figures.weights.items()
         },

@@ -20,7 +20,7 @@ from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.sites import KINDS, LINEAR_KINDS, Site
 from pytest_maxact.record.effect import EFFECTS
 from pytest_maxact.record.metrics.distortion import FORMAT_QUANTITIES, SCHEME_QUANTITIES
-from pytest_maxact.record.metrics.metric import SCORE_HEADROOM, WEIGHT_FLUSH, WEIGHT_SQNR, Kind
+from pytest_maxact.record.metrics.metric import CENTRED_SQNR, SCORE_HEADROOM, WEIGHT_FLUSH, WEIGHT_SQNR, Kind
 from tests.support.limits import QWEN3
 from tests.support.records import sites
 
@@ -50,6 +50,7 @@ def test_every_site_metric_quantity_and_scheme_has_its_text() -> None:
         WEIGHT_SQNR,
         WEIGHT_FLUSH,
         "headroom",
+        CENTRED_SQNR,
         SCORE_HEADROOM,
     }
     assert QUANTITIES.keys() | {"perplexity"} == quantities

@@ -13,8 +13,9 @@ from pytest_maxact.corpus.batches import PlannedBatch
 from pytest_maxact.errors import InputError
 from pytest_maxact.measure.observe import fidelity as fidelity_module
 from pytest_maxact.measure.observe.batch import collate
-from pytest_maxact.measure.observe.fidelity import Fidelity, Sums, _Exact, level_places
+from pytest_maxact.measure.observe.fidelity import Fidelity
 from pytest_maxact.measure.observe.massive import massive_rows
+from pytest_maxact.measure.observe.sums import Exact, Sums, level_places
 from pytest_maxact.numbers.channels import Channels
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.sites import Site
@@ -183,7 +184,7 @@ def test_a_broken_entry_has_a_level_that_can_be_counted_on_any_device(name: str,
     how = SCHEMES[name].activations
     assert how is not None
     sums = Sums(rows.device)
-    sums.add(_Exact.of(rows), how, torch.tensor(1.0))
+    sums.add(Exact.of(rows), how, torch.tensor(1.0))
     assert sum(count for _, count in sums.read().token_db) == 3
     places = level_places(quantize(rows, how, torch.tensor(1.0)).levels, how).long()
     assert places.min() >= 0

@@ -158,7 +158,11 @@ def test_channels_reach_the_largest_entry_of_the_calibration_split(change: Chang
 @pytest.mark.parametrize(
     ("kind", "change", "said"),
     [
-        ("gate", channels(a=[1.0, 4.0, 2.0, 0.0]), "observed at inputs of linear layers alone"),
+        (
+            "gate",
+            channels(a=[1.0, 4.0, 2.0, 0.0]),
+            "observed at inputs of linear layers and of keys and values alone",
+        ),
         ("qkv_in", channels(a=[1.0, 4.0, 2.0]), "not as many as the width, 4"),
         ("qkv_in", channels(a=[1.0, 4.0, 2.0, 0.0, 0.0]), "not as many as the width, 4"),
         ("qkv_in", channels(), "not as many as the width, 4"),

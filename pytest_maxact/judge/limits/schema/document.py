@@ -8,7 +8,15 @@ from pydantic import Field
 
 from pytest_maxact.judge.limits.schema.artifact import Artifact
 from pytest_maxact.judge.limits.schema.family import Family
-from pytest_maxact.judge.limits.schema.sections import Deploy, FoundOn, Generic, Margins, Regression, WaiverEntry
+from pytest_maxact.judge.limits.schema.sections import (
+    Attention,
+    Deploy,
+    FoundOn,
+    Generic,
+    Margins,
+    Regression,
+    WaiverEntry,
+)
 from pytest_maxact.judge.limits.schema.terms import ONE_ONLY, Headroom, Section, Text
 
 
@@ -20,6 +28,7 @@ class LimitsDocument(Section):
     source: Text | None = None
     text: FoundOn | None = None
     generic: Generic | None = None
+    attention: Attention | None = None
     deploy: Deploy | None = None
     regression: Regression | None = None
     artifact: Artifact | None = None

@@ -84,17 +84,34 @@ class FoundOn(Section):
     least_samples: Share = 0.0
 
 
+class Attention(Section):
+    """Bounds on what attention works with, where it is observed, for every family. They hold where no file says
+    anything of them; `null` is the only way not to ask.
+
+    - `max_channel_ratio`: how many times the middle channel of its head, or of its layer, a channel of keys, values or
+      of a latent state may reach.
+    - `max_layer_ratio`: how many times the middle one of the other layers the queries or keys of a layer may reach.
+    - `max_logit_ratio`: how many times the middle head the largest score of a head may be.
+    """
+
+    source: Text | None = None
+    max_channel_ratio: Headroom | None = 24.0
+    max_layer_ratio: Headroom | None = 24.0
+    max_logit_ratio: Headroom | None = 32.0
+
+
 class Fitness(Section):
-    """Bounds on what a deployment scheme costs: at every input of a linear layer (`sqnr_db` to `rel_rmse`), in every
-    weight (`weight_sqnr_db`, `weight_flush_to_zero`), in predictions (`mean_kl` in nats to `perplexity_ratio`), and how
-    far every tensor stays below the largest number of FP16 or BF16 (`headroom`), attention scores below that of FP16
-    (`score_headroom`).
+    """Bounds on what a deployment scheme costs: at every input of a linear layer, or in keys and values (`sqnr_db` to
+    `rel_rmse`; `centred_sqnr_db`: of keys about their mean), in every weight (`weight_sqnr_db`,
+    `weight_flush_to_zero`), in predictions (`mean_kl` in nats to `perplexity_ratio`), and how far every tensor stays
+    below the largest number of FP16 or BF16 (`headroom`), attention scores below that of FP16 (`score_headroom`).
     """
 
     min_sqnr_db: Decibel | None = None
     min_token_median_db: Decibel | None = None
     min_token_low_db: Decibel | None = None
     min_calm_sqnr_db: Decibel | None = None
+    min_centred_sqnr_db: Decibel | None = None
     max_flush_to_zero: Share | None = None
     max_clip_rate: Share | None = None
     max_rel_rmse: Figure | None = None

@@ -1,0 +1,86 @@
+"""What a cache in low bits makes of keys and values: states of real tokens in, what is read back of them out.
+
+In float32, as vLLM's kernels compute: a scale is the largest magnitude over that of the format, an entry is divided by
+it, rounded and multiplied again, and attention is given that in the dtype of the model. A scale of 0 counts as 1.0, as
+vLLM takes it; those of single tokens are 1e-6 at least. Zero points of KIVI are the smallest entries of their groups.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from pytest_maxact.checkpoint.quantize import Quantized
+from pytest_maxact.numbers.caches import ONE, Cache
+
+_FLOATS = {"fp8_e4m3": torch.float8_e4m3fn, "fp8_e5m2": torch.float8_e5m2}
+_SMALLEST_SCALE = 1e-6
+_ABOVE = 1 + 2.0**-20
+"""An entry that is the one behind the scale is not beyond it, however its quotient was rounded."""
+
+
+def through_cache(
+    states: torch.Tensor, how: Cache, keys: bool, lengths: Sequence[int], largest: torch.Tensor | None = None
+) -> Quantized:
+    """States [tokens, heads, width], whole sequences of `lengths` one after the other, kept and read back.
+
+    `keys`: whether they are grouped by channel where keys are. `largest`: the magnitude behind a static scale, [1] for
+    the tensor or [heads]; without it the scale is 1.0.
+    """
+    if how.shared == "channel":
+        return _by_channel(states, how, lengths) if keys else _by_token(states, how)
+    values = states.float()
+    if how.shared == "token":
+        scale = (values.abs().amax(-1, keepdim=True) / how.top).clamp(min=_SMALLEST_SCALE)
+    else:
+        scale = _static(how, largest, values.device)
+    scaled = values / scale
+    levels = _rounded(scaled, how)
+    return Quantized((levels * scale).to(states.dtype), levels, scaled.abs() > how.top * _ABOVE)
+
+
+def _static(how: Cache, largest: torch.Tensor | None, device: torch.device) -> torch.Tensor:
+    """Of a shape that broadcasts with [tokens, heads, width]."""
+    if how.scale == ONE or largest is None:
+        return torch.ones(1, 1, 1, device=device)
+    scale = largest.to(device, torch.float32).reshape(1, -1, 1) / how.top
+    return torch.where(scale > 0, scale, 1.0)
+
+
+def _rounded(scaled: torch.Tensor, how: Cache) -> torch.Tensor:
+    """The nearest levels."""
+    inside = scaled.clamp(-how.top, how.top)
+    if how.is_integer:
+        return inside.round()
+    return inside.to(_FLOATS[how.number]).float()
+
+
+def _by_channel(states: torch.Tensor, how: Cache, lengths: Sequence[int]) -> Quantized:
+    """Every `group` tokens of a sequence have a scale for each channel; those left over stay as they are."""
+    restored, levels = states.clone(), states.to(torch.float32, copy=True)
+    start = 0
+    for length in lengths:
+        whole = slice(start, start + length // how.group * how.group)
+        start += length
+        if whole.start == whole.stop:
+            continue
+        groups = states[whole].float().reshape(-1, how.group, *states.shape[1:])
+        kept, codes = _between(groups, how, 1)
+        restored[whole] = kept.flatten(0, 1).to(states.dtype)
+        levels[whole] = codes.flatten(0, 1)
+    return Quantized(restored, levels.where(restored != 0, 0.0), torch.zeros_like(states, dtype=torch.bool))
+
+
+def _by_token(states: torch.Tensor, how: Cache) -> Quantized:
+    """Every `group` channels of a token and head have a scale; of a head that is narrower, all of them."""
+    parts = [_between(part.float(), how, -1) for part in torch.split(states, how.group, -1)]
+    restored = torch.cat([kept for kept, _ in parts], -1).to(states.dtype)
+    levels = torch.cat([codes for _, codes in parts], -1)
+    return Quantized(restored, levels.where(restored != 0, 0.0), torch.zeros_like(states, dtype=torch.bool))
+
+
+def _between(values: torch.Tensor, how: Cache, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Values at evenly spaced levels between the smallest and the largest along `dim`, and their numbers from 1 on."""
+    low, high = values.amin(dim, keepdim=True), values.amax(dim, keepdim=True)
+    scale = (high - low) / ((1 << how.bits) - 1)
+    codes = ((values - low) / torch.where(scale > 0, scale, 1.0)).round()
+    return codes * scale + low, codes + 1.0

@@ -1,0 +1,74 @@
+"""How a KV cache is kept in low bits, by the names of vLLM (`--kv-cache-dtype`), and what each does to keys and values.
+
+Source: `CacheDType` of vLLM (`vllm/config/cache.py`) and its page "Quantized KV Cache": FP8 by tensor or by head, with
+scales of 1.0 or calibrated ones, INT8 and FP8 by token and head. `KV_INT8` is the static form of compressed-tensors,
+`KV_INT4` that of KIVI (Liu et al., ICML 2024): keys by channel, values by token.
+"""
+
+from dataclasses import dataclass
+
+ONE, CALIBRATION, EXACT = "one", "calibration", "exact"
+"""Where a static scale comes from: 1.0, the calibration split, all of the text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cache:
+    """How keys and values are kept.
+
+    - `number`: what an entry becomes: `fp8_e4m3`, `fp8_e5m2`, `int8`, `int4`.
+    - `shared`: what shares a scale, for keys [tokens, heads, width]: the whole `tensor`, a `head`, a `token` of one
+      head, or a `channel`: of keys so many tokens (`group`) of one channel, of values so many channels of one token,
+      each with a zero point; of keys the last tokens that make no group stay in 16 bits.
+    - `scale`: where a static scale comes from; "" where it is that of the entries themselves.
+    - `dtype`: what `--kv-cache-dtype` of vLLM calls it, "" where vLLM has none.
+    """
+
+    number: str
+    shared: str
+    scale: str = ""
+    group: int = 0
+    dtype: str = ""
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether a calibration maximum enters while a pass runs; what one scale does follows from histograms later."""
+        return self.scale == CALIBRATION and self.shared != "tensor"
+
+    @property
+    def is_integer(self) -> bool:
+        return self.number.startswith("int")
+
+    @property
+    def bits(self) -> int:
+        return int(self.number.removeprefix("int")) if self.is_integer else 8
+
+    @property
+    def top(self) -> float:
+        """The largest level."""
+        return {"fp8_e4m3": 448.0, "fp8_e5m2": 57344.0}.get(self.number) or float((1 << (self.bits - 1)) - 1)
+
+    @property
+    def in_words(self) -> str:
+        shared = {
+            "tensor": "per tensor",
+            "head": "per head",
+            "token": "per token and head",
+            "channel": f"keys per channel in groups of {self.group} tokens, values per token in groups of {self.group}",
+        }
+        where = {ONE: ", scale 1.0", CALIBRATION: ", calibrated", EXACT: ", from the largest entry of all text"}
+        return f"{self.number} {shared[self.shared]}{where.get(self.scale, '')}"
+
+
+CACHES = {
+    "KV_FP8": Cache(number="fp8_e4m3", shared="tensor", scale=CALIBRATION, dtype="fp8"),
+    "KV_FP8_ONE": Cache(number="fp8_e4m3", shared="tensor", scale=ONE, dtype="fp8"),
+    "KV_FP8_EXACT": Cache(number="fp8_e4m3", shared="tensor", scale=EXACT, dtype="fp8"),
+    "KV_FP8_HEAD": Cache(number="fp8_e4m3", shared="head", scale=CALIBRATION, dtype="fp8"),
+    "KV_FP8_E5M2": Cache(number="fp8_e5m2", shared="tensor", scale=ONE, dtype="fp8_e5m2"),
+    "KV_FP8_PER_TOKEN_HEAD": Cache(number="fp8_e4m3", shared="token", dtype="fp8_per_token_head"),
+    "KV_INT8": Cache(number="int8", shared="tensor", scale=CALIBRATION),
+    "KV_INT8_PER_TOKEN_HEAD": Cache(number="int8", shared="token", dtype="int8_per_token_head"),
+    "KV_INT4": Cache(number="int4", shared="channel", group=32),
+}
+DEFAULT_CACHES = ("KV_FP8", "KV_FP8_ONE", "KV_FP8_EXACT", "KV_INT8")
+"""What is reported of keys and values where no scheme was asked for: those that follow from their histograms."""
