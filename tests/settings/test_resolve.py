@@ -26,7 +26,13 @@ def test_options_are_exactly_the_fields_of_settings() -> None:
 
 
 def test_only_a_flag_goes_without_a_value() -> None:
-    assert [option.name for option in OPTIONS if option.is_flag] == ["trust-remote-code", "loosen", "strict", "slim"]
+    assert [option.name for option in OPTIONS if option.is_flag] == [
+        "trust-remote-code",
+        "stress",
+        "loosen",
+        "strict",
+        "slim",
+    ]
 
 
 def test_every_option_explains_itself() -> None:
@@ -63,6 +69,11 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "sites": ("deploy", "deploy"),
     "schemes": ("w8a8, FP8", ("W8A8", "FP8")),
     "effect": ("INT8", ("W8A8",)),
+    "stress": ("true", True),
+    "hunt": ("carrier\n\n  layers.0.hidden", ("carrier", "layers.0.hidden")),
+    "hunt-seconds": ("60", 60),
+    "hunt-out": ("worst.jsonl", "worst.jsonl"),
+    "repeat": ("8", 8),
     "deploy": ("FP16,NVFP4", ("FP16", "NVFP4")),
     "model": ("org/name", "org/name"),
     "revision": ("main", "main"),
@@ -125,7 +136,7 @@ def test_the_command_line_wins_over_the_ini_file(name: str) -> None:
     }.get(name, "given")
     model = {} if name in ("model", "replay") else {"model": "runs/*"}
     settled = getattr(resolve({field: given, **model}, ini({field: text})), field)
-    assert settled == (tuple(given) if name == "baseline" else given)
+    assert settled == (tuple(given) if isinstance(given, list) else given)
 
 
 def test_what_the_command_line_settles_is_not_parsed_in_the_ini_file() -> None:

@@ -41,6 +41,8 @@ def _facts(portrait: Portrait) -> Iterator[Fact]:
     yield "", portrait.m.standing
     if portrait.trust:
         yield "trust", trust_line(portrait.trust)
+    elif portrait.slim:
+        yield "trust", "not told: a slim Record keeps nothing of single samples"
     if broken := portrait.broken:
         words = f"{_many(broken.entries, 'NaN or infinite entry')} at {counted(broken.sites, 'site')}, the first"
         f" {broken.first}"

@@ -1,7 +1,7 @@
 """Options that say which figures are made of it."""
 
 from pytest_maxact.settings.option import Option
-from pytest_maxact.settings.parsers import choice_of, nonempty, positive_number, scheme_names
+from pytest_maxact.settings.parsers import choice_of, nonempty, positive_number, scheme_names, truth
 
 FIGURES = (
     Option(
@@ -30,6 +30,7 @@ FIGURES = (
     ),
     Option(
         name="stress",
+        parse=truth,
         help=(
             "also run inputs that no corpus has (every first token, BOS, delimiters, repeated, rare and random tokens,"
             " abused chat templates, whole contexts) and report their maxima apart; a NaN or infinity there fails"
