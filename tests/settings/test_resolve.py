@@ -133,6 +133,8 @@ def test_the_command_line_wins_over_the_ini_file(name: str) -> None:
         "strict": False,
         "seed": 0,
         "baseline": ["given"],
+        "hunt": ["given"],
+        "stress": False,
     }.get(name, "given")
     model = {} if name in ("model", "replay") else {"model": "runs/*"}
     settled = getattr(resolve({field: given, **model}, ini({field: text})), field)
