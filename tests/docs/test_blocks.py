@@ -22,7 +22,7 @@ from tests.support.markdown import Block, blocks, commands_of
 
 SHOWN = {"text", "diff", "mermaid"}
 """Languages of what is shown and not run: output, changes, pictures."""
-NOT_RUN = 4
+NOT_RUN = 5
 ELSEWHERE = ("readme: ", "case: ", "given: ray")
 """What is said of blocks that tests of their own run."""
 INTERRUPTED = 130
