@@ -3,6 +3,7 @@ figures.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 
 from pytest_maxact.numbers.maxima import SampleMaxima
+from pytest_maxact.numbers.peaks import Peak
 from pytest_maxact.record.by_sample import packed_maxima, unpacked_maxima
 from pytest_maxact.record.file import load, save
 from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.merge import merge
 from pytest_maxact.record.record import Record
+from pytest_maxact.record.sound.maxima import require_sound_peaks
 from pytest_maxact.record.sound.record import require_sound
 from pytest_maxact.record.summary import summary
 from tests.support import tiny
@@ -129,3 +132,15 @@ def test_what_the_site_does_not_bear_out_is_refused(made: tuple[Record, list[Rec
     doctored = replace(whole, sites={**whole.sites, SITE: replace(reading, held=held)})
     with pytest.raises(ValueError, match=rf"{SITE}: maxima: "):
         require_sound(doctored)
+
+
+@pytest.mark.parametrize(("kept", "position", "sound"), [(10, 0, True), (10, 8, False), (4, 0, False), (4, 4, True)])
+def test_of_many_equals_the_earliest_may_be_none_of_the_peaks(kept: int, position: int, sound: bool) -> None:
+    """Inside experts rows come in another order; ten of one size may all lie behind the maximum, of either sign."""
+    peaks = tuple(
+        Peak(value=4.0, sample="s", position=4 + place, token="", token_id=1, channel=0, part="routed")
+        for place in range(kept)
+    )
+    found = SampleMaxima(np.array([-4.0], np.float32), np.array([position], np.int32), np.array([1], np.int32))
+    with nullcontext() if sound else pytest.raises(ValueError, match=r"where its peak is 4\.0 at 4"):
+        require_sound_peaks(found, peaks, ["s"])

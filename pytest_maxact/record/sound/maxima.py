@@ -33,7 +33,7 @@ def require_sound_maxima(reading: SiteReading, samples: Mapping[str, tuple[str, 
         (as_counted,) = rounded(np.array([largest]), held.calibration.encoding)
         if np.isfinite(as_counted) and as_counted != counted_max:
             raise ValueError(f"maxima: at most {largest} in the {split} split, whose histogram ends at {counted_max}")
-    _require_peaks(maxima, reading.peaks, list(samples))
+    require_sound_peaks(maxima, reading.peaks, list(samples))
 
 
 def _require_places(maxima: SampleMaxima, width: int, samples: Mapping[str, tuple[str, int]]) -> None:
@@ -52,25 +52,31 @@ def _require_places(maxima: SampleMaxima, width: int, samples: Mapping[str, tupl
         )
 
 
-def _require_peaks(maxima: SampleMaxima, peaks: tuple[Peak, ...], names: list[str]) -> None:
-    """The largest of all samples is the first peak; no sample lies below a peak of its own, and none without one above
-    the last that was kept.
+def require_sound_peaks(maxima: SampleMaxima, peaks: tuple[Peak, ...], names: list[str]) -> None:
+    """A sample with a peak is as large as its largest one and sits where the earliest of these does, earlier only where
+    more of that size may have been left out than were kept; none without a peak lies above the last that was kept.
     """
     magnitudes = maxima.magnitudes
-    of_sample: dict[str, float] = {}
-    for peak in peaks:
-        of_sample[peak.sample] = max(of_sample.get(peak.sample, 0.0), abs(peak.value))
-    for place, name in enumerate(names):
-        if name in of_sample and magnitudes[place] != of_sample[name]:
-            raise ValueError(f"maxima: {shown(name)} has {magnitudes[place]}, where its peak is {of_sample[name]}")
     last = abs(peaks[-1].value) if len(peaks) == PEAKS_KEPT else 0.0
-    beyond = [name for place, name in enumerate(names) if magnitudes[place] > last and name not in of_sample]
+    places = {name: place for place, name in enumerate(names)}
+    of_sample: dict[str, Peak] = {}
+    for peak in peaks:
+        if peak.sample not in of_sample or _earlier(peak) < _earlier(of_sample[peak.sample]):
+            of_sample[peak.sample] = peak
+    for name, peak in of_sample.items():
+        if name not in places:
+            continue
+        own, position = magnitudes[places[name]], int(maxima.positions[places[name]])
+        moved = position > peak.position or (position < peak.position and own > last)
+        if own != abs(peak.value) or moved:
+            raise ValueError(
+                f"maxima: {shown(name)} has {own} at position {position}, where its peak is {abs(peak.value)} at "
+                f"{peak.position}"
+            )
+    beyond = [name for name, place in places.items() if magnitudes[place] > last and name not in of_sample]
     if beyond:
         raise ValueError(f"maxima: {shown(beyond[0])} lies above the last peak and is the sample of none")
-    if peaks and peaks[0].sample:
-        first = names.index(peaks[0].sample)
-        if (float(maxima.values[first]), int(maxima.positions[first])) != (peaks[0].value, peaks[0].position):
-            raise ValueError(
-                f"maxima: {shown(names[first])} has {maxima.values[first]} at position {maxima.positions[first]}, "
-                f"where the largest of all is {peaks[0].value} at {peaks[0].position}"
-            )
+
+
+def _earlier(peak: Peak) -> tuple[float, int]:
+    return -abs(peak.value), peak.position
