@@ -36,7 +36,7 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Fails where an entry is NaN or infinite."""
+    """Fails where an entry is NaN or infinite, of the stress set or of the corpus."""
     from pytest_maxact.judge.trust.stress import stress_figures
     from pytest_maxact.record.file import RECORD, put
     from pytest_maxact.record.output import require_place
@@ -65,4 +65,4 @@ def run(options: argparse.Namespace) -> int:
         print_json(stress_data(figures))
     else:
         print(render_stress(figures, screen()))
-    return FAILED if figures.broken else PASSED
+    return FAILED if figures.broken or figures.corpus_broken else PASSED

@@ -1,6 +1,8 @@
 """`--maxact-stress`: inputs that no corpus has, apart from its figures; one that breaks the model fails the gate."""
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,12 @@ import pytest
 import torch
 
 from pytest_maxact.cli.main import main
+from pytest_maxact.measure import run
 from pytest_maxact.record.file import load
+from pytest_maxact.record.record import Record
 from tests.support import tiny
 from tests.support.gate_runs import run_gate
+from tests.support.records import histogram
 
 
 def test_a_gate_reports_stress_apart_and_the_corpus_keeps_its_figures(
@@ -48,6 +53,21 @@ def test_an_input_that_breaks_the_model_fails_though_the_corpus_does_not(
     assert not any(reading.nonfinite for reading in load(record).sites.values())
     assert main(["judge", str(record), "--family", "generic"]) == 1
     assert "stress nonfinite: 14 exceeds 0" in capsys.readouterr().out
+
+
+def test_a_corpus_that_breaks_the_model_fails_though_the_stress_set_does_not(
+    checkpoint: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measure = run.measure
+
+    def measured(*given: Any) -> Record:
+        record = measure(*given)
+        held = replace(record["embedding"].held, evaluation=histogram([math.nan]))
+        return replace(record, sites={**record.sites, "embedding": replace(record["embedding"], held=held)})
+
+    monkeypatch.setattr(run, "measure", measured)
+    assert main(["stress", str(checkpoint), "--corpus", str(corpus)]) == 1
+    assert "NaN or infinite at 1 of 14 sites on the corpus itself" in capsys.readouterr().out
 
 
 def test_the_command_tells_a_program_every_site_and_recipe(

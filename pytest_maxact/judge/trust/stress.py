@@ -46,7 +46,7 @@ class Twice:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StressFigures:
     """`recipes`: M of all counted sites by recipe, in the order in which they ran; `broken`: the sites that were not
-    finite, and the recipe of the first.
+    finite, and the recipe of the first; `corpus_broken`: those that were not finite on the corpus itself.
     """
 
     stress: Stress
@@ -58,6 +58,7 @@ class StressFigures:
     bos: Twice | None
     broken: tuple[str, ...]
     broken_by: str
+    corpus_broken: tuple[str, ...]
 
     @property
     def factor(self) -> float:
@@ -86,6 +87,7 @@ def stress_figures(record: Record) -> StressFigures | None:
         bos=_twice(stress, [one.site for one in counted]),
         broken=tuple(one.site for one in broken),
         broken_by=broken[0].recipe if broken else "",
+        corpus_broken=tuple(name for name, reading in record.sites.items() if reading.nonfinite),
     )
 
 
@@ -118,11 +120,16 @@ def _twice(stress: Stress, counted: list[str]) -> Twice | None:
 
 def stress_line(figures: StressFigures) -> str:
     """In one line: how far above the corpus, where, and by what."""
-    if figures.broken:
-        return (
-            f"NaN or infinite at {len(figures.broken)} of {len(figures.sites)} sites, the first {figures.broken[0]} "
-            f"under {figures.broken_by}"
+    wrong = [
+        f"at {len(names)} of {len(figures.sites)} sites{where}, the first {names[0]}{by}"
+        for names, where, by in (
+            (figures.broken, "", f" under {figures.broken_by}"),
+            (figures.corpus_broken, " on the corpus itself", ""),
         )
+        if names
+    ]
+    if wrong:
+        return f"NaN or infinite {'; '.join(wrong)}"
     recipe = max(figures.recipes, key=lambda name: figures.recipes[name])
     above = [one for one in figures.sites if one.counted and one.ratio > _MORE]
     beyond = f"{len(above)} of {sum(one.counted for one in figures.sites)} sites above their corpus"

@@ -9,7 +9,7 @@ from pytest_maxact.report.data.null import finite_or_null, plain
 
 def stress_data(figures: StressFigures) -> dict[str, Any]:
     """`{"M", "corpus_M", "ratio", "recipes": {name: {"samples", "tokens", "M"}}, "bos": {...}, "sites": {...}}`; what
-    is not finite is null, and its site stands in `nonfinite`.
+    is not finite is null, and its site stands in `nonfinite`, or in `corpus_nonfinite`.
     """
     stress = figures.stress
     return {
@@ -21,6 +21,7 @@ def stress_data(figures: StressFigures) -> dict[str, Any]:
         "ratio": finite_or_null(figures.factor),
         "site": figures.site,
         "nonfinite": list(figures.broken),
+        "corpus_nonfinite": list(figures.corpus_broken),
         "recipes": {
             name: {**asdict(recipe), "M": finite_or_null(figures.recipes[name])}
             for name, recipe in stress.recipes.items()

@@ -16,7 +16,7 @@ def render_stress(figures: StressFigures, screen: Screen) -> str:
 
 
 def _parts(figures: StressFigures) -> Iterator[Part]:
-    yield Text(stress_line(figures), style="bold red" if figures.broken else "bold")
+    yield Text(stress_line(figures), style="bold red" if figures.broken or figures.corpus_broken else "bold")
     for sentence in stress_sentences(figures):
         yield Text(sentence)
     yield Text("")

@@ -116,3 +116,13 @@ def test_a_stress_set_that_contradicts_itself_is_refused(change: object, says: s
         return
     with pytest.raises(ValueError, match=says):
         require_sound(doctored)
+
+
+def test_a_corpus_that_is_not_finite_is_said_though_the_stress_set_is() -> None:
+    names = list(CORPUS)
+    record = records.record({**CORPUS, names[1]: [[math.nan, 8.0]]})
+    stress = stressed(dict.fromkeys(CORPUS, site(2.0, 1.0, 1.0))).stress
+    found = figures(replace(record, stress=stress))
+    assert found.broken == ()
+    assert found.corpus_broken == (names[1],)
+    assert stress_line(found) == f"NaN or infinite at 1 of 3 sites on the corpus itself, the first {names[1]}"
