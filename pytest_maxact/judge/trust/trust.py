@@ -87,16 +87,17 @@ def _told(record: Record) -> tuple[dict[str, SampleMaxima], tuple[str, ...]]:
     if record.is_summary:
         return {}, (f"the Record is slim and keeps nothing of its samples: measure again without {setting('slim')}",)
     found: dict[str, SampleMaxima] = {}
-    broken, hidden = [], []
+    broken, hidden, kept = [], [], 0
     for name, reading in record.sites.items():
         assert isinstance(reading.held, Distributions)
+        kept += reading.held.maxima is not None
         if reading.nonfinite:
             broken.append(name)
         elif reading.held.maxima is None:
             hidden.append(name)
         else:
             found[name] = reading.held.maxima
-    if not found and not broken:
+    if not kept:
         return {}, ("the Record is of an earlier version and keeps nothing of its samples: measure again",)
     words = []
     if broken:

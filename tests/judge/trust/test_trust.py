@@ -80,6 +80,13 @@ def test_what_is_not_kept_is_named_and_m_is_not_told_without_it() -> None:
     assert trusted_m(plain()) is None
 
 
+def test_a_record_of_an_earlier_version_says_so_though_a_site_of_it_is_nan() -> None:
+    kept = record({"layers.0.hidden": np.ones((1, 4)), LARGE: np.array([[np.nan, 1.0, 1.0, 1.0]])})
+    assert kept[LARGE].nonfinite
+    (untold,) = trust_of(kept).untold
+    assert "earlier version" in untold
+
+
 def test_the_papers_bootstrap_is_of_categories_in_proportion() -> None:
     rows = paper_bootstrap(told(2400))
     assert [(row.size, row.repeat) for row in rows] == [(size, n) for size in (1000, 2000) for n in range(5)]
