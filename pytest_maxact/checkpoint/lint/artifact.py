@@ -85,7 +85,7 @@ def artifact(path: Path) -> Artifact:
 
 
 def _shard(path: Path) -> Artifact:
-    """One shard of several, seen with what the others of its set hold, as far as these are there."""
+    """One shard of several, seen with what the others of its set hold, as far as these are there; of one, all of it."""
     found = _SHARD.match(path.name)
     assert found is not None
     count, stem = int(found["count"]), found["stem"]
@@ -103,7 +103,7 @@ def _shard(path: Path) -> Artifact:
     if isinstance(index.get("weight_map"), Mapping):
         faults += _against_index(path.parent, index, held)
     whole = _artifact(path.parent, held, [*faults, *_twice(held)])
-    return replace(whole, alone=path.name, partly=partly)
+    return replace(whole, alone=path.name if count > 1 else "", partly=partly)
 
 
 def artifact_of(files: WeightFiles) -> Artifact:

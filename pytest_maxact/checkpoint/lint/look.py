@@ -117,7 +117,9 @@ def _is_of_shard(one: LintFault, found: Artifact) -> bool:
     absent = place is None or one.tensor.rpartition(".")[2] in _WEIGHTS or one.code == "scale_orphan"
     if found.partly and one.code in _OF_ABSENCE and absent:
         return False
-    return place.name == found.alone if place else one.tensor in (found.alone, "config.json")
+    if place or one.tensor in (found.alone, "config.json"):
+        return place is None or place.name == found.alone
+    return not found.partly and not one.tensor.endswith(".safetensors")
 
 
 def _forms(modules: Mapping[str, Module], stated: Stated | None) -> dict[str, str]:

@@ -54,6 +54,22 @@ def test_one_shard_without_the_others_misses_nothing_that_may_lie_there(tmp_path
     assert not lint(folder / SECOND).red
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_a_set_that_is_whole_lacks_is_told_of_each_of_its_files(count: int, tmp_path: Path) -> None:
+    def spoil(tensors: dict, config: dict) -> None:  # type: ignore[type-arg]
+        for key in [key for key in tensors if key.endswith("k_scale")]:
+            del tensors[key]
+
+    folder = changed(tmp_path / "export", "modelopt FP8 kv", spoil)
+    files = [folder / "model-00001-of-00001.safetensors"]
+    if count == 1:
+        (folder / "model.safetensors").rename(files[0])
+    else:
+        files = [place / name for place in [sharded(folder)] for name in (FIRST, SECOND)]
+    for path in (folder, *files):
+        assert "kv_scale" in {fault.code for fault in lint(path).faults}, path
+
+
 @pytest.mark.parametrize("kind", ["Q4_1", "Q8_0", "Q5_0", "F16"])
 def test_a_sound_gguf_file_has_no_finding(kind: str, tmp_path: Path) -> None:
     found = lint(gguf.export(tmp_path / "model.gguf", kind))
