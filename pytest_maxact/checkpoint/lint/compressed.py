@@ -24,12 +24,21 @@ def compressed(stated: Mapping[str, Any], where: str) -> Stated:
         named = [own for answers, own in exact if answers(name)]
         return next(iter([*named, *whole]), None)
 
-    scheme = stated.get("kv_cache_scheme")
+    cache, cached = cache_in(stated)
     return Stated(
         method=f"compressed-tensors, {stated.get('format') or 'no format'}", where=where, spec=spec, ignored=ignored,
-        cache=isinstance(scheme, Mapping) and scheme.get("dynamic") is not True,
-        cached=number_of(scheme), static=any(own.static_inputs for _, own in of_groups if own),
+        cache=cache, cached=cached, static=any(own.static_inputs for _, own in of_groups if own),
     )  # fmt: skip
+
+
+def cache_in(stated: Mapping[str, Any]) -> tuple[bool, str]:
+    """Whether the KV cache has static scales, and its number format: quantization arguments, or the word "static", by
+    which FP8 is meant.
+    """
+    scheme = stated.get("kv_cache_scheme")
+    if isinstance(scheme, str):
+        return (True, "fp8_e4m3") if scheme.lower() == "static" else (False, "")
+    return isinstance(scheme, Mapping) and scheme.get("dynamic") is not True, number_of(scheme)
 
 
 def number_of(args: Any) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pytest_maxact.checkpoint.lint.artifact import Artifact
-from pytest_maxact.checkpoint.lint.compressed import compressed, number_of
+from pytest_maxact.checkpoint.lint.compressed import cache_in, compressed
 from pytest_maxact.checkpoint.lint.stated import Spec, Stated, names
 from pytest_maxact.errors import first_line
 
@@ -19,8 +19,9 @@ def _fp8(stated: Mapping[str, Any], where: str) -> Stated:
         block=(int(block[0]), int(block[1])) if isinstance(block, list) and len(block) == 2 else (0, 0),
         static_inputs=stated.get("activation_scheme") == "static", inputs="fp8_e4m3",
     )  # fmt: skip
+    cache, cached = cache_in(stated)
     return Stated(
-        method=f"fp8{' in blocks' if block else ''}", where=where, ignored=ignored,
+        method=f"fp8{' in blocks' if block else ''}", where=where, ignored=ignored, cache=cache, cached=cached,
         spec=lambda name: None if ignored(name) else own, static=own.static_inputs,
     )  # fmt: skip
 
@@ -142,12 +143,11 @@ def _modelopt(stated: Mapping[str, Any], where: str) -> Stated:
         return _ALGORITHMS.get(own) if own else None
 
     cache = str(stated.get("kv_cache_quant_algo") or "").upper()
-    scheme = stated.get("kv_cache_scheme")
+    by_scheme, cached = cache_in(stated)
     return Stated(
         method=f"modelopt, {algorithm or 'no algorithm'}", where=where, spec=spec, ignored=ignored,
-        cache=cache in ("FP8", "INT8", "NVFP4")
-        or (isinstance(scheme, Mapping) and scheme.get("dynamic") is not True),
-        cached={"FP8": "fp8_e4m3", "INT8": "int8", "NVFP4": "fp4_e2m1"}.get(cache) or number_of(scheme),
+        cache=cache in ("FP8", "INT8", "NVFP4") or by_scheme,
+        cached={"FP8": "fp8_e4m3", "INT8": "int8", "NVFP4": "fp4_e2m1"}.get(cache) or cached,
         known=algorithm in _ALGORITHMS or bool(by_layer),
         static=any(own.static_inputs for one in (by_layer.values() or [algorithm]) if (own := _ALGORITHMS.get(one))),
     )  # fmt: skip

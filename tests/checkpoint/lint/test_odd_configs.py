@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from pytest_maxact.checkpoint.lint.artifact import said_in
 from pytest_maxact.checkpoint.lint.look import lint
+from pytest_maxact.checkpoint.lint.methods import stated_in
 from pytest_maxact.errors import InputError
 from tests.support.linting import export
 
@@ -54,6 +56,16 @@ def test_only_the_modules_that_gptq_names_are_to_be_quantized(tmp_path: Path) ->
     assert not lint(changed(tmp_path / "m", "gptq", modules_in_block_to_quantize=stated)).red
     partly = lint(changed(tmp_path / "n", "gptq", modules_in_block_to_quantize=stated[:3]))
     assert {fault.tensor.split(".")[-2] for fault in partly.faults} == {"down_proj"}
+
+
+@pytest.mark.parametrize("name", ["fp8 block", "modelopt NVFP4 in config", "compressed FP8 llama"])
+@pytest.mark.parametrize(("word", "cached"), [("static", "fp8_e4m3"), ("dynamic", "")])
+def test_a_word_says_that_the_cache_has_static_scales(name: str, word: str, cached: str, tmp_path: Path) -> None:
+    found = lint(folder := changed(tmp_path / "m", name, kv_cache_scheme=word))
+    stated = stated_in(said_in(folder))
+    assert stated is not None
+    assert (stated.cache, stated.cached) == (bool(cached), cached)
+    assert ("kv_scale" in {fault.code for fault in found.faults}) == bool(cached)
 
 
 def test_of_several_gguf_files_one_is_to_be_named(tmp_path: Path) -> None:
