@@ -2,7 +2,8 @@
 
 A scale is held against the exact histogram of what it quantizes. Where a site holds several tensors (shared and routed
 experts), or several scales are of one (experts, of which runtimes take the largest), the one that reaches farthest is
-held against all of it, which tells the least that is lost; the others by their own largest entries alone.
+held against all of it, which tells the least that is lost; the others by their own largest entries alone. Of
+projections that runtimes fuse the largest number is held, which is the one that they are served with.
 """
 
 import re
@@ -19,6 +20,10 @@ from pytest_maxact.record.reading import SiteReading
 
 _DOWN = re.compile(r"(?:^|[._])(?:down|w2|fc2|output|out)(?:[._]|$)")
 _STACKED = "experts"
+_FUSED = {
+    **dict.fromkeys(("q_proj", "k_proj", "v_proj"), "qkv"), **dict.fromkeys(("gate_proj", "up_proj"), "gate_up"),
+    **dict.fromkeys(("w1", "w3"), "w13"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +78,14 @@ class HeldScale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Unit:
-    """Scales of one tensor: the one that reaches farthest, and how many there are."""
+    """Scales of one tensor: of experts the one that reaches farthest, of projections that a runtime fuses the largest
+    number, which is what runs (`exact`), and how many there are.
+    """
 
     scale: StaticScale
     part: str
     scales: int
+    exact: bool
 
 
 def are_held(calls: Collection[str], sites: Iterable[Site]) -> bool:
@@ -93,6 +101,18 @@ def held_of(low_bits: LowBits | None, sites: Mapping[str, SiteReading]) -> tuple
     if low_bits is None or not are_held(low_bits.calls, (reading.site for reading in sites.values())):
         return None
     return held_scales(low_bits.static, sites)
+
+
+def unheld(
+    low_bits: LowBits | None, sites: Mapping[str, SiteReading], held: Collection[HeldScale]
+) -> tuple[str, ...]:  # fmt: skip
+    """Of `input` and `cache`, what static scales are called for and sites of it were read, and not one was held."""
+    seen = [reading.site for reading in sites.values()]
+    found = [sites[one.site].site for one in held if one.site in sites]
+    calls = [call for call in (low_bits.calls if low_bits else ()) if are_held([call], seen)]
+    return tuple(
+        call for call in calls if not any(site.is_linear_input if call == INPUT else site.is_cached for site in found)
+    )  # fmt: skip
 
 
 def held_scales(scales: Sequence[StaticScale], sites: Mapping[str, SiteReading]) -> tuple[HeldScale, ...]:
@@ -130,9 +150,11 @@ def _input(
 
 def _cached(scale: StaticScale, sites: Mapping[str, SiteReading]) -> tuple[str, str] | None:
     """The site of what attention works with: of one scale of keys and values the larger, of latent attention what is
-    kept in their place.
+    kept in their place, for which runtimes read the scale of keys alone.
     """
-    kinds = {"q": ("q",), "k": ("kv_latent", "k"), "v": ("kv_latent", "v"), "kv": ("kv_latent", "k", "v")}[scale.part]
+    if scale.part == "v" and f"layers.{scale.layer}.kv_latent" in sites:
+        return None
+    kinds = {"q": ("q",), "k": ("kv_latent", "k"), "v": ("v",), "kv": ("kv_latent", "k", "v")}[scale.part]
     own = [sites[name] for kind in kinds if (name := f"layers.{scale.layer}.{kind}") in sites]
     if not own:
         return None
@@ -142,12 +164,18 @@ def _cached(scale: StaticScale, sites: Mapping[str, SiteReading]) -> tuple[str, 
 
 
 def _units(placed: Sequence[tuple[StaticScale, str]]) -> Iterator[_Unit]:
-    groups: dict[tuple[str, str], list[StaticScale]] = {}
+    groups: dict[tuple[str, str, str], list[StaticScale]] = {}
     for scale, part in placed:
-        own = scale.module.rpartition(".")[2] if scale.expert is not None else scale.tensor
-        groups.setdefault((part, own), []).append(scale)
-    for (part, _), scales in groups.items():
-        yield _Unit(scale=max(scales, key=lambda one: one.reach), part=part, scales=len(scales))
+        parent, _, last = scale.module.rpartition(".")
+        fused = _FUSED.get(last)
+        own = fused or last if scale.expert is not None else f"{parent}.{fused}" if fused else scale.tensor
+        groups.setdefault((part, own, scale.number), []).append(scale)
+    for (part, _, _), scales in groups.items():
+        experts = scales[0].expert is not None
+        worth = [one.reach if experts else one.stated for one in scales]
+        largest = max(range(len(scales)), key=lambda place: (isnan(worth[place]), worth[place]))
+        exact = scales[largest].exact and (len(scales) == 1 or not experts)
+        yield _Unit(scale=scales[largest], part=part, scales=len(scales), exact=exact)
 
 
 def _held(reading: SiteReading, units: Sequence[_Unit]) -> Iterator[HeldScale]:
@@ -174,7 +202,7 @@ def _held(reading: SiteReading, units: Sequence[_Unit]) -> Iterator[HeldScale]:
         would, best_db = told[scale.number]
         yield replace(
             found, sqnr_db=cost.sqnr_db, clip_rate=cost.clip_rate, flush_to_zero=cost.flush_to_zero,
-            best_db=best_db, would=scale.of_reach(would), exact=scale.exact and whole and unit.scales == 1,
+            best_db=best_db, would=scale.of_reach(would), exact=unit.exact and whole,
         )  # fmt: skip
 
 

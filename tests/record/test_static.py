@@ -76,8 +76,23 @@ def test_one_scale_of_keys_and_values_is_held_to_the_larger_and_latent_attention
     (held,) = held_scales([scale("model.layers.0.self_attn", part="kv")], both)
     assert held.site == "layers.0.k"
     latent = at("layers.0.kv_latent") | both
-    found = held_scales([scale("model.layers.0.self_attn", part=part) for part in ("k", "v")], latent)
-    assert {held.site for held in found} == {"layers.0.kv_latent"}
+    (found,) = held_scales([scale("model.layers.0.self_attn", part=part) for part in ("k", "v")], latent)
+    assert (found.site, found.tensor) == ("layers.0.kv_latent", "model.layers.0.self_attn.k_scale")
+
+
+def test_of_projections_that_are_fused_the_largest_number_is_held_alone() -> None:
+    own = {f"layers__0__self_attn__{name}_proj": "x" for name in "qkv"}
+    sites = at("layers.0.qkv_in", **own)
+    scales = [
+        scale(f"model.layers.0.self_attn.{name}_proj", reach) for name, reach in zip("qkv", (1, 8, 2), strict=True)
+    ]
+    (held,) = held_scales(scales, sites)
+    assert (held.tensor, held.overflow, held.scales) == ("model.layers.0.self_attn.k_proj.input_scale", 1.0, 3)
+    assert held.exact
+    dividing = [replace(one, upside=True, stated=448 * 6 / one.reach) for one in scales]
+    (least,) = held_scales(dividing, sites)
+    assert (least.tensor, least.overflow) == ("model.layers.0.self_attn.q_proj.input_scale", 8.0)
+    assert len(held_scales([*scales[:2], replace(scales[2], number="int8")], sites)) == 2
 
 
 def test_scales_are_held_where_their_sites_are_read_and_called_for() -> None:

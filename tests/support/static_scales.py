@@ -10,7 +10,7 @@ from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.run import measure
 from pytest_maxact.numbers.static import StaticScale, top_of
 from pytest_maxact.record.record import Record
-from pytest_maxact.record.static import held_of
+from pytest_maxact.record.static import held_of, held_scales
 from pytest_maxact.settings.settings import Settings
 from tests.support.exports import compressed
 from tests.support.paths import TRAINED
@@ -26,6 +26,14 @@ def measured() -> Record:
     return measure(prepare(settings), settings, "generic")
 
 
+@functools.cache
+def _met() -> dict[str, float]:
+    """By scale, the largest entry of what it is of, those included for which another of a fused kernel is held."""
+    record = measured()
+    assert record.provenance.low_bits is not None
+    return {one.tensor: held_scales([one], record.sites)[0].most for one in record.provenance.low_bits.static}
+
+
 def same(scale: StaticScale) -> StaticScale:
     return scale
 
@@ -39,8 +47,7 @@ def calibrated(
     record = measured()
     low_bits = record.provenance.low_bits
     assert low_bits is not None
-    assert record.static is not None
-    met = {held.tensor: held.most for held in record.static}
+    met = _met()
     scales = []
     for one in low_bits.static:
         reach = met[one.tensor] * (factor if only in ("", one.tensor) else 1.0)

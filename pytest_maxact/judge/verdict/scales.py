@@ -17,15 +17,17 @@ from pytest_maxact.judge.verdict.bound import holds
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.words import RELATIONS, origin_words
 from pytest_maxact.numbers.counted import counted
+from pytest_maxact.numbers.static import CACHE, INPUT
 from pytest_maxact.record.metrics.metric import Kind, Metric
 from pytest_maxact.record.record import Record
-from pytest_maxact.record.static import HeldScale
+from pytest_maxact.record.static import HeldScale, unheld
 
 _TOLD_BY_REACH = (Kind.STATIC_OVERFLOW, Kind.STATIC_SPARE)
 _FIGURES: Mapping[Kind, str] = {
     Kind.STATIC_SQNR: "sqnr_db", Kind.STATIC_LOSS: "loss_db", Kind.STATIC_CLIP: "clip_rate",
     Kind.STATIC_OVERFLOW: "overflow", Kind.STATIC_SPARE: "spare",
 }  # fmt: skip
+_CALLED: Mapping[str, str] = {INPUT: "inputs", CACHE: "the cache"}
 _WORDS: Mapping[Kind, str] = {
     Kind.STATIC_SQNR: "SQNR of {:.1f} dB at it",
     Kind.STATIC_LOSS: "{:.1f} dB lost to the scale that would do",
@@ -54,8 +56,9 @@ def check_scales(record: Record, limit: Limit, waived: Collection[tuple[str | No
         what = f"static scale {tensor}" if tensor else "static scales"
         raise MeasureError(f"the Record holds no {what} against what was measured\n  measure the checkpoint again")
     left = [(held, value) for held, value in found if (held.tensor, limit.metric.name) not in waived]
-    if not found and not record.static:
-        message = "static scales: config.json calls for them, and none is of anything that was read"
+    if tensor is None and (lacking := unheld(record.provenance.low_bits, record.sites, record.static)):
+        what = " and ".join(_CALLED[one] for one in lacking)
+        message = f"static scales: config.json calls for them for {what}, and none is of anything that was read"
         return _finding(limit, nan, passed=False, words=message)
     if not left:
         words = f"static scales: {counted(len(found), 'scale')} waived" if found else "static scales: none tells it"

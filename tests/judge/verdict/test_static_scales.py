@@ -83,6 +83,18 @@ def test_where_none_is_there_though_config_calls_for_them_every_check_fails() ->
     assert "none is of anything that was read" in of_scales(without)["weights::static_sqnr_db"].message
 
 
+@pytest.mark.parametrize(("call", "what"), [("input", "inputs"), ("cache", "the cache")])
+def test_scales_of_inputs_do_not_stand_for_those_of_the_cache_nor_the_other_way(call: str, what: str) -> None:
+    record = calibrated()
+    low_bits = record.provenance.low_bits
+    assert low_bits is not None
+    left = tuple(one for one in low_bits.static if (one.part == "input") != (call == "input"))
+    assert left
+    without = replace(record, static=held_of(replace(low_bits, static=left), record.sites))
+    assert len(red(without)) == 5
+    assert f"calls for them for {what}, and none is" in of_scales(without)["weights::static_sqnr_db"].message
+
+
 def test_a_site_that_is_not_finite_passes_nothing() -> None:
     record = measured()
     broken = {name: replace(one, as_deployed=float("inf")) for name, one in record.sites.items()}
