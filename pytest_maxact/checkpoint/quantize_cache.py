@@ -55,8 +55,8 @@ def _rounded(scaled: torch.Tensor, how: Cache) -> torch.Tensor:
 
 
 def _by_channel(states: torch.Tensor, how: Cache, lengths: Sequence[int]) -> Quantized:
-    """Every `group` tokens of a sequence have a scale for each channel; those left over stay as they are."""
-    restored, levels = states.clone(), states.to(torch.float32, copy=True)
+    """Every `group` tokens of a sequence have a scale for each channel; those left over stay as they are: level 1."""
+    restored, levels = states.clone(), torch.ones_like(states, dtype=torch.float32)
     start = 0
     for length in lengths:
         whole = slice(start, start + length // how.group * how.group)

@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 import torch
 
+from pytest_maxact.checkpoint.quantize import Quantized
 from pytest_maxact.checkpoint.quantize_cache import through_cache
 from pytest_maxact.measure.observe.bits import count_bits
+from pytest_maxact.measure.observe.sums import Exact, Sums
 from pytest_maxact.numbers.caches import CACHES, EXACT, Cache
 from pytest_maxact.numbers.formats import static_distortion
 from pytest_maxact.numbers.histogram import Histogram
+from pytest_maxact.numbers.sums import SchemeSums
 
 LENGTHS = (40, 7, 64)
 
@@ -108,3 +111,35 @@ def test_a_scale_from_all_of_the_text_is_given_like_one_from_calibration() -> No
     exact, calibrated = (through_cache(x, CACHES[name], True, LENGTHS, largest) for name in ("KV_FP8_EXACT", "KV_FP8"))
     assert CACHES["KV_FP8_EXACT"].scale == EXACT
     assert torch.equal(exact.restored, calibrated.restored)
+
+
+def kept_in_four_bits(x: torch.Tensor, keys: bool) -> tuple[SchemeSums, torch.Tensor]:
+    """What is counted of states [tokens, heads, width], and what is restored of them."""
+    kept = through_cache(x, CACHES["KV_INT4"], keys, (len(x),))
+    sums = Sums(x.device)
+    sums.take(Exact.of(x.flatten(1)), Quantized(kept.restored.flatten(1), kept.levels.flatten(1), kept.clipped), True)
+    return sums.read(), kept.restored
+
+
+@pytest.mark.parametrize("size", [0.1, 3000.0, 40000.0])
+def test_keys_that_make_no_group_lose_nothing_whatever_their_size(size: float) -> None:
+    found, restored = kept_in_four_bits(states(dtype=torch.float32)[:31] * size, True)
+    assert restored.equal(states(dtype=torch.float32)[:31] * size)
+    assert (found.flushed, found.error, found.levels) == (0, 0.0, (1,))
+
+
+@pytest.mark.parametrize("keys", [True, False])
+def test_a_zero_that_a_zero_point_moves_is_not_taken_from_those_that_become_zero(keys: bool) -> None:
+    x = states(dtype=torch.float32)[:40]
+    x[::3] = 0.0
+    x[:, :, ::5] = 0.0
+    found, restored = kept_in_four_bits(x, keys)
+    assert (restored[x == 0] != 0).any()
+    assert found.flushed == int(((x != 0) & (restored == 0)).sum())
+
+
+def test_small_entries_that_zero_points_keep_at_zero_are_counted() -> None:
+    x = torch.zeros(32, 1, 32)
+    x[:, :, 0], x[:, :, 1:4] = 15.0, 0.2
+    found, _ = kept_in_four_bits(x, False)
+    assert (found.flushed, found.nonzero) == (32 * 3, 32 * 4)

@@ -2,21 +2,26 @@
 would be written now.
 """
 
+import json
 import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import torch
 import yaml
 from pydantic import BaseModel
+from transformers.quantizers.auto import AutoQuantizationConfig
 
+from pytest_maxact.cli import main
 from pytest_maxact.judge.limits.schema.document import LimitsDocument
 from pytest_maxact.numbers.formats import FormatDistortion
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.record.metrics.scheme import SchemeDistortion
 from pytest_maxact.settings.option import pytest_option
 from pytest_maxact.settings.options import OPTIONS
+from tests.support.linting import changed
 from tests.support.markdown import PAGES, anchors_of, blocks, links_of
 from tests.support.paths import REPOSITORY
 from tools.write_docs import DOCS, WRITTEN, with_part
@@ -104,6 +109,21 @@ def test_files_that_pages_for_engineers_name_exist() -> None:
     for page in (REPOSITORY / "CONTRIBUTING.md", DOCS / "architecture.md"):
         for name in re.findall(r"`([\w./]+(?:\.py|\.yaml|/))`", page.read_text()):
             assert any(path.endswith(f"/{name}") for path in paths) or (REPOSITORY / name).exists(), (page.name, name)
+
+
+def test_the_config_of_a_cache_is_read_by_transformers_and_by_lint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = json.loads(next(block for block in blocks("text") if "kv_cache_scheme" in block.text).text)
+
+    def plant(tensors: dict[str, torch.Tensor], config: dict[str, Any]) -> None:
+        config.update(shown)
+        for key in [key for key in tensors if key.endswith(("k_proj.weight", "v_proj.weight"))]:
+            tensors[key.replace("_proj.weight", "_scale")] = torch.tensor([0.05])
+
+    read = AutoQuantizationConfig.from_dict(shown["quantization_config"]).to_dict()
+    assert read["kv_cache_scheme"]["num_bits"] == 8
+    assert main(["lint", str(changed(tmp_path / "m", "plain", plant)), "--strict"]) == 0, capsys.readouterr().out
 
 
 def test_the_layers_of_the_page_are_those_that_are_held() -> None:

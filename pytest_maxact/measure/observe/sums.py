@@ -75,16 +75,15 @@ class Sums:
         """Rows, and what became of them."""
         lost, deviation = exact.lost(quantized.restored)
         energy, calm = exact.energy, exact.calm
-        levels = quantized.levels
-        counts = counted(level_places(levels, is_integer), _LEVEL_KEYS)
+        levels = level_places(quantized.levels, is_integer)
         self._tokens += exact.x.shape[0]
         self._entries += exact.x.numel()
-        self._levels += counts
+        self._levels += counted(levels, _LEVEL_KEYS)
         self._numbers += torch.stack(
             [
                 exact.zeros,
                 quantized.clipped.sum().double(),
-                counts[0] - exact.zeros,
+                exact.x.numel() - exact.zeros - torch.logical_and(exact.x, levels).count_nonzero(),
                 energy.sum(),
                 lost.sum(),
                 exact.magnitude,

@@ -2,8 +2,9 @@
 and which it is, out.
 
 The middle is the median over channels that are not zero throughout, of the channel's own head and of the whole layer;
-the smaller of the two counts, for a norm over one head makes the others of it small. Guard: a channel without a
-magnitude (NaN) stands out infinitely.
+the smaller of the two counts, for a norm over one head makes the others of it small. A channel that does not exceed the
+middle of the layer is held to that alone: of a head that is all but dead, it is no louder than the other heads. Guard:
+a channel without a magnitude (NaN) stands out infinitely.
 """
 
 import math
@@ -60,13 +61,15 @@ def loudest(reading: SiteReading) -> Loudest:
 
 def _of_part(part: str, amax: np.ndarray, heads: int | None, whole: np.ndarray) -> Loudest:
     by_head = amax.reshape(heads or 1, -1)
-    middles = np.array([min(_middle(own), _middle(whole)) for own in by_head])
+    usual = _middle(whole)
+    own = np.array([[min(_middle(one), usual)] for one in by_head])
+    middles = np.where(by_head <= usual, usual, own)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.where(np.isnan(by_head), np.inf, np.nan_to_num(by_head / middles[:, None], nan=0.0, posinf=0.0))
+        ratios = np.where(np.isnan(by_head), np.inf, np.nan_to_num(by_head / middles, nan=0.0, posinf=0.0))
     head, channel = divmod(int(np.argmax(ratios)), by_head.shape[1])
     near = [int(other) for other in np.flatnonzero(by_head[head] * 2 >= by_head[head, channel]) if other != channel]
     return Loudest(
-        largest=float(by_head[head, channel]), middle=float(middles[head]), channel=channel,
+        largest=float(by_head[head, channel]), middle=float(middles[head, channel]), channel=channel,
         head=head if heads else None, part=part, beside=tuple(near) if len(near) < _FEW else (),
     )  # fmt: skip
 

@@ -6,13 +6,17 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.judge.limits.attention import LOGIT, layer_of_logits
 from pytest_maxact.judge.verdict.attention import check_attention
 from pytest_maxact.judge.verdict.check import check
+from pytest_maxact.numbers.channels import Channels
 from pytest_maxact.record.file import load, save
+from pytest_maxact.record.held import Distributions
+from pytest_maxact.record.metrics.loudest import loudest
 from pytest_maxact.record.metrics.metric import CHANNEL_RATIO, LAYER_RATIO
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.summary import summary
@@ -85,6 +89,31 @@ def test_a_head_with_large_scores_is_named_with_both_tokens(tmp_path: Path) -> N
     ]
     assert " in head 1, " in found
     assert "to token" in found
+
+
+@pytest.mark.parametrize(
+    ("of_dead", "of_others", "fails"),
+    [
+        (0.03, 1.0, False),  # thirty times its own head, and next to nothing beside the others
+        (1.0, 1.0, False),
+        (40.0, 1.0, True),
+        (0.001, 40.0, True),
+        (math.nan, 1.0, True),
+    ],
+)
+def test_a_channel_of_a_head_that_is_all_but_dead_is_loud_only_beside_the_others(
+    of_dead: float, of_others: float, fails: bool, sound: Record
+) -> None:
+    reading = sound.sites["layers.1.k"]
+    assert isinstance(reading.held, Distributions)
+    amax = np.linspace(0.9, 1.1, 4 * 8, dtype=np.float32).reshape(4, 8)
+    amax[0] = 0.001
+    amax[0, 5], amax[2, 3] = of_dead, of_others
+    held = replace(reading.held, channels=Channels({"": amax.flatten()}), evaluated=None)
+    found = loudest(replace(reading, held=held, heads=4))
+    assert (found.ratio > 24) == fails
+    if fails:
+        assert (found.head, found.channel) == ((2, 3) if of_others > 1 else (0, 5))
 
 
 def test_a_record_from_its_file_and_a_slim_one_give_the_same_verdict(loud: Record, tmp_path: Path) -> None:
