@@ -14,7 +14,7 @@ from pytest_maxact.judge.limits.weights import tensor_of
 from pytest_maxact.judge.verdict.bound import holds, within
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.words import RELATIONS, origin_words
-from pytest_maxact.numbers.against import KeptWeight, LowWeight
+from pytest_maxact.numbers.against import LISTED, KeptWeight, LowWeight
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.metrics.metric import (
     OF_SOURCE,
@@ -60,7 +60,8 @@ def check_source_weights(record: Record, limit: Limit, waived: Collection[tuple[
         )
     tensor = tensor_of(limit.site)
     if tensor is not None:
-        value, words = _figures(found, limit.metric).get(tensor, 0.0), _tensor_words(found, tensor, limit.metric)
+        unlisted = math.nan if _hidden(found, limit) else 0.0
+        value, words = _figures(found, limit.metric).get(tensor, unlisted), _tensor_words(found, tensor, limit.metric)
         return _finding(limit, value, holds(value, limit), words)
     breaking = _breaking(found, limit)
     left = {name: value for name, value in breaking.items() if (name, limit.metric.name) not in waived}
@@ -69,6 +70,9 @@ def check_source_weights(record: Record, limit: Limit, waived: Collection[tuple[
         limit.metric, {name: value for name, value in figures.items() if name in left or name not in breaking}
     )
     beside = f", {counted(len(breaking) - len(left), 'tensor')} more waived" if len(left) < len(breaking) else ""
+    if hidden := _hidden(found, limit):
+        value = value if left else math.nan
+        beside += f"; {counted(hidden, 'weight')} more, not kept by name, may break it too"
     passed = holds(value, limit)
     return _finding(limit, value, passed, f"weights: {_whole_words(found, limit, value, passed, left)}{beside}")
 
@@ -149,6 +153,12 @@ def _breaking(found: AgainstSource, limit: Limit) -> dict[str, float]:
         return figures if not holds(float(len(figures)), limit) else {}
     broken = {name: value for name, value in figures.items() if not within(value, limit.bound, limit.sense)}
     return dict(sorted(broken.items(), key=lambda one: (not math.isnan(one[1]), -one[1])))
+
+
+def _hidden(found: AgainstSource, limit: Limit) -> int:
+    """Weights that are not kept by name and may break a limit: some where all those kept for their figure do."""
+    full = limit.metric not in _COUNTED and len(_breaking(found, limit)) >= LISTED
+    return found.weights.low - len(found.weights.lows) if full else 0
 
 
 def _whole(metric: Metric, figures: Mapping[str, float]) -> float:

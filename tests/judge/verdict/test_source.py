@@ -13,8 +13,9 @@ from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.judge.limits.file import parse_limits
 from pytest_maxact.judge.limits.source import source_limits
 from pytest_maxact.judge.verdict.check import check_bound
+from pytest_maxact.judge.verdict.source import check_source_weights
 from pytest_maxact.judge.verdict.verdict import verdict
-from pytest_maxact.numbers.against import KeptWeight
+from pytest_maxact.numbers.against import LISTED, KeptWeight
 from pytest_maxact.record.file import load, save
 from pytest_maxact.record.source import QUANTITIES
 from tests.support import records
@@ -87,6 +88,21 @@ def test_a_waiver_lets_one_tensor_pass_and_no_other() -> None:
     waiver = f"waive:\n  - {{{told}}}\n"
     assert failing(holding(weights), waiver) == [f"weights.{Q}::source_group_loss_db", "weights::source_group_loss_db"]
     assert not failing(holding(replace(weights, lows={Q: SOUND, OTHER: low})), waiver)
+
+
+def test_waivers_of_all_weights_kept_by_name_hide_none_of_the_others() -> None:
+    lows = {
+        f"model.layers.0.mlp.experts.{number}.up_proj.weight": replace(SOUND, sqnr_db=1.0) for number in range(LISTED)
+    }
+    whole, cut = (holding(replace(CLEAN, low=LISTED + more, lows=lows)) for more in (0, 1))
+    limit = judged(whole)["weights::source_loss_db"].limit
+    waived = {(name, limit.metric.name) for name in lows}
+    assert check_source_weights(whole, limit, waived).passed
+    found = check_source_weights(cut, limit, waived)
+    assert not found.passed
+    assert "1 weight more, not kept by name, may break it too" in found.message
+    assert not check_source_weights(cut, replace(limit, site=f"weights.{Q}")).passed
+    assert check_source_weights(cut, replace(limit, bound=20.0)).passed
 
 
 @pytest.mark.parametrize("name", QUANTITIES)
