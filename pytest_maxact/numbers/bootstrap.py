@@ -105,5 +105,6 @@ def _ends(whole: float, error: float, found: Floats, errors: Floats) -> Interval
         return math.nan, math.nan
     low, high = np.quantile(distances, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     if in_logarithms:
-        return float(whole * np.exp(-high * error / whole)), float(whole * np.exp(-low * error / whole))
+        with np.errstate(over="ignore"):
+            return float(whole * np.exp(-high * error / whole)), float(whole * np.exp(-low * error / whole))
     return float(whole - high * error), float(whole - low * error)

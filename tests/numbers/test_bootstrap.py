@@ -88,6 +88,12 @@ def test_a_sum_that_is_not_finite_has_no_interval_and_costs_its_neighbour_none(b
     assert other == intervals(sums[:, 1:], np.ones((3, 1)))[0]
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_end_beyond_all_numbers_is_no_warning() -> None:
+    (_, high), *_ = intervals([[0.00311], [7.1], [3283.0]], [[0.01547], [7.13e-05], [4.64e-05]])
+    assert high == math.inf
+
+
 def test_one_sample_tells_no_interval_and_neither_does_nothing_to_divide_by() -> None:
     assert all(map(math.isnan, intervals([[1.0]], [[2.0]])[0]))
     assert all(map(math.isnan, intervals([[1.0], [2.0]], [[0.0], [0.0]])[0]))
