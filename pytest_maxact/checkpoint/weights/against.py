@@ -26,6 +26,8 @@ from pytest_maxact.numbers.schemes import Quantizer
 from pytest_maxact.numbers.sums import decibel
 
 _LAYER = re.compile(r".*?\blayers\.\d+(?=\.)")
+_PIECE = 1 << 22
+"""So many entries are compared at a time in 64 bits."""
 _TURNED = "mxfp4"
 """The method whose stacks of matrices lie [in, out]."""
 
@@ -42,8 +44,12 @@ class Side:
     method: str = ""
 
 
-def weights_against(artifact: Side, source: Side, model: nn.Module) -> Weights:
-    """`model`: the whole of it, on the meta device. Raises MeasureError for a tensor that cannot be read."""
+def weights_against(
+    artifact: Side, source: Side, model: nn.Module, source_ties: Mapping[str, Collection[str]]
+) -> Weights:
+    """`model`: the whole artifact's, on the meta device; `source_ties`: what is one tensor in the source, by name.
+    Raises MeasureError for a tensor that cannot be read.
+    """
     found = _Found(artifact.method)
     there = {one.key: one for one in source.stored}
     same = {one.key for one in artifact.stored if one.key in there and there[one.key].shape == one.shape}
@@ -55,17 +61,23 @@ def weights_against(artifact: Side, source: Side, model: nn.Module) -> Weights:
     ties, state = same_tensors(model), model.state_dict()
     for path in (path for path in {**held, **whole} if path in state and not is_counter(path)):
         left, gone = ([part for part in parts.get(path, ()) if part.key not in same] for parts in (held, whole))
-        others = sorted(ties.get(path, ()))
-        tied = next((one for one in others if one in whole), None) if path not in whole else path if gone else None
-        if left and tied:
-            how = next((artifact.forms[part.key] for part in left if part.key in artifact.forms), None)
-            one, other = _parameter(path, held[path], artifact, model), _parameter(tied, whole[tied], source, model)
+        own, its = _name_in(held, path, ties), _name_in(whole, path, ties, source_ties)
+        if own and its and (left or own != path) and (gone or its != path):
+            parts = left or held[own]
+            how = next((artifact.forms[part.key] for part in parts if part.key in artifact.forms), None)
+            one, other = _parameter(own, held[own], artifact, model), _parameter(its, whole[its], source, model)
             found.see(path, one, other, how)
         elif left and not _all_zero(artifact, left):
             found.extra += [part.key for part in left]
-        elif gone and (path in held or not held.keys() & set(others)):
+        elif gone:
             found.missing += [part.key for part in gone]
     return found.result()
+
+
+def _name_in(parts: Collection[str], path: str, *ties: Mapping[str, Collection[str]]) -> str | None:
+    """By what name files hold a parameter: its own, or one that it is tied to."""
+    tied = sorted({name for names in ties for name in names.get(path, ())})
+    return path if path in parts else next((name for name in tied if name in parts), None)
 
 
 def _smoothed(
@@ -84,13 +96,15 @@ def _smoothed(
         for key in inside
         if key in artifact.forms and len(inside[key]) == 2
     }
-    norms = {
-        key: source.tensors[key][...].float() / artifact.tensors[key][...].float()
-        for key in inside
-        if key in found.changed and not found.changed[key].what
-    }
-    explained = smoothed(layer, pairs, {key: ratio for key, ratio in norms.items() if ratio.ndim == 1})
-    return explained.weights, explained.norms
+    vectors = {key: reading(key) for key in inside if key not in artifact.forms and len(inside[key]) == 1}
+    shapes = {one.key: one.shape for side in (artifact, source) for one in side.stored}
+    explained = smoothed(
+        layer, pairs,
+        norms={key: read for key, read in vectors.items() if key in found.changed},
+        biases={key: read for key, read in vectors.items() if key.endswith(".bias")},
+        names={key.removeprefix(f"{layer}."): shape for key, shape in shapes.items() if key.startswith(f"{layer}.")},
+    )  # fmt: skip
+    return explained.weights, explained.norms & found.changed.keys()
 
 
 def _all_zero(side: Side, parts: Sequence[Stored]) -> bool:
@@ -180,18 +194,26 @@ def _rank(figure: float) -> float:
 
 def _kept(name: str, artifact: torch.Tensor, source: torch.Tensor) -> KeptWeight | None:
     """None where they are equal, in the dtype of either."""
-    if artifact.dtype == source.dtype:
-        differs = artifact != source
-    else:
-        differs = (artifact != source.to(artifact.dtype)) & (artifact.to(source.dtype) != source)
-    if not (count := int(differs.sum())):
+    pieces = list(zip(*(torch.split(tensor.reshape(-1), _PIECE) for tensor in (artifact, source)), strict=True))
+    if not (count := sum(_differing(*pair) for pair in pieces)):
         return None
-    exact, given = source.double(), artifact.double()
-    signal, error = exact.square().sum().item(), (given - exact).square().sum().item()
+    signal, error = map(sum, zip(*(_energies(*pair) for pair in pieces), strict=True))
     return KeptWeight(
         entries=artifact.numel(), differing=count, sqnr_db=decibel(signal, error), layer=layer_of(name),
         expert=expert_of(name),
     )  # fmt: skip
+
+
+def _differing(artifact: torch.Tensor, source: torch.Tensor) -> int:
+    if artifact.dtype == source.dtype:
+        return int((artifact != source).sum())
+    return int(((artifact != source.to(artifact.dtype)) & (artifact.to(source.dtype) != source)).sum())
+
+
+def _energies(artifact: torch.Tensor, source: torch.Tensor) -> tuple[float, float]:
+    """Of a source, and of what an artifact errs from it."""
+    exact, given = source.double(), artifact.double()
+    return exact.square().sum().item(), (given - exact).square().sum().item()
 
 
 def _low(name: str, artifact: torch.Tensor, source: torch.Tensor, how: Quantizer, method: str) -> LowWeight:

@@ -14,15 +14,25 @@ import torch
 from pytest_maxact.checkpoint.weights.rounded import Rounded, against
 from pytest_maxact.numbers.schemes import Quantizer
 
-_READERS = (
-    (("input_layernorm",), "self_attn", ("q_proj", "k_proj", "v_proj")),
-    (("post_attention_layernorm", "pre_feedforward_layernorm"), "mlp", ("gate_proj", "up_proj")),
+Reading = Callable[[], tuple[torch.Tensor, torch.Tensor]]
+"""A tensor of the artifact and the source's."""
+_READERS = {"self_attn": ("q_proj", "k_proj", "v_proj"), "mlp": ("gate_proj", "up_proj")}
+"""By block, the projections that read the norm in front of it."""
+_BEFORE_MLP = ("pre_feedforward_layernorm", "pre_ff_layernorm", "pre_mlp_layernorm")
+"""Norms that lie in front of the MLP wherever a layer has one of them."""
+_BLOCKS = frozenset(
+    {"self_attn", "linear_attn", "mlp", "feed_forward", "block_sparse_moe", "experts", "router"}
+    | {"per_layer_input_gate", "per_layer_projection"}
 )
-"""Norms by their names in a layer, and in which block which projections read one."""
+"""Blocks of a layer that read no norm of another block; of any other it is not known what they read."""
 _IN_FRONT = {"o_proj": "v_proj", "down_proj": "up_proj"}
 """Projections whose inputs are the rows of another one, times something of their own."""
 FAR = 3.0
 """Decibels of loss from which on a weight is far from its source."""
+_UNLIKE = 6.0
+"""Decibels of loss from which on a weight is not its source scaled; a calibrated quantizer (GPTQ) loses up to 5."""
+_SAME = 0.02
+"""A bias in 16 bits is another one divided by scales up to this share of it."""
 _NEARER = 1.0
 """So many decibels nearer is a weight that was scaled to its source scaled alike."""
 
@@ -33,7 +43,7 @@ class Pair:
     of the source are multiplied.
     """
 
-    read: Callable[[], tuple[torch.Tensor, torch.Tensor]]
+    read: Reading
     how: Quantizer
     columns: torch.Tensor | None = None
     rows: torch.Tensor | None = None
@@ -61,33 +71,46 @@ class Pair:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Smoothed:
     """What scales explain: weights, by name, with their figures against the source scaled alike, and the `norms` that
-    undo some of these.
+    undo some of these, with biases that were scaled as what they are added to.
     """
 
     weights: Mapping[str, Rounded]
     norms: frozenset[str]
 
 
-def smoothed(layer: str, pairs: Mapping[str, Pair], norms: Mapping[str, torch.Tensor]) -> Smoothed:
-    """Of one layer, `model.layers.3`: its weights by name, and by what each norm that differs was divided, by name."""
+def smoothed(
+    layer: str,
+    pairs: Mapping[str, Pair],
+    *,
+    norms: Mapping[str, Reading],
+    biases: Mapping[str, Reading],
+    names: Mapping[str, tuple[int, ...]],
+) -> Smoothed:
+    """Of one layer, `model.layers.3`: its weights by name, norms that differ, biases, and the shapes of all that it
+    has, by their `names` in it.
+    """
     nearest = {name: (pair, pair.found) for name, pair in pairs.items()}
     explained: set[str] = set()
     changed: set[str] = set()
-    for norm, readers in _norms(layer, norms):
-        columns = norms[norm]
-        if not all(name in pairs and _fits(pairs[name], columns) for name in readers):
+    for norm, readers in _norms(layer, names):
+        if norm not in norms or not all(name in pairs for name in readers):
+            continue
+        artifact, source = (tensor.float() for tensor in norms[norm]())
+        columns, bias = source / artifact, norm.removesuffix("weight") + "bias"
+        if not all(_fits(pairs[name], columns) for name in readers) or not _undoes(biases.get(bias), columns):
             continue
         scaled = {name: _with_figures(replace(pairs[name], columns=columns)) for name in readers}
         if all(_is_nearer(scaled[name][1], nearest[name][1]) for name in readers):
             nearest |= scaled
             changed |= scaled.keys()
-            explained.add(norm)
+            explained |= {norm, bias}
     for name, pair in pairs.items():
         block, _, own = name.removesuffix(".weight").rpartition(".")
         front = f"{block}.{_IN_FRONT.get(own, '')}.weight"
         if front not in pairs:
             continue
-        rows = nearest[front][0].row_factors
+        bias = front.removesuffix("weight") + "bias"
+        rows = _of_bias(biases.get(bias), nearest[front][0].row_factors)
         if not _fits(pair, 1 / rows):
             continue
         both = {
@@ -97,7 +120,8 @@ def smoothed(layer: str, pairs: Mapping[str, Pair], norms: Mapping[str, torch.Te
         if all(_is_nearer(both[one][1], nearest[one][1]) for one in both):
             nearest |= both
             changed |= both.keys()
-    if any(not figures.expected_db - figures.sqnr_db < FAR for _, figures in (nearest[name] for name in changed)):
+            explained.add(bias)
+    if any(not figures.expected_db - figures.sqnr_db < _UNLIKE for _, figures in (nearest[name] for name in changed)):
         return Smoothed(weights={}, norms=frozenset())  # scaled on one side alone, or something else: told as it lies
     return Smoothed(weights={name: nearest[name][1] for name in sorted(changed)}, norms=frozenset(explained))
 
@@ -106,12 +130,34 @@ def _with_figures(pair: Pair) -> tuple[Pair, Rounded]:
     return pair, pair.found
 
 
-def _norms(layer: str, norms: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, list[str]]]:
-    """Norms of a layer that differ, each with all that read it."""
-    for names, block, projections in _READERS:
-        for norm in (f"{layer}.{name}.weight" for name in names):
-            if norm in norms:
-                yield norm, [f"{layer}.{block}.{one}.weight" for one in projections]
+def _norms(layer: str, names: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, list[str]]]:
+    """Norms of a layer, each with all that read it; none where it is not known what does."""
+    before_mlp = next((norm for norm in _BEFORE_MLP if f"{norm}.weight" in names), None)
+    if before_mlp is None and "post_feedforward_layernorm.weight" not in names and "input_layernorm.weight" in names:
+        before_mlp = "post_attention_layernorm"  # elsewhere it normalises what attention gives out
+    matrices = [name.removesuffix(".weight") for name, shape in names.items() if len(shape) > 1]
+    if f"{before_mlp}.weight" not in names or not {name.partition(".")[0] for name in matrices} <= _BLOCKS:
+        return
+    for norm, (block, readers) in zip(("input_layernorm", before_mlp), _READERS.items(), strict=True):
+        known = {f"{block}.{one}" for one in (*readers, *_IN_FRONT)}
+        if all(name in known for name in matrices if name.startswith(f"{block}.")):
+            yield f"{layer}.{norm}.weight", [f"{layer}.{block}.{one}.weight" for one in readers]
+
+
+def _undoes(bias: Reading | None, columns: torch.Tensor) -> bool:
+    """Whether the bias of a norm, if it has one, was divided by what its weight was."""
+    if bias is None:
+        return True
+    artifact, source = (tensor.float() for tensor in bias())
+    return bool(((artifact * columns - source).abs() <= _SAME * source.abs()).all())
+
+
+def _of_bias(bias: Reading | None, rows: torch.Tensor) -> torch.Tensor:
+    """By what rows were multiplied: as their bias, if they have one, which is scaled with them or not at all."""
+    if bias is None:
+        return rows
+    artifact, source = (tensor.float() for tensor in bias())
+    return torch.where((source == 0) & (artifact == 0), rows, artifact / source)
 
 
 def _fits(pair: Pair, columns: torch.Tensor) -> bool:

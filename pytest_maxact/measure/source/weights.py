@@ -8,6 +8,7 @@ from pytest_maxact.checkpoint.formats.quantizers import quantizer_of
 from pytest_maxact.checkpoint.load import whole_skeleton
 from pytest_maxact.checkpoint.locate import Checkpoint, with_weights
 from pytest_maxact.checkpoint.weights.against import Side, weights_against
+from pytest_maxact.checkpoint.weights.presence import same_tensors
 from pytest_maxact.checkpoint.weights.restored import tensors_of
 from pytest_maxact.checkpoint.weights.stored import headers
 from pytest_maxact.measure.source.gguf import side_of_gguf
@@ -18,10 +19,10 @@ from pytest_maxact.settings.settings import Settings
 
 def compared_weights(checkpoint: Checkpoint, settings: Settings, origin: Origin) -> Weights:
     """Raises MeasureError for a tensor of either that cannot be read."""
-    model = whole_skeleton(checkpoint)
+    model, ties = whole_skeleton(checkpoint), same_tensors(whole_skeleton(origin.checkpoint))
     files, others = with_weights(checkpoint, settings), with_weights(origin.checkpoint, origin.settings)
     with _side(files, checkpoint, settings) as artifact, _side(others, origin.checkpoint, origin.settings) as source:
-        return weights_against(artifact, source, model)
+        return weights_against(artifact, source, model, ties)
 
 
 @contextmanager

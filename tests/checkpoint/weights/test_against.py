@@ -188,13 +188,33 @@ def test_one_doubled_scale_of_many_is_named_with_its_group(
     assert (low.layer, low.group.startswith("row 5,")) == (1, True)
 
 
-def test_what_lies_in_16_bits_is_the_sources_or_named(origin: Path, tmp_path: Path) -> None:
+def test_what_lies_in_16_bits_is_the_sources_or_named(
+    origin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_maxact.checkpoint.weights.against._PIECE", 100)
     artifact = gptq.export(tmp_path / "artifact", origin)
     norm = f"{LAYERS}.1.input_layernorm.weight"
     change_weights(artifact, lambda tensors: tensors.update({norm: tensors[norm] * 2}))
     found = weights_of(artifact, origin)
     assert found.changed[norm].differing == found.changed[norm].entries == 256
+    assert found.changed[norm].sqnr_db == 0
     assert red(found, "gptq int4") == [f"weights.{norm}::source_changed", "weights::source_changed"]
+
+
+@pytest.mark.parametrize("tied", ["artifact", "source"])
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_head_that_is_the_embedding_in_one_of_the_two_is_held_against_it(
+    tied: str, alike: bool, tmp_path: Path
+) -> None:
+    one = source(tmp_path / "tied", tie_word_embeddings=True)
+    other = shutil.copytree(one, tmp_path / "own")
+    config = (other / "config.json").read_text()
+    (other / "config.json").write_text(config.replace('"tie_word_embeddings": true', '"tie_word_embeddings": false'))
+    embedding, head = "model.embed_tokens.weight", "lm_head.weight"
+    change_weights(other, lambda t: t.update({head: t[embedding].clone() if alike else t[embedding].roll(1, 0)}))
+    found = weights_of(one, other) if tied == "artifact" else weights_of(other, one)
+    assert not found.unmatched
+    assert list(found.changed) == ([] if alike else [head])
 
 
 def test_the_dtype_of_either_is_the_same_tensor(origin: Path, tmp_path: Path) -> None:

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from pytest_maxact.checkpoint.quantize import quantize
+from pytest_maxact.checkpoint.weights.smoothed import Pair, Reading, smoothed
 from pytest_maxact.numbers.against import Weights
+from pytest_maxact.numbers.schemes import Quantizer
 from tests.support.against import failing, holding, weights_of
 from tests.support.exports import awq, compressed, gptq
 from tests.support.exports.source import Tensors, source
@@ -102,3 +105,84 @@ def test_what_is_scaled_on_one_side_alone_is_named(
     found = made(tmp_path, origin, awq.export, *before, put(name, of))
     names = {check.partition("::")[0].removeprefix("weights.") for check in failing(holding(found, form="awq int4"))}
     assert name in names
+
+
+WIDTH = 64
+GIVEN = scales(WIDTH, 5)
+INT8 = Quantizer(number="int8", granularity="row")
+
+
+def drawn(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def pair(name: str, by: torch.Tensor, noise: float = 0.0) -> Pair:
+    """A weight and itself scaled and rounded; `noise`: what a calibrated quantizer errs beyond."""
+    exact = drawn(len(name), WIDTH, WIDTH)
+    scaled = quantize(exact * by, INT8, None).restored.float()
+    return Pair(read=lambda: (scaled + noise * drawn(9, WIDTH, WIDTH), exact), how=INT8)
+
+
+def vector(by: torch.Tensor, seed: int = 3) -> Reading:
+    exact = 1 + drawn(seed, WIDTH).abs()
+    return lambda: (exact * by, exact)
+
+
+def explained(norms: dict[str, Reading], pairs: dict[str, Pair], **others: Reading) -> tuple[set[str], set[str]]:
+    """What scales explain of a layer: weights, and norms and biases."""
+    names = {f"{name.removeprefix(AT)[1:]}": (WIDTH,) * (1 if "norm" in name else 2) for name in (*norms, *pairs)}
+    biases = {f"{AT}.{name}": reading for name, reading in others.items()}
+    found = smoothed(AT, pairs, norms=norms, biases=biases, names=names)
+    return set(found.weights), set(found.norms)
+
+
+@pytest.mark.parametrize(
+    ("layer", "blocks", "undone"),
+    [
+        (("input_layernorm", "post_attention_layernorm"), ("self_attn", "mlp"), 2),
+        (
+            ("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm"),
+            ("self_attn", "mlp"),
+            2,
+        ),
+        (("post_attention_layernorm", "post_feedforward_layernorm"), ("self_attn", "mlp"), 0),
+        (("input_layernorm",), ("self_attn", "mlp"), 0),
+        (("input_layernorm", "pre_ff_layernorm"), ("self_attn", "mlp", "mamba"), 0),
+    ],
+    ids=["llama", "gemma", "olmo2", "cohere", "falcon_h1"],
+)
+def test_a_norm_undoes_the_scales_of_all_that_reads_it_and_of_nothing_else(
+    layer: tuple[str, ...], blocks: tuple[str, ...], undone: int
+) -> None:
+    norms = {f"{AT}.{name}.weight": vector(1 / GIVEN) for name in layer}
+    readers = {"self_attn": ("q_proj", "k_proj", "v_proj"), "mlp": ("gate_proj", "up_proj"), "mamba": ("in_proj",)}
+    pairs = {f"{AT}.{block}.{name}.weight": pair(name, GIVEN) for block in blocks for name in readers[block]}
+    weights, found = explained(norms, pairs)
+    assert len(weights) == (5 if undone else 0)
+    assert len([name for name in found if name in norms]) == undone
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_a_bias_that_does_not_follow_its_weights_is_not_undone(follows: bool) -> None:
+    by = GIVEN if follows else torch.ones(WIDTH)
+    up, down, gate = (f"{AT}.mlp.{name}_proj.weight" for name in ("up", "down", "gate"))
+    pairs = {up: pair("up", GIVEN[:, None]), down: pair("down", 1 / GIVEN)}
+    weights, settled = explained({}, pairs, **{"mlp.up_proj.bias": vector(by)})
+    assert (weights, settled) == (({up, down}, {f"{AT}.mlp.up_proj.bias"}) if follows else (set(), set()))
+    norms = {NORM: vector(1 / GIVEN), f"{AT}.input_layernorm.weight": vector(torch.ones(WIDTH))}
+    pairs = {up: pair("up", GIVEN), gate: pair("gate", GIVEN)}
+    weights, _ = explained(norms, pairs, **{"post_attention_layernorm.bias": vector(1 / by)})
+    assert weights == ({up, gate} if follows else set())
+
+
+@pytest.mark.parametrize(("noise", "sound"), [(0.018, True), (0.05, False)])
+def test_a_weight_that_was_scaled_and_calibrated_costs_its_layer_no_explanation(noise: float, sound: bool) -> None:
+    up, gate = (f"{AT}.mlp.{name}_proj.weight" for name in ("up", "gate"))
+    norms = {NORM: vector(1 / GIVEN), f"{AT}.input_layernorm.weight": vector(torch.ones(WIDTH))}
+    found = smoothed(
+        AT, {up: pair("up", GIVEN, noise), gate: pair("gate", GIVEN)}, norms=norms, biases={},
+        names={name.removeprefix(f"{AT}."): (1,) * (1 + ("proj" in name)) for name in (*norms, up, gate)},
+    )  # fmt: skip
+    assert set(found.weights) == ({up, gate} if sound else set())
+    if sound:
+        assert 3 < found.weights[up].expected_db - found.weights[up].sqnr_db < 6
