@@ -16,11 +16,22 @@ _LEAST_TOKENS = 8
 _LEAST_DISTINCT = 5
 """A text of words has more tokens than this, and an alphabet of four letters is a vocabulary of about a dozen."""
 
+_KEYS = ("max_position_embeddings", "max_seq_len", "n_positions", "seq_length")
+"""Under which configs state positions, the usual one first; most others transformers gives under that name too."""
+
 
 def positions_of(text_config: Any) -> int | None:
     """For how many tokens a model has positions, None where its config does not say."""
-    positions = getattr(text_config, "max_position_embeddings", None)
-    return positions if isinstance(positions, int) and positions > 0 else None
+    return _stated(text_config)[0]
+
+
+def _stated(text_config: Any) -> tuple[int | None, str]:
+    """Positions, and the key of the config that states them."""
+    for name in _KEYS:
+        positions = getattr(text_config, name, None)
+        if isinstance(positions, int) and positions > 0:
+            return positions, name
+    return None, _KEYS[0]
 
 
 def context_of(sequences: Sequence[corpus.Sequence], text_config: Any) -> Context:
@@ -41,7 +52,7 @@ def require_context(sequences: Sequence[corpus.Sequence], text_config: Any, toke
     context = context_of(sequences, text_config)
     by_config = context.longest == context.positions
     if context.cut == len(sequences) and context.longest < (_LEAST_TOKENS if by_config else 2):
-        why = "max_position_embeddings of config.json" if by_config else "the limit that was asked for"
+        why = f"{_stated(text_config)[1]} of config.json" if by_config else "the limit that was asked for"
         raise InputError(
             f"every sample is cut to {context.longest} token{'s' * (context.longest > 1)} by {why}, which is no text\n"
             "  restore the config from the checkpoint, or allow longer samples"

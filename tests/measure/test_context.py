@@ -3,14 +3,17 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from pytest_maxact.errors import InputError
+from pytest_maxact.measure.context import positions_of
 from pytest_maxact.measure.prepare import prepare
+from pytest_maxact.measure.trials import context_tried
 from pytest_maxact.record.provenance import Context
 from pytest_maxact.settings.settings import Settings
 from tests.support import tiny
@@ -79,3 +82,16 @@ def test_an_alphabet_of_a_few_letters_is_measured(copy: Path, tmp_path: Path) ->
     texts = [(f"s{i}", " ".join("ACGT"[(i * j + i) % 4] for j in range(1, 6 + i))) for i in range(8)]
     corpus = tiny.write_corpus(tmp_path / "dna.jsonl", texts)
     assert len(prepare(Settings(model=str(copy), corpus=str(corpus))).sequences) == 8
+
+
+@pytest.mark.parametrize("key", ["max_position_embeddings", "max_seq_len", "n_positions", "seq_length"])
+def test_positions_are_read_by_any_name_that_configs_have_for_them(key: str) -> None:
+    config = SimpleNamespace(**{key: 64})
+    assert positions_of(config) == 64
+    assert context_tried(config, Settings()) == 64
+    assert context_tried(config, Settings(max_seq_len=32)) == 32
+    assert context_tried(SimpleNamespace(), Settings(max_seq_len=32)) == 32
+
+
+def test_an_mpt_is_tried_within_its_positions() -> None:
+    assert positions_of(AutoConfig.for_model("mpt")) == 2048
