@@ -93,9 +93,11 @@ def _reading(site: Site, observer: Observer, tokenizer: Any, schemes: Mapping[st
 
 
 def _maxima(site: Site, observer: Observer) -> SampleMaxima | None:
-    """Of every sample, in the order of ids; None where routing hides which sample a row is of."""
+    """Of every sample, in the order of ids; None where routing hides which sample a row is of, and where none were
+    looked for.
+    """
     found = observer.maxima.of(site.name)
-    if not np.isfinite(found).all():
+    if not len(found) or not np.isfinite(found).all():
         return None
     return SampleMaxima(found[:, 0], found[:, 1].astype(np.int32), found[:, 2].astype(np.int32))
 

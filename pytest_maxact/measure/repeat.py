@@ -110,7 +110,7 @@ class _Reading:
 
     def under(self, condition: _Condition) -> Mapping[str, SiteReading]:
         with condition.around():
-            observer = Observer(self.loaded.decoder, self.anatomy, self.schemes)
+            observer = Observer(self.loaded.decoder, self.anatomy, self.schemes, maxima=False)
             with observer.attached():
                 observer.run(condition.plan, condition.device)
         observer.finish()

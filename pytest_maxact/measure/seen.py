@@ -17,8 +17,10 @@ from pytest_maxact.record.reading import SiteReading
 def seen_on(
     loaded: LoadedModel, anatomy: Anatomy, sequences: Sequence[corpus.Sequence], batch_tokens: int, tokenizer: Any
 ) -> dict[str, SiteReading]:  # fmt: skip
-    """What every site gives on these sequences. Raises MeasureError where that could not be measured in full."""
-    observer = Observer(loaded.decoder, anatomy)
+    """What every site gives on these sequences, of single samples nothing. Raises MeasureError where that could not be
+    measured in full.
+    """
+    observer = Observer(loaded.decoder, anatomy, maxima=False)
     splits = {sequence.sample.id: "evaluation" for sequence in sequences}
     with observer.attached():
         observer.run(corpus.plan_batches(sequences, splits, batch_tokens), loaded.device)

@@ -31,15 +31,18 @@ TOKENS = 131072
 """So many tokens a stress set has, or little more."""
 _WORST, _SPREAD = 16, 48
 _SHORTEST = 512
+_ALONE = 2048
+"""First tokens of a model whose sequences run alone."""
 _Seen = dict[str, Mapping[str, SiteReading]]
 
 
 def measure_stress(
     loaded: LoadedModel, anatomy: Anatomy, tokenizer: Any, sequences: Sequence[corpus.Sequence], *, context: int,
-    batch_tokens: int, seed: int, tokens: int = TOKENS,
+    batch_tokens: int, seed: int, tokens: int = TOKENS, alone: bool = False,
 ) -> Stress:  # fmt: skip
     """`sequences`: the encoded corpus; `context`: tokens that the model has positions for; `tokens`: about so many are
-    run, half of them first tokens, of as large a vocabulary as that allows.
+    run, half of them first tokens, of as large a vocabulary as that allows; fewer of a model whose sequences run
+    `alone`, each in a pass of its own.
 
     Raises MeasureError where it could not be measured in full.
     """
@@ -48,7 +51,7 @@ def measure_stress(
         return seen_on(loaded, anatomy, given, batch_tokens, tokenizer)
 
     vocabulary = vocabulary_of(tokenizer, norms_of(loaded, anatomy))
-    scanned = first_tokens(vocabulary, max(1, tokens // 2))
+    scanned = first_tokens(vocabulary, max(1, min(tokens // 2, _ALONE) if alone else tokens // 2))
     seen: _Seen = {FIRST: see(scanned)}
     sets = {FIRST: scanned}
     worst = _worst(seen[FIRST], vocabulary)

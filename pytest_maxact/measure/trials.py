@@ -5,6 +5,7 @@ Guard: nothing here changes a figure of the corpus.
 """
 
 from dataclasses import replace
+from typing import Any
 
 from pytest_maxact.checkpoint.load import LoadedModel
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
@@ -52,10 +53,10 @@ def with_trials(
     with computing(settings.arithmetic, loaded.device, loaded.dtype):
         if settings.stress:
             begin(progress, STRESSING)
-            context = positions_of(prepared.checkpoint.config.get_text_config()) or settings.max_seq_len
             stress = measure_stress(
-                loaded, anatomy, prepared.tokenizer, prepared.whole, context=context, batch_tokens=batch_tokens,
-                seed=settings.seed,
+                loaded, anatomy, prepared.tokenizer, prepared.whole,
+                context=context_tried(prepared.checkpoint.config.get_text_config(), settings),
+                batch_tokens=batch_tokens, seed=settings.seed, alone=_all_alone(record),
             )  # fmt: skip
             record = replace(record, stress=stress)
         if settings.hunt:
@@ -68,3 +69,14 @@ def with_trials(
             )  # fmt: skip
             record = replace(record, hunt=found)
     return record
+
+
+def context_tried(text_config: Any, settings: Settings) -> int:
+    """Tokens of the longest input: those that the model has positions for, and no more than were asked for."""
+    positions = positions_of(text_config) or settings.max_seq_len
+    return positions if settings.max_seq_len == Settings().max_seq_len else min(positions, settings.max_seq_len)
+
+
+def _all_alone(record: Record) -> bool:
+    """Whether no sequence of the corpus could share a batch."""
+    return record.provenance.batching["alone"] >= len(record.provenance.samples)

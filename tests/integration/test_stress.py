@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import torch
 
+from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.cli.main import main
-from pytest_maxact.measure import run
+from pytest_maxact.measure import run, stress
 from pytest_maxact.record.file import load
 from pytest_maxact.record.record import Record
 from tests.support import tiny
 from tests.support.gate_runs import run_gate
+from tests.support.measuring import encoded, loaded
 from tests.support.records import histogram
 
 
@@ -84,3 +86,14 @@ def test_the_command_tells_a_program_every_site_and_recipe(
 def test_parts_of_a_corpus_are_not_tried(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["measure", str(checkpoint), "--stress", "--shard", "1/2", "-o", str(tmp_path / "r")]) == 4
     assert "--stress: what is tried is chosen by all of a corpus" in capsys.readouterr().err
+
+
+def test_few_first_tokens_are_tried_where_every_sequence_runs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stress, "_ALONE", 16)
+    model = loaded(tiny.random_model("qwen3"))
+    told = stress.measure_stress(
+        model, resolve(model.decoder, model.decoder.config), tiny.word_tokenizer(), encoded([6, 9]), context=16,
+        batch_tokens=512, seed=0, tokens=200, alone=True,
+    )  # fmt: skip
+    assert told.vocabulary == 64
+    assert 16 <= told.scanned < 24

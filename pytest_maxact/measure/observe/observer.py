@@ -44,15 +44,16 @@ class Observer:
 
     def __init__(
         self, decoder: nn.Module, anatomy: Anatomy, schemes: Sequence[Scheme] = (), watch: Watch | None = None,
-        scores: Scores | None = None,
+        scores: Scores | None = None, maxima: bool = True,
     ) -> None:  # fmt: skip
         self.decoder = decoder
         self._watch = watch
         self.anatomy = anatomy
         self.maxima = Maxima([site.name for site in anatomy.sites])
-        """The largest entry of every sample at every site."""
+        """The largest entry of every sample at every site; of none where they are not asked for."""
+        kept = self.maxima if maxima else None
         self.accumulators = {
-            site.name: SiteAccumulator(site.name, site.kind == "hidden", self.maxima) for site in anatomy.sites
+            site.name: SiteAccumulator(site.name, site.kind == "hidden", kept) for site in anatomy.sites
         }
         self.tokens = {"calibration": 0, "evaluation": 0}
         self.batches = 0

@@ -17,6 +17,8 @@ from pytest_maxact.measure.observe.batch import Batch, collate
 from pytest_maxact.measure.observe.maxima import Maxima
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.observe.rowwork import Locate, in_place
+from pytest_maxact.measure.readings import readings
+from pytest_maxact.record.held import Distributions
 from tests.support import tiny
 from tests.support.measuring import encoded, observed
 
@@ -121,3 +123,17 @@ def test_a_pass_keeps_the_peak_of_every_sample_as_a_pass_over_it_alone_finds_it(
                 peak = one.accumulators[name].peaks[0]
                 assert (position, channel) == (peak.position, peak.channel), name
                 assert value == pytest.approx(peak.value, rel=1e-4)
+
+
+def test_none_are_kept_where_they_are_not_asked_for() -> None:
+    model: Any = tiny.random_model("qwen3")
+    anatomy = resolve(model, model.config)
+    observer = Observer(model, anatomy, maxima=False)
+    with observer.attached():
+        observer.run([PlannedBatch(split="evaluation", sequences=tuple(encoded([6, 3])))], torch.device("cpu"))
+    assert observer.maxima.samples == []
+    seen = readings(observer, tiny.word_tokenizer())
+    assert all(reading.held.maxima is None for reading in seen.values() if isinstance(reading.held, Distributions))
+    assert (
+        observer.accumulators["embedding"].peaks == observed(model, encoded([6, 3]), 64).accumulators["embedding"].peaks
+    )
