@@ -28,8 +28,8 @@ def intervals(
     """Of every figure, its lower and upper end: `numerators` [samples, figures] over `denominators`, of the same shape,
     or [samples, 1] where all figures share one.
 
-    NaN for a figure with a sum that is not finite, for one without anything to divide by, and where there are fewer
-    than two samples: nothing tells then how far it would be from another text's.
+    NaN for a figure with a sum that is not finite, for one without anything to divide by, for one in which nothing
+    varied, and where there are fewer than two samples: nothing tells then how far it would be from another text's.
     """
     above, below = (np.asarray(sums, np.float64) for sums in (numerators, denominators))
     samples, figures = above.shape
@@ -49,8 +49,21 @@ def intervals(
     ]
 
 
+def unanimous(share: float, samples: int) -> Interval:
+    """The ends of a share that was none or all of every one of `samples`: of other samples so many at most are unlike
+    these ("rule of three", as in `numbers/exceedance.py`). NaN for any other share, and for fewer than two samples.
+    """
+    unlike = 1 - (1 - LEVEL) ** (1 / samples) if samples > 1 else math.nan
+    if math.isnan(unlike) or share not in (0.0, 1.0):
+        return math.nan, math.nan
+    return (1 - unlike, 1.0) if share else (0.0, unlike)
+
+
 def drawn(strata: Sequence[object], seed: int = 0) -> Floats:
-    """How often every sample is drawn, [DRAWS, samples]: of each stratum as many in every draw as it has."""
+    """How often every sample is drawn, [DRAWS, samples]: of each stratum as many in every draw as it has; those of one
+    sample count together, which alone would be drawn every time, as if nothing could stand in its place.
+    """
+    strata = _pooled(strata)
     generator = np.random.default_rng(seed)
     counts = np.zeros((DRAWS, len(strata)))
     for own in _places(strata):
@@ -59,7 +72,7 @@ def drawn(strata: Sequence[object], seed: int = 0) -> Floats:
 
 
 def _pooled(strata: Sequence[object]) -> list[object]:
-    """Strata of one sample as one: alone it would be drawn every time, as if nothing could stand in its place."""
+    """Strata of one sample as one."""
     sizes = Counter(strata)
     return [stratum if sizes[stratum] > 1 else None for stratum in strata]
 
@@ -90,10 +103,8 @@ def _figures(counts: Floats, above: Floats, below: Floats, strata: Sequence[obje
 
 def _ends(whole: float, error: float, found: Floats, errors: Floats) -> Interval:
     """Of draws in which nothing was divided by, or nothing varied, there is none to take."""
-    if not math.isfinite(whole):
+    if not math.isfinite(whole) or not error > abs(whole) * 1e-12:
         return math.nan, math.nan
-    if not error > abs(whole) * 1e-12:
-        return float(whole), float(whole)
     with np.errstate(divide="ignore", invalid="ignore"):
         told = np.isfinite(found) & (errors > 0)
         in_logarithms = whole > 0 and bool((found[told] > 0).all())

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_maxact.numbers.bootstrap import DRAWS, drawn, intervals
+from pytest_maxact.numbers.bootstrap import DRAWS, drawn, intervals, unanimous
 
 DRAWN = 500
 
@@ -77,7 +77,7 @@ def test_categories_keep_their_shares_in_every_draw() -> None:
     assert (counts[:, :3].sum(1) == 3).all()
     assert (counts[:, 3:].sum(1) == 5).all()
     between = np.array([[0.0]] * 3 + [[1.0]] * 5)
-    assert intervals(between, np.ones((8, 1)), strata) == [(5 / 8, 5 / 8)]
+    assert np.isnan(intervals(between, np.ones((8, 1)), strata)).all()
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
@@ -97,3 +97,17 @@ def test_an_end_beyond_all_numbers_is_no_warning() -> None:
 def test_one_sample_tells_no_interval_and_neither_does_nothing_to_divide_by() -> None:
     assert all(map(math.isnan, intervals([[1.0]], [[2.0]])[0]))
     assert all(map(math.isnan, intervals([[1.0], [2.0]], [[0.0], [0.0]])[0]))
+
+
+def test_samples_that_are_all_alike_are_no_certainty() -> None:
+    ones = np.ones((60, 1))
+    assert np.isnan(intervals(ones, ones)).all()
+    assert unanimous(1.0, 60) == (pytest.approx(0.05 ** (1 / 60)), 1.0)
+    assert unanimous(0.0, 60) == (0.0, pytest.approx(1 - 0.05 ** (1 / 60)))
+    assert np.isnan([*unanimous(0.5, 60), *unanimous(1.0, 1), *unanimous(math.nan, 60)]).all()
+
+
+def test_categories_of_one_sample_are_drawn_as_one() -> None:
+    counts = drawn(["code", "code", "math", "text", "chat"])
+    assert (counts[:, 2:].sum(1) == 3).all()
+    assert (counts[:, 2] == 0).any()

@@ -6,12 +6,15 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pytest_maxact.numbers.bootstrap import intervals
+from pytest_maxact.numbers.bootstrap import intervals, unanimous
 from pytest_maxact.record.effect import Effect
 from pytest_maxact.record.record import Record
 
 MANY = 20
 """From so many samples on, 95 % intervals were found to hold as often as they say."""
+
+_AGREEMENT = 1
+"""The place of the agreement among the figures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,13 @@ class TrustedFigure:
     low: float
     high: float
     samples: int
+
+    @property
+    def untold(self) -> str:
+        """Why the interval is not to be believed; empty where it is."""
+        if self.samples < MANY:
+            return f"too few samples: {self.samples}"
+        return "" if self.holds else "no interval"
 
     @property
     def holds(self) -> bool:
@@ -42,6 +52,8 @@ def _of(name: str, effect: Effect, seed: int) -> list[TrustedFigure]:
     above = [[one.kl, float(one.stays), one.nll, one.nll_under - one.nll] for one in samples]
     below = [[float(one.tokens)] * 2 + [float(one.predicted)] * 2 for one in samples]
     ends = intervals(above, below, [one.category for one in samples], seed)
+    if math.isnan(ends[_AGREEMENT][0]):
+        ends[_AGREEMENT] = unanimous(effect.top1_agreement, len(samples))
     figures: list[tuple[str, float, Callable[[float], float]]] = [
         ("mean_kl", effect.mean_kl, float),
         ("top1_agreement", effect.top1_agreement, _share),

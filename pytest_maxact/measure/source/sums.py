@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pytest_maxact.numbers.bootstrap import intervals
+from pytest_maxact.numbers.bootstrap import intervals, unanimous
 from pytest_maxact.record.source import AGREEMENTS, CONFIDENCES, TOPS, Confidence, Departure, Estimate
 
 _BINS = len(CONFIDENCES) - 1
@@ -69,7 +69,7 @@ def departure_of(sums: npt.NDArray[np.float64], categories: list[str]) -> Depart
     places = [_KL, _REVERSE, *range(_TOP, _TOP + TOPS)]
     told = _estimates(sums[:, places], tokens, categories)
     figures = dict(zip(["mean_kl", "reverse_kl"], map(_divergence, told[:2]), strict=True))
-    figures |= dict(zip(AGREEMENTS, map(_agreeing, told[2:]), strict=True))
+    figures |= dict(zip(AGREEMENTS, [_agreeing(ends, len(sums)) for ends in told[2:]], strict=True))
     surprise, own = sums[:, [_SURPRISE]], sums[:, [_OWN_SURPRISE]]
     nats = _estimates(np.hstack([own, surprise, surprise - own]), predicted, categories)
     for name, ends in zip(("source_perplexity", "perplexity", "perplexity_ratio"), nats, strict=True):
@@ -90,7 +90,7 @@ def _confidence(sums: npt.NDArray[np.float64], number: int, categories: list[str
     divergence, agreement = _estimates(sums[:, first + 1 : first + 3], tokens, categories)
     return Confidence(
         low=CONFIDENCES[number], high=CONFIDENCES[number + 1], tokens=int(tokens.sum()),
-        mean_kl=_divergence(divergence), top1_agreement=_agreeing(agreement),
+        mean_kl=_divergence(divergence), top1_agreement=_agreeing(agreement, int((tokens > 0).sum())),
     )  # fmt: skip
 
 
@@ -112,10 +112,11 @@ def _divergence(ends: tuple[float, float, float]) -> Estimate:
     return Estimate(value=value, low=low if math.isnan(low) else max(low, 0.0), high=high)
 
 
-def _agreeing(ends: tuple[float, float, float]) -> Estimate:
-    """Of a share, which lies between none and all."""
+def _agreeing(ends: tuple[float, float, float], samples: int) -> Estimate:
+    """Of a share, which lies between none and all, of so many samples."""
     value, low, high = ends
     if math.isnan(low):
+        low, high = unanimous(value, samples)
         return Estimate(value=value, low=low, high=high)
     return Estimate(value=value, low=max(low, 0.0), high=min(high, 1.0))
 

@@ -91,7 +91,7 @@ def _figures(found: Sequence[TrustedFigure]) -> Grid:
             (
                 one.name,
                 *(f"{value:.4g}" for value in (one.value, one.low, one.high)),
-                counted(one.samples, "sample") if one.holds else f"too few samples: {one.samples}",
+                one.untold or counted(one.samples, "sample"),
             )
             for one in found
         ],

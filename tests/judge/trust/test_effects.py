@@ -64,6 +64,20 @@ def test_few_samples_and_a_divergence_that_is_nan_are_said_not_to_hold() -> None
     assert found["W8A8.top1_agreement"].holds
 
 
+def test_an_effect_without_a_loss_is_not_told_for_certain() -> None:
+    whole = effect()
+    same = tuple(replace(one, kl=0.0, stays=one.tokens) for one in whole.by_sample)
+    record = holding(replace(whole, mean_kl=0.0, top1_agreement=1.0, by_sample=same))
+    found = {one.name: one for one in trusted_effects(record)}
+    assert 0.94 < found["W8A8.top1_agreement"].low < 0.96
+    assert found["W8A8.top1_agreement"].high == 1.0
+    assert not found["W8A8.mean_kl"].holds
+    text = render_trust(trust_of(record), Screen())
+    assert "too few" not in text
+    assert "no interval" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_an_effect_of_an_earlier_version_is_named_as_untold() -> None:
     trust = trust_of(holding(replace(effect(), by_sample=())))
     assert trust.figures == ()
