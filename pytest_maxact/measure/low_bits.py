@@ -75,16 +75,18 @@ def _static(beside: Mapping[str, torch.Tensor], stated: Stated) -> Iterator[Stat
 
 
 def _scale(
-    name: str, module: str, part: str, number: str, tensor: torch.Tensor, zero: torch.Tensor | None = None
+    name: str, module: str, part: str, number: str, scale: torch.Tensor, zero: torch.Tensor | None = None
 ) -> StaticScale:
     """One scale; of several the largest, and of one with a zero point the side that reaches farther."""
-    top, stated = top_of(number), _largest(tensor)
+    top, stated = top_of(number), _largest(scale)
     upside = name.endswith("global_scale")
     offset = float(zero.float().abs().max()) if zero is not None and zero.numel() else 0.0
     reach = top / stated if upside and stated else math.inf if upside else stated * (top + offset)
+    heads = (scale.float().abs() * top).flatten().tolist() if part in ("k", "v") and scale.numel() > 1 else ()
     return StaticScale(
         tensor=name, module=module, part=part, number=number, stated=stated, reach=reach, upside=upside,
-        exact=number != "fp4_e2m1" and not offset and tensor.numel() == 1, layer=layer_of(name), expert=expert_of(name),
+        exact=number != "fp4_e2m1" and not offset and scale.numel() == 1, layer=layer_of(name), expert=expert_of(name),
+        by_head=tuple(heads),
     )  # fmt: skip
 
 

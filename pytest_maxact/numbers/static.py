@@ -5,11 +5,11 @@ Guard: of two scales below each other (NVFP4), and of one that is not symmetric,
 least that is lost, and that is said.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from pytest_maxact.numbers.checked import Count, FigureAboveZero, Flag
+from pytest_maxact.numbers.checked import LATER, Count, FigureAboveZero, Flag
 from pytest_maxact.numbers.formats import FP8_MAX, FormatDistortion, clip_threshold, scaled_fp8, scaled_integers
 from pytest_maxact.numbers.histogram import Histogram
 
@@ -24,7 +24,8 @@ class StaticScale:
 
     `number`: the format, `int8`, `fp8_e4m3`, or `fp4_e2m1` below scales in FP8. `stated`: its value, the largest where
     it has several; `reach`: the largest magnitude that it represents. `upside`: the value is the larger, the less is
-    reached. `exact`: False where magnitudes alone do not tell what is lost.
+    reached. `exact`: False where magnitudes alone do not tell what is lost. `by_head`: of a cache's scales a head, what
+    each of them reaches.
     """
 
     tensor: str
@@ -37,6 +38,7 @@ class StaticScale:
     exact: Flag = True
     layer: Count | None = None
     expert: Count | None = None
+    by_head: tuple[FigureAboveZero, ...] = field(default=(), metadata=LATER)
 
     def of_reach(self, reach: float) -> float:
         """The value that would reach so far."""

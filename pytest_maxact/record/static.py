@@ -29,7 +29,8 @@ _FUSED = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldScale:
     """A scale, by the name of its `tensor`, against the `site` that it quantizes: `reach`, the largest magnitude that
-    it represents, `least` and `most` of the largest entry met (equal where it is known), text as deployed included.
+    it represents, `least` and `most` of the largest entry met (equal where it is known), text as deployed included. Of
+    scales a head `reach` is the farthest, and `least` what the head that exceeds its own most would be under that.
 
     `sqnr_db`, `clip_rate` and `flush_to_zero` at that scale, of `best_db` at the scale that `would` do; NaN where they
     cannot be told. `exact`: False where more may be lost. `scales`: so many it stands for.
@@ -189,7 +190,7 @@ def _held(reading: SiteReading, units: Sequence[_Unit]) -> Iterator[HeldScale]:
         found = HeldScale(
             tensor=scale.tensor, site=reading.site.name, layer=reading.site.layer, number=scale.number,
             stated=scale.stated, reach=scale.reach, most=most, scales=unit.scales,
-            least=most if whole or broken else _of_part(reading, unit.part),
+            least=max(most if whole or broken else _of_part(reading, unit.part), _of_heads(reading, scale)),
         )  # fmt: skip
         if broken or not (whole or scale.reach == farthest) or not isfinite(scale.reach):
             yield found
@@ -204,6 +205,19 @@ def _held(reading: SiteReading, units: Sequence[_Unit]) -> Iterator[HeldScale]:
             found, sqnr_db=cost.sqnr_db, clip_rate=cost.clip_rate, flush_to_zero=cost.flush_to_zero,
             best_db=best_db, would=scale.of_reach(would), exact=unit.exact and whole,
         )  # fmt: skip
+
+
+def _of_heads(reading: SiteReading, scale: StaticScale) -> float:
+    """Of scales a head, the largest entry of each against its own reach, times the farthest; 0.0 for none."""
+    held, count = reading.held, len(scale.by_head)
+    if not count or count != reading.heads or not isinstance(held, Distributions):
+        return 0.0
+    amax = [
+        part for one in (held.channels, held.evaluated) if one for part in one.parts.values() if not part.size % count
+    ]
+    own = [max((float(part.reshape(count, -1)[head].max()) for part in amax), default=0.0) for head in range(count)]
+    beyond = (entry / reach if reach > 0 else inf for entry, reach in zip(own, scale.by_head, strict=True) if entry > 0)
+    return scale.reach * max(beyond, default=0.0)
 
 
 def _of_part(reading: SiteReading, part: str) -> float:

@@ -95,6 +95,16 @@ def test_of_projections_that_are_fused_the_largest_number_is_held_alone() -> Non
     assert len(held_scales([*scales[:2], replace(scales[2], number="int8")], sites)) == 2
 
 
+@pytest.mark.parametrize(("reaches", "overflow"), [((8.0, 8.0), 1.0), ((8.0, 0.5), 4.0), ((8.0, 0.0), float("inf"))])
+def test_of_scales_a_head_each_is_held_to_what_its_own_head_has(reaches: tuple[float, ...], overflow: float) -> None:
+    values = VALUES.copy()
+    values[:, 16:] = 2.0
+    reading = replace(records.reading(values, values, "layers.0.k"), heads=2)
+    sites = {"layers.0.k": records.holding(reading, channels=Channels({"k": np.abs(values).max(0).astype(np.float32)}))}
+    (held,) = held_scales([replace(scale("model.layers.0.self_attn", part="k"), by_head=reaches)], sites)
+    assert held.overflow == overflow
+
+
 def test_scales_are_held_where_their_sites_are_read_and_called_for() -> None:
     inputs, cache = [records.site("layers.0.down_in")], [records.site("layers.0.k")]
     assert are_held(("input",), inputs)

@@ -186,12 +186,13 @@ def test_what_schemes_do_to_weights_is_not_told_of_weights_in_low_bits(
 
 
 def test_one_whose_cache_alone_is_quantized_has_weights_as_they_are(origin: Path, tmp_path: Path) -> None:
-    scales = {f"model.layers.0.self_attn.{name}": torch.tensor([0.05]) for name in ("k_scale", "v_scale")}
+    scales = {f"model.layers.0.self_attn.{name}": torch.tensor([0.05, 0.01]) for name in ("k_scale", "v_scale")}
     scheme = {"num_bits": 8, "type": "float", "strategy": "tensor", "dynamic": False, "symmetric": True}
     stated = {"quant_method": "compressed-tensors", "config_groups": {}, "kv_cache_scheme": scheme, "format": "dense"}
     folder = written(origin, tmp_path / "m", {**tensors_of(origin), **scales}, stated)
     found = low_bits(folder)
     assert (found.weights, found.bits, len(found.cache)) == (0, 16, 2)
+    assert [scale.by_head for scale in found.static] == [pytest.approx((0.05 * 448, 0.01 * 448))] * 2
     settings = Settings(model=str(folder))
     loaded = load(locate(settings), settings)
     assert loaded.left_out == ()
