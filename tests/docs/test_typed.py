@@ -59,6 +59,7 @@ def test_what_a_page_forgets_is_noticed(script: str, complaint: str, tmp_path: P
         ("maxact show run.safetensors", "there is no run.safetensors"),
         ("pytest --maxact-model=org/name --maxact-revision=<commit>", "syntax error near"),
         ("maxact measure DIR -o r\nmaxact export r --smoothquant s", "r has no inputs of linear layers"),
+        ("maxact measure DIR -o r --sites deploy\nmaxact export r --kv-scales s", "r has no keys and values"),
     ],
 )
 def test_a_command_that_lacks_what_it_reads_is_noticed(script: str, complaint: str, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ _READ = (
     *("--maxact-model", "--maxact-replay", "--maxact-baseline", "--maxact-limits", "--maxact-corpus"),
     *("--limits", "--corpus"),
 )
-_WRITTEN = ("--maxact-save", "--maxact-verdict", "-o", "--smoothquant")
+_WRITTEN = ("--maxact-save", "--maxact-verdict", "-o", "--smoothquant", "--kv-scales")
 _FLAGS = {"--json", "--loosen", "--per-layer", "--no-waivers", "--co", "-x", "-q"}
 _UPDATES = {"--maxact-update", "--update"}
 _OTHERS = ("org/name",)
@@ -82,11 +82,13 @@ def _check(program: str, words: Sequence[str], installed: str) -> None:
         command, *operands = names
         read += operands
         if command == "export":
-            _require(Path(operands[0]).read_text() == "deploy", f"{operands[0]} has no inputs of linear layers")
+            cached = "--kv-scales" in options
+            sites, what = ("attention", "keys and values") if cached else ("deploy", "inputs of linear layers")
+            _require(Path(operands[0]).read_text() == sites, f"{operands[0]} has no {what}")
     for name in read:
         _require(bool(glob.glob(name)) or name in _OTHERS, f"there is no {name}")
     for name in (options[name] for name in _WRITTEN if name in options):
-        Path(name).write_text("deploy" if options.get("--sites") == "deploy" else "")
+        Path(name).write_text(options.get("--sites", ""))
 
 
 def _parted(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
