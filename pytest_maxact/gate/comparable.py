@@ -8,14 +8,14 @@ from pytest_maxact.record.metrics.metric import SHIFT
 from pytest_maxact.record.record import first_broken
 
 
-def require_comparable(subject: Candidate, baseline: Candidate, what: str) -> None:
+def require_comparable(subject: Candidate, baseline: Candidate, what: str, *, is_source: bool = False) -> None:
     """Raise InputError where figures of `subject` may not be compared with those of `baseline`, with the fields that
     differ.
 
-    `what` says what the baseline is, with the setting that named it.
+    `what` says what the baseline is, with the setting that named it; `is_source`: what the subject was made from.
     """
     whose = subject.source.name or subject.title.split(" (")[0]
-    fields = differences(baseline.footing, subject.footing)
+    fields = differences(baseline.footing, subject.footing, by_ids=is_source)
     if fields:
         counts = sample_counts(baseline.samples, subject.samples)
         raise InputError(

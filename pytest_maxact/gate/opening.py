@@ -85,7 +85,7 @@ def open_run(settings: Settings, protocol_given: bool = False, team: "Team | Non
     for index, one in enumerate(series):
         _require_replayable(one, settings, protocol_given)
         for baseline in baselines:
-            require_comparable(one, baseline, asked[baseline.source.name])
+            require_comparable(one, baseline, asked[baseline.source.name], is_source=baseline.source is origin)
             if baseline.source is origin:
                 require_source(one, baseline, asked[baseline.source.name])
         earlier = [series[place] for place in dict.fromkeys((0, index - 1))] if index else []

@@ -29,7 +29,7 @@ from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.ranks.place import place_of
 from pytest_maxact.measure.ranks.room import rooms_for
 from pytest_maxact.measure.ranks.widths import whole_widths
-from pytest_maxact.measure.source.origin import require_origin
+from pytest_maxact.measure.source.origin import require_origin, require_same_ids
 from pytest_maxact.measure.stream.refused import refuse_asked
 from pytest_maxact.measure.trials import refuse_trials
 from pytest_maxact.numbers.schemes import SCHEMES, Scheme
@@ -53,7 +53,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     tokenizer = load_tokenizer(
         checkpoint.folder, checkpoint.trust_remote_code, config=checkpoint.config, gguf=checkpoint.gguf
     )
-    require_origin(checkpoint, tokenizer, settings)
+    other = require_origin(checkpoint, tokenizer, settings)
     built = skeleton(checkpoint)
     files = with_weights(checkpoint, settings) if weights_are_here(checkpoint) else None
     if files:
@@ -68,9 +68,8 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     sequences = _taken_over(like, tokenizer, anatomy, max_length(settings, checkpoint.config.get_text_config()))
     if sequences is None:
         samples = corpus.decode(read_corpus(settings), source, tokenizer_digest(tokenizer))
-        encoded = encode(samples, tokenizer, anatomy, checkpoint.config, settings)
-        budget = settings.max_tokens
-        sequences = tuple(corpus.within_token_budget(encoded, budget, settings.seed) if budget is not None else encoded)
+        sequences = _within_budget(encode(samples, tokenizer, anatomy, checkpoint.config, settings), settings)
+    _require_same_ids(other, sequences, checkpoint, anatomy, settings)
     dtype = dtype_of_files(checkpoint.config, files)
     placement, batch_tokens = planned(
         built.whole, anatomy, _dtype(settings, dtype), settings, max(map(len, sequences), default=1), schemes, files,
@@ -99,6 +98,20 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         batch_tokens=batch_tokens,
         widths=whole_widths(checkpoint, settings, sequences[0]) if settings.device == PARALLEL else {},
     )
+
+
+def _require_same_ids(
+    other: Any, sequences: Sequence[corpus.Sequence], checkpoint: Checkpoint, anatomy: Anatomy, settings: Settings
+) -> None:  # fmt: skip
+    """Raise InputError where another tokenizer, of the source, makes other ids of the corpus; None makes the same."""
+    if other is not None:
+        theirs = encode([one.sample for one in sequences], other, anatomy, checkpoint.config, settings)
+        require_same_ids(checkpoint, settings, sequences, theirs)
+
+
+def _within_budget(encoded: list[corpus.Sequence], settings: Settings) -> tuple[corpus.Sequence, ...]:
+    budget = settings.max_tokens
+    return tuple(corpus.within_token_budget(encoded, budget, settings.seed) if budget is not None else encoded)
 
 
 def _dtype(settings: Settings, of_files: str | None) -> str:

@@ -51,13 +51,16 @@ def footing_of(provenance: Provenance) -> Footing:
     return Footing(**{field.name: getattr(provenance, field.name) for field in fields(Footing)})
 
 
-def differences(there: Footing, here: Footing) -> list[str]:
+def differences(there: Footing, here: Footing, *, by_ids: bool = False) -> list[str]:
     """The fields in which two footings differ, each with both values, as in `dtype (bfloat16 there, float32 here)`.
 
-    None, what only loading can tell or an earlier version did not note, differs from nothing.
+    None, what only loading can tell or an earlier version did not note, differs from nothing. `by_ids`: of an artifact
+    and its source, where equal token ids say that the tokenizers are one, which a format holds in words of its own.
     """
     pairs = {field.name: (getattr(there, field.name), getattr(here, field.name)) for field in fields(Footing)}
     differing = {name: (a, b) for name, (a, b) in pairs.items() if a is not None and b is not None and a != b}
+    if by_ids and there.tokens_sha256 is not None and there.tokens_sha256 == here.tokens_sha256:
+        differing.pop("tokenizer_sha256", None)
     if any(name in differing for name in _DECIDE_TOKENS):
         differing.pop("tokens_sha256", None)
     return [f"{name} ({_brief(one)} there, {_brief(other)} here)" for name, (one, other) in differing.items()]
@@ -122,13 +125,23 @@ def is_same_origin(stated: Stated, seen: Origin) -> bool:
 
 def require_alike(before: Record, after: Record) -> None:
     """Raise InputError for Records whose figures are not of the same measurement on different weights."""
-    if differing := differences(footing_of(before.provenance), footing_of(after.provenance)):
+    footings = footing_of(before.provenance), footing_of(after.provenance)
+    if differing := differences(*footings, by_ids=_may_be_made_of(before, after)):
         raise InputError(
             f"{before.provenance.model} (there) and {after.provenance.model} (here) were not measured alike; they "
             f"differ in {', '.join(differing)}"
             f"{sample_counts(len(before.provenance.samples), len(after.provenance.samples))}\n"
             "  measure both on the same corpus, with the same tokenizer, protocol, dtype, arithmetic and cut"
         )
+
+
+def _may_be_made_of(before: Record, after: Record) -> bool:
+    """Whether one is the source that the other was compared with, or holds in 16 bits what the other has in low
+    bits.
+    """
+    if after.source is not None:
+        return after.source.weights_sha256 == before.provenance.weights_sha256
+    return after.provenance.low_bits is not None and before.provenance.low_bits is None
 
 
 def sample_counts(there: int, here: int) -> str:

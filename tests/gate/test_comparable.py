@@ -51,6 +51,17 @@ def test_what_was_measured_otherwise_is_refused_with_both_values(field: str, tmp
     assert "they differ in max_seq_len (7 there, 4096 here)" in refusal(new, opened(tmp_path, max_seq_len=7))
 
 
+def test_a_tokenizer_in_other_words_may_be_the_sources_where_the_ids_are_and_no_baselines(tmp_path: Path) -> None:
+    new = opened(tmp_path, "new", tokens_sha256="ids")
+    other = opened(tmp_path, tokenizer_sha256="another", tokens_sha256="ids")
+    require_comparable(new, other, "a source", is_source=True)
+    assert "they differ in tokenizer_sha256" in refusal(new, other)
+    for ids in ("others", None):
+        unlike = replace(other, footing=replace(other.footing, tokens_sha256=ids))
+        with pytest.raises(InputError, match="they differ in tokenizer_sha256"):
+            require_comparable(new, unlike, "a source", is_source=True)
+
+
 def test_what_only_loading_can_tell_is_left_to_the_verdict(tmp_path: Path) -> None:
     new = opened(tmp_path, "new")
     require_comparable(

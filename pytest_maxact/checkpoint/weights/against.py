@@ -35,13 +35,14 @@ _TURNED = "mxfp4"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
     """What one of the two holds: its `stored` tensors, and how each is read, by name, with `[...]`; how those in low
-    bits round, by name, and by which `method`.
+    bits round, by name, and by which `method`. `again`: names of tensors that are held by another name too.
     """
 
     stored: Sequence[Stored]
     tensors: Mapping[str, Any]
     forms: Mapping[str, Quantizer]
     method: str = ""
+    again: Collection[str] = ()
 
 
 def weights_against(
@@ -60,6 +61,8 @@ def weights_against(
     held, whole = placed_in(artifact.stored, model), placed_in(source.stored, model)
     ties, state = same_tensors(model), model.state_dict()
     for path in (path for path in {**held, **whole} if path in state and not is_counter(path)):
+        if path in artifact.again and path not in whole:
+            continue
         left, gone = ([part for part in parts.get(path, ()) if part.key not in same] for parts in (held, whole))
         own, its = _name_in(held, path, ties), _name_in(whole, path, ties, source_ties)
         if own and its and (left or own != path) and (gone or its != path):

@@ -5,10 +5,12 @@ Guards that nothing is loaded to be compared with another architecture, vocabula
 quantized itself stands for no source.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pytest_maxact import corpus
 from pytest_maxact.checkpoint.digest import weights_digest
 from pytest_maxact.checkpoint.formats.quantizers import usual_form
 from pytest_maxact.checkpoint.locate import Checkpoint, locate, with_weights
@@ -20,6 +22,7 @@ from pytest_maxact.numbers.ways import PARALLEL
 from pytest_maxact.record.source import Compared
 from pytest_maxact.settings.settings import Settings
 
+_SHOWN = 4
 _SHAPE = ("model_type", "num_hidden_layers", "hidden_size", "vocab_size", "num_attention_heads", "intermediate_size")
 
 
@@ -55,13 +58,16 @@ def refuse_record(settings: Settings) -> None:
         )
 
 
-def require_origin(checkpoint: Checkpoint, tokenizer: Any, settings: Settings) -> None:
-    """Raise InputError, with both values, for a source that is another model than the artifact, or in low bits itself,
+def require_origin(checkpoint: Checkpoint, tokenizer: Any, settings: Settings) -> Any:
+    """The tokenizer of the source, where it is not known yet to be the artifact's: a format may hold it in other words,
+    and only the corpus tells. None for one that is, and for no source.
+
+    Raises InputError, with both values, for a source that is another model than the artifact, or in low bits itself,
     and for one that cannot be read.
     """
     origin = origin_of(settings)
     if origin is None:
-        return
+        return None
     where = f"{setting('source')} {settings.source}"
     if settings.shard:
         raise InputError(
@@ -78,12 +84,45 @@ def require_origin(checkpoint: Checkpoint, tokenizer: Any, settings: Settings) -
     told = load_tokenizer(
         origin.checkpoint.folder, origin.checkpoint.trust_remote_code, config=origin.checkpoint.config
     )
-    own["tokenizer"], other["tokenizer"] = (tokenizer_digest(one)[:12] for one in (tokenizer, told))
+    own["token"], other["token"] = _first_other(tokenizer, told)
     if differing := [f"{name} ({other[name]} there, {own[name]} here)" for name in own if own[name] != other[name]]:
-        raise InputError(
-            f"{where} is not what {checkpoint.name} was made from: they differ in {', '.join(differing)}\n"
-            "  give the checkpoint in 16 bits that the artifact was made from"
-        )
+        raise _another(checkpoint, settings, ", ".join(differing))
+    return told if tokenizer_digest(tokenizer) != tokenizer_digest(told) else None
+
+
+def require_same_ids(
+    checkpoint: Checkpoint, settings: Settings, own: Sequence[corpus.Sequence], other: Sequence[corpus.Sequence]
+) -> None:
+    """Raise InputError, with both values, where the corpus in the tokens of a source, the `other`, is not what it is in
+    those of the artifact.
+    """
+    theirs = {sequence.sample.id: sequence.ids for sequence in other}
+    for sequence in own:
+        here, there = sequence.ids, theirs[sequence.sample.id]
+        if here == there:
+            continue
+        place = next((at for at, (a, b) in enumerate(zip(here, there, strict=False)) if a != b), len(there))
+        place = min(place, len(here))
+        said = [" ".join(map(str, ids[place : place + _SHOWN])) or "no more" for ids in (there, here)]
+        words = f"the token ids of sample {sequence.sample.called} from {place} on ({said[0]} there, {said[1]} here)"
+        raise _another(checkpoint, settings, words)
+
+
+def _another(checkpoint: Checkpoint, settings: Settings, differing: str) -> InputError:
+    return InputError(
+        f"{setting('source')} {settings.source} is not what {checkpoint.name} was made from: they differ in "
+        f"{differing}\n"
+        "  give the checkpoint in 16 bits that the artifact was made from"
+    )
+
+
+def _first_other(own: Any, other: Any) -> tuple[str, str]:
+    """The first id that stands for different tokens in two vocabularies, in words of each; empty where there is none.
+    One may hold ids that the other lacks, as GGUF fills a vocabulary up.
+    """
+    here, there = ({place: token.replace("▁", " ") for token, place in one.get_vocab().items()} for one in (own, other))
+    first = next((place for place in sorted(here) if there.get(place, here[place]) != here[place]), None)
+    return ("", "") if first is None else (f"{first} is {here[first]!r}", f"{first} is {there[first]!r}")
 
 
 def foreseen(prepared: Prepared, settings: Settings) -> Compared | None:

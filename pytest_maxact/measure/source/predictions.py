@@ -11,6 +11,7 @@ import gc
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,6 @@ from pytest_maxact.measure.observe.room import is_out_of_memory
 from pytest_maxact.measure.observe.rotary import steady_up_to
 from pytest_maxact.measure.source.origin import Origin
 from pytest_maxact.measure.source.sums import COLUMNS, compared, departure_of
-from pytest_maxact.numbers.ways import WHOLE
 from pytest_maxact.record.source import Departure
 from pytest_maxact.settings.settings import Settings
 
@@ -65,8 +65,7 @@ def compared_predictions(
         if batched:
             with computing(settings.arithmetic, source.headed.device, *source.dtypes):
                 again = _states(source.headed, chosen, 1)
-        if placement is None or placement.how == WHOLE:
-            _let_go(source.headed)
+        _let_go(source.headed)
         noise = _departure(chosen, source, source.headed, again, settings) if batched else None
         artifact = _seen(checkpoint, settings, placement, chosen, budget)
         found = _departure(chosen, source, artifact.headed, artifact.states, settings)
@@ -122,14 +121,31 @@ def _states(headed: Headed, chosen: Sequence[corpus.Sequence], budget: int) -> S
 
 
 def _let_go(headed: Headed) -> None:
-    """Let the weights of a backbone go, but those that its head has too."""
-    kept = {id(tensor) for tensor in headed.head}
-    for parameter in headed.backbone.parameters():
-        if id(parameter) not in kept:
-            parameter.data = parameter.data.new_empty(0)
+    """Let the weights of a backbone go, wherever they are held, but those that its head has too."""
+    kept = {tensor.data_ptr() for tensor in headed.head if not tensor.is_meta}
+    for module in headed.backbone.modules():
+        _fetch_no_more(module)
+        for parameter in module.parameters(recurse=False):
+            if not parameter.is_meta and parameter.data_ptr() not in kept:
+                parameter.data = parameter.data.new_empty(0)
     gc.collect()
     if headed.device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+def _fetch_no_more(module: torch.nn.Module) -> None:
+    """Let go of what accelerate holds of a module's weights in the machine's memory, and of fetching them."""
+    if not hasattr(module, "_hf_hook"):
+        return
+    from accelerate.hooks import remove_hook_from_module
+
+    hook: Any = module._hf_hook
+    remove_hook_from_module(module)
+    for one in getattr(hook, "hooks", (hook,)):
+        store = getattr(one, "weights_map", None)
+        held = getattr(getattr(store, "dataset", None), "state_dict", {})
+        for name, _ in module.named_parameters(recurse=False):
+            held.pop(f"{getattr(store, 'prefix', '')}{name}", None)
 
 
 def _departure(
