@@ -10,15 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import dispatch_model
 from torch.distributions import Categorical, kl_divergence
 from transformers import AutoModelForCausalLM
 
 from pytest_maxact.checkpoint.locate import locate
+from pytest_maxact.checkpoint.placement.placement import Placement
 from pytest_maxact.measure.effect.effects import evaluation_samples, measure_effects
+from pytest_maxact.measure.effect.headed import load_with_head
+from pytest_maxact.measure.source import predictions
 from pytest_maxact.measure.source.origin import Origin
 from pytest_maxact.measure.source.predictions import compared_predictions
 from pytest_maxact.measure.source.sums import COLUMNS, compared, departure_of
 from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.numbers.ways import OFFLOADED
 from pytest_maxact.record.source import AGREEMENTS, Departure
 from pytest_maxact.settings.settings import Settings
 from tests.support import tiny
@@ -42,11 +47,13 @@ def folders(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return source, tiny.save(folder / "artifact", model)
 
 
-def told(artifact: Path, source: Path, **options: Any) -> tuple[Departure, Departure | None]:
+def told(
+    artifact: Path, source: Path, placement: Placement | None = None, **options: Any
+) -> tuple[Departure, Departure | None]:
     settings = Settings(model=str(artifact), **{"arithmetic": "native", "batch_tokens": 64, **options})
     own = replace(settings, model=str(source))
     return compared_predictions(
-        locate(settings), settings, Origin(checkpoint=locate(own), settings=own), SEQUENCES, False, None
+        locate(settings), settings, Origin(checkpoint=locate(own), settings=own), SEQUENCES, False, placement
     )
 
 
@@ -110,6 +117,36 @@ def test_the_source_itself_departs_by_nothing_and_samples_alone_have_no_noise(fo
     assert values["mean_kl"] == values["reverse_kl"] == 0.0
     assert {values[name] for name in (*AGREEMENTS, "perplexity_ratio")} == {1.0}
     assert noise is None
+
+
+@pytest.mark.parametrize("held", [0.5, None], ids=["on disk", "in memory"])
+@pytest.mark.parametrize("folders", ["llama"], indirect=True)
+def test_of_an_offloaded_source_its_head_stays_and_no_more(
+    folders: tuple[Path, Path], held: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, artifact = folders
+    wanted = told(artifact, source)
+    loaded, size = [], sum(file.stat().st_size for file in source.glob("*.safetensors"))
+
+    def load(checkpoint: Any, settings: Settings, placement: Any) -> Any:
+        for earlier in loaded:
+            left = [one for one in earlier.model.parameters() if not one.is_meta and one.numel()]
+            inside = getattr(earlier.lm_head._hf_hook, "weights_map", None)
+            assert left == []
+            assert inside is None or set(getattr(inside.dataset, "state_dict", {})) <= {"lm_head.weight"}
+        model, device = load_with_head(checkpoint, settings, placement)
+        if held is None:
+            parts = {"model": "cpu", "lm_head": "cpu"}
+            dispatch_model(model, parts, main_device=torch.device("cpu"), force_hooks=True)
+            assert model.lm_head._hf_hook.weights_map.dataset.state_dict
+        loaded.append(model)
+        return model, device
+
+    monkeypatch.setattr(predictions, "load_with_head", load)
+    limits = {"cpu": int((held or 0) * size)}
+    placement = Placement(how=OFFLOADED, device="cpu", line="", limits=limits) if held else None
+    assert repr(told(artifact, source, placement)) == repr(wanted)
+    assert len(loaded) == 2
 
 
 def test_a_head_that_is_not_finite_has_no_figure(folders: tuple[Path, Path], tmp_path: Path) -> None:
