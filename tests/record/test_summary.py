@@ -5,7 +5,6 @@ calling it small.
 import json
 import math
 import pickle
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +34,7 @@ from tests.support.headed import headed
 from tests.support.large import large_record
 from tests.support.measuring import record_of
 from tests.support.metrics import value_of
-from tests.support.reports import data_of, report_of
+from tests.support.reports import data_of, report_of, untrusted
 from tests.support.samples import measured
 from tests.support.written import written_and_read
 
@@ -136,11 +135,6 @@ def assert_alike(full: Record, slim: Record) -> None:
         text = render_comparison(comparison, Screen())
         assert "no distribution shifted" not in text
         assert "slim Records keep no distributions to compare" in " ".join(text.split())
-
-
-def untrusted(report: str) -> str:
-    """A report but for how far M can be trusted, which a slim Record cannot tell."""
-    return re.sub(r"^trust .*\n(?: .*\n)*", "", report, flags=re.MULTILINE)
 
 
 def told_of(record: Record, rules: Ruleset | None) -> list[str]:

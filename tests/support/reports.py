@@ -1,5 +1,6 @@
 """Reports of Records and findings made by hand, as a run would conclude them."""
 
+import re
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
@@ -94,3 +95,8 @@ def series_report(
 def series_data_of(stages: Sequence[Stage], limits: Sequence[Limit] = (), horizon: int | None = None) -> dict[str, Any]:
     """What programs are given of a series."""
     return series_data(series_of(stages, limits, horizon))
+
+
+def untrusted(report: str) -> str:
+    """A report but for how far M can be trusted, which a slim Record cannot tell."""
+    return re.sub(r"^trust .*\n(?: .*\n)*", "", report, flags=re.MULTILINE)
