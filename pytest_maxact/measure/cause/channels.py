@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from pytest_maxact import corpus
+from pytest_maxact.errors import MeasureError
 from pytest_maxact.measure.cause.watch import Watch
 
 MASSIVE = 20.0
@@ -33,12 +34,17 @@ class MassiveChannel:
 
 
 def massive_channels(watch: Watch, sequences: Sequence[corpus.Sequence]) -> list[MassiveChannel]:
-    """At most four, the largest first; none where no channel stands out."""
+    """At most four, the largest first; none where no channel stands out. Raises MeasureError for what is not finite."""
     largest: dict[str, torch.Tensor] = {}
     where: dict[str, torch.Tensor] = {}
     for row, sequence in enumerate(sequences):
         for site, tensor in watch.residuals(sequence.ids).items():
-            values, positions = tensor.abs().float().nan_to_num(0.0, posinf=0.0, neginf=0.0).max(0)
+            values, positions = tensor.abs().float().max(0)
+            if not values.isfinite().all():
+                raise MeasureError(
+                    f"{site} is NaN or infinite on sample {sequence.sample.id}, cut to {len(sequence.ids)} tokens\n"
+                    "  mend the weights first: nothing stands out beside what is not finite"
+                )
             places = torch.stack([torch.full_like(positions, row), positions])
             if site not in largest:
                 largest[site], where[site] = values, places

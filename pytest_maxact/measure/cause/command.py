@@ -43,7 +43,16 @@ def causes_of(
     loaded: LoadedModel, anatomy: Anatomy, tokenizer: Any, sequences: Sequence[corpus.Sequence], carrier: SiteReading,
     schemes: Sequence[Scheme],
 ) -> list[Cause]:  # fmt: skip
-    """`sequences`: the encoded corpus; `carrier`: the site that holds its M, whose largest entries choose samples."""
+    """`sequences`: the encoded corpus; `carrier`: the site that holds its M, whose largest entries choose samples.
+    Raises MeasureError where that is not finite.
+    """
+    if carrier.nonfinite:
+        first = carrier.first_nonfinite
+        place = f", first in sample {first.sample}, position {first.position}" if first and first.sample else ""
+        raise MeasureError(
+            f"{carrier.site.name} is NaN or infinite on the corpus{place}\n"
+            "  mend the weights first: nothing stands out beside what is not finite"
+        )
     chosen = _chosen(sequences, carrier)
     headed, watch = _headed(loaded, chosen), Watch(loaded, anatomy)
     with watch.attached():

@@ -7,13 +7,13 @@ deeper inside a block has a part in all of its neurons, and is no single cause.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
-from pytest_maxact.checkpoint.sites.modules import is_linear, is_norm, sizes
+from pytest_maxact.checkpoint.sites.modules import class_of, is_linear, is_norm, sizes
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.measure.cause.channels import MassiveChannel
 from pytest_maxact.measure.cause.watch import Watch
@@ -26,13 +26,16 @@ _LEAST = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Entry:
-    """One weight entry; `share` of the activation that it writes, to first order."""
+    """One weight entry; `share` of the activation that it writes, to first order. `transposed`: its matrix is stored
+    [in, out].
+    """
 
     name: str
     parameter: nn.Parameter
     kind: str
     place: tuple[int, ...]
     share: float
+    transposed: bool = False
 
     @property
     def value(self) -> float:
@@ -48,7 +51,7 @@ class Entry:
 def candidates(watch: Watch, anatomy: Anatomy, massive: MassiveChannel, ids: Sequence[int]) -> list[Entry]:
     """A few of each kind, by their share. Raises MeasureError where the model gives no gradient."""
     known = _asked(watch, anatomy)
-    parameters = [parameter for _, parameter, _ in known]
+    parameters = [parameter for _, parameter, *_ in known]
     asked = [parameter.requires_grad for parameter in parameters]
     try:
         for parameter in parameters:
@@ -65,9 +68,9 @@ def candidates(watch: Watch, anatomy: Anatomy, massive: MassiveChannel, ids: Seq
         for parameter, was in zip(parameters, asked, strict=True):
             parameter.requires_grad_(was)
     found: dict[str, list[Entry]] = {MATRIX: [], BIAS: [], GAIN: [], EMBEDDING: []}
-    for (name, parameter, kind), grad in zip(known, grads, strict=True):
+    for (name, parameter, kind, transposed), grad in zip(known, grads, strict=True):
         if grad is not None:
-            found[kind] += _of(name, parameter, kind, grad, size)
+            found[kind] += [replace(entry, transposed=transposed) for entry in _of(name, parameter, kind, grad, size)]
     return [entry for entries in found.values() for entry in _largest(entries)]
 
 
@@ -97,16 +100,17 @@ def _of(name: str, parameter: nn.Parameter, kind: str, grad: torch.Tensor, size:
     ]
 
 
-def _asked(watch: Watch, anatomy: Anatomy) -> list[tuple[str, nn.Parameter, str]]:
-    """Parameters whose entries may be a cause, each once, with their kind."""
+def _asked(watch: Watch, anatomy: Anatomy) -> list[tuple[str, nn.Parameter, str, bool]]:
+    """Parameters whose entries may be a cause, each once, with their kind, and whether they are stored [in, out]."""
     decoder = watch.loaded.decoder
     table = embedding_of(anatomy)
-    found: dict[int, tuple[str, nn.Parameter, str]] = {}
+    found: dict[int, tuple[str, nn.Parameter, str, bool]] = {}
     for path, module in decoder.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             kind = _kind(module, name, parameter, table, anatomy.hidden_size)
             if kind and parameter.is_floating_point() and not parameter.is_meta:
-                found.setdefault(id(parameter), (f"{path}.{name}".lstrip("."), parameter, kind))
+                called, transposed = f"{path}.{name}".lstrip("."), class_of(module) == "Conv1D"
+                found.setdefault(id(parameter), (called, parameter, kind, transposed))
     return list(found.values())
 
 

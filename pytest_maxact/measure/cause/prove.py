@@ -73,7 +73,7 @@ def tried(entry: Entry, massive: MassiveChannel, watch: Watch, ground: Ground) -
     """One evaluation: the channel, M and predictions without the entry."""
     with zeroed(entry):
         found = seen(watch, ground.sequences)
-        kl, top1 = _compared(ground, ground.headed, found.states) if ground.headed else (None, None)
+    kl, top1 = _compared(entry, ground, ground.headed, found.states) if ground.headed else (None, None)
     return Trial(
         parameter=entry.name, kind=entry.kind, place=entry.place, value=entry.value, outlier=entry.outlier,
         share=entry.share, without=float(found.channels[massive.site][massive.channel]), m=found.m, mean_kl=kl,
@@ -82,14 +82,17 @@ def tried(entry: Entry, massive: MassiveChannel, watch: Watch, ground: Ground) -
 
 
 @torch.no_grad()
-def _compared(ground: Ground, headed: Headed, states: torch.Tensor) -> tuple[float, float]:
-    """Mean KL of what is predicted from what was, in nats, and the share of tokens whose first choice stays."""
+def _compared(entry: Entry, ground: Ground, headed: Headed, states: torch.Tensor) -> tuple[float, float]:
+    """Mean KL of what is predicted without the entry from what was, in nats, and the share of tokens whose first choice
+    stays. The head may hold the entry too, as one that is tied to the embedding does.
+    """
     ids = torch.tensor([token for sequence in ground.sequences for token in sequence.ids])
     nats, same = 0.0, 0
     for start in range(0, len(ids), _HEAD_ROWS):
         rows = slice(start, start + _HEAD_ROWS)
         log_p = headed.log_probabilities(ids[rows], ground.base.states[rows])
-        log_q = headed.log_probabilities(ids[rows], states[rows])
+        with zeroed(entry):
+            log_q = headed.log_probabilities(ids[rows], states[rows])
         p = log_p.exp()
         nats += float(torch.where(p == 0, 0.0, p * (log_p - log_q)).sum())
         same += int((log_p.argmax(1) == log_q.argmax(1)).sum())
@@ -100,10 +103,11 @@ def _kept(entry: Entry, schemes: Sequence[Scheme]) -> Mapping[str, float]:
     """What rounding leaves of the entry, as a share of it; only of matrices, which schemes quantize."""
     if entry.kind != MATRIX or entry.parameter.ndim != 2 or not entry.value:
         return {}
+    matrix = (entry.parameter.data.t() if entry.transposed else entry.parameter.data).contiguous()
+    place = entry.place[::-1] if entry.transposed else entry.place
     found: dict[str, float] = {}
     for scheme in schemes:
         how = scheme.weights
-        if how is not None and not how.refuses(entry.parameter.shape[1]):
-            restored = fake_quantized(entry.parameter.data, how)
-            found[scheme.name] = float(restored[entry.place]) / entry.value
+        if how is not None and not how.refuses(matrix.shape[1]):
+            found[scheme.name] = float(fake_quantized(matrix, how)[place]) / entry.value
     return found

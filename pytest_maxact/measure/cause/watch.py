@@ -28,6 +28,7 @@ class Kept(Intake):
 
     def see(self, tap: Tap, tensor: torch.Tensor) -> None:
         assert self.batch is not None
+        tensor = tensor if tap.columns is None else tensor[..., tap.columns]
         self.tensors[tap.site.name] = rows_of(tensor, tap, tuple(self.batch.ids.shape))
 
 
