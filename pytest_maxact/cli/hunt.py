@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import sys
 from pathlib import Path
 
 from pytest_maxact.checkpoint.libraries import TORCH, needed
@@ -62,7 +63,7 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Fails where an input was found that is not finite."""
+    """Fails where an input was found that is not finite, or the corpus has one."""
     from pytest_maxact.record.hunt import FINDS, corpus_of
     from pytest_maxact.record.output import require_place, write_output
     from pytest_maxact.report.data.hunt import hunt_data
@@ -80,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     seconds = options.seconds or (None if options.evaluations else _SECONDS)
     progress = display()
     with contextlib.closing(progress):
-        found, tokenizer = hunted(
+        found, tokenizer, broken = hunted(
             settings, options.hunted, evaluations=options.evaluations, seconds=seconds,
             state_file=Path(options.state) if options.state else None, progress=progress,
         )  # fmt: skip
@@ -90,4 +91,7 @@ def run(options: argparse.Namespace) -> int:
         print_json(hunt_data(found))
     else:
         print(render_hunt(found, screen()))
-    return FAILED if any(one.found == float("inf") for one in found) else PASSED
+    if broken:
+        others = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        print(f"maxact: NaN or infinite on the corpus at {broken[0]}{others}", file=sys.stderr)
+    return FAILED if broken or any(one.found == float("inf") for one in found) else PASSED

@@ -10,7 +10,7 @@ from typing import Any
 from pytest_maxact.checkpoint.load import LoadedModel
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.errors import InputError, setting
-from pytest_maxact.measure.arithmetic import computing
+from pytest_maxact.measure.arithmetic import arithmetic_of, computing
 from pytest_maxact.measure.context import positions_of
 from pytest_maxact.measure.hunt.hunt import CARRIER, hunt, names_of
 from pytest_maxact.measure.hunt.sight import require_sites
@@ -65,6 +65,7 @@ def with_trials(
                 loaded, anatomy, prepared.tokenizer, prepared.whole, record.sites,
                 names_of(settings.hunt, record.carrier.site.name), seed=settings.seed, batch_tokens=batch_tokens,
                 evaluations=None, seconds=settings.hunt_seconds, weights=record.provenance.weights_sha256,
+                arithmetic=arithmetic_of(settings.arithmetic, loaded.device, loaded.dtype),
                 progress=(lambda done, total: progress(HUNTING, done, total)) if progress else lambda done, total: None,
             )  # fmt: skip
             record = replace(record, hunt=found)

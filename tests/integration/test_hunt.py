@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from pytest_maxact.cli.main import main
 from pytest_maxact.record.file import load
@@ -95,3 +96,17 @@ def test_what_cannot_be_searched_is_refused_before_anything_loads(
     pytester: pytest.Pytester, checkpoint: Path, corpus: Path, arguments: list[str], says: str
 ) -> None:
     run_gate(pytester, f"--maxact-model={checkpoint}", f"--maxact-corpus={corpus}", *arguments, refuses=says)
+
+
+def test_a_model_that_is_nan_on_its_corpus_does_not_pass_whatever_is_found(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tiny.random_model("qwen3")
+    with torch.no_grad():
+        broken.get_parameter("layers.2.mlp.down_proj.weight")[3] = torch.nan
+    model = tiny.save(tmp_path / "model", broken)
+    for site in ("layers.0.hidden", "carrier"):
+        assert main(["hunt", str(model), site, "--corpus", str(corpus), "--evaluations", "9"]) == 1
+        assert "maxact: NaN or infinite on the corpus at layers.2.hidden and " in capsys.readouterr().err
+    assert main(["cause", str(model), "--corpus", str(corpus)]) == 1
+    assert "could not measure: layers.2.hidden is NaN or infinite on the corpus" in capsys.readouterr().err

@@ -20,6 +20,7 @@ from pytest_maxact.measure.hunt.search import Budget, Ground, search
 from pytest_maxact.measure.hunt.sight import Sight
 from pytest_maxact.measure.hunt.state import Find, State, read_state, write_state
 from pytest_maxact.measure.seen import seen_on
+from pytest_maxact.numbers.peaks import NonFinite, Peak
 from pytest_maxact.record.hunt import CATEGORY, Hunted
 from pytest_maxact.record.reading import SiteReading
 
@@ -37,14 +38,19 @@ def starts_of(
     sequences: Sequence[corpus.Sequence], readings: Mapping[str, SiteReading], sites: Sequence[str]
 ) -> tuple[tuple[int, ...], ...]:
     """Contexts of the corpus that reach the largest entries of these sites: what leads up to each, at several lengths,
-    and the beginning of its sample where that is short.
+    and the beginning of its sample where that is short. Before them the sample of the first entry that is not finite,
+    whole: what comes after that entry may have spread to it.
     """
     by_id = {sequence.sample.id: sequence.ids for sequence in sequences}
     found: dict[tuple[int, ...], None] = {}
     for site in sites:
-        for peak in readings[site].peaks:
-            ids = by_id.get(peak.sample, ())
-            end = peak.position + 1
+        broken = readings[site].first_nonfinite
+        if broken and broken.sample in by_id:
+            found[by_id[broken.sample]] = None
+        places: list[Peak | NonFinite] = [*([broken] if broken else []), *readings[site].peaks]
+        for place in places:
+            ids = by_id.get(place.sample, ())
+            end = place.position + 1
             if 0 < end <= len(ids):
                 found |= {ids[max(0, end - length) : end]: None for length in _CONTEXTS}
     return tuple(found)
@@ -53,11 +59,12 @@ def starts_of(
 def hunt(
     loaded: LoadedModel, anatomy: Anatomy, tokenizer: Any, sequences: Sequence[corpus.Sequence],
     readings: Mapping[str, SiteReading], sites: Sequence[str], *, seed: int, batch_tokens: int,
-    evaluations: int | None, seconds: float | None, weights: str, state_file: Path | None = None,
+    evaluations: int | None, seconds: float | None, weights: str, arithmetic: str, state_file: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Hunted, ...]:  # fmt: skip
     """The worst inputs of every site, in the order of the sites. `readings`: of the corpus; `weights`: the digest
-    of the files. The search ends after so many `evaluations` or `seconds`, whichever comes first.
+    of the files; `arithmetic`: in which the model is computed. The search ends after so many `evaluations` or
+    `seconds`, whichever comes first.
 
     Raises InputError for a site that cannot be searched, and for the state of another search.
     """
@@ -66,7 +73,8 @@ def hunt(
     starts = starts_of(sequences, readings, sites)
     digest = tokenizer_digest(tokenizer)
     identity = {
-        "weights": weights, "sites": list(sites), "seed": seed, "tokenizer": digest, "starts": [list(s) for s in starts]
+        "weights": weights, "sites": list(sites), "seed": seed, "tokenizer": digest, "dtype": loaded.dtype,
+        "arithmetic": arithmetic, "device": loaded.device.type, "starts": [list(one) for one in starts],
     }  # fmt: skip
     state = (read_state(state_file, identity) if state_file else None) or State(identity=identity)
     began = time.monotonic()

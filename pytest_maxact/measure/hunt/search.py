@@ -8,7 +8,7 @@ same on every run, and one that was broken off goes on where it was.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import isqrt
+from math import ceil, isqrt
 
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.corpus.drawn import Draw
@@ -18,6 +18,7 @@ from pytest_maxact.measure.hunt.sight import Sight
 from pytest_maxact.measure.hunt.state import Find, State
 
 _AT_ONCE = 512
+_SHARE_OF_SCAN = 0.5
 _TRIED = 64
 """So many inputs of a step of the guided search."""
 _DEEP = 3
@@ -38,6 +39,12 @@ class Budget:
     def left(self, state: State) -> int | None:
         return None if self.evaluations is None else max(0, self.evaluations - state.evaluations)
 
+    def room(self, state: State, most: int, share: float = 1.0) -> int:
+        """How many inputs to run at once: `most`, or what is left of a share of the evaluations."""
+        if self.evaluations is None:
+            return most
+        return max(0, min(most, ceil(share * self.evaluations) - state.evaluations))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
@@ -56,16 +63,16 @@ def search(sight: Sight, ground: Ground, budget: Budget, state: State, keep: Cal
     order = Draw(ground.seed, "first tokens").order(ground.vocabulary)
     starts = list(ground.starts)
     while state.started < len(starts) and budget.used(state) < 1:
-        some = starts[state.started : state.started + 16]
+        some = starts[state.started : state.started + budget.room(state, 16)]
         state.started += len(some)
         _try(sight, state, some, "corpus", budget, keep)
-    while state.scanned < len(order) and budget.used(state) < _share_of_scan(len(order), budget):
-        some = [(token,) for token in order[state.scanned : state.scanned + _AT_ONCE]]
+    while state.scanned < len(order) and (room := _room_of_scan(len(order), budget, state)):
+        some = [(token,) for token in order[state.scanned : state.scanned + room]]
         state.scanned += len(some)
         _try(sight, state, some, "first token", budget, keep)
     began = budget.used(state)
     while state.paired < len(order) ** 2 and _is_worth_pairs(len(order), budget, state, began):
-        places = range(state.paired, min(state.paired + _AT_ONCE, len(order) ** 2))
+        places = range(state.paired, min(state.paired + budget.room(state, _AT_ONCE), len(order) ** 2))
         state.paired = places.stop
         pairs = [(order[place // len(order)], order[place % len(order)]) for place in places]
         _try(sight, state, pairs, "pair", budget, keep)
@@ -74,10 +81,14 @@ def search(sight: Sight, ground: Ground, budget: Budget, state: State, keep: Cal
         keep(state)
 
 
-def _share_of_scan(tokens: int, budget: Budget) -> float:
-    """First tokens are all tried where that takes no more than all of the budget, else with half of it."""
-    fits = budget.evaluations is None or 2 * tokens <= budget.evaluations
-    return 0.9 if fits else 0.5
+def _room_of_scan(tokens: int, budget: Budget, state: State) -> int:
+    """So many first tokens at once, 0 for no more: all are tried where that takes no more than half of the budget, else
+    as many as half of it is enough for.
+    """
+    if budget.used_time() >= _SHARE_OF_SCAN:
+        return 0
+    fits = budget.evaluations is not None and 2 * tokens <= budget.evaluations
+    return budget.room(state, _AT_ONCE, 1.0 if fits else _SHARE_OF_SCAN)
 
 
 def _is_worth_pairs(tokens: int, budget: Budget, state: State, began: float) -> bool:

@@ -52,6 +52,7 @@ class _Seen(Intake):
     def see(self, tap: Tap, tensor: torch.Tensor) -> None:
         assert self.batch is not None
         shape = (self.batch.ids.shape[0], self.batch.ids.shape[1])
+        tensor = tensor if tap.columns is None else tensor[..., tap.columns]
         self.tensors.append((tap, rows_of(tensor, tap, shape).reshape(*shape, -1)))
         if len(self.tensors) == self._taps:
             raise _EnoughError

@@ -1,6 +1,7 @@
 """What a search has found so far and where it stands, in memory and in a file from which it goes on.
 
-Guard: a search goes on only where it is the same search: of the same weights, sites, seed, tokenizer and starts.
+Guard: a search goes on only where it is the same search: of the same weights, sites, seed, tokenizer and starts,
+computed in the same dtype and arithmetic on the same kind of device.
 """
 
 import json

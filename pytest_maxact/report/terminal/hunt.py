@@ -19,7 +19,9 @@ def render_hunt(found: Sequence[Hunted], screen: Screen) -> str:
 
 def _parts(one: Hunted) -> Iterator[Part]:
     if not math.isfinite(one.found):
-        yield Text(f"{one.site}: NaN or infinite, by {one.how}; the corpus has {one.corpus:.6g}", style="bold red")
+        yield Text(f"{one.site}: NaN or infinite, by {one.how}; {_corpus(one)}", style="bold red")
+    elif not math.isfinite(one.corpus):
+        yield Text(f"{one.site}: {one.found:.6g} by {one.how}; {_corpus(one)}", style="bold red")
     else:
         beside = f"{ratio(one.corpus, one.found):.2f} x the corpus's {one.corpus:.6g}"
         yield Text(f"{one.site}: {one.found:.6g} by {one.how}, {beside}", style="bold")
@@ -28,3 +30,7 @@ def _parts(one: Hunted) -> Iterator[Part]:
     yield Text(f"  {len(one.ids)} tokens: {cut(one.text, _SHOWN)!r}")
     scanned = f"{one.scanned} of {one.vocabulary} first tokens"
     yield Text(f"  after {one.evaluations} evaluations, {scanned} among them")
+
+
+def _corpus(one: Hunted) -> str:
+    return f"the corpus has {one.corpus:.6g}" if math.isfinite(one.corpus) else "the corpus is NaN or infinite itself"

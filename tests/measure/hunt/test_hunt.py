@@ -1,22 +1,28 @@
 """The search: it finds what a corpus misses, the same every time, and goes on where it was broken off."""
 
+import json
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModel
 
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.errors import InputError
 from pytest_maxact.measure.embedded import rows_of
+from pytest_maxact.measure.hunt import search as searching
+from pytest_maxact.measure.hunt.hunt import hunt, starts_of
 from pytest_maxact.measure.hunt.moves import guesses
 from pytest_maxact.measure.hunt.search import Budget, Ground, search
 from pytest_maxact.measure.hunt.sight import Sight
 from pytest_maxact.measure.hunt.state import State, read_state, write_state
-from tests.support import rare_pair, tiny
-from tests.support.measuring import loaded
+from pytest_maxact.measure.seen import seen_on
+from tests.support import effects, rare_pair, tiny
+from tests.support.measuring import encoded, loaded
 
 IDS = tuple(range(64))
 SITES = ("layers.1.mlp_output", "layers.2.hidden")
@@ -157,3 +163,81 @@ def test_the_state_of_another_search_is_refused(tmp_path: Path) -> None:
     path.write_text("{}")
     with pytest.raises(InputError, match="no state of a search"):
         read_state(path, {})
+
+
+def test_of_a_fused_gate_the_half_is_climbed_that_the_gate_is() -> None:
+    model = AutoModel.from_config(AutoConfig.for_model("phi3", **effects.WIDE)).eval()
+    fused = model.layers[1].mlp.gate_up_proj
+    width = fused.weight.shape[0] // 2
+    with torch.no_grad():
+        fused.weight[width:] *= 1000
+    anatomy, site = resolve(model, model.config), "layers.1.gate"
+    taps = [
+        replace(tap, module=fused, reads="output", columns=slice(0, width)) if tap.site.name == site else tap
+        for tap in anatomy.taps
+    ]
+    anatomy, sequences = replace(anatomy, taps=tuple(taps)), encoded([5, 3])
+    readings = seen_on(loaded(model), anatomy, sequences, 64, tiny.word_tokenizer())
+    with Sight(loaded(model), anatomy, (site,), 512).attached() as sight:
+        heights = [one[site] for one in sight.heights([sequence.ids for sequence in sequences])]
+    assert max(one.value for one in heights) == pytest.approx(readings[site].max_abs, rel=1e-5)
+    assert all(one.channel < width for one in heights)
+
+
+def test_the_context_that_breaks_the_corpus_is_a_start() -> None:
+    model = tiny.random_model("llama", seed=5)
+    sequences = encoded([5, 9, 3])
+    with torch.no_grad():
+        model.get_input_embeddings().weight[sequences[1].ids[4]] = torch.nan  # type: ignore[operator]
+    readings = seen_on(loaded(model), resolve(model, model.config), sequences, 64, tiny.word_tokenizer())
+    first = readings[SITES[1]].first_nonfinite
+    assert first is not None
+    starts = starts_of(sequences, readings, SITES)
+    assert starts[0] == next(sequence.ids for sequence in sequences if sequence.sample.id == first.sample)
+    with sight_of(model).attached() as sight:
+        assert sight.heights(starts[:1])[0][SITES[1]].value == float("inf")
+
+
+def test_tokens_that_were_not_tried_do_not_count_as_scanned_and_half_is_left_for_the_gradient(model: Any) -> None:
+    state, tried = State(identity={}), []
+    with sight_of(model).attached() as sight:
+        own = sight.heights
+        sight.heights = lambda rows: tried.extend(rows) or own(rows)  # type: ignore[method-assign, func-returns-value]
+        search(sight, ground_of(model), Budget(evaluations=60, used_time=lambda: 0.0), state, lambda state: None)
+    assert state.scanned == len([row for row in tried if len(row) == 1][: state.scanned]) == 29
+    assert state.round > 0
+    assert hunted(model, 200, state).scanned == len(IDS), "the tail is tried where there is more to spend"
+
+
+def test_by_time_half_is_left_for_the_gradient(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searching, "_AT_ONCE", 8)
+    state = State(identity={})
+    with sight_of(model).attached() as sight:
+        budget = Budget(evaluations=None, used_time=lambda: sight.evaluations / 60)
+        search(sight, ground_of(model), budget, state, lambda state: None)
+    assert 24 <= state.scanned <= 40
+    assert state.round > 0
+
+
+@pytest.mark.parametrize("differing", ["dtype", "arithmetic", "device"])
+def test_a_search_in_another_dtype_arithmetic_or_device_is_another_search(
+    model: Any, tmp_path: Path, differing: str
+) -> None:
+    run, anatomy, sequences = loaded(model), resolve(model, model.config), encoded([5, 3])
+    path, tokenizer = tmp_path / "state.json", tiny.word_tokenizer()
+    readings = seen_on(run, anatomy, sequences, 64, tokenizer)
+
+    def go_on() -> None:
+        hunt(
+            run, anatomy, tokenizer, sequences, readings, SITES, seed=0, batch_tokens=64, evaluations=20, seconds=None,
+            weights="w", arithmetic="native", state_file=path,
+        )  # fmt: skip
+
+    go_on()
+    go_on()
+    state = json.loads(path.read_text())
+    assert state["identity"][differing] in ("float32", "native", "cpu")
+    state["identity"][differing] = "another"
+    path.write_text(json.dumps(state))
+    with pytest.raises(InputError, match=f"they differ in {differing}"):
+        go_on()
