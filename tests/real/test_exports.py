@@ -15,6 +15,7 @@ from tests.support.paths import FIXTURES
 
 _MADE = runpy.run_path(str(FIXTURES / "make_exports.py"))
 EXPORTS: dict[str, Path] = {name: _MADE["folder"](name) for name in _MADE["NAMES"]}
+SOURCE: Path = _MADE["_SOURCE"]["folder"]()
 pytestmark = [
     pytest.mark.real,
     pytest.mark.skipif(
@@ -46,3 +47,19 @@ def test_it_is_gated_as_it_is_and_carries_its_peak_where_its_source_does(name: s
     )  # fmt: skip
     record = load(Path("r.safetensors"))
     assert max(reading.max_abs for reading in record.sites.values()) == pytest.approx(PEAKS[name], rel=0.03)
+
+
+@pytest.mark.parametrize(("name", "exit"), [("W8A8", 0), ("W4A16", 1)])
+def test_it_is_held_against_what_it_was_made_from(name: str, exit: int, pytester: pytest.Pytester) -> None:
+    """Weights are as near as rounding leaves them in both; what rounding to four bits does to predictions is too
+    much.
+    """
+    options = ("--maxact-max-samples=6", "--maxact-max-seq-len=64", "--maxact-dtype=fp32", "--maxact-family=generic")
+    run_gate(
+        pytester, f"--maxact-model={EXPORTS[name]}", f"--maxact-source={SOURCE}", *options,
+        "--maxact-save=r.safetensors", exit=exit, says=["all of them the source's"],
+    )  # fmt: skip
+    found = load(Path("r.safetensors")).source
+    assert found
+    assert found.predictions
+    assert (found.predictions.figures["mean_kl"].value > 0.3) == (exit == 1)
