@@ -27,6 +27,8 @@ _BLOCKS = frozenset(
 """Blocks of a layer that read no norm of another block; of any other it is not known what they read."""
 _IN_FRONT = {"o_proj": "v_proj", "down_proj": "up_proj"}
 """Projections whose inputs are the rows of another one, times something of their own."""
+_BESIDE_VALUES = frozenset({"q_norm", "k_norm", "q_layernorm", "k_layernorm"})
+"""Norms in attention that values do not go through."""
 FAR = 3.0
 """Decibels of loss from which on a weight is far from its source."""
 _UNLIKE = 6.0
@@ -107,7 +109,7 @@ def smoothed(
     for name, pair in pairs.items():
         block, _, own = name.removesuffix(".weight").rpartition(".")
         front = f"{block}.{_IN_FRONT.get(own, '')}.weight"
-        if front not in pairs:
+        if front not in pairs or not _hands_on(block.removeprefix(f"{layer}."), own, names):
             continue
         bias = front.removesuffix("weight") + "bias"
         rows = _of_bias(biases.get(bias), nearest[front][0].row_factors)
@@ -124,6 +126,15 @@ def smoothed(
     if any(not figures.expected_db - figures.sqnr_db < _UNLIKE for _, figures in (nearest[name] for name in changed)):
         return Smoothed(weights={}, norms=frozenset())  # scaled on one side alone, or something else: told as it lies
     return Smoothed(weights={name: nearest[name][1] for name in sorted(changed)}, norms=frozenset(explained))
+
+
+def _hands_on(block: str, own: str, names: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a block hands rows of the one projection on to the other times something of their own: a gate, not a
+    power of them, and through no norm.
+    """
+    inside = {name.removeprefix(f"{block}.").partition(".")[0] for name in names if name.startswith(f"{block}.")}
+    normed = {name for name in inside if "norm" in name and name not in _BESIDE_VALUES}
+    return not normed and (own != "down_proj" or "gate_proj" in inside)
 
 
 def _with_figures(pair: Pair) -> tuple[Pair, Rounded]:

@@ -166,13 +166,40 @@ def test_a_norm_undoes_the_scales_of_all_that_reads_it_and_of_nothing_else(
 def test_a_bias_that_does_not_follow_its_weights_is_not_undone(follows: bool) -> None:
     by = GIVEN if follows else torch.ones(WIDTH)
     up, down, gate = (f"{AT}.mlp.{name}_proj.weight" for name in ("up", "down", "gate"))
-    pairs = {up: pair("up", GIVEN[:, None]), down: pair("down", 1 / GIVEN)}
+    pairs = {up: pair("up", GIVEN[:, None]), down: pair("down", 1 / GIVEN), gate: pair("gate", torch.ones(WIDTH))}
     weights, settled = explained({}, pairs, **{"mlp.up_proj.bias": vector(by)})
     assert (weights, settled) == (({up, down}, {f"{AT}.mlp.up_proj.bias"}) if follows else (set(), set()))
     norms = {NORM: vector(1 / GIVEN), f"{AT}.input_layernorm.weight": vector(torch.ones(WIDTH))}
     pairs = {up: pair("up", GIVEN), gate: pair("gate", GIVEN)}
     weights, _ = explained(norms, pairs, **{"post_attention_layernorm.bias": vector(1 / by)})
     assert weights == ({up, gate} if follows else set())
+
+
+@pytest.mark.parametrize(
+    ("front", "after", "beside", "undone"),
+    [
+        ("mlp.up_proj", "mlp.down_proj", ["mlp.gate_proj"], True),
+        ("mlp.up_proj", "mlp.down_proj", [], False),
+        ("mlp.up_proj", "mlp.down_proj", ["mlp.gate_proj", "mlp.ffn_sub_norm"], False),
+        ("self_attn.v_proj", "self_attn.o_proj", ["self_attn.q_norm", "self_attn.k_norm"], True),
+        ("self_attn.v_proj", "self_attn.o_proj", ["self_attn.attn_sub_norm"], False),
+    ],
+    ids=[
+        "gated",
+        "a power of its rows",
+        "a norm between",
+        "norms of queries and keys",
+        "a norm of its sums",
+    ],
+)
+def test_rows_are_undone_only_where_the_block_hands_them_on_as_they_are(
+    front: str, after: str, beside: list[str], undone: bool
+) -> None:
+    one, other = f"{AT}.{front}.weight", f"{AT}.{after}.weight"
+    pairs = {one: pair("front", GIVEN[:, None]), other: pair("after", 1 / GIVEN)}
+    names = {f"{name}.weight": (WIDTH,) * (1 + ("proj" in name)) for name in (front, after, *beside)}
+    found = smoothed(AT, pairs, norms={}, biases={}, names=names)
+    assert set(found.weights) == (pairs.keys() if undone else set())
 
 
 @pytest.mark.parametrize(("noise", "sound"), [(0.018, True), (0.05, False)])
