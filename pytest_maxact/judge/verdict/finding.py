@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.waivers import Waiver
+from pytest_maxact.judge.trust.interval import Interval
 from pytest_maxact.record.reading import SiteReading
 
 
@@ -25,6 +26,14 @@ class Finding:
     waiver: Waiver | None = None
     is_noise: bool = False
     """Whether it passes because what changed is no more than the measurement itself gives."""
+    interval: Interval | None = None
+    """Where the figure would lie on other text of the same kind; None for what does not come from samples, and where
+    nothing tells."""
+    untold: str = ""
+    """Why there is no interval of a figure that comes from samples; empty where there is one, and where none is
+    needed."""
+    close: bool = False
+    """Whether the interval reaches over the limit: passed or not, it is too close to call."""
 
     @property
     def accepted(self) -> bool:
