@@ -24,6 +24,8 @@ _MARK = re.compile(f"{_OPEN}([a-z_]+){_CLOSE}")
 _HALF = re.compile(f"{_OPEN}[a-z_]*$")
 _OTHER_HALF = re.compile(f"^[a-z_]*{_CLOSE}")
 _ELLIPSIS = " ..."
+_COMMAND = re.compile(r"^\s*(?=::)")
+_COMMAND_ANYWHERE = re.compile(r"#(?=#\w*\[)")
 
 
 class MaxactError(Exception):
@@ -60,8 +62,14 @@ def neutral(field: str) -> str:
 
 
 def worded(text: str, words: Words) -> str:
-    """A text for people: its settings in a door's words, and nothing in it that a terminal would obey."""
-    return named("\n".join(map(shown, text.split("\n"))), words)
+    """A text for people, its settings in a door's words; nothing in it is obeyed by a terminal or a CI system."""
+    return "\n".join(map(uncommanded, printable(text, words).split("\n")))
+
+
+def printable(text: str, words: Words) -> str:
+    """The same for a part of a line, of which it is not known where it comes to stand."""
+    lines = (_COMMAND_ANYWHERE.sub(r"#\\", shown(line)) for line in text.split("\n"))
+    return named("\n".join(lines), words)
 
 
 def named(text: str, words: Words) -> str:
@@ -79,6 +87,13 @@ def shown(text: str) -> str:
     spelled out, `\\x1b`; marks of settings stay.
     """
     return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def uncommanded(line: str) -> str:
+    """A line of a log that is no command to a CI system: GitHub obeys one that begins with `::`, and `##[name]`
+    anywhere, as Azure does `##vso[name]`, and TeamCity `##teamcity[name]`.
+    """
+    return _COMMAND_ANYWHERE.sub(r"#\\", _COMMAND.sub(r"\g<0>\\", line))
 
 
 def _visible(character: str) -> str:

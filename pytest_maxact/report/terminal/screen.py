@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pytest_maxact.errors import Words, neutral, shown, worded
+from pytest_maxact.errors import Words, neutral, printable, shown, uncommanded
 
 LEAST_WIDTH = 60
 _FIGURE = 7
@@ -75,7 +75,7 @@ def to_text(parts: Iterable[Part], screen: Screen) -> str:
     )
     console.print(Group(*(_drawn(part, screen.words) for part in parts)))
     text = stream.getvalue().encode(screen.encoding, "replace").decode(screen.encoding)
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    return "\n".join(uncommanded(line.rstrip()) for line in text.splitlines())
 
 
 def _drawn(part: Part, words: Words) -> RenderableType:
@@ -87,12 +87,12 @@ def _drawn(part: Part, words: Words) -> RenderableType:
         pad_edge=False,
         header_style="bold",
         show_header=any(column.name for column in part.columns),
-        title=worded(part.title, words) or None,
+        title=printable(part.title, words) or None,
         title_justify="left",
     )
     for column in part.columns:
         table.add_column(
-            worded(column.name, words),
+            printable(column.name, words),
             justify="right" if column.right else "left",
             overflow="fold" if column.fold else "ellipsis",
             no_wrap=not column.fold,
@@ -100,7 +100,9 @@ def _drawn(part: Part, words: Words) -> RenderableType:
             width=column.width,
         )
     for row in part.rows:
-        table.add_row(*(worded(shown(cell), words) if isinstance(cell, str) else _worded(cell, words) for cell in row))
+        table.add_row(
+            *(printable(shown(cell), words) if isinstance(cell, str) else _worded(cell, words) for cell in row)
+        )
     return table
 
 
@@ -110,7 +112,7 @@ def _worded(text: Text, words: Words) -> Text:
     found = Text(style=text.style)
     for piece in text.divide(ends):
         start = len(found)
-        found.append(worded(piece.plain, words))
+        found.append(printable(piece.plain, words))
         for span in piece.spans:
             found.stylize(span.style, start, len(found))
     return found

@@ -1,0 +1,1 @@
+"""What a runner of GitHub's kind shows of a run beside its log."""
