@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_maxact.errors import MaxactError, first_line, marked
+from pytest_maxact.gate.drawing import drawn_for, stages_of
 from pytest_maxact.gate.waivers import waiver_fault, waiver_is_settled
 from pytest_maxact.judge.limits.waivers import Waiver, waiver_remarks
 from pytest_maxact.judge.outcome import Checkpoint, Outcome
@@ -58,9 +59,9 @@ def all_reported(session: "GateSession") -> Reported:
     return Reported(run=frozenset((*session.plan.ids, *own)), failed=frozenset())
 
 
-def conclude(session: "GateSession", reported: Reported, tighten: str = "") -> Outcome:
+def conclude(session: "GateSession", reported: Reported, tighten: str = "", *, drawn: bool = False) -> Outcome:
     """The outcome of a run; where none of its items ran, its checkpoints and what went wrong alone. `tighten`: the
-    command that sets limits from this run, advised only where it passed.
+    command that sets limits from this run, advised only where it passed. `drawn`: whether a report draws figures.
 
     Raises MaxactError, ValueError or OSError where a Record that is there cannot be shown.
     """
@@ -87,7 +88,7 @@ def conclude(session: "GateSession", reported: Reported, tighten: str = "") -> O
     verdict = _verdict(session, judged, ran, faults, held, len(waivers)) if judged else None
     return Outcome(
         checkpoints=tuple(
-            _checkpoint(session, subject, judged.get(subject.name), ran[subject.name])
+            _checkpoint(session, subject, judged.get(subject.name), ran[subject.name], drawn)
             for subject in session.plan.subjects
         ),
         ran=len(reported.run),
@@ -139,7 +140,9 @@ def _verdict(
     )
 
 
-def _checkpoint(session: "GateSession", subject: "Subject", judged: _Judged | None, ran: frozenset[str]) -> Checkpoint:
+def _checkpoint(
+    session: "GateSession", subject: "Subject", judged: _Judged | None, ran: frozenset[str], drawn: bool = False
+) -> Checkpoint:
     """One of a series is compared with others in the series' own part of the outcome."""
     record = session.records.known(subject.source) if judged else None
     findings = tuple(judged.findings) if judged else ()
@@ -155,19 +158,16 @@ def _checkpoint(session: "GateSession", subject: "Subject", judged: _Judged | No
         findings=findings,
         checks=len(session.judging.limits(subject)),
         ran=ran,
+        drawn=drawn_for(session, subject, record, findings, baselines) if record and drawn else None,
     )
 
 
 def _series(session: "GateSession", judged: Mapping[str, _Judged]) -> "Series":
     from pytest_maxact.judge.series.series import series_of
-    from pytest_maxact.judge.series.trend import Stage
 
     measured = [subject for subject in session.plan.subjects if subject.name in judged]
     return series_of(
-        [
-            Stage(name=subject.name, step=subject.source.step, record=session.records.obtain(subject.source))
-            for subject in measured
-        ],
+        stages_of(session),
         measured[-1].rules.limits,
         session.settings.horizon,
         {name: one.findings for name, one in judged.items()},

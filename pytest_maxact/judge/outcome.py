@@ -10,6 +10,7 @@ from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.tally import Tally
 
 if TYPE_CHECKING:
+    from pytest_maxact.judge.figures.drawn import Drawn
     from pytest_maxact.judge.series.series import Series
 
 
@@ -33,6 +34,8 @@ class Checkpoint:
     findings: tuple[Finding, ...] = ()
     checks: int = 0
     ran: frozenset[str] = frozenset()
+    drawn: "Drawn | None" = None
+    """What its figures are drawn from; None where no report asked for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Figures: plain data in, Vega-Lite specs with their words and numbers out."""
