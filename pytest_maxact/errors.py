@@ -4,6 +4,7 @@
       MaxactError         what, where and how to fix it
         InputError        the request is wrong
         MeasureError      there is no measurement, or not a whole one
+          BrokenOffError  another process of it died: what this one has is worth going on from
 
 These are the two ways in which a gate gives no verdict. A breach is neither: it is a failed check.
 
@@ -49,6 +50,10 @@ class MeasureError(MaxactError):
     """The measurement could not be made, or not in full. Every check of the gate becomes an ERROR; pytest exits with
     1.
     """
+
+
+class BrokenOffError(MeasureError):
+    """Another process that shares the measurement was killed, or is gone: nothing speaks against what was seen here."""
 
 
 def setting(field: str) -> str:

@@ -87,7 +87,7 @@ def _measured(options: argparse.Namespace, team: "Team | None") -> int:
     prepared = prepare(settings)
     family = _family(files, prepared, settings)
     target, progress = Path(settings.save or ""), display()
-    resumption = Resumption(target.parent, target.name) if settings.resume == "on" and team is None else None
+    resumption = Resumption(target.parent, target.name) if settings.resume == "on" else None
     with until_safe(resumption):
         try:
             record = measure(prepared, settings, family, progress, team=team, resumption=resumption)

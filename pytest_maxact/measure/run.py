@@ -51,7 +51,7 @@ from pytest_maxact.measure.ranks.team import PLANNED, Team
 from pytest_maxact.measure.ranks.together import Together
 from pytest_maxact.measure.repeat import repeated
 from pytest_maxact.measure.resume.bookmarks import Bookmarks
-from pytest_maxact.measure.resume.opening import bookmarks_of
+from pytest_maxact.measure.resume.opening import bookmarks_of, told_to_others
 from pytest_maxact.measure.resume.resumption import Resumption
 from pytest_maxact.measure.source.compare import against_source
 from pytest_maxact.measure.stream.refused import refuse_shared
@@ -85,8 +85,8 @@ def measure(
     with these in 16 bits. `bounded` tells whether an effect is within bounds: where one is not, though the scheme fails
     nowhere, the linear layer is looked for that breaks predictions. `digest`: that of the weight files, where it is
     known already. `team`: the ranks that share the pass, of which this one leads; effects it measures alone.
-    `resumption`: where a measurement by one process that was killed goes on, which is for the caller to end. Raises
-    InputError or MeasureError; a partial measurement is never returned, nor one of files that changed meanwhile.
+    `resumption`: where a measurement that was killed goes on, which is for the caller to end. Raises InputError or
+    MeasureError; a partial measurement is never returned, nor one of files that changed meanwhile.
     """
     if prepared.placement:
         require_room(prepared.placement)
@@ -100,8 +100,8 @@ def measure(
         refuse_shared(team is not None)
         record = _streamed(prepared, settings, family, files, misfits, digest, progress)
         return _unchanged(record, checkpoint, files)
-    bookmarks = None if team else bookmarks_of(resumption, prepared, settings, checkpoint, digest)
-    ordered = team.measuring(settings) if team else nullcontext()
+    bookmarks = bookmarks_of(resumption, prepared, settings, checkpoint, digest, team.place if team else None)
+    ordered = _ordered(team, settings, resumption) if team else nullcontext()
     with _eager(), ordered, sharing(team, prepared), ThreadPoolExecutor(1) as background:
         scan = background.submit(
             scan_weights, files, misfits, lint_loaded(files) if checkpoint.quantized or files.packing else None
@@ -162,6 +162,17 @@ def _loaded(checkpoint: Checkpoint, settings: Settings, prepared: Prepared, team
     return load(checkpoint, settings, prepared.placement)
 
 
+def _ordered(team: Team, settings: Settings, resumption: Resumption | None) -> AbstractContextManager[None]:
+    """While the others take part, and keep bookmarks of their shares as long as this rank keeps its own."""
+
+    def settled() -> None:
+        team.goes_on = False
+
+    if resumption:
+        resumption.settled = settled
+    return team.measuring(settings, told_to_others(resumption))
+
+
 def _eager() -> AbstractContextManager[None]:
     """Code that compiles parts of itself runs as it is written: hooks are no part of a compiled graph."""
     stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
@@ -194,12 +205,14 @@ def measure_loaded(
         return _figured(prepared, settings, loaded, seen, family, identify, scan)
 
 
-def take_part(prepared: Prepared, settings: Settings, loaded: LoadedModel, company: Together) -> None:
+def take_part(
+    prepared: Prepared, settings: Settings, loaded: LoadedModel, company: Together, bookmarks: Bookmarks | None = None
+) -> None:
     """The pass alone, by one of several processes that does not lead; of a model that they hold together all that runs
     it. Raises InputError or MeasureError.
     """
     with _eager(), computing(settings.arithmetic, loaded.device, loaded.dtype):
-        passed = _passed(prepared, settings, loaded, None, predicting, company)
+        passed = _passed(prepared, settings, loaded, None, predicting, company, bookmarks)
         if company.holds_a_part:
             probe_layers(loaded.decoder, passed.anatomy, probed(prepared), loaded.device)
 

@@ -48,6 +48,28 @@ if os.environ.get("RANK") == "1":
 
     assist.load = load
 """
+BOOKMARKS = """
+import math, os, signal
+from pathlib import Path
+from pytest_maxact.measure.observe.observer import Observer
+from pytest_maxact.measure.resume import bookmarks
+
+bookmarks.SHARE, bookmarks.NOT_BEFORE = math.inf, 0.0
+folder, rank, ran = Path(__file__).parent, os.environ["RANK"], []
+forward = Observer.forward
+
+def noted(self, planned, *args, **kwargs):
+    if rank == "1" and len(ran) == 1 and not (folder / "killed").exists():
+        (folder / "killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    ran.append(planned.sequences[0].sample.id)
+    with (folder / f"batches{rank}").open("a") as file:
+        file.write(ran[-1] + " ")
+    return forward(self, planned, *args, **kwargs)
+
+Observer.forward = noted
+"""
+"""Bookmarks after every batch, of which each is noted; and once, a kill of rank 1 before its second."""
 SCHEMES = ("W8A8", "W8A8_STATIC", "FP16")
 
 
@@ -109,6 +131,28 @@ def test_a_rank_that_is_lost_fails_the_run_with_its_number_and_cause(
     assert ("died without a word: killed" in told) == (conftest is KILLED)
     assert " passed" not in told
     assert not (tmp_path / "run.safetensors").exists()
+
+
+def test_a_run_of_which_a_rank_was_killed_goes_on(model: Path, corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(BOOKMARKS)
+    kept = tmp_path / "kept"
+    given = ["--maxact-save=run.safetensors", "--maxact-cache=kept", "--maxact-schemes=W8A8_STATIC"]
+    first = gate(tmp_path, model, corpus, *given)
+    assert "rank 1 of 2 (process " in first.stdout, first.stdout + first.stderr
+    assert list(kept.glob(".pass.*.bookmark"))
+    second = gate(tmp_path, model, corpus, *given)
+    told = " ".join(second.stdout.split())
+    assert "the measurement went on after " in told, second.stdout + second.stderr
+    assert "tokens in the share of rank 0 of 2" in told
+    for rank in (0, 1):
+        batches = (tmp_path / f"batches{rank}").read_text().split()
+        assert len(batches) - len(set(batches)) <= 1, "the one that was cut short"
+    assert not list(kept.glob(".pass.*"))
+    one, two = record_of(model, corpus, batch_tokens=24, schemes=("W8A8_STATIC",)), load(tmp_path / "run.safetensors")
+    assert two.tokens == one.tokens
+    assert {name: reading.histogram for name, reading in two.sites.items()} == {
+        name: reading.histogram for name, reading in one.sites.items()
+    }
 
 
 def test_a_request_that_is_wrong_is_told_once_with_its_exit_code(model: Path, corpus: Path, tmp_path: Path) -> None:

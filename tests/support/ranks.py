@@ -8,8 +8,11 @@ from queue import Queue
 from typing import Any
 
 import pytest
+import torch
 import torch.distributed as dist
 
+from pytest_maxact.measure.observe.observer import Observer
+from pytest_maxact.measure.observe.state import state_of
 from pytest_maxact.measure.ranks import together
 from pytest_maxact.measure.ranks.board import Board
 from pytest_maxact.measure.ranks.life import Life
@@ -53,3 +56,17 @@ def side_by_side(size: int, work: Callable[[Team], Any], patch: pytest.MonkeyPat
     for thread in threads:
         thread.join(PATIENCE)
     return given
+
+
+def same_state(one: Observer, other: Observer) -> None:
+    """Two observers hold the same, but for the last bits of sums over other batches in turn."""
+    ours, theirs = state_of(one), state_of(other)
+    assert ours.keys() == theirs.keys()
+    for name, entry in theirs.items():
+        value = ours[name].value
+        if name.endswith("/numbers"):  # float64 sums over other batches in turn differ in their last bits
+            assert torch.allclose(value, entry.value, rtol=1e-12, atol=0, equal_nan=True), name
+        elif isinstance(value, torch.Tensor):
+            assert torch.equal(value, entry.value), name
+        else:
+            assert value == entry.value, name

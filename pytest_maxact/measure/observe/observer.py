@@ -128,10 +128,10 @@ class Observer:
             self._ahead.following = left.following
             if self._try(planned, device, side):
                 done += planned.tokens
-                if progress:
-                    progress(done, total)
                 if follower:
                     follower.ran(left, check)
+                if progress:
+                    progress(done, total)  # which is where others are found to be gone
                 continue
             if company:
                 company.refused(planned)

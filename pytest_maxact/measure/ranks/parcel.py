@@ -1,7 +1,7 @@
 """The state of one rank on its way to another: a head of plain data, then tensor after tensor, over gloo.
 
 A connection is made for one exchange and closed after it, so that nothing of it is left in a process in which a model
-or another library keeps processes of its own together. Raises MeasureError where a peer breaks off or says nothing.
+or another library keeps processes of its own together. Raises BrokenOffError where a peer breaks off or says nothing.
 """
 
 import json
@@ -12,7 +12,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from pytest_maxact.errors import MeasureError, first_line
+from pytest_maxact.errors import BrokenOffError, MeasureError, first_line
 from pytest_maxact.measure.observe.reduction import Entry, How, State
 from pytest_maxact.measure.ranks.board import store_of_the_run
 from pytest_maxact.measure.ranks.place import Place
@@ -37,7 +37,7 @@ def connected(place: Place, name: str, backend: str = "gloo") -> Iterator[None]:
         )
         yield
     except (RuntimeError, ConnectionError) as error:
-        raise MeasureError(f"the exchange with the other ranks broke off: {first_line(error)}") from error
+        raise BrokenOffError(f"the exchange with the other ranks broke off: {first_line(error)}") from error
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from pytest_maxact.errors import InputError, MaxactError, MeasureError, first_line, marked
+from pytest_maxact.errors import BrokenOffError, InputError, MaxactError, MeasureError, first_line, marked
 from pytest_maxact.measure.ranks.board import Board, store_of_the_run
 from pytest_maxact.measure.ranks.life import Life
 from pytest_maxact.measure.ranks.place import Place, is_running
@@ -58,6 +58,8 @@ class Team:
         self._order = 0
         self._measuring = False
         self._broken: str | None = None
+        self.goes_on = False
+        """Whether what was measured last is neither where it belongs nor failed: if it is broken off it can go on."""
         self.device: str | None = None
         """The device that was asked for, of which each rank may have another."""
 
@@ -68,8 +70,11 @@ class Team:
     # rank 0
 
     def order(self, what: str, **details: Any) -> None:
-        """Have the others do something; what they do for an earlier order is abandoned."""
+        """Have the others do something; what they do for an earlier order is abandoned, and what they keep of it to go
+        on from, unless it was broken off.
+        """
         self._order += 1
+        details["goes_on"] = self.goes_on
         self._board.say(f"order/{self._order}", json.dumps({"what": what, **details}))
 
     def announce(self, settings: Settings) -> None:
@@ -77,9 +82,12 @@ class Team:
         self.order("prepare", settings=plain(settings, self.device))
 
     @contextmanager
-    def measuring(self, settings: Settings) -> Iterator[None]:
-        """While the others take part in a measurement. Raises MeasureError where one of them fails or dies."""
-        self.order("measure", settings=plain(settings, self.device))
+    def measuring(self, settings: Settings, bookmarks: Mapping[str, str] | None = None) -> Iterator[None]:
+        """While the others take part in a measurement, and keep `bookmarks` as they are told. Raises MeasureError where
+        one of them fails, and BrokenOffError where one dies.
+        """
+        self.order("measure", settings=plain(settings, self.device), bookmarks=bookmarks)
+        self.goes_on = True
         self.check()
         self._measuring = True
         try:
@@ -123,9 +131,10 @@ class Team:
             self._require_leader()
             time.sleep(_ASK)
 
-    def fail(self, words: str) -> None:
+    def fail(self, error: BaseException) -> None:
         """Tell rank 0 why an order could not be carried out."""
-        self._board.say(f"failed/{self._order}/{self.place.rank}", words)
+        told = [words_of(error), isinstance(error, BrokenOffError)]
+        self._board.say(f"failed/{self._order}/{self.place.rank}", json.dumps(told))
 
     def end_with_the_launcher(self) -> None:
         def ended(number: int, frame: FrameType | None) -> None:
@@ -151,8 +160,8 @@ class Team:
     # all
 
     def check(self) -> None:
-        """Between two steps of the work. Raises MeasureError on rank 0 where another failed or died; on others
-        AbandonedError where rank 0 has gone on, and ConnectionError where it is dead.
+        """Between two steps of the work. Raises MeasureError on rank 0 where another failed, BrokenOffError where one
+        died; on others AbandonedError where rank 0 has gone on, and ConnectionError where it is dead.
         """
         if self._broken:
             raise self._failure(self._broken)
@@ -163,7 +172,9 @@ class Team:
         try:
             for rank in self.others:
                 if told := self._board.heard(f"failed/{self._order}/{rank}"):
-                    raise MeasureError(f"rank {rank} of {self.place.size} could not measure its share: {told}")
+                    words, is_broken_off = json.loads(told)
+                    kind = BrokenOffError if is_broken_off else MeasureError
+                    raise kind(f"rank {rank} of {self.place.size} could not measure its share: {words}")
             why = self._life.lost(self.others)
         except ConnectionError as error:
             why = f"the store by which {self.place.size} ranks know of each other is gone ({error})"
@@ -189,9 +200,9 @@ class Team:
                 )
         return name
 
-    def _failure(self, why: str) -> MeasureError:
+    def _failure(self, why: str) -> BrokenOffError:
         self._broken = why
-        return MeasureError(f"{why}\n  what the others saw is no measurement; see what ended it, and measure again")
+        return BrokenOffError(f"{why}\n  what the others saw is no measurement; see what ended it, and measure again")
 
 
 def open_team(place: Place) -> Team:

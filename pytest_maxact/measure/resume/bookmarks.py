@@ -31,14 +31,15 @@ _BYTES_PER_SECOND = 2e8
 
 class Bookmarks:
     """Those of one measurement. `content`: everything that decides its figures, as plain data; `require` raises
-    MeasureError where that is so no more.
+    MeasureError where that is so no more; `whose`: which share of its passes this process runs, empty for all.
     """
 
     def __init__(
         self, resumption: Resumption, content: Mapping[str, Any], require: Callable[[], None] = lambda: None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.monotonic, whose: str = "",
     ) -> None:  # fmt: skip
         self._resumption, self._require, self._clock = resumption, require, clock
+        self.whose = whose
         self._key = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
         self._path = resumption.open(self._key)
         self._began, self._spent, self._expected = clock(), 0.0, 0.0
@@ -112,7 +113,9 @@ class Following:
         if stage is None or not left.restore(stage.left):
             return
         restore(self._observer, stage.state, self._told)
-        self._bookmarks.remark(f"the measurement went on after {whole - left.tokens:,} of {whole:,} tokens")
+        self._bookmarks.remark(
+            f"the measurement went on after {whole - left.tokens:,} of {whole:,} tokens{self._bookmarks.whose}"
+        )
         self._keep_if_complete(left)
 
     def ran(self, left: Left, check: Callable[[], None]) -> None:

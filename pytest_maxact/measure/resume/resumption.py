@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pytest_maxact.errors import BrokenOffError
+
 _SUFFIX = ".bookmark"
 _KEPT_SECONDS = 14 * 86400
 """So long a bookmark lies where nobody comes back to it."""
@@ -28,6 +30,8 @@ class Resumption:
         self.make = make or (lambda: folder.mkdir(parents=True, exist_ok=True))
         self.remark = ""
         """From where the measurement went on, or why it did not; empty where it began anew."""
+        self.settled: Callable[[], None] = lambda: None
+        """Called when there is nothing left to go on with: for others who keep bookmarks of the same measurement."""
         self._path: Path | None = None
 
     def open(self, key: str) -> Path:
@@ -46,6 +50,7 @@ class Resumption:
 
     def complete(self) -> None:
         """There is nothing left to go on with."""
+        self.settled()
         if self._path:
             for path in (self._path, *self.folder.glob(f"{_literal(self._path.name)}.*.partial")):
                 _remove(path)
@@ -53,11 +58,13 @@ class Resumption:
 
 @contextmanager
 def until_safe(resumption: Resumption | None) -> Iterator[None]:
-    """While there is no Record yet, or it is not where it belongs: what is broken off here, by a kill or by hand, can
-    go on; what ends or fails cannot.
+    """While there is no Record yet, or it is not where it belongs: what is broken off, by a kill or by hand, here or in
+    a process that shares it, can go on; what ends or fails cannot.
     """
     try:
         yield
+    except BrokenOffError:
+        raise
     except Exception:
         if resumption:
             resumption.complete()

@@ -85,7 +85,7 @@ def test_settings_go_from_rank_to_rank_whole() -> None:
 def test_orders_are_followed_in_turn_and_an_earlier_one_is_given_up(board: Board) -> None:
     leader, other = teams(2, board)
     leader.announce(SETTINGS)
-    assert other.next_order() == {"what": "prepare", "settings": plain(SETTINGS)}
+    assert other.next_order() == {"what": "prepare", "settings": plain(SETTINGS), "goes_on": False}
     other.check()
     with leader.measuring(SETTINGS):
         with pytest.raises(AbandonedError):
@@ -94,7 +94,7 @@ def test_orders_are_followed_in_turn_and_an_earlier_one_is_given_up(board: Board
     leader.order("end", code=1)
     with pytest.raises(AbandonedError):
         other.check()
-    assert other.next_order() == {"what": "end", "code": 1}
+    assert other.next_order() == {"what": "end", "code": 1, "goes_on": True}
 
 
 def test_a_rank_that_fails_fails_the_measurement_by_its_number_and_cause(board: Board) -> None:
@@ -102,7 +102,7 @@ def test_a_rank_that_fails_fails_the_measurement_by_its_number_and_cause(board: 
     error = InputError(f"no model at DIR\n  see {setting('model')}")
     with leader.measuring(SETTINGS):
         other.next_order()
-        other.fail(words_of(error))
+        other.fail(error)
         with pytest.raises(MeasureError, match=r"^rank 2 of 3 could not measure its share: no model at DIR\n"):
             leader.meet("seen")
     with leader.measuring(SETTINGS):

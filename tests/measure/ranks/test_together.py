@@ -5,7 +5,6 @@ from functools import cache
 from typing import Any
 
 import pytest
-import torch
 
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.corpus.batches import plan_batches
@@ -13,14 +12,13 @@ from pytest_maxact.corpus.samples import assign_splits
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.observe.scores import Scores
-from pytest_maxact.measure.observe.state import state_of
 from pytest_maxact.measure.ranks.team import Team
 from pytest_maxact.measure.ranks.together import Together, shares
 from pytest_maxact.measure.run import observe
 from pytest_maxact.numbers.schemes import SCHEMES
 from tests.support import tiny
 from tests.support.measuring import encoded, loaded
-from tests.support.ranks import side_by_side
+from tests.support.ranks import same_state, side_by_side
 
 LENGTHS = [5, 9, 3, 12, 7, 7, 4, 11, 6, 8, 10, 5, 13, 2]
 STATIC = ("W8A8_STATIC", "NVFP4", "FP8_DYNAMIC")
@@ -44,19 +42,6 @@ def seen(model_type: str, schemes: tuple[str, ...], team: Team | None = None, fa
     )  # fmt: skip
 
 
-def same(one: Observer, other: Observer) -> None:
-    ours, theirs = state_of(one), state_of(other)
-    assert ours.keys() == theirs.keys()
-    for name, entry in theirs.items():
-        value = ours[name].value
-        if name.endswith("/numbers"):  # float64 sums over other batches in turn differ in their last bits
-            assert torch.allclose(value, entry.value, rtol=1e-12, atol=0, equal_nan=True), name
-        elif isinstance(value, torch.Tensor):
-            assert torch.equal(value, entry.value), name
-        else:
-            assert value == entry.value, name
-
-
 @pytest.mark.parametrize(
     ("model_type", "schemes", "ranks"),
     [
@@ -74,7 +59,7 @@ def test_rank_0_holds_what_one_process_sees(
     alone = seen(model_type, schemes)
     one, *others = side_by_side(ranks, lambda team: seen(model_type, schemes, team), monkeypatch)
     assert isinstance(one, Observer), one
-    same(one, alone)
+    same_state(one, alone)
     assert sum(one.tokens.values()) == sum(LENGTHS)
     assert all(isinstance(other, Observer) and sum(other.tokens.values()) < sum(LENGTHS) for other in others)
 
@@ -85,7 +70,7 @@ def test_without_the_exchange_between_the_splits_static_scales_would_differ(monk
     alone = seen("qwen3", STATIC)
     one, *_ = side_by_side(3, lambda team: seen("qwen3", STATIC, team), monkeypatch)
     with pytest.raises(AssertionError, match=r"fidelity/sums/.*/W8A8_STATIC"):
-        same(one, alone)
+        same_state(one, alone)
 
 
 @pytest.mark.parametrize("fact", ["content", "weights"])
