@@ -4,31 +4,39 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_options, add_record, settings_of
 from pytest_maxact.cli.exits import FAILED, PASSED
 from pytest_maxact.cli.output import print_json, screen
+from pytest_maxact.cli.words import argument
 from pytest_maxact.errors import InputError, MaxactError
+
+if TYPE_CHECKING:
+    from pytest_maxact.gate.reports import ReportFiles
+    from pytest_maxact.gate.session import GateSession
+    from pytest_maxact.judge.outcome import Outcome
 
 
 def add(commands: Commands) -> None:
     parser = add_command(commands, "judge", run, "judge a Record by its family's limits")
     add_record(parser)
-    add_options(parser, ["limits", "family", "deploy", "baseline", "source", "verdict"])
+    add_options(parser, ["limits", "family", "deploy", "baseline", "source", "verdict", "json-report"])
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    from pytest_maxact.cli.words import argument
     from pytest_maxact.gate.conclude import all_reported, conclude
+    from pytest_maxact.gate.reports import ReportFiles, places_of
     from pytest_maxact.gate.session import open_session
-    from pytest_maxact.gate.stating import VerdictFile, note_all
+    from pytest_maxact.gate.stating import VerdictFile
     from pytest_maxact.judge.series.order import is_pattern
     from pytest_maxact.report.data.verdict import verdict_data
     from pytest_maxact.report.terminal.closing import render_closing
     from pytest_maxact.report.terminal.outcome import render_outcome
 
     verdict = VerdictFile(Path(options.verdict).expanduser(), options.replay) if options.verdict else None
+    files = ReportFiles(places_of(options), options.replay, Path.cwd())
     settings = settings_of(options)
     if is_pattern(options.replay):
         raise InputError(
@@ -37,18 +45,30 @@ def run(options: argparse.Namespace) -> int:
     session = open_session(settings)
     if verdict:
         verdict.opened(session)
+    files.opened(session)
     session.judging.every(session.plan.latest)
     tighten = shlex.join(["maxact", "suggest", options.replay, "--limits", options.limits or "FILE", "--update", "all"])
-    outcome = conclude(session, all_reported(session), tighten)
+    outcome = _written(session, conclude(session, all_reported(session), tighten), files)
     if options.json:
         print_json(verdict_data(outcome))
     else:
         print(render_outcome(outcome, screen()), "", render_closing(outcome, screen()), sep="\n")
     if verdict:
         try:
-            note_all(session)
             print(f"maxact: {verdict.finish(session, outcome, (), argument)}", file=sys.stderr)
         except MaxactError as error:
             print(f"maxact: the verdict was not written: {error.worded(argument)}", file=sys.stderr)
             return FAILED
     return PASSED if outcome.verdict and outcome.verdict.passed else FAILED
+
+
+def _written(session: "GateSession", outcome: "Outcome", files: "ReportFiles") -> "Outcome":
+    """Write the files that were asked for; the outcome with what could not be written."""
+    from pytest_maxact.gate.account import account_of, note_all
+    from pytest_maxact.gate.reports import faulty
+
+    note_all(session)
+    faults = files.write(account_of(session, outcome, (), argument, files.root))
+    for line in files.written:
+        print(f"maxact: {line}", file=sys.stderr)
+    return faulty(outcome, faults)

@@ -8,22 +8,19 @@ file says that the run did not finish.
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import fields
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING
 
-from pytest_maxact.errors import InputError, MaxactError, Words, first_line, worded
-from pytest_maxact.gate.ledger import Found
-from pytest_maxact.gate.waivers import waiver_fault
+from pytest_maxact.errors import InputError, Words, worded
+from pytest_maxact.gate.account import asked_for, check_told, limits_of, waiver_told
 from pytest_maxact.judge.statement.schema import (
     VERIFIER,
     WHOLE,
     Artifact,
     CheckMade,
-    CheckOutcome,
     Details,
     Digest,
     Figure,
@@ -42,10 +39,8 @@ from pytest_maxact.record.output import Kind, require_place, unwritten, write_ou
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
     from pytest_maxact.gate.subject import Subject as Candidate
-    from pytest_maxact.judge.limits.limit import Limit
+    from pytest_maxact.judge.account import CheckTold, WaiverTold
     from pytest_maxact.judge.outcome import Outcome
-    from pytest_maxact.judge.verdict.finding import Finding
-    from pytest_maxact.settings.settings import Settings
 
 VERDICT = Kind(called="the verdict", is_one=is_statement)
 
@@ -86,18 +81,6 @@ class VerdictFile:
             raise InputError(f"cannot write the verdict to {self._path}: {unwritten(error)}") from error
 
 
-def note_all(session: "GateSession") -> None:
-    """Write down what is found of every item, outside pytest: none was left out. Raises MaxactError."""
-    for subject in session.plan.subjects:
-        for limit in _limits(session, subject):
-            finding = session.judging.check(subject, limit)
-            found = Found.WAIVED if finding.waiver else Found.HELD if finding.passed else Found.BREACH
-            session.ledger.note(f"{subject.node}::{limit.check}", found)
-    for waiver in session.plan.waivers:
-        fault = waiver_fault(session.plan, session.judging, waiver)
-        session.ledger.note(session.plan.waiver_id(waiver), Found.BREACH if fault else Found.HELD)
-
-
 def statement_of(
     session: "GateSession", outcome: "Outcome | None", troubles: Sequence[str], limits: tuple[Reference, ...],
     about: str, words: Words,
@@ -109,10 +92,10 @@ def statement_of(
         finished=True,
         reasons=tuple(worded(reason, words) for reason in reasons),
         checkpoints=tuple(_artifact(session, subject) for subject in session.plan.subjects),
-        waivers=tuple(_waivers(session)),
+        waivers=tuple(_waiver(waiver_told(session, waiver)) for waiver in session.plan.waivers),
         limits=limits,
         baselines=tuple(_baselines(session)),
-        settings=_settings(session.settings),
+        settings=asked_for(session.settings),
     )
     passed = not shortfalls(details)
     return _statement(about, details.model_copy(update={"verdict": "PASS" if passed else "FAIL"}), passed)
@@ -157,71 +140,39 @@ def _artifact(session: "GateSession", subject: "Candidate") -> Artifact:
         samples=len(known.samples) if known else 0,
         family=subject.rules.family,
         measured_with=dict(known.versions) if known else {},
-        checks=tuple(_check(session, subject, limit) for limit in _limits(session, subject)),
+        checks=tuple(_check(check_told(session, subject, limit)) for limit in limits_of(session, subject)),
     )
 
 
-def _limits(session: "GateSession", subject: "Candidate") -> "list[Limit]":
-    """Every limit of a checkpoint, those of single tensors at fault included, each once."""
-    return list({limit.check: limit for limit in session.judging.limits(subject)}.values())
-
-
-def _check(session: "GateSession", subject: "Candidate", limit: "Limit") -> CheckMade:
-    name = f"{subject.node}::{limit.check}"
-    finding, why = None, ""
-    if session.judging.is_settled(subject, limit):
-        try:
-            finding = session.judging.check(subject, limit)
-        except MaxactError as error:
-            why = first_line(error)
+def _check(told: "CheckTold") -> CheckMade:
+    finding, limit = told.finding, told.limit
     return CheckMade(
-        check=name,
-        outcome=_outcome(session, name, finding),
+        check=told.id,
+        outcome=told.became,
         site=finding.site if finding else limit.site,
         metric=limit.metric.name,
         value=_figure(finding.value) if finding else None,
         limit=_figure(limit.bound),
         sense="min" if limit.sense == "min" else "max",
         baseline=limit.against,
-        message=finding.message if finding else why,
+        message=finding.message if finding else told.why,
     )
 
 
-def _outcome(session: "GateSession", name: str, finding: "Finding | None") -> CheckOutcome:
-    """The worse of what its item found and what is found now: they are one, unless something stood between."""
-    entry = session.ledger.entries.get(name)
-    if entry is None:
-        return "deselected" if name in session.ledger.excused else "not run"
-    if finding is None or entry.found is Found.UNKNOWN:
-        return "could not be judged"
-    if entry.found is Found.BREACH or not finding.accepted:
-        return "does not hold"
-    return "waived" if entry.found is Found.WAIVED or finding.waiver else "held"
-
-
-def _waivers(session: "GateSession") -> list[WaiverInForce]:
-    found = []
-    for waiver in session.plan.waivers:
-        name = session.plan.waiver_id(waiver)
-        entry = session.ledger.entries.get(name)
-        outcome: CheckOutcome = "deselected" if name in session.ledger.excused else "not run"
-        if entry is not None:
-            outcome = "held" if entry.found is Found.HELD else "does not hold"
-        found.append(
-            WaiverInForce(
-                check=name,
-                outcome=outcome,
-                site=waiver.site,
-                metric=waiver.metric,
-                checkpoint=waiver.checkpoint,
-                reason=waiver.reason,
-                owner=waiver.owner,
-                until=waiver.until.isoformat(),
-                up_to=_figure(waiver.up_to) if waiver.up_to is not None else None,
-                written=f"{waiver.file}:{waiver.line}",
-            )
-        )
-    return found
+def _waiver(told: "WaiverTold") -> WaiverInForce:
+    waiver = told.waiver
+    return WaiverInForce(
+        check=told.id,
+        outcome=told.became,
+        site=waiver.site,
+        metric=waiver.metric,
+        checkpoint=waiver.checkpoint,
+        reason=waiver.reason,
+        owner=waiver.owner,
+        until=waiver.until.isoformat(),
+        up_to=_figure(waiver.up_to) if waiver.up_to is not None else None,
+        written=f"{waiver.file}:{waiver.line}",
+    )
 
 
 def _baselines(session: "GateSession") -> list[Reference]:
@@ -229,15 +180,6 @@ def _baselines(session: "GateSession") -> list[Reference]:
     return [
         Reference(uri=source.path, digest=Digest(sha256=content_digest(record))) for source, record in records if record
     ]
-
-
-def _settings(settings: "Settings") -> dict[str, str]:
-    """What was asked for and is not the default, but for where files are put."""
-    return {
-        one.name: str(value)
-        for one in fields(settings)
-        if (value := getattr(settings, one.name)) != one.default and one.name not in ("verdict", "save", "cache")
-    }
 
 
 def _figure(value: float) -> Figure:

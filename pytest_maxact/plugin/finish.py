@@ -88,6 +88,7 @@ def close(session: pytest.Session, gate: "GateSession", stopped: bool) -> None:
 def conclude_run(session: pytest.Session, gate: "GateSession") -> None:
     """Put the outcome together, and let the exit status follow it."""
     from pytest_maxact.gate.conclude import Reported, conclude
+    from pytest_maxact.plugin.files import write_reports
     from pytest_maxact.plugin.junit import complete
     from pytest_maxact.plugin.section import tightening
 
@@ -98,12 +99,14 @@ def conclude_run(session: pytest.Session, gate: "GateSession") -> None:
     seen = Reported(run=run, failed=failed & run, troubles=_troubles(session, gate, missing))
     config.stash[outcome_key], passed = None, False
     try:
-        outcome = conclude(gate, seen, tightening(gate))
-        config.stash[outcome_key] = outcome
-        passed = not outcome.faults and not (outcome.verdict and outcome.verdict.breaches)
+        config.stash[outcome_key] = conclude(gate, seen, tightening(gate))
     except (MaxactError, ValueError, OSError) as error:
         what = worded(marked(error), pytest_option)
         config.stash.setdefault(trouble_key, []).append(f"the outcome could not be put together ({what})")
+    outcome, troubles = write_reports(config, gate, config.stash[outcome_key], config.stash.get(trouble_key, []))
+    config.stash[outcome_key], config.stash[trouble_key] = outcome, troubles
+    if outcome is not None:
+        passed = not outcome.faults and not (outcome.verdict and outcome.verdict.breaches)
     config.stash[_passed_key] = passed
     complete(config, gate, config.stash[outcome_key], passed)
     enforce(session)

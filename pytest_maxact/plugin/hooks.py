@@ -235,6 +235,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
     gate: GateSession | None = config.stash.get(session_key, None)
     if gate is None or not _concludes(config):
         return (yield)
+    from pytest_maxact.plugin.files import say_written
     from pytest_maxact.plugin.finish import conclude_run, enforce, outcome_key, write_verdict
     from pytest_maxact.plugin.project import give_outcome
 
@@ -246,6 +247,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
     except InputError as error:
         pytest.exit(error.worded(pytest_option), returncode=int(session.exitstatus) or pytest.ExitCode.USAGE_ERROR)
     finally:
+        say_written(config)
         write_verdict(session, gate)
         enforce(session)
     return result

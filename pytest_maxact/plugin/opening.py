@@ -47,10 +47,8 @@ def begin(config: pytest.Config) -> None:
     """In the process that the user started. Raises InputError for a request that is wrong."""
     unused = not written(config) and all(value is None for value in _given(config).values())
     left_out = not unused and is_left_out(config)
-    if not left_out and (place := _place_of_verdict(config)):
-        from pytest_maxact.plugin.finish import begin_verdict
-
-        begin_verdict(config, place, config.getoption("maxact_model"))
+    if not unused and not left_out:
+        _begin_files(config)
     refuse_unknown_keys(config)
     if unused:
         return
@@ -122,10 +120,21 @@ def _settings(config: pytest.Config) -> "Settings":
     return resolve(_given(config), written(config), config.inipath.parent if config.inipath else None)
 
 
-def _place_of_verdict(config: pytest.Config) -> str | None:
-    """Where the verdict goes, also where what else was asked for is wrong."""
-    given: str | None = config.getoption("maxact_verdict")
-    there = value_of(config, "verdict")
+def _begin_files(config: pytest.Config) -> None:
+    """Those of this run, also where what else was asked for is wrong."""
+    from pytest_maxact.gate.reports import REPORTS
+    from pytest_maxact.plugin.files import begin_reports
+    from pytest_maxact.plugin.finish import begin_verdict
+
+    about = config.getoption("maxact_model")
+    if place := _place_of(config, "verdict"):
+        begin_verdict(config, place, about)
+    begin_reports(config, {one.setting: place for one in REPORTS if (place := _place_of(config, one.setting))}, about)
+
+
+def _place_of(config: pytest.Config, field: str) -> str | None:
+    given: str | None = config.getoption(f"maxact_{field}")
+    there = value_of(config, field)
     if given or there is None or not asked_for(config):
         return given
     return str((config.inipath.parent if config.inipath else Path()) / str(there))
@@ -133,7 +142,9 @@ def _place_of_verdict(config: pytest.Config) -> str | None:
 
 def _open_first(config: pytest.Config, settings: "Settings") -> None:
     """Before anything is collected."""
+    from pytest_maxact.gate.reports import places_of
     from pytest_maxact.plugin.closing import Closing
+    from pytest_maxact.plugin.files import begin_reports, note_places
     from pytest_maxact.plugin.finish import begin_verdict, note_opened
     from pytest_maxact.plugin.ids import known_as, take_own
     from pytest_maxact.plugin.refusals import (
@@ -148,7 +159,9 @@ def _open_first(config: pytest.Config, settings: "Settings") -> None:
     selected = take_own(config)
     if settings.verdict:
         begin_verdict(config, settings.verdict, settings.model or settings.replay)
+    begin_reports(config, places_of(settings), settings.model or settings.replay)
     session = _opened(config, settings)
+    note_places(config, session)
     selected = known_as(selected, session.plan.ids)
     config.stash[session_key], config.stash[selected_key] = session, selected
     config.pluginmanager.register(Closing(session), "maxact-closing")

@@ -46,6 +46,7 @@ class Settings:
     save: str | None = None
     slim: bool = False
     verdict: str | None = None
+    json_report: str | None = None
 
     @property
     def wanted(self) -> bool:

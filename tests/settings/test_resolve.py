@@ -52,6 +52,7 @@ def test_judging_options_are_told_from_measuring_ones() -> None:
         "loosen",
         "strict",
         "verdict",
+        "json-report",
     }
 
 
@@ -104,6 +105,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "update": ("new", "new"),
     "loosen": ("true", True),
     "verdict": ("v.json", "v.json"),
+    "json-report": ("r.json", "r.json"),
     "strict": ("on", True),
 }
 

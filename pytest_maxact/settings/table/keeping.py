@@ -41,4 +41,12 @@ KEEPING = (
             " holds it against the artifact"
         ),
     ),
+    Option(
+        name="json-report",
+        metavar="FILE",
+        parse=nonempty,
+        is_path=True,
+        measures=False,
+        help="write all that a program may ask of the run to FILE, by a published JSON Schema (report.schema.json)",
+    ),
 )

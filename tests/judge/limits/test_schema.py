@@ -10,7 +10,7 @@ from pytest_maxact.judge.limits.file import builtin_path, load_limits, parse_lim
 from pytest_maxact.judge.limits.schema.document import LimitsDocument
 from pytest_maxact.judge.limits.schema.family import Shape
 from pytest_maxact.judge.published import published
-from tools.write_schema import SCHEMA, schema
+from tools.write_schema import LIMITS, schemas
 
 FILE = Path("limits.yaml")
 OWN = (
@@ -24,20 +24,20 @@ def shape_with(checkpoints: str) -> Shape:
 
 
 def test_the_exported_form_is_the_one_that_files_are_read_by() -> None:
-    assert SCHEMA.read_text(encoding="utf-8") == schema(), "write it again: python -m tools.write_schema"
-    form = json.loads(schema())
+    assert LIMITS.read_text(encoding="utf-8") == schemas()[LIMITS], "write it again: python -m tools.write_schema"
+    form = json.loads(schemas()[LIMITS])
     assert form["properties"].keys() == LimitsDocument.model_fields.keys()
     assert form["additionalProperties"] is False
 
 
 def test_the_shipped_file_names_it_for_editors() -> None:
     first = builtin_path().read_text(encoding="utf-8").splitlines()[0]
-    assert first == f"# yaml-language-server: $schema={SCHEMA.name}"
-    assert builtin_path().with_name(SCHEMA.name).is_file()
+    assert first == f"# yaml-language-server: $schema={LIMITS.name}"
+    assert builtin_path().with_name(LIMITS.name).is_file()
 
 
 def test_an_int8_rule_may_stand_alone_for_an_editor_too() -> None:
-    single, several = json.loads(schema())["$defs"]["Family"]["properties"]["int8"]["anyOf"]
+    single, several = json.loads(schemas()[LIMITS])["$defs"]["Family"]["properties"]["int8"]["anyOf"]
     assert several == {"type": "array", "items": single}
 
 

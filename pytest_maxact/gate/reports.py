@@ -1,0 +1,126 @@
+"""The files that a run writes about itself: one row for each, what the user asks for it with, what kind of file it is,
+and what makes it of the account of the run. Every door writes them through here, after all is judged.
+
+Guards that each has a place before anything is measured, that none is left from an earlier run where this one does not
+come to its end, and that one which cannot be written fails the run, says so, and costs none of the others.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_maxact.errors import InputError, MaxactError, first_line, marked
+from pytest_maxact.judge.account import Account
+from pytest_maxact.judge.outcome import Outcome
+from pytest_maxact.record.output import Kind, require_place, unwritten, write_output
+
+if TYPE_CHECKING:
+    from pytest_maxact.gate.session import GateSession
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One kind of file. `setting`: the field of Settings that says where it goes; `called`: what the user is told was
+    written. `made`: an account, and the place of the file, for what updates one that is there, in; its bytes out. It
+    takes every account, also one without an outcome. `begins`: whether it stands there, as that of a run that did not
+    finish, from the beginning on.
+    """
+
+    setting: str
+    called: str
+    kind: Kind
+    made: Callable[[Account, Path], bytes]
+    begins: bool = True
+
+
+def _json(account: Account, place: Path) -> bytes:
+    from pytest_maxact.report.data.run.text import run_json
+
+    return run_json(account).encode()
+
+
+def _is_json(path: Path) -> bool:
+    from pytest_maxact.report.data.run.text import is_run_report
+
+    return is_run_report(path)
+
+
+REPORTS = (
+    Report(
+        setting="json_report",
+        called="JSON report",
+        kind=Kind(called="the JSON report", is_one=_is_json),
+        made=_json,
+    ),
+)
+"""A new one: a row here, and an option of that name."""
+
+
+def places_of(settings: object) -> dict[str, str]:
+    """Where the files go that were asked for, by setting."""
+    return {one.setting: place for one in REPORTS if (place := getattr(settings, one.setting, None))}
+
+
+class ReportFiles:
+    """The files of one run. Raises InputError where one cannot be written, or would destroy something.
+
+    `about`: the checkpoint that was asked for, which nothing is written into.
+    """
+
+    def __init__(self, places: Mapping[str, str], about: str | None, root: Path) -> None:
+        self._rows = [(one, root / Path(places[one.setting]).expanduser()) for one in REPORTS if one.setting in places]
+        self._apart = [Path(about)] if about else []
+        self.root = root
+        self.written: tuple[str, ...] = ()
+        """What was, a line for each."""
+        for row, place in self._rows:
+            require_place(place, row.kind, self._apart)
+            if row.begins and (fault := self._put(row, place, Account(root=root))):
+                raise InputError(fault)
+
+    def opened(self, session: "GateSession") -> None:
+        """Note what the run is about: nothing is written into its checkpoints."""
+        sources = [subject.source for subject in session.plan.subjects] + list(session.plan.baselines)
+        self._apart = [Path(source.path) for source in sources if not source.is_record]
+        for row, place in self._rows:
+            require_place(place, row.kind, self._apart)
+
+    def write(self, account: Account) -> list[str]:
+        """Write all that can be; why others were not, a text for each. What is written tells of those too."""
+        faults = {row.setting: fault for row, place in self._rows if (fault := self._put(row, place, account))}
+        if faults:
+            told = with_faults(account, faults.values())
+            for row, place in self._rows:
+                if row.setting not in faults and (fault := self._put(row, place, told)):
+                    faults[row.setting] = fault
+        self.written = tuple(
+            f"{row.called} written to {place}" for row, place in self._rows if row.setting not in faults
+        )
+        return list(faults.values())
+
+    def _put(self, row: Report, place: Path, account: Account) -> str:
+        try:
+            write_output(place, row.made(account, place), row.kind, self._apart)
+        except OSError as error:
+            return f"{row.kind.called} was not written to {place}: {unwritten(error)}"
+        except MaxactError as error:
+            return marked(error)
+        except Exception as error:
+            return f"{row.kind.called} was not written to {place}: {type(error).__name__}: {first_line(error)}"
+        return ""
+
+
+def with_faults(account: Account, faults: Iterable[str]) -> Account:
+    """The account of a run of which some report could not be written."""
+    more = tuple(faults)
+    outcome = faulty(account.outcome, more) if account.outcome else None
+    return replace(account, verdict="FAIL", faults=(*account.faults, *more), outcome=outcome)
+
+
+def faulty(outcome: Outcome, faults: Iterable[str]) -> Outcome:
+    """The outcome with what went wrong since."""
+    more = tuple(faults)
+    verdict = outcome.verdict
+    told = replace(verdict, faults=(*verdict.faults, *more)) if verdict else None
+    return replace(outcome, faults=(*outcome.faults, *more), verdict=told)

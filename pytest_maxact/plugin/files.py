@@ -1,0 +1,59 @@
+"""The files that a pytest run writes about itself: begun where the run is, and written when its outcome is put
+together, by the process that the user started and no other.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_maxact.errors import MaxactError, marked
+from pytest_maxact.settings.option import pytest_option
+
+if TYPE_CHECKING:
+    from pytest_maxact.gate.reports import ReportFiles
+    from pytest_maxact.gate.session import GateSession
+    from pytest_maxact.judge.outcome import Outcome
+
+_files_key: "pytest.StashKey[ReportFiles]" = pytest.StashKey()
+
+
+def begin_reports(config: pytest.Config, places: Mapping[str, str], about: str | None) -> None:
+    """Before anything else of the run, so that no file of an earlier one is left where this one fails. Raises
+    InputError.
+    """
+    from pytest_maxact.gate.reports import ReportFiles
+    from pytest_maxact.plugin.typed import typed
+
+    if places and _files_key not in config.stash and not typed(config).looks:
+        config.stash[_files_key] = ReportFiles(places, about, config.invocation_params.dir)
+
+
+def note_places(config: pytest.Config, gate: "GateSession") -> None:
+    """What the run is about is known now. Raises InputError for a place that lies in it."""
+    if _files_key in config.stash:
+        config.stash[_files_key].opened(gate)
+
+
+def write_reports(
+    config: pytest.Config, gate: "GateSession", outcome: "Outcome | None", troubles: list[str]
+) -> "tuple[Outcome | None, list[str]]":
+    """Write them. The outcome and the troubles, with what could not be written, which has failed the run."""
+    from pytest_maxact.gate.account import account_of
+    from pytest_maxact.gate.reports import faulty
+
+    if _files_key not in config.stash:
+        return outcome, troubles
+    files = config.stash[_files_key]
+    try:
+        faults = files.write(account_of(gate, outcome, troubles, pytest_option, files.root))
+    except (MaxactError, ValueError, OSError) as error:
+        faults = [f"no report was written: {marked(error)}"]
+    return (faulty(outcome, faults) if outcome else None), [*troubles, *faults]
+
+
+def say_written(config: pytest.Config) -> None:
+    """What was written, where a run is not a quiet one."""
+    if _files_key in config.stash and config.get_verbosity() >= 0:
+        for line in config.stash[_files_key].written:
+            print(f"maxact: {line}")
