@@ -27,11 +27,13 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """A kind of file. `called`: in an error's text, as in "the Record"; `is_one`: whether a file is of it, by its
-    contents, and false for one that cannot be read.
+    contents, and false for one that cannot be read. `beside_weights`: the one name under which it may lie in a
+    checkpoint's folder, for it describes the checkpoint and is no part of what is loaded; empty for most.
     """
 
     called: str
     is_one: Callable[[Path], bool]
+    beside_weights: str = ""
 
 
 def require_place(target: Path, kind: Kind, apart: Iterable[Path] = (), own: Path | None = None) -> None:
@@ -66,7 +68,8 @@ def require_harmless(target: Path, kind: Kind, apart: Iterable[Path] = (), own: 
         found = os.stat(place) if os.path.lexists(place) else None
     except (OSError, ValueError) as error:
         raise _refused(target, kind, str(error), "give a path that can be written") from error
-    if reason := inside_checkpoint(place, apart, own):
+    at_home = bool(kind.beside_weights) and place.name == kind.beside_weights
+    if reason := in_hub_cache(place) if at_home else inside_checkpoint(place, apart, own):
         raise _refused(target, kind, reason, "give a path outside every checkpoint; what lies in one is part of it")
     if found is None or stat.S_ISDIR(found.st_mode):
         return
@@ -116,8 +119,8 @@ def inside_checkpoint(path: Path, apart: Iterable[Path] = (), own: Path | None =
     """
     try:
         place = Path(os.path.realpath(path))
-        if _SNAPSHOT.search(place.as_posix()):
-            return "it lies in the cache of the hub, where checkpoints are kept as they were downloaded"
+        if reason := in_hub_cache(place):
+            return reason
         of_run = [os.stat(folder) for folder in apart if os.path.isdir(folder)]
         ours = os.stat(own) if own is not None and os.path.isdir(own) else None
         for folder in (place, *place.parents):
@@ -131,6 +134,12 @@ def inside_checkpoint(path: Path, apart: Iterable[Path] = (), own: Path | None =
     except (OSError, ValueError) as error:
         return f"{error}"
     return ""
+
+
+def in_hub_cache(place: Path) -> str:
+    """Why nothing is written there, in words; empty elsewhere."""
+    found = _SNAPSHOT.search(place.as_posix())
+    return "it lies in the cache of the hub, where checkpoints are kept as they were downloaded" if found else ""
 
 
 def _looks_like_one(folder: Path) -> bool:

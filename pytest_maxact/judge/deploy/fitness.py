@@ -74,6 +74,13 @@ class SchemeFitness:
     def passed(self) -> bool:
         return self.holds and self.compared
 
+    @property
+    def fits(self) -> str:
+        """In a word; `?` where nothing speaks against it and not all was measured."""
+        if self.passed:
+            return "yes"
+        return "NO" if self.breaches else "waived" if self.holds_by_waiver else "?"
+
 
 def fitness_of(record: Record, limits: Iterable[Limit], findings: Iterable[Finding] = ()) -> list[SchemeFitness]:
     """The fitness of every scheme that `limits` speak about, in their order. `findings`: those of the run, which stand

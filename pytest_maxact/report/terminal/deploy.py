@@ -15,6 +15,8 @@ from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.report.terminal.screen import Column, Grid, Part, grouped
 
+_STYLES = {"yes": "green", "NO": "bold red", "waived": "yellow"}
+
 
 def deploy_parts(portrait: Portrait) -> Iterator[Part]:
     """For at least one scheme."""
@@ -94,13 +96,8 @@ def _cells(row: SchemeRow) -> list[str | Text]:
 
 
 def _fits(scheme: SchemeFitness) -> Text:
-    if scheme.passed:
-        return Text("yes", style="green")
-    if scheme.breaches:
-        return Text("NO", style="bold red")
-    if scheme.holds_by_waiver:
-        return Text("waived", style="yellow")
-    return Text("?", style="yellow" if scheme.holds else "bold red")
+    unknown = "yellow" if scheme.holds else "bold red"
+    return Text(scheme.fits, style=_STYLES.get(scheme.fits, unknown))
 
 
 def _decibel(lowest: tuple[float, str] | None) -> str:

@@ -1,0 +1,78 @@
+"""A model card: its bytes, or none, and what a run has to say in; the card with our block and our result in it out. All
+else stays byte for byte: line breaks, a byte order mark, whether there is a last line break.
+
+Source of the form: https://huggingface.co/docs/hub/model-cards, and huggingface_hub's own reading of it.
+"""
+
+import codecs
+import re
+from pathlib import Path
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.report.card.body import has_block, with_block
+from pytest_maxact.report.card.front import Entry, broken, with_entry
+
+CARD_NAME = "README.md"
+"""What the hub reads beside the weights, and no loader of weights does."""
+_SUFFIXES = (".md", ".markdown")
+_MOST_BYTES = 1 << 24
+
+
+def updated(content: bytes, entry: Entry, block: str) -> bytes:
+    """Raises InputError for a card that is broken, or of which nothing can be kept."""
+    mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
+    try:
+        text = content.removeprefix(mark).decode()
+    except UnicodeDecodeError as error:
+        raise broken("it is no text in UTF-8") from error
+    front = _front_pattern().search(text)
+    found = re.search(r"\r?\n", text)
+    line_break = found[0] if found else "\n"
+    if front:
+        opening, body = front[1], text[front.end() :]
+        closing = text[front.start(3) : front.end()]
+        written = f"{opening}{with_entry(front[2], entry, line_break)}{closing}"
+    else:
+        written, body = f"---{line_break}{with_entry('', entry, line_break)}{line_break}---{line_break}", text
+    new = f"{written}{with_block(body, block, line_break)}"
+    _require_read(new, entry)
+    return mark + new.encode()
+
+
+def is_card(path: Path) -> bool:
+    """Whether a file may have our block put in: text that begins as a card does, has our block, or is called Markdown,
+    for a card without front matter is plain text.
+    """
+    try:
+        content = path.read_bytes()[:_MOST_BYTES]
+        text = content.removeprefix(codecs.BOM_UTF8).decode()
+    except (OSError, ValueError):
+        return False
+    if "\0" in text:
+        return False
+    return path.suffix.lower() in _SUFFIXES or has_block(text) or bool(_front_pattern().search(text))
+
+
+def _front_pattern() -> re.Pattern[str]:
+    try:
+        from huggingface_hub.repocard import REGEX_YAML_BLOCK
+    except ImportError as error:
+        raise missing() from error
+    return REGEX_YAML_BLOCK
+
+
+def missing() -> InputError:
+    return InputError("a model card needs huggingface_hub, which is not installed\n  pip install huggingface_hub")
+
+
+def _require_read(text: str, entry: Entry) -> None:
+    """Raise InputError where huggingface_hub would not read what was written."""
+    from huggingface_hub import ModelCard, ModelCardData
+
+    try:
+        data = ModelCard(text).data
+        results = (data.eval_results or []) if isinstance(data, ModelCardData) else []
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise broken(f"huggingface_hub does not read it: {str(error).splitlines()[0]}") from error
+    if not any(one.source_name == entry.source for one in results):
+        raise broken("huggingface_hub does not find the result in it")
