@@ -15,6 +15,7 @@ from pytest_maxact.judge.outcome import Checkpoint, Outcome
 from pytest_maxact.judge.portray import portray
 from pytest_maxact.judge.remarks import noise_remarks, remarks_on
 from pytest_maxact.judge.strength import strength_of, weakest
+from pytest_maxact.judge.verdict.close import close_remarks
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.tally import Tally, Told, tally_of
 from pytest_maxact.numbers.counted import counted
@@ -132,6 +133,9 @@ def _verdict(
             *dict.fromkeys(remark for name in judged for remark in session.plan.subject(name).rules.remarks),
             *remarks,
             *noise_remarks(finding for one in judged.values() for finding in one.findings),
+            *close_remarks(
+                finding for name, one in judged.items() for finding in one.findings if finding.limit.check in ran[name]
+            ),
             *session.records.resumed,
             *([f"Records are not kept, the next run measures all again: {unkept}"] if unkept else []),
         ],

@@ -9,7 +9,9 @@ from pytest_maxact.gate.plan import Plan
 from pytest_maxact.gate.records import Records
 from pytest_maxact.gate.subject import Subject
 from pytest_maxact.judge.limits.limit import Limit
+from pytest_maxact.judge.trust.intervals import Intervals
 from pytest_maxact.judge.verdict.check import check, require_any, settled
+from pytest_maxact.judge.verdict.close import WARN, with_interval
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.verdict import require_sound
 from pytest_maxact.judge.verdict.weights import tensor_limits
@@ -18,11 +20,12 @@ from pytest_maxact.record.record import Record
 
 class Judging:
     """The findings of a run so far, and which baselines are known to be sound. `unwaived`: why no waiver lets a check
-    of this run pass, empty where they do.
+    of this run pass, empty where they do; `close`: what becomes of figures that are too close to their limits.
     """
 
-    def __init__(self, plan: Plan, records: Records, unwaived: str = "") -> None:
-        self._plan, self._records, self.unwaived = plan, records, unwaived
+    def __init__(self, plan: Plan, records: Records, unwaived: str = "", close: str = WARN) -> None:
+        self._plan, self._records, self.unwaived, self._close = plan, records, unwaived, close
+        self._intervals: dict[str, Intervals] = {}
         self._findings: dict[tuple[str, str], Finding] = {}
         self._sound: set[str] = set()
 
@@ -32,7 +35,8 @@ class Judging:
         if key not in self._findings:
             baseline = self._baseline(limit.against, showing) if limit.against else None
             record = self._records.obtain(subject.source, showing)
-            finding = check(record, limit, baseline)
+            intervals = self._intervals.setdefault(subject.source.key, Intervals(record))
+            finding = with_interval(check(record, limit, baseline), intervals, baseline, self._close)
             after = settled(record, finding, subject.rules.waivers, subject.label)
             self._findings[key] = self._without_waiver(finding, after) if self.unwaived else after
         return self._findings[key]

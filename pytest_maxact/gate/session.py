@@ -86,7 +86,7 @@ def join_session(folder: Path, cache: Cache = NOWHERE, unwaived: str = "") -> Ga
 
 
 def _session(settings: Settings, plan: Plan, records: Records, unwaived: str) -> GateSession:
-    judging = Judging(plan, records, unwaived)
+    judging = Judging(plan, records, unwaived, settings.close)
     return GateSession(settings=settings, plan=plan, records=records, judging=judging, ledger=Ledger())
 
 

@@ -146,6 +146,7 @@ def _artifact(session: "GateSession", subject: "Candidate") -> Artifact:
 
 def _check(told: "CheckTold") -> CheckMade:
     finding, limit = told.finding, told.limit
+    interval = finding.interval if finding else None
     return CheckMade(
         check=told.id,
         outcome=told.became,
@@ -156,6 +157,10 @@ def _check(told: "CheckTold") -> CheckMade:
         sense="min" if limit.sense == "min" else "max",
         baseline=limit.against,
         message=finding.message if finding else told.why,
+        too_close=bool(finding and finding.close),
+        inside_noise=bool(finding and finding.is_noise),
+        low=_figure(interval.low) if interval else None,
+        high=_figure(interval.high) if interval else None,
     )
 
 

@@ -86,6 +86,8 @@ class Check(GateItem):
             pytest.xfail(f"{finding.waiver.words}; {finding.message}")
         if not finding.passed:
             pytest.fail(finding.message, pytrace=False)
+        if finding.close:
+            self.add_report_section("call", "maxact: too close to call", f"WARNING: {finding.message}\n")
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
         """The line of the limit, so that annotations land on it."""

@@ -85,6 +85,7 @@ def properties_of(finding: Finding) -> list[tuple[str, object]]:
         ("maxact.rule", limit.rule),
         ("maxact.source", limit.source),
         *([("maxact.baseline", limit.against)] if limit.against else []),
+        *([("maxact.too_close", True)] if finding.close else []),
     ]
 
 

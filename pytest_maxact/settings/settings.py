@@ -41,6 +41,7 @@ class Settings:
     update: str | None = None
     loosen: bool = False
     strict: bool = False
+    close: str = "warn"
     cache: str | None = None
     resume: str = "on"
     save: str | None = None

@@ -51,6 +51,7 @@ def test_judging_options_are_told_from_measuring_ones() -> None:
         "update",
         "loosen",
         "strict",
+        "close",
         "verdict",
         "json-report",
     }
@@ -107,6 +108,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "verdict": ("v.json", "v.json"),
     "json-report": ("r.json", "r.json"),
     "strict": ("on", True),
+    "close": ("fail", "fail"),
 }
 
 

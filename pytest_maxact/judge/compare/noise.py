@@ -4,6 +4,8 @@ Guards both ways: what the measurement itself gives for a difference is no breac
 difference that is small whatever was measured.
 """
 
+import math
+
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.noise import MOST, Noise, Spread, documented
 from pytest_maxact.record.metrics.metric import GROWTH, SHIFT, SHRINK, Metric
@@ -14,7 +16,7 @@ def floor_between(before: Record, after: Record, site: str) -> Spread:
     """Of one site: what either Record saw when it was repeated, or what the arithmetic of one that was not is known
     for; the larger, and no more than `MOST`.
     """
-    return _spread(before, site).widened(_spread(after, site)).within(MOST)
+    return spread_of(before, site).widened(spread_of(after, site)).within(MOST)
 
 
 def is_noise(value: float, metric: Metric, floor: Spread) -> bool:
@@ -38,7 +40,8 @@ def floor_words(before: Record, after: Record, metric: Metric, floor: Spread) ->
     return f"{stated}, {' and '.join(dict.fromkeys(_origin(record) for record in (before, after)))}"
 
 
-def _spread(record: Record, site: str) -> Spread:
+def spread_of(record: Record, site: str) -> Spread:
+    """Of one Record alone, as `floor_between`."""
     return record.noise.sites[site] if record.noise else documented(record.provenance.dtype)
 
 
@@ -64,3 +67,19 @@ def unsteady(record: Record) -> str:
         f"the measurement does not repeat itself: largest magnitudes of {counted(len(beyond), 'site')} moved by more "
         f"than {MOST.max_abs:.0%} ({origin_of(record.noise)}), most in {worst}, by {beyond[worst]:.3g} times"
     )
+
+
+def band_of(value: float, metric: Metric, floor: Spread) -> tuple[float, float] | None:
+    """Where a change of a site may lie when both are measured again; None of what does not move, of what is no number,
+    and of a change that is inside the floor, which is no change.
+    """
+    of = metric.of
+    if not math.isfinite(value) or is_noise(value, metric, floor):
+        return None
+    if metric in (GROWTH, SHRINK):
+        return value / (1 + floor.max_abs), value * (1 + floor.max_abs)
+    if metric == SHIFT:
+        return value - floor.shift, value + floor.shift
+    if of is None or of.is_of_weights or not of.is_in_decibels:
+        return None
+    return value - floor.sqnr_db, value + floor.sqnr_db

@@ -57,6 +57,12 @@ class CheckMade(_Form):
     sense: Literal["min", "max"]
     baseline: str = ""
     message: str = ""
+    too_close: bool = False
+    """Whether the interval of its figure, from `low` to `high`, reaches over the limit."""
+    inside_noise: bool = False
+    """Whether it holds because the change is no more than the measurement itself gives."""
+    low: Figure = None
+    high: Figure = None
 
 
 class WaiverInForce(_Form):

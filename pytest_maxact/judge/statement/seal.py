@@ -53,7 +53,16 @@ def is_statement(path: Path) -> bool:
 
 
 def _document(statement: Statement) -> Any:
-    return json.loads(statement.model_dump_json(by_alias=True))
+    """What later versions say of a check stands there only where there is something to say: those of earlier ones are
+    what they were.
+    """
+    document = json.loads(statement.model_dump_json(by_alias=True))
+    for checkpoint in document["predicate"][DETAILS]["checkpoints"]:
+        for check in checkpoint["checks"]:
+            for name in ("too_close", "inside_noise", "low", "high"):
+                if check[name] is None or check[name] is False:
+                    del check[name]
+    return document
 
 
 def _canonical(document: Any) -> str:

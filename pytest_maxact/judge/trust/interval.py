@@ -4,7 +4,8 @@ beside its value, and what tells that a limit is too close to call.
 
 from dataclasses import dataclass
 
-LEVEL = 0.95
+MEAN = "95 of 100 other sets of samples give a figure in it"
+"""What the interval of an average means."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,6 +83,16 @@ def maxima_of(record: Record) -> dict[str, SampleMaxima]:
     return _told(record)[0]
 
 
+def magnitudes_of_m(record: Record) -> Floats | None:
+    """Of every sample the largest magnitude of all counted sites; None where one of them does not tell."""
+    told = maxima_of(record)
+    counted = [name for name, reading in record.sites.items() if reading.site.counted]
+    if not told or any(name not in told for name in counted):
+        return None
+    found: Floats = np.stack([told[name].magnitudes for name in counted]).max(0)
+    return found
+
+
 def _told(record: Record) -> tuple[dict[str, SampleMaxima], tuple[str, ...]]:
     if record.is_summary:
         return {}, (f"the Record is slim and keeps nothing of its samples: measure again without {setting('slim')}",)

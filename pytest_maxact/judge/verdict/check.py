@@ -14,8 +14,10 @@ from pytest_maxact.judge.compare.noise import floor_between, floor_words, is_noi
 from pytest_maxact.judge.limits.limit import CARRIER, HUNT, MODEL, PREDICTIONS, STRESS, Limit
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.limits.weights import WEIGHTS, is_of_weights, tensor_of
+from pytest_maxact.judge.trust.intervals import Intervals
 from pytest_maxact.judge.verdict.attention import check_attention, is_of_attention
 from pytest_maxact.judge.verdict.bound import NEVER_ZERO, RARELY_ZERO, holds
+from pytest_maxact.judge.verdict.close import WARN, with_interval
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.predictions import check_predictions
 from pytest_maxact.judge.verdict.source import check_departure, is_of_source
@@ -45,23 +47,20 @@ def judge(
     baselines: Mapping[str, Record] | None = None,
     waivers: Iterable[Waiver] = (),
     checkpoint: str = "",
+    close: str = WARN,
 ) -> list[Finding]:
     """A finding for every limit. Raises MeasureError where the Record lacks a limit's site, or there are no limits at
     all.
 
     `baselines`: the Records that relative limits compare with, by name; `checkpoint`: which one of a series this is,
-    for its waivers.
+    for its waivers; `close`: what becomes of figures that are too close to their limits (`close.py`).
     """
-    waivers = tuple(waivers)
-    findings = [
-        settled(
-            record,
-            check(record, limit, (baselines or {}).get(limit.against)),
-            waivers,
-            checkpoint,
-        )
-        for limit in with_tensors(record, limits)
-    ]
+    waivers, intervals, known = tuple(waivers), Intervals(record), baselines or {}
+    findings = []
+    for limit in with_tensors(record, limits):
+        baseline = known.get(limit.against)
+        told = with_interval(check(record, limit, baseline), intervals, baseline, close)
+        findings.append(settled(record, told, waivers, checkpoint))
     return require_any(findings)
 
 

@@ -23,6 +23,8 @@ class Told:
 class Tally:
     """`ran` checks, of which `breaches` do not hold and `waived` are let pass; `faults`: what else went wrong.
 
+    `close`: those that hold and are too close to call.
+
     `waivers`: how many waivers were checks of the run themselves, of which `failing_waivers` are among the faults: with
     the checks they are what a runner counts.
 
@@ -43,6 +45,12 @@ class Tally:
     warnings: tuple[str, ...] = ()
     waivers: int = 0
     failing_waivers: int = 0
+    close: tuple[Told, ...] = ()
+
+    @property
+    def close_breaches(self) -> int:
+        """How many of the breaches are too close to call."""
+        return sum(told.finding.close for told in self.breaches)
 
     @property
     def is_counted(self) -> bool:
@@ -90,6 +98,7 @@ def tally_of(
         warnings=tuple(warnings),
         waivers=waivers,
         failing_waivers=failing_waivers,
+        close=tuple(told for told in run if told.finding.close and told.finding.passed),
     )
 
 

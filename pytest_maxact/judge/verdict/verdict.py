@@ -5,6 +5,7 @@ baseline that not all can be compared with are errors, never a verdict on less.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.judge.limits.behaviour import with_behaviour
@@ -24,12 +25,14 @@ def verdict(
     *,
     family: str | None = None,
     baselines: Mapping[str, Record] | None = None,
+    close: Literal["warn", "fail"] = "warn",
 ) -> list[Finding]:
     """A finding for every limit that speaks about the Record's family and shape, in depth order.
 
     `limits`: from `load_limits(path)`, the shipped ones by default. `family`: judge by another family's limits, or by
-    `generic`. `baselines`: Records to compare with, by the name that findings then call them. A Record passes where
-    every finding is `accepted`: it passed, or a waiver answers for it.
+    `generic`. `baselines`: Records to compare with, by the name that findings then call them. `close`: whether what
+    keeps its limit and is too close to call passes, or fails. A Record passes where every finding is `accepted`: it
+    passed, or a waiver answers for it.
 
     Raises InputError for limits that cannot judge this Record, MeasureError where it lacks what they are about.
     """
@@ -54,7 +57,7 @@ def verdict(
             probed=record.is_probed and baseline.is_probed,
             slim=record.is_summary or baseline.is_summary,
         )
-    return judge(record, rules.limits, baselines, rules.waivers)
+    return judge(record, rules.limits, baselines, rules.waivers, close=close)
 
 
 def require_sound(name: str, baseline: Record) -> None:

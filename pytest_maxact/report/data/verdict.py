@@ -3,6 +3,7 @@
 from typing import Any
 
 from pytest_maxact.judge.outcome import Outcome
+from pytest_maxact.judge.trust.interval import Interval
 from pytest_maxact.judge.verdict.tally import Tally
 from pytest_maxact.report.data.null import finite_or_null
 
@@ -29,6 +30,9 @@ def verdict_data(outcome: Outcome) -> dict[str, Any]:
                 "passed": finding.passed,
                 "waived": finding.waiver.words if finding.waiver else None,
                 **({"inside_noise": True} if finding.is_noise else {}),
+                "too_close": finding.close,
+                "interval": _interval(finding.interval) if finding.interval else None,
+                **({"no_interval": finding.untold} if finding.untold else {}),
                 "rule": finding.limit.rule,
                 "source": finding.limit.source,
                 "file": finding.limit.file,
@@ -42,12 +46,23 @@ def verdict_data(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def _interval(interval: Interval) -> dict[str, Any]:
+    return {
+        "low": finite_or_null(interval.low),
+        "high": finite_or_null(interval.high),
+        "samples": interval.samples,
+        "meaning": interval.meaning,
+    }
+
+
 def _counts(tally: Tally) -> dict[str, int]:
     """As the headline of the report has them; with waivers, which are checks too, those of a runner of tests."""
     return {
         "checks": tally.ran,
         "failed": len(tally.breaches),
         "waived": len(tally.waived),
+        "too_close": len(tally.close),
+        "failed_too_close": tally.close_breaches,
         "not_run": tally.left,
         "waivers": tally.waivers,
         "waivers_failed": tally.failing_waivers,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from pytest_maxact.judge.outcome import Outcome
+from pytest_maxact.judge.verdict.bound import holds
 from pytest_maxact.judge.verdict.tally import Tally, Told
 from pytest_maxact.judge.verdict.words import RELATIONS
 from pytest_maxact.report.terminal.screen import Screen, to_text
@@ -51,7 +52,9 @@ def _head(outcome: Outcome) -> Iterator[Text]:
     yield from headline(verdict, across_words(outcome))
     if verdict.faults and not verdict.breaches and verdict.ran:
         which = "checks that were judged" if verdict.ran > 1 else "check that was judged"
-        yield Text(f"{verdict.ran - len(verdict.waived)} of {verdict.ran} {which} hold", style="yellow")
+        yield Text(
+            f"{verdict.ran - len(verdict.waived) - len(verdict.close)} of {verdict.ran} {which} hold", style="yellow"
+        )
     if verdict.warnings:
         many = len(verdict.warnings)
         said = "a warning stands" if many == 1 else f"{many} warnings stand"
@@ -75,8 +78,9 @@ def _in_short(told: Told) -> str:
     of = f"{told.checkpoint}: " if told.checkpoint else ""
     if math.isnan(finding.value):
         return f"{of}{finding.site} {limit.name}: not to be told, see above"
-    relation = RELATIONS[limit.sense, finding.passed]
-    return f"{of}{finding.site} {limit.name}: {finding.value:.6g} {relation} {limit.bound:.6g}"
+    relation = RELATIONS[limit.sense, holds(finding.value, limit) if finding.close else finding.passed]
+    close = ", too close to call" if finding.close else ""
+    return f"{of}{finding.site} {limit.name}: {finding.value:.6g} {relation} {limit.bound:.6g}{close}"
 
 
 def _fitting(drawn: Sequence[Sequence[str]], left: int, screen: Screen) -> Iterator[str]:

@@ -107,7 +107,9 @@ def _checks(checkpoint: Checkpoint) -> Text:
     waived = sum(finding.waiver is not None for finding in checkpoint.findings)
     if failed:
         return Text(f"{failed} FAIL", style="bold red")
-    return Text(f"{waived} waived" if waived else "pass", style="yellow" if waived else "green")
+    close = sum(finding.close for finding in checkpoint.findings)
+    words = ", ".join(f"{many} {what}" for many, what in ((waived, "waived"), (close, "too close")) if many)
+    return Text(words or "pass", style="yellow" if words else "green")
 
 
 def _partings(series: Series) -> Iterator[Text]:

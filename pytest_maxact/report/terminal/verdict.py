@@ -13,6 +13,7 @@ from pytest_maxact.judge.verdict.tally import Tally, Told
 from pytest_maxact.numbers.counted import counted, counted_of
 
 BREACHES_SHOWN = 12
+CLOSE_SHOWN = 4
 
 
 def across_words(outcome: Outcome) -> str:
@@ -46,7 +47,11 @@ def verdict_lines(verdict: Tally, across: str = "") -> Iterator[Text]:
     if len(verdict.waived) > BREACHES_SHOWN:
         more = len(verdict.waived) - BREACHES_SHOWN
         yield Text(f"and {more} more {'is' if more == 1 else 'are'} waived", style="yellow")
-    if verdict.breaches or verdict.listed or verdict.waived:
+    for one in verdict.close[:CLOSE_SHOWN]:
+        yield Text(f"too close: {_sentence(one)}", style="yellow")
+    if more := len(verdict.close[CLOSE_SHOWN:]):
+        yield Text(f"and {more} more {'is' if more == 1 else 'are'} too close to call", style="yellow")
+    if verdict.breaches or verdict.listed or verdict.waived or verdict.close:
         yield Text()
 
 
@@ -79,27 +84,32 @@ def headline(verdict: Tally, across: str = "") -> Iterator[Text]:
 def _failing(verdict: Tally, which: str) -> Iterator[str]:
     """What of what ran fails, as a runner of tests counts it."""
     if failing := len(verdict.breaches):
-        yield f"{counted_of(failing, verdict.ran, 'check')}{which} {'does' if failing == 1 else 'do'} not hold"
-        yield from _waived(verdict)
+        near = verdict.close_breaches
+        beside = f" ({near} of them too close to call)" if near else ""
+        yield f"{counted_of(failing, verdict.ran, 'check')}{which} {'does' if failing == 1 else 'do'} not hold{beside}"
+        yield from _apart(verdict)
     if verdict.failing_waivers:
         yield counted_of(verdict.failing_waivers, verdict.waivers, "waiver", "fails", "fail")
 
 
 def _holding(verdict: Tally, which: str) -> Iterator[str]:
-    ran, waived = verdict.ran, len(verdict.waived)
-    if waived:
-        held = ran - waived
+    ran, apart = verdict.ran, len(verdict.waived) + len(verdict.close)
+    if apart:
+        held = ran - apart
         yield f"{held} of {counted(ran, 'check')}{which} {'holds' if held == 1 else 'hold'}"
-        yield from _waived(verdict)
+        yield from _apart(verdict)
     else:
         yield f"all {ran} checks{which} hold" if ran > 1 else f"the one check{which} holds"
     if verdict.waivers:
         yield counted(verdict.waivers, "waiver", "holds", "hold")
 
 
-def _waived(verdict: Tally) -> Iterator[str]:
+def _apart(verdict: Tally) -> Iterator[str]:
+    """What is no plain pass."""
     if waived := len(verdict.waived):
         yield f"{waived} {'is' if waived == 1 else 'are'} waived"
+    if near := len(verdict.close):
+        yield f"{near} {'is' if near == 1 else 'are'} too close to call"
 
 
 def _by_scheme(breaches: Sequence[Told]) -> Iterator[tuple[str, int]]:

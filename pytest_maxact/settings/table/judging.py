@@ -79,4 +79,11 @@ JUDGING = (
         measures=False,
         help="refuse to judge on too little text, which is a warning otherwise",
     ),
+    Option(
+        name="close",
+        metavar="warn|fail",
+        parse=choice_of("warn", "fail"),
+        measures=False,
+        help="what keeps its limit, but too closely to call: a warning (default), or a failure",
+    ),
 )

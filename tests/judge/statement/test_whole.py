@@ -119,3 +119,21 @@ def test_what_is_no_statement_is_refused(content: bytes, tmp_path: Path) -> None
     with pytest.raises(InputError, match=r"not a verdict of pytest-maxact"):
         read(path)
     assert not is_statement(path)
+
+
+def test_a_change_inside_the_noise_holds_beyond_its_limit_and_nothing_else_does() -> None:
+    beyond = {"value": 3.0, "inside_noise": True}
+    assert not shortfalls(with_checks(check(baseline="v1", **beyond)))
+    assert shortfalls(with_checks(check(**beyond)))
+    assert shortfalls(with_checks(check(baseline="v1", **(beyond | {"value": "nan"}))))
+    assert shortfalls(with_checks(check(baseline="v1", value=3.0)))
+
+
+def test_what_is_not_said_of_a_check_leaves_no_trace_in_the_file(tmp_path: Path) -> None:
+    """Verdicts of versions that did not know it are read as they were written."""
+    plain = rendered(statement())
+    assert not any(name in plain for name in ("too_close", "inside_noise", '"low"', '"high"'))
+    close = check(too_close=True, low=0.0, high=2.5)
+    path = tmp_path / "verdict.json"
+    path.write_text(rendered(statement(with_checks(close))))
+    assert read(path).predicate.details.checkpoints[0].checks == (close,)
