@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.trust.interval import Interval
+from pytest_maxact.judge.verdict.bound import holds
 from pytest_maxact.record.reading import SiteReading
 
 
@@ -34,6 +35,11 @@ class Finding:
     needed."""
     close: bool = False
     """Whether the interval reaches over the limit: passed or not, it is too close to call."""
+
+    @property
+    def is_failed_as_close(self) -> bool:
+        """Whether it keeps its limit, and fails for being too close to it."""
+        return self.close and not self.passed and holds(self.value, self.limit)
 
     @property
     def accepted(self) -> bool:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from pytest_maxact.judge.outcome import Outcome
-from pytest_maxact.judge.verdict.bound import holds
 from pytest_maxact.judge.verdict.tally import Tally, Told
 from pytest_maxact.judge.verdict.words import RELATIONS
 from pytest_maxact.report.terminal.screen import Screen, to_text
@@ -78,7 +77,7 @@ def _in_short(told: Told) -> str:
     of = f"{told.checkpoint}: " if told.checkpoint else ""
     if math.isnan(finding.value):
         return f"{of}{finding.site} {limit.name}: not to be told, see above"
-    relation = RELATIONS[limit.sense, holds(finding.value, limit) if finding.close else finding.passed]
+    relation = RELATIONS[limit.sense, finding.passed or finding.is_failed_as_close]
     close = ", too close to call" if finding.close else ""
     return f"{of}{finding.site} {limit.name}: {finding.value:.6g} {relation} {limit.bound:.6g}{close}"
 
