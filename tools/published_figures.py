@@ -99,12 +99,12 @@ def smallest_of(figures: Sequence[Layers]) -> Layers:
 
 def read_shapes(folder: Path) -> list[PublishedShape]:
     """In the order of model types as they occur, then by width and depth."""
-    sqnr = {row["model"]: float(row["sqnr_db"]) for row in _rows(folder / "int8.csv") if row["policy"] == "max_abs"}
+    sqnr = {row["model"]: float(row["sqnr_db"]) for row in rows_of(folder / "int8.csv") if row["policy"] == "max_abs"}
     rows: dict[str, list[dict[str, str]]] = {}
-    for row in _rows(folder / "layers.csv"):
+    for row in rows_of(folder / "layers.csv"):
         rows.setdefault(row["model"], []).append(row)
     groups: dict[tuple[str, int, int], list[Published]] = {}
-    for row in _rows(folder / "checkpoints.csv"):
+    for row in rows_of(folder / "checkpoints.csv"):
         one = _checkpoint(row, rows[row["model"]], sqnr.get(row["model"]))
         groups.setdefault((one.model_type, one.hidden_size, one.layers), []).append(one)
     order = list(dict.fromkeys(model_type for model_type, _, _ in groups))
@@ -117,7 +117,7 @@ def read_shapes(folder: Path) -> list[PublishedShape]:
 def bootstrap_growth(folder: Path, shapes: Sequence[PublishedShape]) -> float:
     """The largest factor from M on the smallest subsets to M on all of the paper's corpus."""
     whole = {one.name: one.max_abs for shape in shapes for one in shape.checkpoints}
-    rows = _rows(folder / "bootstrap.csv")
+    rows = rows_of(folder / "bootstrap.csv")
     smallest = min(int(row["subset_size"]) for row in rows)
     return max(
         whole[row["model"]] / float(row["global_max_abs"]) for row in rows if int(row["subset_size"]) == smallest
@@ -141,7 +141,7 @@ def _checkpoint(row: Mapping[str, str], rows: Sequence[Mapping[str, str]], sqnr_
         layers=layers,
         hidden_size=int(row["hidden_size"]),
         max_abs=float(row["global_max_abs"]),
-        carrier=_carrier(row["location"]),
+        carrier=carrier_of(row["location"]),
         largest={
             kind: float(row[_LARGEST[kind]])
             for kind in kinds
@@ -153,7 +153,7 @@ def _checkpoint(row: Mapping[str, str], rows: Sequence[Mapping[str, str]], sqnr_
     )
 
 
-def _carrier(location: str) -> str:
+def carrier_of(location: str) -> str:
     """`layer_23_mlp_output` is layers.23.mlp_output, `final_layernorm` final_norm."""
     if location in _SITES:
         return _SITES[location]
@@ -161,6 +161,6 @@ def _carrier(location: str) -> str:
     return f"layers.{layer}.{_SITES[site]}"
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))

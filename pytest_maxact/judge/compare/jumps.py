@@ -39,6 +39,11 @@ def first_jump(record: Record, floor: float = 0.0) -> int | None:
     return next((layer for layer, certainty in _jumps(record, floor) if certainty >= 1.0), None)
 
 
+def jump_layers(record: Record) -> tuple[int, ...]:
+    """Every layer whose residual maximum is ten times that of the layer before, or more."""
+    return tuple(layer for layer, certainty in _jumps(record, 0.0) if certainty >= 1.0)
+
+
 def jump_shift(before: Record, after: Record, floor: float = 0.0) -> float:
     """Layers between the first jumps, to `floor` or above, of two Records; inf where only one has any.
 

@@ -1,1 +1,1 @@
-"""What figures are drawn from: Records, limits and findings in, plain data out, computed once. No torch."""
+"""What figures are drawn from: Records, limits and findings in, plain data out, computed once."""

@@ -1,12 +1,14 @@
-"""What all figures are built with: rows of flat data that JSON can hold, tooltips, and the spec of an altair chart with
-its data in it.
+"""What all figures are built with: rows of flat data that JSON can hold, scales, tooltips, and the spec of an altair
+chart with its data in it.
 
 Guards that a name is never part of an expression or a field: fields are of this program, names are values of theirs.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
+
+from pytest_maxact.report.figures.figure import Figure
 
 if TYPE_CHECKING:
     import altair as alt
@@ -14,20 +16,22 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 ROWS = "rows"
 """The name of a figure's own data in its spec."""
+LISTED = 8
+"""So many names a text alternative lists, and says how many there are more."""
 
 
-def number(value: float | None) -> float | None:
+def number(value: float | None, digits: int = 6) -> float | None:
     """As JSON has it, in as many digits as are read: None for what is not finite."""
     if value is None or not math.isfinite(value):
         return None
-    return value if isinstance(value, int) else float(f"{value:.6g}")
+    return value if isinstance(value, int) else float(f"{value:.{digits}g}")
 
 
-def said(value: float | None) -> str:
+def said(value: float | None, unit: str = "") -> str:
     """For a person."""
     if value is None:
         return "none"
-    return f"{value:.6g}" if math.isfinite(value) else "NaN or infinite"
+    return f"{value:.6g}{unit}" if math.isfinite(value) else "NaN or infinite"
 
 
 def positive(value: float | None) -> float | None:
@@ -36,11 +40,22 @@ def positive(value: float | None) -> float | None:
     return found if found is not None and found > 0 else None
 
 
-def named(name: str = ROWS) -> "alt.NamedData":
-    """Data of a spec by its name."""
+def listed(names: Sequence[str]) -> str:
+    """Names in a text, the first of many."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"{', '.join(names[:LISTED])}{more}" if names else "none"
+
+
+def lean(rows: Iterable[Row], *fields: str) -> tuple[Row, ...]:
+    """Of rows these fields, without those that hold nothing: what a spec need not carry."""
+    return tuple({field: row[field] for field in fields if row[field] not in (None, "")} for row in rows)
+
+
+def chart_of(name: str = ROWS) -> "alt.Chart":
+    """A chart of data by its name in the spec."""
     import altair as alt
 
-    return alt.NamedData(name=name)
+    return alt.Chart(alt.NamedData(name=name))
 
 
 def tooltips(**titles: str) -> "list[alt.Tooltip]":
@@ -68,6 +83,44 @@ def layer_axis(field: str, layers: int) -> "alt.X":
     )
 
 
+def as_cells(chart: "alt.Chart", layers: int, kinds: Sequence[str], **others: Any) -> Any:
+    """A chart whose rows have a `depth` and a `kind`, as cells of layers by kinds."""
+    import altair as alt
+
+    return chart.transform_calculate(left="datum.depth - 0.5", right="datum.depth + 0.5").encode(
+        x=layer_axis("left", layers), x2="right:Q", y=alt.Y("kind:N", sort=list(kinds), title=None), **others
+    )
+
+
+def logarithmic(field: str, title: str | None, *, along: Literal["x", "y"] = "y", domain: Any = None) -> Any:
+    """An axis of magnitudes."""
+    import altair as alt
+
+    scale = alt.Scale(type="log", **({"domain": domain, "nice": False} if domain else {"nice": True}))
+    channel = alt.Y if along == "y" else alt.X
+    return channel(field, type="quantitative", title=title, scale=scale, axis=decades())
+
+
+def decades(**changes: Any) -> "alt.Axis":
+    """The axis of a logarithmic scale: lines at powers of ten, large numbers as 10k and 1M."""
+    import altair as alt
+
+    whole = "abs(log(datum.value) / LN10 - round(log(datum.value) / LN10)) < 1e-6"
+    words = "datum.value >= 1000 ? format(datum.value, '~s') : format(datum.value, '~g')"
+    return alt.Axis(
+        labelExpr=words, tickCount=7, gridOpacity=alt.condition(whole, alt.value(1), alt.value(0)), **changes
+    )
+
+
+def roles(title: str | None = None, **colours: str) -> "alt.Color":
+    """Colours by the field `role`: its values, with spaces for underscores, and the colour of each."""
+    import altair as alt
+
+    names = [name.replace("_", " ") for name in colours]
+    scale = alt.Scale(domain=names, range=list(colours.values()))
+    return alt.Color("role", type="nominal", title=title, scale=scale)
+
+
 def zoom_along(*channels: Literal["x", "y"]) -> "alt.Parameter":
     """Dragging moves and scrolling zooms along these axes; a double click takes it back."""
     import altair as alt
@@ -75,15 +128,45 @@ def zoom_along(*channels: Literal["x", "y"]) -> "alt.Parameter":
     return alt.selection_interval(name="zoom", bind="scales", encodings=list(channels))
 
 
-def spec_of(chart: Any, height: int, **data: Iterable[Row]) -> dict[str, Any]:
-    """The spec of a chart as wide as what holds it, with its data, by name."""
+def choice_of(field: str, options: Sequence[str], called: str) -> Any:
+    """A menu of what is shown: a parameter whose value is the place of an option, 0 at first; names are labels."""
+    import altair as alt
+
+    places = list(range(len(options)))
+    bind = alt.binding_select(options=places, labels=list(options), name=f"{called} ")
+    return alt.param(name=f"chosen_{field}", value=0, bind=bind)
+
+
+def made(
+    name: str, title: str, caption: str, alternative: str, chart: Any, height: int, rows: Iterable[Row], /, **data: Any
+) -> Figure:
+    """The figure of a chart; `data`: what else its spec holds, by name, and under `rows` a leaner form of them."""
+    rows = tuple(rows)
     spec: dict[str, Any] = chart.to_dict()
     for of_theme in ("config", "datasets"):
         spec.pop(of_theme, None)
-    return {
-        **spec,
-        "width": "container",
-        "height": height,
-        "autosize": {"type": "fit-x", "contains": "padding"},
-        "datasets": {name: list(rows) for name, rows in data.items()},
-    }
+    return Figure(
+        name=name,
+        title=title,
+        caption=caption,
+        alternative=alternative,
+        spec={
+            **spec,
+            "width": "container",
+            "height": height,
+            "autosize": {"type": "fit-x", "contains": "padding"},
+            "datasets": {ROWS: rows} | data,
+        },
+        rows=rows,
+    )
+
+
+def broken_points(chart: "alt.Chart", colour: str, **encodings: Any) -> Any:
+    """Crosses at the upper edge for what is not finite and has no place on the axis."""
+    import altair as alt
+
+    return (
+        chart.transform_filter("datum.broken")
+        .mark_point(shape="cross", angle=45, filled=True, size=110, color=colour)
+        .encode(y=alt.value(6), **encodings)
+    )

@@ -5,10 +5,14 @@ for each that cannot.
 from collections.abc import Callable
 
 from pytest_maxact.judge.figures.drawn import Drawn
+from pytest_maxact.report.figures.distribution import distribution
 from pytest_maxact.report.figures.figure import Figure, LeftOut
 from pytest_maxact.report.figures.heat import heat
+from pytest_maxact.report.figures.low_bits import low_bits
+from pytest_maxact.report.figures.scale import scale
+from pytest_maxact.report.figures.trajectory import trajectory
 
-_EVERY: tuple[Callable[[Drawn], Figure | LeftOut], ...] = (heat,)
+_EVERY: tuple[Callable[[Drawn], Figure | LeftOut], ...] = (heat, trajectory, scale, distribution, low_bits)
 
 
 def figures_of(drawn: Drawn) -> tuple[Figure, ...]:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 Theme = Literal["light", "dark", "print"]
 ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7"
+GREY = "#8c959f"
+"""What is in the background of the figure itself, on white and on black."""
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION)
 """In the order in which lines take them."""
 OWN, FAMILY, BREACH = BLUE, ORANGE, VERMILLION
