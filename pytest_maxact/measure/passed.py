@@ -17,6 +17,7 @@ from pytest_maxact.measure.predict import Predicting
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.provenance import provenance_of
 from pytest_maxact.measure.readings import logits, readings
+from pytest_maxact.measure.spoken import with_tokens
 from pytest_maxact.numbers.noise import Noise
 from pytest_maxact.numbers.probe import Probe
 from pytest_maxact.numbers.scan import WeightScan
@@ -68,7 +69,7 @@ def record_of(
     passed: Passed, prepared: Prepared, settings: Settings, family: str | None, weights: str, scan: WeightScan
 ) -> Record:
     """`weights`: the digest of the files; `scan`: what every tensor of them holds."""
-    seen = readings(passed.observer, prepared.tokenizer)
+    seen, texts = with_tokens(readings(passed.observer, prepared.tokenizer), prepared.sequences, prepared.tokenizer)
     names = names_of_attention(passed.anatomy.taps, passed.loaded)
     widest = readings(passed.deployed, prepared.tokenizer) if passed.deployed else {}
     seen = {
@@ -89,6 +90,7 @@ def record_of(
         logits=logits(passed.observer, prepared.tokenizer),
         noise=passed.noise,
         static=held_of(provenance.low_bits, seen),
+        token_texts=texts,
     )
 
 

@@ -1,10 +1,12 @@
 """What a Record keeps of every sample, site by site, as compressed bytes and back, without loss.
 
 What a sample does at one site it mostly does at the next of the same kind too: the same token and channel carry its
-maximum, and often the same value. So a site is stored as what differs, bit by bit, from the one before of its kind.
+maximum, and often the same value. So a site is stored as what differs, bit by bit, from the one before of its kind; and
+the id of a token once, however many sites have their maximum there.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,7 @@ from pytest_maxact.numbers.maxima import SampleMaxima
 from pytest_maxact.record.packing import Bytes, packed, unpacked
 
 _NAMES = ("maxima.values", "maxima.positions", "maxima.channels")
+_TOKENS = "maxima.tokens"
 _Table = npt.NDArray[np.uint32]
 
 
@@ -29,6 +32,10 @@ def packed_maxima(found: Sequence[tuple[str, SampleMaxima]]) -> dict[str, Bytes]
     streams: dict[str, Bytes] = {}
     for name, table in zip(_NAMES, tables, strict=True):
         streams |= packed(name, _changes(table, kinds).reshape(-1))
+    tokens = [one.tokens for _, one in found if one.tokens is not None]
+    if len(tokens) == len(found):
+        first, _ = _places(np.stack([one.positions for _, one in found]))
+        streams |= packed(_TOKENS, (np.stack(tokens).reshape(-1)[first] + 1).astype(np.uint32))
     return streams
 
 
@@ -40,7 +47,25 @@ def unpacked_maxima(kinds: Sequence[str], samples: int, tensors: Mapping[str, By
     if positions.max(initial=0) >= 1 << 31 or channels.max(initial=0) >= 1 << 31:
         raise ValueError("maxima of samples: a position or channel that no sample has")
     placed, told = positions.astype(np.int32) - 1, channels.astype(np.int32)
-    return [SampleMaxima(values[place].view(np.float32), placed[place], told[place]) for place in range(len(kinds))]
+    found = [SampleMaxima(values[place].view(np.float32), placed[place], told[place]) for place in range(len(kinds))]
+    if not any(name.startswith(f"{_TOKENS}.") for name in tensors) or not found:
+        return found
+    first, again = _places(placed)
+    ids = unpacked(_TOKENS, tensors, np.uint32, first.size)
+    if ids.max(initial=0) >= 1 << 31:
+        raise ValueError("maxima of samples: a token that there is not")
+    spoken = (ids.astype(np.int32) - 1)[again].reshape(shape)
+    return [replace(one, tokens=spoken[place]) for place, one in enumerate(found)]
+
+
+def _places(positions: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Of positions [sites, samples] every place of the text once, by its first entry of the flat table, and which of
+    these each entry is.
+    """
+    samples = positions.shape[1]
+    told = (positions.astype(np.int64) + 1) * samples + np.arange(samples)
+    _, first, again = np.unique(told, return_index=True, return_inverse=True)
+    return first.astype(np.int64), again.reshape(-1).astype(np.int64)
 
 
 def _changes(table: _Table, kinds: Sequence[str]) -> _Table:

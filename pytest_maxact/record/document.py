@@ -44,6 +44,7 @@ def document_of(record: Record) -> dict[str, Any]:
             source=record.source,
             stress=record.stress,
             hunt=record.hunt,
+            token_texts=dict(record.token_texts) if record.token_texts is not None else None,
         )
     )
     return document
@@ -80,6 +81,7 @@ def record_of(document: StoredRecord, tensors: Mapping[str, Bytes]) -> Record:
         source=document.source,
         stress=document.stress,
         hunt=document.hunt,
+        token_texts=document.token_texts,
         metric_version=document.metric_version,
     )
 

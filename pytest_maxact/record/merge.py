@@ -53,6 +53,7 @@ class Sum:
         self._noise: Noise | None = None
         self._stress: Stress | None = None
         self._hunt: tuple[Hunted, ...] = ()
+        self._token_texts: dict[str, str] | None = {}
 
     def add(self, part: Record) -> None:
         """Raises InputError for what is no part of the same measurement, or holds what another part holds."""
@@ -76,6 +77,8 @@ class Sum:
             self._noise = merged_noise(self._noise, part.noise)
         self._stress = merged_stress(self._stress, part.stress)
         self._hunt += part.hunt or ()
+        told_of = self._token_texts is not None and part.token_texts is not None
+        self._token_texts = {**(self._token_texts or {}), **(part.token_texts or {})} if told_of else None
         self._refuse_shared_texts(part.provenance)
         self._refuse_shared_names(part.provenance)
         if part.provenance.shard:
@@ -100,6 +103,12 @@ class Sum:
             static=held_of(low_bits, self._sites),
             stress=self._stress,
             hunt=self._hunt or None,
+            token_texts=self._in_order(),
+        )
+
+    def _in_order(self) -> dict[str, str] | None:
+        return (
+            None if self._token_texts is None else dict(sorted(self._token_texts.items(), key=lambda one: int(one[0])))
         )
 
     def _refuse_repeated(self, shard: str | None) -> None:

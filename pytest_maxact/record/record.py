@@ -55,6 +55,8 @@ class Record:
     """What inputs did that no corpus has, apart from all other figures; None where none were tried."""
     hunt: tuple[Hunted, ...] | None = None
     """What a search for worse inputs found, site by site; None where there was none."""
+    token_texts: Mapping[str, str] | None = None
+    """What tokens say at which samples have their largest entries, by id; None where it is not known."""
     metric_version: int = field(default=METRIC_VERSION)
 
     @property

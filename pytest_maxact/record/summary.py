@@ -56,7 +56,8 @@ def summary(record: Record, metrics: Iterable[str] = ()) -> Record:
     if record.is_summary:
         return record
     wanted = _wanted(record, asked)
-    return replace(record, sites={name: _summed_up(reading, wanted) for name, reading in record.sites.items()})
+    sites = {name: _summed_up(reading, wanted) for name, reading in record.sites.items()}
+    return replace(record, sites=sites, token_texts=None)
 
 
 def _require_known(record: Record, metrics: Iterable[Metric]) -> None:

@@ -144,3 +144,45 @@ def test_of_many_equals_the_earliest_may_be_none_of_the_peaks(kept: int, positio
     found = SampleMaxima(np.array([-4.0], np.float32), np.array([position], np.int32), np.array([1], np.int32))
     with nullcontext() if sound else pytest.raises(ValueError, match=r"where its peak is 4\.0 at 4"):
         require_sound_peaks(found, peaks, ["s"])
+
+
+def test_the_token_of_every_maximum_is_kept_with_what_it_says(made: tuple[Record, list[Record]]) -> None:
+    whole, parts = made
+    assert whole.token_texts
+    for reading in whole.sites.values():
+        peak, found = reading.peaks[0], maxima(whole, reading.site.name)
+        place = [name for name, *_ in whole.provenance.samples].index(peak.sample)
+        assert found.tokens is not None
+        assert (found.positions[place], found.tokens[place]) == (peak.position, peak.token_id)
+        assert whole.token_texts[str(peak.token_id)] == peak.token
+    assert merge(parts).token_texts == whole.token_texts
+    assert summary(whole).token_texts is None
+
+
+def test_a_token_that_is_not_told_of_is_refused_and_one_that_is_not_its_peak_s(
+    made: tuple[Record, list[Record]],
+) -> None:
+    whole, _ = made
+    with pytest.raises(ValueError, match=r"token_texts: \d+ is not told of"):
+        require_sound(replace(whole, token_texts={}))
+    found = maxima(whole)
+    assert found.tokens is not None
+    held = replace(whole[SITE].held, maxima=replace(found, tokens=found.tokens + np.int32(1)))
+    with pytest.raises(ValueError, match="has another token at"):
+        require_sound(replace(whole, sites={**whole.sites, SITE: replace(whole[SITE], held=held)}))
+
+
+def test_tokens_are_read_back_and_a_table_without_them_too() -> None:
+    positions = [np.array(row, np.int32) for row in ([0, 3, -1], [3, 3, -1], [0, 1, -1])]
+    ids = {(0, 0): 7, (0, 3): 0, (1, 3): 9, (1, 1): 4}
+    found = [
+        SampleMaxima(
+            np.array([1.0, 2.0, 0.0], np.float32), row, np.zeros(3, np.int32),
+            np.array([ids.get((place, at), -1) for place, at in enumerate(row.tolist())], np.int32),
+        )
+        for row in positions
+    ]  # fmt: skip
+    kinds = ["hidden", "gate", "hidden"]
+    assert unpacked_maxima(kinds, 3, packed_maxima(list(zip(kinds, found, strict=True)))) == found
+    bare = [replace(one, tokens=None) for one in found]
+    assert unpacked_maxima(kinds, 3, packed_maxima(list(zip(kinds, bare, strict=True)))) == bare

@@ -1,125 +1,176 @@
-"""What carries the largest entries of a site: their places in, M by category, place, token and channel out, and whether
-one of each carries them all, as massive activations are carried.
+"""What carries the largest entries of a site: of every sample its maximum, where it sat and the token there in, M by
+category, place, token and channel out, and whether one of each carries them all, as massive activations are carried.
 
-The entries are the largest of every sample where the Record keeps those, whose tokens are known of the ten largest
-only; else these ten.
+A Record that keeps nothing of its samples tells it of the ten largest entries alone.
 """
 
-import math
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pytest_maxact.numbers.peaks import Peak
+import numpy as np
+import numpy.typing as npt
+
+from pytest_maxact.numbers.maxima import SampleMaxima
 from pytest_maxact.record.record import Record
 
 FIRST, BOS, DELIMITER, OTHER = "first", "BOS", "delimiter", "other"
-Name = TypeVar("Name")
+Name = TypeVar("Name", bound=Hashable)
 _BOS = frozenset(
     {"<s>", "<bos>", "<|begin_of_text|>", "<|endoftext|>", "<|im_start|>", "[CLS]", "[BOS]", "<|startoftext|>"}
 )
 _ALL = 0.9
 """So much of the entries one channel, place or token must have to be said to carry them."""
+_NAMED = 10
+"""So many tokens and channels are named, those with the largest entries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Entries:
+    """Large entries: magnitudes [entries], the category, position and channel of each, and what its token says, None
+    where that is not known.
+    """
+
+    magnitudes: npt.NDArray[np.float64]
+    categories: Sequence[str]
+    positions: Sequence[int]
+    channels: Sequence[int]
+    tokens: Sequence[str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One large entry. `token` is None where its text is not known."""
+class Held:
+    """The largest magnitude of one name, and how many entries are of it."""
 
-    value: float
-    category: str
-    position: int
-    channel: int
-    token: str | None
-
-    @property
-    def place(self) -> str:
-        """The class of its position. A token that is not known is told by its position alone."""
-        if self.token is not None and self.token.strip() in _BOS:
-            return BOS
-        if self.position == 0:
-            return FIRST
-        return DELIMITER if self.token is not None and _is_delimiter(self.token) else OTHER
+    largest: float
+    entries: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
-    """`by_...`: the largest magnitude by each, the largest first; `channel`, `position`, `token`: the one that carries
-    `_ALL` of the entries at least, and the largest of them, None where none does. `entries`: how many there were.
+    """`by_...`: what each has, the largest first, of tokens and channels the first few; `channel`, `position`, `token`:
+    the one that carries `_ALL` of the entries at least, and the largest of them, None where none does. `entries`: how
+    many there were; `of_samples`: whether each is the maximum of a sample, else they are the largest of all.
     """
 
     entries: int
-    by_category: Mapping[str, float]
-    by_place: Mapping[str, float]
-    by_token: Mapping[str, float]
-    by_channel: Mapping[int, float]
+    of_samples: bool
+    by_category: Mapping[str, Held]
+    by_place: Mapping[str, Held]
+    by_token: Mapping[str, Held]
+    by_channel: Mapping[int, Held]
     channel: int | None
     position: int | None
     token: str | None
 
 
-def carried(entries: Iterable[Entry]) -> Carried | None:
+def place_of(position: int, token: str | None) -> str:
+    """The class of a position. A token that is not known is told by its position alone."""
+    if token is not None and token.strip() in _BOS:
+        return BOS
+    if position == 0:
+        return FIRST
+    return DELIMITER if token and _is_delimiter(token) else OTHER
+
+
+def carried(found: Entries, of_samples: bool = True) -> Carried | None:
     """None where there are no entries."""
-    found = sorted(entries, key=lambda one: (-abs(one.value), one.category, one.position, one.channel))
-    if not found:
+    if not len(found.magnitudes):
         return None
-    known = [one for one in found if one.token is not None]
+    places = _places(found)
+    known = [place for place, token in enumerate(found.tokens) if token is not None]
+    tokens = [found.tokens[place] or "" for place in known]
     return Carried(
-        entries=len(found),
-        by_category=_largest(found, lambda one: one.category),
-        by_place=_largest(found, lambda one: one.place),
-        by_token=_largest(known, lambda one: one.token or ""),
-        by_channel=_largest(found, lambda one: one.channel),
-        channel=_single(found, lambda one: one.channel),
-        position=_single(found, lambda one: one.position),
-        token=_single(known, lambda one: one.token),
+        entries=len(found.magnitudes),
+        of_samples=of_samples,
+        by_category=_by(found.categories, found.magnitudes),
+        by_place=_by(places, found.magnitudes),
+        by_token=_first(_by(tokens, found.magnitudes[known])),
+        by_channel=_first(_by(found.channels, found.magnitudes)),
+        channel=_single(found.channels, found.magnitudes),
+        position=_single(found.positions, found.magnitudes),
+        token=_single(tokens, found.magnitudes[known]) if len(known) == len(places) else None,
     )
 
 
-def carried_at(record: Record, site: str) -> Carried | None:
-    """Of one site of a Record."""
-    reading = record[site]
+def carried_at(record: Record, site: str, maxima: SampleMaxima | None) -> Carried | None:
+    """Of one site of a Record: by the maxima of its samples, where these are kept, else by its largest entries."""
     categories = {name: category for name, category, *_ in record.provenance.samples}
-    peaks = [_entry(peak, categories) for peak in reading.peaks if peak.position >= 0]
-    return carried(peaks)
+    if maxima is not None:
+        return carried(entries_of(maxima, list(categories.values()), record.token_texts or {}))
+    peaks = [peak for peak in record[site].peaks if peak.position >= 0]
+    found = Entries(
+        magnitudes=np.array([abs(peak.value) for peak in peaks], np.float64),
+        categories=[categories.get(peak.sample, "") for peak in peaks],
+        positions=[peak.position for peak in peaks],
+        channels=[peak.channel for peak in peaks],
+        tokens=[peak.token for peak in peaks],
+    )
+    return carried(found, of_samples=False)
 
 
-def carried_sentence(found: Carried) -> str:
-    """In one line: who carries the largest entries."""
+def entries_of(maxima: SampleMaxima, categories: Sequence[str], texts: Mapping[str, str]) -> Entries:
+    """`categories`: of the samples, in their order. A sample without a finite entry has none here."""
+    there: list[int] = np.flatnonzero(maxima.positions >= 0).tolist()
+    ids = [-1] * len(there) if maxima.tokens is None else maxima.tokens[there].tolist()
+    return Entries(
+        magnitudes=maxima.magnitudes[there],
+        categories=[categories[place] for place in there],
+        positions=maxima.positions[there].tolist(),
+        channels=maxima.channels[there].tolist(),
+        tokens=[texts.get(str(one)) for one in ids],
+    )
+
+
+def carried_words(found: Carried) -> str:
+    """In one line: who carries the largest entries, and what each place has."""
     alone = [
         f"channel {found.channel}" if found.channel is not None else "",
-        f"token {found.position}" if found.position is not None else "",
-        f"{found.token!r}" if found.token is not None else "",
+        f"position {found.position}" if found.position is not None else "",
+        f"token {found.token!r}" if found.token is not None else "",
     ]
     names = ", ".join(filter(None, alone))
-    places = ", ".join(f"{place} {value:.6g}" for place, value in found.by_place.items())
-    most = f"{max(1, math.ceil(_ALL * found.entries))} of {found.entries} or more"
-    by = f"{names} ({most})" if names else "no one alone"
-    return f"carried by {by}; by place: {places}"
+    what = f"{found.entries} samples" if found.of_samples else f"the {found.entries} largest entries"
+    return f"{names}: each has nine tenths of {what} or more" if names else f"no channel, position or token of {what}"
 
 
-def _entry(peak: Peak, categories: Mapping[str, str]) -> Entry:
-    return Entry(
-        value=peak.value, category=categories.get(peak.sample, ""), position=peak.position, channel=peak.channel,
-        token=peak.token,
-    )  # fmt: skip
+def by_words(found: Mapping[str, Held]) -> str:
+    """Names with the largest magnitude of each, and how many entries it has."""
+    return ", ".join(f"{name} {one.largest:.6g} ({one.entries})" for name, one in found.items())
 
 
-def _largest(entries: Iterable[Entry], name: Callable[[Entry], Name]) -> dict[Name, float]:
-    found: dict[Name, float] = {}
-    for one in entries:
-        found.setdefault(name(one), abs(one.value))
-    return found
+def _places(found: Entries) -> list[str]:
+    known: dict[tuple[bool, str | None], str] = {}
+    told = []
+    for position, token in zip(found.positions, found.tokens, strict=True):
+        key = (position == 0, token)
+        if key not in known:
+            known[key] = place_of(position, token)
+        told.append(known[key])
+    return told
 
 
-def _single(entries: list[Entry], name: Callable[[Entry], Name]) -> Name | None:
-    """What the largest entry and nearly all others share."""
-    if not entries:
-        return None
-    first = name(entries[0])
-    shared = sum(name(one) == first for one in entries)
-    return first if shared >= _ALL * len(entries) else None
+def _by(names: Sequence[Name], magnitudes: npt.NDArray[np.float64]) -> dict[Name, Held]:
+    largest: dict[Name, float] = {}
+    counts: dict[Name, int] = {}
+    for name, magnitude in zip(names, magnitudes.tolist(), strict=True):
+        counts[name] = counts.get(name, 0) + 1
+        largest[name] = max(magnitude, largest.get(name, 0.0))
+    order = sorted(largest, key=lambda name: (-largest[name], -counts[name], str(name)))
+    return {name: Held(largest=largest[name], entries=counts[name]) for name in order}
+
+
+def _first(found: Mapping[Name, Held]) -> dict[Name, Held]:
+    return dict(list(found.items())[:_NAMED])
+
+
+def _single(names: Sequence[Name], magnitudes: npt.NDArray[np.float64]) -> Name | None:
+    """What nearly all entries share, and one of the largest too."""
+    by_name = _by(names, magnitudes)
+    largest = max((one.largest for one in by_name.values()), default=0.0)
+    carriers = (name for name, one in by_name.items() if one.entries >= _ALL * len(names) and one.largest == largest)
+    return next(carriers, None)
 
 
 def _is_delimiter(token: str) -> bool:

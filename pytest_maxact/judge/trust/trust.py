@@ -12,12 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_maxact.errors import setting
+from pytest_maxact.judge.trust.ahead import ahead_of, largest_of_all
+from pytest_maxact.judge.trust.carries import Carried, carried, entries_of
 from pytest_maxact.judge.trust.effects import TrustedFigure, trusted_effects
 from pytest_maxact.numbers.bootstrap import drawn
 from pytest_maxact.numbers.exceedance import Exceeding, exceeding
 from pytest_maxact.numbers.maxima import SampleMaxima
 from pytest_maxact.numbers.saturation import Saturation, saturation, shuffled
 from pytest_maxact.numbers.subsets import halves
+from pytest_maxact.numbers.tails import Tail, is_installed
 from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.record import Record
 
@@ -29,7 +32,8 @@ Floats = npt.NDArray[np.float64]
 class TrustedMaximum:
     """The maximum of a site, or M of all counted ones, whose name is `M`: where it sat, whether it still grows
     (`saturation`), what it says of other text (`beyond`), the maxima of two `halves`, and the band that 95 of 100
-    corpora have which are drawn again from these samples (`redrawn`; none of them lies above it).
+    corpora have which are drawn again from these samples (`redrawn`; none of them lies above it); what ten and a
+    hundred times the text would reach (`tail`, None where scipy is not there), and what carries it.
     """
 
     name: str
@@ -42,6 +46,8 @@ class TrustedMaximum:
     beyond: Exceeding
     halves: tuple[float, float]
     redrawn: tuple[float, float]
+    tail: Tail | None
+    carried: Carried | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +74,7 @@ def trust_of(record: Record, seed: int = 0) -> Trust:
         m=_of_all(record, told, draw),
         sites=tuple(_of_site(name, name, found, draw) for name, found in told.items()),
         figures=trusted_effects(record, seed),
-        untold=untold + _unsampled(record),
+        untold=untold + _unsampled(record) + _without_scipy(told),
     )
 
 
@@ -126,6 +132,12 @@ def _unsampled(record: Record) -> tuple[str, ...]:
     return (f"{_named(old)}: measured by an earlier version, which kept no samples of it",) if old else ()
 
 
+def _without_scipy(told: Mapping[str, SampleMaxima]) -> tuple[str, ...]:
+    if not told or is_installed():
+        return ()
+    return ("what more text would reach: that takes scipy, pip install 'pytest-maxact[tails]'",)
+
+
 class _Draw:
     """What all sites have in common: orders, halves and draws of the samples."""
 
@@ -133,6 +145,9 @@ class _Draw:
         samples = record.provenance.samples
         categories = [category for _, category, *_ in samples]
         self.names = [name for name, *_ in samples]
+        self.categories = categories
+        self.texts = record.token_texts or {}
+        self.dtypes = {name: reading.dtype for name, reading in record.sites.items()}
         self.tokens = np.array([count for *_, count in samples], np.int64)
         self.orders = shuffled(len(samples), seed)
         self.halves = halves(categories, seed)
@@ -153,18 +168,19 @@ def _of_all(record: Record, told: Mapping[str, SampleMaxima], draw: _Draw) -> Tr
     counted = [name for name, reading in record.sites.items() if reading.site.counted]
     if any(name not in told for name in counted):
         return None
-    known = {name: told[name] for name in counted}
-    magnitudes = np.stack([found.magnitudes for found in known.values()])
-    carrier = list(known)[int(magnitudes.max(1).argmax())]
-    return _of_site("M", carrier, known[carrier], draw, magnitudes.max(0))
+    largest, carrier = largest_of_all({name: told[name] for name in counted})
+    return _of_site("M", carrier, told[carrier], draw, largest)
 
 
 def _of_site(
-    name: str, site: str, found: SampleMaxima, draw: _Draw, magnitudes: Floats | None = None
+    name: str, site: str, found: SampleMaxima, draw: _Draw, largest: SampleMaxima | None = None
 ) -> TrustedMaximum:
+    """`largest`: of every sample, where that is not of this site alone."""
     own = found.magnitudes
-    magnitudes = own if magnitudes is None else magnitudes
+    largest = found if largest is None else largest
+    magnitudes = largest.magnitudes
     place = int(own.argmax())
+    carriers = carried(entries_of(largest, draw.categories, draw.texts))
     one, other = (float(magnitudes[half].max(initial=0.0)) for half in draw.halves)
     return TrustedMaximum(
         name=name,
@@ -177,4 +193,6 @@ def _of_site(
         beyond=exceeding(magnitudes),
         halves=(one, other),
         redrawn=draw.redrawn(magnitudes),
+        tail=ahead_of(magnitudes, draw.dtypes[site], carriers) if is_installed() else None,
+        carried=carriers,
     )

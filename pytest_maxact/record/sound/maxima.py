@@ -14,6 +14,7 @@ from pytest_maxact.numbers.maxima import SampleMaxima
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, Peak
 from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.reading import SPLITS, SiteReading
+from pytest_maxact.record.record import Record
 from pytest_maxact.record.sound.rounded import rounded
 
 
@@ -43,6 +44,8 @@ def _require_places(maxima: SampleMaxima, width: int, samples: Mapping[str, tupl
     nothing = maxima.positions == -1
     wrong = (maxima.positions < -1) | (maxima.positions >= tokens) | (maxima.channels < 0)
     wrong |= (maxima.channels >= width) | (nothing & (maxima.values != 0))
+    if maxima.tokens is not None and ((maxima.tokens < 0) != nothing).any():
+        raise ValueError("maxima: a token where there is no position, or a position without one")
     if wrong.any():
         place = int(wrong.argmax())
         name = list(samples)[place]
@@ -68,6 +71,9 @@ def require_sound_peaks(maxima: SampleMaxima, peaks: tuple[Peak, ...], names: li
             continue
         own, position = magnitudes[places[name]], int(maxima.positions[places[name]])
         moved = position > peak.position or (position < peak.position and own > last)
+        token = peak.token_id if maxima.tokens is None else int(maxima.tokens[places[name]])
+        if position == peak.position and token != peak.token_id:
+            raise ValueError(f"maxima: {shown(name)} has another token at {position} than its peak there")
         if own != abs(peak.value) or moved:
             raise ValueError(
                 f"maxima: {shown(name)} has {own} at position {position}, where its peak is {abs(peak.value)} at "
@@ -80,3 +86,15 @@ def require_sound_peaks(maxima: SampleMaxima, peaks: tuple[Peak, ...], names: li
 
 def _earlier(peak: Peak) -> tuple[float, int]:
     return -abs(peak.value), peak.position
+
+
+def require_sound_texts(record: Record) -> None:
+    """What every token says is told that a maximum sits at. Raises ValueError."""
+    held = [reading.held for reading in record.sites.values() if isinstance(reading.held, Distributions)]
+    spoken = {token for one in held if one.maxima is not None for token in _ids(one.maxima)}
+    if missing := sorted(spoken - set(record.token_texts or {})):
+        raise ValueError(f"token_texts: {shown(missing[0])} is not told of, where a maximum sits")
+
+
+def _ids(maxima: SampleMaxima) -> set[str]:
+    return set() if maxima.tokens is None else {str(one) for one in np.unique(maxima.tokens) if one >= 0}

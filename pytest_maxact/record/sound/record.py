@@ -17,6 +17,7 @@ from pytest_maxact.record.reading import SPLITS, SiteReading
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.sound.behaviour import require_sound_predictions, require_sound_probes
 from pytest_maxact.record.sound.effects import require_sound_samples
+from pytest_maxact.record.sound.maxima import require_sound_texts
 from pytest_maxact.record.sound.scales import require_sound_scales
 from pytest_maxact.record.sound.site import Text, require_sound_site
 from pytest_maxact.record.sound.source import require_sound_source
@@ -50,6 +51,7 @@ def require_sound(record: Record) -> None:
     require_sound_scales(record)
     require_sound_stress(record)
     require_sound_hunt(record)
+    require_sound_texts(record)
 
 
 def _text(provenance: Provenance) -> Text:

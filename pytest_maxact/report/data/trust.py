@@ -1,11 +1,13 @@
 """How far a Record can be trusted, for a program."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from pytest_maxact.judge.trust.carries import Carried, Held
 from pytest_maxact.judge.trust.subsets import Subset
 from pytest_maxact.judge.trust.trust import Trust, TrustedMaximum
+from pytest_maxact.numbers.tails import Tail
 
 
 def trust_data(trust: Trust) -> dict[str, Any]:
@@ -55,4 +57,40 @@ def _maximum(found: TrustedMaximum) -> dict[str, Any]:
         "another_corpus": {"reaches": beyond.again, "probability": beyond.reached, "above_at_most": beyond.above},
         "halves": list(found.halves),
         "redrawn": list(found.redrawn),
+        "ahead": _ahead(found.tail),
+        "carried": _carried(found.carried),
+    }
+
+
+def _ahead(tail: Tail | None) -> dict[str, Any] | None:
+    """What more text would reach; `refused` says why that is not told."""
+    if tail is None:
+        return None
+    return {
+        "refused": tail.refused or None,
+        "threshold": tail.threshold if tail.ahead else None,
+        "excesses": tail.excesses,
+        "shape": tail.shape if tail.ahead else None,
+        "times": [
+            {"times": one.times, "expected": one.expected, "interval": [one.low, one.high]} for one in tail.ahead
+        ],
+    }
+
+
+def _carried(found: Carried | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    by: dict[str, Mapping[Any, Held]] = {
+        "category": found.by_category,
+        "place": found.by_place,
+        "token": found.by_token,
+        "channel": found.by_channel,
+    }
+    return {
+        "samples": found.entries,
+        "alone": {"channel": found.channel, "position": found.position, "token": found.token},
+        "by": {
+            what: [{what: name, "max_abs": one.largest, "samples": one.entries} for name, one in names.items()]
+            for what, names in by.items()
+        },
     }

@@ -7,14 +7,17 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
+from pytest_maxact.judge.trust.carries import by_words, carried_words
 from pytest_maxact.judge.trust.effects import TrustedFigure
 from pytest_maxact.judge.trust.subsets import Subset
 from pytest_maxact.judge.trust.trust import Trust, TrustedMaximum
 from pytest_maxact.numbers.counted import counted
+from pytest_maxact.numbers.tails import Tail
 from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, grouped, short, to_text
 
 _SHOWN = 8
 _RARE = 0.05
+_NAMED = 4
 _LABEL = Column(style="bold")
 
 
@@ -65,6 +68,28 @@ def _of_m(m: TrustedMaximum) -> Iterator[tuple[str, str | Text]]:
     one, other = m.halves
     low, high = m.redrawn
     yield "halves", f"{short(one)} and {short(other)}; drawn again, 95 of 100 corpora: {short(low)} to {short(high)}"
+    if m.tail is not None:
+        yield from zip(("more?", ""), tail_words(m.tail), strict=False)
+    if m.carried is not None:
+        yield "carries", carried_words(m.carried)
+        yield "", f"by place: {by_words(m.carried.by_place)}"
+        yield "", f"by category: {by_words(m.carried.by_category)}"
+        if m.carried.by_token:
+            shown_few = {repr(name): one for name, one in list(m.carried.by_token.items())[:_NAMED]}
+            yield "", f"by token: {by_words(shown_few)}"
+        channels = {str(name): one for name, one in list(m.carried.by_channel.items())[:_NAMED]}
+        yield "", f"by channel: {by_words(channels)}"
+
+
+def tail_words(tail: Tail) -> list[str]:
+    """What more text would reach, a line each, or why that is not told."""
+    if tail.refused:
+        return [f"what more text would reach is not told: {tail.refused}"]
+    return [
+        f"with {one.times} times the text {short(one.expected)}, in 95 of 100 cases {short(one.low)} to "
+        f"{short(one.high)}"
+        for one in tail.ahead
+    ]
 
 
 def sum_of(found: TrustedMaximum) -> int:

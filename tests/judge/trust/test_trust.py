@@ -1,5 +1,6 @@
 """How far the maxima of a Record can be trusted: what its samples tell, what they do not, and the paper's bootstrap."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from pytest_maxact.judge.trust.trust import trust_of, trusted_m
 from pytest_maxact.numbers.maxima import SampleMaxima
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.summary import summary
+from pytest_maxact.report.data.trust import trust_data
 from pytest_maxact.report.terminal.record import render_record
 from pytest_maxact.report.terminal.screen import Screen
 from pytest_maxact.report.terminal.trust import render_subsets, render_trust
@@ -117,3 +119,56 @@ def test_a_person_reads_it_within_80_columns(samples: int) -> None:
     line = render_record(portray(kept), Screen())
     assert "still grows" in line
     assert "still grows" not in render_record(portray(plain()), Screen())
+
+
+def spread_out(kept: Record, places: int) -> Record:
+    """The same, its samples' maxima at so many positions, one and the same token everywhere."""
+    sites = {}
+    for name, reading in kept.sites.items():
+        maxima = kept[name].held.maxima  # type: ignore[union-attr]
+        assert maxima is not None
+        positions = np.arange(len(maxima), dtype=np.int32) % places
+        tokens = np.full(len(maxima), 7, np.int32)
+        between = np.round(2 * np.random.default_rng(3).random(len(maxima)).astype(np.float32)) / 2
+        values = np.where(np.abs(maxima.values) < 100, maxima.values + between, maxima.values)
+        held = replace(reading.held, maxima=replace(maxima, values=values, positions=positions, tokens=tokens))
+        sites[name] = replace(reading, held=held)
+    return replace(kept, sites=sites, token_texts={"7": "\x1b[31m"})
+
+
+def test_more_text_is_told_of_where_no_one_position_carries_m() -> None:
+    one, many = trust_of(spread_out(told(400), 1)), trust_of(spread_out(told(400), 9))
+    assert one.m is not None
+    assert many.m is not None
+    assert one.m.tail is not None
+    assert "position 0 alone carries it" in one.m.tail.refused
+    gate = next(found for found in many.sites if found.site == "layers.1.gate")
+    assert gate.tail is not None
+    assert [ahead.times for ahead in gate.tail.ahead] == [10, 100]
+    told_of = trust_data(many)["sites"]["layers.1.gate"]
+    assert told_of["ahead"]["refused"] is None
+    assert told_of["ahead"]["times"][0]["interval"] == [gate.tail.ahead[0].low, gate.tail.ahead[0].high]
+    assert trust_data(one)["M"]["ahead"]["times"] == []
+
+
+def test_without_scipy_it_says_which_extra_tells_it_and_tells_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    monkeypatch.setitem(sys.modules, "scipy.special", None)
+    trust = trust_of(spread_out(told(400), 9))
+    assert trust.m is not None
+    assert trust.m.tail is None
+    assert trust.m.value == 400.0
+    assert trust.untold == ("what more text would reach: that takes scipy, pip install 'pytest-maxact[tails]'",)
+    assert trust_data(trust)["M"]["ahead"] is None
+    assert "pytest-maxact[tails]" in render_trust(trust, Screen(width=120))
+
+
+def test_who_carries_m_is_shown_and_names_are_shown_as_text() -> None:
+    trust = trust_of(spread_out(told(400), 1))
+    text = render_trust(trust, Screen(width=120))
+    assert "channel 1, position 0, token '\\x1b[31m': each has nine tenths of 400 samples" in text
+    assert "by place: first 400 (400)" in text
+    assert "\x1b" not in text
+    carried = trust_data(trust)["M"]["carried"]
+    assert carried["alone"] == {"channel": 1, "position": 0, "token": "\x1b[31m"}
+    assert carried["by"]["category"][0]["max_abs"] == 400.0
