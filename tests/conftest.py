@@ -20,6 +20,7 @@ import pytest_maxact
 from pytest_maxact.record.file import save
 from pytest_maxact.settings import surroundings
 from tests.support import tiny, warm
+from tests.support.browser import IN_CI
 from tests.support.measuring import record_of
 
 pytest_plugins = ["pytester"]
@@ -28,6 +29,7 @@ OF_TERMINALS = ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "PY_COLORS", "PYT
 SURROUNDINGS = (*surroundings.SURROUNDINGS, *OF_TERMINALS)
 """What the machine that runs the tests may say of itself, and what is printed, refused or shortened depends on."""
 
+os.environ.setdefault(IN_CI, os.environ.get("CI", ""))
 for surrounding in SURROUNDINGS:
     os.environ.pop(surrounding, None)
 

@@ -1,0 +1,100 @@
+"""The Chromium of the system, which opens pages as a reader does: what a page asked for, what it complained of, and what
+keeps people from reading it.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+IN_CI = "MAXACT_TESTS_RUN_IN_CI"
+"""Set by the tests' own conftest before it takes away what a machine says of itself."""
+SERIOUS = ("serious", "critical")
+PHONE, DESK, PAPER = (375, 720), (1280, 900), (718, 1000)
+"""In pixels; paper: A4 less its margins."""
+DRAWN = "document.documentElement.dataset.drawn !== undefined"
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """Skips where there is none, but for CI, which has to have one."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        (pytest.fail if os.environ.get(IN_CI) else pytest.skip)("there is no Chromium to open pages with")
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=path, args=flags)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@dataclass
+class Opened:
+    """A page as it stands open: `asked`, what it wanted from anywhere, of which nothing was given; `said`, errors and
+    warnings of its scripts.
+    """
+
+    page: Any
+    path: Path
+    asked: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def look(self, size: tuple[int, int] = DESK, scheme: str = "light", media: str = "screen") -> Any:
+        """The page at this size."""
+        self.page.emulate_media(media=media, color_scheme=scheme)
+        self.page.set_viewport_size({"width": size[0], "height": size[1]})
+        return self.page
+
+    def wider_than(self, width: int) -> list[str]:
+        """What reaches beyond the edge, but for what scrolls in a box of its own."""
+        return list(
+            self.page.evaluate(
+                """width => [...document.querySelectorAll("body *")]
+                .filter(e => e.getBoundingClientRect().right > width + 1 && e.getClientRects().length)
+                .filter(e => !e.closest(".skip") && !(getComputedStyle(document.querySelector(".scroll") || e).overflowX === "auto"
+                    && e.closest(".scroll") && !e.matches(".scroll")))
+                .map(e => `${e.tagName}.${e.className.baseVal ?? e.className}: ${e.getBoundingClientRect().right}`)""",
+                width,
+            )
+        )
+
+    def faults(self) -> list[str]:
+        """What axe-core finds that keeps people from reading or using it."""
+        from axe_core_python.sync_playwright import Axe
+
+        found = Axe().run(self.page)["violations"]
+        return [
+            f"{one['id']}: {node['html'][:200]}"
+            for one in found
+            if one["impact"] in SERIOUS
+            for node in one["nodes"][:3]
+        ]
+
+
+def opened(browser: Any, path: Path, **how: Any) -> Opened:
+    """The page of a file, with every figure drawn. Whatever else it asks for is refused and noted."""
+    context = browser.new_context(viewport={"width": DESK[0], "height": DESK[1]}, accept_downloads=True, **how)
+    one = Opened(page=context.new_page(), path=path)
+
+    def route(asked: Any) -> None:
+        if asked.request.url.partition("#")[0] == path.as_uri():
+            asked.continue_()
+        else:
+            one.asked.append(asked.request.url)
+            asked.abort()
+
+    context.route("**/*", route)
+    one.page.on("console", lambda m: one.said.append(m.text) if m.type in ("error", "warning") else None)
+    one.page.on("pageerror", lambda error: one.said.append(str(error)))
+    one.page.goto(path.as_uri())
+    one.page.wait_for_function(DRAWN, timeout=60_000)
+    return one
