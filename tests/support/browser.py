@@ -1,5 +1,5 @@
-"""The Chromium of the system, which opens pages as a reader does: what a page asked for, what it complained of, and what
-keeps people from reading it.
+"""The Chromium of the system, which opens pages as a reader does: what a page asked for, what it complained of, and
+what keeps people from reading it.
 """
 
 import os
@@ -18,6 +18,17 @@ SERIOUS = ("serious", "critical")
 PHONE, DESK, PAPER = (375, 720), (1280, 900), (718, 1000)
 """In pixels; paper: A4 less its margins."""
 DRAWN = "document.documentElement.dataset.drawn !== undefined"
+
+_WIDE = """width => {
+    const boxed = (e) => {
+        const box = e.parentElement.closest(".scroll");
+        return box && getComputedStyle(box).overflowX === "auto";
+    };
+    return [...document.querySelectorAll("body *")]
+        .filter((e) => e.getClientRects().length && e.getBoundingClientRect().right > width + 1)
+        .filter((e) => !e.closest(".skip, #vg-tooltip-element") && !boxed(e))
+        .map((e) => `${e.tagName} ${e.getAttribute("class")}: ${e.getBoundingClientRect().right}`);
+}"""
 
 
 @contextmanager
@@ -56,22 +67,16 @@ class Opened:
 
     def wider_than(self, width: int) -> list[str]:
         """What reaches beyond the edge, but for what scrolls in a box of its own."""
-        return list(
-            self.page.evaluate(
-                """width => [...document.querySelectorAll("body *")]
-                .filter(e => e.getBoundingClientRect().right > width + 1 && e.getClientRects().length)
-                .filter(e => !e.closest(".skip") && !(getComputedStyle(document.querySelector(".scroll") || e).overflowX === "auto"
-                    && e.closest(".scroll") && !e.matches(".scroll")))
-                .map(e => `${e.tagName}.${e.className.baseVal ?? e.className}: ${e.getBoundingClientRect().right}`)""",
-                width,
-            )
-        )
+        return list(self.page.evaluate(_WIDE, width))
 
-    def faults(self) -> list[str]:
-        """What axe-core finds that keeps people from reading or using it."""
+    def faults(self, *rules: str) -> list[str]:
+        """What axe-core finds that keeps people from reading or using it, by these rules or all; of long tables their
+        first rows.
+        """
         from axe_core_python.sync_playwright import Axe
 
-        found = Axe().run(self.page)["violations"]
+        options = {"resultTypes": ["violations"]} | ({"runOnly": list(rules)} if rules else {})
+        found = Axe().run(self.page, {"exclude": [["tbody tr:nth-child(n+12)"]]}, options)["violations"]
         return [
             f"{one['id']}: {node['html'][:200]}"
             for one in found

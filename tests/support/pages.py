@@ -1,7 +1,6 @@
-"""Pages of Records made by hand, by the road that every door takes: a Record's file is opened, judged and accounted for.
-"""
+"""Pages of Records made by hand, by the road that every door takes: a Record is opened, judged and accounted for."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,7 +50,9 @@ def accounted(replay: Path | str, **settings: object) -> Account:
     return account_of(session, outcome, (), argument, Path.cwd())
 
 
-def told(record: Record, *, schemes: tuple[str, ...] = (), predicts: bool = False, title: str = "made by hand") -> Account:
+def told(
+    record: Record, *, schemes: tuple[str, ...] = (), predicts: bool = False, title: str = "made by hand"
+) -> Account:
     """Of a Record that no file could hold, judged by generic limits, with these schemes among the checks."""
     files, sites = load_limits(), [reading.site for reading in record.sites.values()]
     rules = select_rules(files, identity_of(record.provenance), sites, "generic")
@@ -155,7 +156,3 @@ CASES = {
         Case(name="deep", account=_deep),
     )
 }
-
-
-def names() -> Iterable[str]:
-    return CASES

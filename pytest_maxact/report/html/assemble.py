@@ -72,7 +72,11 @@ def _state(account: Account, verdict: Tally | None) -> str:
         return "bad"
     if account.verdict != "PASS" or verdict is None or not verdict.passed:
         return "bad" if verdict and verdict.ran else "none"
-    close = any(finding.close for one in account.outcome.checkpoints for finding in one.findings) if account.outcome else False
+    close = (
+        any(finding.close for one in account.outcome.checkpoints for finding in one.findings)
+        if account.outcome
+        else False
+    )
     return "warn" if verdict.left or verdict.waived or verdict.warnings or close else "good"
 
 
@@ -118,7 +122,14 @@ def _close(checkpoints: Sequence[Checkpoint], anchors: Mapping[tuple[str, str], 
 def _unjudged(account: Account) -> Table | None:
     """Checks of which nothing was found."""
     rows = tuple(
-        Row(cells=(Cell(text=check.id), Cell(text=check.became), Cell(text=figure(check.limit.bound)), Cell(text=check.why)))
+        Row(
+            cells=(
+                Cell(text=check.id),
+                Cell(text=check.became),
+                Cell(text=figure(check.limit.bound)),
+                Cell(text=check.why),
+            )
+        )
         for one in account.checkpoints
         for check in one.checks
         if check.became in ("not run", "deselected", "could not be judged")
@@ -126,7 +137,11 @@ def _unjudged(account: Account) -> Table | None:
     heads = (Head(name="check"), Head(name="became"), Head(name="limit", right=True), Head(name="why"))
     caption = "Of these the verdict says nothing."
     title = f"{counted(len(rows), 'check')} not judged"
-    return Table(name="unjudged", title=title, caption=caption, heads=heads, rows=rows, is_open=len(rows) <= 20) if rows else None
+    return (
+        Table(name="unjudged", title=title, caption=caption, heads=heads, rows=rows, is_open=len(rows) <= 20)
+        if rows
+        else None
+    )
 
 
 def _tiles(outcome: Outcome) -> Iterator[Fact]:

@@ -95,7 +95,10 @@ def _row(told: Told, anchors: Rows) -> Row:
     finding, whose = told.finding, f"{told.checkpoint}: " if told.checkpoint else ""
     return Row(
         cells=(
-            Cell(text=f"{whose}{finding.site} {finding.limit.name}", href=anchors.get((told.checkpoint, finding.site), "")),
+            Cell(
+                text=f"{whose}{finding.site} {finding.limit.name}",
+                href=anchors.get((told.checkpoint, finding.site), ""),
+            ),
             Cell(text=figure(finding.value), sort=finding.value),
             Cell(text=figure(finding.limit.bound)),
             Cell(text=interval_of(finding) or "-"),
@@ -153,7 +156,5 @@ def _advice(finding: Finding, said: set[str]) -> Iterator[Advice]:
     except InputError:
         return
     for entry in entries:
-        yield Advice(
-            name=entry.name, again=entry.name in said, what=entry.what, breach=entry.breach, todo=entry.todo
-        )
+        yield Advice(name=entry.name, again=entry.name in said, what=entry.what, breach=entry.breach, todo=entry.todo)
         said.add(entry.name)

@@ -97,7 +97,7 @@ def bundle() -> str:
         import vl_convert
     except ImportError as error:
         raise InputError(missing("vl-convert-python")) from error
-    script = str(vl_convert.javascript_bundle())
+    script = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 

@@ -51,7 +51,7 @@ def render_page(account: Account, figures: Sequence[Figure] = ()) -> str:
 
 
 def _own(name: str) -> str:
-    return files("pytest_maxact.report.html").joinpath("templates", name).read_text(encoding="utf-8")
+    return (files("pytest_maxact.report.html") / "templates" / name).read_text(encoding="utf-8")
 
 
 def _environment(words: Words) -> "Environment":
@@ -59,7 +59,7 @@ def _environment(words: Words) -> "Environment":
         from jinja2 import Environment, FunctionLoader, StrictUndefined
     except ImportError as error:
         raise InputError(missing("jinja2")) from error
-    environment = Environment(
+    return Environment(
         loader=FunctionLoader(_own),
         autoescape=True,
         undefined=StrictUndefined,
@@ -67,7 +67,6 @@ def _environment(words: Words) -> "Environment":
         lstrip_blocks=True,
         finalize=partial(_shown, words),
     )
-    return environment
 
 
 def _shown(words: Words, value: Any) -> Any:

@@ -1,5 +1,5 @@
-"""The tables of a page: every site of a checkpoint, its low bits by site and scheme, the schemes, and the checkpoints of
-a series. Portraits in, tables out; nothing is computed but what is sorted by.
+"""The tables of a page: every site of a checkpoint, its low bits by site and scheme, the schemes, and the checkpoints
+of a series. Portraits in, tables out; nothing is computed but what is sorted by.
 """
 
 import math

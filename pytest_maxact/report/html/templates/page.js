@@ -10,13 +10,14 @@
     const spec = read(`${chart.dataset.figure}-spec`);
     for (const name of Object.keys(spec.datasets || {})) spec.datasets[name] = objects(spec.datasets[name]);
     // Expressions are interpreted, never compiled: the page's policy lets no text become a script.
-    await vegaEmbed(chart, spec, { config, ast: true, renderer: "svg", actions: false, mode: "vega-lite", tooltip: { theme: "custom" } });
+    const { view } = await vegaEmbed(chart, spec, { config, ast: true, renderer: "svg", actions: false, mode: "vega-lite", tooltip: { theme: "custom" } });
+    view.container().querySelector("svg").setAttribute("aria-hidden", "true"); // its box has the words for it
   }
 
   async function drawAll() {
     const charts = all(".chart");
     if (charts.length) {
-      const config = { ...read("chart-config"), aria: false };
+      const config = read("chart-config");
       for (const chart of charts) {
         try {
           await draw(chart, config);
