@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from pytest_maxact.judge.compare.noise import spread_of
 from pytest_maxact.judge.limits.limit import CARRIER, MODEL, PREDICTIONS, Limit
+from pytest_maxact.judge.trust.distortion import distortion_interval
 from pytest_maxact.judge.trust.effects import MANY, TrustedFigure, trusted_effects
 from pytest_maxact.judge.trust.interval import MEAN, Interval
 from pytest_maxact.judge.trust.trust import Floats, magnitudes_of_m
@@ -65,8 +66,8 @@ class Intervals:
             return self._effect(metric.name)
         if limit.site == PREDICTIONS and metric.name.startswith(OF_SOURCE):
             return self._departure(metric.name.removeprefix(OF_SOURCE))
-        if metric.kind in (Kind.INTEGER, Kind.SCHEME) and not metric.is_of_weights:
-            return None, "no sums of single samples are kept of it"
+        if metric.kind in (Kind.INTEGER, Kind.SCHEME) and not metric.is_of_weights and reading is not None:
+            return distortion_interval(self.record, reading, metric, value)
         why = _UNTOLD.get(metric.kind, "")
         return (None, why) if why else _NOT_SAMPLED
 

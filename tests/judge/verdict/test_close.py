@@ -12,13 +12,18 @@ from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.judge.verdict.close import close_remarks
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.tally import Told, tally_of
-from pytest_maxact.record.metrics.metric import GROWTH, SHRINK
+from pytest_maxact.numbers.maxima import SampleMaxima
+from pytest_maxact.numbers.sums import SchemeSums
+from pytest_maxact.record.held import Distributions
+from pytest_maxact.record.metrics.metric import GROWTH, INT8_SQNR, SHRINK
+from pytest_maxact.record.metrics.scheme import scheme_distortion
+from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.summary import summary
 from pytest_maxact.report.terminal.verdict import verdict_lines
 from tests.support.changes import relative, residual
-from tests.support.findings import HIDDEN, limit
-from tests.support.records import bf16
+from tests.support.findings import HIDDEN, INT8, limit
+from tests.support.records import bf16, histogram, record
 from tests.support.sampled import having, with_effect
 
 STEADY = [100.0] + [96.0] * 10 + [50.0] * 29
@@ -188,3 +193,50 @@ def _lines(*findings: Finding) -> list[str]:
     tally = tally_of([Told(checkpoint="", finding=finding) for finding in findings])
     assert len(tally.close) == sum(finding.close and finding.passed for finding in findings)
     return [text.plain for text in verdict_lines(tally)]
+
+
+def test_an_int8_ratio_is_close_by_what_measuring_again_and_another_scale_would_give() -> None:
+    """One calibration sample alone is four times as large as all others: without it INT-8 has two bits more."""
+    plain = record({HIDDEN: np.linspace(0.0078125, 1.0, 128).reshape(-1, 4)})
+    held = plain[HIDDEN].held
+    assert isinstance(held, Distributions)
+    lonely = np.full(40, 0.25, np.float32)
+    lonely[0] = 1.0
+    samples = tuple((f"s{i:02d}", "a", ("calibration", "evaluation")[i >= 20], 10) for i in range(40))
+    maxima = SampleMaxima(lonely, np.zeros(40, np.int32), np.zeros(40, np.int32))
+    small = histogram(bf16(np.linspace(0.0078125, 0.25, 32)))
+    reading = replace(plain[HIDDEN], held=replace(held, maxima=maxima, evaluation=small))
+    lone = replace(plain, sites={**plain.sites, HIDDEN: reading}, provenance=replace(plain.provenance, samples=samples))
+    value = metric_value(reading, INT8_SQNR)
+    finding = found(lone, limit(value + 5, HIDDEN, INT8, "min"))
+    assert (finding.passed, finding.close) == (False, True)
+    assert finding.interval is not None
+    assert finding.interval.low == pytest.approx(value - 0.6)
+    assert finding.interval.high > value + 6
+    assert "another calibration split of this size exceeds in 9" in finding.message
+    assert "other text to evaluate on is no part of it" in finding.message
+    far = found(lone, limit(value - 1, HIDDEN, INT8, "min"))
+    assert (far.passed, far.close) == (True, False)
+    near = found(lone, limit(value - 0.5, HIDDEN, INT8, "min"))
+    assert (near.passed, near.close) == (True, True)
+
+
+def test_a_scheme_of_sampled_tokens_is_close_by_the_error_of_the_sample() -> None:
+    sums = SchemeSums(
+        tokens=100, entries=400, nonzero=400, signal=1e4, error=100.0, signal_abs=1.0, error_abs=1.0,
+        signal_squares=1.5e6, error_squares=200.0, products=1.2e4, calm_tokens=100, calm_signal=1e4, calm_error=100.0,
+    )  # fmt: skip
+    plain = record({"layers.0.qkv_in": np.ones((400, 4))})
+    (site,) = (name for name in plain.sites if "qkv_in" in name)
+    held = plain[site].held
+    assert isinstance(held, Distributions)
+    reading = replace(plain[site], held=replace(held, schemes={"W8A8": sums}))
+    told = replace(plain, sites={**plain.sites, site: reading})
+    error = scheme_distortion(reading, "W8A8").sqnr_error_db
+    assert error > 0.1
+    finding = found(told, limit(15.0, site, "W8A8.sqnr_db", "min"))
+    assert finding.interval is not None
+    assert finding.interval.high - finding.value == pytest.approx(0.6 + 1.96 * error)
+    assert f"within {1.96 * error:.3g} dB" in finding.interval.meaning
+    other = found(told, limit(0.5, site, "W8A8.clip_rate"))
+    assert (other.interval, other.untold) == (None, "of it no sums of single samples are kept")
