@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     parser = add_command(commands, "judge", run, "judge a Record by its family's limits")
     add_record(parser)
-    add_options(parser, ["limits", "family", "deploy", "baseline", "source", "verdict", "json-report"])
+    add_options(
+        parser, ["limits", "family", "deploy", "baseline", "source", "verdict", "json-report", "sarif", "codequality"]
+    )
     add_json(parser)
 
 
@@ -65,10 +67,10 @@ def run(options: argparse.Namespace) -> int:
 def _written(session: "GateSession", outcome: "Outcome", files: "ReportFiles") -> "Outcome":
     """Write the files that were asked for; the outcome with what could not be written."""
     from pytest_maxact.gate.account import account_of, note_all
-    from pytest_maxact.gate.reports import faulty
+    from pytest_maxact.gate.reports import faulty, repository
 
     note_all(session)
-    faults = files.write(account_of(session, outcome, (), argument, files.root))
+    faults = files.write(account_of(session, outcome, (), argument, repository(files.root)))
     for line in files.written:
         print(f"maxact: {line}", file=sys.stderr)
     return faulty(outcome, faults)

@@ -65,6 +65,7 @@ def account_of(
         asked=asked_for(session.settings),
         words=words,
         root=root,
+        about=session.settings.model or session.settings.replay or "",
     )
 
 

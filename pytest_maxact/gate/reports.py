@@ -46,12 +46,43 @@ def _is_json(path: Path) -> bool:
     return is_run_report(path)
 
 
+def _sarif(account: Account, place: Path) -> bytes:
+    from pytest_maxact.report.sarif.document import sarif_json
+
+    return sarif_json(account).encode()
+
+
+def _is_sarif(path: Path) -> bool:
+    from pytest_maxact.report.sarif.document import is_sarif
+
+    return is_sarif(path)
+
+
+def _issues(account: Account, place: Path) -> bytes:
+    from pytest_maxact.report.codequality.issues import issues_json
+
+    return issues_json(account).encode()
+
+
+def _is_issues(path: Path) -> bool:
+    from pytest_maxact.report.codequality.issues import is_issues
+
+    return is_issues(path)
+
+
 REPORTS = (
     Report(
         setting="json_report",
         called="JSON report",
         kind=Kind(called="the JSON report", is_one=_is_json),
         made=_json,
+    ),
+    Report(setting="sarif", called="SARIF", kind=Kind(called="the SARIF file", is_one=_is_sarif), made=_sarif),
+    Report(
+        setting="codequality",
+        called="code quality",
+        kind=Kind(called="the code quality report", is_one=_is_issues),
+        made=_issues,
     ),
 )
 """A new one: a row here, and an option of that name."""
@@ -60,6 +91,13 @@ REPORTS = (
 def places_of(settings: object) -> dict[str, str]:
     """Where the files go that were asked for, by setting."""
     return {one.setting: place for one in REPORTS if (place := getattr(settings, one.setting, None))}
+
+
+def repository(folder: Path) -> Path:
+    """The top of the repository that a folder lies in, which paths in reports start from; itself where it lies in
+    none.
+    """
+    return next((one for one in (folder, *folder.parents) if (one / ".git").exists()), folder)
 
 
 class ReportFiles:
@@ -76,7 +114,7 @@ class ReportFiles:
         """What was, a line for each."""
         for row, place in self._rows:
             require_place(place, row.kind, self._apart)
-            if row.begins and (fault := self._put(row, place, Account(root=root))):
+            if row.begins and (fault := self._put(row, place, Account(root=repository(root), about=about or ""))):
                 raise InputError(fault)
 
     def opened(self, session: "GateSession") -> None:

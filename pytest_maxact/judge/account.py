@@ -62,8 +62,8 @@ class Judged:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """`verdict` is NONE where no check was run. `faults`: what went wrong besides checks that do not hold, the settings
-    in them still to be worded, by `words`. `asked`: settings that are not the default. `root`: the folder that the
-    run was started in.
+    in them still to be worded, by `words`. `asked`: settings that are not the default. `root`: the top of
+    the repository that the run was started in.
     """
 
     verdict: Verdict = "NONE"
@@ -74,6 +74,8 @@ class Account:
     asked: Mapping[str, str] = field(default_factory=dict)
     words: Words = neutral
     root: Path = Path()
+    about: str = ""
+    """The checkpoint or Record that was asked for."""
 
     @property
     def finished(self) -> bool:

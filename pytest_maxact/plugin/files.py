@@ -40,13 +40,13 @@ def write_reports(
 ) -> "tuple[Outcome | None, list[str]]":
     """Write them. The outcome and the troubles, with what could not be written, which has failed the run."""
     from pytest_maxact.gate.account import account_of
-    from pytest_maxact.gate.reports import faulty
+    from pytest_maxact.gate.reports import faulty, repository
 
     if _files_key not in config.stash:
         return outcome, troubles
     files = config.stash[_files_key]
     try:
-        faults = files.write(account_of(gate, outcome, troubles, pytest_option, files.root))
+        faults = files.write(account_of(gate, outcome, troubles, pytest_option, repository(files.root)))
     except (MaxactError, ValueError, OSError) as error:
         faults = [f"no report was written: {marked(error)}"]
     return (faulty(outcome, faults) if outcome else None), [*troubles, *faults]

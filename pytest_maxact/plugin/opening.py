@@ -129,7 +129,8 @@ def _begin_files(config: pytest.Config) -> None:
     about = config.getoption("maxact_model")
     if place := _place_of(config, "verdict"):
         begin_verdict(config, place, about)
-    begin_reports(config, {one.setting: place for one in REPORTS if (place := _place_of(config, one.setting))}, about)
+    places = {one.setting: place for one in REPORTS if (place := _place_of(config, one.setting))}
+    begin_reports(config, places, _place_of(config, "model") or _place_of(config, "replay"))
 
 
 def _place_of(config: pytest.Config, field: str) -> str | None:

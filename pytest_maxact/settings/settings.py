@@ -48,6 +48,8 @@ class Settings:
     slim: bool = False
     verdict: str | None = None
     json_report: str | None = None
+    sarif: str | None = None
+    codequality: str | None = None
 
     @property
     def wanted(self) -> bool:

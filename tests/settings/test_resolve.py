@@ -54,6 +54,8 @@ def test_judging_options_are_told_from_measuring_ones() -> None:
         "close",
         "verdict",
         "json-report",
+        "sarif",
+        "codequality",
     }
 
 
@@ -107,6 +109,8 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "loosen": ("true", True),
     "verdict": ("v.json", "v.json"),
     "json-report": ("r.json", "r.json"),
+    "sarif": ("r.sarif", "r.sarif"),
+    "codequality": ("q.json", "q.json"),
     "strict": ("on", True),
     "close": ("fail", "fail"),
 }

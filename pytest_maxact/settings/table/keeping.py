@@ -49,4 +49,20 @@ KEEPING = (
         measures=False,
         help="write all that a program may ask of the run to FILE, by a published JSON Schema (report.schema.json)",
     ),
+    Option(
+        name="sarif",
+        metavar="FILE",
+        parse=nonempty,
+        is_path=True,
+        measures=False,
+        help="write what does not hold, is waived or could not be judged to FILE as SARIF 2.1.0, by lines of limits",
+    ),
+    Option(
+        name="codequality",
+        metavar="FILE",
+        parse=nonempty,
+        is_path=True,
+        measures=False,
+        help="write the same to FILE as a code quality report of GitLab",
+    ),
 )

@@ -24,7 +24,7 @@ class _Form(BaseModel):
 
 
 class Place(_Form):
-    """Where a value sat. `context`: the tokens around it, where the run kept them."""
+    """Where a value sat: the sample, the token there and its position, the channel along the width of the site."""
 
     value: Number
     sample: str
@@ -46,10 +46,22 @@ class Waived(_Form):
     line: int
 
 
+class Between(_Form):
+    """Where the figure would lie on other text of the same kind, told by so many samples; `meaning` says what it stands
+    on.
+    """
+
+    low: Number
+    high: Number
+    samples: int
+    meaning: str
+
+
 class Check(_Form):
     """One check. `value`, `passed` and `peak` are null where it could not be judged, or was not run and needs more to
     be measured; `headroom`: how far the value is from the limit as a share of it, negative beyond; null where no such
-    share is (dB). `file` and `line`: of the limit.
+    share is (dB). `file` and `line`: of the limit. `interval`: of the
+    value; `too_close`: it reaches over the limit; `no_interval`: why there is none of a value that comes from samples.
     """
 
     check: str
@@ -65,6 +77,9 @@ class Check(_Form):
     sense: Literal["max", "min"]
     headroom: Number | None
     passed: bool | None
+    too_close: bool
+    interval: Between | None
+    no_interval: str
     inside_noise: bool
     waived: Waived | None
     rule: str

@@ -1,0 +1,1 @@
+"""What GitLab shows of a run beside a merge request."""

@@ -1,0 +1,132 @@
+"""What a run found to be told on a line of a file: an account in, one entry for each check that does not hold, is let
+pass or is too close to call, and for each fault out, with where it is written. Views of code draw from these.
+
+Guards that a run which could not measure, or did not finish, is never empty: that would read as one that passed.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pytest_maxact.errors import worded
+from pytest_maxact.judge.account import Account, CheckTold
+from pytest_maxact.judge.limits.waivers import Waiver
+
+RUN, WAIVER = "run", "waiver"
+"""Rules of what is no metric: what kept the run from judging, and a waiver that fails."""
+NOWHERE = "maxact"
+"""Stands for a file where none is known, as it does in the ids of checks."""
+
+Level = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """`rule`: the name of a metric, or one of the rules above; `id`: the same from run to run, whatever the figures;
+    `text`: one line, with nothing in it that a terminal would obey. `file` is a path below the root of the repository
+    with `/`, where it lies there. `waiver` lets it pass, which `waived` says in words.
+    """
+
+    level: Level
+    rule: str
+    id: str
+    text: str
+    file: str = NOWHERE
+    line: int = 1
+    told: CheckTold | None = None
+    waiver: Waiver | None = None
+    waived: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(f"{self.rule}\n{self.id}".encode(errors="surrogatepass")).hexdigest()
+
+
+def problems_of(account: Account) -> tuple[Problem, ...]:
+    """Faults first, then what does not hold, what is too close to call and what is let pass."""
+    rank = {"error": 0, "warning": 1, "note": 2}
+    of_checks = sorted(_of_checks(account), key=lambda one: rank[one.level])
+    return (*_faults(account), *_waivers(account), *of_checks)
+
+
+def below(file: str, root: Path) -> str:
+    """A path as a repository has it, with `/`; of a file elsewhere as it is, and of the shipped limits the end of it,
+    which is the same on every machine.
+    """
+    path = Path(file)
+    try:
+        return path.resolve().relative_to(root.resolve()).as_posix()
+    except (ValueError, OSError):
+        parts = path.parts
+        if "pytest_maxact" in parts:
+            return Path(*parts[parts.index("pytest_maxact") :]).as_posix()
+        return path.as_posix()
+
+
+def _faults(account: Account) -> Iterator[Problem]:
+    """What kept the run from judging, on the line of the first limit that it left unjudged."""
+    told = set(account.outcome.waiver_faults) if account.outcome else set[str]()
+    first = next(_unjudged(account), None)
+    file, line = (first.limit.file, first.limit.line) if first else (next(iter(account.limits), ""), 1)
+    for fault in account.faults:
+        if fault not in told:
+            yield Problem(
+                level="error",
+                rule=RUN,
+                id=fault.partition("\n")[0].partition(": ")[0],
+                text=_line(account, fault),
+                file=below(file, account.root) if file else NOWHERE,
+                line=line,
+            )
+
+
+def _unjudged(account: Account) -> Iterator[CheckTold]:
+    for one in account.checkpoints:
+        yield from (told for told in one.checks if told.became in ("could not be judged", "not run"))
+
+
+def _waivers(account: Account) -> Iterator[Problem]:
+    for one in account.waivers:
+        if one.became == "does not hold":
+            yield Problem(
+                level="error",
+                rule=WAIVER,
+                id=one.id,
+                text=_line(account, one.fault),
+                file=below(one.waiver.file, account.root),
+                line=one.waiver.line,
+            )
+
+
+def _of_checks(account: Account) -> Iterator[Problem]:
+    for one in account.checkpoints:
+        for told in one.checks:
+            finding = told.finding
+            if finding is None or (level := _level(told)) is None:
+                continue
+            whose = f"{one.name}: " if one.name else ""
+            yield Problem(
+                level=level,
+                rule=told.limit.metric.name,
+                id=told.id,
+                text=_line(account, f"{whose}{finding.message}"),
+                file=below(told.limit.file, account.root),
+                line=told.limit.line,
+                told=told,
+                waiver=finding.waiver,
+                waived=_line(account, finding.waiver.words) if finding.waiver else "",
+            )
+
+
+def _level(told: CheckTold) -> Level | None:
+    if told.became == "does not hold":
+        return "error"
+    if told.became == "waived":
+        return "note"
+    return "warning" if told.became == "held" and told.finding and told.finding.close else None
+
+
+def _line(account: Account, text: str) -> str:
+    return " ".join(worded(text, account.words).split("\n"))

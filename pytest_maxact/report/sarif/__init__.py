@@ -1,0 +1,1 @@
+"""What views of code scanning show of a run."""

@@ -1,0 +1,63 @@
+"""GitLab's code quality report: what the widget of a merge request takes, and no more."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_maxact.errors import shown
+from pytest_maxact.judge.account import Account
+from pytest_maxact.report.codequality.issues import is_issues, issues_json
+from tests.support.accounts import account_of_all
+from tests.support.hostile import NAMES
+
+
+def issues_of(account: Account) -> Any:
+    text = issues_json(account)
+    assert text.isascii()
+    found = json.loads(text)
+    for one in found:
+        assert one.keys() == {"description", "check_name", "fingerprint", "severity", "location"}
+        assert one["severity"] in ("info", "minor", "major", "critical", "blocker")
+        assert one["location"].keys() == {"path", "lines"}
+        assert one["location"]["lines"]["begin"] >= 1
+        assert not one["location"]["path"].startswith("./")
+    assert len({one["fingerprint"] for one in found}) == len(found)
+    return found
+
+
+def test_what_stands_in_the_way_is_worse_than_what_is_waived_or_close() -> None:
+    found = issues_of(account_of_all())
+    assert [(one["check_name"], one["severity"]) for one in found] == [
+        ("pytest-maxact/run", "blocker"),
+        ("pytest-maxact/waiver", "critical"),
+        ("pytest-maxact/max_abs", "critical"),
+        ("pytest-maxact/int8.max_abs.sqnr_db", "minor"),
+        ("pytest-maxact/max_abs", "info"),
+    ]
+    assert found[2]["location"] == {"path": "plain/limits.yaml", "lines": {"begin": 7}}
+    assert found[4]["description"].startswith("waived until")
+    assert found[3]["description"].startswith("too close to call: ")
+
+
+def test_a_run_that_did_not_finish_is_not_empty() -> None:
+    assert [one["severity"] for one in issues_of(Account())] == ["blocker"]
+
+
+def test_a_run_that_found_nothing_is_an_empty_list_which_the_next_may_replace(tmp_path: Path) -> None:
+    path = tmp_path / "quality.json"
+    path.write_text(issues_json(Account(verdict="PASS", faults=())))
+    assert json.loads(path.read_text()) == []
+    assert is_issues(path)
+    for text in ('[{"check_name": "other"}]', "{}", "", "[1]", "[null]"):
+        path.write_text(text)
+        assert not is_issues(path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_others_are_text(name: str) -> None:
+    hostile = NAMES[name]
+    for one in issues_of(account_of_all(hostile)):
+        assert one["description"] == shown(one["description"])
+        assert len(one["description"]) <= 2000
