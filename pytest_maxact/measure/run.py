@@ -96,11 +96,11 @@ def measure(
     if checkpoint.is_hub:
         prepared = replace(prepared, remarks=tuple(remarks_of(skeleton(checkpoint).whole, files)))
     misfits = {} if files.is_gguf else misfits_of(whole_skeleton(checkpoint), headers(files))
+    bookmarks = bookmarks_of(resumption, prepared, settings, checkpoint, digest, team.place if team else None)
     if prepared.placement and prepared.placement.how == STREAMED:
         refuse_shared(team is not None)
-        record = _streamed(prepared, settings, family, files, misfits, digest, progress)
+        record = _streamed(prepared, settings, family, files, misfits, digest, progress, bookmarks)
         return _unchanged(record, checkpoint, files)
-    bookmarks = bookmarks_of(resumption, prepared, settings, checkpoint, digest, team.place if team else None)
     ordered = _ordered(team, settings, resumption) if team else nullcontext()
     with _eager(), ordered, sharing(team, prepared), ThreadPoolExecutor(1) as background:
         scan = background.submit(
@@ -138,12 +138,12 @@ def _compared(record: Record, prepared: Prepared, settings: Settings, progress: 
 
 def _streamed(
     prepared: Prepared, settings: Settings, family: str | None, files: WeightFiles, misfits: Mapping[str, str],
-    digest: str | None, progress: Progress | None,
+    digest: str | None, progress: Progress | None, bookmarks: Bookmarks | None,
 ) -> Record:  # fmt: skip
     from pytest_maxact.measure.stream.run import measure_streamed  # it locks files, as not every system can
 
     with _eager():
-        return measure_streamed(prepared, settings, family, files, misfits, digest, progress)
+        return measure_streamed(prepared, settings, family, files, misfits, digest, progress, bookmarks)
 
 
 def _unchanged(record: Record, checkpoint: Checkpoint, files: WeightFiles | None) -> Record:

@@ -30,7 +30,8 @@ class Killings:
 
 @dataclass(frozen=True, kw_only=True)
 class Chain:
-    """One measurement: how often it was killed, every batch that ran in it by its first sample, how often it went on
+    """One measurement: how often it was killed, every batch that ran in it by its first sample (of a streamed one, with
+    the sites behind it, every step of a batch), how often it went on
     where it was, whether its Record is, byte for byte, that of one that was let alone, what was left behind, and
     whether it ended by itself rather than by a kill when its Record was safe.
     """
@@ -56,7 +57,7 @@ def killed(killings: Killings, python: Path) -> tuple[int, list[Chain]]:
 
 def _import_all() -> None:
     """What a measurement needs, so that no fork spends its time on it."""
-    for name in ("measure.run", "measure.resume.bookmarks", "record.file"):
+    for name in ("measure.run", "measure.stream.run", "measure.resume.bookmarks", "record.file"):
         import_module(f"pytest_maxact.{name}")
 
 
@@ -66,16 +67,28 @@ def _measure(prepared: Any, settings: Any, out: Path, log: Path, bookmarks: Path
     from pytest_maxact.measure.resume import bookmarks as policy
     from pytest_maxact.measure.resume.resumption import Resumption, until_safe
     from pytest_maxact.measure.run import measure
+    from pytest_maxact.measure.stream.observed import BatchAside
     from pytest_maxact.record.file import save
 
     policy.SHARE, policy.NOT_BEFORE = float("inf"), 0.0
     forward = Observer.forward
 
-    def logged(self: Observer, planned: Any, *args: Any, **kwargs: Any) -> Any:
+    def note(words: str) -> None:
         with log.open("a") as file:
-            file.write(f"batch {planned.sequences[0].sample.id}\n")
+            file.write(f"batch {words}\n")
+
+    def logged(self: Observer, planned: Any, *args: Any, **kwargs: Any) -> Any:
+        if settings.device != "stream":
+            note(planned.sequences[0].sample.id)
         return forward(self, planned, *args, **kwargs)
 
+    def stepped(aside: Any, ended: bool) -> None:
+        went_on = aside._left is not None
+        leave(aside, ended)
+        if not went_on:
+            note(f"{aside._planned.sequences[0].sample.id} {len(aside.rows)}")
+
+    leave, BatchAside.leave = BatchAside.leave, stepped  # type: ignore[method-assign]
     Observer.forward = logged  # type: ignore[method-assign]
     resumption = Resumption(bookmarks) if bookmarks else None
     with until_safe(resumption):

@@ -9,6 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -64,6 +65,14 @@ class Bookmarks:
         """Follow one pass of the measurement."""
         return Following(self, name, observer, told)
 
+    def place(self, name: str) -> Path:
+        """Where something lies that belongs to a bookmark and is too large for it."""
+        return self._resumption.place(name)
+
+    def beside(self) -> list[Path]:
+        """All that lies there."""
+        return self._resumption.beside()
+
     def found(self, name: str) -> Stage | None:
         """What an earlier process left of a pass."""
         return self._found.get(name)
@@ -72,20 +81,24 @@ class Bookmarks:
         """A pass is complete; what it saw belongs to every bookmark from now on."""
         self._stages[name] = stage
 
-    def offer(self, name: str, stage: Callable[[], Stage], check: Callable[[], None]) -> None:
-        """Write a bookmark, if one is due, and `check`, which raises MeasureError, finds nothing."""
+    def offer(self, name: str, stage: Callable[[], Stage | None], check: Callable[[], None]) -> bool:
+        """Write a bookmark, if one is due, if there is a stage to be written, and if `check`, which raises
+        MeasureError, finds nothing. Whether it was written.
+        """
         begun = self._clock()
         if self._given_up or begun - self._began < NOT_BEFORE or not self._is_due(begun):
-            return
-        stages = {**self._stages, name: stage()}
+            return False
+        if (told := stage()) is None:
+            return False
+        stages = {**self._stages, name: told}
         if not self._expected:
             self._expected = sum(_size(one.state) for one in stages.values()) / _BYTES_PER_SECOND
             if not self._is_due(begun):
-                return
+                return False
         try:
+            self._resumption.make()
             check()
             self._require()
-            self._resumption.make()
             write(self._path, self._key, stages)
             self._resumption.written()
         except MaxactError:
@@ -96,6 +109,7 @@ class Bookmarks:
             self.remark(f"from some point on no bookmark could be written in {self._path.parent} ({error})")
         self._expected = self._clock() - begun
         self._spent += self._expected
+        return not self._given_up
 
     def _is_due(self, now: float) -> bool:
         return self._spent + self._expected <= SHARE * (now - self._began)

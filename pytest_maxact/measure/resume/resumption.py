@@ -52,8 +52,17 @@ class Resumption:
         """There is nothing left to go on with."""
         self.settled()
         if self._path:
-            for path in (self._path, *self.folder.glob(f"{_literal(self._path.name)}.*.partial")):
+            for path in (self._path, *self.beside(".partial"), *self.beside(".states")):
                 _remove(path)
+
+    def place(self, name: str) -> Path:
+        """Where something lies that belongs to the bookmark, and is too large for it; its name ends in `.states`."""
+        assert self._path is not None
+        return self._path.with_name(f"{self._path.name}.{name}")
+
+    def beside(self, ending: str = ".states") -> list[Path]:
+        """All that lies there under names with this ending."""
+        return list(self.folder.glob(f"{_literal(self._path.name)}.*{ending}")) if self._path else []
 
 
 @contextmanager

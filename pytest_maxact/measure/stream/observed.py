@@ -11,15 +11,18 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from pytest_maxact.corpus.batches import BatchPlan, PlannedBatch
 from pytest_maxact.errors import MaxactError, MeasureError, first_line, setting
 from pytest_maxact.measure.observe.accumulate import commit_all
+from pytest_maxact.measure.observe.batch import Batch
 from pytest_maxact.measure.observe.coverage import check_coverage
 from pytest_maxact.measure.observe.fresh import Fresh
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.observe.probe import Memory, must_be_alone
 from pytest_maxact.measure.observe.room import is_out_of_memory
+from pytest_maxact.measure.stream.noted import taken, told
 from pytest_maxact.measure.stream.refused import refuse_threads
 from pytest_maxact.measure.stream.turns import Walk
 
@@ -41,6 +44,11 @@ class StateAside:
     def leave(self, ended: bool) -> None:
         self._noted = self._fresh.lay_down()
 
+    @property
+    def noted_by(self) -> list[nn.Module]:
+        """Modules that noted something."""
+        return [state.module for state in self._noted]
+
 
 class _HooksAside(StateAside):
     """Beside that, what an observer's hooks note of a batch."""
@@ -60,7 +68,7 @@ class _HooksAside(StateAside):
         super().leave(ended)
 
 
-class _BatchAside(_HooksAside):
+class BatchAside(_HooksAside):
     """Of a batch that counts: what its turn saw is kept at once, the rest in the end, if all of it was seen."""
 
     def __init__(
@@ -73,6 +81,30 @@ class _BatchAside(_HooksAside):
         self._last = {tap.site.name for tap in observer.anatomy.taps if tap.last}
         """Sites of which the last call in a batch counts alone."""
         self._staged: dict[str, Any] = {}
+        self._left: Mapping[str, Any] | None = None
+        """What another process noted of it; None once that is taken up."""
+        self._suspended: Batch | None = None
+
+    @property
+    def noted(self) -> dict[str, Any]:
+        """What hooks noted, as plain data, while the batch waits."""
+        return told(self._laid, self._observer.anatomy)
+
+    @property
+    def rows(self) -> dict[str, dict[str, int]]:
+        """Real rows that were seen so far, by site and part."""
+        return self._rows
+
+    def go_on(self, noted: Mapping[str, Any], rows: Mapping[str, Mapping[str, int]]) -> None:
+        """Before it begins: it was left by another process, and what it sees until it is there again counts not."""
+        self._left, self._rows = noted, {name: dict(seen) for name, seen in rows.items()}
+
+    def suspend(self) -> None:
+        if self._observer.intake.batch is not None:
+            self._suspended, self._observer.intake.batch = self._observer.intake.batch, None
+
+    def resume(self) -> None:
+        self._observer.intake.batch = self._suspended
 
     def enter(self) -> None:
         self._before()
@@ -84,6 +116,8 @@ class _BatchAside(_HooksAside):
         observer = self._observer
         batch = observer.intake.batch
         assert batch is not None
+        if self._left is not None:
+            return self._forget(batch, self._left)
         observer.intake.settle()
         seen = []
         for name, accumulator in observer.accumulators.items():
@@ -104,6 +138,16 @@ class _BatchAside(_HooksAside):
             observer.keep(self._planned)
         self._stepped(self._planned.tokens)
         super().leave(ended)
+        return None
+
+    def _forget(self, batch: Batch, left: Mapping[str, Any]) -> None:
+        """Where the other process left it: what was seen on the way was counted there."""
+        observer = self._observer
+        observer.gatherers.rollback()
+        for accumulator in observer.accumulators.values():
+            accumulator.rollback()
+        super().leave(False)
+        self._laid, self._left = taken(left, batch, observer.anatomy), None
 
 
 class Streaming:
@@ -119,6 +163,15 @@ class Streaming:
         self._total = sum(batch.tokens for batch in self._mine)
         self._glimpses: list[dict[Piece, Walk[torch.Tensor]]] = [{}, {}]
         self._batches: list[Walk[Callable[[], None]]] = []
+        self.pieces: list[tuple[Walk[Any], BatchAside]] = []
+        """Its batches as they take turns, with what is noted of each."""
+        self.queue = list(self._mine)
+        if alone:
+            self.queue = [PlannedBatch(split=b.split, sequences=(s,)) for b in self.queue for s in b.sequences]
+
+    @property
+    def observed(self) -> tuple[Observer, list[PlannedBatch]]:
+        return self._observer, self.queue
 
     @property
     def tokens(self) -> int:
@@ -135,17 +188,10 @@ class Streaming:
                 glimpse = partial(self._observer.glimpse, rows, length, self._device)
                 aside = _HooksAside(self._fresh, self._observer)
                 self._glimpses[place][rows, length] = begin(glimpse, aside, True)
-        queue = list(self._mine)
-        if self._given_alone:
-            queue = [PlannedBatch(split=b.split, sequences=(s,)) for b in queue for s in b.sequences]
-        self._batches = [
-            begin(
-                partial(self._run, planned),
-                _BatchAside(self._fresh, self._observer, planned, before, stepped),
-                False,
-            )
-            for planned in queue
-        ]
+        for planned in self.queue:
+            noting = BatchAside(self._fresh, self._observer, planned, before, stepped)
+            self.pieces.append((begin(partial(self._run, planned), noting, False), noting))
+        self._batches = [walk for walk, _ in self.pieces]
         walks: list[Walk[Any]] = [*self._glimpses[0].values(), *self._batches, *self._glimpses[1].values()]
         refuse_threads(len(walks), torch.get_num_threads())
         return walks

@@ -26,6 +26,8 @@ from pytest_maxact.checkpoint.streamed import Layer, Streamed, plan_of
 from pytest_maxact.checkpoint.weights.distortion import Distorting
 from pytest_maxact.checkpoint.weights.reading import Reading
 from pytest_maxact.checkpoint.weights.stored import headers
+from pytest_maxact.corpus.batches import PlannedBatch
+from pytest_maxact.errors import first_line
 from pytest_maxact.measure.arithmetic import computing
 from pytest_maxact.measure.observe.fresh import Fresh
 from pytest_maxact.measure.observe.layers import probe_layers
@@ -33,8 +35,11 @@ from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.passed import Passed, anatomy_of, probed, record_of, scores_of
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.progress import FIGURING, LOADING, MEASURING, Progress, begin, counted
+from pytest_maxact.measure.resume.bookmarks import Bookmarks
+from pytest_maxact.measure.stream.marks import Marks, Piece
 from pytest_maxact.measure.stream.observed import StateAside, Streaming
 from pytest_maxact.measure.stream.refused import refuse_unstreamed
+from pytest_maxact.measure.stream.replay import NotResumedError
 from pytest_maxact.measure.stream.spill import Folder
 from pytest_maxact.measure.stream.told import Telling
 from pytest_maxact.measure.stream.turns import Walk, take_turns
@@ -44,10 +49,10 @@ from pytest_maxact.settings.settings import Settings
 
 def measure_streamed(
     prepared: Prepared, settings: Settings, family: str | None, files: WeightFiles, misfits: Mapping[str, str],
-    digest: str | None, progress: Progress | None,
+    digest: str | None, progress: Progress | None, bookmarks: Bookmarks | None = None,
 ) -> Record:  # fmt: skip
-    """The Record of a checkpoint, without effects. Raises InputError or MeasureError; a partial measurement is never
-    returned.
+    """The Record of a checkpoint, without effects; `bookmarks`: where it goes on. Raises InputError or MeasureError; a
+    partial measurement is never returned.
     """
     refuse_unstreamed(files.packing is not None, settings)
     checkpoint = prepared.checkpoint
@@ -64,7 +69,8 @@ def measure_streamed(
     begin(progress, LOADING)
     with Reading(files, see) as reading, Folder() as folder:
         streamed = Streamed(checkpoint, settings, plan, reading, prepared.placement)
-        passed = _passed(prepared, settings, streamed, folder, progress)
+        marks = _marks(bookmarks, streamed)
+        passed = _passed(prepared, settings, streamed, folder, progress, marks)
         begin(progress, FIGURING)
         scan = reading.finish(misfits)
     if distorting:
@@ -75,20 +81,31 @@ def measure_streamed(
 
 
 def _passed(
-    prepared: Prepared, settings: Settings, streamed: Streamed, folder: Folder, progress: Progress | None
-) -> dict[str, Any]:
+    prepared: Prepared, settings: Settings, streamed: Streamed, folder: Folder, progress: Progress | None,
+    marks: Marks | None,
+) -> dict[str, Any]:  # fmt: skip
     """All of a pass but the errors of weights; once more with every sequence alone, where one turns out to see its
     batch.
     """
     begin(progress, MEASURING)
-    alone = (False, False)
+    alone = marks.alone if marks else (False, False)
     while True:
-        attempt = _Attempt(prepared=prepared, settings=settings, streamed=streamed, folder=folder, alone=alone)
-        attempt.run(progress)
+        attempt = _Attempt(
+            prepared=prepared, settings=settings, streamed=streamed, folder=folder, alone=alone, marks=marks
+        )
+        try:
+            attempt.run(progress)
+        except NotResumedError as error:
+            assert marks is not None
+            marks.give_up(first_line(error))
+            alone = (False, False)
+            continue
         found = attempt.must_be_alone
         if found == alone:
             return attempt.settled()
         alone = found
+        if marks:
+            marks.begin_anew()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,6 +117,7 @@ class _Attempt:
     streamed: Streamed
     folder: Folder
     alone: tuple[bool, bool]
+    marks: Marks | None
     _fields: dict[str, Any] = field(default_factory=dict)
     _passes: list[Streaming] = field(default_factory=list)
 
@@ -130,10 +148,14 @@ class _Attempt:
             main = self._stream(observer, prepared.whole, fresh, settings.shard, 1)
             told = _Counting(main.tokens * (len(self.streamed.layers) + 1), progress)
             walks += main.walks(walk, partial(_hand_on, deployed, observer), told.stepped)
+            if self.marks:
+                self.marks.taken_up(*self._pieces)
+                told.stepped(main.tokens * self.marks.place)
             probing = walk(lambda: probe_layers(loaded.decoder, anatomy, probed(prepared), loaded.device))
             layers = _Present(self.streamed)
             with layers:
-                take_turns([*walks, probing], [layer.module for layer in self.streamed.layers], layers.present)
+                modules = [layer.module for layer in self.streamed.layers]
+                take_turns([*walks, probing], modules, layers.present, self._offer)
             self._fields |= {"probes": probing.result, "told": telling.told, "why": telling.why}
             fresh.restore()
 
@@ -151,6 +173,15 @@ class _Attempt:
         return found
 
     @property
+    def _pieces(self) -> tuple[list[tuple[Observer, list[PlannedBatch]]], list[Piece]]:
+        """The passes with their batches, and these as they take turns."""
+        return [one.observed for one in self._passes], [piece for one in self._passes for piece in one.pieces]
+
+    def _offer(self) -> None:
+        if self.marks:
+            self.marks.offer(*self._pieces, self.alone)
+
+    @property
     def must_be_alone(self) -> tuple[bool, bool]:
         *first, last = (one.must_be_alone() for one in self._passes)
         return bool(first and first[0]), last
@@ -160,6 +191,12 @@ class _Attempt:
         for one in self._passes:
             one.settle()
         return self._fields
+
+
+def _marks(bookmarks: Bookmarks | None, streamed: Streamed) -> Marks | None:
+    if bookmarks is None:
+        return None
+    return Marks(bookmarks, [layer.module for layer in streamed.layers], streamed.loaded.decoder)
 
 
 class _Present:

@@ -1,7 +1,8 @@
 """Hidden states on disk while nobody needs them: tensors in, which lose their memory and get it back byte by byte.
 
-They lie in a folder of this process, one file to each piece of work, read through a map and held to a checksum. The
-folder goes when the pass ends, and where the process was killed, with the next pass on this machine: a lock that dies
+They lie in a folder of this process, one file to each piece of work, read through a map and held to a checksum. What is
+laid down next is another file of that name: a link to the one before, which a bookmark has, stays as it is. The folder
+goes when the pass ends, and where the process was killed, with the next pass on this machine: a lock that dies
 with its process tells which folders nobody uses. Nothing else is ever deleted.
 """
 
@@ -12,6 +13,7 @@ import os
 import shutil
 import tempfile
 import zlib
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,8 +84,9 @@ def clear(parent: Path) -> list[Path]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
-    storage: torch.UntypedStorage
+class Part:
+    """What was the contents of one piece of memory, and where in the file it lies."""
+
     start: int
     size: int
     checksum: int
@@ -91,63 +94,73 @@ class _Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Laid:
-    """What was laid down at once."""
+    """What was laid down at once, and whose memory it was."""
 
-    parts: tuple[_Part, ...] = ()
+    parts: tuple[Part, ...] = ()
+    storages: tuple[torch.UntypedStorage, ...] = ()
 
 
 class Spill:
     """The file of one piece of work."""
 
     def __init__(self, folder: Folder, path: Path, width: int) -> None:
-        self._folder, self._path, self._width = folder, path, width
+        self._folder, self.path, self._width = folder, path, width
 
     def lay_down(self, given: Any) -> Laid:
         """Write what of a layer's arguments is as wide as the residual stream, and take its memory. Raises
         MeasureError where the disk is full.
         """
-        storages = {
-            storage.data_ptr(): storage
-            for tensor in tensors_in(given)
-            if self._is_wide(tensor) and (storage := tensor.untyped_storage()).resizable() and storage.nbytes()
-        }
+        storages = self.storages(given)
         parts, place = [], 0
         if not storages:
             return Laid()
         try:
-            with self._path.open("wb") as file:
-                for storage in storages.values():
+            self.path.unlink(missing_ok=True)
+            with self.path.open("wb") as file:
+                for storage in storages:
                     content = _bytes(storage)
                     file.write(content)
-                    parts.append(
-                        _Part(storage=storage, start=place, size=storage.nbytes(), checksum=zlib.crc32(content))
-                    )
+                    parts.append(Part(start=place, size=storage.nbytes(), checksum=zlib.crc32(content)))
                     place += storage.nbytes()
         except OSError as error:
             raise _unwritable(self._folder.path, error) from error
-        for storage in storages.values():
+        for storage in storages:
             storage.resize_(0)
         self._folder.written += place
-        return Laid(parts=tuple(parts))
+        return Laid(parts=tuple(parts), storages=tuple(storages))
 
     def take_up(self, laid: Laid) -> None:
         """Give tensors their memory and contents again. Raises MeasureError where these are not what they were."""
+        self.take_up_into(laid, laid.storages)
+
+    def take_up_into(self, laid: Laid, storages: Sequence[torch.UntypedStorage]) -> None:
+        """The same into other memory, in the same order."""
         if not laid.parts:
             return
         try:
-            with self._path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
-                for part in laid.parts:
+            with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+                for part, storage in zip(laid.parts, storages, strict=True):
                     with memoryview(mapped) as whole, whole[part.start : part.start + part.size] as content:
                         if len(content) != part.size:
                             raise ValueError("it was cut off")
-                        part.storage.resize_(part.size)
-                        _into(part.storage, content)
-                    if zlib.crc32(_bytes(part.storage)) != part.checksum:
+                        storage.resize_(part.size)
+                        _into(storage, content)
+                    if zlib.crc32(_bytes(storage)) != part.checksum:
                         raise ValueError("its contents are others")
         except (OSError, ValueError) as error:
-            raise _changed(self._path, error) from error
+            raise _changed(self.path, error) from error
 
-    def _is_wide(self, tensor: torch.Tensor) -> bool:
+    def storages(self, given: Any) -> list[torch.UntypedStorage]:
+        """The memory of hidden states among a layer's arguments, each once, in their order."""
+        found = {
+            storage.data_ptr(): storage
+            for tensor in tensors_in(given)
+            if self.is_wide(tensor) and (storage := tensor.untyped_storage()).resizable() and storage.nbytes()
+        }
+        return list(found.values())
+
+    def is_wide(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor may be hidden states: as wide as the residual stream, or wider."""
         return (
             tensor.is_floating_point()
             and tensor.ndim > 1
@@ -160,7 +173,7 @@ def _bytes(storage: torch.UntypedStorage) -> memoryview:
     """The contents, on the host. Not through numpy, for a storage that numpy has seen keeps its size."""
     if storage.device.type == "cpu":
         return memoryview((ctypes.c_ubyte * storage.nbytes()).from_address(storage.data_ptr())).cast("B")
-    array: npt.NDArray[np.uint8] = _raw(storage).cpu().numpy()
+    array: npt.NDArray[np.uint8] = raw(storage).cpu().numpy()
     return array.data
 
 
@@ -169,10 +182,11 @@ def _into(storage: torch.UntypedStorage, content: memoryview) -> None:
         _bytes(storage)[:] = content
     else:
         host = torch.frombuffer(bytearray(content), dtype=torch.uint8).pin_memory()
-        _raw(storage).copy_(host, non_blocking=True)
+        raw(storage).copy_(host, non_blocking=True)
 
 
-def _raw(storage: torch.UntypedStorage) -> torch.Tensor:
+def raw(storage: torch.UntypedStorage) -> torch.Tensor:
+    """The memory as bytes."""
     return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
 
 

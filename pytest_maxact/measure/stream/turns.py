@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
+import torch
 from torch import nn
 
 from pytest_maxact.checkpoint.sites.modules import class_of
 from pytest_maxact.errors import MeasureError, setting
+from pytest_maxact.measure.stream.replay import Replay
 from pytest_maxact.measure.stream.spill import Laid, Spill
 
 T = TypeVar("T")
@@ -42,7 +44,7 @@ class Walk(Generic[T]):
     def __init__(
         self, work: Callable[[], T], aside: Aside, around: Around, spill: Spill, optional: bool = False
     ) -> None:
-        self._work, self._aside, self._around, self._spill = work, aside, around, spill
+        self._work, self._aside, self._around, self.spill = work, aside, around, spill
         self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, name="maxact-turn", daemon=True)
         self._begun = self._runs = self._cancelled = False
@@ -53,6 +55,13 @@ class Walk(Generic[T]):
         self.optional = optional
         """Whether an error of it is a result like another."""
         self.error: BaseException | None = None
+        self.given: Any = ()
+        """What the layer that it waits for is about to be given, its hidden states laid down."""
+        self.laid = Laid()
+        self.is_plain = True
+        """Whether every layer that it has behind it gave one tensor, and nothing else."""
+        self.replay: Replay | None = None
+        """What brings it to where another process left it."""
         self._result: list[T] = []
 
     @property
@@ -84,14 +93,15 @@ class Walk(Generic[T]):
 
     def wait_for(self, layer: nn.Module, given: tuple[Any, ...]) -> None:
         """Called in the work's own thread: lay the hidden states that a layer was `given` on disk until it is there."""
-        laid: Laid = self._spill.lay_down(given)
+        self.given, self.laid = given, self.spill.lay_down(given)
         self.waits_for = layer
         self._back.release()
         self._go.acquire()
         self.waits_for = None
         if self._cancelled:
             raise _Cancelled
-        self._spill.take_up(laid)
+        self.given = ()
+        self.spill.take_up(self.laid)
 
     def cancel(self) -> None:
         """Unwind it, wherever it is."""
@@ -109,18 +119,24 @@ class Walk(Generic[T]):
         try:
             if not self._cancelled:
                 with self._around():
+                    if self.replay:
+                        self.replay.begin()
                     self._result.append(self._work())
         except BaseException as error:
             self.error = error
         finally:
+            if self.replay:
+                self.replay.close()
             self.waits_for = None
             self.ended = True
             self._back.release()
 
 
-def take_turns(walks: Sequence[Walk[Any]], layers: Sequence[nn.Module], present: Present) -> None:
-    """Run all of them to their ends, in their order in every turn. Raises what one of them raises, and MeasureError
-    where a layer runs another within itself.
+def take_turns(
+    walks: Sequence[Walk[Any]], layers: Sequence[nn.Module], present: Present, turned: Callable[[], None] = lambda: None
+) -> None:
+    """Run all of them to their ends, in their order in every turn; after each, `turned` is called. Raises what one of
+    them raises, and MeasureError where a layer runs another within itself.
     """
     here: list[nn.Module] = []
     with _stopping_at(layers, walks, here):
@@ -136,6 +152,7 @@ def take_turns(walks: Sequence[Walk[Any]], layers: Sequence[nn.Module], present:
                         if walk.waits_for is layer:
                             walk.step()
                     here.clear()
+                turned()
         finally:
             for walk in walks:
                 walk.cancel()
@@ -151,6 +168,11 @@ def _stopping_at(layers: Sequence[nn.Module], walks: Sequence[Walk[Any]], here: 
     def before(module: nn.Module, args: Any, kwargs: Any) -> None:
         if (walk := walk_here()) is None:
             return
+        if walk.replay:
+            if module is not walk.replay.target:
+                return
+            walk.replay.arrive((args, kwargs))
+            walk.replay = None
         if module not in here:
             if walk.inside:
                 raise MeasureError(
@@ -164,6 +186,7 @@ def _stopping_at(layers: Sequence[nn.Module], walks: Sequence[Walk[Any]], here: 
     def after(module: nn.Module, args: Any, output: Any) -> None:
         if (walk := walk_here()) is not None and walk.inside:
             walk.inside.pop()
+            walk.is_plain = walk.is_plain and isinstance(output, torch.Tensor)
 
     handles: list[Any] = []
     try:
