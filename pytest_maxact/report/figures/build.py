@@ -106,9 +106,14 @@ def decades(**changes: Any) -> "alt.Axis":
     import altair as alt
 
     whole = "abs(log(datum.value) / LN10 - round(log(datum.value) / LN10)) < 1e-6"
+    leading = "round(datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)))"
     words = "datum.value >= 1000 ? format(datum.value, '~s') : format(datum.value, '~g')"
     return alt.Axis(
-        labelExpr=words, tickCount=7, gridOpacity=alt.condition(whole, alt.value(1), alt.value(0)), **changes
+        labelExpr=f"indexof([1, 2, 5], {leading}) < 0 ? '' : {words}",
+        labelOverlap="greedy",
+        tickCount=7,
+        gridOpacity=alt.condition(whole, alt.value(1), alt.value(0)),
+        **changes,
     )
 
 

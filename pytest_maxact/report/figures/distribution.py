@@ -27,8 +27,8 @@ _CAPTION = (
     " rounds to zero (its half step), where FP8 and FP16 end, and the limit. Zeros, and what is not finite, have no"
     " place on the axis and stand in the text."
 )
-_NEAR = 1.3
-"""Marks within this factor of each other share a line of text."""
+_NEAR = 0.03
+"""Marks that are nearer to each other than this share of the axis have one line of text."""
 
 
 def distribution(drawn: Drawn) -> Figure | LeftOut:
@@ -39,7 +39,11 @@ def distribution(drawn: Drawn) -> Figure | LeftOut:
     sites = drawn.distributed.sites
     options = [_option(site) for site in sites]
     rows = [row for place, site in enumerate(sites) for row in _rows(place, site)]
-    marks = [row for place, site in enumerate(sites) for row in _marks(place, site.marks)]
+    marks = [
+        row
+        for place, site in enumerate(sites)
+        for row in _marks(place, site.marks, site.bins[0].low if site.bins else 1.0)
+    ]
     chosen = choice_of("site", options, "site")
     x, x2 = logarithmic("low", "magnitude", along="x"), "high:Q"
     y = logarithmic("density", "share of entries per octave")
@@ -102,11 +106,12 @@ def _octaves(low: float, high: float) -> float:
     return log2(high / low)
 
 
-def _marks(place: int, marks: Sequence[Mark]) -> list[Row]:
+def _marks(place: int, marks: Sequence[Mark], least: float) -> list[Row]:
     """Those near each other have their names together, at the first of them."""
     groups: list[list[Mark]] = []
+    near = (max(mark.value for mark in marks) / least) ** _NEAR
     for mark in sorted(marks, key=lambda mark: mark.value):
-        if groups and mark.value <= groups[-1][0].value * _NEAR:
+        if groups and mark.value <= groups[-1][0].value * near:
             groups[-1].append(mark)
         else:
             groups.append([mark])

@@ -39,7 +39,9 @@ def trajectory(drawn: Drawn) -> Figure:
     stream = drawn.stream
     own = _own(stream)
     published = [row for one in stream.published for row in _published(one)]
-    x = alt.X("depth:Q", title="normalised depth", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="~g"))
+    x = alt.X(
+        "depth:Q", title="normalised depth", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="~g", tickCount=10)
+    )
     y, colour = logarithmic("value", "largest magnitude"), roles(**_colours(stream))
     others = chart_of("published").encode(
         x=x, y=y, color=colour, detail="model:N", tooltip=tooltips(model="published", shown="M"),
