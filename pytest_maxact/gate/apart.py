@@ -29,7 +29,7 @@ _START = (
     "importlib.import_module(sys.argv[2]).run_apart(sys.argv[3], int(sys.argv[4]))"
 )
 
-Tick = Callable[[str, int, int], None]
+Tick = Callable[[str, int, int, float], None]
 """As the progress of a measurement is told."""
 
 
@@ -77,7 +77,9 @@ def told_apart(folder: Path, parent: int, work: Callable[[], object]) -> None:
 
 def ticking(folder: Path) -> Tick:
     """Progress, as the parent reads it."""
-    return lambda what, done, total: _put(folder / PROGRESS, {"what": what, "done": done, "total": total})
+    return lambda what, done, total, largest: _put(
+        folder / PROGRESS, {"what": what, "done": done, "total": total, "largest": largest}
+    )
 
 
 def _words(error: BaseException) -> str:
@@ -92,7 +94,7 @@ def _ended(process: "subprocess.Popen[bytes]", folder: Path, tick: Tick | None) 
         time.sleep(0.05)
         if tick and (told := _told(folder / PROGRESS)) != shown:
             shown = told
-            tick(str(told["what"]), int(told["done"]), int(told["total"]))
+            tick(str(told["what"]), int(told["done"]), int(told["total"]), float(told["largest"]))
         if done_at is None and any((folder / name).is_file() for name in (DONE, FAILED)):
             done_at = time.monotonic()
         if done_at is not None and time.monotonic() - done_at > GRACE:

@@ -125,8 +125,8 @@ class _Told:
     def __init__(self, tick: apart.Tick) -> None:
         self._tick = tick
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        self._tick(what, done, total)
+    def __call__(self, what: str, done: int, total: int, largest: float) -> None:
+        self._tick(what, done, total, largest)
 
     def close(self) -> None:
         """Nothing to put back."""

@@ -1,13 +1,16 @@
-"""How a measurement tells how far it is: what it does now, how much of that is done, and how much there is. No figure
-depends on it. No torch.
+"""How a measurement tells how far it is: what it does now, how much of that is done, how much there is, and the largest
+activation so far. No figure depends on it, and nothing waits for it: it tells what lies on the host at the end of a
+batch anyway. No torch.
 """
 
 from collections.abc import Callable
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many tokens of it are done, and how many there are; 0 where that is not known."""
-Counted = Callable[[int, int], None]
-"""Called with tokens done and tokens in all."""
+Progress = Callable[[str, int, int, float], None]
+"""Called with what is being done, how many tokens of it are done, how many there are, and the largest magnitude that a
+counted site has given so far; 0 where that is not known, infinity where an entry was not finite.
+"""
+Counted = Callable[[int, int, float], None]
+"""Called with tokens done, tokens in all, and the largest magnitude so far."""
 
 LOADING = "loading the weights"
 MEASURING = "measuring"
@@ -23,9 +26,11 @@ STRESSING = "trying inputs that no corpus has"
 def begin(progress: Progress | None, what: str) -> None:
     """Tell that something begins of which nobody knows how long it takes."""
     if progress:
-        progress(what, 0, 0)
+        progress(what, 0, 0, 0.0)
 
 
 def counted(progress: Progress | None) -> Counted | None:
     """How the pass tells its tokens."""
-    return (lambda done, total: progress(MEASURING, done, total)) if progress else None
+    if progress is None:
+        return None
+    return lambda done, total, largest: progress(MEASURING, done, total, largest)

@@ -1,5 +1,6 @@
 """Work in a process apart: what comes back, and what its end means, whoever ended it."""
 
+import math
 import subprocess
 import sys
 import time
@@ -76,9 +77,9 @@ def test_what_was_raised_on_purpose_is_raised_here(kind: type[Exception], work: 
 
 
 def test_progress_is_told(work: Path) -> None:
-    told: list[tuple[str, int, int]] = []
-    done(work, "apart.ticking(folder)('measuring', 3, 9)\ntime.sleep(0.5)", lambda *progress: told.append(progress))
-    assert told == [("measuring", 3, 9)]
+    told: list[tuple[str, int, int, float]] = []
+    done(work, "apart.ticking(folder)('measuring', 3, 9, float('inf'))\ntime.sleep(0.5)", lambda *progress: told.append(progress))
+    assert told == [("measuring", 3, 9, math.inf)]
 
 
 def test_what_it_started_ends_with_it(work: Path, tmp_path: Path) -> None:

@@ -72,6 +72,9 @@ def test_a_terminal_sees_the_bar_move_with_tokens_per_second_and_the_time_left(
     assert done == sorted(done)
     assert done[-1] == 87
     assert re.search(r"\d+ tokens/s, \d:\d\d left", shown)
+    m = re.search(r"M         \x1b\[1m(\S+) in ", shown) or re.search(r"M +(?:\x1b\S+)?([\d.]+) in ", shown)
+    assert m
+    assert re.findall(r"M >= ([\d.]+)", shown)[-1] == m[1], "the running M ends as M"
     kept = [line for line in shown.rpartition("\x1b[2K")[2].splitlines() if line]
     assert not [line for line in kept if "tokens/s" in line], "it is gone when it is done"
     assert kept[-1].count("passed")

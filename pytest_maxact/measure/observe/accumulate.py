@@ -6,6 +6,7 @@ On the CPU the work on rows is done only when the counts say that a batch can ch
 done, on the device, without a host synchronisation per call, and read back once per batch (`commit_all`).
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -227,3 +228,17 @@ def commit_all(accumulators: Iterable[SiteAccumulator], batch: Batch) -> None:
     found = iter(at_once([packed for one in accumulators for packed in one.staged_findings]))
     for one in accumulators:
         one.commit(batch, [next(found) for _ in one.staged_findings])
+
+
+def largest_of(accumulators: Iterable[SiteAccumulator]) -> float:
+    """The largest magnitude that any of them holds, all of which is on the host; infinity for an entry that is not
+    finite.
+    """
+    return max(
+        (
+            math.inf if one.first_nonfinite else abs(one.peaks[0].value)
+            for one in accumulators
+            if one.first_nonfinite or one.peaks
+        ),
+        default=0.0,
+    )

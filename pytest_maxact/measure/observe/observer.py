@@ -15,7 +15,7 @@ from torch import nn
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.corpus.batches import BatchPlan, PlannedBatch, apart, batches_of
 from pytest_maxact.errors import MaxactError, MeasureError, first_line
-from pytest_maxact.measure.observe.accumulate import SiteAccumulator, commit_all
+from pytest_maxact.measure.observe.accumulate import SiteAccumulator, commit_all, largest_of
 from pytest_maxact.measure.observe.ahead import Ahead
 from pytest_maxact.measure.observe.batch import Batch
 from pytest_maxact.measure.observe.company import Company
@@ -131,12 +131,19 @@ class Observer:
                 if follower:
                     follower.ran(left, check)
                 if progress:
-                    progress(done, total)  # which is where others are found to be gone
+                    progress(done, total, self.largest)  # which is where others are found to be gone
                 continue
             if company:
                 company.refused(planned)
             self.out_of_memory += 1
             left.refuse(planned)
+
+    @property
+    def largest(self) -> float:
+        """The running M: the largest magnitude of counted sites that was committed so far, infinity for one that is not
+        finite.
+        """
+        return largest_of(self.accumulators[site.name] for site in self.anatomy.sites if site.counted)
 
     def ready(self, plan: BatchPlan, shard: str | None, company: Company | None = None) -> tuple[BatchPlan, BatchPlan]:
         """The model as it is now is what every batch meets. Gives all batches, and those of a part of them, in the

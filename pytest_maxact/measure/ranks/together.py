@@ -37,10 +37,10 @@ class Together:
     def watched(self, progress: Counted | None) -> Counted:
         """After every batch: whether the others still go on, and how far this rank is."""
 
-        def ran(done: int, total: int) -> None:
+        def ran(done: int, total: int, largest: float) -> None:
             self.team.check()
             if progress:
-                progress(done, total)
+                progress(done, total, largest)
 
         return ran
 

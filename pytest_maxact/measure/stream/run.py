@@ -146,7 +146,7 @@ class _Attempt:
             if deployed is not None:
                 walks += self._stream(deployed, prepared.beside, fresh, None, 0).walks(walk, _nothing, _nothing)
             main = self._stream(observer, prepared.whole, fresh, settings.shard, 1)
-            told = _Counting(main.tokens * (len(self.streamed.layers) + 1), progress)
+            told = _Counting(main.tokens * (len(self.streamed.layers) + 1), observer, progress)
             walks += main.walks(walk, partial(_hand_on, deployed, observer), told.stepped)
             if self.marks:
                 self.marks.taken_up(*self._pieces)
@@ -231,13 +231,13 @@ class _Present:
 class _Counting:
     """Tokens of every layer, as they are done."""
 
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._total, self._progress, self._done = total, counted(progress), 0
+    def __init__(self, total: int, observer: Observer, progress: Progress | None) -> None:
+        self._total, self._observer, self._progress, self._done = total, observer, counted(progress), 0
 
     def stepped(self, tokens: int) -> None:
         self._done = min(self._total, self._done + tokens)
         if self._progress:
-            self._progress(self._done, self._total)
+            self._progress(self._done, self._total, self._observer.largest)
 
 
 @contextmanager

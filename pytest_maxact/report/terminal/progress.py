@@ -1,8 +1,10 @@
-"""Progress of a measurement, with tokens per second and the time left: a bar on a terminal, lines in a log.
+"""Progress of a measurement, with tokens per second, the time left and the running M: a bar on a terminal, lines in a
+log.
 
 The bar has a stream of its own, which pytest's capture does not reach: it is drawn while the pass computes.
 """
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -20,14 +22,16 @@ _PLAIN = 80
 """Columns of a terminal that does not say how many it has."""
 _NAME = 20
 """Columns of a checkpoint's name beside a bar."""
+_LEAST_BAR, _GAPS = 4, 2
+"""Columns of a bar where there is little room, and those around it."""
 
 
 class Display(Protocol):
-    """Called with what is being done, tokens done and tokens in all, 0 where that is not known; closed when the
-    measurement has ended, however it ended.
+    """Called with what is being done, tokens done, tokens in all, and the largest magnitude so far, 0 where that is not
+    known; closed when the measurement has ended, however it ended.
     """
 
-    def __call__(self, what: str, done: int, total: int) -> None: ...
+    def __call__(self, what: str, done: int, total: int, largest: float) -> None: ...
     def close(self) -> None: ...
 
 
@@ -39,13 +43,14 @@ class Pace:
         self.what = ""
         self._begun = self._told = clock()
         self._done = self._total = 0
+        self._largest = 0.0
 
-    def tell(self, what: str, done: int, total: int) -> bool:
+    def tell(self, what: str, done: int, total: int, largest: float = 0.0) -> bool:
         """Note how far it is; whether something new began."""
         now, begins = self._clock(), what != self.what
         if begins:
             self.what, self._begun = what, now
-        self._told, self._done, self._total = now, done, total
+        self._told, self._done, self._total, self._largest = now, done, total, largest
         return begins
 
     @property
@@ -55,7 +60,16 @@ class Pace:
 
     @property
     def amount(self) -> str:
-        return f"{grouped(self._done)} of {grouped(self._total)} tokens," if self._total else ""
+        return f"{grouped(self._done)} of {grouped(self._total)} tokens" if self._total else ""
+
+    @property
+    def percent(self) -> str:
+        return f"{100 * self._done // self._total} %" if self._total else ""
+
+    @property
+    def m(self) -> str:
+        """The largest magnitude so far: M is that or more."""
+        return ("M not finite" if math.isinf(self._largest) else f"M >= {self._largest:.6g}") if self._largest else ""
 
     @property
     def words(self) -> str:
@@ -80,15 +94,15 @@ class Lines:
         self._pace = Pace(clock)
         self._tenth = -1
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if self._pace.tell(what, done, total):
+    def __call__(self, what: str, done: int, total: int, largest: float = 0.0) -> None:
+        if self._pace.tell(what, done, total, largest):
             self._tenth = -1
             if not total:
                 self._write(f"maxact: {what}{self._of}")
         if total and done and (tenth := 10 * done // total) > self._tenth:
             self._tenth = tenth
-            percent = f"{100 * done // total} %"
-            self._write(f"maxact: measured {done} of {total} tokens{self._of} ({percent}), {self._pace.words}")
+            told = ", ".join(filter(None, (self._pace.words, self._pace.m)))
+            self._write(f"maxact: measured {done} of {total} tokens{self._of} ({self._pace.percent}), {told}")
 
     def close(self) -> None:
         """Nothing to put back."""
@@ -124,7 +138,7 @@ class Bar:
         columns: tuple[Any, ...] = (
             TextColumn("maxact: {task.description}", markup=False),
             BarColumn(bar_width=None, table_column=Column(ratio=1)),
-            Told(lambda: pace.amount), Told(lambda: pace.words),
+            Told(self._told),
         )  # fmt: skip
         self._bar = Progress(
             *columns, console=console, transient=True, refresh_per_second=4, expand=True, redirect_stdout=False,
@@ -132,14 +146,25 @@ class Bar:
         )  # fmt: skip
         self._task = self._bar.add_task("", total=None)
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        self._pace.tell(what, done, total)
+    def __call__(self, what: str, done: int, total: int, largest: float = 0.0) -> None:
+        self._pace.tell(what, done, total, largest)
         self._bar.update(self._task, description=f"{what}{self._name}", completed=done)
         self._bar.tasks[0].total = total or None
         if not self._bar.live.is_started:
             self._bar.start()
             self._bar.console.show_cursor(True)  # whatever kills the process leaves the terminal as it was
         self._bar.refresh()
+
+    def _told(self) -> str:
+        """All that the pace says, or of a narrow terminal what fits beside what is being done."""
+        pace = self._pace
+        room = self._bar.console.width - len(f"maxact: {pace.what}{self._name}") - _LEAST_BAR - _GAPS
+        brief = pace.words.replace(" tokens/s", "/s")
+        for amount, rate in ((pace.amount, pace.words), (pace.percent, pace.words), (pace.percent, brief), ("", brief)):
+            told = ", ".join(filter(None, (amount, rate, pace.m)))
+            if len(told) <= room:
+                break
+        return told
 
     def close(self) -> None:
         with suppress(OSError, ValueError):

@@ -1,10 +1,12 @@
 """Progress in a log and on a terminal: what is done, how fast, and how long it still takes."""
 
 import os
+import re
 import select
 from collections.abc import Iterator
 
 import pytest
+from rich.cells import cell_len
 
 from pytest_maxact.report.terminal.progress import Bar, Lines, Pace, own_stream
 
@@ -25,7 +27,7 @@ def test_the_pace_is_tokens_per_second_and_what_is_left_at_that_rate() -> None:
     clock.now += 4
     assert pace.words == "0:04", "the time so far, where nothing is known yet"
     assert not pace.tell("measuring", 5_000, 30_000)
-    assert (pace.amount, pace.words) == ("5 000 of 30 000 tokens,", "1 250 tokens/s, 0:20 left")
+    assert (pace.amount, pace.words) == ("5 000 of 30 000 tokens", "1 250 tokens/s, 0:20 left")
     clock.now += 5
     assert pace.words == "1 250 tokens/s, 0:15 left", "it counts down between two batches"
     clock.now += 100
@@ -91,6 +93,14 @@ def ends() -> Iterator[tuple[int, int]]:
     os.close(controller)
 
 
+def set_columns(terminal: int, columns: int) -> None:
+    import fcntl
+    import struct
+    import termios
+
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+
+
 def everything(controller: int) -> str:
     """What was written to a terminal, which a busy machine hands over in pieces."""
     pieces = []
@@ -140,3 +150,38 @@ def test_a_terminal_that_is_to_stay_plain_has_no_bar(
 def test_a_file_is_no_terminal(tmp_path_factory: pytest.TempPathFactory) -> None:
     with (tmp_path_factory.mktemp("log") / "log.txt").open("w", encoding="utf-8") as file:
         assert own_stream(file) is None
+
+
+@pytest.mark.parametrize(("largest", "words"), [(0.0, ""), (548.0, ", M >= 548"), (float("inf"), ", M not finite")])
+def test_a_log_tells_the_running_m_where_there_is_one(largest: float, words: str) -> None:
+    log, clock = list[str](), Clock()
+    update = Lines(log.append, clock=clock)
+    update("measuring", 0, 1000, 0.0)
+    clock.now += 1
+    update("measuring", 500, 1000, largest)
+    assert log == [f"maxact: measured 500 of 1000 tokens (50 %), 500 tokens/s, 0:01 left{words}"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+@pytest.mark.parametrize("name", ["", "step-5"])
+def test_a_bar_fits_its_terminal_and_keeps_what_matters_most(
+    width: int, name: str, ends: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    controller, terminal = ends
+    set_columns(terminal, width)
+    with open(terminal, "w", encoding="utf-8", closefd=False) as file:
+        stream = own_stream(file)
+    assert stream is not None
+    bar = Bar(stream, name, clock := Clock())
+    bar("measuring", 0, 70_000, 0.0)
+    clock.now += 10
+    bar("measuring", 45_000, 70_000, 29440.0)
+    bar.close()
+    shown = [line for line in re.split(r"[\r\n]", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", everything(controller))) if line]
+    assert all(cell_len(line) <= width for line in shown)
+    last = [line for line in shown if "M >=" in line][-1]
+    assert "4 500" in last
+    assert "0:06 left, M >= 29440" in last
+    assert "…" not in last
+    assert ("45 000 of 70 000 tokens" in last) == (width > 100)
