@@ -15,6 +15,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tools.write_api import api, fixtures
+
 if TYPE_CHECKING:
     from pytest_maxact.numbers.schemes import Quantizer, Scheme
     from tests.support.zoo.survey import Outcome
@@ -226,12 +228,26 @@ def lints() -> str:
     return _table(("finding", "check", "what", "a runtime", "mend", "source"), rows)
 
 
+def published() -> str:
+    """The table of docs/paper.md: the checkpoints of the paper, by M."""
+    from pytest_maxact.judge.published import published
+
+    rows = [
+        (one.model, one.family, f"{one.layers} x {one.hidden_size}", f"{one.max_abs:g}", f"`{one.carrier}`")
+        for one in reversed(published())
+    ]
+    return _table(("checkpoint", "family", "layers x width", "M", "in"), rows)
+
+
 WRITTEN: Mapping[str, tuple[str, Callable[[], str]]] = {
     "options": ("options.md", options),
     "schemes": ("deploy.md", schemes),
     "caches": ("kv_cache.md", caches),
     "commands": ("cli.md", commands),
     "explained": ("explain.md", explained),
+    "api": ("api.md", api),
+    "fixtures": ("api.md", fixtures),
+    "published": ("paper.md", published),
     "lints": ("artifacts.md", lints),
     "architectures": ("architectures.md", all_architectures),
 }

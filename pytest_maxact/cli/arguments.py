@@ -43,6 +43,10 @@ def add_target(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("-o", "--save", metavar="FILE", required=True, action=Single, help=what)
 
 
+def add_verbose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-v", "--verbose", action="store_true", help="a row for every site of every layer")
+
+
 def add_json(parser: argparse.ArgumentParser, what: str = "for a program") -> None:
     parser.add_argument("--json", action="store_true", help=what)
 

@@ -6,7 +6,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_options, add_record, settings_of
+from pytest_maxact.cli.arguments import (
+    Commands,
+    add_command,
+    add_json,
+    add_options,
+    add_record,
+    add_verbose,
+    settings_of,
+)
 from pytest_maxact.cli.exits import FAILED, PASSED
 from pytest_maxact.cli.output import print_json, screen
 from pytest_maxact.cli.words import argument
@@ -25,6 +33,8 @@ def add(commands: Commands) -> None:
         parser, ["limits", "family", "deploy", "baseline", "source", "verdict", "json-report", "sarif", "codequality"]
     )
     add_json(parser)
+    add_verbose(parser)
+    parser.add_argument("-q", "--quiet", action="store_true", help="the verdict in a line")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
     from pytest_maxact.gate.stating import VerdictFile
     from pytest_maxact.judge.series.order import is_pattern
     from pytest_maxact.report.data.verdict import verdict_data
+    from pytest_maxact.report.terminal.brief import render_brief
     from pytest_maxact.report.terminal.closing import render_closing
     from pytest_maxact.report.terminal.outcome import render_outcome
 
@@ -53,8 +64,10 @@ def run(options: argparse.Namespace) -> int:
     outcome = _written(session, conclude(session, all_reported(session), tighten), files)
     if options.json:
         print_json(verdict_data(outcome))
+    elif options.quiet:
+        print(render_brief(outcome, screen()))
     else:
-        print(render_outcome(outcome, screen()), "", render_closing(outcome, screen()), sep="\n")
+        print(render_outcome(outcome, screen(options.verbose)), "", render_closing(outcome, screen()), sep="\n")
     if verdict:
         try:
             print(f"maxact: {verdict.finish(session, outcome, (), argument)}", file=sys.stderr)

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from pytest_maxact.report.terminal.screen import Screen
 
 
-def screen() -> "Screen":
-    """The terminal that standard output leads to."""
+def screen(whole: bool = False) -> "Screen":
+    """The terminal that standard output leads to; `whole`: it is to show all there is."""
     from pytest_maxact.report.terminal.screen import Screen
 
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     encoding = sys.stdout.encoding or "ascii"
-    return Screen(width=shutil.get_terminal_size().columns, color=color, encoding=encoding, words=argument)
+    width = shutil.get_terminal_size().columns
+    return Screen(width=width, color=color, encoding=encoding, words=argument, whole=whole)
 
 
 def display() -> "Display":

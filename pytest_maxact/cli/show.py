@@ -2,7 +2,7 @@
 
 import argparse
 
-from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_record
+from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_record, add_verbose
 from pytest_maxact.cli.exits import PASSED
 from pytest_maxact.cli.output import print_json, screen
 
@@ -11,6 +11,7 @@ def add(commands: Commands) -> None:
     parser = add_command(commands, "show", run, "print a Record")
     add_record(parser)
     add_json(parser)
+    add_verbose(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -27,5 +28,5 @@ def run(options: argparse.Namespace) -> int:
     else:
         from pytest_maxact.report.terminal.record import render_record
 
-        print(render_record(portrait, screen()))
+        print(render_record(portrait, screen(options.verbose)))
     return PASSED

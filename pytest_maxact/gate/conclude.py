@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_maxact.errors import MaxactError, first_line, marked
+from pytest_maxact.errors import MaxactError, first_line, marked, shown
 from pytest_maxact.gate.drawing import drawn_for, stages_of
 from pytest_maxact.gate.waivers import waiver_fault, waiver_is_settled
 from pytest_maxact.judge.limits.waivers import Waiver, waiver_remarks
@@ -115,7 +115,7 @@ def _verdict(
         subject = session.plan.subject(name)
         record = session.records.obtain(subject.source)
         provenance = record.provenance
-        remarks += [f"{name}: {remark}" if name else remark for remark in remarks_on(record)]
+        remarks += [f"{shown(name)}: {remark}" if name else remark for remark in remarks_on(record)]
         strengths.append(strength_of(subject.rules, provenance.tokens, len(provenance.samples), one.findings))
     strength = weakest(strengths)
     return tally_of(
@@ -180,7 +180,7 @@ def _series(session: "GateSession", judged: Mapping[str, _Judged]) -> "Series":
 
 def _failures(session: "GateSession") -> list[str]:
     return [
-        f"could not measure{f' {subject.name}' if subject.name else ''}: {failure}"
+        f"could not measure{f' {shown(subject.name)}' if subject.name else ''}: {failure}"
         for subject in session.plan.subjects
         if (failure := session.records.failure(subject.source)) is not None
     ]
@@ -207,7 +207,7 @@ def _judged(session: "GateSession", subject: "Subject", ran: Set[str]) -> _Judge
             reasons[limit.check] = reason
         else:
             unknown += 1
-    whose = f" of {subject.name}" if subject.name else ""
+    whose = f" of {shown(subject.name)}" if subject.name else ""
     troubles = [
         f"{counted(count, 'check')}{whose} could not be judged: {reason}"
         for reason, count in Counter(reasons.values()).items()

@@ -26,7 +26,7 @@ def hunted(
             named, seed=settings.seed, batch_tokens=model.batch_tokens, evaluations=evaluations,
             seconds=seconds, weights=model.weights, state_file=state_file,
             arithmetic=arithmetic_of(settings.arithmetic, model.loaded.device, model.loaded.dtype),
-            progress=(lambda done, total: progress(HUNTING, done, total, 0.0)) if progress else lambda done, total: None,
+            progress=lambda done, total: progress(HUNTING, done, total, 0.0) if progress else None,
         )  # fmt: skip
         broken = tuple(name for name, reading in model.readings.items() if reading.nonfinite)
         return found, tokenizer_digest(model.prepared.tokenizer), broken

@@ -66,7 +66,7 @@ def with_trials(
                 names_of(settings.hunt, record.carrier.site.name), seed=settings.seed, batch_tokens=batch_tokens,
                 evaluations=None, seconds=settings.hunt_seconds, weights=record.provenance.weights_sha256,
                 arithmetic=arithmetic_of(settings.arithmetic, loaded.device, loaded.dtype),
-                progress=(lambda done, total: progress(HUNTING, done, total, 0.0)) if progress else lambda done, total: None,
+                progress=lambda done, total: progress(HUNTING, done, total, 0.0) if progress else None,
             )  # fmt: skip
             record = replace(record, hunt=found)
     return record

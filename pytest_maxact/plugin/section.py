@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_maxact.errors import MaxactError, marked, setting, worded
 from pytest_maxact.numbers.counted import counted
+from pytest_maxact.report.terminal.brief import render_brief
 from pytest_maxact.report.terminal.closing import render_closing, says_all
 from pytest_maxact.report.terminal.outcome import render_outcome
 from pytest_maxact.report.terminal.screen import Screen
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 
 
 def write_summary(reporter: "pytest.TerminalReporter", session: "GateSession", outcome: "Outcome | None") -> None:
-    """The outcome of the run, as pytest's terminal shows it, but for what the end of it says anyway."""
-    if outcome is None or not outcome.ran or says_all(outcome, screen := _screen(reporter)):
+    """The outcome of the run, as pytest's terminal shows it, but for what the end of it says anyway; nothing where the
+    run is to be quiet.
+    """
+    if outcome is None or not outcome.ran or reporter.verbosity < 0 or says_all(outcome, screen := _screen(reporter)):
         return
     try:
         text = render_outcome(outcome, screen)
@@ -45,6 +48,8 @@ def write_closing(reporter: "pytest.TerminalReporter", outcome: "Outcome | None"
             reporter.write_line(f"maxact: {worded(trouble, pytest_option)}", red=True)
     elif not outcome.ran:
         _write_nothing_ran(reporter, outcome)
+    elif reporter.verbosity < 0:
+        reporter.write(render_brief(outcome, _screen(reporter), "maxact: ") + "\n")
     elif text := render_closing(outcome, _screen(reporter)):
         reporter.section("maxact: the verdict", sep="=")
         reporter.write(text + "\n")
@@ -61,7 +66,10 @@ def _write_nothing_ran(reporter: "pytest.TerminalReporter", outcome: "Outcome") 
 def _screen(reporter: "pytest.TerminalReporter") -> Screen:
     writer = reporter._tw
     encoding = str(getattr(writer._file, "encoding", None) or "ascii")
-    return Screen(width=writer.fullwidth, color=writer.hasmarkup, encoding=encoding, words=pytest_option)
+    return Screen(
+        width=writer.fullwidth, color=writer.hasmarkup, encoding=encoding, words=pytest_option,
+        whole=reporter.verbosity > 0,
+    )  # fmt: skip
 
 
 def tightening(session: "GateSession") -> str:

@@ -71,7 +71,7 @@ class Run:
             adapted = ", with its adapters" if loaded.adapters else ""
             record = measure_loaded(
                 named, settings, loaded, family, lambda: f"in training, step {step}{adapted}", lambda: scan_live(model),
-                lambda _, done, total: budget.check(done, total), self._telling,
+                lambda _, done, total, __: budget.check(done, total), self._telling,
             )  # fmt: skip
         put(record, target, own=target.parent)
         findings = self._judge(record, name)
@@ -106,7 +106,8 @@ class Run:
         settings = self.preparation.settings
         with computing(settings.arithmetic, loaded.device, loaded.dtype):
             observe(
-                loaded, anatomy, sequences, settings.batch_tokens, budget.check, told=told
+                loaded, anatomy, sequences, settings.batch_tokens, lambda done, total, _: budget.check(done, total),
+                told=told,
             )  # fmt: skip
 
     def _telling(

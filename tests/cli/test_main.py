@@ -46,7 +46,7 @@ def test_a_bad_option_exits_with_4(capsys: pytest.CaptureFixture[str]) -> None:
         (["merge", "a", "b", "--sve=x"], "maxact merge: error: there is no option --sve; did you mean --save?"),
         (["judge", "x", "--maxact-family=f"], "there is no option --maxact-family; did you mean --family?"),
         (["suggest", "x", "--per_layer"], "there is no option --per_layer; did you mean --per-layer?"),
-        (["show", "x", "--verbose"], "maxact show: error: there is no option --verbose\n"),
+        (["show", "x", "--wordy"], "maxact show: error: there is no option --wordy\n"),
     ],
 )
 def test_what_is_misspelt_is_told_with_what_was_probably_meant(

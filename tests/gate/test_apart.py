@@ -78,7 +78,11 @@ def test_what_was_raised_on_purpose_is_raised_here(kind: type[Exception], work: 
 
 def test_progress_is_told(work: Path) -> None:
     told: list[tuple[str, int, int, float]] = []
-    done(work, "apart.ticking(folder)('measuring', 3, 9, float('inf'))\ntime.sleep(0.5)", lambda *progress: told.append(progress))
+    done(
+        work,
+        "apart.ticking(folder)('measuring', 3, 9, float('inf'))\ntime.sleep(0.5)",
+        lambda *progress: told.append(progress),
+    )
     assert told == [("measuring", 3, 9, math.inf)]
 
 

@@ -14,7 +14,7 @@ from tests.support.trained import change_weights
 
 @pytest.fixture
 def short(pytester: pytest.Pytester) -> tuple[str, ...]:
-    return ("--maxact-max-samples=24", "--maxact-max-seq-len=128", "--maxact-family=generic", "-q")
+    return ("--maxact-max-samples=24", "--maxact-max-seq-len=128", "--maxact-family=generic")
 
 
 def test_an_artifact_of_sound_weights_passes_and_the_report_says_how_they_lay(
@@ -87,7 +87,7 @@ def test_a_scale_of_zero_is_a_matrix_of_zeros(
 def test_a_gguf_file_is_gated_by_its_name_alone(pytester: pytest.Pytester, tmp_path: Path, corpus: Path) -> None:
     file = gguf.export(tmp_path / "model.gguf", "Q8_0")
     run_gate(
-        pytester, f"--maxact-model={file}", f"--maxact-corpus={corpus}", "--maxact-family=generic", "-q",
+        pytester, f"--maxact-model={file}", f"--maxact-corpus={corpus}", "--maxact-family=generic",
         "--maxact-verdict=verdict.json",
         says=["stored as gguf (Q8_0), 8 bits in groups of 32, dequantized by gguf"],
     )  # fmt: skip

@@ -15,7 +15,7 @@ from tests.support.gate_runs import run_gate
 from tests.support.paths import TRAINED
 from tests.support.trained import STEPS, change_weights
 
-SHORT = ("--maxact-max-samples=24", "--maxact-max-seq-len=128", "--maxact-family=generic", "-q")
+SHORT = ("--maxact-max-samples=24", "--maxact-max-seq-len=128", "--maxact-family=generic")
 UP = "model.layers.3.mlp.up_proj.weight"
 
 

@@ -5,12 +5,13 @@ eight lines out. Lines of a text that do not fit are counted or cut at a word, n
 import math
 from collections.abc import Iterator, Sequence
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from pytest_maxact.judge.outcome import Outcome
 from pytest_maxact.judge.verdict.tally import Tally, Told
 from pytest_maxact.judge.verdict.words import RELATIONS
-from pytest_maxact.report.terminal.screen import Screen, to_text
+from pytest_maxact.report.terminal.screen import Screen, Several, to_text
 from pytest_maxact.report.terminal.verdict import across_words, headline
 
 LINES = 7
@@ -27,7 +28,7 @@ def render_closing(outcome: Outcome, screen: Screen) -> str:
     drawn = [_drawn(text, screen) for text in rest]
     left = LINES - len(lines)
     if left < 0:
-        return "\n".join([*lines[: LINES - 1], _ended(lines[LINES - 1])])
+        return "\n".join([*lines[: LINES - 1], _ended(lines[LINES - 1], screen.width)])
     if sum(map(len, drawn)) <= left:
         return "\n".join([*lines, *(line for one in drawn for line in one)])
     return "\n".join([*lines, *_fitting(drawn, left, screen)])
@@ -46,7 +47,7 @@ def _head(outcome: Outcome) -> Iterator[Text]:
     verdict = outcome.verdict
     if verdict is None:
         if outcome.faults:
-            yield Text(f"FAIL: {outcome.faults[0]}", style="bold red")
+            yield Several(f"FAIL: {outcome.faults[0]}", style="bold red")
         return
     yield from headline(verdict, across_words(outcome))
     if verdict.faults and not verdict.breaches and verdict.ran:
@@ -63,15 +64,16 @@ def _head(outcome: Outcome) -> Iterator[Text]:
 def _causes(outcome: Outcome) -> Iterator[Text]:
     """What went wrong besides checks that do not hold, but for what the head says."""
     for fault in outcome.verdict.listed if outcome.verdict else outcome.faults[1:]:
-        yield Text(f"- {fault}", style="red")
+        yield Several(f"- {fault}", style="red")
 
 
 def _breaches(verdict: Tally | None) -> Iterator[Text]:
     for told in verdict.breaches if verdict else ():
-        yield Text(f"- {_in_short(told)}", style="red")
+        yield Text(f"- {in_short(told)}", style="red")
 
 
-def _in_short(told: Told) -> str:
+def in_short(told: Told) -> str:
+    """A breach in a few words: where, what, how much of it, and the limit."""
     finding = told.finding
     limit = finding.limit
     of = f"{told.checkpoint}: " if told.checkpoint else ""
@@ -89,7 +91,7 @@ def _fitting(drawn: Sequence[Sequence[str]], left: int, screen: Screen) -> Itera
         if len(lines) > room and shown:
             break
         if len(lines) > room:
-            yield from [*lines[: room - 1], _ended(lines[room - 1])] if room > 0 else []
+            yield from [*lines[: room - 1], _ended(lines[room - 1], screen.width)] if room > 0 else []
             shown += 1
             break
         yield from lines
@@ -102,6 +104,8 @@ def _drawn(text: Text, screen: Screen) -> list[str]:
     return to_text([text], screen).splitlines()
 
 
-def _ended(line: str) -> str:
-    """A line after which more would come, cut at a word."""
-    return f"{line.rpartition(' ')[0] or line}{_CUT}"
+def _ended(line: str, width: int) -> str:
+    """A line after which more would come, cut at a word so that it fits."""
+    while cell_len(line) + len(_CUT) > width:
+        line = line.rpartition(" ")[0] or line[:-1]
+    return f"{line}{_CUT}"

@@ -13,7 +13,7 @@ from pytest_maxact.judge.portrait import Portrait, SchemeRow
 from pytest_maxact.judge.verdict.finding import worst_of
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.schemes import SCHEMES
-from pytest_maxact.report.terminal.screen import Column, Grid, Part, grouped
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, Several, grouped
 
 _STYLES = {"yes": "green", "NO": "bold red", "waived": "yellow"}
 
@@ -23,7 +23,7 @@ def deploy_parts(portrait: Portrait) -> Iterator[Part]:
     rows = portrait.deploy
     yield Text()
     yield _grid(rows)
-    yield Text(_notes(portrait), style="dim")
+    yield Several(_notes(portrait), style="dim")
     yield Text()
     for row in rows:
         for line in _words(row):

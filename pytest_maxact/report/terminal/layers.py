@@ -1,20 +1,24 @@
 """A row per layer of one Record: its residual stream against its limit, its other maxima; a row more for any other site
-of which a check fails or is waived. What is at fault is marked, in colour and in words, and nothing else.
+of which a check fails or is waived, or of which an entry is not finite. What is at fault is marked, in colour and in
+words, and nothing else. Of a deep model layers where nothing happens share a row (`folding`); where all is asked for,
+every site has one.
 
 A column is an entry of `_COLUMNS`: its cell and, where its name says too little, its words below the table. The table
 must fit 80 columns. Figures of seven characters fill 67 of them, with a router 75, and the row of a breaching site
-takes up to eight more for its name; a new column takes its width and a blank.
+takes up to eight more for its name; a new column takes its width and a blank. On a narrower screen the last of other
+maxima are left out, and said to be.
 """
 
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.text import Text
 
 from pytest_maxact.judge.portrait import SiteRow
 from pytest_maxact.record.metrics.metric import LEAST, MAX_ABS, MEDIAN, NONFINITE, UNREACHED, Kind, Metric, Of
-from pytest_maxact.report.terminal.screen import Column, Grid, short
+from pytest_maxact.report.terminal.folding import ALL, Layer, stretches
+from pytest_maxact.report.terminal.screen import MORE, Column, Grid, Screen, short, width_of
 
 _USED, _BAR, _CAUSE = 15, 10, 8
 """Columns of what is used of a limit, of its bar, and of what fails instead."""
@@ -23,30 +27,83 @@ _OTHERS = {"attn_output": "attn", "mlp_output": "mlp", "gate": "gate", "router":
 Cells = list[str | Text]
 
 
-def layers_grid(rows: Sequence[SiteRow], blocks: bool) -> Grid:
-    """`blocks`: whether bars may be drawn with them. A router has a column where a site is one."""
-    others = [kind for kind in _OTHERS if kind != "router" or any(row.site.kind == "router" for row in rows)]
+def layers_grid(rows: Sequence[SiteRow], screen: Screen) -> tuple[Grid, str]:
+    """The table, and what it leaves out, in words. A router has a column where a site is one."""
+    layers = list(_by_layer(rows).items())
+    deep = sum(head_of(layer).site.layer is not None for layer in layers) > ALL and not screen.whole
+    found = stretches(layers, list(map(head_of, layers))) if deep else [(layer,) for layer in layers]
+    kinds = {row.site.kind for row in rows}
+    others = [] if screen.whole else [kind for kind in _OTHERS if kind != "router" or kind in kinds]
+    left: list[str] = []
+    while width_of(grid := _grid(found, others, screen), screen) > screen.width and others:
+        left.insert(0, others.pop())
+    return grid, " ".join(_left_out(found, left, screen))
+
+
+def _left_out(found: Sequence[Sequence[Layer]], left: Sequence[str], screen: Screen) -> Iterator[str]:
+    folded = [stretch for stretch in found if len(stretch) > 1]
+    if folded:
+        layers = sum(len(stretch) for stretch in found if head_of(stretch[0]).site.layer is not None)
+        yield (
+            f"{sum(map(len, folded))} of {layers} layers are folded, where nothing fails, is waived or is not finite: a"
+            f" row has the worst of each column. {MORE} shows every site of every layer."
+        )
+    if left:
+        yield f"Left out in {screen.width} columns: {', '.join(_OTHERS[kind] for kind in left)}; {MORE} has a row each."
+
+
+def head_of(layer: Layer) -> SiteRow:
+    """The row that stands for a layer: its residual stream, or its first where there is none."""
+    kinds = layer[1]
+    return kinds.get("hidden") or next(iter(kinds.values()))
+
+
+def _by_layer(rows: Sequence[SiteRow]) -> dict[str, dict[str, SiteRow]]:
+    layers: dict[str, dict[str, SiteRow]] = {}
+    for row in rows:
+        layers.setdefault(_LABELS.get(row.site.kind, str(row.site.layer)), {})[row.site.kind] = row
+    return layers
+
+
+def _grid(found: Sequence[Sequence[Layer]], others: Sequence[str], screen: Screen) -> Grid:
     return Grid(
         columns=(
             Column(name="layer"),
             *(shown.column for shown in _COLUMNS),
             *(Column(name=_OTHERS[kind], right=True) for kind in others),
         ),
-        rows=list(_rows(rows, others, blocks)),
+        rows=[cells for stretch in found for cells in _rows(stretch, others, screen)],
     )
 
 
-def _rows(rows: Sequence[SiteRow], others: Sequence[str], blocks: bool) -> Iterator[Cells]:
-    layers: dict[str, dict[str, SiteRow]] = {}
-    for row in rows:
-        layers.setdefault(_LABELS.get(row.site.kind, str(row.site.layer)), {})[row.site.kind] = row
-    for label, kinds in layers.items():
-        head = kinds.get("hidden") or next(iter(kinds.values()))
-        beside = [short(kinds[kind].max_abs) if kind in kinds else "" for kind in others]
-        yield [*_cells(label, head, blocks), *beside]
-        for kind, row in kinds.items():
-            if row is not head and (row.failing or row.waived):
-                yield _cells(f"  {kind}", row, blocks)
+def _rows(stretch: Sequence[Layer], others: Sequence[str], screen: Screen) -> Iterator[Cells]:
+    if len(stretch) > 1:
+        yield _folded(stretch, others, screen)
+        return
+    label, kinds = layer = stretch[0]
+    head, blocks = head_of(layer), screen.has_blocks
+    beside = [short(kinds[kind].max_abs) if kind in kinds else "" for kind in others]
+    yield [*_cells(label, head, blocks), *beside]
+    for kind, row in kinds.items():
+        if row is not head and (screen.whole or row.failing or row.waived or row.nonfinite):
+            yield [*_cells(f"  {kind}", row, blocks), *("" for _ in others)]
+
+
+def _folded(stretch: Sequence[Layer], others: Sequence[str], screen: Screen) -> Cells:
+    """A row for several layers: of each column the worst."""
+    heads = list(map(head_of, stretch))
+    used = max(heads, key=lambda row: row.usage if row.usage >= 0.0 else -1.0)
+    limits = {row.limit for row in heads}
+    worst = replace(
+        used,
+        max_abs=max(row.max_abs for row in heads),
+        int8_sqnr_db=min((row.int8_sqnr_db for row in heads if row.int8_sqnr_db is not None), default=None),
+    )
+    cells = _cells(f"{stretch[0][0]}-{stretch[-1][0]}", worst, screen.has_blocks)
+    if len(limits) > 1:
+        cells[[shown.column.name for shown in _COLUMNS].index("limit") + 1] = "each"
+    beside = ([kinds[kind].max_abs for _, kinds in stretch if kind in kinds] for kind in others)
+    return [*cells, *(short(max(values)) if values else "" for values in beside)]
 
 
 def _cells(label: str, row: SiteRow, blocks: bool) -> Cells:

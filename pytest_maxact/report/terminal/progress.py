@@ -117,7 +117,7 @@ class Bar:
         from rich.table import Column
         from rich.text import Text
 
-        self._stream, self._pace = stream, pace = stream, Pace(clock)
+        self._stream, self._pace = stream, Pace(clock)
         self._name = f" {shown(name)}" if 0 < len(name) <= _NAME else ""
 
         class Told(ProgressColumn):

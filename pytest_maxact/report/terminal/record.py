@@ -10,7 +10,7 @@ from pytest_maxact.judge.portrait import Portrait
 from pytest_maxact.report.terminal.facts import facts_grid
 from pytest_maxact.report.terminal.footing import footing_notes
 from pytest_maxact.report.terminal.layers import LEGEND, layers_grid
-from pytest_maxact.report.terminal.screen import Part, Screen, to_text
+from pytest_maxact.report.terminal.screen import Part, Screen, Several, to_text
 
 
 def render_record(portrait: Portrait, screen: Screen) -> str:
@@ -26,8 +26,9 @@ def record_parts(portrait: Portrait, screen: Screen, tighten: str = "") -> Itera
 
         yield from map(against_grid, portrait.against)
     yield Text()
-    yield layers_grid(portrait.rows, screen.has_blocks)
-    yield Text("\n".join(_notes(portrait, tighten)), style="dim")
+    grid, left_out = layers_grid(portrait.rows, screen)
+    yield grid
+    yield Several("\n".join(_notes(portrait, left_out, tighten)), style="dim")
     if portrait.deploy:
         from pytest_maxact.report.terminal.deploy import deploy_parts
 
@@ -38,8 +39,10 @@ def record_parts(portrait: Portrait, screen: Screen, tighten: str = "") -> Itera
         yield from source_parts(portrait.source)
 
 
-def _notes(portrait: Portrait, tighten: str) -> Iterator[str]:
+def _notes(portrait: Portrait, left_out: str, tighten: str) -> Iterator[str]:
     yield ""
+    if left_out:
+        yield left_out
     yield LEGEND
     yield from footing_notes(portrait)
     if tighten and portrait.slack:

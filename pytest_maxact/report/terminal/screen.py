@@ -4,29 +4,44 @@ the report leaves by words its settings, and that no name in it is obeyed by a t
 
 import io
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
 from pytest_maxact.errors import Words, neutral, printable, shown, uncommanded
 
 LEAST_WIDTH = 60
+PROSE = 120
+"""Columns of a line of text at most: longer ones are hard to read, however wide a terminal is."""
+MORE = "-v"
+"""How more is asked for, of pytest and of `maxact`."""
+_WORD, _BEGINNING, _ENDING = 300, 1400, 600
+"""Characters of a word at most, and of a line that is longer than both together what is kept of either end: a name may
+have any length.
+"""
+_LONG = re.compile(rf"\S{{{_WORD + 1},}}")
 _FIGURE = 7
+_LEAST_FOLDED = 20
+"""Columns that are wanted for cells that may be folded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Screen:
-    """Where a report is shown: its columns, whether it has colours, what it can encode, and how a setting is typed
-    there.
+    """Where a report is shown: its columns, whether it has colours, what it can encode, how a setting is typed there,
+    and whether `whole` is asked for: every site, and every breach in words.
     """
 
     width: int = 80
     color: bool = False
     encoding: str = "utf-8"
     words: Words = neutral
+    whole: bool = False
 
     @property
     def has_blocks(self) -> bool:
@@ -55,6 +70,10 @@ class Grid:
     title: str = ""
 
 
+class Several(Text):
+    """A text of several lines of our own. Any other is one line, whatever stands in it: no name begins another."""
+
+
 Part = Text | Grid
 """A line, or a table."""
 
@@ -73,14 +92,22 @@ def to_text(parts: Iterable[Part], screen: Screen) -> str:
         emoji=False,
         legacy_windows=False,
     )
-    console.print(Group(*(_drawn(part, screen.words) for part in parts)))
+    console.print(Group(*(_drawn(part, screen, console.width) for part in parts)))
     text = stream.getvalue().encode(screen.encoding, "replace").decode(screen.encoding)
-    return "\n".join(uncommanded(line.rstrip()) for line in text.splitlines())
+    return "\n".join(piece for line in text.splitlines() for piece in _uncommanded(line.rstrip(), console.width))
 
 
-def _drawn(part: Part, words: Words) -> RenderableType:
+def _uncommanded(line: str, width: int) -> Sequence[str]:
+    """A line that no CI system obeys, in two where that makes it too wide."""
+    told = uncommanded(line)
+    return (told,) if told == line or cell_len(told) <= width else (told[:-1], told[-1:])
+
+
+def _drawn(part: Part, screen: Screen, width: int) -> RenderableType:
+    words, prose = screen.words, min(width, PROSE)
     if isinstance(part, Text):
-        return _worded(part, words)
+        return Constrain(_worded(part, screen), prose)
+    squeezed = width_of(part, screen) > width
     table = Table(
         box=None,
         padding=(0, part.gap, 0, 0),
@@ -94,25 +121,53 @@ def _drawn(part: Part, words: Words) -> RenderableType:
         table.add_column(
             printable(column.name, words),
             justify="right" if column.right else "left",
-            overflow="fold" if column.fold else "ellipsis",
-            no_wrap=not column.fold,
+            overflow="fold" if column.fold or squeezed else "ellipsis",
+            no_wrap=not (column.fold or squeezed),
             style=column.style,
             width=column.width,
+            max_width=prose if column.fold else None,
         )
     for row in part.rows:
-        table.add_row(
-            *(printable(shown(cell), words) if isinstance(cell, str) else _worded(cell, words) for cell in row)
-        )
+        table.add_row(*(_cell(cell, screen) for cell in row))
     return table
 
 
-def _worded(text: Text, words: Words) -> Text:
-    """The same text and styles, settings in words."""
+def width_of(grid: Grid, screen: Screen) -> int:
+    """Columns that a table takes where no cell is broken, those aside that may be."""
+    widths = [
+        _LEAST_FOLDED if column.fold else column.width or cell_len(printable(column.name, screen.words))
+        for column in grid.columns
+    ]
+    for row in grid.rows:
+        for place, cell in enumerate(row):
+            if not (grid.columns[place].fold or grid.columns[place].width):
+                widths[place] = max(widths[place], _cell(cell, screen).cell_len)
+    return sum(widths) + grid.gap * (len(widths) - 1)
+
+
+def _cell(cell: str | Text, screen: Screen) -> Text:
+    return Text(_as_shown(shown(cell), screen)) if isinstance(cell, str) else _worded(cell, screen)
+
+
+def _as_shown(text: str, screen: Screen) -> str:
+    """Worded, of characters that the screen has, and of what is longer than any name needs to be both ends."""
+    text = printable(text, screen.words).encode(screen.encoding, "replace").decode(screen.encoding)
+    text = _LONG.sub(lambda found: f"{found[0][: _WORD // 2]}...{found[0][-_WORD // 2 :]}", text)
+    lines = (
+        line if len(line) <= _BEGINNING + _ENDING else f"{line[:_BEGINNING]} ... {line[-_ENDING:]}"
+        for line in text.split("\n")
+    )
+    return "\n".join(lines)
+
+
+def _worded(text: Text, screen: Screen) -> Text:
+    """The same text and styles, settings in words; on one line, unless it is of several."""
+    one_line = not isinstance(text, Several)
     ends = sorted({end for span in text.spans for end in (span.start, span.end)} - {0, len(text)})
     found = Text(style=text.style)
     for piece in text.divide(ends):
         start = len(found)
-        found.append(printable(piece.plain, words))
+        found.append(_as_shown(shown(piece.plain) if one_line else piece.plain, screen))
         for span in piece.spans:
             found.stylize(span.style, start, len(found))
     return found

@@ -32,7 +32,7 @@ def series_parts(outcome: Outcome, series: Series, screen: Screen) -> Iterator[P
     """The report of the outcome of a series; remarks on its last checkpoint come last."""
     measured = outcome.measured
     if outcome.verdict and (outcome.faults or any(checkpoint.findings for checkpoint in measured)):
-        yield from verdict_lines(outcome.verdict, across_words(outcome))
+        yield from verdict_lines(outcome.verdict, across_words(outcome), screen.whole)
     if unmeasured := [checkpoint.name for checkpoint in outcome.checkpoints if not checkpoint.portrait]:
         yield Text(f"not measured: {', '.join(unmeasured)}", style="yellow")
     if not measured:

@@ -11,7 +11,7 @@ from rich.text import Text
 from pytest_maxact.numbers.against import Weights
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.source import AgainstSource, Confidence, Departure, Estimate
-from pytest_maxact.report.terminal.screen import Column, Grid, Part
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, Several
 
 _NAMES = {
     "mean_kl": "KL from the source",
@@ -35,7 +35,7 @@ def source_parts(found: AgainstSource) -> Iterator[Part]:
     yield _figures(found.predictions, found.noise)
     yield Text()
     yield _confidence(found.predictions)
-    yield Text(_note(found), style="dim")
+    yield Several(_note(found), style="dim")
 
 
 def _weight_lines(weights: Weights) -> Iterator[str]:

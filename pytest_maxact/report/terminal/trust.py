@@ -13,7 +13,7 @@ from pytest_maxact.judge.trust.subsets import Subset
 from pytest_maxact.judge.trust.trust import Trust, TrustedMaximum
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.tails import Tail
-from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, grouped, short, to_text
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, Several, grouped, short, to_text
 
 _SHOWN = 8
 _RARE = 0.05
@@ -50,7 +50,7 @@ def _parts(trust: Trust) -> Iterator[Part]:
     if moving:
         yield Text()
         yield _table(moving)
-        yield Text("\n".join(_LEGEND), style="dim")
+        yield Several("\n".join(_LEGEND), style="dim")
 
 
 def _of_m(m: TrustedMaximum) -> Iterator[tuple[str, str | Text]]:

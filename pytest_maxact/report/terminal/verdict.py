@@ -2,6 +2,7 @@
 is wrong with waivers. `closing` says it again where the report ends.
 """
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 
@@ -11,9 +12,13 @@ from pytest_maxact.judge.outcome import Outcome
 from pytest_maxact.judge.verdict.finding import worst_of
 from pytest_maxact.judge.verdict.tally import Tally, Told
 from pytest_maxact.numbers.counted import counted, counted_of
+from pytest_maxact.numbers.sites import ranges
+from pytest_maxact.report.terminal.screen import Several
 
 BREACHES_SHOWN = 12
 CLOSE_SHOWN = 4
+_NUMBER = re.compile(r"(.*?layers\.)(\d+)(.*)", re.DOTALL)
+"""A place and its layer."""
 
 
 def across_words(outcome: Outcome) -> str:
@@ -24,33 +29,38 @@ def across_words(outcome: Outcome) -> str:
     return f" of {measured} {'checkpoints' if measured > 1 else 'checkpoint'}"
 
 
-def verdict_lines(verdict: Tally, across: str = "") -> Iterator[Text]:
-    """`across`: as of a series, whose report tells breaches of relative limits elsewhere."""
+def verdict_lines(verdict: Tally, across: str = "", whole: bool = False) -> Iterator[Text]:
+    """`across`: as of a series, whose report tells breaches of relative limits elsewhere. `whole`: every breach in
+    full; else of many the first, and of the others where they are.
+    """
+    most = None if whole else BREACHES_SHOWN
     for warning in verdict.warnings:
-        yield Text(f"WARNING: {warning}", style="bold yellow")
+        yield Several(f"WARNING: {warning}", style="bold yellow")
     yield from headline(verdict, across)
     for name, site in verdict.broken:
         yield Text(f"the first site with non-finite values{f' in {name}' if name else ''} is {site}", style="red")
     told = [one for one in verdict.breaches if not (across and one.finding.limit.against)]
     said = list(_by_scheme(told))
-    for words, _ in said[:BREACHES_SHOWN]:
+    for words, _ in said[:most]:
         yield Text(f"- {words}", style="red")
-    if more := sum(checks for _, checks in said[BREACHES_SHOWN:]):
-        yield Text(f"- and {more} more", style="red")
+    if most and (more := [one for _, same in said[most:] for one in same]):
+        yield Text(f"- and {len(more)} more: {places(more)}", style="red")
     for fault in verdict.listed:
-        yield Text(f"- {fault}", style="red")
+        yield Several(f"- {fault}", style="red")
     if verdict.breaches:
         yield Text(f"what it is, and what to do: {explaining((told or verdict.breaches)[0])}", style="dim")
-    for one in verdict.waived[:BREACHES_SHOWN]:
+    for one in verdict.waived[:most]:
         waiver = one.finding.waiver
         yield Text(f"{waiver.words if waiver else ''}: {_sentence(one)}", style="yellow")
-    if len(verdict.waived) > BREACHES_SHOWN:
-        more = len(verdict.waived) - BREACHES_SHOWN
-        yield Text(f"and {more} more {'is' if more == 1 else 'are'} waived", style="yellow")
-    for one in verdict.close[:CLOSE_SHOWN]:
+    if most and (others := verdict.waived[most:]):
+        are = "is" if len(others) == 1 else "are"
+        yield Text(f"and {len(others)} more {are} waived: {places(others)}", style="yellow")
+    near = None if whole else CLOSE_SHOWN
+    for one in verdict.close[:near]:
         yield Text(f"too close: {_sentence(one)}", style="yellow")
-    if more := len(verdict.close[CLOSE_SHOWN:]):
-        yield Text(f"and {more} more {'is' if more == 1 else 'are'} too close to call", style="yellow")
+    if near and (others := verdict.close[near:]):
+        are = "is" if len(others) == 1 else "are"
+        yield Text(f"and {len(others)} more {are} too close to call: {places(others)}", style="yellow")
     if verdict.breaches or verdict.listed or verdict.waived or verdict.close:
         yield Text()
 
@@ -67,7 +77,7 @@ def headline(verdict: Tally, across: str = "") -> Iterator[Text]:
     if verdict.is_counted:
         yield Text(f"FAIL: {', '.join(_failing(verdict, which))}", style="bold red")
     elif verdict.faults:
-        yield Text(f"FAIL: {verdict.faults[0]}", style="bold red")
+        yield Several(f"FAIL: {verdict.faults[0]}", style="bold red")
     elif not ran:
         yield Text(f"no limit was checked{across}", style="bold yellow")
     else:
@@ -112,8 +122,24 @@ def _apart(verdict: Tally) -> Iterator[str]:
         yield f"{near} {'is' if near == 1 else 'are'} too close to call"
 
 
-def _by_scheme(breaches: Sequence[Told]) -> Iterator[tuple[str, int]]:
-    """Breaches in words, and of how many checks; several of one scheme, each of which the report of schemes explains
+def places(told: Sequence[Told]) -> str:
+    """Where checks are, each of them named: those of one metric together, and of one kind of place by their layers."""
+    found: dict[tuple[str, str], dict[tuple[str, str], list[int]]] = {}
+    for one in told:
+        metric, site = one.finding.limit.name, one.finding.site
+        of = found.setdefault((one.checkpoint, metric), {})
+        layer = _NUMBER.match(site)
+        numbers = of.setdefault((layer[1], layer[3]) if layer else (site, ""), [])
+        numbers += [int(layer[2])] if layer else []
+    return "; ".join(
+        f"{f'{checkpoint}: ' if checkpoint else ''}{metric} of "
+        + ", ".join(f"{before}{ranges(sorted(set(numbers)))}{after}" for (before, after), numbers in of.items())
+        for (checkpoint, metric), of in found.items()
+    )
+
+
+def _by_scheme(breaches: Sequence[Told]) -> Iterator[tuple[str, Sequence[Told]]]:
+    """Breaches in words, and which they are; several of one scheme, each of which the report of schemes explains
     together, are told once.
     """
     of_scheme: dict[tuple[str, str], list[Told]] = {}
@@ -125,11 +151,11 @@ def _by_scheme(breaches: Sequence[Told]) -> Iterator[tuple[str, int]]:
         checkpoint, scheme = told.checkpoint, told.finding.limit.metric.scheme
         same = of_scheme.get((checkpoint, scheme), [])
         if len(same) < 2 or told not in same:
-            yield _sentence(told), 1
+            yield _sentence(told), [told]
         elif told is same[0]:
             worst = worst_of([one.finding for one in same])
             whose = f"{checkpoint}: " if checkpoint else ""
-            yield f"{whose}{scheme}: {counted(len(same), 'check')}, the worst {worst.message}", len(same)
+            yield f"{whose}{scheme}: {counted(len(same), 'check')}, the worst {worst.message}", same
 
 
 def _sentence(told: Told) -> str:

@@ -26,7 +26,7 @@ WAIVER = Waiver(
 
 
 def row(*findings: Finding, name: str = "0", color: bool = False) -> str:
-    text = to_text([layers_grid(portray(RECORD, findings=findings).rows, True)], Screen(color=color))
+    text = to_text([layers_grid(portray(RECORD, findings=findings).rows, Screen())[0]], Screen(color=color))
     plain = re.compile(r"\x1b\[[0-9;]*m")
     return next((line for line in text.splitlines() if plain.sub("", line).strip().startswith(f"{name} ")), "")
 
@@ -56,7 +56,7 @@ def test_a_breach_of_the_maximum_marks_it_and_not_the_figure_of_int8() -> None:
 def test_a_maximum_that_is_no_number_fills_its_bar() -> None:
     broken = records.record({"embedding": [[1.0]], HIDDEN: [[float("nan")]], "final_norm": [[1.0]]})
     rows = portray(broken, findings=[check(broken, limit(8.0))]).rows
-    assert "0     NaN/Inf     8 ██████████ FAIL     -" in to_text([layers_grid(rows, True)], Screen())
+    assert "0     NaN/Inf     8 ██████████ FAIL     -" in to_text([layers_grid(rows, Screen())[0]], Screen())
 
 
 @pytest.mark.parametrize(

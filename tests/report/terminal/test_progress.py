@@ -178,7 +178,9 @@ def test_a_bar_fits_its_terminal_and_keeps_what_matters_most(
     clock.now += 10
     bar("measuring", 45_000, 70_000, 29440.0)
     bar.close()
-    shown = [line for line in re.split(r"[\r\n]", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", everything(controller))) if line]
+    shown = [
+        line for line in re.split(r"[\r\n]", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", everything(controller))) if line
+    ]
     assert all(cell_len(line) <= width for line in shown)
     last = [line for line in shown if "M >=" in line][-1]
     assert "4 500" in last

@@ -83,7 +83,7 @@ def test_limits_that_were_measured_otherwise_are_remarked(stated: dict[str, obje
     [("hidden", "attn_output", "mlp_output", "gate"), ("hidden", "attn_output", "mlp_output", "gate", "router")],
 )
 def test_sixty_four_layers_fit_the_columns_one_row_each(width: int, kinds: tuple[str, ...]) -> None:
-    text = shown(deep(kinds=kinds), width)
+    text = shown(deep(kinds=kinds), width, whole=True)
     assert max(map(len, text.splitlines())) <= width
     rows = [line for line in text.splitlines() if re.match(r"(\d+|embed|norm) .*[█░]{10}", line)]
     assert [row.split()[0] for row in rows] == ["embed", *map(str, range(64)), "norm"]

@@ -1,0 +1,34 @@
+"""What the site makes of pages that are written for GitHub: the Markdown of a page in, that of the site out. Run by
+mkdocs (`hooks:` of mkdocs.yml).
+
+A link out of docs/ becomes an address of the repository, a list that follows a line of text gets the blank line that it
+wants there, and anchors are those that GitHub makes of headings.
+"""
+
+import re
+from typing import Any
+
+REPOSITORY = "https://github.com/pytest-maxact/pytest-maxact/blob/main/"
+_OUTSIDE = re.compile(r"(\]\()\.\./(?=[^)\s]+\))")
+_FENCED = re.compile(r"(^ *```.*?^ *```$)", re.DOTALL | re.MULTILINE)
+_LIST = re.compile(r"^(?! | *[-*|>#]| *\d+\. |$)(.+)\n(?=(?:[-*]|\d+\.) )", re.MULTILINE)
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    pieces = _FENCED.split(markdown)
+    return "".join(piece if place % 2 else _of_site(piece) for place, piece in enumerate(pieces))
+
+
+def on_config(config: Any) -> Any:
+    config.mdx_configs.setdefault("toc", {})["slugify"] = as_github
+    return config
+
+
+def as_github(title: str, separator: str) -> str:
+    """The anchor that GitHub makes of a heading."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", separator)
+
+
+def _of_site(text: str) -> str:
+    text = _OUTSIDE.sub(rf"\g<1>{REPOSITORY}", text)
+    return _LIST.sub(r"\1\n\n", text)
