@@ -7,7 +7,7 @@ done, on the device, without a host synchronisation per call, and read back once
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from pytest_maxact.measure.observe.rowwork import NOWHERE, Found, Locate, at_onc
 from pytest_maxact.numbers.histogram import BINS, INFINITY_BIN
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, Peak
+from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.reading import SPLITS
 
 
@@ -230,15 +231,11 @@ def commit_all(accumulators: Iterable[SiteAccumulator], batch: Batch) -> None:
         one.commit(batch, [next(found) for _ in one.staged_findings])
 
 
-def largest_of(accumulators: Iterable[SiteAccumulator]) -> float:
-    """The largest magnitude that any of them holds, all of which is on the host; infinity for an entry that is not
-    finite.
+def largest_of(accumulators: Mapping[str, SiteAccumulator], sites: Iterable[Site]) -> float:
+    """The running M: the largest magnitude of the counted ones of these sites in all that was committed, which is on the
+    host; infinity for an entry that is not finite.
     """
-    return max(
-        (
-            math.inf if one.first_nonfinite else abs(one.peaks[0].value)
-            for one in accumulators
-            if one.first_nonfinite or one.peaks
-        ),
-        default=0.0,
-    )
+    held = [accumulators[site.name] for site in sites if site.counted]
+    if any(one.first_nonfinite for one in held):
+        return math.inf
+    return max((abs(one.peaks[0].value) for one in held if one.peaks), default=0.0)

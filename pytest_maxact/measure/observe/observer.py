@@ -131,19 +131,14 @@ class Observer:
                 if follower:
                     follower.ran(left, check)
                 if progress:
-                    progress(done, total, self.largest)  # which is where others are found to be gone
+                    progress(
+                        done, total, largest_of(self.accumulators, self.anatomy.sites)
+                    )  # which is where others are found to be gone
                 continue
             if company:
                 company.refused(planned)
             self.out_of_memory += 1
             left.refuse(planned)
-
-    @property
-    def largest(self) -> float:
-        """The running M: the largest magnitude of counted sites that was committed so far, infinity for one that is not
-        finite.
-        """
-        return largest_of(self.accumulators[site.name] for site in self.anatomy.sites if site.counted)
 
     def ready(self, plan: BatchPlan, shard: str | None, company: Company | None = None) -> tuple[BatchPlan, BatchPlan]:
         """The model as it is now is what every batch meets. Gives all batches, and those of a part of them, in the
