@@ -231,9 +231,9 @@ def commit_all(accumulators: Iterable[SiteAccumulator], batch: Batch) -> None:
         one.commit(batch, [next(found) for _ in one.staged_findings])
 
 
-def largest_of(accumulators: Mapping[str, SiteAccumulator], sites: Iterable[Site]) -> float:
-    """The running M: the largest magnitude of the counted ones of these sites in all that was committed, which is on the
-    host; infinity for an entry that is not finite.
+def running_m(accumulators: Mapping[str, SiteAccumulator], sites: Iterable[Site]) -> float:
+    """The largest magnitude of the counted ones of these sites in all that was committed, which is on the host;
+    infinity for an entry that is not finite.
     """
     held = [accumulators[site.name] for site in sites if site.counted]
     if any(one.first_nonfinite for one in held):

@@ -15,7 +15,7 @@ from torch import nn
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.corpus.batches import BatchPlan, PlannedBatch, apart, batches_of
 from pytest_maxact.errors import MaxactError, MeasureError, first_line
-from pytest_maxact.measure.observe.accumulate import SiteAccumulator, commit_all, largest_of
+from pytest_maxact.measure.observe.accumulate import SiteAccumulator, commit_all, running_m
 from pytest_maxact.measure.observe.ahead import Ahead
 from pytest_maxact.measure.observe.batch import Batch
 from pytest_maxact.measure.observe.company import Company
@@ -132,7 +132,7 @@ class Observer:
                     follower.ran(left, check)
                 if progress:
                     progress(
-                        done, total, largest_of(self.accumulators, self.anatomy.sites)
+                        done, total, running_m(self.accumulators, self.anatomy.sites)
                     )  # which is where others are found to be gone
                 continue
             if company:

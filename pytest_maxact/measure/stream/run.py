@@ -29,7 +29,7 @@ from pytest_maxact.checkpoint.weights.stored import headers
 from pytest_maxact.corpus.batches import PlannedBatch
 from pytest_maxact.errors import first_line
 from pytest_maxact.measure.arithmetic import computing
-from pytest_maxact.measure.observe.accumulate import largest_of
+from pytest_maxact.measure.observe.accumulate import running_m
 from pytest_maxact.measure.observe.fresh import Fresh
 from pytest_maxact.measure.observe.layers import probe_layers
 from pytest_maxact.measure.observe.observer import Observer
@@ -238,7 +238,7 @@ class _Counting:
     def stepped(self, tokens: int) -> None:
         self._done = min(self._total, self._done + tokens)
         if self._progress:
-            largest = largest_of(self._observer.accumulators, self._observer.anatomy.sites)
+            largest = running_m(self._observer.accumulators, self._observer.anatomy.sites)
             self._progress(self._done, self._total, largest)
 
 

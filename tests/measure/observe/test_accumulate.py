@@ -2,12 +2,14 @@
 goes.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.corpus.batches import PlannedBatch
 from pytest_maxact.measure.observe import massive
 from pytest_maxact.measure.observe.accumulate import SiteAccumulator
@@ -15,9 +17,10 @@ from pytest_maxact.measure.observe.batch import collate
 from pytest_maxact.measure.observe.bits import count_bits, encode
 from pytest_maxact.measure.observe.fused import read_plain
 from pytest_maxact.measure.observe.rowwork import Found, findings, row_work
+from pytest_maxact.measure.run import observe
 from pytest_maxact.numbers.histogram import BINS
 from tests.support import tiny
-from tests.support.measuring import encoded, observed
+from tests.support.measuring import encoded, loaded, observed
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
@@ -113,3 +116,21 @@ def test_counting_over_threads_counts_the_same(threads: int, size: int) -> None:
         assert np.array_equal(count_bits(bits).numpy(), expected)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_running_m_is_told_after_every_batch_and_ends_as_that_of_the_whole(broken: bool) -> None:
+    model: Any = tiny.random_model("qwen3")
+    if broken:
+        with torch.no_grad():
+            model.model.embed_tokens.weight[5:] = torch.nan
+    told: list[tuple[int, int, float]] = []
+    anatomy = resolve(model, model.config)
+    seen = observe(loaded(model), anatomy, encoded([6, 9, 3, 12] * 3), 24, lambda *how: told.append(how))
+    tokens, totals, largest = zip(*told, strict=True)
+    assert len(tokens) > 2
+    assert list(tokens) == sorted(tokens)
+    assert {tokens[-1]} == set(totals)
+    assert list(largest) == sorted(largest)
+    peaks = [seen.accumulators[site.name].peaks for site in anatomy.sites if site.counted]
+    assert largest[-1] == (math.inf if broken else max(abs(found[0].value) for found in peaks))
