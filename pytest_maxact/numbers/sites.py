@@ -105,6 +105,13 @@ class Site:
         return self.layer if self.layer is not None else (-1 if self.kind == "embedding" else 1 << 30)
 
 
+def layer_in(name: str) -> int | None:
+    """The layer that the name of a site speaks of; None where it speaks of none."""
+    head, _, rest = name.partition(".")
+    layer = rest.partition(".")[0]
+    return int(layer) if head == "layers" and layer.isdecimal() else None
+
+
 def kept_in_cache(sites: Iterable[Site]) -> list[Site]:
     """Those that a KV cache keeps: keys and values, and of a layer of latent attention its state in their place."""
     cached = [site for site in sites if site.is_cached]

@@ -21,7 +21,8 @@ from pytest_maxact.plugin.fixtures import session_key
 from pytest_maxact.plugin.ids import name_of
 from pytest_maxact.plugin.nodes import GateItem, GateNode
 from pytest_maxact.plugin.progress import shown_by
-from pytest_maxact.plugin.tensors import found_of, report_tensors, with_properties
+from pytest_maxact.plugin.properties import with_properties
+from pytest_maxact.plugin.tensors import found_of, report_tensors
 from pytest_maxact.plugin.typed import typed
 
 
@@ -66,6 +67,7 @@ class Check(GateItem):
     def __init__(self, *, subject: Subject, limit: Limit, **kwargs: object) -> None:
         self.subject, self.limit = subject, limit
         super().__init__(**kwargs)
+        self.user_properties = with_properties([], limit)
 
     def setup(self) -> None:
         if typed(self.config).looks:
@@ -79,7 +81,7 @@ class Check(GateItem):
                 self.subject, self.limit, shown_by(self.config, self.limit.against)
             )
         self.note(found_of(finding), finding.message)
-        self.user_properties = with_properties(self.user_properties, finding)
+        self.user_properties = with_properties(self.user_properties, self.limit, finding)
         judging = self.config.stash[session_key].judging
         report_tensors(self, self.subject.node, judging.tensors(self.subject, self.limit))
         if finding.waiver:

@@ -1,25 +1,26 @@
 """What the file of JUnit says of a gate: which checkpoint was judged by what and how it ended, as properties of the
-suite, which every reader of such files takes; and its checks, under names that tell them apart.
+suite, which every reader of such files takes; and its checks, under names that tell them apart, each with its figures.
 
-Guards that the file keeps to the schema that Jenkins reads (junit-10.xsd): a test case there has no properties, so the
-gate's have them only where pytest's `junit_family` is an older one.
+Guards that the file keeps to the schema that Jenkins reads (junit-10.xsd): a test case there has no properties, which
+it has only where pytest's `junit_family` is an older one; else they stand in its output, a line
+`[[PROPERTY|name=value]]` for each, as those who read properties out of such files take them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement
 
 import pytest
 from _pytest.junitxml import xml_key
 
+from pytest_maxact.errors import shown
 from pytest_maxact.plugin.ids import is_own, name_of
+from pytest_maxact.plugin.properties import PREFIX
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
     from pytest_maxact.gate.subject import Subject
     from pytest_maxact.judge.outcome import Checkpoint, Outcome
-
-_PREFIX = "maxact."
 
 
 def name_case(config: pytest.Config, report: pytest.TestReport) -> None:
@@ -35,10 +36,9 @@ def complete(config: pytest.Config, gate: "GateSession", outcome: "Outcome | Non
     if xml is None:
         return
     for name, value in suite_properties(gate, outcome, passed):
-        xml.add_global_property(f"{_PREFIX}{name}", value)
-    figures = _figures(outcome)
-    for reporter in xml.node_reporters_ordered:
-        _settle(reporter.to_xml(), figures, allowed=xml.family == "xunit1")
+        xml.add_global_property(f"{PREFIX}{name}", value)
+    for reporter in xml.node_reporters_ordered if xml.family != "xunit1" else ():
+        as_output(reporter.to_xml())
 
 
 def suite_properties(gate: "GateSession", outcome: "Outcome | None", passed: bool) -> Iterator[tuple[str, str]]:
@@ -79,30 +79,23 @@ def _of(gate: "GateSession", subject: "Subject", concluded: "Checkpoint | None")
         yield "m", f"{concluded.portrait.m.value:.9g}"
 
 
-def _figures(outcome: "Outcome | None") -> dict[str, dict[str, object]]:
-    """The numbers that were found, by the names of test cases: what is no number in JSON is a word in XML."""
-    return {
-        name_of(f"{one.node}::{finding.limit.check}"): {
-            f"{_PREFIX}value": finding.value, f"{_PREFIX}limit": finding.limit.bound
-        }
-        for one in (outcome.checkpoints if outcome else ())
-        for finding in one.findings
-    }  # fmt: skip
-
-
-def _settle(case: Element, figures: Mapping[str, Mapping[str, object]], allowed: bool) -> None:
-    """The gate's properties of one test case: gone, or with all their figures."""
+def as_output(case: Element) -> None:
+    """The gate's properties of one test case as lines of its output."""
     held = case.find("properties")
-    if held is None:
+    own = [one for one in held if one.get("name", "").startswith(PREFIX)] if held is not None else []
+    if held is None or not own:
         return
-    known = figures.get(case.get("name", ""), {})
-    for one in held.findall("property"):
-        name = one.get("name", "")
-        if not name.startswith(_PREFIX):
-            continue
-        if not allowed:
-            held.remove(one)
-        elif name in known:
-            one.set("value", str(known[name]))
+    for one in own:
+        held.remove(one)
     if not len(held):
         case.remove(held)
+    output = case.find("system-out")
+    if output is None:
+        output = SubElement(case, "system-out")
+    lines = (f"[[PROPERTY|{one.get('name')}={_in_line(one.get('value', ''))}]]" for one in own)
+    output.text = "\n".join([*filter(None, [output.text]), *lines])
+
+
+def _in_line(value: str) -> str:
+    """A value that ends where it should."""
+    return shown(value).replace("]]", "] ]")

@@ -3,7 +3,6 @@ there are is known only when the files were read. It counts, is shown, and reach
 check that was collected.
 """
 
-import math
 from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from pytest_maxact.gate.ledger import Found
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.plugin.fixtures import session_key
+from pytest_maxact.plugin.properties import properties_of
 
 _OWN = "maxact_check"
 _told_key = pytest.StashKey[set[str]]()
@@ -38,7 +38,7 @@ def report_tensors(item: pytest.Item, node: str, findings: Iterable[Finding]) ->
             outcome="skipped" if finding.waiver else "failed",
             longrepr=(where, line or 0, finding.message) if finding.waiver else finding.message,
             when="call",
-            user_properties=properties_of(finding),
+            user_properties=properties_of(finding.limit, finding),
         )
         if finding.waiver:
             report.wasxfail = f"{finding.waiver.words}; {finding.message}"
@@ -65,29 +65,3 @@ def put_right(config: pytest.Config, data: dict[str, Any]) -> None:
 def found_of(finding: Finding) -> Found:
     """What the ledger holds of a check."""
     return Found.WAIVED if finding.waiver else Found.HELD if finding.passed else Found.BREACH
-
-
-def with_properties(known: list[tuple[str, object]], finding: Finding) -> list[tuple[str, object]]:
-    """The properties of an item with those of what was found of it, once however often it ran."""
-    own = properties_of(finding)
-    names = {name for name, _ in own}
-    return [*(entry for entry in known if entry[0] not in names), *own]
-
-
-def properties_of(finding: Finding) -> list[tuple[str, object]]:
-    """What JUnit holds of a check, and plugins that write JSON, which has no word for what is no finite number."""
-    limit = finding.limit
-    return [
-        ("maxact.site", finding.site),
-        ("maxact.metric", limit.metric.name),
-        ("maxact.value", _number(finding.value)),
-        ("maxact.limit", _number(limit.bound)),
-        ("maxact.rule", limit.rule),
-        ("maxact.source", limit.source),
-        *([("maxact.baseline", limit.against)] if limit.against else []),
-        *([("maxact.too_close", True)] if finding.close else []),
-    ]
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

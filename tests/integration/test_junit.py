@@ -6,10 +6,13 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from _pytest.junitxml import bin_xml_escape
 
+from pytest_maxact.plugin.junit import as_output
 from pytest_maxact.record.file import load
 from tests.support import tiny
 from tests.support.gate_runs import CHECKS, drop_tensor, run_gate
+from tests.support.hostile import NAMES
 
 JUNIT = "--junitxml=out.xml"
 ALLOWED = {
@@ -60,6 +63,13 @@ def said(element: ET.Element) -> dict[str, str]:
     return {str(one.get("name")): str(one.get("value")) for one in held}
 
 
+def figures(case: ET.Element) -> dict[str, str]:
+    """What a test case says of its check, as properties or as lines of its output."""
+    lines = [line for line in (case.findtext("system-out") or "").split("\n") if line]
+    told = [line.removeprefix("[[PROPERTY|").removesuffix("]]").partition("=") for line in lines]
+    return said(case) | {name: value for name, _, value in told}
+
+
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "workers"])
 def test_it_keeps_to_the_schema_and_says_what_was_judged(
     workers: tuple[str, ...], pytester: pytest.Pytester, saved: Path, tight: Path
@@ -73,6 +83,16 @@ def test_it_keeps_to_the_schema_and_says_what_was_judged(
     assert len(set(names)) == CHECKS
     assert "layers.1.hidden::max_abs" in names
     assert {str(case.get("classname")).split(".")[0] for case in cases} == {"maxact"}
+    breach = figures(next(case for case in cases if case.get("name") == "layers.1.hidden::max_abs"))
+    assert float(breach["maxact.value"]) > float(breach["maxact.limit"]) == 1.0
+    assert float(breach["maxact.headroom"]) == 1 - float(breach["maxact.value"])
+    assert (breach["maxact.layer"], breach["maxact.site"], breach["maxact.metric"]) == (
+        "1",
+        "layers.1.hidden",
+        "max_abs",
+    )
+    assert breach["maxact.file"] == str(tight)
+    assert "layers.1.hidden" in tight.read_text().splitlines()[int(breach["maxact.line"]) - 1]
     properties = said(found)
     assert float(properties.pop("maxact.m")) > 1
     assert str(tight) in properties.pop("maxact.limits").split(", ")
@@ -102,6 +122,11 @@ def test_a_checkpoint_that_cannot_be_measured_is_named(pytester: pytest.Pytester
     run_gate(pytester, f"--maxact-model={folder}", f"--maxact-corpus={corpus}", JUNIT, "-k", "embedding")
     properties = said(suite(pytester))
     assert (properties["maxact.verdict"], properties["maxact.model"]) == ("FAIL", str(folder))
+    case = next(case for case in suite(pytester).findall("testcase") if case.get("name") == "embedding::max_abs")
+    told = figures(case)
+    assert "maxact.value" not in told
+    assert float(told["maxact.limit"]) > 0
+    assert told["maxact.file"].endswith("thresholds.yaml")
 
 
 @pytest.mark.parametrize("family", ["xunit1", "legacy"])
@@ -126,6 +151,19 @@ def test_an_older_family_has_the_figures_of_each_check_once_and_what_is_no_numbe
     assert values["layers.1.hidden::max_abs"] == "inf"
     assert float(str(values["embedding::max_abs"])) > 0
     assert said(suite(pytester))["maxact.m"] == "inf"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_value_ends_its_property_or_begins_another(name: str) -> None:
+    case = ET.Element("testcase")
+    held = ET.SubElement(case, "properties")
+    for key, value in (
+        ("maxact.rule", bin_xml_escape(f"{NAMES[name]}]]\n[[PROPERTY|maxact.value=0")),
+        ("maxact.value", "9"),
+    ):
+        ET.SubElement(held, "property", name=key, value=value)
+    as_output(case)
+    assert figures(ET.fromstring(ET.tostring(case)))["maxact.value"] == "9"
 
 
 def test_properties_of_the_users_own_tests_stay(pytester: pytest.Pytester, saved: Path) -> None:

@@ -6,6 +6,7 @@ from pytest_maxact.judge.account import CheckTold, WaiverTold
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.trust.interval import Interval
 from pytest_maxact.numbers.peaks import Peak
+from pytest_maxact.numbers.sites import layer_in
 from pytest_maxact.report.data.run.form import Between, Check, Number, Place, Waived, WaiverCheck
 
 
@@ -26,7 +27,7 @@ def check_form(checkpoint: str, told: CheckTold) -> Check:
         checkpoint=checkpoint,
         site=finding.site if finding else limit.site,
         limited=limit.site,
-        layer=reading.site.layer if reading else None,
+        layer=layer_in(finding.site if finding else limit.site),
         metric=limit.metric.name,
         baseline=limit.against or None,
         value=number(finding.value) if finding else None,
