@@ -85,6 +85,16 @@ def test_a_gate_searches_by_itself_and_keeps_what_it_finds(
     assert again["layers.0.gate"].max_abs == pytest.approx(record.hunt[1].found, rel=1e-5)
 
 
+def test_a_find_above_the_limit_of_its_site_fails_the_gate_that_found_it(pytester: pytest.Pytester) -> None:
+    """Of a pair of rare words that no sample of the corpus has: its own check fails, and no site's."""
+    model, corpus = rare_pair.save_rare_pair(pytester.path, 80_000.0)
+    gate = [f"--maxact-model={model}", "--maxact-family=generic", f"--maxact-corpus={corpus}"]
+    failing = _failing(pytester, *gate, "--maxact-hunt=layers.1.hidden", "--maxact-hunt-seconds=8")
+    assert not [check for check in failing if "layers.1.hidden::max_abs" in check]
+    (found,) = [check for check in failing if "hunt::" in check]
+    assert found.startswith("FAILED maxact::hunt::max_abs")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

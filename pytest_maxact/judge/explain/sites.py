@@ -223,9 +223,10 @@ _WHOLE = (
         group=SITE,
         what="The worst inputs that a search found: every first token, pairs where there are few, then token by token"
         " up the gradient of the activation.",
-        unit="sites at which one is NaN or infinite",
+        unit="sites at which one is NaN or infinite; of max_abs, the magnitude that one reaches",
         measured=f"by an ordinary pass over what was found with {setting('hunt')}; no figure of the corpus changes",
-        breach="There is an input that breaks the model, though the corpus does not.",
+        breach="There is an input that breaks the model, or reaches more than the limit of its site, though the corpus"
+        " does not.",
         todo=(
             EXPORT,
             (

@@ -23,7 +23,8 @@ class Limit:
     stands behind it. `rule` names in words what it comes from, `file` and `line` where it is written. `envelope`: taken
     from the largest figures of other shapes of the family. `of_layer`: the figure is the layer's own, and not the
     largest of its kind. `against`: the baseline that the metric compares with, and `floor` the absolute value below (of
-    an SQNR: above) which no change counts.
+    an SQNR: above) which no change counts. `bounds`: those of single sites, of a check that stands for several, whose
+    `bound` is the largest of them.
 
     A bound that no number breaks is refused, whatever it was computed from: it would be a check that cannot fail.
     """
@@ -42,6 +43,7 @@ class Limit:
     of_layer: bool = False
     against: str = ""
     floor: float | None = None
+    bounds: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         most = BF16_MAX if self.metric.kind in _MAGNITUDES else math.nextafter(math.inf, 0)

@@ -1,20 +1,23 @@
 """What was tried beside a Record's corpus, a stress set or a search, against the limit on it: a Record and a limit in,
 a finding in words out.
 
-Guard: a gate that asked for either and has none of it is an error, and one NaN or infinity there fails.
+Guard: a gate that asked for either and has none of it is an error, and one NaN or infinity there fails; so does an
+input that a search found and that reaches more than the limit of its site allows.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 from pytest_maxact.errors import InputError, MeasureError, setting
-from pytest_maxact.judge.limits.limit import HUNT, STRESS, Limit
+from pytest_maxact.judge.limits.limit import CARRIER, HUNT, STRESS, Limit
 from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.judge.trust.hunt import hunt_line
 from pytest_maxact.judge.trust.stress import stress_figures, stress_line
 from pytest_maxact.judge.verdict.bound import holds
 from pytest_maxact.judge.verdict.finding import Finding
-from pytest_maxact.record.metrics.metric import NONFINITE
+from pytest_maxact.record.hunt import Hunted
+from pytest_maxact.record.metrics.metric import MAX_ABS, NONFINITE
 from pytest_maxact.record.record import Record
 
 
@@ -26,7 +29,18 @@ def with_trials(rules: Ruleset, stressed: bool, hunted: bool) -> Ruleset:
         for site, asked in ((STRESS, stressed), (HUNT, hunted))
         if asked
     )
-    return replace(rules, limits=(*rules.limits, *found))
+    return replace(rules, limits=(*rules.limits, *found, *(_of_finds(rules) if hunted else ())))
+
+
+def _of_finds(rules: Ruleset) -> Iterator[Limit]:
+    """The check on what a search reaches: at every site the limit that its corpus is held to."""
+    known = [one for one in rules.limits if one.metric == MAX_ABS and one.sense == "max" and not one.against]
+    if known:
+        widest = max(known, key=lambda one: one.bound)
+        yield replace(
+            widest, site=HUNT, rule="limits on max_abs of what is searched", figure=None, headroom=None, envelope=False,
+            of_layer=False, bounds=tuple((one.site, one.bound) for one in known),
+        )  # fmt: skip
 
 
 def check_stress(record: Record, limit: Limit) -> Finding:
@@ -49,17 +63,46 @@ def check_stress(record: Record, limit: Limit) -> Finding:
 
 
 def check_hunt(record: Record, limit: Limit) -> Finding:
-    """The one limit on a search: sites at which it found an input that is not finite. Raises MeasureError where the
-    Record holds none, InputError for another metric.
+    """A limit on a search: on sites at which it found an input that is not finite, or on what it reached anywhere.
+    Raises MeasureError where the Record holds none, InputError for another metric.
     """
-    if limit.metric != NONFINITE:
-        raise InputError(f"no metric of {HUNT} called {limit.metric.name!r}\n  there is {NONFINITE}")
+    if limit.metric not in (NONFINITE, MAX_ABS):
+        raise InputError(f"no metric of {HUNT} called {limit.metric.name!r}\n  there are {NONFINITE} and {MAX_ABS}")
     if not record.hunt:
         raise MeasureError(
             f"the Record holds no search, of which {limit.check} is\n  measure again with {setting('hunt')} SITE"
         )
+    if limit.metric == MAX_ABS:
+        return _check_finds(record, limit)
     value = float(sum(not math.isfinite(one.found) for one in record.hunt))
     return Finding(
         limit=limit, value=value, passed=holds(value, limit), reading=None,
         message=f"{HUNT}: {hunt_line(record.hunt)}",
     )  # fmt: skip
+
+
+def _check_finds(record: Record, limit: Limit) -> Finding:
+    """Of all finds the one that uses most of the limit of its site; of a test's own bound, the largest."""
+    bounds = dict(limit.bounds)
+    held = [(one, replace(limit, bound=bound)) for one in record.hunt or () for bound in _bounds(record, one, bounds)]
+    if not bounds:
+        held = [(one, limit) for one in record.hunt or ()]
+    if not held:
+        searched = ", ".join(one.site for one in record.hunt or ())
+        words = f"{HUNT}: there is no limit on max_abs of what was searched, {searched}"
+        return Finding(limit=limit, value=0.0, passed=True, reading=None, message=words)
+    worst, own = max(held, key=lambda one: one[0].found / one[1].bound if one[1].bound > 0 else math.inf)
+    passed = holds(worst.found, own)
+    relation = "within" if passed else "exceeds"
+    text = f", as {worst.text!r} does" if worst.text and not passed else ""
+    return Finding(
+        limit=own, value=worst.found, passed=passed, reading=None,
+        message=f"{HUNT}: {worst.site} reaches {worst.found:.6g} by {worst.how}, which {relation} the limit of "
+        f"{own.bound:.6g} there{text}",
+    )  # fmt: skip
+
+
+def _bounds(record: Record, found: Hunted, bounds: dict[str, float]) -> list[float]:
+    """The bounds that hold for a site: its own, and that of the site that holds M, where it counts toward M."""
+    names = (found.site, CARRIER) if record[found.site].site.counted else (found.site,)
+    return [bounds[name] for name in names if name in bounds]

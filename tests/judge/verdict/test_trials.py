@@ -1,0 +1,70 @@
+"""What a search found, held against the limits of the sites it searched."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from pytest_maxact.errors import InputError
+from pytest_maxact.judge.limits.limit import CARRIER, Limit
+from pytest_maxact.judge.limits.rules import Ruleset
+from pytest_maxact.judge.verdict.check import check
+from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.judge.verdict.stress import with_trials
+from pytest_maxact.record.hunt import Hunted
+from pytest_maxact.record.metrics.metric import MAX_ABS, NONFINITE, Metric
+from tests.support.records import record
+
+HIDDEN, GATE = "layers.1.hidden", "layers.1.gate"
+
+
+def limit_of(site: str, bound: float, metric: Metric = MAX_ABS) -> Limit:
+    return Limit(site=site, metric=metric, bound=bound, sense="max", rule="r", source="", file="f.yaml", line=3)
+
+
+def judged(found: dict[str, float], bounds: dict[str, float]) -> Finding:
+    finds = tuple(
+        Hunted(
+            site=site, corpus=1.0, found=value, how="pair", text=f"of {site}", inputs=((1, 2),), evaluations=9,
+            scanned=2, vocabulary=64,
+        )
+        for site, value in found.items()
+    )  # fmt: skip
+    kept = replace(record({name: [[1.0]] for name in ("layers.0.hidden", HIDDEN, GATE)}), hunt=finds)
+    limits = [limit_of("layers.0.hidden", 0.0, NONFINITE), *(limit_of(site, bound) for site, bound in bounds.items())]
+    rules = with_trials(Ruleset(family="f", shape=None, protocol=None, limits=tuple(limits)), False, True)
+    (own,) = [one for one in rules.limits if one.check == "hunt::max_abs"]
+    return check(kept, own)
+
+
+@pytest.mark.parametrize(
+    ("found", "bounds", "passed", "value", "bound"),
+    [
+        ({HIDDEN: 9.0}, {HIDDEN: 10.0}, True, 9.0, 10.0),
+        ({HIDDEN: 10.0}, {HIDDEN: 10.0}, True, 10.0, 10.0),
+        ({HIDDEN: 10.5}, {HIDDEN: 10.0, GATE: 99.0}, False, 10.5, 10.0),
+        ({HIDDEN: 90.0, GATE: 9.0}, {HIDDEN: 100.0, GATE: 5.0}, False, 9.0, 5.0),
+        ({HIDDEN: 9.0}, {HIDDEN: 100.0, CARRIER: 5.0}, False, 9.0, 5.0),
+        ({HIDDEN: math.inf}, {HIDDEN: 100.0}, False, math.inf, 100.0),
+        ({HIDDEN: 9.0}, {GATE: 5.0}, True, 0.0, 5.0),
+    ],
+)
+def test_the_find_that_uses_most_of_the_limit_of_its_site_is_told(
+    found: dict[str, float], bounds: dict[str, float], passed: bool, value: float, bound: float
+) -> None:
+    finding = judged(found, bounds)
+    assert (finding.passed, finding.value, finding.limit.bound) == (passed, value, bound)
+    assert (finding.limit.file, finding.limit.line) == ("f.yaml", 3)
+    assert ("there is no limit on max_abs of what was searched" in finding.message) == (value == 0)
+
+
+def test_a_breach_says_which_text_reaches_it() -> None:
+    message = judged({HIDDEN: 10.5}, {HIDDEN: 10.0}).message
+    assert message == f"hunt: {HIDDEN} reaches 10.5 by pair, which exceeds the limit of 10 there, as 'of {HIDDEN}' does"
+
+
+def test_without_a_limit_on_a_maximum_there_is_no_such_check_and_other_metrics_are_refused() -> None:
+    only = Ruleset(family="f", shape=None, protocol=None, limits=(limit_of(HIDDEN, 0.0, NONFINITE),))
+    assert [one.check for one in with_trials(only, True, True).limits[1:]] == ["stress::nonfinite", "hunt::nonfinite"]
+    with pytest.raises(InputError, match="there are nonfinite and max_abs"):
+        check(record({HIDDEN: [[1.0]]}), limit_of("hunt", 1.0, Metric.parse("rms")))
