@@ -1,6 +1,7 @@
 """`maxact stress`: a checkpoint goes in, how much worse inputs there are than those of its corpus comes out."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from pytest_maxact.checkpoint.libraries import TORCH, needed
@@ -40,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
     from pytest_maxact.judge.trust.stress import stress_figures
     from pytest_maxact.record.file import RECORD, put
     from pytest_maxact.record.output import require_place
+    from pytest_maxact.record.record import STRESSED
     from pytest_maxact.report.data.stress import stress_data
     from pytest_maxact.report.terminal.stress import render_stress
 
@@ -60,7 +62,9 @@ def run(options: argparse.Namespace) -> int:
     if settings.save:
         put(record, Path(settings.save), checkpoint)
     figures = stress_figures(record)
-    assert figures is not None
+    if figures is None:
+        print(f"maxact: could not be tried: {record.untried[STRESSED]}", file=sys.stderr)
+        return FAILED
     if options.json:
         print_json(stress_data(figures))
     else:

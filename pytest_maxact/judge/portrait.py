@@ -4,7 +4,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_maxact.judge.limits.schema.family import MeasuredOn
@@ -196,6 +196,8 @@ class Portrait:
     predictions: Predictions | None = None
     stress: "StressFigures | None" = None
     hunt: tuple[Hunted, ...] | None = None
+    untried: Mapping[str, str] = field(default_factory=dict)
+    """What could not be tried beside the corpus, and why."""
     probed: bool = True
     """Whether it is told what each layer does."""
     limits: AppliedLimits | None = None

@@ -77,6 +77,7 @@ def portray(
         deploy=_deploy(record, rules, findings) if rules and rules.fitness else (),
         slack=notices(findings),
         trust=trusted_m(record),
+        untried=record.untried,
     )
 
 

@@ -44,6 +44,7 @@ def document_of(record: Record) -> dict[str, Any]:
             source=record.source,
             stress=record.stress,
             hunt=record.hunt,
+            untried=dict(record.untried) or None,
             token_texts=dict(record.token_texts) if record.token_texts is not None else None,
         )
     )
@@ -81,6 +82,7 @@ def record_of(document: StoredRecord, tensors: Mapping[str, Bytes]) -> Record:
         source=document.source,
         stress=document.stress,
         hunt=document.hunt,
+        untried=document.untried or {},
         token_texts=document.token_texts,
         metric_version=document.metric_version,
     )

@@ -53,6 +53,7 @@ class Sum:
         self._noise: Noise | None = None
         self._stress: Stress | None = None
         self._hunt: tuple[Hunted, ...] = ()
+        self._untried: dict[str, str] = {}
         self._token_texts: dict[str, str] | None = {}
 
     def add(self, part: Record) -> None:
@@ -77,6 +78,7 @@ class Sum:
             self._noise = merged_noise(self._noise, part.noise)
         self._stress = merged_stress(self._stress, part.stress)
         self._hunt += part.hunt or ()
+        self._untried |= part.untried
         told_of = self._token_texts is not None and part.token_texts is not None
         self._token_texts = {**(self._token_texts or {}), **(part.token_texts or {})} if told_of else None
         self._refuse_shared_texts(part.provenance)
@@ -103,6 +105,7 @@ class Sum:
             static=held_of(low_bits, self._sites),
             stress=self._stress,
             hunt=self._hunt or None,
+            untried=self._untried,
             token_texts=self._in_order(),
         )
 

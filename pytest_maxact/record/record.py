@@ -26,6 +26,9 @@ from pytest_maxact.record.stress import Stress
 METRIC_VERSION = 2
 """Raised when a change of code changes a figure; Records of different metric versions are not judged or compared."""
 
+STRESSED, HUNTED = "stress", "hunt"
+"""What is tried beside a corpus, by name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
@@ -55,6 +58,8 @@ class Record:
     """What inputs did that no corpus has, apart from all other figures; None where none were tried."""
     hunt: tuple[Hunted, ...] | None = None
     """What a search for worse inputs found, site by site; None where there was none."""
+    untried: Mapping[str, str] = field(default_factory=dict)
+    """What was to be tried beside the corpus and could not be, `stress` or `hunt`, and why."""
     token_texts: Mapping[str, str] | None = None
     """What tokens say at which samples have their largest entries, by id; None where it is not known."""
     metric_version: int = field(default=METRIC_VERSION)
@@ -93,6 +98,16 @@ class Record:
     def is_probed(self) -> bool:
         """Whether it tells what each layer does; an earlier version did not look."""
         return any(reading.probe for reading in self.sites.values())
+
+    @property
+    def is_stressed(self) -> bool:
+        """Whether a stress set was tried on its model, or was to be."""
+        return self.stress is not None or STRESSED in self.untried
+
+    @property
+    def is_hunted(self) -> bool:
+        """Whether its model was searched for worse inputs, or was to be."""
+        return bool(self.hunt) or HUNTED in self.untried
 
     @property
     def is_summary(self) -> bool:

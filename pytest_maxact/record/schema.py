@@ -125,6 +125,7 @@ class StoredRecord:
     source: AgainstSource | None = field(default=None, metadata=LATER)
     stress: Stress | None = field(default=None, metadata=LATER)
     hunt: tuple[Hunted, ...] | None = field(default=None, metadata=LATER)
+    untried: dict[Annotated[str, _one_of("stress", "hunt")], str] | None = field(default=None, metadata=LATER)
     token_texts: dict[str, str] | None = field(default=None, metadata=LATER)
 
 

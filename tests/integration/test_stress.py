@@ -11,7 +11,8 @@ import torch
 
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.cli.main import main
-from pytest_maxact.measure import run, stress
+from pytest_maxact.errors import MeasureError
+from pytest_maxact.measure import run, stress, trials
 from pytest_maxact.record.file import load
 from pytest_maxact.record.record import Record
 from tests.support import tiny
@@ -81,6 +82,32 @@ def test_the_command_tells_a_program_every_site_and_recipe(
     assert told["ratio"] == pytest.approx(told["M"] / told["corpus_M"])
     assert set(told["sites"]["embedding"]["by_recipe"]) == set(told["recipes"])
     assert max(recipe["M"] for recipe in told["recipes"].values()) == told["M"]
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (MeasureError("layers.1.hidden: no room\n  take less"), "layers.1.hidden: no room"),
+        (IndexError("index out of range in self"), "IndexError: index out of range in self"),
+    ],
+)
+def test_what_breaks_a_stress_set_takes_nothing_from_the_corpus(
+    pytester: pytest.Pytester, checkpoint: Path, corpus: Path, saved: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], error: Exception, says: str,
+) -> None:  # fmt: skip
+    def broken(*given: Any, **named: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(trials, "measure_stress", broken)
+    record = pytester.path / "r.safetensors"
+    assert main(["stress", str(checkpoint), "--corpus", str(corpus), "-o", str(record)]) == 1
+    assert says in capsys.readouterr().err
+    assert load(record).sites == load(saved).sites
+    result = run_gate(
+        pytester, f"--maxact-replay={record}", "--maxact-family=generic", exit=1, says=["could not be tried: "]
+    )
+    failed = [line for line in result.stdout.lines if line.startswith("FAILED")]
+    assert [line.split()[1] for line in failed] == ["maxact::stress::nonfinite"]
 
 
 def test_parts_of_a_corpus_are_not_tried(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

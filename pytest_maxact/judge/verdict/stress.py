@@ -18,7 +18,7 @@ from pytest_maxact.judge.verdict.bound import holds
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.record.hunt import Hunted
 from pytest_maxact.record.metrics.metric import MAX_ABS, NONFINITE
-from pytest_maxact.record.record import Record
+from pytest_maxact.record.record import HUNTED, STRESSED, Record
 
 
 def with_trials(rules: Ruleset, stressed: bool, hunted: bool) -> Ruleset:
@@ -49,6 +49,8 @@ def check_stress(record: Record, limit: Limit) -> Finding:
     """
     if limit.metric != NONFINITE:
         raise InputError(f"no metric of {STRESS} called {limit.metric.name!r}\n  there is {NONFINITE}")
+    if STRESSED in record.untried:
+        return _untried(record, limit, STRESSED)
     figures = stress_figures(record)
     if figures is None or not figures.stress.tokens:
         raise MeasureError(
@@ -68,6 +70,8 @@ def check_hunt(record: Record, limit: Limit) -> Finding:
     """
     if limit.metric not in (NONFINITE, MAX_ABS):
         raise InputError(f"no metric of {HUNT} called {limit.metric.name!r}\n  there are {NONFINITE} and {MAX_ABS}")
+    if HUNTED in record.untried:
+        return _untried(record, limit, HUNTED)
     if not record.hunt:
         raise MeasureError(
             f"the Record holds no search, of which {limit.check} is\n  measure again with {setting('hunt')} SITE"
@@ -79,6 +83,12 @@ def check_hunt(record: Record, limit: Limit) -> Finding:
         limit=limit, value=value, passed=holds(value, limit), reading=None,
         message=f"{HUNT}: {hunt_line(record.hunt)}",
     )  # fmt: skip
+
+
+def _untried(record: Record, limit: Limit, what: str) -> Finding:
+    """What was asked for and could not be tried passes nothing."""
+    message = f"{limit.site}: could not be tried: {record.untried[what]}"
+    return Finding(limit=limit, value=math.nan, passed=False, reading=None, message=message)
 
 
 def _check_finds(record: Record, limit: Limit) -> Finding:

@@ -43,7 +43,7 @@ def verdict(
     )
     rules = with_behaviour(rules, files, sites, predicted=record.is_predicted, probed=record.is_probed)
     rules = with_source(rules, files, record.source.compared if record.source else None, asked=False)
-    rules = with_trials(rules, record.stress is not None, bool(record.hunt))
+    rules = with_trials(rules, record.is_stressed, record.is_hunted)
     require_protocol(record.provenance.protocol, rules)
     for name, baseline in (baselines or {}).items():
         require_sound(name, baseline)

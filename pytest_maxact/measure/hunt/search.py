@@ -62,21 +62,21 @@ def search(sight: Sight, ground: Ground, budget: Budget, state: State, keep: Cal
     """
     order = Draw(ground.seed, "first tokens").order(ground.vocabulary)
     starts = list(ground.starts)
-    while state.started < len(starts) and budget.used(state) < 1:
+    while state.started < len(starts) and not _is_done(budget, state):
         some = starts[state.started : state.started + budget.room(state, 16)]
         state.started += len(some)
         _try(sight, state, some, "corpus", budget, keep)
-    while state.scanned < len(order) and (room := _room_of_scan(len(order), budget, state)):
+    while state.scanned < len(order) and not _is_over(state) and (room := _room_of_scan(len(order), budget, state)):
         some = [(token,) for token in order[state.scanned : state.scanned + room]]
         state.scanned += len(some)
         _try(sight, state, some, "first token", budget, keep)
-    began = budget.used(state)
-    while state.paired < len(order) ** 2 and _is_worth_pairs(len(order), budget, state, began):
+    paired, began = state.paired, budget.used_time()
+    while state.paired < len(order) ** 2 and _is_worth_pairs(len(order), budget, state, paired, began):
         places = range(state.paired, min(state.paired + budget.room(state, _AT_ONCE), len(order) ** 2))
         state.paired = places.stop
         pairs = [(order[place // len(order)], order[place % len(order)]) for place in places]
         _try(sight, state, pairs, "pair", budget, keep)
-    while budget.used(state) < 1 and not _is_over(state):
+    while not _is_done(budget, state):
         _step(sight, ground, state, budget)
         keep(state)
 
@@ -91,17 +91,22 @@ def _room_of_scan(tokens: int, budget: Budget, state: State) -> int:
     return budget.room(state, _AT_ONCE, 1.0 if fits else _SHARE_OF_SCAN)
 
 
-def _is_worth_pairs(tokens: int, budget: Budget, state: State, began: float) -> bool:
-    """Whether all pairs fit into half of what is left, counted in evaluations, or told by how far time went so far."""
-    if _is_over(state) or budget.used(state) >= 1:
+def _is_worth_pairs(tokens: int, budget: Budget, state: State, paired: int, began: float) -> bool:
+    """Whether all pairs fit into half of what is left, counted in evaluations, or told by how far time went since
+    `began`, when so many were `paired`: what was tried before took longer, each by itself, and tells nothing of it.
+    """
+    if _is_done(budget, state):
         return False
-    rest = tokens**2 - state.paired
     left = budget.left(state)
     if left is not None:
         return tokens**2 <= (left + state.paired) // 2
-    share = budget.used(state)
-    each = share / state.evaluations if state.evaluations else 0.0
-    return rest * each <= (1 - share) / 2 and share < max(began, 0.75)
+    tried, used = state.paired - paired, budget.used_time()
+    each = (used - began) / tried if tried else 0.0
+    return (tokens**2 - state.paired) * each <= (1 - began) / 2 - (used - began)
+
+
+def _is_done(budget: Budget, state: State) -> bool:
+    return _is_over(state) or budget.used(state) >= 1
 
 
 def _is_over(state: State) -> bool:

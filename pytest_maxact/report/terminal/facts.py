@@ -62,6 +62,8 @@ def _facts(portrait: Portrait) -> Iterator[Fact]:
         yield "experts", _experts_words(portrait.experts)
     if portrait.stress:
         yield "stress", Text(stress_line(portrait.stress), style="bold red" if portrait.stress.broken else "")
+    for what, why in portrait.untried.items():
+        yield what, Text(f"could not be tried: {why.splitlines()[0]}", style="bold red")
     if portrait.hunt:
         yield "hunt", hunt_line(portrait.hunt)
     provenance = portrait.provenance

@@ -140,6 +140,35 @@ def test_an_input_that_is_not_finite_ends_it() -> None:
     assert state.evaluations < 5000
 
 
+def test_one_that_found_what_is_not_finite_tries_nothing_more_where_it_goes_on(model: Any) -> None:
+    find = searching.Find(ids=(7,), value=float("inf"), position=0, channel=0, how="search")
+    state = State(identity={}, pools={SITES[0]: [find]})
+    assert hunted(model, 500, state).evaluations == 0
+
+
+@pytest.mark.parametrize(("cost", "pairs"), [(0.4 / 64**2, 64**2), (0.6 / 64**2, 512)])
+def test_pairs_are_tried_where_half_of_the_time_left_is_enough_by_what_pairs_take(
+    model: Any, cost: float, pairs: int
+) -> None:
+    """A beginning that took long tells nothing of what many at once take; what does not fit is not gone on with."""
+    state = State(identity={}, scanned=64, started=1)
+
+    class Clock:
+        now = 0.1
+
+        def __call__(self) -> float:
+            return self.now
+
+    clock = Clock()
+
+    def keep(state: State) -> None:
+        clock.now = 0.1 + cost * state.paired if state.paired < pairs else 1.0
+
+    with sight_of(model).attached() as sight:
+        search(sight, ground_of(model), Budget(evaluations=None, used_time=clock), state, keep)
+    assert state.paired == pairs
+
+
 @pytest.mark.parametrize(("site", "says"), [("layers.9.hidden", "no site"), ("layers.1.hiden", "did you mean layers")])
 def test_a_site_that_is_not_there_is_refused(model: Any, site: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
