@@ -33,6 +33,10 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         ("maxact verify verdict.json DIR", "whether a release may rest on it"),
         ("maxact verify verdict.json DIR --no-waivers --max-age 30", "and accept less"),
     ),
+    "card": (
+        ("maxact card run.safetensors -o README.md", "verdict, M and what it comes from, all else as it is"),
+        ("maxact card deploy.safetensors -o README.md --bom bom.json", "and a fragment of a bill of materials"),
+    ),
     "show": (
         ("maxact show run.safetensors", "its figures, without limits"),
         ("maxact show run.safetensors --json", "for a program"),

@@ -30,7 +30,11 @@ def add(commands: Commands) -> None:
     parser = add_command(commands, "judge", run, "judge a Record by its family's limits")
     add_record(parser)
     add_options(
-        parser, ["limits", "family", "deploy", "baseline", "source", "verdict", "json-report", "sarif", "codequality"]
+        parser,
+        [
+            *("limits", "family", "deploy", "baseline", "source", "verdict", "json-report", "sarif", "codequality"),
+            *("card", "bom", "github"),
+        ],
     )
     add_json(parser)
     add_verbose(parser)
@@ -38,6 +42,17 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from pytest_maxact.gate.github import AUTO, is_asked, refused
+
+    try:
+        return _run(options)
+    except MaxactError as error:
+        if is_asked(options.github or AUTO):
+            print(*refused(error.worded(argument)), sep="\n", file=sys.stderr)
+        raise
+
+
+def _run(options: argparse.Namespace) -> int:
     from pytest_maxact.gate.conclude import all_reported, conclude
     from pytest_maxact.gate.reports import ReportFiles, places_of
     from pytest_maxact.gate.session import open_session
@@ -61,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     files.opened(session)
     session.judging.every(session.plan.latest)
     tighten = shlex.join(["maxact", "suggest", options.replay, "--limits", options.limits or "FILE", "--update", "all"])
-    outcome = _written(session, conclude(session, all_reported(session), tighten), files)
+    outcome = written(session, conclude(session, all_reported(session), tighten), files)
     if options.json:
         print_json(verdict_data(outcome))
     elif options.quiet:
@@ -77,13 +92,18 @@ def run(options: argparse.Namespace) -> int:
     return PASSED if outcome.verdict and outcome.verdict.passed else FAILED
 
 
-def _written(session: "GateSession", outcome: "Outcome", files: "ReportFiles") -> "Outcome":
+def written(session: "GateSession", outcome: "Outcome", files: "ReportFiles") -> "Outcome":
     """Write the files that were asked for; the outcome with what could not be written."""
     from pytest_maxact.gate.account import account_of, note_all
+    from pytest_maxact.gate.github import is_asked, tell
     from pytest_maxact.gate.reports import faulty, repository
 
     note_all(session)
     faults = files.write(account_of(session, outcome, (), argument, repository(files.root)))
     for line in files.written:
         print(f"maxact: {line}", file=sys.stderr)
-    return faulty(outcome, faults)
+    outcome = faulty(outcome, faults)
+    if is_asked(session.settings.github):
+        lines = tell(account_of(session, outcome, (), argument, repository(files.root)))
+        print(*lines, sep="\n", end="\n" if lines else "", file=sys.stderr)
+    return outcome

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_maxact.cli import (
+    card,
     cause,
     compare,
     explain,
@@ -39,8 +40,8 @@ from pytest_maxact.cli.words import argument
 from pytest_maxact.errors import InputError, MaxactError, shown
 
 _COMMANDS = (
-    measure, judge, explain, verify, show, trust, compare, series, merge, suggest, export, weights, lint, sites, plan,
-    stress, hunt, cause,
+    measure, judge, explain, verify, card, show, trust, compare, series, merge, suggest, export, weights, lint, sites,
+    plan, stress, hunt, cause,
 )  # fmt: skip
 """In the order of the help."""
 

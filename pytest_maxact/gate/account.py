@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pytest_maxact.judge.verdict.finding import Finding
     from pytest_maxact.settings.settings import Settings
 
-PLACES = ("verdict", "save", "cache")
-"""Settings that say where files are put, and nothing of what was judged."""
+PLACES = ("verdict", "save", "cache", "github")
+"""Settings that say where what is found is put, and nothing of what was judged."""
 
 
 def note_all(session: "GateSession") -> None:

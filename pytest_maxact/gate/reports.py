@@ -70,6 +70,30 @@ def _is_issues(path: Path) -> bool:
     return is_issues(path)
 
 
+def _card(account: Account, place: Path) -> bytes:
+    from pytest_maxact.report.card.content import card
+
+    return card(account, place)
+
+
+def _is_card(path: Path) -> bool:
+    from pytest_maxact.report.card.card import is_card
+
+    return is_card(path)
+
+
+def _bom(account: Account, place: Path) -> bytes:
+    from pytest_maxact.report.card.bom import bom
+
+    return bom(account, place)
+
+
+def _is_bom(path: Path) -> bool:
+    from pytest_maxact.report.card.bom import is_bom
+
+    return is_bom(path)
+
+
 REPORTS = (
     Report(
         setting="json_report",
@@ -83,6 +107,18 @@ REPORTS = (
         called="code quality",
         kind=Kind(called="the code quality report", is_one=_is_issues),
         made=_issues,
+    ),
+    Report(
+        setting="card",
+        called="model card",
+        kind=Kind(called="the model card", is_one=_is_card, beside_weights="README.md"),
+        made=_card,
+    ),
+    Report(
+        setting="bom",
+        called="bill of materials",
+        kind=Kind(called="the bill of materials", is_one=_is_bom),
+        made=_bom,
     ),
 )
 """A new one: a row here, and an option of that name."""

@@ -90,7 +90,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "maxact: a check of the checkpoint gate (--maxact-model, --maxact-replay)")
     if config.getoption("help", False):
         return
-    with _usage():
+    with _usage(config):
         if hasattr(config, "workerinput"):
             join(config, config.workerinput)
         else:
@@ -98,18 +98,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @contextmanager
-def _usage() -> Iterator[None]:
+def _usage(config: pytest.Config) -> Iterator[None]:
     """What is wrong with the request, as pytest tells it."""
     try:
         yield
     except InputError as error:
+        _tell_refusal(config, error)
         raise pytest.UsageError(error.worded(pytest_option)) from error
+
+
+def _tell_refusal(config: pytest.Config, error: InputError) -> None:
+    if not hasattr(config, "workerinput"):
+        from pytest_maxact.plugin.github import tell_refusal
+
+        tell_refusal(config, error)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Controller side of xdist, once per worker, before the worker starts."""
-    with _usage():
+    with _usage(node.config):
         hand_over(node.config, node.workerinput)
 
 
@@ -129,6 +137,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
     """A gate that was opened while tests were collected is refused here, where that is a usage error."""
     result = yield
     if (refusal := session.config.stash.get(_refusal_key, None)) and not hasattr(session.config, "workerinput"):
+        _tell_refusal(session.config, refusal)
         raise pytest.UsageError(refusal.worded(pytest_option))
     return result
 
@@ -173,7 +182,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
         session.config.pluginmanager.register(Reports(session.config), "maxact-reports")
         if session.config.getoption("forked", False):
-            with _usage():
+            with _usage(session.config):
                 share(session.config, gate)
     stopped = True
     try:
@@ -237,6 +246,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
         return (yield)
     from pytest_maxact.plugin.files import say_written
     from pytest_maxact.plugin.finish import conclude_run, enforce, outcome_key, write_verdict
+    from pytest_maxact.plugin.github import tell_runner
     from pytest_maxact.plugin.project import give_outcome
 
     conclude_run(session, gate)
@@ -249,6 +259,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
     finally:
         say_written(config)
         write_verdict(session, gate)
+        tell_runner(config, gate)
         enforce(session)
     return result
 

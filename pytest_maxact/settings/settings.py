@@ -50,6 +50,9 @@ class Settings:
     json_report: str | None = None
     sarif: str | None = None
     codequality: str | None = None
+    card: str | None = None
+    bom: str | None = None
+    github: str = "auto"
 
     @property
     def wanted(self) -> bool:

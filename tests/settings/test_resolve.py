@@ -56,6 +56,9 @@ def test_judging_options_are_told_from_measuring_ones() -> None:
         "json-report",
         "sarif",
         "codequality",
+        "card",
+        "bom",
+        "github",
     }
 
 
@@ -111,6 +114,9 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "json-report": ("r.json", "r.json"),
     "sarif": ("r.sarif", "r.sarif"),
     "codequality": ("q.json", "q.json"),
+    "card": ("README.md", "README.md"),
+    "bom": ("bom.json", "bom.json"),
+    "github": ("off", "off"),
     "strict": ("on", True),
     "close": ("fail", "fail"),
 }

@@ -18,8 +18,8 @@ _SUFFIXES = (".md", ".markdown")
 _MOST_BYTES = 1 << 24
 
 
-def updated(content: bytes, entry: Entry, block: str) -> bytes:
-    """Raises InputError for a card that is broken, or of which nothing can be kept."""
+def updated(content: bytes, entry: Entry, block: str, *, anew: bool = True) -> bytes:
+    """`anew`: whether it gets our result where it has none yet. Raises InputError for a card that is broken."""
     mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
     try:
         text = content.removeprefix(mark).decode()
@@ -28,14 +28,15 @@ def updated(content: bytes, entry: Entry, block: str) -> bytes:
     front = _front_pattern().search(text)
     found = re.search(r"\r?\n", text)
     line_break = found[0] if found else "\n"
+    written, body = "", text
     if front:
-        opening, body = front[1], text[front.end() :]
-        closing = text[front.start(3) : front.end()]
-        written = f"{opening}{with_entry(front[2], entry, line_break)}{closing}"
-    else:
-        written, body = f"---{line_break}{with_entry('', entry, line_break)}{line_break}---{line_break}", text
+        body = text[front.end() :]
+        written = f"{front[1]}{with_entry(front[2], entry, line_break, anew=anew)}{text[front.start(3) : front.end()]}"
+    elif anew:
+        written = f"---{line_break}{with_entry('', entry, line_break)}{line_break}---{line_break}"
     new = f"{written}{with_block(body, block, line_break)}"
-    _require_read(new, entry)
+    if written:
+        _require_read(new, entry, anew)
     return mark + new.encode()
 
 
@@ -65,7 +66,7 @@ def missing() -> InputError:
     return InputError("a model card needs huggingface_hub, which is not installed\n  pip install huggingface_hub")
 
 
-def _require_read(text: str, entry: Entry) -> None:
+def _require_read(text: str, entry: Entry, anew: bool) -> None:
     """Raise InputError where huggingface_hub would not read what was written."""
     from huggingface_hub import ModelCard, ModelCardData
 
@@ -74,5 +75,5 @@ def _require_read(text: str, entry: Entry) -> None:
         results = (data.eval_results or []) if isinstance(data, ModelCardData) else []
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise broken(f"huggingface_hub does not read it: {str(error).splitlines()[0]}") from error
-    if not any(one.source_name == entry.source for one in results):
+    if anew and not any(one.source_name == entry.source for one in results):
         raise broken("huggingface_hub does not find the result in it")

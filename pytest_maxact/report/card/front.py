@@ -41,9 +41,9 @@ class _Edit:
     text: str
 
 
-def with_entry(text: str, entry: Entry, line_break: str) -> str:
-    """The text between the dashes, with the entry in the place of an earlier one, or behind what is there. Raises
-    InputError where it is broken, or so written that nothing can be put in.
+def with_entry(text: str, entry: Entry, line_break: str, *, anew: bool = True) -> str:
+    """The text between the dashes, with the entry in the place of an earlier one, or behind what is there; behind it
+    only where it may come `anew`. Raises InputError where the text is broken, or so written that nothing can be put in.
     """
     try:
         root, before = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
@@ -54,6 +54,8 @@ def with_entry(text: str, entry: Entry, line_break: str) -> str:
     if isinstance(root, MappingNode) and len(_values(root, INDEX)) > 1:
         raise broken(f"its front matter has {INDEX} twice")
     wanted = _wanted(before or {}, entry)
+    if not anew and not any(_is_ours(one, entry) for one in results_of(before or {})):
+        return text
     for edits in _ways(text, root, entry, line_break):
         found = _applied(text, edits)
         try:
@@ -62,6 +64,11 @@ def with_entry(text: str, entry: Entry, line_break: str) -> str:
         except (yaml.YAMLError, ValueError):
             continue
     raise broken(f"its front matter is so written that no result can be put into {INDEX}")
+
+
+def results_of(data: Mapping[str, Any]) -> list[Any]:
+    """Those of every model in an index that is sound."""
+    return [result for model in data.get(INDEX) or () for result in model[_RESULTS]]
 
 
 def _same(found: object, wanted: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from pytest_maxact.errors import cut, shown
 LONGEST = 300
 """Of one piece of text, in characters; of a longer one its ends, or its first words."""
 
-_ACTIVE = re.compile(r"""[\\`*\[\]<>&|~${}"'()]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])""")
+_ACTIVE = re.compile(r"""[\\`*\[\]<>&|~${}]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])""")
 _ADDRESS = re.compile(r":(?=//)|(?<=www)\.|:(?=\w+:)", re.IGNORECASE)
 """What sites make links of by themselves, and pictures of faces."""
 _CALLS = re.compile(r"[@#](?=\S)|(?<=\S)@")

@@ -65,4 +65,33 @@ KEEPING = (
         measures=False,
         help="write the same to FILE as a code quality report of GitLab",
     ),
+    Option(
+        name="card",
+        metavar="FILE",
+        parse=nonempty,
+        is_path=True,
+        measures=False,
+        help=(
+            "write verdict, M and low-bit figures into the model card FILE: a block of its text, and a result of its"
+            " metadata; all else in it stays"
+        ),
+    ),
+    Option(
+        name="bom",
+        metavar="FILE",
+        parse=nonempty,
+        is_path=True,
+        measures=False,
+        help="write the same to FILE as a fragment of a bill of materials (CycloneDX, JSON)",
+    ),
+    Option(
+        name="github",
+        metavar="auto|on|off",
+        parse=choice_of("auto", "on", "off"),
+        measures=False,
+        help=(
+            "auto (default): on a runner of GitHub Actions, append the summary of the step and print annotations; on:"
+            " elsewhere too; off: never"
+        ),
+    ),
 )

@@ -1,0 +1,146 @@
+"""What a card and a bill of materials say in numbers: an account in, a list of figures out, each with its interval
+where it has one. One list, so that both say the same.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pytest_maxact.errors import shown
+from pytest_maxact.judge.account import Account, Judged
+from pytest_maxact.judge.deploy.fitness import SchemeFitness
+from pytest_maxact.judge.limits.limit import MODEL
+from pytest_maxact.judge.portrait import Portrait
+from pytest_maxact.judge.trust.interval import Interval
+from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.numbers.exceedance import LEVEL
+from pytest_maxact.record.provenance import Provenance
+
+SOURCE = "pytest-maxact"
+URL = "https://github.com/pytest-maxact/pytest-maxact"
+_LONGEST = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stated:
+    """One figure, or a word, by its `type`; `low` and `high` are None where nothing tells them. `about`: what it is
+    of, and how it came about.
+    """
+
+    type: str
+    name: str
+    value: float | str
+    low: float | None = None
+    high: float | None = None
+    about: Mapping[str, str | int | float] = field(default_factory=dict)
+
+
+def subject_of(account: Account) -> Judged | None:
+    """The checkpoint that is released: the only one, or the last of a series."""
+    return account.checkpoints[-1] if account.checkpoints else None
+
+
+def portrait_of(account: Account) -> Portrait | None:
+    judged = subject_of(account)
+    return judged.concluded.portrait if judged and judged.concluded else None
+
+
+def model_name(judged: Judged | None) -> str:
+    """As it is called by others: of a path its last part alone, for it leaves this machine."""
+    portrait = judged.concluded.portrait if judged and judged.concluded else None
+    model = portrait.provenance.model if portrait else judged.source if judged else "unknown"
+    return shown(Path(model).name or model)[:_LONGEST]
+
+
+def corpus_name(provenance: Provenance) -> str:
+    return shown(Path(provenance.corpus).name or provenance.corpus)[:_LONGEST]
+
+
+def stated(account: Account) -> Iterator[Stated]:
+    """The verdict first, and it alone of a run that has no Record."""
+    verdict = "FAIL" if account.faults else account.verdict
+    yield Stated(type="maxact_verdict", name="verdict of the release gate", value=verdict)
+    if (portrait := portrait_of(account)) is None:
+        return
+    yield _maximum(portrait)
+    yield Stated(
+        type="int8_sqnr",
+        name="SQNR of INT-8 per tensor at the site of M, in dB",
+        value=portrait.int8.max_abs.sqnr_db,
+        about={"site": portrait.m.site.name, "scale": "largest magnitude"},
+    )
+    for row in portrait.deploy:
+        yield from _of_scheme(row.fitness)
+
+
+def _maximum(portrait: Portrait) -> Stated:
+    """With what another corpus of the same size reaches, by the chance that it is told with; there is no upper end."""
+    trust, provenance = portrait.trust, portrait.provenance
+    told = trust is not None and trust.beyond.again is not None
+    return Stated(
+        type="max_activation",
+        name="M, the largest activation magnitude",
+        value=portrait.m.value,
+        low=trust.beyond.again if trust else None,
+        about={
+            "site": portrait.m.site.name,
+            **({"next_sample_above_at_most": trust.beyond.rate} if trust else {}),
+            **({"reached_by_another_corpus": trust.beyond.again or 0.0, "confidence": LEVEL} if trust and told else {}),
+            **measured(provenance),
+        },
+    )
+
+
+def measured(provenance: Provenance) -> dict[str, str | int | float]:
+    """On what text, and how."""
+    return {
+        "tokens": provenance.tokens,
+        "samples": len(provenance.samples),
+        "corpus": corpus_name(provenance),
+        "corpus_sha256": provenance.corpus_sha256,
+        "protocol": provenance.protocol,
+        "dtype": provenance.dtype,
+        "arithmetic": provenance.arithmetic or "unknown",
+        "device": provenance.device,
+        "weights_sha256": provenance.weights_sha256,
+        **{f"version_{name}": said for name, said in provenance.versions.items()},
+    }
+
+
+def _of_scheme(scheme: SchemeFitness) -> Iterator[Stated]:
+    yield Stated(
+        type=f"{scheme.scheme}.fits",
+        name=f"whether it can be served in {scheme.scheme}",
+        value=scheme.fits.lower() if scheme.fits != "?" else "not known",
+        about={"checks": len(scheme.findings), "that_do_not_hold": len(scheme.breaches)},
+    )
+    for what, lowest in (("inputs", scheme.lowest), ("weights", scheme.lowest_weight)):
+        if lowest is not None:
+            low, high = _ends(_interval_at(scheme, lowest))
+            yield Stated(
+                type=f"{scheme.scheme}.lowest_sqnr.{what}",
+                name=f"lowest SQNR of {what} of linear layers in {scheme.scheme}, in dB",
+                value=lowest[0], low=low, high=high, about={"site": lowest[1]},
+            )  # fmt: skip
+    for finding in scheme.findings:
+        if finding.limit.site == MODEL:
+            low, high = _ends(finding.interval)
+            yield Stated(
+                type=finding.limit.metric.name,
+                name=f"{finding.limit.metric.quantity} of predictions in {scheme.scheme}",
+                value=finding.value, low=low, high=high, about={"limit": finding.limit.bound},
+            )  # fmt: skip
+
+
+def _interval_at(scheme: SchemeFitness, lowest: tuple[float, str]) -> Interval | None:
+    """Of the check that found this very figure."""
+    found: list[Finding] = [one for one in scheme.findings if one.site == lowest[1] and one.value == lowest[0]]
+    return found[0].interval if found else None
+
+
+def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
+    """Those that are numbers."""
+    ends = (interval.low, interval.high) if interval else (None, None)
+    low, high = (end if end is not None and math.isfinite(end) else None for end in ends)
+    return low, high

@@ -1,0 +1,154 @@
+"""What a release carries of a gate: a model card, and a fragment of a bill of materials."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from huggingface_hub import EvalResult, ModelCard
+
+from pytest_maxact.checkpoint.artifact import artifact_digests
+from pytest_maxact.cli.main import main
+from pytest_maxact.judge.portray import portray
+from pytest_maxact.record.file import load
+from pytest_maxact.record.record import Record
+from tests.support import tiny
+from tests.support.gate_runs import drop_tensor, run_gate
+from tests.support.headed import headed
+
+BEFORE = "---\r\nlicense: mit # why\r\n---\r\n# Tiny\r\n\r\nno last line break"
+
+
+def results_of(card: Path) -> dict[str, EvalResult]:
+    found = ModelCard(card.read_bytes().decode()).data.get("eval_results") or []
+    return {one.metric_type: one for one in found if one.source_name == "pytest-maxact"}
+
+
+def metrics_of(bom: Path) -> dict[str, Any]:
+    """Those of the fragment in a file, for which the schema of CycloneDX holds."""
+    text = bom.read_text()
+    schema = JsonStrictValidator(SchemaVersion.V1_6)
+    assert schema.validate_str(text) is None
+    assert schema.validate_str(text.replace('"lowerBound"', '"lower"').replace('"value"', '"values"')) is not None
+    (component,) = json.loads(text)["components"]
+    metrics = component["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
+    return {one["type"]: one for one in metrics}
+
+
+@pytest.fixture(scope="module")
+def record(saved: Path) -> Record:
+    return load(saved)
+
+
+def test_both_say_what_the_record_holds(pytester: pytest.Pytester, saved: Path, record: Record) -> None:
+    card, bom = pytester.path / "README.md", pytester.path / "bom.json"
+    card.write_bytes(BEFORE.encode())
+    run_gate(pytester, f"--maxact-replay={saved}", "--maxact-card=README.md", "--maxact-bom=bom.json", exit=0)
+    portrait, known = portray(record), results_of(card)
+    m = known["max_activation"]
+    assert known["maxact_verdict"].metric_value == metrics_of(bom)["maxact_verdict"]["value"] == "PASS"
+    assert m.metric_value == float(metrics_of(bom)["max_activation"]["value"]) == portrait.m.value
+    assert m.metric_args["site"] == metrics_of(bom)["max_activation"]["slice"] == portrait.m.site.name
+    provenance = record.provenance
+    for name in ("tokens", "corpus_sha256", "protocol", "dtype", "arithmetic", "weights_sha256"):
+        assert m.metric_args[name] == getattr(provenance, name)
+    assert {f"version_{name}" for name in provenance.versions} <= m.metric_args.keys()
+    assert known["int8_sqnr"].metric_value == portrait.int8.max_abs.sqnr_db
+    text = card.read_bytes().decode()
+    assert text.startswith("---\r\nlicense: mit # why\r\nmodel-index:\r\n")
+    assert "---\r\n# Tiny\r\n\r\nno last line break\r\n\r\n<!-- maxact:begin -->\r\n" in text
+    assert f"**{portrait.m.value:.6g}** at `{portrait.m.site.name}`" in text
+    assert str(Path(provenance.model).parent) not in text + bom.read_text()
+
+
+def test_the_same_run_writes_the_same(pytester: pytest.Pytester, saved: Path) -> None:
+    asked = ("card", str(saved), "-o", "README.md", "--bom", "bom.json")
+    assert main(asked) == 0
+    once = {path: path.read_bytes() for path in pytester.path.glob("*.*")}
+    assert main(asked) == 0
+    assert {path: path.read_bytes() for path in once} == once
+    assert len(once) == 2
+
+
+def test_a_fail_is_written_as_a_fail(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
+    card, bom = pytester.path / "README.md", pytester.path / "bom.json"
+    asked = ("card", str(saved), "-o", str(card), "--bom", str(bom))
+    assert main(asked) == 0
+    assert main((*asked, "--limits", str(tight))) == 1
+    assert results_of(card)["maxact_verdict"].metric_value == "FAIL"
+    assert metrics_of(bom)["maxact_verdict"]["value"] == "FAIL"
+    assert "FAIL: 1 of " in card.read_text()
+    assert "| `layers.1.hidden::max_abs` |" in card.read_text()
+    assert "PASS" not in card.read_text() + bom.read_text()
+
+
+def test_a_run_that_could_not_measure_leaves_no_pass_of_an_earlier_one(
+    pytester: pytest.Pytester, tmp_path: Path, corpus: Path, saved: Path
+) -> None:
+    card, bom = pytester.path / "README.md", pytester.path / "bom.json"
+    assert main(("card", str(saved), "-o", str(card), "--bom", str(bom))) == 0
+    folder = tiny.save(tmp_path / "model", tiny.planted_model("qwen3", layer=1, value=64.0))
+    drop_tensor(folder, "layers.1.mlp.down_proj.weight")
+    options = (f"--maxact-card={card}", f"--maxact-bom={bom}")
+    run_gate(pytester, f"--maxact-model={folder}", f"--maxact-corpus={corpus}", *options, exit=1)
+    assert results_of(card).keys() == metrics_of(bom).keys() == {"maxact_verdict"}
+    assert results_of(card)["maxact_verdict"].metric_value == "FAIL"
+    assert "PASS" not in card.read_text() + bom.read_text()
+    assert main(("card", str(saved), "-o", str(card))) == 0
+    run_gate(pytester, f"--maxact-replay={saved}", "--maxact-family=nobody", *options, exit=4)
+    assert "the run did not finish" in card.read_text()
+    assert "PASS" not in card.read_text()
+
+
+def test_a_card_beside_the_weights_is_no_part_of_them(pytester: pytest.Pytester, tmp_path: Path, corpus: Path) -> None:
+    folder = tiny.save(tmp_path / "model", tiny.random_model("qwen3"))
+    before = artifact_digests(folder)
+    asked = (f"--maxact-model={folder}", f"--maxact-corpus={corpus}", f"--maxact-card={folder / 'README.md'}")
+    run_gate(pytester, *asked, "--maxact-verdict=verdict.json", exit=0)
+    assert artifact_digests(folder) == before
+    assert results_of(folder / "README.md")["maxact_verdict"].metric_value == "PASS"
+    assert main(("verify", "verdict.json", str(folder))) == 0
+    run_gate(pytester, *asked, f"--maxact-bom={folder / 'bom.json'}", refuses="is a checkpoint")
+    run_gate(pytester, f"--maxact-model={folder}", f"--maxact-card={folder / 'config.json'}", refuses="is a checkpoint")
+    assert artifact_digests(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "why"),
+    [
+        ("card", "---\na: [\n---\n", "the card is left as it is: its front matter is no YAML"),
+        ("card", "<!-- maxact:end -->\n", "the marks of its block are not one pair"),
+        ("bom", '{"bomFormat": "CycloneDX", "components": []}', "a file of another kind"),
+        ("bom", "text", "a file of another kind"),
+    ],
+)
+def test_what_is_not_ours_or_broken_is_refused_before_anything_is_measured(
+    option: str, content: str, why: str, pytester: pytest.Pytester, saved: Path
+) -> None:
+    place = pytester.path / "README.md"
+    place.write_text(content)
+    run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-{option}={place}", refuses=why)
+    assert place.read_text() == content
+
+
+def test_low_bits_stand_in_both_with_their_intervals(pytester: pytest.Pytester, tmp_path: Path, corpus: Path) -> None:
+    folder = headed(tmp_path / "model")
+    asked = (f"--maxact-model={folder}", f"--maxact-corpus={corpus}", "--maxact-schemes=W8A8", "--maxact-effect=W8A8")
+    run_gate(pytester, *asked, "--maxact-card=README.md", "--maxact-bom=bom.json", "--maxact-save=r.safetensors")
+    known, metrics = results_of(pytester.path / "README.md"), metrics_of(pytester.path / "bom.json")
+    effect = load(pytester.path / "r.safetensors").effects["W8A8"]
+    assert known["W8A8.fits"].metric_value == metrics["W8A8.fits"]["value"] in ("yes", "no", "not known")
+    said = known["W8A8.mean_kl"]
+    assert said.metric_value == float(metrics["W8A8.mean_kl"]["value"]) == effect.mean_kl
+    assert "| `W8A8` |" in (pytester.path / "README.md").read_text()
+    assert known.keys() == metrics.keys()
+    for name, one in known.items():
+        bounds = metrics[name].get("confidenceInterval", {})
+        assert (one.metric_args or {}).get("interval_low") == (float(bounds["lowerBound"]) if bounds else None)
+
+
+def test_nothing_asked_for_is_refused(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(("card", str(saved))) == 4
+    assert "give -o README.md, --bom FILE, or both" in capsys.readouterr().err
