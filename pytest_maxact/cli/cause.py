@@ -16,6 +16,7 @@ _NOT_HERE = (
     "cache",
     "resume",
     "shard",
+    "until-saturated",
     "stress",
     "effect",
     "sites",

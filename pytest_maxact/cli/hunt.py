@@ -21,6 +21,7 @@ _NOT_HERE = (
     "cache",
     "resume",
     "shard",
+    "until-saturated",
     "stress",
     "schemes",
     "effect",

@@ -32,8 +32,8 @@ def add(commands: Commands) -> None:
     add_options(
         parser,
         [
-            *("limits", "family", "deploy", "baseline", "source", "verdict", "json-report", "sarif", "codequality"),
-            *("card", "bom", "github"),
+            *("limits", "family", "deploy", "baseline", "source", "close"),
+            *("verdict", "json-report", "sarif", "codequality", "card", "bom", "github"),
         ],
     )
     add_json(parser)

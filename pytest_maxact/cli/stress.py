@@ -18,6 +18,7 @@ _NOT_HERE = (
     "cache",
     "resume",
     "shard",
+    "until-saturated",
     "stress",
     "sites",
     "schemes",

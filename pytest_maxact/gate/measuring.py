@@ -71,8 +71,8 @@ def _kept(
     """From the cache, under this checkpoint's name: the same content may have been measured under another path."""
     from pytest_maxact.checkpoint.digest import weights_digest
     from pytest_maxact.checkpoint.locate import require_unchanged, with_seal, with_weights
+    from pytest_maxact.measure.passed import with_files
     from pytest_maxact.measure.provenance import content_of
-    from pytest_maxact.measure.run import with_files
 
     files = with_weights(prepared.checkpoint, settings)
     prepared = replace(prepared, checkpoint=with_seal(prepared.checkpoint, files))

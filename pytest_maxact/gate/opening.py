@@ -65,6 +65,11 @@ def open_run(settings: Settings, protocol_given: bool = False, team: "Team | Non
         )
     files = _limits(settings)
     sources = sources_of(settings)
+    if settings.until_saturated is not None and len(sources) > 1:
+        raise InputError(
+            f"{setting('until_saturated')}: each checkpoint of a series would end elsewhere, and Records of different "
+            f"text are not compared\n  leave it out, and choose the text by {setting('max_tokens')}"
+        )
     taken = {source.name for source in sources}
     baseline_sources = baselines_of(settings, taken)
     origin = origin_of(settings, taken)

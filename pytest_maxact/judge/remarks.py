@@ -11,7 +11,7 @@ from pytest_maxact.judge.context import context_remarks
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.weights import unscanned
 from pytest_maxact.numbers.counted import counted
-from pytest_maxact.record.provenance import Context
+from pytest_maxact.record.provenance import Context, Provenance
 from pytest_maxact.record.record import Record
 
 
@@ -38,12 +38,24 @@ def remarks_before(
 def remarks_on(record: Record) -> Iterator[str]:
     """Of a Record."""
     provenance, told = record.provenance, record.predictions
-    yield from filter(None, [unscanned(record), unsteady(record)])
+    yield from filter(None, [unscanned(record), unsteady(record), stopped_words(provenance)])
     why = told.unchecked if told and told.by_design else ""
     yield from remarks_before(
         provenance.predicts, why, provenance.remarks, provenance.context, len(provenance.samples),
         provenance.max_seq_len,
     )  # fmt: skip
+
+
+def stopped_words(provenance: Provenance) -> str:
+    """How much of the text was run, where no more was to be once nothing rose; empty where all was to be."""
+    stopped = provenance.stopped
+    if stopped is None:
+        return ""
+    seen = f"{provenance.tokens} of {counted(stopped.of_tokens, 'token')}"
+    rose = f"the last to rise was {stopped.site}, by token {stopped.last_rose}"
+    if provenance.tokens < stopped.of_tokens:
+        return f"the pass ended after {seen}, once no site rose for {stopped.asked}: {rose}"
+    return f"all of the text was run, {seen}: no step of it showed {stopped.asked} without a rise; {rose}"
 
 
 def noise_remarks(findings: Iterable[Finding]) -> Iterator[str]:

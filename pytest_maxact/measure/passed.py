@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_maxact import corpus
+from pytest_maxact.checkpoint.artifact import artifact_digests
+from pytest_maxact.checkpoint.digest import file_digest
+from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.load import LoadedModel
 from pytest_maxact.checkpoint.locate import Checkpoint
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
@@ -23,6 +26,7 @@ from pytest_maxact.numbers.probe import Probe
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.weights import WeightDistortion
 from pytest_maxact.record.predictions import Predictions
+from pytest_maxact.record.provenance import Stopped
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.static import held_of
 from pytest_maxact.settings.settings import Settings
@@ -43,6 +47,7 @@ class Passed:
     probes: Mapping[str, Probe]
     distortions: Mapping[str, Mapping[str, Mapping[str, WeightDistortion]]]
     noise: Noise | None = None
+    stopped: Stopped | None = None
 
 
 def anatomy_of(prepared: Prepared, settings: Settings, loaded: LoadedModel) -> Anatomy:
@@ -80,7 +85,9 @@ def record_of(
         for name, reading in seen.items()
     }  # fmt: skip
     unpredicted = Predictions(unchecked=passed.why, by_design=bool(prepared.unpredicted))
-    provenance = provenance_of(prepared, settings, passed.loaded, passed.anatomy, passed.observer, family, weights)
+    provenance = provenance_of(
+        prepared, settings, passed.loaded, passed.anatomy, passed.observer, family, weights, passed.stopped
+    )
     return Record(
         provenance=provenance,
         sites=seen,
@@ -92,6 +99,15 @@ def record_of(
         static=held_of(provenance.low_bits, seen),
         token_texts=texts,
     )
+
+
+def with_files(record: Record, files: WeightFiles) -> Record:
+    """A Record that says what it was measured from, file by file."""
+    if files.is_gguf:
+        digests = {files.name(file): file_digest(file) for file in files.loaded}
+    else:
+        digests = artifact_digests(files.folder, files.read)
+    return replace(record, provenance=replace(record.provenance, files=tuple(digests.items())))
 
 
 def _changed(checkpoint: Checkpoint, built: Anatomy, loaded: Anatomy) -> MeasureError:

@@ -29,6 +29,7 @@ from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.ranks.place import place_of
 from pytest_maxact.measure.ranks.room import rooms_for
 from pytest_maxact.measure.ranks.widths import whole_widths
+from pytest_maxact.measure.saturating import refuse_saturating
 from pytest_maxact.measure.source.origin import require_origin, require_same_ids
 from pytest_maxact.measure.stream.refused import refuse_asked
 from pytest_maxact.measure.trials import refuse_trials
@@ -62,6 +63,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     anatomy = resolve(built.body, checkpoint.config, settings.linear_inputs, attention=settings.attention)
     refuse_trials(settings, anatomy, here is not None)
     schemes = schemes_of(checkpoint, settings)
+    refuse_saturating(settings, here is not None, schemes)
     if settings.effect or (settings.deploy and not is_encoder(checkpoint)):
         require_head(checkpoint)
     _refuse_what_schemes_cannot(anatomy, settings)

@@ -26,7 +26,7 @@ from pytest_maxact.measure.low_bits import low_bits_of
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.source.origin import origin_of
 from pytest_maxact.record.comparability import Footing
-from pytest_maxact.record.provenance import Provenance, corpus_digest
+from pytest_maxact.record.provenance import Provenance, Stopped, corpus_digest
 from pytest_maxact.record.record import METRIC_VERSION
 from pytest_maxact.settings.settings import Settings
 
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 def provenance_of(
     prepared: "Prepared", settings: Settings, loaded: LoadedModel, anatomy: Anatomy,
-    observer: Observer, family: str | None, weights: str,
+    observer: Observer, family: str | None, weights: str, stopped: Stopped | None = None,
 ) -> Provenance:  # fmt: skip
-    """Of one finished pass; `weights` is the digest of the files."""
+    """Of one finished pass; `weights` is the digest of the files; `stopped`: whether it ended before all ran."""
     checkpoint, config = prepared.checkpoint, prepared.checkpoint.config
     splits = corpus.assign_splits([sequence.sample for sequence in prepared.whole])
     ordered = sorted(prepared.sequences, key=lambda sequence: sequence.sample.id)
@@ -85,7 +85,8 @@ def provenance_of(
         deployed=prepared.deployed,
         tokens_sha256=tokens_digest(prepared.sequences),
         template_date=template_date(prepared.tokenizer, settings.protocol),
-        context=context_of(prepared.whole, text),
+        context=context_of(prepared.sequences if stopped else prepared.whole, text),
+        stopped=stopped,
         placement=prepared.placement.stated if prepared.placement else "",
         shard=settings.shard,
         versions=_versions(),
@@ -145,6 +146,7 @@ def content_of(
         "schemes": [scheme.name for scheme in prepared.schemes],
         "effects": list(settings.effects_measured),
         "repeat": settings.repeat,
+        **({"until_saturated": [settings.until_saturated, settings.seed]} if settings.until_saturated else {}),
         **({"stress": True} if settings.stress else {}),
         **({"hunt": [*settings.hunt, settings.hunt_seconds]} if settings.hunt else {}),
         "bounds": sorted([name, bound] for name, bound in bounds) if settings.effects_measured else [],

@@ -9,8 +9,7 @@ from functools import partial
 import torch
 
 from pytest_maxact import corpus
-from pytest_maxact.checkpoint.artifact import artifact_digests
-from pytest_maxact.checkpoint.digest import file_digest, weights_digest
+from pytest_maxact.checkpoint.digest import weights_digest
 from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.lint.look import lint_loaded
 from pytest_maxact.checkpoint.load import LoadedModel, load, skeleton, whole_skeleton
@@ -22,6 +21,7 @@ from pytest_maxact.checkpoint.weights.distortion import weight_distortions
 from pytest_maxact.checkpoint.weights.presence import misfits_of
 from pytest_maxact.checkpoint.weights.scan import scan_weights
 from pytest_maxact.checkpoint.weights.stored import headers
+from pytest_maxact.corpus import BatchPlan
 from pytest_maxact.measure.arithmetic import computing
 from pytest_maxact.measure.effect.after import effects_after
 from pytest_maxact.measure.effect.effects import Holds
@@ -30,7 +30,7 @@ from pytest_maxact.measure.observe.layers import probe_layers
 from pytest_maxact.measure.observe.left import Follower
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.observe.scores import Scores
-from pytest_maxact.measure.passed import Passed, anatomy_of, probed, record_of, scores_of
+from pytest_maxact.measure.passed import Passed, anatomy_of, probed, record_of, scores_of, with_files
 from pytest_maxact.measure.passes import as_deployed
 from pytest_maxact.measure.predict import Predicting, Telling, predicting
 from pytest_maxact.measure.prepared import Prepared
@@ -53,6 +53,7 @@ from pytest_maxact.measure.repeat import repeated
 from pytest_maxact.measure.resume.bookmarks import Bookmarks
 from pytest_maxact.measure.resume.opening import bookmarks_of, told_to_others
 from pytest_maxact.measure.resume.resumption import Resumption
+from pytest_maxact.measure.saturating import Saturating, saturating
 from pytest_maxact.measure.source.compare import against_source
 from pytest_maxact.measure.stream.refused import refuse_shared
 from pytest_maxact.measure.trials import with_trials
@@ -179,15 +180,6 @@ def _eager() -> AbstractContextManager[None]:
     return stance
 
 
-def with_files(record: Record, files: WeightFiles) -> Record:
-    """A Record that says what it was measured from, file by file."""
-    if files.is_gguf:
-        digests = {files.name(file): file_digest(file) for file in files.loaded}
-    else:
-        digests = artifact_digests(files.folder, files.read)
-    return replace(record, provenance=replace(record.provenance, files=tuple(digests.items())))
-
-
 def measure_loaded(
     prepared: Prepared, settings: Settings, loaded: LoadedModel, family: str | None, identify: Callable[[], str],
     scan: Callable[[], WeightScan], progress: Progress | None = None, telling: Telling = predicting,
@@ -202,6 +194,7 @@ def measure_loaded(
     with computing(settings.arithmetic, loaded.device, loaded.dtype):
         seen = _passed(prepared, settings, loaded, progress, telling, company, bookmarks)
         begin(progress, FIGURING)
+        prepared = seen.stopped.seen(prepared) if seen.stopped else prepared
         return _figured(prepared, settings, loaded, seen, family, identify, scan)
 
 
@@ -226,6 +219,7 @@ class _Passed:
     deployed: Observer | None
     told: Predicting | None
     why: str
+    stopped: Saturating | None = None
 
 
 def _passed(
@@ -240,12 +234,15 @@ def _passed(
         (None, prepared.unpredicted) if prepared.unpredicted else telling(loaded, prepared.whole, vocabulary(anatomy))
     )
     begin(progress, MEASURING)
+    stopped = saturating(prepared, settings)
+    following = stopped.follow if stopped else None
     observer = observe(
         loaded, anatomy, prepared.whole, settings.batch_tokens, counted(progress), prepared.schemes,
         told, scores, deployed.fidelity.channels if deployed else {}, settings.shard, company,
-        (lambda observer: bookmarks.follow("corpus", observer, told)) if bookmarks else None,
+        (lambda observer: bookmarks.follow("corpus", observer, told)) if bookmarks else following,
+        stopped.plan if stopped else None,
     )  # fmt: skip
-    return _Passed(anatomy=anatomy, observer=observer, deployed=deployed, told=told, why=why)
+    return _Passed(anatomy=anatomy, observer=observer, deployed=deployed, told=told, why=why, stopped=stopped)
 
 
 def _figured(
@@ -263,6 +260,7 @@ def _figured(
     whole = Passed(
         loaded=loaded, anatomy=passed.anatomy, observer=passed.observer, deployed=passed.deployed, told=passed.told,
         why=passed.why, probes=probes, distortions=distortions,
+        stopped=passed.stopped.stopped if passed.stopped else None,
         noise=repeated(prepared, settings, loaded, passed.anatomy) if settings.repeat else None,
     )  # fmt: skip
     return record_of(whole, prepared, settings, family, identify(), scan())
@@ -273,21 +271,24 @@ def observe(
     progress: Counted | None = None, schemes: Sequence[Scheme] = (), told: Predicting | None = None,
     scores: Scores | None = None, channels: Mapping[tuple[str, str], torch.Tensor] = {}, shard: str | None = None,
     company: Together | None = None, following: Callable[[Observer], Follower] | None = None,
+    plan: BatchPlan | None = None,
 ) -> Observer:  # fmt: skip
     """One hooked pass over encoded samples, or a part of their batches, finished and checked where it holds what all of
     a `company` saw. `channels`: maxima that calibrate scales beside those of this pass. `following`: who follows it.
+    `plan`: of batches that run in this order.
     """
     splits = corpus.assign_splits([sequence.sample for sequence in sequences])
     observer = Observer(loaded.decoder, anatomy, schemes, told.see if told else None, scores)
     observer.fidelity.channels.update(channels)
     with observer.attached():
         observer.run(
-            corpus.plan_batches(sequences, splits, batch_tokens),
+            plan or corpus.plan_batches(sequences, splits, batch_tokens),
             loaded.device,
             company.watched(progress) if company else progress,
             shard=shard,
             company=company,
             follower=following(observer) if following else None,
+            in_order=plan is not None,
         )
     if company is None or company.joined(observer, told):
         observer.finish()

@@ -63,6 +63,11 @@ class Sum:
                 "a slim Record holds no histograms that add up\n"
                 f"  merge Records that were measured without {setting('slim')}"
             )
+        if part.provenance.stopped:
+            raise InputError(
+                f"a Record whose pass may end early ({setting('until_saturated')}) is no part of a measurement\n"
+                "  measure the parts without it"
+            )
         if self._first is None:
             self._first, self._sites = part, dict(part.sites)
             self._predictions, self._scores, self._logits = part.predictions, part.scores, part.logits

@@ -32,6 +32,19 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """Of a pass that was to end once no site rose for `asked` tokens: the tokens after which one last rose, which
+    `site` that was, and how large the text is of which it may have run no more than the samples of the Record.
+    """
+
+    asked: Size
+    last_rose: Count
+    site: str
+    of_tokens: Size
+    of_samples: Size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """What a Record was measured from and how; the fields that decide whether two Records may be compared."""
 
@@ -99,6 +112,9 @@ class Provenance:
     """`K/N` of the K-th of N parts of the batches; None of a whole."""
     files: tuple[tuple[str, str], ...] = field(default=(), metadata=LATER)
     """Name and SHA-256 of every file of the artifact; empty of a live model, and in a Record of an earlier version."""
+
+    stopped: Stopped | None = field(default=None, metadata=LATER)
+    """Of a pass that may end early; None of one that runs all of its text."""
 
     @property
     def tokens(self) -> int:

@@ -18,6 +18,7 @@ class Settings:
     corpus_tokenizer: str | None = None
     max_samples: int | None = None
     max_tokens: int | None = None
+    until_saturated: int | None = None
     max_seq_len: int = 4096
     batch_tokens: int = 8192
     shard: str | None = None

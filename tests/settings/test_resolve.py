@@ -118,6 +118,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "bom": ("bom.json", "bom.json"),
     "github": ("off", "off"),
     "strict": ("on", True),
+    "until-saturated": ("4096", 4096),
     "close": ("fail", "fail"),
 }
 

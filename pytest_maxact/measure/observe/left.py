@@ -44,6 +44,15 @@ class Left:
         middle = start + (stop - start) // 2
         self._pieces += [(batch, middle, stop), (batch, start, middle)]
 
+    def end(self) -> None:
+        """Leave out all that is left."""
+        self._pieces, self._next = [], len(self._plan)
+
+    @property
+    def waiting(self) -> BatchPlan:
+        """All that is left."""
+        return [*map(self._piece, reversed(self._pieces)), *self._plan[self._next :]]
+
     def refuse(self, planned: PlannedBatch) -> None:
         """The batch that was taken does not fit into memory. Raises MeasureError for one of a single sequence."""
         if len(planned.sequences) == 1:

@@ -91,16 +91,18 @@ class Observer:
     def run(
         self, plan: BatchPlan, device: torch.device, progress: Counted | None = None, side: str = "right",
         shard: str | None = None, company: Company | None = None, follower: Follower | None = None,
+        in_order: bool = False,
     ) -> None:  # fmt: skip
         """Observe every batch of a plan, or of a part of it, but for those that the `follower` knows already; what does
         not fit into memory is halved and tried again.
 
         Where a token's result turns out to depend on what else is in its batch, every sequence runs alone; those for
         which a rotary table is computed by their length do in any case. Each batch meets the model as it is now.
+        `in_order`: as the plan has them, not calibration first; no scheme may take its scales from that.
         Raises MeasureError for a batch of one sequence that does not fit, for incomplete coverage, and for a model
         that remembers.
         """
-        plan, mine = self.ready(plan, shard, company)
+        plan, mine = self.ready(plan, shard, company, in_order)
         memory = self._memory(plan, device)
         self.alone = must_be_alone(plan, memory.recalled if memory else partial(self.glimpse, device=device))
         self.count_apart(mine)
@@ -140,12 +142,13 @@ class Observer:
             self.out_of_memory += 1
             left.refuse(planned)
 
-    def ready(self, plan: BatchPlan, shard: str | None, company: Company | None = None) -> tuple[BatchPlan, BatchPlan]:
+    def ready(self, plan: BatchPlan, shard: str | None, company: Company | None = None, in_order: bool = False
+    ) -> tuple[BatchPlan, BatchPlan]:  # fmt: skip
         """The model as it is now is what every batch meets. Gives all batches, and those of a part of them, in the
         order in which they run: calibration first, for it sets the scales that evaluation is quantized with.
         """
         mine = (company.mine if company else list)(batches_of(plan, shard))
-        mine = sorted(mine, key=lambda batch: batch.split)
+        mine = mine if in_order else sorted(mine, key=lambda batch: batch.split)
         plan = sorted(plan, key=lambda batch: batch.split)
         self.stride = -(-sum(batch.tokens for batch in plan if batch.split == "evaluation") // SAMPLED_TOKENS) or 1
         self._fresh = Fresh(self.decoder)

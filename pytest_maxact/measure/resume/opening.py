@@ -24,8 +24,8 @@ def bookmarks_of(
     """Those of this measurement, none of files that changed meanwhile; None where nothing is kept. `digest`: that of
     the weight files, where it is known. `here`: which of several ranks this is, each of which runs a share.
     """
-    if resumption is None or is_parallel(prepared):
-        return None
+    if resumption is None or is_parallel(prepared) or settings.until_saturated:
+        return None  # a pass that ends where nothing rises tells that by all that it saw
     content: dict[str, Any] = dict(content_of_pass(prepared, settings, digest or "", checkpoint.seal))
     if here is None:
         return Bookmarks(resumption, content, lambda: require_unchanged(checkpoint))

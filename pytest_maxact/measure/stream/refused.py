@@ -22,6 +22,8 @@ def unstreamed(quantized: bool, settings: Settings) -> str:
             f"{setting('effect')} and {setting('deploy')} compare predictions of a model that is in memory as a whole, "
             "which a streamed one is not"
         )
+    if settings.until_saturated:
+        return f"{setting('until_saturated')} ends between batches, and a streamed pass runs all of them layer by layer"
     if settings.repeat:
         return (
             f"{setting('repeat')} measures samples again with a model that is in memory as a whole, which a streamed "

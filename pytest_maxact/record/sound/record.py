@@ -45,6 +45,7 @@ def require_sound(record: Record) -> None:
     require_sound_predictions(record)
     require_sound_probes(record)
     require_sound_weights(record.weights)
+    _require_stopped(provenance)
     _require_deployed(record)
     _require_logits(record)
     _require_noise(record)
@@ -52,6 +53,25 @@ def require_sound(record: Record) -> None:
     require_sound_stress(record)
     require_sound_hunt(record)
     require_sound_texts(record)
+
+
+def _require_stopped(provenance: Provenance) -> None:
+    """A pass that ended early had seen what it was asked to see, and no more than there was."""
+    stopped = provenance.stopped
+    if stopped is None:
+        return
+    tokens, samples = provenance.tokens, len(provenance.samples)
+    if not (stopped.last_rose <= tokens <= stopped.of_tokens and samples <= stopped.of_samples):
+        raise ValueError(
+            f"provenance.stopped: {counted_of(tokens, stopped.of_tokens, 'token')} of "
+            f"{counted_of(samples, stopped.of_samples, 'sample')}, the last rise by token {stopped.last_rose}"
+        )
+    early = (tokens, samples) != (stopped.of_tokens, stopped.of_samples)
+    if early and tokens - stopped.last_rose < stopped.asked:
+        raise ValueError(
+            f"provenance.stopped: it ended {tokens - stopped.last_rose} tokens after the last rise, where "
+            f"{stopped.asked} were asked for"
+        )
 
 
 def _text(provenance: Provenance) -> Text:

@@ -95,6 +95,12 @@ SUBJECT = (
         help="at most N tokens, whole samples, categories in proportion (default: all)",
     ),
     Option(
+        name="until-saturated",
+        metavar="TOKENS",
+        parse=positive_number,
+        help="end the pass once no site's maximum rose for TOKENS tokens, categories in proportion (default: run all)",
+    ),
+    Option(
         name="max-seq-len",
         metavar="N",
         parse=positive_number,
