@@ -63,12 +63,27 @@ def _of_change(finding: Finding, baseline: Record | None, record: Record) -> Int
 
 
 def _words(finding: Finding, interval: Interval, tokens: int) -> str:
-    """What makes it close, and what would decide."""
+    """What makes it close, and what would decide; what an interval means in full stands in it."""
     if interval.meaning == MEAN:
         span = f"95 % interval {interval.low:.4g} to {interval.high:.4g} of {counted(interval.samples, 'sample')}"
         return f"{span}; {_more(finding, interval, tokens)}"
-    decides = "" if finding.limit.against else _of_maximum(finding)
-    return f"{interval.low:.6g} to {interval.high:.6g}, {interval.meaning}{decides}"
+    if finding.limit.against:
+        return f"{interval.low:.4g} to {interval.high:.4g}, {interval.meaning}"
+    above = finding.limit.bound >= finding.value
+    end = interval.high if above else interval.low
+    if finding.limit.metric.is_in_decibels:
+        scaled = above and finding.limit.metric.policy == "max_abs"
+        how = ", or under the scale of another calibration split," if scaled else ""
+        return f"measured again{how} it may be {end:.4g} dB"
+    larger = above is not _is_inverted(finding)
+    if larger:
+        return f"measured again it may be {end:.6g}; more text can only raise a maximum, and decides where it does"
+    return f"another corpus of this size, or the same again, may give {end:.6g}; more text takes back nothing"
+
+
+def _is_inverted(finding: Finding) -> bool:
+    """Whether it falls where a maximum rises."""
+    return finding.limit.metric.quantity == "headroom"
 
 
 def _more(finding: Finding, interval: Interval, tokens: int) -> str:
@@ -80,11 +95,3 @@ def _more(finding: Finding, interval: Interval, tokens: int) -> str:
         return "no amount of text that is worth measuring would decide"
     needed = float(f"{tokens * max(0.0, factor - 1):.2g}")
     return f"some {int(needed)} more tokens of such text would decide, if the figure stays"
-
-
-def _of_maximum(finding: Finding) -> str:
-    """More text can only raise a maximum, so it decides in one direction."""
-    upper = finding.limit.sense == "max"
-    if finding.passed is upper:
-        return "; more text can only raise it, and decides where it does"
-    return "; more text can only raise it, and takes back nothing that was found"
