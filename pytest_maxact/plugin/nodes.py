@@ -77,9 +77,12 @@ class GateItem(pytest.Item):
             raise _failure(error) from None
 
     def _repr_failure_py(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> "TerminalRepr":
-        """Of a failure in setup, too: the innermost frames, for the check that measures stands deep in libraries."""
-        waived = isinstance(excinfo.value, pytest.xfail.Exception)
-        short = waived or (isinstance(excinfo.value, pytest.fail.Exception) and not excinfo.value.pytrace)
+        """Of a failure in setup, too: the innermost frames, for the check that measures stands deep in libraries; of
+        what a waiver lets pass its words alone.
+        """
+        if isinstance(excinfo.value, pytest.xfail.Exception):
+            return super()._repr_failure_py(excinfo, "value")
+        short = isinstance(excinfo.value, pytest.fail.Exception) and not excinfo.value.pytrace
         if short or self.config.getoption("fulltrace", False):
             return super()._repr_failure_py(excinfo, style)
         return innermost(excinfo)

@@ -68,7 +68,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if session_key in item.config.stash and is_own(item.nodeid):
+        from pytest_maxact.plugin.reporters import tell_reporters
+
         _put_right(item.config.stash[session_key], report)
+        tell_reporters(item, report)
     return report
 
 
