@@ -12,6 +12,8 @@ import pytest
 from pytest_maxact.errors import shown
 from pytest_maxact.plugin.properties import PREFIX
 
+_EXTRAS = "extras"
+"""What pytest-html reads of a report."""
 _CTRF = "_ctrf_metadata"
 """What pytest-json-ctrf reads of every report of an item, the last that it sees, and keeps on the item between them: a
 dict with `parameters`.
@@ -28,7 +30,7 @@ def tell_reporters(item: pytest.Item, report: pytest.TestReport) -> None:
     config = item.config
     if config.getoption("htmlpath", None):
         entry = {"name": "maxact", "format_type": "html", "content": table(told), "mime_type": None, "extension": None}
-        report.extras = [*getattr(report, "extras", []), entry]
+        setattr(report, _EXTRAS, [*getattr(report, _EXTRAS, []), entry])
     if config.getoption("ctrf", None):
         kept: dict[str, Any] = getattr(item, _CTRF, {})
         kept["parameters"] = dict(told)

@@ -1,0 +1,178 @@
+"""Numbers agree in all outputs: M, the SQNR of the site that carries it, the limit on that and its interval, read back
+from every file and text that one run writes.
+"""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import yaml
+
+from pytest_maxact.judge.statement.schema import DETAILS
+from pytest_maxact.record.file import load
+from pytest_maxact.record.metrics.metric import Metric
+from pytest_maxact.record.metrics.value import metric_value
+from tests.support.gate_runs import run_gate
+from tests.support.runner import read_command
+
+SQNR = "int8.max_abs.sqnr_db"
+SAVED = Path(__file__).parents[1] / "data" / "records" / "bfloat16.safetensors"
+"""Whose SQNR moves by more than half a decibel when it is measured again, so that it has an interval to read."""
+SUMMARY = "summary.md"
+CHECK = f"carrier::{SQNR}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """What was read; None of what a medium does not tell: those of checks have no M, a bill of materials no limit."""
+
+    m: float | None
+    sqnr: float
+    limit: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+def in_words(text: str, m: float | None) -> Read:
+    """From a message of the check, wherever lines are broken."""
+    found = re.search(
+        rf"{re.escape(SQNR)} ([\d.]+) falls below the limit ([\d.]+).*?too close to call: ([\d.]+) to ([\d.]+),", text
+    )
+    assert found, text
+    sqnr, limit, low, high = map(float, found.groups())
+    return Read(m=m, sqnr=sqnr, limit=limit, low=low, high=high)
+
+
+def terminal(folder: Path, printed: str) -> Read:
+    running = " ".join(printed.split())
+    m = re.search(r"\bM ([\d.]+) in [a-z]", running)
+    assert m
+    return in_words(running, float(m[1]))
+
+
+def report(folder: Path, printed: str) -> Read:
+    (one,) = json.loads((folder / "report.json").read_text())["checkpoints"]
+    check = next(check for check in one["checks"] if check["check"].endswith(CHECK))
+    return Read(
+        m=one["m"]["value"], sqnr=check["value"], limit=check["limit"],
+        low=check["interval"]["low"], high=check["interval"]["high"],
+    )  # fmt: skip
+
+
+def verdict(folder: Path, printed: str) -> Read:
+    statement = json.loads((folder / "verdict.json").read_text())
+    checks = statement["predicate"][DETAILS]["checkpoints"][0]["checks"]
+    check = next(check for check in checks if check["check"].endswith(CHECK))
+    return Read(m=None, sqnr=check["value"], limit=check["limit"], low=check["low"], high=check["high"])
+
+
+def junit(folder: Path, printed: str) -> Read:
+    suite = ET.parse(folder / "junit.xml").getroot()
+    told = {one.get("name"): one.get("value", "") for one in suite.iter("property")}
+    case = next(case for case in suite.iter("testcase") if str(case.get("name")).endswith(CHECK))
+    own = dict(re.findall(r"\[\[PROPERTY\|maxact\.(\w+)=([^\]]*)\]\]", case.findtext("system-out") or ""))
+    return Read(
+        m=float(told["maxact.m"]), sqnr=float(own["value"]), limit=float(own["limit"]),
+        low=float(own["low"]), high=float(own["high"]),
+    )  # fmt: skip
+
+
+def sarif(folder: Path, printed: str) -> Read:
+    (run,) = json.loads((folder / "found.sarif").read_text())["runs"]
+    told = next(one["properties"] for one in run["results"] if one["properties"]["check"].endswith(CHECK))
+    (m,) = run["properties"]["M"].values()
+    between: Any = told["interval"]
+    return Read(m=m, sqnr=told["value"], limit=told["limit"], low=between["low"], high=between["high"])
+
+
+def codequality(folder: Path, printed: str) -> Read:
+    issues = json.loads((folder / "quality.json").read_text())
+    return in_words(next(one["description"] for one in issues if one["check_name"].endswith(SQNR)), None)
+
+
+def in_markdown(text: str) -> Read:
+    """From the tables of a page of Markdown."""
+    m = re.search(r"\n\| M \| \*\*([\d.]+)\*\*", text)
+    number = r"([\d.]+)"
+    found = re.search(rf"{re.escape(SQNR)}` \| {number} \| at least {number} \| {number} to {number} \|", text)
+    assert m, text
+    assert found, text
+    sqnr, limit, low, high = map(float, found.groups())
+    return Read(m=float(m[1]), sqnr=sqnr, limit=limit, low=low, high=high)
+
+
+def summary(folder: Path, printed: str) -> Read:
+    return in_markdown((folder / SUMMARY).read_text())
+
+
+def annotations(folder: Path, printed: str) -> Read:
+    told = (found for line in printed.splitlines() if (found := read_command(line)))
+    return in_words(next(one.text for one in told if SQNR in one.text), None)
+
+
+def card(folder: Path, printed: str) -> Read:
+    content = (folder / "README.md").read_text()
+    _, front, block = content.split("---\n", 2)
+    metrics = {one["type"]: one["value"] for one in yaml.safe_load(front)["model-index"][0]["results"][0]["metrics"]}
+    told = in_markdown(block)
+    assert (metrics["max_activation"], metrics["int8_sqnr"]) == (
+        pytest.approx(told.m, rel=1e-5), pytest.approx(told.sqnr, rel=1e-5),
+    )  # fmt: skip
+    return told
+
+
+def bom(folder: Path, printed: str) -> Read:
+    (one,) = json.loads((folder / "bom.json").read_text())["components"]
+    metrics = one["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
+    told = {metric["type"]: metric["value"] for metric in metrics}
+    return Read(m=float(told["max_activation"]), sqnr=float(told["int8_sqnr"]))
+
+
+MEDIA: dict[str, tuple[str, Callable[[Path, str], Read]]] = {
+    "the terminal": ("", terminal),
+    "the JSON report": ("--maxact-json-report=report.json", report),
+    "the verdict": ("--maxact-verdict=verdict.json", verdict),
+    "JUnit": ("--junitxml=junit.xml", junit),
+    "SARIF": ("--maxact-sarif=found.sarif", sarif),
+    "code quality": ("--maxact-codequality=quality.json", codequality),
+    "the summary of a step": ("--maxact-github=on", summary),
+    "annotations": ("--maxact-github=on", annotations),
+    "the model card": ("--maxact-card=README.md", card),
+    "the bill of materials": ("--maxact-bom=bom.json", bom),
+}
+"""By what it is called: the option that asks for it, and what reads it. A new medium is a row."""
+
+
+def test_every_medium_tells_the_same_numbers(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = load(SAVED)
+    carrier = record.carrier
+    sqnr = metric_value(carrier, Metric.parse(SQNR))
+    limit = round(sqnr + 0.1, 2)
+    limits = f"""\
+        version: 1
+        extends: builtin
+        families:
+          qwen3:
+            int8: {{site: carrier, policy: max_abs, min_sqnr_db: {limit}}}
+        """
+    asked = sorted({option for option, _ in MEDIA.values() if option})
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / SUMMARY))
+    run = run_gate(
+        pytester, f"--maxact-replay={SAVED}", "--maxact-limits=limits.yaml", "-k", "sqnr", *asked,
+        files={"limits.yaml": dedent(limits)}, exit=1,
+    )  # fmt: skip
+    printed = f"{run.stdout.str()}\n{run.stderr.str()}"
+    found = {name: read(pytester.path, printed) for name, (_, read) in MEDIA.items()}
+    exact = found["the JSON report"]
+    assert (exact.m, exact.sqnr, exact.limit) == (carrier.max_abs, sqnr, limit)
+    assert exact.low < limit < exact.high
+    for name, read in found.items():
+        for figure in ("m", "sqnr", "limit", "low", "high"):
+            value = getattr(read, figure)
+            assert value is None or value == pytest.approx(getattr(exact, figure), rel=1e-5), (name, figure)
