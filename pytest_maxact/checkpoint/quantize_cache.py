@@ -2,18 +2,22 @@
 
 In float32, as vLLM's kernels compute: a scale is the largest magnitude over that of the format, an entry is divided by
 it, rounded and multiplied again, and attention is given that in the dtype of the model. A scale of 0 counts as 1.0, as
-vLLM takes it; those of single tokens are 1e-6 at least. Zero points of KIVI are the smallest entries of their groups.
+vLLM takes it; those of single tokens are 1e-6 at least. Zero points of KIVI are the smallest entries of their groups,
+those of vLLM's INT4 are levels.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 
 from pytest_maxact.checkpoint.quantize import Quantized
+from pytest_maxact.errors import MeasureError
 from pytest_maxact.numbers.caches import ONE, Cache
 
 _FLOATS = {"fp8_e4m3": torch.float8_e4m3fn, "fp8_e5m2": torch.float8_e5m2}
 _SMALLEST_SCALE = 1e-6
+_SEED_OF_SIGNS = 0x9E3779B9
 _ABOVE = 1 + 2.0**-20
 """An entry that is the one behind the scale is not beyond it, however its quotient was rounded."""
 
@@ -28,6 +32,8 @@ def through_cache(
     """
     if how.shared == "channel":
         return _by_channel(states, how, lengths) if keys else _by_token(states, how)
+    if how.shared == "rotated":
+        return _rotated(states, how)
     values = states.float()
     if how.shared == "token":
         scale = (values.abs().amax(-1, keepdim=True) / how.top).clamp(min=_SMALLEST_SCALE)
@@ -76,6 +82,45 @@ def _by_token(states: torch.Tensor, how: Cache) -> Quantized:
     restored = torch.cat([kept for kept, _ in parts], -1).to(states.dtype)
     levels = torch.cat([codes for _, codes in parts], -1)
     return Quantized(restored, levels.where(restored != 0, 0.0), torch.zeros_like(states, dtype=torch.bool))
+
+
+def _rotated(states: torch.Tensor, how: Cache) -> Quantized:
+    """Every token of a head has a scale and a zero point, for its channels as a Hadamard matrix mixes them; the scale
+    loses its last four bits, where the zero point is kept. Raises MeasureError for heads that cannot be mixed so.
+    """
+    width, top = states.shape[-1], (1 << how.bits) - 1
+    if width & (width - 1):
+        raise MeasureError(
+            f"heads of {width} channels cannot be rotated by a Hadamard matrix, which takes a power of two\n"
+            "  leave out the cache in INT4 per token and head; vLLM does not serve this model with it"
+        )
+    signs = _signs(width).to(states.device)
+    mixed = _mixed(states.float() * signs).to(states.dtype).float()
+    low, high = mixed.amin(-1, keepdim=True), mixed.amax(-1, keepdim=True)
+    scale = ((high - low) / top).clamp(min=_SMALLEST_SCALE)
+    zero = (-low / scale + 0.5).floor().clamp(0, top)
+    codes = (mixed / scale + zero + 0.5).floor().clamp(0, top)
+    kept = (scale.view(torch.int32) & -(1 << how.bits)).view(torch.float32)
+    restored = (_mixed((codes - zero) * kept) * signs / width).to(states.dtype)
+    return Quantized(restored, (restored != 0).float(), torch.zeros_like(states, dtype=torch.bool))
+
+
+@cache
+def _signs(width: int) -> torch.Tensor:
+    """Those of vLLM, which are always the same."""
+    draw = torch.Generator().manual_seed(_SEED_OF_SIGNS)
+    return 2.0 * torch.bernoulli(torch.full((width,), 0.5), generator=draw) - 1.0
+
+
+def _mixed(values: torch.Tensor) -> torch.Tensor:
+    """The product with a Hadamard matrix, [..., width]; twice gives `width` times the values."""
+    width, half = values.shape[-1], 1
+    while half < width:
+        pairs = values.reshape(*values.shape[:-1], width // (2 * half), 2, half)
+        one, other = pairs[..., 0, :], pairs[..., 1, :]
+        values = torch.stack([one + other, one - other], -2).reshape(values.shape)
+        half *= 2
+    return values
 
 
 def _between(values: torch.Tensor, how: Cache, dim: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -18,7 +18,6 @@ from pytest_maxact.measure.ranks.team import END, PLANNED, AbandonedError, Team,
 from pytest_maxact.measure.resume.opening import bookmarks_of, told_by_rank_0
 from pytest_maxact.measure.resume.resumption import Resumption
 from pytest_maxact.measure.run import take_part
-from pytest_maxact.numbers.ways import PARALLEL
 from pytest_maxact.settings.settings import Settings
 
 _LEADER_DIED = 1
@@ -48,8 +47,6 @@ def follow(place: Place) -> int:
             except Exception as error:
                 if order["what"] == "measure":  # else it is asked for again
                     team.fail(error)
-                    if settings_from(order["settings"]).device == PARALLEL:
-                        return 0  # others wait for what this rank holds, and go on when its connections are closed
         team.let_rank_0_end_first()
         return int(order["code"])
     except ConnectionError as error:

@@ -1,7 +1,8 @@
 """How a KV cache is kept in low bits, by the names of vLLM (`--kv-cache-dtype`), and what each does to keys and values.
 
 Source: `CacheDType` of vLLM (`vllm/config/cache.py`) and its page "Quantized KV Cache": FP8 by tensor or by head, with
-scales of 1.0 or calibrated ones, INT8 and FP8 by token and head. `KV_INT8` is the static form of compressed-tensors,
+scales of 1.0 or calibrated ones, INT8 and FP8 by token and head; INT4 by token and head as its kernels do it
+(`vllm/v1/attention/ops/triton_quant_kv`). `KV_INT8` is the static form of compressed-tensors,
 `KV_INT4` that of KIVI (Liu et al., ICML 2024): keys by channel, values by token.
 """
 
@@ -18,7 +19,8 @@ class Cache:
     - `number`: what an entry becomes: `fp8_e4m3`, `fp8_e5m2`, `int8`, `int4`.
     - `shared`: what shares a scale, for keys [tokens, heads, width]: the whole `tensor`, a `head`, a `token` of one
       head, or a `channel`: of keys so many tokens (`group`) of one channel, of values so many channels of one token,
-      each with a zero point; of keys the last tokens that make no group stay in 16 bits.
+      each with a zero point; of keys the last tokens that make no group stay in 16 bits. `rotated`: a token of one
+      head, whose channels are mixed by a Hadamard matrix with random signs before, with a zero point.
     - `scale`: where a static scale comes from; "" where it is that of the entries themselves.
     - `dtype`: what `--kv-cache-dtype` of vLLM calls it, "" where vLLM has none.
     """
@@ -53,6 +55,7 @@ class Cache:
             "tensor": "per tensor",
             "head": "per head",
             "token": "per token and head",
+            "rotated": "per token and head after a Hadamard rotation, with a zero point",
             "channel": f"keys per channel in groups of {self.group} tokens, values per token in groups of {self.group}",
         }
         where = {ONE: ", scale 1.0", CALIBRATION: ", calibrated", EXACT: ", from the largest entry of all text"}
@@ -68,6 +71,7 @@ CACHES = {
     "KV_FP8_PER_TOKEN_HEAD": Cache(number="fp8_e4m3", shared="token", dtype="fp8_per_token_head"),
     "KV_INT8": Cache(number="int8", shared="tensor", scale=CALIBRATION),
     "KV_INT8_PER_TOKEN_HEAD": Cache(number="int8", shared="token", dtype="int8_per_token_head"),
+    "KV_INT4_PER_TOKEN_HEAD": Cache(number="int4", shared="rotated", dtype="int4_per_token_head"),
     "KV_INT4": Cache(number="int4", shared="channel", group=32),
 }
 DEFAULT_CACHES = ("KV_FP8", "KV_FP8_ONE", "KV_FP8_EXACT", "KV_INT8")

@@ -7,6 +7,7 @@ import torch
 
 from pytest_maxact.checkpoint.quantize import Quantized
 from pytest_maxact.checkpoint.quantize_cache import through_cache
+from pytest_maxact.errors import MeasureError
 from pytest_maxact.measure.observe.bits import count_bits
 from pytest_maxact.measure.observe.sums import Exact, Sums
 from pytest_maxact.numbers.caches import CACHES, EXACT, Cache
@@ -60,6 +61,34 @@ def test_every_token_of_a_head_has_a_scale_of_its_own(name: str) -> None:
         levels = np.rint(scaled) if how.is_integer else scaled.astype(ml_dtypes.float8_e4m3fn).astype(np.float32)
         assert torch.equal(kept.restored[token, head], torch.from_numpy(levels * scale).bfloat16())
     assert not kept.clipped.any()
+
+
+def test_a_token_of_a_head_is_rotated_before_it_gets_a_scale_and_a_zero_point() -> None:
+    how, x = CACHES["KV_INT4_PER_TOKEN_HEAD"], states(width=64, dtype=torch.float32)
+    kept = through_cache(x, how, True, LENGTHS).restored
+    assert not through_cache(torch.zeros(1, 1, 64), how, True, [1]).restored.any()
+    rotation = np.array([[1.0]])
+    while len(rotation) < 64:
+        rotation = np.block([[rotation, rotation], [rotation, -rotation]])
+    draw = torch.Generator().manual_seed(0x9E3779B9)
+    rotation = rotation * (2 * torch.bernoulli(torch.full((64,), 0.5), generator=draw).numpy() - 1)
+    for token, head in ((0, 0), (5, 1), (110, 1)):
+        turned = rotation @ x[token, head].double().numpy()
+        scale = (turned.max() - turned.min()) / 15
+        zero = np.floor(-turned.min() / scale + 0.5)
+        codes = np.clip(np.floor(turned / scale + zero + 0.5), 0, 15)
+        wanted = rotation.T @ ((codes - zero) * scale) / 64
+        assert np.abs(kept[token, head].double().numpy() - wanted).max() < 1e-4
+    x[:, 0, 3] += 60
+    plain = through_cache(x, Cache(number="int4", shared="token"), True, LENGTHS).restored
+    rotated = through_cache(x, how, True, LENGTHS).restored
+    lost = [float((found - x)[:, 0].square().mean()) for found in (plain, rotated)]
+    assert lost[1] < lost[0] / 2, "one wide channel takes the range of all where nothing mixes them"
+
+
+def test_heads_that_cannot_be_rotated_are_refused() -> None:
+    with pytest.raises(MeasureError, match="heads of 48 channels cannot be rotated"):
+        through_cache(states(), CACHES["KV_INT4_PER_TOKEN_HEAD"], True, LENGTHS)
 
 
 def test_keys_have_a_scale_per_channel_and_32_tokens_and_the_last_of_a_sequence_stay() -> None:

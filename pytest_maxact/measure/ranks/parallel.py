@@ -23,7 +23,7 @@ from pytest_maxact.measure.observe.reduction import Held, State
 from pytest_maxact.measure.observe.state import restore, state_of
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.ranks.across import across
-from pytest_maxact.measure.ranks.parcel import connected, receive, send
+from pytest_maxact.measure.ranks.parcel import connected, hang_up, receive, send, sockets
 from pytest_maxact.measure.ranks.team import Team
 from pytest_maxact.measure.ranks.together import Together
 from pytest_maxact.numbers.ways import PARALLEL
@@ -110,6 +110,7 @@ def _holding_one_model(team: Team) -> Iterator[None]:
     """While ranks hold one model together: what it exchanges goes from device to device."""
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     failed: Exception | None = None
+    before = sockets()
     with connected(team.place, team.meet("model"), backend):
         try:
             yield
@@ -117,6 +118,7 @@ def _holding_one_model(team: Team) -> Iterator[None]:
             failed = error
     if failed is None:
         return
+    hang_up(before)  # the model and its mesh, which hold connections, live as long as what they were met in
     if team.place.leads and any(word in str(failed).lower() for word in _BROKEN_OFF):
         until = time.monotonic() + _EVIDENCE
         while time.monotonic() < until:

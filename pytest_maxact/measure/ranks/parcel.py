@@ -5,8 +5,10 @@ or another library keeps processes of its own together. Raises BrokenOffError wh
 """
 
 import json
+import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import torch
@@ -41,6 +43,34 @@ def connected(place: Place, name: str, backend: str = "gloo") -> Iterator[None]:
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def sockets() -> frozenset[str]:
+    """Connections of this process, by what the system calls them; none where it does not tell."""
+    return frozenset(_sockets())
+
+
+def hang_up(but: frozenset[str]) -> None:
+    """End all connections but these, so that nobody waits for what this process will not send any more: those of gloo
+    live as long as any group that a model's code holds.
+    """
+    for name, descriptor in _sockets().items():
+        if name not in but:
+            with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
+                connection.getpeername()  # raises for one that only listens, and gloo ends the process if that one goes
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+def _sockets() -> dict[str, int]:
+    """By name the number by which this process has it."""
+    found: dict[str, int] = {}
+    with suppress(OSError):
+        for descriptor in os.listdir("/proc/self/fd"):
+            with suppress(OSError):
+                name = os.readlink(f"/proc/self/fd/{descriptor}")
+                if name.startswith("socket:"):
+                    found[name] = int(descriptor)
+    return found
 
 
 def send(state: State, rank: int) -> None:

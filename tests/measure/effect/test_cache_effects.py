@@ -53,7 +53,9 @@ def quantizing(measured: Measured, model: Any, name: str) -> Iterator[None]:
     model.set_attn_implementation("sdpa")
 
 
-@pytest.mark.parametrize("name", ["KV_FP8", "KV_FP8_ONE", "KV_INT8_PER_TOKEN_HEAD", "KV_INT4"])
+@pytest.mark.parametrize(
+    "name", ["KV_FP8", "KV_FP8_ONE", "KV_INT8_PER_TOKEN_HEAD", "KV_INT4_PER_TOKEN_HEAD", "KV_INT4"]
+)
 def test_every_figure_is_that_of_an_attention_function_that_quantizes(name: str, loud: Measured) -> None:
     evaluation = split(loud.sequences, "evaluation")
     model = loud.model
