@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
     from pytest_maxact.judge.limits.limit import Limit
     from pytest_maxact.judge.limits.rules import Ruleset
+    from pytest_maxact.judge.trust.intervals import Intervals
     from pytest_maxact.judge.verdict.finding import Finding
     from pytest_maxact.record.record import Record
 
@@ -60,9 +61,9 @@ def maxact_record(request: pytest.FixtureRequest, maxact_checkpoint: str) -> "Re
 class Checker:
     """Asserts one figure, with the gate's own message."""
 
-    def __init__(self, rules: "Ruleset", record: "Record") -> None:
-        self._rules = rules
-        self._record = record
+    def __init__(self, rules: "Ruleset", record: "Record", close: str) -> None:
+        self._rules, self._record, self._close = rules, record, close
+        self._intervals: Intervals | None = None
 
     def __call__(
         self, site: str, metric: str = "max_abs", *, at_most: float | None = None, at_least: float | None = None
@@ -76,7 +77,9 @@ class Checker:
         from pytest_maxact.errors import MaxactError
         from pytest_maxact.judge.limits.limit import CARRIER, MODEL
         from pytest_maxact.judge.limits.weights import is_of_weights
+        from pytest_maxact.judge.trust.intervals import Intervals
         from pytest_maxact.judge.verdict.check import check, check_bound
+        from pytest_maxact.judge.verdict.close import with_interval
 
         if at_most is not None and at_least is not None:
             pytest.fail("maxact_check takes at_most or at_least, not both", pytrace=False)
@@ -93,6 +96,8 @@ class Checker:
                 finding = check_bound(self._record, site, metric, at_least, "min")
             else:
                 finding = check(self._record, self._stated(site, metric))
+            self._intervals = self._intervals or Intervals(self._record)
+            finding = with_interval(finding, self._intervals, close=self._close)
         except MaxactError as error:
             problem = error.worded(pytest_option)
         if problem:
@@ -116,4 +121,5 @@ def maxact_check(request: pytest.FixtureRequest, maxact_checkpoint: str, maxact_
     """`maxact_check("layers.3.hidden")` asserts the gate's limit, `maxact_check(site, metric, at_most=...)` a bound of
     your own.
     """
-    return Checker(request.config.stash[session_key].plan.subject(maxact_checkpoint).rules, maxact_record)
+    session = request.config.stash[session_key]
+    return Checker(session.plan.subject(maxact_checkpoint).rules, maxact_record, session.settings.close)

@@ -51,5 +51,17 @@ def test_asked_to_fail_it_does(near: list[str], pytester: pytest.Pytester) -> No
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(("close", "outcomes"), [("warn", {"passed": 59}), ("fail", {"passed": 57, "failed": 2})])
+def test_a_test_of_the_users_own_is_held_to_it_too(
+    close: str, outcomes: dict[str, int], near: list[str], pytester: pytest.Pytester
+) -> None:
+    own = f"""
+        def test_own(maxact_check):
+            assert maxact_check({SITE!r}).close
+        """
+    pytester.makepyfile(own)
+    run_gate(pytester, *near[:2], f"--maxact-close={close}", **outcomes)
+
+
 def test_by_the_shipped_limits_nothing_of_a_sound_model_is_too_close(saved: Path, pytester: pytest.Pytester) -> None:
     run_gate(pytester, f"--maxact-replay={saved}", "--maxact-close=fail", exit=0, lacks=["too close"])
