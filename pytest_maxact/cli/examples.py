@@ -57,6 +57,12 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         ("maxact suggest run.safetensors --limits limits.yaml --update all", "write what tightens"),
         ("maxact suggest run.safetensors --limits limits.yaml --update all --loosen", "and what lets more pass"),
     ),
+    "figures": (
+        ("maxact figures run.safetensors", "every question that it answers, as PNG in the folder figures"),
+        ("maxact figures run.safetensors --format pdf -o plots", "for a paper"),
+        ("maxact figures run.safetensors --baseline old.safetensors", "and what changed, layer by layer"),
+        ("maxact figures run.safetensors --paper", "the paper's fifteen figures with this model in them"),
+    ),
     "export": (
         ("maxact export deploy.safetensors --smoothquant scales.safetensors", "channel maxima"),
         ("maxact export deploy.safetensors --scales FP8 fp8.safetensors", "static activation scales"),

@@ -18,6 +18,7 @@ from pytest_maxact.cli import (
     compare,
     explain,
     export,
+    figures,
     hunt,
     judge,
     lint,
@@ -40,8 +41,8 @@ from pytest_maxact.cli.words import argument
 from pytest_maxact.errors import InputError, MaxactError, shown
 
 _COMMANDS = (
-    measure, judge, explain, verify, card, show, trust, compare, series, merge, suggest, export, weights, lint, sites,
-    plan, stress, hunt, cause,
+    measure, judge, explain, verify, card, show, trust, compare, series, merge, suggest, figures, export, weights, lint,
+    sites, plan, stress, hunt, cause,
 )  # fmt: skip
 """In the order of the help."""
 

@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     from pytest_maxact.report.data.series import series_data
     from pytest_maxact.report.terminal.series import render_series
 
-    stages = _stages([Path(record) for record in options.records])
+    stages = stages_of([Path(record) for record in options.records])
     limits = _limits(stages[-1].record, options) if options.horizon is not None else ()
     series = series_of(stages, limits, options.horizon)
     if options.json:
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     return PASSED
 
 
-def _stages(paths: Sequence[Path]) -> "list[Stage]":
+def stages_of(paths: Sequence[Path]) -> "list[Stage]":
     """The Records in their order. Raises InputError where they are not of one run."""
     from pytest_maxact.judge.series.order import in_order
     from pytest_maxact.judge.series.trend import Stage

@@ -33,6 +33,8 @@ class Drawn:
     model: str
     model_type: str
     layers: int
+    hidden_size: int
+    samples: int
     tokens: int
     limited: bool
     carrier: str
@@ -70,8 +72,10 @@ def drawn_of(
         model=name,
         model_type=plain(provenance.model_type),
         layers=provenance.layers,
+        hidden_size=provenance.hidden_size,
+        samples=len(provenance.samples),
         tokens=provenance.tokens,
-        limited=rules is not None,
+        limited=rules is not None or bool(findings),
         carrier=record.carrier.site.name,
         m=record.carrier.max_abs,
         massive=any(reading.massive for reading in record.sites.values()),

@@ -24,6 +24,8 @@ class StreamPoint:
     value: float
     limit: float | None = None
     jumps: bool = False
+    ratio: float | None = None
+    """The largest ratio of an entry to its token's median, None where no entry counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,7 @@ def stream_of(record: Record, cells: Sequence[Cell]) -> Stream:
                 value=reading.max_abs,
                 limit=limits.get(reading.site.name),
                 jumps=reading.site.layer in jumps,
+                ratio=reading.massive.max_ratio if reading.massive else None,
             )
             for reading in stream(record)
         ),

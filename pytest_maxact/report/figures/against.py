@@ -50,7 +50,7 @@ def _figure(name: str, one: AgainstDrawn, layers: int) -> Figure:
     picked = chart_of().transform_filter(alt.datum.place == chosen)
     x, y = layer_axis("depth", layers), logarithmic("value", "largest magnitude")
     hints = tooltips(site="site", role="", shown="largest", ratio="after over before", shift="shift", checks="fails")
-    colour = roles(before=ORANGE, after=OWN)
+    colour = roles({"before": ORANGE, "after": OWN})
     lines = picked.encode(x=x, y=y, color=colour, tooltip=hints)
     chart = alt.layer(
         lines.mark_line(strokeWidth=2).encode(

@@ -55,7 +55,7 @@ def lint(drawn: Drawn) -> Figure | LeftOut:
         tooltip=tooltips(code="kind", count="findings", means="which means", first="first"),
     )
     chart = alt.layer(
-        base.mark_bar(height=14).encode(color=roles(finding=BREACH, remark=GREY)),
+        base.mark_bar(height=14).encode(color=roles({"finding": BREACH, "remark": GREY})),
         base.mark_text(align="left", dx=4).encode(text="count:N"),
     )
     words = "; ".join(f"{one.code}: {one.count}, the first {one.first}" for one in found)
@@ -88,7 +88,7 @@ def source(drawn: Drawn) -> Figure | LeftOut:
     hints = tooltips(weight="weight", form="form", shown="SQNR", expected="rounding gives")
     y = alt.Y("sqnr_db:Q", title="SQNR against the source, dB", scale=alt.Scale(zero=False, padding=8))
     base = chart_of().encode(x=x, tooltip=hints)
-    colour = roles(artifact=OWN, what_rounding_gives=ORANGE)
+    colour = roles({"artifact": OWN, "what rounding gives": ORANGE})
     rounded = base.transform_calculate(role="'what rounding gives'")
     chart = alt.layer(
         base.mark_rule(color=GREY, opacity=0.6).encode(y=y, y2="expected_db:Q"),

@@ -5,6 +5,7 @@ Guards that a name is never part of an expression or a field: fields are of this
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 ROWS = "rows"
 """The name of a figure's own data in its spec."""
+_VIEW = re.compile(r"view_\w+")
 LISTED = 8
 """So many names a text alternative lists, and says how many there are more."""
 
@@ -117,13 +119,12 @@ def decades(**changes: Any) -> "alt.Axis":
     )
 
 
-def roles(title: str | None = None, **colours: str) -> "alt.Color":
-    """Colours by the field `role`: its values, with spaces for underscores, and the colour of each."""
+def roles(colours: Mapping[str, str]) -> "alt.Color":
+    """Colours by the field `role`: its values, and the colour of each."""
     import altair as alt
 
-    names = [name.replace("_", " ") for name in colours]
-    scale = alt.Scale(domain=names, range=list(colours.values()))
-    return alt.Color("role", type="nominal", title=title, scale=scale)
+    scale = alt.Scale(domain=list(colours), range=list(colours.values()))
+    return alt.Color("role", type="nominal", title=None, scale=scale)
 
 
 def zoom_along(*channels: Literal["x", "y"]) -> "alt.Parameter":
@@ -147,9 +148,10 @@ def made(
 ) -> Figure:
     """The figure of a chart; `data`: what else its spec holds, by name, and under `rows` a leaner form of them."""
     rows = tuple(rows)
-    spec: dict[str, Any] = chart.to_dict()
+    spec: dict[str, Any] = _numbered(chart.to_dict(), {})
     for of_theme in ("config", "datasets"):
         spec.pop(of_theme, None)
+    size = {"width": "container", "height": height, "autosize": {"type": "fit-x", "contains": "padding"}}
     return Figure(
         name=name,
         title=title,
@@ -157,13 +159,24 @@ def made(
         alternative=alternative,
         spec={
             **spec,
-            "width": "container",
-            "height": height,
-            "autosize": {"type": "fit-x", "contains": "padding"},
+            **({} if "facet" in spec else size),
             "datasets": {ROWS: rows} | data,
         },
         rows=rows,
     )
+
+
+def _numbered(value: Any, names: dict[str, str]) -> Any:
+    """A spec with its views numbered from one: altair counts all of a process, and the same data shall give the same
+    spec.
+    """
+    if isinstance(value, dict):
+        return {key: _numbered(one, names) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_numbered(one, names) for one in value]
+    if isinstance(value, str) and _VIEW.fullmatch(value):
+        return names.setdefault(value, f"view_{len(names) + 1}")
+    return value
 
 
 def broken_points(chart: "alt.Chart", colour: str, **encodings: Any) -> Any:

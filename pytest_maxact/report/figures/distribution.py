@@ -47,7 +47,6 @@ def distribution(drawn: Drawn) -> Figure | LeftOut:
     chosen = choice_of("site", options, "site")
     x, x2 = logarithmic("low", "magnitude", along="x"), "high:Q"
     y = logarithmic("density", "share of entries per octave")
-    y.axis = alt.Axis(format=".0e", tickCount=5)
     bars = (
         chart_of()
         .transform_filter(alt.datum.place == chosen)

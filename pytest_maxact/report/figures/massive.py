@@ -58,7 +58,7 @@ def massive(drawn: Drawn) -> Figure | LeftOut:
     order = [*labels.values(), *([_OTHERS] if any(row["label"] == _OTHERS for row in rows) else [])]
     size = alt.Size(
         "size:Q", title="magnitude", scale=alt.Scale(type="log", range=[12, 160]),
-        legend=alt.Legend(format="~s", tickCount=4),
+        legend=alt.Legend(format="~s", tickCount=4, symbolFillColor=GREY, symbolStrokeColor=GREY),
     )  # fmt: skip
     hints = tooltips(
         site="site", channel="channel", shown="value", token="token", entries="entries like it", sample="sample",
@@ -71,7 +71,7 @@ def massive(drawn: Drawn) -> Figure | LeftOut:
             x=layer_axis("depth", drawn.layers),
             y=alt.Y("label:N", sort=order, title="channel and its tokens", axis=alt.Axis(labelLimit=190, grid=True)),
             size=size,
-            color=roles(criterion_met=BREACH, not_met=GREY),
+            color=roles({"criterion met": BREACH, "not met": GREY}),
             tooltip=hints,
         )
         .add_params(zoom_along("x"))

@@ -23,7 +23,7 @@ _CAPTION = (
     "M, the largest activation of each checkpoint, on a logarithmic axis; the model itself as a diamond. Bands: the"
     " tiers of the paper (arXiv 2605.15572), ranges that were observed, not bounds."
 )
-_COLOURS = {"this_model": OWN, "published,_same_family": FAMILY, "published": GREY}
+_COLOURS = {"this model": OWN, "published, same family": FAMILY, "published": GREY}
 
 
 def scale(drawn: Drawn) -> Figure:
@@ -31,12 +31,12 @@ def scale(drawn: Drawn) -> Figure:
 
     rows = [_row(place, one) for place, one in enumerate(drawn.ranked)]
     akin = any(one.akin for one in drawn.ranked)
-    colours = {role: colour for role, colour in _COLOURS.items() if akin or role != "published,_same_family"}
+    colours = {role: colour for role, colour in _COLOURS.items() if akin or role != "published, same family"}
     labels = [row["label"] for row in rows]
     y = alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(labelLimit=200))
     x = logarithmic("value", "M", along="x")
     hints = tooltips(model="model", shown="M", carrier="site")
-    base = chart_of().encode(x=x, y=y, color=roles(**colours), tooltip=hints)
+    base = chart_of().encode(x=x, y=y, color=roles(colours), tooltip=hints)
     tiers = [
         {
             "low": tier.low,

@@ -26,9 +26,9 @@ _CAPTION = (
     " Pale: the 27 published checkpoints (arXiv 2605.15572), those of the same family in colour."
 )
 _ROLES = {
-    "this_model": OWN,
-    "its_limits": BREACH,
-    "published,_same_family": FAMILY,
+    "this model": OWN,
+    "its limits": BREACH,
+    "published, same family": FAMILY,
     "published": GREY,
 }
 
@@ -42,7 +42,7 @@ def trajectory(drawn: Drawn) -> Figure:
     x = alt.X(
         "depth:Q", title="normalised depth", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="~g", tickCount=10)
     )
-    y, colour = logarithmic("value", "largest magnitude"), roles(**_colours(stream))
+    y, colour = logarithmic("value", "largest magnitude"), roles(_colours(stream))
     others = chart_of("published").encode(
         x=x, y=y, color=colour, detail="model:N", tooltip=tooltips(model="published", shown="M"),
         opacity=alt.condition("datum.role === 'published'", alt.value(0.45), alt.value(0.95)),
@@ -70,7 +70,7 @@ def _colours(stream: Stream) -> dict[str, str]:
     """Of those roles that there are."""
     held = any(point.limit is not None for point in stream.points)
     akin = any(one.akin for one in stream.published)
-    left = {*([] if held else ["its_limits"]), *([] if akin else ["published,_same_family"])}
+    left = {*([] if held else ["its limits"]), *([] if akin else ["published, same family"])}
     return {role: colour for role, colour in _ROLES.items() if role not in left}
 
 

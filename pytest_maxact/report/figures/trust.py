@@ -143,7 +143,7 @@ def stress(drawn: Drawn) -> Figure | LeftOut:
     y = alt.Y("recipe:N", sort=None, title=None, axis=alt.Axis(labelLimit=200))
     base = chart_of().encode(y=y, tooltip=hints)
     x = logarithmic("value", "M", along="x")
-    colour = roles(above_the_corpus=ORANGE, within_the_corpus=OWN)
+    colour = roles({"above the corpus": ORANGE, "within the corpus": OWN})
     chart = alt.layer(
         chart_of("corpus").mark_rule(strokeDash=[5, 4]).encode(x=alt.X("at:Q"), tooltip=tooltips(name="line", at="at")),
         base.mark_point(filled=True, size=110, opacity=1).encode(x=x, color=colour),

@@ -1,0 +1,155 @@
+"""Figures of the paper over depth: maxima of the residual stream of every checkpoint, jumps and gradual growth, family
+by family, and component by component.
+"""
+
+from itertools import pairwise
+
+from pytest_maxact.judge.figures.drawn import Drawn
+from pytest_maxact.judge.figures.published import PublishedCheckpoint, published_checkpoints
+from pytest_maxact.report.figures.build import Row, chart_of, logarithmic, made, number, positive, roles, said, tooltips
+from pytest_maxact.report.figures.figure import Figure
+from pytest_maxact.report.figures.paper.points import (
+    OURS,
+    SOURCE,
+    named_checkpoint,
+    own_stream_rows,
+    own_words,
+    stream_rows,
+)
+from pytest_maxact.report.figures.theme import BREACH, GREEN, ORANGE, OWN, PURPLE, ZERO
+
+_SHOWN = 3
+_HINTS = {"model": "model", "layer": "layer", "shown": "largest"}
+
+
+def heat(drawn: Drawn) -> Figure:
+    import altair as alt
+
+    rows: list[Row] = [
+        {
+            "model": one.name,
+            "left": number(layer / one.layers, 4),
+            "right": number((layer + 1) / one.layers, 4),
+            "layer": layer,
+            "value": positive(value),
+            "shown": said(value),
+        }
+        for one in sorted(published_checkpoints(), key=lambda one: one.max_abs)
+        for layer, value in enumerate(one.maxima["hidden"])
+    ]
+    own = f"» {drawn.model}"
+    order = [own, *dict.fromkeys(row["model"] for row in rows)]
+    rows += [
+        {
+            "model": own,
+            "left": number(row["layer"] / drawn.layers, 4),
+            "right": row["depth"],
+            "layer": row["layer"],
+            "value": row["value"],
+            "shown": row["shown"],
+        }
+        for row in own_stream_rows(drawn)
+    ]
+    base = chart_of().encode(
+        x=alt.X("left:Q", title="normalised depth", scale=alt.Scale(domain=[0, 1])),
+        x2="right:Q",
+        y=alt.Y("model:N", sort=order, title=None, axis=alt.Axis(labelLimit=200)),
+        tooltip=tooltips(**_HINTS),
+    )
+    scale = alt.Scale(type="log", scheme="viridis")
+    legend = alt.Legend(format="~s", tickCount=5)
+    chart = alt.layer(
+        base.mark_rect(style=ZERO),
+        base.transform_filter("isValid(datum.value)").mark_rect().encode(
+            color=alt.Color("value:Q", title="residual maximum", scale=scale, legend=legend)
+        ),
+        base.transform_filter("!isValid(datum.value) && datum.shown !== '0'").mark_rect(color=BREACH),
+    )  # fmt: skip
+    caption = f"Residual maxima of every checkpoint over normalised depth; the model itself on top. {SOURCE}"
+    return made("paper-03-depth", "Where in depth do activations grow?", caption, own_words(drawn), chart,
+                16 * len(order), rows)  # fmt: skip
+
+
+def jumps(drawn: Drawn) -> Figure:
+    import altair as alt
+
+    ordered = sorted(published_checkpoints(), key=_largest_jump)
+    calm = list({one.series: one for one in reversed(ordered)}.values())[-_SHOWN:]
+    steep = list({one.series: one for one in ordered}.values())[-_SHOWN:]
+    chosen = [*((one, "gradual") for one in calm), *((one, "jump") for one in steep)]
+    rows = [row for one, role in chosen for row in stream_rows(one, role=role)]
+    rows += own_stream_rows(drawn, role=OURS)
+    base = chart_of().encode(
+        x=alt.X("depth:Q", title="normalised depth", scale=alt.Scale(domain=[0, 1])),
+        y=logarithmic("value", "residual maximum"),
+        color=roles({"jump": ORANGE, "gradual": GREEN, "this model": OWN}),
+        detail="model:N",
+        tooltip=tooltips(**_HINTS),
+    )
+    ends = [rows_of[-1] for one, _ in chosen if (rows_of := [row for row in rows if row["model"] == one.name])]
+    chart = alt.layer(
+        base.mark_line(strokeWidth=1.8),
+        base.transform_filter("datum.role === 'this model'").mark_line(strokeWidth=3),
+        chart_of("ends").mark_text(align="right", dx=-2, dy=-8, fontSize=10)
+        .encode(x="depth:Q", y="value:Q", text="model:N"),
+    )  # fmt: skip
+    caption = (
+        "Checkpoints whose residual maximum jumps tenfold or more within a layer, and those that grow gradually: the"
+        f" {_SHOWN} series with the largest and the smallest step. {SOURCE}"
+    )
+    own = [point.layer for point in drawn.stream.points if point.jumps]
+    words = f"{own_words(drawn)} Jump layers: {', '.join(map(str, own)) or 'none'}."
+    return made("paper-04-jumps", "Does it jump or grow?", caption, words, chart, 340, rows, ends=ends)
+
+
+def _largest_jump(one: PublishedCheckpoint) -> float:
+    return max(after / before for before, after in pairwise(one.maxima["hidden"]))
+
+
+def families(drawn: Drawn) -> Figure:
+    import altair as alt
+
+    rows = [row for one in published_checkpoints() for row in stream_rows(one, series=one.series, role="published")]
+    series = list(dict.fromkeys(row["series"] for row in rows))
+    rows += [row for name in series for row in own_stream_rows(drawn, series=name, role=OURS)]
+    base = (
+        chart_of()
+        .mark_line(strokeWidth=1.5)
+        .encode(
+            x=alt.X("depth:Q", title="normalised depth", axis=alt.Axis(tickCount=3)),
+            y=logarithmic("value", "residual maximum"),
+            color=roles({"this model": OWN, "published": ORANGE}),
+            detail="model:N",
+            tooltip=tooltips(**_HINTS),
+        )
+        .properties(width=200, height=130)
+    )
+    chart = base.facet(alt.Facet("series:N", title=None), columns=3)
+    caption = f"Residual maxima over normalised depth, family by family; the model itself in each. {SOURCE}"
+    return made("paper-14-families", "How do families differ over depth?", caption, own_words(drawn), chart, 0, rows)
+
+
+def components(drawn: Drawn) -> Figure:
+    import altair as alt
+
+    akin = [one.model for one in drawn.stream.published if one.akin] or ["Qwen2.5-7B"]
+    beside = named_checkpoint(akin[0])
+    kinds = {"hidden": OWN, "attn_output": ORANGE, "mlp_output": PURPLE}
+    rows = [row for kind in kinds for row in own_stream_rows(drawn, kind, role=kind, whose=OURS)]
+    rows += [row for kind in kinds for row in stream_rows(beside, kind, role=kind, whose=beside.name)]
+    base = chart_of().encode(
+        x=alt.X("depth:Q", title="normalised depth", scale=alt.Scale(domain=[0, 1])),
+        y=logarithmic("value", "largest magnitude"),
+        color=alt.Color("role:N", title=None, scale=alt.Scale(domain=list(kinds), range=list(kinds.values()))),
+        tooltip=tooltips(model="model", role="site", layer="layer", shown="largest"),
+    )
+    chart = alt.layer(
+        base.transform_filter("datum.whose === 'this model'").mark_line(strokeWidth=2.5),
+        base.transform_filter("datum.whose !== 'this model'").mark_line(strokeWidth=1.2, strokeDash=[4, 3]),
+    )
+    caption = (
+        "The residual stream and what attention and feed-forward blocks write to it; dashed, a published checkpoint"
+        f" ({beside.name}). {SOURCE}"
+    )
+    return made("paper-15-components", "Which blocks write the large activations?", caption, own_words(drawn), chart,
+                340, rows)  # fmt: skip
