@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import vl_convert  # noqa: F401  (loads once in a process, and pytester forgets what a test loaded)
 
 from pytest_maxact.record.file import save
 from pytest_maxact.record.record import Record
@@ -47,6 +48,12 @@ def here(prepared: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPa
     (pytester.path / "limits.yaml").write_text(LIMITS)
     monkeypatch.delenv("CI", raising=False)
     return pytester.path
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made and written, and not rendered, which takes a second each."""
+    monkeypatch.setattr("pytest_maxact.report.figures.printed.rendered", lambda spec, form: form.encode())
 
 
 def _put(record: Record, path: Path) -> None:

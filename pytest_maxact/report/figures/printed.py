@@ -49,7 +49,7 @@ FIGURE = Kind(called="the figure", is_one=_is_one)
 def printed(figure: Figure, form: Form) -> Iterator[tuple[str, bytes]]:
     """The files of a figure, by their names: one, or one for each option of its menu."""
     for name, spec in _specs(figure):
-        yield f"{name}.{form}", _drawn(spec, form)
+        yield f"{name}.{form}", rendered(spec, form)
 
 
 def _specs(figure: Figure) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -69,7 +69,8 @@ def _slug(label: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-.")[:60].rstrip("-.")
 
 
-def _drawn(spec: Mapping[str, Any], form: Form) -> bytes:
+def rendered(spec: Mapping[str, Any], form: Form) -> bytes:
+    """A spec in print colours."""
     import vl_convert
 
     whole = {**spec, "config": config_of("print")}
