@@ -83,11 +83,9 @@ class _Fit:
 
 def is_installed() -> bool:
     """Whether scipy is there, which a tail takes."""
-    try:
-        import scipy.special
-    except ImportError:
-        return False
-    return bool(scipy.special)
+    from importlib.util import find_spec
+
+    return find_spec("scipy") is not None
 
 
 def tail_of(magnitudes: Floats, dtype: str) -> Tail:

@@ -64,6 +64,11 @@ class Carried:
     position: int | None
     token: str | None
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether one channel, position or token carries them."""
+        return (self.channel, self.position, self.token) != (None, None, None)
+
 
 def place_of(position: int, token: str | None) -> str:
     """The class of a position. A token that is not known is told by its position alone."""
@@ -81,16 +86,17 @@ def carried(found: Entries, of_samples: bool = True) -> Carried | None:
     places = _places(found)
     known = [place for place, token in enumerate(found.tokens) if token is not None]
     tokens = [found.tokens[place] or "" for place in known]
+    by_token, by_channel = _by(tokens, found.magnitudes[known]), _by(found.channels, found.magnitudes)
     return Carried(
         entries=len(found.magnitudes),
         of_samples=of_samples,
         by_category=_by(found.categories, found.magnitudes),
         by_place=_by(places, found.magnitudes),
-        by_token=_first(_by(tokens, found.magnitudes[known])),
-        by_channel=_first(_by(found.channels, found.magnitudes)),
-        channel=_single(found.channels, found.magnitudes),
-        position=_single(found.positions, found.magnitudes),
-        token=_single(tokens, found.magnitudes[known]) if len(known) == len(places) else None,
+        by_token=_first(by_token),
+        by_channel=_first(by_channel),
+        channel=_single(by_channel, found.magnitudes),
+        position=_single(_by(found.positions, found.magnitudes), found.magnitudes),
+        token=_single(by_token, found.magnitudes),
     )
 
 
@@ -165,11 +171,10 @@ def _first(found: Mapping[Name, Held]) -> dict[Name, Held]:
     return dict(list(found.items())[:_NAMED])
 
 
-def _single(names: Sequence[Name], magnitudes: npt.NDArray[np.float64]) -> Name | None:
+def _single(by_name: Mapping[Name, Held], magnitudes: npt.NDArray[np.float64]) -> Name | None:
     """What nearly all entries share, and one of the largest too."""
-    by_name = _by(names, magnitudes)
-    largest = max((one.largest for one in by_name.values()), default=0.0)
-    carriers = (name for name, one in by_name.items() if one.entries >= _ALL * len(names) and one.largest == largest)
+    entries, largest = _ALL * len(magnitudes), float(magnitudes.max())
+    carriers = (name for name, one in by_name.items() if one.entries >= entries and one.largest == largest)
     return next(carriers, None)
 
 

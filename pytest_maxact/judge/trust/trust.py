@@ -33,7 +33,7 @@ class TrustedMaximum:
     """The maximum of a site, or M of all counted ones, whose name is `M`: where it sat, whether it still grows
     (`saturation`), what it says of other text (`beyond`), the maxima of two `halves`, and the band that 95 of 100
     corpora have which are drawn again from these samples (`redrawn`; none of them lies above it); what ten and a
-    hundred times the text would reach (`tail`, None where scipy is not there), and what carries it.
+    hundred times the text would reach (`tail`, None where that was not looked for), and what carries it.
     """
 
     name: str
@@ -79,9 +79,11 @@ def trust_of(record: Record, seed: int = 0) -> Trust:
 
 
 def trusted_m(record: Record, seed: int = 0) -> TrustedMaximum | None:
-    """Of M alone; None where its samples tell nothing of it."""
+    """Of M alone, and not what more text would reach, for which scipy takes longer to start than all of a replay; None
+    where its samples tell nothing of it.
+    """
     told, _ = _told(record)
-    return _of_all(record, told, _Draw(record, seed)) if told else None
+    return _of_all(record, told, _Draw(record, seed, ahead=False)) if told else None
 
 
 def maxima_of(record: Record) -> dict[str, SampleMaxima]:
@@ -141,11 +143,12 @@ def _without_scipy(told: Mapping[str, SampleMaxima]) -> tuple[str, ...]:
 class _Draw:
     """What all sites have in common: orders, halves and draws of the samples."""
 
-    def __init__(self, record: Record, seed: int) -> None:
+    def __init__(self, record: Record, seed: int, ahead: bool = True) -> None:
         samples = record.provenance.samples
         categories = [category for _, category, *_ in samples]
         self.names = [name for name, *_ in samples]
         self.categories = categories
+        self.ahead = ahead and is_installed()
         self.texts = record.token_texts or {}
         self.dtypes = {name: reading.dtype for name, reading in record.sites.items()}
         self.tokens = np.array([count for *_, count in samples], np.int64)
@@ -193,6 +196,6 @@ def _of_site(
         beyond=exceeding(magnitudes),
         halves=(one, other),
         redrawn=draw.redrawn(magnitudes),
-        tail=ahead_of(magnitudes, draw.dtypes[site], carriers) if is_installed() else None,
+        tail=ahead_of(magnitudes, draw.dtypes[site], carriers) if draw.ahead else None,
         carried=carriers,
     )

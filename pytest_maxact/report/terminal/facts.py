@@ -9,6 +9,7 @@ from rich.text import Text
 
 from pytest_maxact.errors import shown
 from pytest_maxact.judge.portrait import AppliedLimits, HalfRange, MassiveLayers, Maximum, Portrait, RoutedExperts
+from pytest_maxact.judge.trust.carries import carried_words
 from pytest_maxact.judge.trust.hunt import hunt_line
 from pytest_maxact.judge.trust.stress import stress_line
 from pytest_maxact.numbers.arithmetic import ACCUMULATED
@@ -41,6 +42,8 @@ def _facts(portrait: Portrait) -> Iterator[Fact]:
     yield "", portrait.m.standing
     if portrait.trust:
         yield "trust", trust_line(portrait.trust)
+        if portrait.trust.carried and portrait.trust.carried.is_alone:
+            yield "carrier", carried_words(portrait.trust.carried)
     elif portrait.slim:
         yield "trust", "not told: a slim Record keeps nothing of single samples"
     if broken := portrait.broken:

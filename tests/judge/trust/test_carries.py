@@ -62,7 +62,9 @@ def test_one_carries_them_where_nine_of_ten_share_it_and_the_largest_does() -> N
     assert told(*most[:8], entry(0.5, 4, 1)).channel is None
     assert told(*most, entry(99.0, 4, 1)).channel is None
     assert carried_words(told(*most)) == "channel 507, position 0: each has nine tenths of 9 samples or more"
-    assert told(*[entry(1.0, n, n, ".") for n in range(9)], entry(1.0, 1, 1, None)).token is None, "one is not known"
+    nine = [entry(1.0, n, n, ".") for n in range(9)]
+    assert told(*nine, entry(0.9, 1, 1, None)).token == "."
+    assert told(*nine, entry(1.1, 1, 1, None)).token is None, "that of the largest is not known"
 
 
 def test_a_record_tells_it_of_its_largest_entries_where_it_keeps_no_samples() -> None:
