@@ -21,7 +21,13 @@ def trust_data(trust: Trust) -> dict[str, Any]:
         "M": _maximum(trust.m) if trust.m else None,
         "sites": {found.name: _maximum(found) for found in trust.sites},
         "figures": {
-            one.name: {"value": one.value, "interval": [one.low, one.high], "samples": one.samples, "holds": one.holds}
+            one.name: {
+                "value": one.value,
+                "interval": [one.low, one.high],
+                "halves": list(one.halves),
+                "samples": one.samples,
+                "holds": one.holds,
+            }
             for one in trust.figures
         },
         "untold": list(trust.untold),

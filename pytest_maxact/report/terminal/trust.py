@@ -110,12 +110,14 @@ def _figures(found: Sequence[TrustedFigure]) -> Grid:
     return Grid(
         title="what schemes do to predictions, with 95 % intervals over samples",
         columns=[
-            Column(name=name, right=place > 0) for place, name in enumerate(("figure", "value", "from", "to", ""))
+            Column(name=name, right=place > 0)
+            for place, name in enumerate(("figure", "value", "from", "to", "halves", ""))
         ],
         rows=[
             (
                 one.name,
                 *(f"{value:.4g}" for value in (one.value, one.low, one.high)),
+                " ".join(f"{value:.4g}" for value in one.halves),
                 one.untold or counted(one.samples, "sample"),
             )
             for one in found

@@ -53,6 +53,19 @@ def test_every_figure_of_an_effect_lies_in_its_interval() -> None:
     assert all(few[name].high - few[name].low < one.high - one.low for name, one in found.items())
 
 
+def test_two_halves_of_the_samples_lie_about_the_figure_and_have_their_categories_in_proportion() -> None:
+    whole = effect()
+    for one in trusted_effects(holding(whole)):
+        assert min(one.halves) < one.value < max(one.halves)
+    halves = trusted_effects(holding(whole))[0].halves
+    assert sum(halves) / 2 == pytest.approx(whole.mean_kl), "samples have as many tokens each"
+    apart = tuple(replace(one, kl=one.tokens * (one.category == "b")) for one in whole.by_sample)
+    assert trusted_effects(holding(replace(whole, by_sample=apart)))[0].halves == (0.5, 0.5)
+    assert trust_data(trust_of(holding(whole)))["figures"]["W8A8.mean_kl"]["halves"] == list(halves)
+    lone = trusted_effects(holding(effect(1)))
+    assert all(math.isnan(one.halves[0]) and math.isfinite(one.halves[1]) for one in lone)
+
+
 def test_few_samples_and_a_divergence_that_is_nan_are_said_not_to_hold() -> None:
     assert not any(one.holds for one in trusted_effects(holding(effect(8))))
     whole = effect()
