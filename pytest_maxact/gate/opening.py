@@ -65,11 +65,7 @@ def open_run(settings: Settings, protocol_given: bool = False, team: "Team | Non
         )
     files = _limits(settings)
     sources = sources_of(settings)
-    if settings.until_saturated is not None and len(sources) > 1:
-        raise InputError(
-            f"{setting('until_saturated')}: each checkpoint of a series would end elsewhere, and Records of different "
-            f"text are not compared\n  leave it out, and choose the text by {setting('max_tokens')}"
-        )
+    _refuse_ending_early(settings, len(sources))
     taken = {source.name for source in sources}
     baseline_sources = baselines_of(settings, taken)
     origin = origin_of(settings, taken)
@@ -99,6 +95,23 @@ def open_run(settings: Settings, protocol_given: bool = False, team: "Team | Non
         subjects.append(_subject(one, files, [*baselines, *earlier], settings, origin.name if origin else ""))
     plan = Plan(subjects=_with_own_waivers(subjects), baselines=baseline_sources)
     return Opening(plan=plan, opened=tuple(opened))
+
+
+def _refuse_ending_early(settings: Settings, checkpoints: int) -> None:
+    """Raise InputError where how much text is run has to be known beforehand."""
+    if settings.until_saturated is None:
+        return
+    if checkpoints > 1:
+        raise InputError(
+            f"{setting('until_saturated')}: each checkpoint of a series would end elsewhere, and Records of different "
+            f"text are not compared\n  leave it out, and choose the text by {setting('max_tokens')}"
+        )
+    if settings.strict:
+        raise InputError(
+            f"{setting('strict')} refuses too little text, and how much is run under {setting('until_saturated')} is "
+            f"not known beforehand\n  keep the Record by {setting('save')} FILE, then judge it by {setting('replay')} "
+            f"FILE {setting('strict')}"
+        )
 
 
 def _limits(settings: Settings) -> list[LimitsFile]:
