@@ -3,6 +3,7 @@ gated, and scales are exported that lint finds sound.
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from pytest_maxact.record.file import load, save
 from tests.support.exports import compressed
 from tests.support.gate_runs import run_gate
 from tests.support.measuring import record_of
-from tests.support.paths import TRAINED
+from tests.support.paths import REPOSITORY, TRAINED
 from tests.support.trained import change_weights
 
 SMALL = ("--maxact-family=generic", "--maxact-max-tokens=16000")
@@ -48,6 +49,24 @@ def test_the_trained_checkpoint_is_green_and_its_caches_are_reported(pytester: p
     result = run_gate(pytester, f"--maxact-replay={attended}", "--maxact-family=generic", "-k", "ratio or attn")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["KV_FP8 *yes*", "KV_FP8_ONE *yes*"])
+
+
+def test_the_case_of_the_page_is_what_a_run_prints(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    model = shutil.copytree(TRAINED, tmp_path / "planted")
+    change_weights(model, lambda tensors: tensors["model.layers.3.self_attn.k_norm.weight"][5:6].mul_(300))
+    result = run_gate(
+        pytester, f"--maxact-model={model}", "--maxact-sites=attention", "--maxact-max-samples=8",
+        "--maxact-max-seq-len=128",
+    )  # fmt: skip
+
+    def form(text: str) -> str:
+        return re.sub(r"[0-9.]+", "#", " ".join(text.split()))
+
+    page = (REPOSITORY / "docs" / "kv_cache.md").read_text().partition("## A case")[2]
+    shown = [line for line in page.splitlines() if line.startswith("- layers.3.k")]
+    assert len(shown) == 2
+    for line in shown:
+        assert form(line) in form(result.stdout.str())
 
 
 def test_a_loud_channel_of_keys_turns_the_gate_red_by_layer_head_and_channel(
