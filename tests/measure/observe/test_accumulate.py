@@ -123,7 +123,7 @@ def test_the_running_m_is_told_after_every_batch_and_ends_as_that_of_the_whole(b
     model: Any = tiny.random_model("qwen3")
     if broken:
         with torch.no_grad():
-            model.model.embed_tokens.weight[5:] = torch.nan
+            model.embed_tokens.weight[5:] = torch.nan
     told: list[tuple[int, int, float]] = []
     anatomy = resolve(model, model.config)
     seen = observe(loaded(model), anatomy, encoded([6, 9, 3, 12] * 3), 24, lambda *how: told.append(how))
