@@ -30,7 +30,7 @@ class Tally:
 
     `left` checks did not run: of them `unknown` cannot be judged, and of the others `failing` would fail. `broken`: by
     checkpoint, the first site with non-finite values that a check found. `rests`: what stands behind PASS in words, of
-    limits and text that make it less than plain; `warnings`: what comes before all else.
+    limits and text that make it less than plain; `warnings`: what is said with the verdict, whatever it is.
     """
 
     ran: int

@@ -34,8 +34,6 @@ def verdict_lines(verdict: Tally, across: str = "", whole: bool = False) -> Iter
     full; else of many the first, and of the others where they are.
     """
     most = None if whole else BREACHES_SHOWN
-    for warning in verdict.warnings:
-        yield Several(f"WARNING: {warning}", style="bold yellow")
     yield from headline(verdict, across)
     for name, site in verdict.broken:
         yield Text(f"the first site with non-finite values{f' in {name}' if name else ''} is {site}", style="red")
@@ -49,6 +47,8 @@ def verdict_lines(verdict: Tally, across: str = "", whole: bool = False) -> Iter
         yield Several(f"- {fault}", style="red")
     if verdict.breaches:
         yield Text(f"what it is, and what to do: {explaining((told or verdict.breaches)[0])}", style="dim")
+    for warning in verdict.warnings:
+        yield Several(f"WARNING: {warning}", style="bold yellow")
     for one in verdict.waived[:most]:
         waiver = one.finding.waiver
         yield Text(f"{waiver.words if waiver else ''}: {_sentence(one)}", style="yellow")
