@@ -43,8 +43,8 @@ def _of(site: str, limit: Limit, finding: Finding | None) -> dict[str, object]:
         "too_close": True if finding and finding.close else None,
         "baseline": limit.against or None,
         "waived": finding.waiver.words if finding and finding.waiver else None,
-        "rule": limit.rule,
-        "source": limit.source,
+        "rule": limit.rule or None,
+        "source": limit.source or None,
         "file": limit.file,
         "line": limit.line,
     }

@@ -12,10 +12,13 @@ from typing import Literal
 
 from pytest_maxact.errors import worded
 from pytest_maxact.judge.account import Account, CheckTold
+from pytest_maxact.judge.limits.file import builtin_path
 from pytest_maxact.judge.limits.waivers import Waiver
 
 RUN, WAIVER = "run", "waiver"
 """Rules of what is no metric: what kept the run from judging, and a waiver that fails."""
+SHIPPED = "pytest_maxact/judge/limits/thresholds.yaml"
+"""Where the limits that come with the package lie in it."""
 NOWHERE = "maxact"
 """Stands for a file where none is known, as it does in the ids of checks."""
 
@@ -62,7 +65,7 @@ def below(file: str, root: Path) -> str:
         parts = path.parts
         if "pytest_maxact" in parts:
             return Path(*parts[parts.index("pytest_maxact") :]).as_posix()
-        return path.as_posix()
+        return SHIPPED if path == builtin_path() else path.as_posix()
 
 
 def _faults(account: Account) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ https://docs.github.com/code-security/code-scanning/integrating-with-code-scanni
 """
 
 import json
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -117,8 +118,10 @@ def _message(text: str) -> dict[str, str]:
 
 
 def _about(account: Account) -> str:
-    """What tells alerts of this checkpoint from those of others, the same on every machine."""
-    return cut("".join(c if c.isalnum() or c in "._-" else "-" for c in Path(account.about).name), 100)
+    """What tells alerts of this checkpoint from those of others, the same on every machine: the end of its path, or its
+    id.
+    """
+    return cut("-".join(re.sub(r"[^\w.-]+", "-", part) for part in Path(account.about).parts[-2:]), 100).strip("-")
 
 
 def _maxima(account: Account) -> dict[str, Any]:

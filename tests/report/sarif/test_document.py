@@ -12,6 +12,7 @@ import pytest
 
 from pytest_maxact.errors import shown, worded
 from pytest_maxact.judge.account import UNFINISHED, Account
+from pytest_maxact.judge.limits.file import builtin_path
 from pytest_maxact.report.sarif.document import MOST_RESULTS, is_sarif, sarif_json
 from pytest_maxact.settings.option import pytest_option
 from tests.support.accounts import account_of_all
@@ -56,13 +57,11 @@ def test_it_stands_on_the_line_of_the_limit_below_the_root_of_the_repository(tmp
     assert run["originalUriBaseIds"]["SRCROOT"]["uri"] == f"{tmp_path.as_uri()}/"
 
 
-def test_shipped_limits_have_one_path_on_every_machine() -> None:
+@pytest.mark.parametrize("file", ["/usr/lib/pytest_maxact/judge/limits/thresholds.yaml", str(builtin_path())])
+def test_shipped_limits_have_one_path_on_every_machine(file: str) -> None:
     account = account_of_all()
     (one,) = account.checkpoints
-    checks = tuple(
-        replace(told, limit=replace(told.limit, file="/usr/lib/pytest_maxact/judge/limits/thresholds.yaml"))
-        for told in one.checks
-    )
+    checks = tuple(replace(told, limit=replace(told.limit, file=file)) for told in one.checks)
     run = run_of(replace(account, checkpoints=(replace(one, checks=checks),)))
     uris = {found["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for found in run["results"]}
     assert "pytest_maxact/judge/limits/thresholds.yaml" in uris
@@ -89,7 +88,15 @@ def test_a_run_that_did_not_finish_is_no_clean_one() -> None:
     run = run_of(Account(about="org/name"))
     assert [one["message"]["text"] for one in run["results"]] == [UNFINISHED]
     assert run["invocations"][0]["executionSuccessful"] is False
-    assert run["automationDetails"]["id"] == "pytest-maxact/name/"
+
+
+@pytest.mark.parametrize(
+    ("about", "category"),
+    [("org/name", "org-name"), ("/home/ann/runs/latest", "runs-latest"), ("run.safetensors", "run.safetensors"),
+     ("runs/checkpoint-*", "runs-checkpoint"), ("a/b/../../etc|x", "..-etc-x")],
+)  # fmt: skip
+def test_alerts_of_each_checkpoint_have_a_category_of_their_own(about: str, category: str) -> None:
+    assert run_of(Account(about=about))["automationDetails"]["id"] == f"pytest-maxact/{category}/"
 
 
 def test_what_github_would_refuse_is_left_out_and_said_so() -> None:
