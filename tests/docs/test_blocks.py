@@ -31,7 +31,10 @@ SHELL = {
     *("ruff", "mypy", "lint-imports", "python", "source"),
 }
 """Commands beside ours that the docs may use; they are not run."""
-FAST = {"show", "judge", "compare", "series", "suggest", "sites", "merge", "export", "weights", "verify", "figures"}
+FAST = {
+    *("card", "show", "judge", "compare", "series", "suggest", "sites", "merge", "export", "weights", "verify"),
+    "figures",
+}
 """Commands that run on prepared Records or on a small checkpoint; `measure` is only parsed."""
 
 

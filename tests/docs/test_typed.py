@@ -18,6 +18,7 @@ GIVEN: dict[str, tuple[str, ...]] = {
         "DIR", "limits.yaml", "old.safetensors", "new.safetensors", "checkpoint-1.maxact.safetensors",
         "part-1.safetensors", "part-2.safetensors", "corpus.jsonl",
     ),
+    "docs/card.md": ("DIR",),
     "docs/ci.md": ("DIR", "limits.yaml", "runs/checkpoint-1"),
     "docs/deploy.md": ("DIR",),
     "docs/kv_cache.md": ("DIR",),
