@@ -53,7 +53,8 @@ def here(prepared: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPa
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are made and written, and not rendered, which takes a second each."""
-    monkeypatch.setattr("pytest_maxact.report.figures.printed.rendered", lambda spec, form: form.encode())
+    drawn = b"a figure of pytest-maxact"
+    monkeypatch.setattr("pytest_maxact.report.figures.printed.rendered", lambda spec, form: drawn)
 
 
 def _put(record: Record, path: Path) -> None:

@@ -31,9 +31,9 @@ class Tier:
 TIERS = (
     Tier(low=100, high=1000, of="Qwen3.5, MoE"),
     Tier(low=1600, high=3000, of="small Gemma"),
-    Tier(low=4000, high=35_000, of="Qwen2.5, Qwen3 dense, Ling"),
-    Tier(low=145_000, high=158_000, of="gpt-oss-20b, gemma-2-27b"),
-    Tier(low=246_000, high=696_000, of="Gemma3"),
+    Tier(low=3_984, high=35_328, of="Qwen2.5, Qwen3 dense, Ling"),
+    Tier(low=145_408, high=157_696, of="gpt-oss-20b, gemma-2-27b"),
+    Tier(low=245_760, high=696_320, of="Gemma3"),
 )
 """As the paper has them: ranges that were observed, not bounds."""
 

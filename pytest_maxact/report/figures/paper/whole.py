@@ -94,12 +94,13 @@ def criterion(drawn: Drawn) -> Figure:
         color=roles({"meets the criterion": GREY, "does not": BREACH, "this model": OWN}),
         tooltip=hints,
     )
-    names = base.transform_filter("datum.role !== 'meets the criterion'")
+    names = base.transform_filter("isValid(datum.label)").encode(x="ratio:Q", y="value:Q", text="label:N")
     chart = alt.layer(
         chart_of("lines").transform_filter("isValid(datum.ratio)").mark_rule(strokeDash=[4, 3]).encode(x="ratio:Q"),
         chart_of("lines").transform_filter("isValid(datum.value)").mark_rule(strokeDash=[4, 3]).encode(y="value:Q"),
         marks.mark_point(filled=True, size=70, opacity=0.9),
-        names.mark_text(align="right", dx=-8, fontSize=11).encode(x="ratio:Q", y="value:Q", text="label:N"),
+        names.transform_filter(alt.datum.role != OURS).mark_text(align="right", dx=-8, fontSize=11),
+        names.transform_filter(alt.datum.role == OURS).mark_text(align="left", dx=8, fontSize=11),
     )
     failing = [row["model"] for row in rows if row["role"] == "does not"]
     caption = (
