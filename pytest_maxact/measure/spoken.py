@@ -12,6 +12,7 @@ from pytest_maxact import corpus
 from pytest_maxact.numbers.maxima import SampleMaxima
 from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.reading import SiteReading
+from pytest_maxact.record.spoken import kept_texts
 
 
 def with_tokens(
@@ -30,7 +31,7 @@ def with_tokens(
         spoken.update(tokens.tolist())
         told[name] = replace(reading, held=replace(held, maxima=replace(held.maxima, tokens=tokens)))
     texts = {str(one): str(tokenizer.decode([one])) for one in sorted(spoken) if one >= 0}
-    return told, texts if kept else None
+    return told, kept_texts(told.values(), texts) if kept else None
 
 
 def _tokens(maxima: SampleMaxima, ids: Sequence[Sequence[int]]) -> "np.ndarray[Any, np.dtype[np.int32]]":

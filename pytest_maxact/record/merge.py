@@ -15,6 +15,7 @@ from pytest_maxact.record.provenance import Context, Provenance, corpus_digest, 
 from pytest_maxact.record.reading import SiteReading, ordered
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.scores import LayerScores, merged_scores
+from pytest_maxact.record.spoken import kept_texts
 from pytest_maxact.record.static import held_of
 from pytest_maxact.record.stress import Stress, merged_stress
 
@@ -99,9 +100,10 @@ class Sum:
         if shard := self._first.provenance.shard:
             _refuse_missing(self._shards, int(shard.split("/")[1]))
         low_bits = self._first.provenance.low_bits
+        sites = {name: ordered(reading, self._origin.order) for name, reading in self._sites.items()}
         return Record(
             provenance=self._origin.joined(self._first.provenance),
-            sites={name: ordered(reading, self._origin.order) for name, reading in self._sites.items()},
+            sites=sites,
             weights=self._first.weights,
             predictions=self._predictions,
             scores=self._scores,
@@ -111,12 +113,7 @@ class Sum:
             stress=self._stress,
             hunt=self._hunt or None,
             untried=self._untried,
-            token_texts=self._in_order(),
-        )
-
-    def _in_order(self) -> dict[str, str] | None:
-        return (
-            None if self._token_texts is None else dict(sorted(self._token_texts.items(), key=lambda one: int(one[0])))
+            token_texts=None if self._token_texts is None else kept_texts(sites.values(), self._token_texts),
         )
 
     def _refuse_repeated(self, shard: str | None) -> None:

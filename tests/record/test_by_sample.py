@@ -19,6 +19,7 @@ from pytest_maxact.record.merge import merge
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.sound.maxima import require_sound_peaks
 from pytest_maxact.record.sound.record import require_sound
+from pytest_maxact.record.spoken import kept_texts
 from pytest_maxact.record.summary import summary
 from tests.support import tiny
 from tests.support.measuring import record_of
@@ -186,3 +187,10 @@ def test_tokens_are_read_back_and_a_table_without_them_too() -> None:
     assert unpacked_maxima(kinds, 3, packed_maxima(list(zip(kinds, found, strict=True)))) == found
     bare = [replace(one, tokens=None) for one in found]
     assert unpacked_maxima(kinds, 3, packed_maxima(list(zip(kinds, bare, strict=True)))) == bare
+
+
+def test_of_other_tokens_it_is_told_only_what_stands_for_itself(made: tuple[Record, list[Record]]) -> None:
+    whole, _ = made
+    assert whole.token_texts
+    more = {"999997": "word", "999998": ".", "999999": "<s>", **whole.token_texts}
+    assert kept_texts(whole.sites.values(), more) == {**whole.token_texts, "999998": ".", "999999": "<s>"}

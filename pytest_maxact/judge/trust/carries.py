@@ -4,7 +4,6 @@ category, place, token and channel out, and whether one of each carries them all
 A Record that keeps nothing of its samples tells it of the ten largest entries alone.
 """
 
-import unicodedata
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -13,13 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_maxact.numbers.maxima import SampleMaxima
+from pytest_maxact.numbers.tokens import is_bos, is_delimiter
 from pytest_maxact.record.record import Record
 
 FIRST, BOS, DELIMITER, OTHER = "first", "BOS", "delimiter", "other"
 Name = TypeVar("Name", bound=Hashable)
-_BOS = frozenset(
-    {"<s>", "<bos>", "<|begin_of_text|>", "<|endoftext|>", "<|im_start|>", "[CLS]", "[BOS]", "<|startoftext|>"}
-)
 _ALL = 0.9
 """So much of the entries one channel, place or token must have to be said to carry them."""
 _NAMED = 10
@@ -72,11 +69,11 @@ class Carried:
 
 def place_of(position: int, token: str | None) -> str:
     """The class of a position. A token that is not known is told by its position alone."""
-    if token is not None and token.strip() in _BOS:
+    if token is not None and is_bos(token):
         return BOS
     if position == 0:
         return FIRST
-    return DELIMITER if token and _is_delimiter(token) else OTHER
+    return DELIMITER if token is not None and is_delimiter(token) else OTHER
 
 
 def carried(found: Entries, of_samples: bool = True) -> Carried | None:
@@ -176,8 +173,3 @@ def _single(by_name: Mapping[Name, Held], magnitudes: npt.NDArray[np.float64]) -
     entries, largest = _ALL * len(magnitudes), float(magnitudes.max())
     carriers = (name for name, one in by_name.items() if one.entries >= entries and one.largest == largest)
     return next(carriers, None)
-
-
-def _is_delimiter(token: str) -> bool:
-    """Whether a token is nothing but punctuation and space."""
-    return all(character.isspace() or unicodedata.category(character)[0] in "PZC" for character in token)

@@ -16,6 +16,7 @@ from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.reading import SPLITS, SiteReading
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.sound.rounded import rounded
+from pytest_maxact.record.spoken import named_tokens
 
 
 def require_sound_maxima(reading: SiteReading, samples: Mapping[str, tuple[str, int]]) -> None:
@@ -89,12 +90,6 @@ def _earlier(peak: Peak) -> tuple[float, int]:
 
 
 def require_sound_texts(record: Record) -> None:
-    """What every token says is told that a maximum sits at. Raises ValueError."""
-    held = [reading.held for reading in record.sites.values() if isinstance(reading.held, Distributions)]
-    spoken = {token for one in held if one.maxima is not None for token in _ids(one.maxima)}
-    if missing := sorted(spoken - set(record.token_texts or {})):
+    """What every token says is told at which a largest sample of a site has its maximum. Raises ValueError."""
+    if missing := sorted(named_tokens(record.sites.values()) - set(record.token_texts or {})):
         raise ValueError(f"token_texts: {shown(missing[0])} is not told of, where a maximum sits")
-
-
-def _ids(maxima: SampleMaxima) -> set[str]:
-    return set() if maxima.tokens is None else {str(one) for one in np.unique(maxima.tokens) if one >= 0}
