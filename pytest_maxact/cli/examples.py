@@ -29,6 +29,11 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         ("maxact judge deploy.safetensors --deploy W8A8", "and for a low-bit scheme"),
         ("maxact judge run.safetensors --json", "for a program"),
     ),
+    "report": (
+        ("maxact report run.safetensors -o run.html", "one Record, judged by its family's limits"),
+        ("maxact report run.safetensors --baseline old.safetensors -o run.html", "and against an earlier one"),
+        ("maxact report runs/checkpoint-*.maxact.safetensors -o runs.html", "a series of them"),
+    ),
     "verify": (
         ("maxact verify verdict.json DIR", "whether a release may rest on it"),
         ("maxact verify verdict.json DIR --no-waivers --max-age 30", "and accept less"),

@@ -33,7 +33,7 @@ def add(commands: Commands) -> None:
         parser,
         [
             *("limits", "family", "deploy", "baseline", "source", "close"),
-            *("verdict", "json-report", "sarif", "codequality", "card", "bom", "github"),
+            *("verdict", "json-report", "html", "sarif", "codequality", "card", "bom", "github"),
         ],
     )
     add_json(parser)

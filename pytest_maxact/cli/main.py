@@ -25,6 +25,7 @@ from pytest_maxact.cli import (
     measure,
     merge,
     plan,
+    report,
     series,
     show,
     sites,
@@ -41,8 +42,8 @@ from pytest_maxact.cli.words import argument
 from pytest_maxact.errors import InputError, MaxactError, shown
 
 _COMMANDS = (
-    measure, judge, explain, verify, card, show, trust, compare, series, merge, suggest, figures, export, weights, lint,
-    sites, plan, stress, hunt, cause,
+    measure, judge, report, explain, verify, card, show, trust, compare, series, merge, suggest, figures, export,
+    weights, lint, sites, plan, stress, hunt, cause,
 )  # fmt: skip
 """In the order of the help."""
 

@@ -62,7 +62,8 @@ def all_reported(session: "GateSession") -> Reported:
 
 def conclude(session: "GateSession", reported: Reported, tighten: str = "", *, drawn: bool = False) -> Outcome:
     """The outcome of a run; where none of its items ran, its checkpoints and what went wrong alone. `tighten`: the
-    command that sets limits from this run, advised only where it passed. `drawn`: whether a report draws figures.
+    command that sets limits from this run, advised only where it passed. `drawn`: whether a report draws figures, as a
+    page does.
 
     Raises MaxactError, ValueError or OSError where a Record that is there cannot be shown.
     """
@@ -89,7 +90,9 @@ def conclude(session: "GateSession", reported: Reported, tighten: str = "", *, d
     verdict = _verdict(session, judged, ran, faults, held, len(waivers)) if judged else None
     return Outcome(
         checkpoints=tuple(
-            _checkpoint(session, subject, judged.get(subject.name), ran[subject.name], drawn)
+            _checkpoint(
+                session, subject, judged.get(subject.name), ran[subject.name], drawn or bool(session.settings.html)
+            )
             for subject in session.plan.subjects
         ),
         ran=len(reported.run),

@@ -51,9 +51,11 @@ class Opening:
     opened: tuple[Candidate, ...]
 
 
-def open_run(settings: Settings, protocol_given: bool = False, team: "Team | None" = None) -> Opening:
+def open_run(
+    settings: Settings, protocol_given: bool = False, team: "Team | None" = None, records: Sequence[str] = ()
+) -> Opening:
     """Resolve sites and limits of every checkpoint; no weights are loaded. `protocol_given`: the protocol was asked
-    for, and is no default.
+    for, and is no default. `records`: of a series of Records, its files, where they are named one by one.
 
     Raises InputError for a request that is wrong.
     """
@@ -64,7 +66,7 @@ def open_run(settings: Settings, protocol_given: bool = False, team: "Team | Non
             f"  then judge the whole: {setting('replay')} WHOLE"
         )
     files = _limits(settings)
-    sources = sources_of(settings)
+    sources = sources_of(settings, records)
     _refuse_ending_early(settings, len(sources))
     taken = {source.name for source in sources}
     baseline_sources = baselines_of(settings, taken)

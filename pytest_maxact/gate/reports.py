@@ -46,6 +46,21 @@ def _is_json(path: Path) -> bool:
     return is_run_report(path)
 
 
+def _html(account: Account, place: Path) -> bytes:
+    from pytest_maxact.report.figures.every import figures_of
+    from pytest_maxact.report.html.page import render_page
+
+    latest = account.outcome.measured[-1:] if account.outcome else ()
+    figures = [figure for one in latest if one.drawn for figure in figures_of(one.drawn)]
+    return render_page(account, figures).encode("utf-8", "backslashreplace")
+
+
+def _is_html(path: Path) -> bool:
+    from pytest_maxact.report.html.page import is_page
+
+    return is_page(path)
+
+
 def _sarif(account: Account, place: Path) -> bytes:
     from pytest_maxact.report.sarif.document import sarif_json
 
@@ -101,6 +116,7 @@ REPORTS = (
         kind=Kind(called="the JSON report", is_one=_is_json),
         made=_json,
     ),
+    Report(setting="html", called="page", kind=Kind(called="the page", is_one=_is_html), made=_html),
     Report(setting="sarif", called="SARIF", kind=Kind(called="the SARIF file", is_one=_is_sarif), made=_sarif),
     Report(
         setting="codequality",

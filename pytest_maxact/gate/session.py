@@ -3,6 +3,7 @@
 The process that starts the run opens it, before any weights load; a worker joins it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,12 +65,13 @@ class GateSession:
 
 def open_session(
     settings: Settings, *, protocol_given: bool = False, cache: Cache = NOWHERE, unwaived: str = "",
-    team: "Team | None" = None,
+    team: "Team | None" = None, records: Sequence[str] = (),
 ) -> GateSession:  # fmt: skip
     """Find out what a run is about; no weights are loaded. `unwaived`: why its waivers are not applied, empty where
-    they are. `team`: ranks that share what is measured. Raises InputError for a request that is wrong.
+    they are. `team`: ranks that share what is measured. `records`: the files of a series of Records, where they are
+    named one by one. Raises InputError for a request that is wrong.
     """
-    opening = open_run(settings, protocol_given, team)
+    opening = open_run(settings, protocol_given, team, records)
     return _session(settings, opening.plan, Records(settings, opening.plan, opening.opened, cache, team), unwaived)
 
 

@@ -4,6 +4,7 @@ torch.
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from glob import glob, has_magic
 from pathlib import Path
@@ -54,17 +55,22 @@ class Source:
         return replace(run, **place, revision=self.revision, weights=self.weights, source=self.made_from)
 
 
-def sources_of(settings: Settings) -> list[Source]:
-    """The checkpoints, or Records, under test, in the order of their steps."""
+def sources_of(settings: Settings, records: Sequence[str] = ()) -> list[Source]:
+    """The checkpoints, or Records, under test, in the order of their steps. `records`: the files of a series, where
+    they are named one by one.
+    """
     given, is_record = settings.replay or settings.model or "", settings.replay is not None
     reachable(Path(given))
-    if not is_pattern(given):
+    if len(records) > 1:
+        members = in_order([Path(record) for record in records], "the list")
+    elif not is_pattern(given):
         one = Source(
             name="", path=given, is_record=is_record, revision=settings.revision, weights=settings.weights,
             made_from=settings.source,
         )  # fmt: skip
         return [one]
-    members = find(given, records=is_record)
+    else:
+        members = find(given, records=is_record)
     return [
         Source(
             name=one.name,

@@ -49,6 +49,7 @@ class Settings:
     slim: bool = False
     verdict: str | None = None
     json_report: str | None = None
+    html: str | None = None
     sarif: str | None = None
     codequality: str | None = None
     card: str | None = None

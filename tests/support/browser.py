@@ -27,6 +27,7 @@ _WIDE = """width => {
     return [...document.querySelectorAll("body *")]
         .filter((e) => e.getClientRects().length && e.getBoundingClientRect().right > width + 1)
         .filter((e) => !e.closest(".skip, #vg-tooltip-element") && !boxed(e))
+        .filter((e) => !e.closest("svg") || e.tagName === "svg" || e.tagName === "text")
         .map((e) => `${e.tagName} ${e.getAttribute("class")}: ${e.getBoundingClientRect().right}`);
 }"""
 

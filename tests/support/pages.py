@@ -19,16 +19,21 @@ from pytest_maxact.judge.outcome import Checkpoint, Outcome
 from pytest_maxact.judge.portray import portray
 from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.judge.verdict.tally import Told, tally_of
-from pytest_maxact.numbers.sites import LINEAR_KINDS
+from pytest_maxact.numbers.histogram import Histogram
+from pytest_maxact.numbers.massive import Massive
+from pytest_maxact.numbers.peaks import Peak
+from pytest_maxact.numbers.sites import LINEAR_KINDS, Site
 from pytest_maxact.record.file import save
+from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.identity import identity_of
+from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
 from pytest_maxact.report.figures.every import figures_of
 from pytest_maxact.report.figures.figure import Figure
 from pytest_maxact.report.html.page import render_page
 from pytest_maxact.settings.settings import Settings
 from tests.support import against, fitness, records
-from tests.support.large import large_record
+from tests.support.large import noisy
 
 LIMITS = """\
 version: 1
@@ -125,16 +130,42 @@ def _artifact(folder: Path) -> Account:
 
 
 def _deep(folder: Path) -> Account:
-    """A mixture of experts of 96 layers over a real corpus, of which one expert was given nothing."""
-    kinds = ("hidden", "attn_output", "mlp_output", "gate", "router", *LINEAR_KINDS)
-    record = large_record("bfloat16", kinds, layers=96)
+    """A mixture of experts of 96 layers, of which one expert was given nothing, and which is too loud at one site."""
+    rng = np.random.default_rng(0)
+    every = [noisy("bfloat16", 1e9, scale, rng) for scale in (0.02, 0.2, 2.0)]
+    few = [Histogram("bfloat16", one.bins[::32], one.counts[::32]) for one in every]
     tokens = tuple(int(count) for count in np.arange(128) * 1000)
-    sites = {
-        name: replace(reading, tokens_per_expert=tokens) if reading.site.kind == "router" else reading
-        for name, reading in record.sites.items()
-    }
-    provenance = replace(record.provenance, layers=96, hidden_size=5120)
-    return told(replace(record, sites=sites, provenance=provenance))
+    kinds = ("hidden", "attn_output", "mlp_output", "gate", "router", *LINEAR_KINDS)
+
+    def reading(rank: int, one: Site) -> SiteReading:
+        largest = 70_144.0 if one.name == "layers.90.hidden" else 40.0 * (1 + rank % 97)
+        peaks = tuple(
+            Peak(
+                value=largest - place,
+                sample=f"math-{place:02d}",
+                position=place,
+                token="The",
+                token_id=5,
+                channel=place,
+            )
+            for place in range(3)
+        )
+        return SiteReading(
+            site=one,
+            dtype="bfloat16",
+            width=5120,
+            held=Distributions(calibration=few[rank % 3], evaluation=few[rank % 3]),
+            peaks=peaks,
+            massive=Massive(tokens=one.layer or 0, entries=one.layer or 0, max_ratio=1200.0)
+            if one.kind == "hidden"
+            else None,
+            tokens_per_expert=tokens if one.kind == "router" else None,
+        )
+
+    shallow = records.seen()
+    sites = {one.name: reading(rank, one) for rank, one in enumerate(records.sites(96, kinds))}
+    provenance = replace(shallow.provenance, layers=96, hidden_size=5120)
+    return told(replace(shallow, sites=sites, provenance=provenance))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

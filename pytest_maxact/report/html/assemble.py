@@ -14,7 +14,7 @@ from pytest_maxact.errors import cut
 from pytest_maxact.judge.account import Account
 from pytest_maxact.judge.outcome import Checkpoint, Outcome
 from pytest_maxact.judge.portrait import Portrait
-from pytest_maxact.judge.verdict.tally import Tally, Told
+from pytest_maxact.judge.verdict.tally import Tally
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.report.html.breaches import breaches_of, checks_table, figure, waived_table
@@ -34,8 +34,8 @@ from pytest_maxact.report.terminal.screen import Grid, grouped
 from pytest_maxact.report.terminal.source import source_parts
 from pytest_maxact.report.terminal.verdict import across_words, headline
 
-WORDS = {"good": "PASS", "warn": "PASS", "bad": "FAIL", "none": "NOT CHECKED"}
 _TITLE = 120
+_CLOSE = "These hold, and their intervals reach over the limit: on other text of the same kind they may not."
 _STYLES = (("red", "bad"), ("yellow", "warn"), ("green", "good"))
 
 
@@ -45,18 +45,19 @@ def page_of(account: Account, drawings: Sequence[Drawing]) -> Page:
     verdict = outcome.verdict if outcome else None
     anchors = anchors_of(checkpoints)
     state = _state(account, verdict)
+    sentences = tuple(_sentences(account, verdict))
     subject = _subject(checkpoints) if checkpoints else "a run without an outcome"
     return Page(
-        title=cut(f"{WORDS[state]}: {subject}", _TITLE),
+        title=cut(f"{_word(account, state)}: {subject}", _TITLE),
         subject=subject,
         state=state,
-        word=WORDS[state],
-        sentences=tuple(_sentences(account, verdict)),
+        word=_word(account, state),
+        sentences=sentences,
         warnings=verdict.warnings if verdict else (),
-        faults=_faults(account, verdict),
+        faults=_faults(account, verdict, sentences),
         breaches=breaches_of(verdict.breaches, anchors) if verdict else (),
         waived=waived_table(verdict.waived, anchors) if verdict else None,
-        close=_close(checkpoints, anchors),
+        close=checks_table("close", "Too close to call", _CLOSE, verdict.close, anchors) if verdict else None,
         tiles=tuple(_tiles(outcome)) if outcome else (),
         figures=tuple(drawings),
         series=series_table(outcome.series, checkpoints) if outcome and outcome.series else None,
@@ -72,12 +73,13 @@ def _state(account: Account, verdict: Tally | None) -> str:
         return "bad"
     if account.verdict != "PASS" or verdict is None or not verdict.passed:
         return "bad" if verdict and verdict.ran else "none"
-    close = (
-        any(finding.close for one in account.outcome.checkpoints for finding in one.findings)
-        if account.outcome
-        else False
-    )
-    return "warn" if verdict.left or verdict.waived or verdict.warnings or close else "good"
+    return "warn" if verdict.left or verdict.waived or verdict.close or verdict.warnings else "good"
+
+
+def _word(account: Account, state: str) -> str:
+    if state in ("good", "warn"):
+        return "PASS"
+    return "FAIL" if account.verdict == "FAIL" else "NOT CHECKED"
 
 
 def _subject(checkpoints: Sequence[Checkpoint]) -> str:
@@ -93,7 +95,7 @@ def _sentences(account: Account, verdict: Tally | None) -> Iterator[str]:
         yield f"Nothing was checked: {account.faults[0]}" if account.faults else "Nothing was checked."
         return
     first, *rest = (line.plain for line in headline(verdict, across_words(outcome)))
-    yield _without(first, WORDS[_state(account, verdict)])
+    yield _without(first, _word(account, _state(account, verdict)))
     yield from rest
     for name, site in verdict.broken:
         yield f"the first site with non-finite values{f' in {name}' if name else ''} is {site}"
@@ -101,22 +103,13 @@ def _sentences(account: Account, verdict: Tally | None) -> Iterator[str]:
 
 def _without(sentence: str, word: str) -> str:
     """A headline without the word that stands before it in large letters."""
-    rest = sentence.removeprefix(word).removeprefix(":").strip()
-    return f"{rest[:1].upper()}{rest[1:]}"
+    return sentence.removeprefix(f"{word}:").removeprefix(word).strip()
 
 
-def _faults(account: Account, verdict: Tally | None) -> tuple[str, ...]:
-    """What went wrong besides, but for what the first sentence says."""
-    told = verdict.listed if verdict else account.faults[1:]
-    return tuple(dict.fromkeys((*told, *(fault for fault in account.faults[1:] if fault not in told))))
-
-
-def _close(checkpoints: Sequence[Checkpoint], anchors: Mapping[tuple[str, str], str]) -> Table | None:
-    told = [
-        Told(checkpoint=one.name, finding=finding) for one in checkpoints for finding in one.findings if finding.close
-    ]
-    caption = "Whether these pass or not, on other text of the same kind they may end the other way."
-    return checks_table("close", "Too close to call", caption, told, anchors)
+def _faults(account: Account, verdict: Tally | None, sentences: Sequence[str]) -> tuple[str, ...]:
+    """What went wrong besides, but for what the sentences say."""
+    told = dict.fromkeys((*account.faults, *(verdict.faults if verdict else ())))
+    return tuple(fault for fault in told if not any(sentence.endswith(fault) for sentence in sentences))
 
 
 def _unjudged(account: Account) -> Table | None:
@@ -153,7 +146,7 @@ def _tiles(outcome: Outcome) -> Iterator[Fact]:
     yield Fact(label="M", lines=((figure(m.value), ""), (m.site.name, "soft")))
     if outcome.verdict:
         tally = outcome.verdict
-        held = tally.ran - len(tally.breaches) - len(tally.waived)
+        held = tally.ran - len(tally.breaches) - len(tally.waived) - len(tally.close)
         yield Fact(label="checks that hold", lines=((f"{held} of {tally.ran}", ""),))
     if latest.limits:
         shape = latest.limits.shape or ("envelope" if latest.limits.envelope else "")

@@ -75,7 +75,7 @@ def _breach(number: int, checkpoint: str, found: list[Finding], anchors: Rows, s
         title=f"{whose}{worst.site} {limit.name}",
         check=f"{limit.site}::{limit.name}",
         value=figure(worst.value),
-        relation=RELATIONS[limit.sense, worst.passed],
+        relation="keeps, too close to call," if worst.is_failed_as_close else RELATIONS[limit.sense, False],
         bound=figure(limit.bound),
         interval=interval_of(worst),
         used=f"{worst.usage:.1%} of the limit" if math.isfinite(worst.usage) else "",

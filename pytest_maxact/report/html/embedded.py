@@ -28,7 +28,8 @@ def drawings_of(figures: Iterable[Figure], words: Words) -> tuple[Drawing, ...]:
 
 
 def _drawing(number: int, one: Figure, words: Words) -> Drawing:
-    spec = {**one.spec, "datasets": {name: _columns(rows) for name, rows in one.spec.get("datasets", {}).items()}}
+    data = {name: _of_rows(rows, one.rows) or _columns(rows) for name, rows in one.spec.get("datasets", {}).items()}
+    spec = {**one.spec, "datasets": data}
     return Drawing(
         name=one.name if _NAME.fullmatch(one.name) else f"figure-{number}",
         title=one.title,
@@ -38,6 +39,17 @@ def _drawing(number: int, one: Figure, words: Words) -> Drawing:
         rows=script_json(_columns(one.rows), words),
         count=len(one.rows),
     )
+
+
+def _of_rows(data: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Data of a spec as fields of the figure's own rows, which stand beside it; None where they are something else."""
+    fields = dict.fromkeys(name for row in data for name in row)
+    leaned = ({name: row[name] for name in fields if row.get(name) not in (None, "")} for row in rows)
+    same = len(data) == len(rows) and all(
+        {name: value for name, value in one.items() if value not in (None, "")} == other
+        for one, other in zip(data, leaned, strict=True)
+    )
+    return {"fields": list(fields)} if same else None
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -55,7 +67,7 @@ def script_json(data: object, words: Words) -> str:
 def _told(data: Any, words: Words) -> Any:
     """The same with texts as people are shown them, and null for what is no finite number."""
     if isinstance(data, str):
-        return data if data.isascii() and data.isprintable() else worded(data, words)
+        return worded(data, words)
     if isinstance(data, float) and not math.isfinite(data):
         return None
     if isinstance(data, Mapping):

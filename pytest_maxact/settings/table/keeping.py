@@ -50,6 +50,17 @@ KEEPING = (
         help="write all that a program may ask of the run to FILE, by a published JSON Schema (report.schema.json)",
     ),
     Option(
+        name="html",
+        metavar="FILE",
+        parse=nonempty,
+        is_path=True,
+        measures=False,
+        help=(
+            "write a page to look at to FILE: verdict, breaches, figures, every site; one file, which asks nothing of"
+            " any network (takes pytest-maxact[report])"
+        ),
+    ),
+    Option(
         name="sarif",
         metavar="FILE",
         parse=nonempty,

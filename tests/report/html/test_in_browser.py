@@ -109,6 +109,7 @@ def test_nothing_is_cut_off_on_paper_and_all_of_it_is_open(case: str, opening: O
     found = opening(case)
     page = found.look(PAPER, media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.wait_for_timeout(300)
     try:
         assert found.wider_than(PAPER[0]) == []
         assert page.evaluate("document.querySelectorAll('details:not([open]):not(.data)').length") == 0

@@ -6,11 +6,22 @@
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const MOST_PRINTED = { rows: 60, columns: 10 };
 
+  const isSaid = (value) => !["undefined", "null", ""].includes(String(value));
+  function tooltip(value, escaped) {
+    if (typeof value !== "object") return escaped(value);
+    const rows = Object.entries(value).filter(([, said]) => isSaid(said));
+    return `<table>${rows.map(([name, said]) => `<tr><td class="key">${escaped(name)}</td><td class="value">${escaped(said)}</td></tr>`).join("")}</table>`;
+  }
+
   async function draw(chart, config) {
     const spec = read(`${chart.dataset.figure}-spec`);
-    for (const name of Object.keys(spec.datasets || {})) spec.datasets[name] = objects(spec.datasets[name]);
+    const rows = objects(read(`${chart.dataset.figure}-rows`));
+    for (const [name, data] of Object.entries(spec.datasets)) {
+      const given = data.fields ? rows.map((row) => data.fields.map((field) => [field, row[field]])) : objects(data).map(Object.entries);
+      spec.datasets[name] = given.map((fields) => Object.fromEntries(fields.filter(([, value]) => value !== null && value !== "")));
+    }
     // Expressions are interpreted, never compiled: the page's policy lets no text become a script.
-    const { view } = await vegaEmbed(chart, spec, { config, ast: true, renderer: "svg", actions: false, mode: "vega-lite", tooltip: { theme: "custom" } });
+    const { view } = await vegaEmbed(chart, spec, { config, ast: true, renderer: "svg", actions: false, mode: "vega-lite", tooltip: { theme: "custom", formatTooltip: tooltip } });
     view.container().querySelector("svg").setAttribute("aria-hidden", "true"); // its box has the words for it
   }
 

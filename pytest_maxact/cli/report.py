@@ -1,0 +1,44 @@
+"""`maxact report`: Records go in, are judged as the gate does, and a page to look at comes out. No model is needed."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from pytest_maxact.cli.arguments import RECORD, Commands, add_command, add_options, settings_of
+from pytest_maxact.cli.exits import FAILED, PASSED
+from pytest_maxact.cli.output import screen
+from pytest_maxact.cli.words import argument
+from pytest_maxact.settings.single import Single
+
+
+def add(commands: Commands) -> None:
+    parser = add_command(commands, "report", run, "make a page of Records, judged by their family's limits")
+    parser.add_argument(
+        "records", metavar="RECORD", nargs="+", help=f"{RECORD}; several are a series, whose names hold the step"
+    )
+    add_options(parser, ["limits", "family", "deploy", "baseline", "source", "close", "horizon", "json-report"])
+    parser.add_argument(
+        "-o", metavar="FILE", dest="html", required=True, action=Single, help="the page, which takes one's own place"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    from pytest_maxact.gate.account import account_of, note_all
+    from pytest_maxact.gate.conclude import all_reported, conclude
+    from pytest_maxact.gate.reports import ReportFiles, faulty, places_of
+    from pytest_maxact.gate.session import open_session
+    from pytest_maxact.report.terminal.closing import render_closing
+
+    options.replay = options.records[0]
+    files = ReportFiles(places_of(options), options.replay, Path.cwd())
+    session = open_session(settings_of(options), records=options.records)
+    files.opened(session)
+    for subject in session.plan.subjects:
+        session.judging.every(subject)
+    note_all(session)
+    outcome = conclude(session, all_reported(session))
+    outcome = faulty(outcome, files.write(account_of(session, outcome, (), argument, files.root)))
+    print(render_closing(outcome, screen()))
+    for line in files.written:
+        print(f"maxact: {line}", file=sys.stderr)
+    return PASSED if outcome.verdict and outcome.verdict.passed else FAILED

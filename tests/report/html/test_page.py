@@ -1,0 +1,257 @@
+"""What a page says, and never says: its text for every outcome of a run, with names of every kind in it."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from pytest_maxact.errors import InputError, neutral, worded
+from pytest_maxact.judge.account import UNFINISHED, Account
+from pytest_maxact.judge.outcome import Checkpoint, Outcome
+from pytest_maxact.judge.verdict.tally import tally_of
+from pytest_maxact.report.html import embedded
+from pytest_maxact.report.html.embedded import policy, script_json
+from pytest_maxact.report.html.page import is_page, render_page
+from tests.support import records
+from tests.support.hostile import NAMES
+from tests.support.pages import accounted, drawn, kept, page_of, told
+
+Accounts = Callable[[str], Account]
+
+
+class Text(HTMLParser):
+    """What a reader is shown of a page, element by element, and what its attributes are."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.tags: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.open.append(tag)
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.texts.append(data)
+
+    @property
+    def said(self) -> str:
+        return "\n".join(self.texts)
+
+
+def verdict_of(page: str) -> tuple[str, str]:
+    """The state of the box at the top, and the word in it."""
+    state = re.search(r'<section class="verdict (\w+)"', page)
+    word = re.search(r'<span class="word">([^<]*)</span>', page)
+    assert state
+    assert word
+    return state[1], word[1]
+
+
+def test_a_run_that_passed_is_green_and_one_that_failed_is_not(accounts: Accounts) -> None:
+    assert verdict_of(page_of(accounts("breach"))) == ("bad", "FAIL")
+    assert verdict_of(page_of(told(records.seen()))) == ("good", "PASS")
+
+
+def left(account: Account) -> Account:
+    outcome = account.outcome
+    assert outcome
+    assert outcome.verdict
+    return replace(account, outcome=replace(outcome, verdict=replace(outcome.verdict, left=3, unknown=3)))
+
+
+def nothing_ran(account: Account) -> Account:
+    assert account.outcome
+    return replace(account, verdict="NONE", outcome=replace(account.outcome, verdict=tally_of([])))
+
+
+def warned(account: Account) -> Account:
+    outcome = account.outcome
+    assert outcome
+    assert outcome.verdict
+    return replace(account, outcome=replace(outcome, verdict=replace(outcome.verdict, warnings=("too little text",))))
+
+
+def unmeasured(account: Account) -> Account:
+    faults = ("could not measure: CUDA out of memory",)
+    checkpoint = Checkpoint(title="org/name", failure="CUDA out of memory")
+    return replace(
+        account, verdict="FAIL", faults=faults, outcome=Outcome(checkpoints=(checkpoint,), ran=5, faults=faults)
+    )
+
+
+@pytest.mark.parametrize(
+    ("become", "expected"),
+    [
+        (left, ("warn", "PASS")),
+        (warned, ("warn", "PASS")),
+        (nothing_ran, ("none", "NOT CHECKED")),
+        (unmeasured, ("bad", "FAIL")),
+        (lambda account: replace(account, faults=("xdist lost a worker",), verdict="FAIL"), ("bad", "FAIL")),
+        (lambda account: Account(), ("bad", "NOT CHECKED")),
+    ],
+)
+def test_no_page_is_green_over_less_than_a_whole_pass(
+    become: Callable[[Account], Account], expected: tuple[str, str]
+) -> None:
+    account = become(told(records.seen()))
+    page = page_of(account)
+    assert verdict_of(page) == expected
+    for fault in account.faults:
+        assert worded(fault, neutral) in Text(page).said
+    assert Text(page).texts
+
+
+def test_a_page_of_what_could_not_be_measured_says_so_at_its_top() -> None:
+    said = Text(page_of(unmeasured(told(records.seen())))).said
+    assert "Nothing was checked: could not measure: CUDA out of memory" in said[: said.index("org/name") + 200]
+    assert UNFINISHED in Text(page_of(Account())).said
+
+
+def test_a_breach_is_told_with_all_that_it_takes_to_mend_it(accounts: Accounts) -> None:
+    page = page_of(accounts("breach"))
+    said = " ".join(Text(page).said.split())
+    for words in (
+        "layers.1.hidden max_abs", "24 exceeds the limit 9", "266.7% of the limit", "limits.yaml:6", "t0", "s0",
+        "in channel 0", "at token 0", "broken export", "1 more check of this kind",
+    ):  # fmt: skip
+        assert words in said
+    assert 'href="#layers.1.hidden"' in page
+    assert 'id="layers.1.hidden"' in page
+
+
+@pytest.mark.parametrize("name", NAMES, ids=str)
+def test_a_name_is_text_wherever_it_stands(name: str, tmp_path: Path) -> None:
+    attack = NAMES[name]
+    record = records.seen(69632.0)
+    reading = record["layers.1.hidden"]
+    peaks = tuple(replace(peak, token=attack, sample=attack) for peak in reading.peaks)
+    named = replace(
+        record,
+        provenance=replace(record.provenance, model=attack, revision=attack, corpus=attack),
+        sites={**record.sites, "layers.1.hidden": replace(reading, peaks=peaks)},
+    )
+    account = told(named, title=attack)
+    assert account.outcome
+    assert account.outcome.verdict
+    verdict = replace(account.outcome.verdict, warnings=(attack,))
+    account = replace(
+        account, faults=(attack,), asked={attack: attack}, outcome=replace(account.outcome, verdict=verdict)
+    )
+    page = page_of(account)
+    clean = page_of(replace(account, outcome=told(records.seen(69632.0)).outcome, faults=(), asked={"a": "b"}))
+    found, usual = Text(page), Text(clean)
+    assert set(found.tags) <= set(usual.tags)
+    assert {key for key, _ in found.attributes} <= {key for key, _ in usual.attributes} | {"class"}
+    spelled = worded(attack, neutral)
+    assert found.said.count(spelled.split("\n")[0]) >= 3
+    for text in found.texts:
+        assert all(character.isprintable() or character.isspace() for character in text)
+    page.encode("utf-8")
+
+
+@pytest.mark.parametrize("name", NAMES, ids=str)
+def test_json_in_a_script_gives_names_back_and_ends_nothing(name: str) -> None:
+    text = script_json({"name": NAMES[name], "list": [NAMES[name], float("nan")]}, str)
+    assert not re.search(r"[<>&\u2028\u2029]", text)
+    found = json.loads(text)
+    assert found["list"] == [worded(NAMES[name], neutral), None]
+
+
+def test_scripts_run_by_their_hash_alone_and_nothing_is_fetched(accounts: Accounts) -> None:
+    page = page_of(accounts("breach"))
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert len(scripts) == 2
+    (content,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert content.replace("&#39;", "'") == policy(scripts)
+    assert "unsafe-eval" not in content
+    assert "default-src &#39;none&#39;" in content
+    for attribute, value in Text(page).attributes:
+        assert not attribute.startswith("on")
+        if attribute in ("src", "href"):
+            assert value
+            assert value.startswith("#")
+
+
+def test_headings_follow_one_another(accounts: Accounts) -> None:
+    levels = [int(tag[1]) for tag in Text(page_of(accounts("series"))).tags if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def test_a_page_is_told_from_other_files(tmp_path: Path) -> None:
+    page, other = tmp_path / "a.html", tmp_path / "b.html"
+    page.write_text(render_page(Account()))
+    other.write_text("<!doctype html><title>mine</title>")
+    assert is_page(page)
+    assert not is_page(other)
+    assert not is_page(tmp_path)
+
+
+@pytest.mark.parametrize("library", ["jinja2", "vl_convert"])
+def test_a_library_that_is_missing_is_named_with_the_extra(
+    library: str, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = accounts("breach")
+    figures = drawn(account)
+    embedded.bundle.cache_clear()
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(InputError, match=r"pip install 'pytest-maxact\[report\]'"):
+        render_page(account, figures)
+
+
+def test_a_deep_model_is_written_in_seconds_and_stays_small(accounts: Accounts) -> None:
+    import time
+
+    account = accounts("deep")
+    begun = time.process_time()
+    page = page_of(account)
+    assert time.process_time() - begun < 10
+    assert len(page) < 3_000_000
+
+
+def test_a_series_has_a_row_for_each_checkpoint_and_sites_of_those_that_fail(accounts: Accounts) -> None:
+    page = page_of(accounts("series"))
+    for step in (500, 1000, 1500, 2000):
+        assert f">checkpoint-{step}<" in page
+    assert 'id="c3.layers.1.hidden"' in page
+    assert 'id="c0.layers.1.hidden"' not in page
+
+
+def test_a_page_of_a_saved_record_takes_no_torch(tmp_path: Path) -> None:
+    record = kept(records.seen(), tmp_path / "r.record.safetensors")
+    code = (
+        "import sys\n"
+        "from pytest_maxact.cli import main\n"
+        f"code = main(['report', {str(record)!r}, '--family', 'generic', '-o', {str(tmp_path / 'p.html')!r}])\n"
+        "loaded = {'torch', 'transformers'} & set(sys.modules)\n"
+        "sys.exit(f'{code} {loaded}' if code or loaded else 0)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert is_page(tmp_path / "p.html")
+
+
+def test_an_interval_stands_beside_its_figure(tmp_path: Path) -> None:
+    account = accounted(kept(records.seen(24.0), tmp_path / "r.record.safetensors"), family="generic")
+    assert account.outcome
+    page = page_of(account)
+    for one in account.outcome.checkpoints[0].findings:
+        if one.interval and not one.accepted:
+            assert f"{one.interval.low:.6g} to {one.interval.high:.6g}" in page
