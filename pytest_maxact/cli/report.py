@@ -1,13 +1,12 @@
 """`maxact report`: Records go in, are judged as the gate does, and a page to look at comes out. No model is needed."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from pytest_maxact.cli.arguments import RECORD, Commands, add_command, add_options, settings_of
 from pytest_maxact.cli.exits import FAILED, PASSED
+from pytest_maxact.cli.judge import written
 from pytest_maxact.cli.output import screen
-from pytest_maxact.cli.words import argument
 from pytest_maxact.settings.single import Single
 
 
@@ -23,9 +22,8 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from pytest_maxact.gate.account import account_of, note_all
     from pytest_maxact.gate.conclude import all_reported, conclude
-    from pytest_maxact.gate.reports import ReportFiles, faulty, places_of
+    from pytest_maxact.gate.reports import ReportFiles, places_of
     from pytest_maxact.gate.session import open_session
     from pytest_maxact.report.terminal.closing import render_closing
 
@@ -35,10 +33,6 @@ def run(options: argparse.Namespace) -> int:
     files.opened(session)
     for subject in session.plan.subjects:
         session.judging.every(subject)
-    note_all(session)
-    outcome = conclude(session, all_reported(session))
-    outcome = faulty(outcome, files.write(account_of(session, outcome, (), argument, files.root)))
+    outcome = written(session, conclude(session, all_reported(session)), files)
     print(render_closing(outcome, screen()))
-    for line in files.written:
-        print(f"maxact: {line}", file=sys.stderr)
     return PASSED if outcome.verdict and outcome.verdict.passed else FAILED

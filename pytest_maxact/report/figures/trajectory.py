@@ -49,6 +49,7 @@ def trajectory(drawn: Drawn) -> Figure:
     )  # fmt: skip
     hints = tooltips(place="after", shown="largest", limited="limit", jump="jump")
     ours = chart_of().encode(x=x, color=colour, tooltip=hints)
+    inward = alt.expr("datum.depth > 0.9 ? 'right' : datum.depth < 0.1 ? 'left' : 'center'")
     chart = alt.layer(
         others.mark_line(strokeWidth=1.2),
         ours.transform_filter("isValid(datum.limit)")
@@ -60,7 +61,9 @@ def trajectory(drawn: Drawn) -> Figure:
         ours.transform_filter("isValid(datum.jump)")
         .mark_point(shape="triangle-up", filled=True, size=150, opacity=1)
         .encode(y=y),
-        ours.transform_filter("isValid(datum.jump)").mark_text(dy=-14, fontSize=11).encode(y=y, text="place:N"),
+        ours.transform_filter("isValid(datum.jump)")
+        .mark_text(dy=-14, fontSize=11, align=inward)
+        .encode(y=y, text="place:N"),
         broken_points(chart_of(), BREACH, x=x, tooltip=hints),
     )
     return made(NAME, TITLE, _CAPTION, _alternative(drawn), chart, 380, own, published=published)
