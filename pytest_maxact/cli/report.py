@@ -17,7 +17,12 @@ def add(commands: Commands) -> None:
     )
     add_options(parser, ["limits", "family", "deploy", "baseline", "source", "close", "horizon", "json-report"])
     parser.add_argument(
-        "-o", metavar="FILE", dest="html", required=True, action=Single, help="the page, which takes one's own place"
+        "-o",
+        metavar="FILE",
+        dest="html",
+        required=True,
+        action=Single,
+        help="the page; a file there is replaced only where it is one",
     )
 
 
