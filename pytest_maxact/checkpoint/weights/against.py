@@ -18,7 +18,7 @@ from torch import nn
 from pytest_maxact.checkpoint.lint.names import expert_of, layer_of
 from pytest_maxact.checkpoint.weights.presence import is_counter, same_tensors
 from pytest_maxact.checkpoint.weights.rounded import Rounded, against
-from pytest_maxact.checkpoint.weights.smoothed import FAR, Pair, smoothed
+from pytest_maxact.checkpoint.weights.smoothed import FAR, Pair, added_to_weight, smoothed
 from pytest_maxact.checkpoint.weights.stored import Stored, converted, placed_in
 from pytest_maxact.numbers.against import LISTED, KeptWeight, LowWeight, Weights
 from pytest_maxact.numbers.scan import printable
@@ -57,7 +57,7 @@ def weights_against(
     for key in (one.key for one in artifact.stored if one.key in same):
         found.see(key, artifact.tensors[key][...], source.tensors[key][...], artifact.forms.get(key))
     for layer in found.layers_far_off:
-        found.settle(*_smoothed(layer, found, artifact, source, same))
+        found.settle(*_smoothed(layer, found, artifact, source, same, model))
     held, whole = placed_in(artifact.stored, model), placed_in(source.stored, model)
     ties, state = same_tensors(model), model.state_dict()
     for path in (path for path in {**held, **whole} if path in state and not is_counter(path)):
@@ -84,7 +84,7 @@ def _name_in(parts: Collection[str], path: str, *ties: Mapping[str, Collection[s
 
 
 def _smoothed(
-    layer: str, found: "_Found", artifact: Side, source: Side, same: Collection[str]
+    layer: str, found: "_Found", artifact: Side, source: Side, same: Collection[str], model: nn.Module
 ) -> tuple[Mapping[str, Rounded], Collection[str]]:
     """Weights of a layer, by name, that are near their source once that is scaled as norms and weights before them say,
     and those norms.
@@ -93,6 +93,9 @@ def _smoothed(
 
     def reading(key: str) -> Callable[[], tuple[torch.Tensor, torch.Tensor]]:
         return lambda: (artifact.tensors[key][...], source.tensors[key][...])
+
+    def factors(key: str, added: float) -> Callable[[], tuple[torch.Tensor, torch.Tensor]]:
+        return lambda: (artifact.tensors[key][...].float() + added, source.tensors[key][...].float() + added)
 
     pairs = {
         key: Pair(read=reading(key), how=artifact.forms[key])
@@ -103,7 +106,11 @@ def _smoothed(
     shapes = {one.key: one.shape for side in (artifact, source) for one in side.stored}
     explained = smoothed(
         layer, pairs,
-        norms={key: read for key, read in vectors.items() if key in found.changed},
+        norms={
+            key: factors(key, added)
+            for key in vectors
+            if key in found.changed and (added := added_to_weight(model, key)) is not None
+        },
         biases={key: read for key, read in vectors.items() if key.endswith(".bias")},
         names={key.removeprefix(f"{layer}."): shape for key, shape in shapes.items() if key.startswith(f"{layer}.")},
     )  # fmt: skip

@@ -7,9 +7,11 @@ that is not undone where the model computes it: by role, in the same layer, and 
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import torch
+from torch import nn
 
 from pytest_maxact.checkpoint.weights.rounded import Rounded, against
 from pytest_maxact.numbers.schemes import Quantizer
@@ -126,6 +128,27 @@ def smoothed(
     if any(not figures.expected_db - figures.sqnr_db < _UNLIKE for _, figures in (nearest[name] for name in changed)):
         return Smoothed(weights={}, norms=frozenset())  # scaled on one side alone, or something else: told as it lies
     return Smoothed(weights={name: nearest[name][1] for name in sorted(changed)}, norms=frozenset(explained))
+
+
+def added_to_weight(model: nn.Module, key: str) -> float | None:
+    """What a norm adds to its weight, of this name, before it multiplies by it: 1 where it is Gemma's, 0 elsewhere.
+    None where it does something else with it. Found out by running it with other weights, so on a model without any.
+    """
+    try:
+        norm = deepcopy(model.get_submodule(key.removesuffix(".weight")))
+        shape = norm.get_parameter("weight").shape
+        for name, other in tuple(norm.named_parameters()):
+            setattr(norm, name, nn.Parameter(torch.zeros(other.shape), requires_grad=False))
+        given = []
+        for value in (0.0, 1.0, 2.0):
+            norm.weight = nn.Parameter(torch.full(shape, value), requires_grad=False)
+            given.append(norm(torch.linspace(0.5, 1.5, shape[0])[None]))
+    except (RuntimeError, AttributeError, TypeError, ValueError, KeyError, IndexError):
+        return None
+    step = given[1] - given[0]
+    if not torch.allclose(given[2] - given[1], step, atol=1e-6) or not step.all():
+        return None
+    return next((added for added in (0.0, 1.0) if torch.allclose(given[0], added * step, atol=1e-6)), None)
 
 
 def _hands_on(block: str, own: str, names: Mapping[str, tuple[int, ...]]) -> bool:

@@ -10,19 +10,21 @@ import pytest
 import torch
 
 from pytest_maxact.checkpoint.quantize import quantize
-from pytest_maxact.checkpoint.weights.smoothed import Pair, Reading, smoothed
+from pytest_maxact.checkpoint.weights.smoothed import Pair, Reading, added_to_weight, smoothed
 from pytest_maxact.numbers.against import Weights
 from pytest_maxact.numbers.schemes import Quantizer
 from tests.support.against import failing, holding, weights_of
 from tests.support.exports import awq, compressed, gptq
 from tests.support.exports.source import Tensors, source
 from tests.support.trained import change_weights
+from tests.support.zoo.configs import build
 
 AT = "model.layers.1"
 READERS = {
     "input_layernorm": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
     "post_attention_layernorm": ("mlp.gate_proj", "mlp.up_proj"),
 }
+GEMMA_NORMS = ("input_layernorm", "pre_feedforward_layernorm")
 NORM, UP, DOWN = (f"{AT}.{name}.weight" for name in ("post_attention_layernorm", "mlp.up_proj", "mlp.down_proj"))
 
 
@@ -78,6 +80,57 @@ def test_a_layer_whose_scales_are_undone_is_sound(export: Callable[..., Path], o
     assert not failing(holding(found, form="awq int4"))
     assert found.smoothed == 7
     assert not found.changed
+
+
+@pytest.mark.parametrize(
+    ("model_type", "added"),
+    [("llama", 0.0), ("qwen3", 0.0), ("gemma", 1.0), ("gemma2", 1.0), ("gemma3_text", 1.0), ("phi", 0.0)],
+)
+def test_what_a_norm_adds_to_its_weight_is_found_out(model_type: str, added: float) -> None:
+    model = build(model_type).to("meta")
+    assert added_to_weight(model, "model.layers.0.input_layernorm.weight") == added
+    assert added_to_weight(model, "model.layers.0.nothing.weight") is None
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_norms_that_add_one_to_their_weight_undo_scales_as_the_model_multiplies(sound: bool, tmp_path: Path) -> None:
+    """Divided as such, and as the weight alone, which undoes nothing."""
+    origin = source(tmp_path / "origin", "gemma2")
+
+    def smoothed_as_gemma(tensors: Tensors) -> None:
+        added = 1.0 if sound else 0.0
+        for seed, (norm, readers) in enumerate(zip(GEMMA_NORMS, READERS.values(), strict=True)):
+            given, name = scales(256, seed), f"{AT}.{norm}.weight"
+            tensors[name] = ((tensors[name].float() + added) / given - added).bfloat16()
+            for reader in readers:
+                key = f"{AT}.{reader}.weight"
+                tensors[key] = (tensors[key].float() * given).bfloat16()
+
+    def spread(tensors: Tensors) -> None:
+        for norm in GEMMA_NORMS:
+            draw = torch.Generator().manual_seed(5)
+            tensors[f"{AT}.{norm}.weight"] = (0.3 + torch.rand(256, generator=draw)).bfloat16()
+
+    change_weights(origin, spread)
+    other = shutil.copytree(origin, tmp_path / "other")
+    change_weights(other, smoothed_as_gemma)
+    found = weights_of(compressed.export(tmp_path / "artifact", "W8A8", other), origin)
+    assert bool(failing(holding(found, form="compressed-tensors int8"))) != sound
+    assert found.smoothed == (5 if sound else 0)
+
+
+class _Odd(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(8, device="meta"))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.weight.square()
+
+
+def test_a_norm_that_does_something_else_with_its_weight_undoes_nothing() -> None:
+    model = torch.nn.ModuleDict({"norm": _Odd()})
+    assert added_to_weight(model, "norm.weight") is None
 
 
 def put(name: str, of: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Tensors], None]:
