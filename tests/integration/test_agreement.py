@@ -40,13 +40,13 @@ class Read:
 
 
 def in_words(text: str, m: float | None) -> Read:
-    """From a message of the check, wherever lines are broken."""
+    """From a message of the check, wherever lines are broken; of the interval it tells the end beyond the limit."""
     found = re.search(
-        rf"{re.escape(SQNR)} ([\d.]+) falls below the limit ([\d.]+).*?too close to call: ([\d.]+) to ([\d.]+),", text
+        rf"{re.escape(SQNR)} ([\d.]+) falls below the limit ([\d.]+).*?too close to call: .*?([\d.]+) dB", text
     )
     assert found, text
-    sqnr, limit, low, high = map(float, found.groups())
-    return Read(m=m, sqnr=sqnr, limit=limit, low=low, high=high)
+    sqnr, limit, high = map(float, found.groups())
+    return Read(m=m, sqnr=sqnr, limit=limit, high=high)
 
 
 def terminal(folder: Path, printed: str) -> Read:
@@ -175,4 +175,4 @@ def test_every_medium_tells_the_same_numbers(pytester: pytest.Pytester, monkeypa
     for name, read in found.items():
         for figure in ("m", "sqnr", "limit", "low", "high"):
             value = getattr(read, figure)
-            assert value is None or value == pytest.approx(getattr(exact, figure), rel=1e-5), (name, figure)
+            assert value is None or value == pytest.approx(getattr(exact, figure), rel=1e-4), (name, figure)
