@@ -34,8 +34,8 @@ _OTHERS = "other channels"
 def massive(drawn: Drawn) -> Figure | LeftOut:
     import altair as alt
 
-    if not drawn.large:
-        return LeftOut(name=NAME, title=TITLE, reason="no finite entry of the residual stream was kept")
+    if not any(one.value for one in drawn.large):
+        return LeftOut(name=NAME, title=TITLE, reason="the residual stream holds no finite entry but zeros")
     labels = _labels(drawn.large)
     rows = [
         {

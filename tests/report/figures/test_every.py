@@ -1,6 +1,7 @@
 """All figures: each has marks, says its numbers, fits a page, and shows hostile names as text."""
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from pytest_maxact.report.figures.against import against
 from pytest_maxact.report.figures.artifact import lint, source
 from pytest_maxact.report.figures.every import figures_of, left_out
 from pytest_maxact.report.figures.figure import Figure
+from pytest_maxact.report.figures.paper.every import paper_figures
 from pytest_maxact.report.figures.scale import scale
 from pytest_maxact.report.figures.series import series
 from pytest_maxact.report.figures.weights import weights
@@ -83,6 +85,17 @@ def test_a_hostile_name_is_data_and_never_an_expression(hostile: str, figures: d
         json.dumps(figure.spec, ensure_ascii=False).encode()  # which half a surrogate pair is not
         assert not [one for one in figure.title + figure.alternative if not one.isprintable()]
         assert draw not in (scale, series) or marks_of(scene_of(figure.spec))
+
+
+@pytest.mark.parametrize("value", [math.nan, 0.0])
+def test_a_model_of_nothing_but_nan_or_zeros_is_drawn_as_such(value: float) -> None:
+    drawn = drawn_of(records.record({name: [[value] * 4] for name in records.CALM}))
+    figures = {one.name: one for one in (*figures_of(drawn), *paper_figures(drawn))}
+    assert "massive" not in figures
+    json.dumps([one.spec for one in figures.values()], allow_nan=False)
+    for name in ("heat", "trajectory", "scale", "paper-03-depth"):
+        assert marks_of(scene_of(figures[name].spec), ("rect", "symbol"))
+    assert ("NaN or infinite" in figures["scale"].alternative) == math.isnan(value)
 
 
 def test_a_name_of_ten_thousand_letters_takes_no_room() -> None:
