@@ -2,6 +2,7 @@
 from every file and text that one run writes.
 """
 
+import html
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -134,8 +135,23 @@ def bom(folder: Path, printed: str) -> Read:
     return Read(m=float(told["max_activation"]), sqnr=float(told["int8_sqnr"]))
 
 
+def page(folder: Path, printed: str) -> Read:
+    """From the words of the page, without its scripts and figures."""
+    content = re.sub(r"<(script|style|svg).*?</\1>", "", (folder / "page.html").read_text(), flags=re.DOTALL)
+    words = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", content)).split())
+    m = re.search(r" M ([\d.]+) final_norm ", words)
+    between = re.search(r" interval ([\d.]+) to ([\d.]+) ", words)
+    assert m, words[:1000]
+    assert between, words[:1000]
+    low, high = map(float, between.groups())
+    found = re.search(rf"{re.escape(SQNR)} ([\d.]+) falls below the limit ([\d.]+)", words)
+    assert found, words[:1000]
+    return Read(m=float(m[1]), sqnr=float(found[1]), limit=float(found[2]), low=low, high=high)
+
+
 MEDIA: dict[str, tuple[str, Callable[[Path, str], Read]]] = {
     "the terminal": ("", terminal),
+    "the page": ("--maxact-html=page.html", page),
     "the JSON report": ("--maxact-json-report=report.json", report),
     "the verdict": ("--maxact-verdict=verdict.json", verdict),
     "JUnit": ("--junitxml=junit.xml", junit),
