@@ -34,6 +34,7 @@ SHELL = {
 FAST = {
     *("card", "show", "judge", "compare", "series", "suggest", "sites", "merge", "export", "weights", "verify"),
     "figures",
+    "report",
 }
 """Commands that run on prepared Records or on a small checkpoint; `measure` is only parsed."""
 
