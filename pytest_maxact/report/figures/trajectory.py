@@ -22,7 +22,8 @@ from pytest_maxact.report.figures.theme import BREACH, FAMILY, GREY, OWN
 NAME, TITLE = "trajectory", "How does the residual stream grow with depth?"
 _CAPTION = (
     "The largest magnitude of the residual stream from the embedding (0) to the last layer (1), on a logarithmic axis."
-    " A triangle marks a jump layer, which multiplies it by ten or more; a cross, entries that are NaN or infinite."
+    " A triangle marks a jump layer, which multiplies it by ten or more; a cross, entries that are NaN or infinite; a"
+    " ring on the axis, nothing but zeros."
     " Pale: the 27 published checkpoints (arXiv 2605.15572), those of the same family in colour."
 )
 _ROLES = {
@@ -64,6 +65,7 @@ def trajectory(drawn: Drawn) -> Figure:
         ours.transform_filter("isValid(datum.jump)")
         .mark_text(dy=-14, fontSize=11, align=inward)
         .encode(y=y, text="place:N"),
+        ours.transform_filter("datum.shown === '0'").mark_point(size=60, opacity=1).encode(y=alt.value("height")),
         broken_points(chart_of(), BREACH, x=x, tooltip=hints),
     )
     return made(NAME, TITLE, _CAPTION, _alternative(drawn), chart, 380, own, published=published)
