@@ -29,6 +29,8 @@ _LONG = re.compile(rf"\S{{{_WORD + 1},}}")
 _FIGURE = 7
 _LEAST_FOLDED = 20
 """Columns that are wanted for cells that may be folded."""
+_LEAST_NAME, _LEAST_GIVEN = 8, 4
+"""Columns that are left to cells of a table that is too wide: to those that may be folded anyway, and to others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +110,7 @@ def _drawn(part: Part, screen: Screen, width: int) -> RenderableType:
     if isinstance(part, Text):
         return Constrain(_worded(part, screen), prose)
     squeezed = width_of(part, screen) > width
+    widths = _squeezed(part, width, screen) if squeezed else [column.width for column in part.columns]
     table = Table(
         box=None,
         padding=(0, part.gap, 0, 0),
@@ -117,14 +120,14 @@ def _drawn(part: Part, screen: Screen, width: int) -> RenderableType:
         title=printable(part.title, words) or None,
         title_justify="left",
     )
-    for column in part.columns:
+    for place, column in enumerate(part.columns):
         table.add_column(
             printable(column.name, words),
             justify="right" if column.right else "left",
             overflow="fold" if column.fold or squeezed else "ellipsis",
             no_wrap=not (column.fold or squeezed),
             style=column.style,
-            width=column.width,
+            width=widths[place],
             max_width=prose if column.fold else None,
         )
     for row in part.rows:
@@ -134,15 +137,34 @@ def _drawn(part: Part, screen: Screen, width: int) -> RenderableType:
 
 def width_of(grid: Grid, screen: Screen) -> int:
     """Columns that a table takes where no cell is broken, those aside that may be."""
-    widths = [
-        _LEAST_FOLDED if column.fold else column.width or cell_len(printable(column.name, screen.words))
-        for column in grid.columns
-    ]
-    for row in grid.rows:
-        for place, cell in enumerate(row):
-            if not (grid.columns[place].fold or grid.columns[place].width):
-                widths[place] = max(widths[place], _cell(cell, screen).cell_len)
-    return sum(widths) + grid.gap * (len(widths) - 1)
+    widths = (
+        _LEAST_FOLDED if column.fold else column.width or _widest(grid, place, screen)
+        for place, column in enumerate(grid.columns)
+    )
+    return sum(widths) + grid.gap * (len(grid.columns) - 1)
+
+
+def _squeezed(grid: Grid, width: int, screen: Screen) -> list[int]:
+    """The columns of each column of a table that is too wide: figures and names stay on their lines, under heads that
+    are broken between words; what is left is for the others, of which those give way first that may be folded.
+    """
+    widths = [_widest(grid, place, screen, narrow=True) for place in range(len(grid.columns))]
+    folded = [place for place, column in enumerate(grid.columns) if column.fold]
+    others = [place for place, column in enumerate(grid.columns) if not column.right and place not in (0, *folded)]
+    while sum(widths) + grid.gap * (len(widths) - 1) > width:
+        giving = [place for place in folded if widths[place] > _LEAST_NAME]
+        giving = giving or [place for place in others if widths[place] > _LEAST_GIVEN] or list(range(len(widths)))
+        widths[max(giving, key=lambda place: widths[place])] -= 1
+    return widths
+
+
+def _widest(grid: Grid, place: int, screen: Screen, narrow: bool = False) -> int:
+    """Of a column, with its name; `narrow`: that on several lines."""
+    name = printable(grid.columns[place].name, screen.words)
+    heads = name.split() if narrow else [name]
+    return max(
+        [*map(cell_len, heads), *(_cell(row[place], screen).cell_len for row in grid.rows if place < len(row)), 1]
+    )
 
 
 def _cell(cell: str | Text, screen: Screen) -> Text:

@@ -96,3 +96,14 @@ def test_no_name_is_obeyed_by_a_terminal() -> None:
     assert text.replace("\n", "").isprintable()
     assert text.count(r"a\x1b[2J") == 4
     assert r"\nPASS" in text
+
+
+@pytest.mark.parametrize("width", [60, 61, 70, 75, 80])
+def test_a_table_that_is_too_wide_keeps_its_figures_whole_and_its_names(width: int) -> None:
+    figures = [f"{number}.{number}e-06" for number in range(11, 17)]
+    columns = (Column(name="scheme"), Column(name="at"), *(Column(name=f"of {name}", right=True) for name in "abcdef"))
+    grid = Grid(columns=columns, rows=[("W8A8_STATIC", "11.down_projection", *(figure[:6] for figure in figures))])
+    text = to_text([grid], Screen(width=width))
+    assert max(map(len, text.splitlines())) <= width
+    assert {"W8A8_STATIC", *(figure[:6] for figure in figures)} <= set(text.split())
+    assert "…" not in text
