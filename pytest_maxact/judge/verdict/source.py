@@ -72,7 +72,11 @@ def check_source_weights(record: Record, limit: Limit, waived: Collection[tuple[
     beside = f", {counted(len(breaking) - len(left), 'tensor')} more waived" if len(left) < len(breaking) else ""
     if hidden := _hidden(found, limit):
         value = value if left else math.nan
-        beside += f"; {counted(hidden, 'weight')} more, not kept by name, may break it too"
+        key = f"max_{limit.metric.name.removeprefix(OF_SOURCE)}"
+        beside += (
+            f"; {counted(hidden, 'weight')} more, not kept by name, may break it too: where so many are to pass, "
+            f"say it by a limit on all of them (artifact: {key}), not by waivers"
+        )
     passed = holds(value, limit)
     return _finding(limit, value, passed, f"weights: {_whole_words(found, limit, value, passed, left)}{beside}")
 

@@ -101,6 +101,7 @@ def test_waivers_of_all_weights_kept_by_name_hide_none_of_the_others() -> None:
     found = check_source_weights(cut, limit, waived)
     assert not found.passed
     assert "1 weight more, not kept by name, may break it too" in found.message
+    assert "(artifact: max_loss_db), not by waivers" in found.message
     assert not check_source_weights(cut, replace(limit, site=f"weights.{Q}")).passed
     assert check_source_weights(cut, replace(limit, bound=20.0)).passed
 
