@@ -41,7 +41,7 @@ def _entry(name: str, thing: Any) -> Iterator[str]:
     is_function = inspect.isfunction(thing)
     is_built = inspect.isclass(thing) and not is_dataclass(thing) and not issubclass(thing, BaseException)
     if is_function or is_built:
-        yield from ("```python", f"{name}{_signature(thing if is_function else thing.__init__)}", "```", "")
+        yield from ("```text", f"{name}{_signature(thing if is_function else thing.__init__)}", "```", "")
     yield _text(thing)
     yield ""
     if name in _MEMBERS:

@@ -48,12 +48,12 @@ def test_a_record_that_holds_passes_and_sets_every_output(workspace: Path, tmp_p
     assert float(job.outputs["m"]) == report["checkpoints"][0]["m"]["value"]
     assert job.outputs["record"] == str(saved)
     written = {path.name for path in Path(job.outputs["folder"]).iterdir()}
-    assert written == {"junit.xml", "maxact.sarif", "report.json", "verdict.json"}
+    assert written == {"junit.xml", "maxact.sarif", "report.html", "report.json", "verdict.json"}
     setup, upload = job.used
     assert setup == ("actions/setup-python@v5", {"python-version": "3.12", "update-environment": "False"})
     assert (upload[0], upload[1]["name"]) == ("actions/upload-artifact@v4", "maxact")
     assert upload[1]["path"] == job.outputs["folder"]
-    first, second = calls_in(tmp_path / "path" / "pip.log")
+    _, first, second = calls_in(tmp_path / "path" / "pip.log")
     assert "torch" not in first + second
     assert second[-3:] == ["--no-deps", "--", "/the/action"]
     later = acted(workspace, tmp_path, record="none.safetensors")
@@ -85,7 +85,8 @@ def test_a_model_is_measured_and_its_record_handed_on(workspace: Path, tmp_path:
     ]
     assert [word for word in asked if word in given] == given
     assert asked[-1] == "maxact"
-    torch, package = calls_in(tmp_path / "path" / "pip.log")
+    drawing, torch, package = calls_in(tmp_path / "path" / "pip.log")
+    assert "altair" in drawing
     assert torch[-3:] == ["--index-url", "https://download.pytorch.org/whl/cpu", "torch"]
     assert package[-2:] == ["--", "/the/action"]
 
@@ -149,7 +150,8 @@ def test_the_template_of_gitlab_judges_keeps_and_fails(
     tight.rename(workspace / "my limits.yaml")
     assert gitlab(workspace, tmp_path, record=str(saved), limits="my limits.yaml", arguments="-q\n") == 1
     out = workspace / "maxact"
-    assert {path.name for path in out.iterdir()} == {"codequality.json", "junit.xml", "report.json", "verdict.json"}
+    written = {path.name for path in out.iterdir()}
+    assert written == {"codequality.json", "junit.xml", "report.html", "report.json", "verdict.json"}
     assert json.loads((out / "report.json").read_text())["verdict"] == "FAIL"
     assert json.loads((out / "codequality.json").read_text())
 
