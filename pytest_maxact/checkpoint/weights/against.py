@@ -103,6 +103,7 @@ def _smoothed(
         if key in artifact.forms and len(inside[key]) == 2
     }
     vectors = {key: reading(key) for key in inside if key not in artifact.forms and len(inside[key]) == 1}
+    exact = {key: reading(key) for key in inside if key not in artifact.forms and len(inside[key]) == 2}
     shapes = {one.key: one.shape for side in (artifact, source) for one in side.stored}
     explained = smoothed(
         layer, pairs,
@@ -113,6 +114,7 @@ def _smoothed(
         },
         biases={key: read for key, read in vectors.items() if key.endswith(".bias")},
         names={key.removeprefix(f"{layer}."): shape for key, shape in shapes.items() if key.startswith(f"{layer}.")},
+        exact=exact,
     )  # fmt: skip
     return explained.weights, explained.norms & found.changed.keys()
 

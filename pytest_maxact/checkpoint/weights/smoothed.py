@@ -6,7 +6,8 @@ alike, such weights are as near as any; the scales are the norm's own, or fitted
 that is not undone where the model computes it: by role, in the same layer, and by all that read the same norm.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
@@ -18,8 +19,16 @@ from pytest_maxact.numbers.schemes import Quantizer
 
 Reading = Callable[[], tuple[torch.Tensor, torch.Tensor]]
 """A tensor of the artifact and the source's."""
-_READERS = {"self_attn": ("q_proj", "k_proj", "v_proj"), "mlp": ("gate_proj", "up_proj")}
-"""By block, the projections that read the norm in front of it."""
+_READERS = {
+    "self_attn": ("q_proj", "k_proj", "v_proj"),
+    "mlp": ("gate_proj", "up_proj"),
+    "block_sparse_moe": ("w1", "w3"),
+}
+"""By block, the projections that read the norm in front of it, of experts each of them."""
+_EXPERT = re.compile(r"^(?:experts\.\d+|shared_experts?)\.(\w+)$")
+"""A projection of one expert, or of what all tokens go through, by its name in the block."""
+_ROUTERS = frozenset({"gate", "shared_expert_gate"})
+"""What reads the norm beside experts, by its name in the block."""
 _BEFORE_MLP = ("pre_feedforward_layernorm", "pre_ff_layernorm", "pre_mlp_layernorm")
 """Norms that lie in front of the MLP wherever a layer has one of them."""
 _BLOCKS = frozenset(
@@ -27,8 +36,10 @@ _BLOCKS = frozenset(
     | {"per_layer_input_gate", "per_layer_projection"}
 )
 """Blocks of a layer that read no norm of another block; of any other it is not known what they read."""
-_IN_FRONT = {"o_proj": "v_proj", "down_proj": "up_proj"}
+_IN_FRONT = {"o_proj": "v_proj", "down_proj": "up_proj", "w2": "w3"}
 """Projections whose inputs are the rows of another one, times something of their own."""
+_GATES = {"down_proj": "gate_proj", "w2": "w1"}
+"""What gates these inputs, without which they are a power of the rows."""
 _BESIDE_VALUES = frozenset({"q_norm", "k_norm", "q_layernorm", "k_layernorm"})
 """Norms in attention that values do not go through."""
 FAR = 3.0
@@ -36,7 +47,7 @@ FAR = 3.0
 _UNLIKE = 6.0
 """Decibels of loss from which on a weight is not its source scaled; a calibrated quantizer (GPTQ) loses up to 5."""
 _SAME = 0.02
-"""A bias in 16 bits is another one divided by scales up to this share of it."""
+"""A bias or a matrix in 16 bits is another one divided by scales up to this share of it."""
 _NEARER = 1.0
 """So many decibels nearer is a weight that was scaled to its source scaled alike."""
 
@@ -75,7 +86,7 @@ class Pair:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Smoothed:
     """What scales explain: weights, by name, with their figures against the source scaled alike, and the `norms` that
-    undo some of these, with biases that were scaled as what they are added to.
+    undo some of these, with biases and matrices in 16 bits that were scaled as these are.
     """
 
     weights: Mapping[str, Rounded]
@@ -89,25 +100,30 @@ def smoothed(
     norms: Mapping[str, Reading],
     biases: Mapping[str, Reading],
     names: Mapping[str, tuple[int, ...]],
+    exact: Mapping[str, Reading] | None = None,
 ) -> Smoothed:
     """Of one layer, `model.layers.3`: its weights by name, norms that differ, biases, and the shapes of all that it
-    has, by their `names` in it.
+    has, by their `names` in it; `exact`: its matrices in 16 bits.
     """
     nearest = {name: (pair, pair.found) for name, pair in pairs.items()}
     explained: set[str] = set()
     changed: set[str] = set()
     for norm, readers in _norms(layer, names):
-        if norm not in norms or not all(name in pairs for name in readers):
+        low = [name for name in readers if name in pairs]
+        beside = {name: exact[name] for name in readers if exact and name in exact and name not in pairs}
+        if norm not in norms or not low or len(low) + len(beside) < len(readers):
             continue
         artifact, source = (tensor.float() for tensor in norms[norm]())
         columns, bias = source / artifact, norm.removesuffix("weight") + "bias"
-        if not all(_fits(pairs[name], columns) for name in readers) or not _undoes(biases.get(bias), columns):
+        if not all(_fits(pairs[name], columns) for name in low) or not _undoes(biases.get(bias), columns):
             continue
-        scaled = {name: _with_figures(replace(pairs[name], columns=columns)) for name in readers}
-        if all(_is_nearer(scaled[name][1], nearest[name][1]) for name in readers):
+        if not all(_undoes(reading, 1 / columns) for reading in beside.values()):
+            continue
+        scaled = {name: _with_figures(replace(pairs[name], columns=columns)) for name in low}
+        if all(_is_nearer(scaled[name][1], nearest[name][1]) for name in low):
             nearest |= scaled
             changed |= scaled.keys()
-            explained |= {norm, bias}
+            explained |= {norm, bias, *beside}
     for name, pair in pairs.items():
         block, _, own = name.removesuffix(".weight").rpartition(".")
         front = f"{block}.{_IN_FRONT.get(own, '')}.weight"
@@ -157,7 +173,7 @@ def _hands_on(block: str, own: str, names: Mapping[str, tuple[int, ...]]) -> boo
     """
     inside = {name.removeprefix(f"{block}.").partition(".")[0] for name in names if name.startswith(f"{block}.")}
     normed = {name for name in inside if "norm" in name and name not in _BESIDE_VALUES}
-    return not normed and (own != "down_proj" or "gate_proj" in inside)
+    return not normed and (own not in _GATES or _GATES[own] in inside)
 
 
 def _with_figures(pair: Pair) -> tuple[Pair, Rounded]:
@@ -172,17 +188,42 @@ def _norms(layer: str, names: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[s
     matrices = [name.removesuffix(".weight") for name, shape in names.items() if len(shape) > 1]
     if f"{before_mlp}.weight" not in names or not {name.partition(".")[0] for name in matrices} <= _BLOCKS:
         return
-    for norm, (block, readers) in zip(("input_layernorm", before_mlp), _READERS.items(), strict=True):
-        known = {f"{block}.{one}" for one in (*readers, *_IN_FRONT)}
-        if all(name in known for name in matrices if name.startswith(f"{block}.")):
-            yield f"{layer}.{norm}.weight", [f"{layer}.{block}.{one}.weight" for one in readers]
+    for norm, blocks in (("input_layernorm", ("self_attn",)), (before_mlp, ("mlp", "block_sparse_moe"))):
+        for block in blocks:
+            inside = [name.removeprefix(f"{block}.") for name in matrices if name.startswith(f"{block}.")]
+            readers = _reading(block, inside)
+            if readers and not (_EXPERT.match(readers[0]) and _has_norms(block, names)):
+                yield f"{layer}.{norm}.weight", [f"{layer}.{block}.{one}.weight" for one in readers]
+
+
+def _reading(block: str, inside: Sequence[str]) -> list[str]:
+    """Those of the matrices `inside` a block that read the norm in front of it; none where one is not known, or one
+    that ought to is not there.
+    """
+    own = _READERS[block]
+    if not any(_EXPERT.match(name) for name in inside):
+        return list(own) if set(inside) <= {*own, *_IN_FRONT} else []
+    found = []
+    for name in inside:
+        expert = _EXPERT.match(name)
+        if name in _ROUTERS or (expert and expert[1] in own):
+            found.append(name)
+        elif not expert or expert[1] not in _IN_FRONT:
+            return []
+    return sorted(found, key=lambda name: name in _ROUTERS)
+
+
+def _has_norms(block: str, names: Mapping[str, tuple[int, ...]]) -> bool:
+    return any("norm" in name for name in names if name.startswith(f"{block}."))
 
 
 def _undoes(bias: Reading | None, columns: torch.Tensor) -> bool:
-    """Whether the bias of a norm, if it has one, was divided by what its weight was."""
+    """Whether the bias of a norm, if it has one, or the columns of a matrix were divided by these."""
     if bias is None:
         return True
     artifact, source = (tensor.float() for tensor in bias())
+    if artifact.shape[-1] != len(columns):
+        return False
     return bool(((artifact * columns - source).abs() <= _SAME * source.abs()).all())
 
 

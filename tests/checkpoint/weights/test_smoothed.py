@@ -160,6 +160,62 @@ def test_what_is_scaled_on_one_side_alone_is_named(
     assert name in names
 
 
+@pytest.fixture(scope="module")
+def experts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return source(tmp_path_factory.mktemp("experts") / "qwen3_moe", "qwen3_moe")
+
+
+NORM_OF_EXPERTS, ROUTER = f"{AT}.post_attention_layernorm.weight", f"{AT}.mlp.gate.weight"
+EXPERT = f"{AT}.mlp.experts.2"
+
+
+def smooth_experts(tensors: Tensors) -> None:
+    """Experts and router for the norm before them, and in each expert down for up."""
+    read = ("gate_proj.weight", "up_proj.weight", "mlp.gate.weight")
+    given = scales(256, 4)
+    inside = [name for name in tensors if name.startswith(f"{AT}.mlp.")]
+    for name in (name for name in inside if name.endswith(read)):
+        tensors[name] = (tensors[name].float() * given).bfloat16()
+    tensors[NORM_OF_EXPERTS] = (tensors[NORM_OF_EXPERTS].float() / given).bfloat16()
+    for seed, down in enumerate(name for name in inside if name.endswith("down_proj.weight")):
+        up, by = down.replace("down_proj", "up_proj"), scales(tensors[down].shape[1], 20 + seed)
+        tensors[up] = (tensors[up].float() / by[:, None]).bfloat16()
+        tensors[down] = (tensors[down].float() * by).bfloat16()
+
+
+@pytest.mark.parametrize("export", [awq.export, gptq.export], ids=["awq", "gptq"])
+def test_experts_whose_scales_are_undone_are_sound(export: Callable[..., Path], experts: Path, tmp_path: Path) -> None:
+    found = made(tmp_path, experts, export, smooth_experts)
+    assert not failing(holding(found, form="awq int4"))
+    assert found.smoothed == 3 * 8
+
+
+@pytest.mark.parametrize(
+    ("name", "of"),
+    [
+        (ROUTER, lambda router: router / scales(256, 4)),
+        (ROUTER, lambda router: router.flip(0)),
+        (NORM_OF_EXPERTS, lambda norm: norm * 2),
+        (NORM_OF_EXPERTS, lambda norm: norm * scales(256, 4)),
+        (f"{EXPERT}.up_proj.weight", lambda up: up * scales(256, 6)),
+        (f"{EXPERT}.up_proj.weight", lambda up: up * scales(128, 6)[:, None]),
+        (f"{EXPERT}.down_proj.weight", lambda down: down * scales(128, 6)),
+        (f"{EXPERT}.down_proj.weight", lambda down: down.flip(1)),
+        (f"{EXPERT}.gate_proj.weight", lambda gate: gate * scales(128, 6)[:, None]),
+    ],
+    ids=[
+        "router left as it was", "router turned", "norm doubled", "norm left as it was", "columns of up", "rows of up",
+        "down", "down turned", "rows of gate",
+    ],
+)  # fmt: skip
+def test_what_of_experts_is_scaled_on_one_side_alone_is_named(
+    name: str, of: Callable[[torch.Tensor], torch.Tensor], experts: Path, tmp_path: Path
+) -> None:
+    found = made(tmp_path, experts, awq.export, smooth_experts, put(name, of))
+    names = {check.partition("::")[0].removeprefix("weights.") for check in failing(holding(found, form="awq int4"))}
+    assert name in names
+
+
 WIDTH = 64
 GIVEN = scales(WIDTH, 5)
 INT8 = Quantizer(number="int8", granularity="row")
@@ -213,6 +269,39 @@ def test_a_norm_undoes_the_scales_of_all_that_reads_it_and_of_nothing_else(
     weights, found = explained(norms, pairs)
     assert len(weights) == (5 if undone else 0)
     assert len([name for name in found if name in norms]) == undone
+
+
+@pytest.mark.parametrize(
+    ("block", "readers", "router", "others", "undone"),
+    [
+        ("mlp", ("experts.0.gate_proj", "experts.0.up_proj"), ("gate",), (), True),
+        ("block_sparse_moe", ("experts.0.w1", "experts.0.w3"), ("gate",), ("experts.0.w2",), True),
+        (
+            "mlp",
+            ("experts.0.gate_proj", "shared_experts.gate_proj", "shared_experts.up_proj", "experts.0.up_proj"),
+            ("gate",),
+            ("shared_experts.down_proj",),
+            True,
+        ),
+        ("mlp", ("experts.0.up_proj", "shared_expert.up_proj"), ("gate", "shared_expert_gate"), (), True),
+        ("mlp", ("experts.0.gate_proj", "experts.0.up_proj"), ("gate",), ("latent_proj",), False),
+        ("mlp", ("experts.0.gate_proj", "experts.0.up_proj"), ("gate",), ("experts.norm",), False),
+    ],
+    ids=["qwen3_moe", "mixtral", "deepseek_v3", "qwen2_moe", "a projection in front", "a norm in front"],
+)
+@pytest.mark.parametrize("scaled", [True, False], ids=["router scaled", "router as it was"])
+def test_experts_are_undone_with_their_router_or_not_at_all(
+    block: str, readers: tuple[str, ...], router: tuple[str, ...], others: tuple[str, ...], undone: bool, scaled: bool
+) -> None:
+    weights, beside = ([f"{AT}.{block}.{one}.weight" for one in names] for names in (readers, router))
+    norms = {NORM: vector(1 / GIVEN), f"{AT}.input_layernorm.weight": vector(torch.ones(WIDTH))}
+    pairs = {name: pair(name, GIVEN) for name in weights}
+    exact = {name: vector(GIVEN if scaled else torch.ones(WIDTH)) for name in beside}
+    named = {name.removeprefix(f"{AT}."): (WIDTH,) * (1 + ("norm" not in name)) for name in (*norms, *pairs, *exact)}
+    named |= {f"{block}.{name}.weight": (WIDTH,) * (1 + ("norm" not in name)) for name in others}
+    found = smoothed(AT, pairs, norms=norms, biases={}, names=named, exact=exact)
+    assert set(found.weights) == (set(weights) if undone and scaled else set())
+    assert bool(set(beside) & found.norms) == (undone and scaled)
 
 
 @pytest.mark.parametrize("follows", [True, False])

@@ -10,6 +10,7 @@ import torch
 from pytest_maxact.checkpoint.quantize_cache import through_cache
 from pytest_maxact.checkpoint.sites.decoder import decoder_of
 from pytest_maxact.checkpoint.sites.resolve import resolve
+from pytest_maxact.errors import MeasureError
 from pytest_maxact.measure.observe.attention import watch_attention
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.observe.state import restore, state_of
@@ -119,7 +120,11 @@ def test_latent_attention_is_seen_as_it_is_cached() -> None:
     model = headless(build("deepseek_v3")).eval()
     anatomy = resolve(model, model.config, attention=True)
     sequences = encoded((12, 9, 20, 7), vocabulary=100)
-    observer = observe(loaded(model), anatomy, sequences, 64, schemes=[SCHEMES[name] for name in KV])
+    every = [SCHEMES[name] for name in KV]
+    with pytest.raises(MeasureError, match="heads of 14 channels cannot be rotated"):
+        observe(loaded(model), anatomy, sequences, 64, schemes=every)
+    schemes = [scheme for scheme in every if scheme.cache is None or scheme.cache.shared != "rotated"]
+    observer = observe(loaded(model), anatomy, sequences, 64, schemes=schemes)
     parts = {part for site, part in observer.fidelity.cached.channels if site == "layers.0.kv_latent"}
     assert parts == {"latent", "rope"}
     sums = observer.fidelity.sums["layers.0.kv_latent", "KV_FP8_HEAD"]
