@@ -16,6 +16,10 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Run = Callable[[argparse.Namespace], int]
 
 RECORD = "a file written by `maxact measure` or by pytest"
+JUDGING = ("limits", "family", "deploy", "baseline", "source", "strict", "close")
+"""Options that a verdict on a Record depends on: every command that gives one takes them all, or one that publishes it
+would say PASS where the gate said FAIL.
+"""
 
 
 def add_command(commands: Commands, name: str, run: Run, does: str) -> argparse.ArgumentParser:

@@ -40,9 +40,10 @@ def run(options: argparse.Namespace) -> int:
     from pytest_maxact.report.figures.every import every_of
     from pytest_maxact.report.figures.figure import Figure
     from pytest_maxact.report.figures.paper.every import paper_figures
-    from pytest_maxact.report.figures.printed import printed, require_libraries
+    from pytest_maxact.report.figures.printed import printed
+    from pytest_maxact.report.libraries import DRAWING, require_libraries
 
-    require_libraries()
+    require_libraries("figures take", DRAWING)
     folder = Path(options.folder or "figures")
     several = len(options.records) > 1
     stages = stages_of([Path(record) for record in options.records]) if several else []

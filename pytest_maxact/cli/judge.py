@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_maxact.cli.arguments import (
+    JUDGING,
     Commands,
     add_command,
     add_json,
@@ -29,13 +30,8 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     parser = add_command(commands, "judge", run, "judge a Record by its family's limits")
     add_record(parser)
-    add_options(
-        parser,
-        [
-            *("limits", "family", "deploy", "baseline", "source", "close"),
-            *("verdict", "json-report", "html", "sarif", "codequality", "card", "bom", "github"),
-        ],
-    )
+    written = ("verdict", "json-report", "html", "sarif", "codequality", "card", "bom", "github")
+    add_options(parser, [*JUDGING, *written])
     add_json(parser)
     add_verbose(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="the verdict in a line")

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pytest_maxact.cli.arguments import RECORD, Commands, add_command, add_options, settings_of
+from pytest_maxact.cli.arguments import JUDGING, RECORD, Commands, add_command, add_options, settings_of
 from pytest_maxact.cli.exits import FAILED, PASSED
 from pytest_maxact.cli.judge import written
 from pytest_maxact.cli.output import screen
@@ -15,7 +15,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "records", metavar="RECORD", nargs="+", help=f"{RECORD}; several are a series, whose names hold the step"
     )
-    add_options(parser, ["limits", "family", "deploy", "baseline", "source", "close", "horizon", "json-report"])
+    add_options(parser, [*JUDGING, "horizon", "json-report"])
     parser.add_argument(
         "-o",
         metavar="FILE",

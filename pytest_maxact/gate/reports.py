@@ -14,6 +14,7 @@ from pytest_maxact.errors import InputError, MaxactError, first_line, marked
 from pytest_maxact.judge.account import Account
 from pytest_maxact.judge.outcome import Outcome
 from pytest_maxact.record.output import Kind, require_place, unwritten, write_output
+from pytest_maxact.report.libraries import CARD, PAGE, require_libraries
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
@@ -24,7 +25,8 @@ class Report:
     """One kind of file. `setting`: the field of Settings that says where it goes; `called`: what the user is told was
     written. `made`: an account, and the place of the file, for what updates one that is there, in; its bytes out. It
     takes every account, also one without an outcome. `begins`: whether it stands there, as that of a run that did not
-    finish, from the beginning on.
+    finish, from the beginning on; `needs`: libraries without which it
+    cannot be made.
     """
 
     setting: str
@@ -32,6 +34,7 @@ class Report:
     kind: Kind
     made: Callable[[Account, Path], bytes]
     begins: bool = True
+    needs: tuple[str, ...] = ()
 
 
 def _json(account: Account, place: Path) -> bytes:
@@ -116,7 +119,13 @@ REPORTS = (
         kind=Kind(called="the JSON report", is_one=_is_json),
         made=_json,
     ),
-    Report(setting="html", called="page", kind=Kind(called="the page", is_one=_is_html), made=_html),
+    Report(
+        setting="html",
+        called="page",
+        kind=Kind(called="the page", is_one=_is_html),
+        made=_html,
+        needs=PAGE,
+    ),
     Report(setting="sarif", called="SARIF", kind=Kind(called="the SARIF file", is_one=_is_sarif), made=_sarif),
     Report(
         setting="codequality",
@@ -129,6 +138,7 @@ REPORTS = (
         called="model card",
         kind=Kind(called="the model card", is_one=_is_card, beside_weights="README.md"),
         made=_card,
+        needs=CARD,
     ),
     Report(
         setting="bom",
@@ -164,6 +174,8 @@ class ReportFiles:
         self.root = root
         self.written: tuple[str, ...] = ()
         """What was, a line for each."""
+        for row, _ in self._rows:
+            require_libraries(f"{row.kind.called} takes", row.needs)
         for row, place in self._rows:
             require_place(place, row.kind, self._apart)
             if row.begins and (fault := self._put(row, place, Account(root=repository(root), about=about or ""))):

@@ -50,7 +50,7 @@ def test_a_missing_library_is_named_with_what_to_install(
 ) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(
-        "pytest_maxact.report.figures.printed.find_spec", lambda name: None if name == "vl_convert" else find(name)
+        "pytest_maxact.report.libraries.find_spec", lambda name: None if name == "vl_convert" else find(name)
     )
     assert main(["figures", str(record)]) == 4
     assert "pip install 'pytest-maxact[report]'" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from pytest_maxact.cli.examples import EXAMPLES
 from pytest_maxact.cli.main import command_line
 from pytest_maxact.settings.option import pytest_option
 from pytest_maxact.settings.options import OPTIONS
+from pytest_maxact.settings.table.judging import JUDGING as TABLE
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -60,3 +61,11 @@ def test_the_help_of_pytest_has_them_too_by_its_own_names(pytester: pytest.Pytes
     section = ours.partition("  options:")[2].partition("\n\n")[0]
     assert set(re.findall(r"^  (--[\w-]+)", section, re.MULTILINE)) == known
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", section)) <= known
+
+
+@pytest.mark.parametrize("name", ["judge", "report", "card"])
+def test_every_command_that_gives_a_verdict_takes_all_that_it_depends_on(name: str) -> None:
+    others = {"horizon", "replay", "update", "loosen"}
+    judging = {option.name for option in TABLE if option.name not in others} | {"deploy"}
+    taken = {flag for action in commands()[name]._actions for flag in action.option_strings}
+    assert {f"--{option}" for option in judging} <= taken

@@ -152,3 +152,21 @@ def test_low_bits_stand_in_both_with_their_intervals(pytester: pytest.Pytester, 
 def test_nothing_asked_for_is_refused(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(("card", str(saved))) == 4
     assert "give -o README.md, --bom FILE, or both" in capsys.readouterr().err
+
+
+def test_a_card_says_fail_where_the_gate_does(
+    pytester: pytest.Pytester, saved: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bound = load(saved)["layers.0.hidden"].max_abs * 1.00001
+    layers = f'families:\n  qwen3: {{layers: {{"layers.0.hidden": {{hidden: {bound!r}}}}}}}\n'
+    pytester.path.joinpath("near.yaml").write_text(f"version: 1\nextends: builtin\n{layers}")
+    card, bom = pytester.path / "README.md", pytester.path / "bom.json"
+    asked = (str(saved), "--limits", "near.yaml")
+    for way, code, said in (("fail", 1, "FAIL"), ("warn", 0, "PASS")):
+        assert main(("judge", *asked, "--close", way)) == code
+        assert main(("card", *asked, "--close", way, "-o", "README.md", "--bom", "bom.json")) == code
+        assert results_of(card)["maxact_verdict"].metric_value == metrics_of(bom)["maxact_verdict"]["value"] == said
+    capsys.readouterr()
+    for command in (("judge",), ("card", "--bom", "bom.json"), ("report", "-o", "page.html")):
+        assert main((command[0], str(saved), "--strict", *command[1:])) == 4
+        assert "--strict" in capsys.readouterr().err

@@ -8,9 +8,9 @@ import codecs
 import re
 from pathlib import Path
 
-from pytest_maxact.errors import InputError
 from pytest_maxact.report.card.body import has_block, with_block
 from pytest_maxact.report.card.front import Entry, broken, with_entry
+from pytest_maxact.report.libraries import missing
 
 CARD_NAME = "README.md"
 """What the hub reads beside the weights, and no loader of weights does."""
@@ -58,12 +58,8 @@ def _front_pattern() -> re.Pattern[str]:
     try:
         from huggingface_hub.repocard import REGEX_YAML_BLOCK
     except ImportError as error:
-        raise missing() from error
+        raise missing("the model card takes", "huggingface_hub") from error
     return REGEX_YAML_BLOCK
-
-
-def missing() -> InputError:
-    return InputError("a model card needs huggingface_hub, which is not installed\n  pip install huggingface_hub")
 
 
 def _require_read(text: str, entry: Entry, anew: bool) -> None:

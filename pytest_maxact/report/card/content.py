@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_maxact.judge.account import Account
-from pytest_maxact.report.card.card import missing, updated
+from pytest_maxact.report.card.card import updated
 from pytest_maxact.report.card.figures import (
     SOURCE,
     URL,
@@ -24,6 +24,7 @@ from pytest_maxact.report.card.figures import (
     subject_of,
 )
 from pytest_maxact.report.card.front import Entry
+from pytest_maxact.report.libraries import missing
 from pytest_maxact.report.markdown.facts import facts, low_bits
 from pytest_maxact.report.markdown.fitting import fitted
 from pytest_maxact.report.markdown.summary import breaches_part, close_part, list_of, verdict_words, waived_part
@@ -45,7 +46,7 @@ def entry_of(account: Account) -> Entry:
     try:
         from huggingface_hub import EvalResult, ModelCardData
     except ImportError as error:
-        raise missing() from error
+        raise missing("the model card takes", "huggingface_hub") from error
     portrait, name = portrait_of(account), model_name(subject_of(account))
     provenance = portrait.provenance if portrait else None
     results = [

@@ -10,11 +10,9 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from pytest_maxact.errors import InputError
 from pytest_maxact.record.output import Kind
 from pytest_maxact.report.figures.figure import Figure
 from pytest_maxact.report.figures.theme import config_of
@@ -25,14 +23,6 @@ _WIDTH, _SCALE = 720, 2.0
 """Pixels of a figure's own plot, and how many of a PNG's there are to each."""
 _SAID = b"a figure of pytest-maxact"
 _ENDS = 4096
-_TAKES = {"altair": "altair", "vl_convert": "vl-convert-python"}
-
-
-def require_libraries() -> None:
-    """Raise InputError where a library that draws is missing."""
-    for module, library in _TAKES.items():
-        if find_spec(module) is None:
-            raise InputError(f"figures take {library}, which is not installed\n  pip install 'pytest-maxact[report]'")
 
 
 def _is_one(path: Path) -> bool:

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from pytest_maxact.errors import InputError, Words, worded
+from pytest_maxact.errors import Words, worded
 from pytest_maxact.report.figures.figure import Figure
 from pytest_maxact.report.figures.theme import Theme, config_of
 from pytest_maxact.report.html.shapes import Drawing
+from pytest_maxact.report.libraries import missing
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _THEMES: tuple[Theme, ...] = ("light", "dark", "print")
@@ -108,14 +109,9 @@ def bundle() -> str:
     try:
         import vl_convert
     except ImportError as error:
-        raise InputError(missing("vl-convert-python")) from error
+        raise missing("the page takes", "vl_convert") from error
     script = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
-
-
-def missing(library: str) -> str:
-    """What to install where a page cannot be made."""
-    return f"a page takes {library}, which is not installed\n  pip install 'pytest-maxact[report]'"
 
 
 def policy(scripts: Iterable[str]) -> str:

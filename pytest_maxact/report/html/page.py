@@ -11,11 +11,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_maxact.errors import InputError, Words, worded
+from pytest_maxact.errors import Words, worded
 from pytest_maxact.judge.account import Account
 from pytest_maxact.report.figures.figure import Figure
 from pytest_maxact.report.html.assemble import page_of
-from pytest_maxact.report.html.embedded import bundle, drawings_of, missing, policy, script_json, themed
+from pytest_maxact.report.html.embedded import bundle, drawings_of, policy, script_json, themed
+from pytest_maxact.report.libraries import missing
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -58,7 +59,7 @@ def _environment(words: Words) -> "Environment":
     try:
         from jinja2 import Environment, FunctionLoader, StrictUndefined
     except ImportError as error:
-        raise InputError(missing("jinja2")) from error
+        raise missing("the page takes", "jinja2") from error
     return Environment(
         loader=FunctionLoader(_own),
         autoescape=True,
