@@ -17,8 +17,8 @@ _ADDRESS = re.compile(r":(?=//)|(?<=www)\.|:(?=\w+:)", re.IGNORECASE)
 """What sites make links of by themselves, and pictures of faces."""
 _CALLS = re.compile(r"[@#](?=\S)|(?<=\S)@")
 """A person or an issue: sites look for these once the page is made, where a character reference is one already."""
-_BEGINS = re.compile(r"^(?:[-+#=>:!]|\d+[.)])")
-"""What begins a heading, a list or a rule at the beginning of a line."""
+_BEGINS = re.compile(r"^(?: |[-+#=>:!]|\d+[.)])")
+"""What begins a heading, a list, a rule or, after spaces, any of these or a block at the beginning of a line."""
 _PLAIN = re.compile(r"[\w.,:/()+=-]+(?: [\w.,:/()+=-]+)*", re.ASCII)
 
 
