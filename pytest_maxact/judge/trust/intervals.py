@@ -138,5 +138,5 @@ def _inverted(told: Told, reading: SiteReading, headroom: float) -> Told:
         return told
     deployed = reading.as_deployed or 0.0
     reach = headroom * max(reading.max_abs, deployed)
-    low, high = (reach / max(end, deployed) for end in (interval.high, interval.low))
+    low, high = (reach / most if (most := max(end, deployed)) else math.inf for end in (interval.high, interval.low))
     return replace(interval, low=low, high=high), why

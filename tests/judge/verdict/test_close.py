@@ -82,6 +82,14 @@ def test_the_range_of_a_format_is_as_uncertain_as_the_maximum() -> None:
     assert f"measured again it may be {near.interval.low:.6g}; more text can only raise a maximum" in near.message
 
 
+def test_the_range_over_a_maximum_that_other_text_may_leave_at_zero_has_no_upper_end() -> None:
+    for metric, largest in (("FP16.headroom", 65504), ("BF16.headroom", 3.3895314e38)):
+        finding = found(having(100.0, *[0.0] * 39), limit(600.0, metric=metric, sense="min"))
+        assert finding.interval is not None
+        assert finding.interval.low == pytest.approx(largest / 105)
+        assert finding.interval.high == math.inf
+
+
 @pytest.mark.parametrize(
     ("record", "why"),
     [(having(*STEADY[:2]), "too few samples: 2"), (summary(having(*STEADY)), "the Record is slim")],
