@@ -3,7 +3,7 @@
 A key is the SHA-256 of what decides the figures: weights, config, tokenizer, encoded corpus, settings, versions. Beside
 a Record lies its manifest, which is written last: without it a Record is not read. Both are put in place by renaming,
 and one lock per key lets only one process measure. A process that is killed leaves a Record whole or not at all, and
-its lock to the next.
+its lock to the next. What could not be tried once, for want of memory say, is not kept: the next run tries it.
 """
 
 import hashlib
@@ -67,7 +67,7 @@ class Store:
             lock,
             look=lambda: self._get(key, content),
             make=measured,
-            put=lambda record: self._tried(lambda: self._put(key, content, record)),
+            put=lambda record: None if record.untried else self._tried(lambda: self._put(key, content, record)),
         )
 
     def _tried(self, write: Callable[[], Given], needed: bool = False) -> Given | None:
@@ -99,11 +99,14 @@ class Store:
         )
 
     def _get(self, key: str, content: Mapping[str, Any]) -> Record | None:
-        """What is kept under a key; None also for a Record that is damaged, which is measured again."""
+        """What is kept under a key; None also for a Record that is damaged, or that says of a trial that it failed:
+        both are measured again.
+        """
         try:
             manifest = json.loads(self._manifest(key).read_text(encoding="utf-8"))
             if manifest == self._manifest_of(key, content):
-                return load(self._path(key))
+                record = load(self._path(key))
+                return None if record.untried else record
         except (OSError, ValueError, RecursionError, InputError):
             pass
         return None

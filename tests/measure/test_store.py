@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,24 @@ def test_other_content_is_measured_on_its_own(change: dict[str, Any], store: Sto
 def test_a_key_does_not_hang_on_the_order_of_entries() -> None:
     assert key_of(CONTENT) == key_of(dict(reversed(CONTENT.items())))
     assert len({key_of(CONTENT), *(key_of({**CONTENT, **change}) for change in CHANGES)}) == 1 + len(CHANGES)
+
+
+def test_what_could_not_be_tried_is_tried_again_and_kept_once_it_could(store: Store) -> None:
+    failed, whole = Counted(replace(record(), untried={"stress": "out of memory"})), Counted(record())
+    assert store.obtain(CONTENT, failed).untried
+    assert store.obtain(CONTENT, whole) == store.obtain(CONTENT, never) == record()
+    assert (failed.times, whole.times) == (1, 1)
+
+
+def test_a_failed_trial_that_an_earlier_version_kept_is_tried_again(store: Store) -> None:
+    store.obtain(CONTENT, Counted(record()))
+    save(replace(record(), untried={"hunt": "out of memory"}), path_of(store, CONTENT))
+    manifest = json.loads(manifest_of(store, CONTENT).read_text())
+    manifest["sha256"] = hashlib.sha256(path_of(store, CONTENT).read_bytes()).hexdigest()
+    manifest_of(store, CONTENT).write_text(json.dumps(manifest))
+    whole = Counted(record())
+    assert store.obtain(CONTENT, whole) == record()
+    assert whole.times == 1
 
 
 def test_nothing_of_a_measurement_that_failed_is_kept(store: Store) -> None:
@@ -287,6 +306,13 @@ def test_whatever_shapes_a_measurement_is_part_of_its_content(
     if options == {"schemes": ("W8A8",), "sites": "deploy"}:
         seen[0] = key_of(content(checkpoint, corpus, sites="deploy"))
     assert seen[0] != seen[1]
+
+
+@pytest.mark.parametrize("tried", [{"stress": True}, {"hunt": ("layers.0.hidden",)}, {"until_saturated": 50}], ids=str)
+def test_what_is_drawn_by_a_seed_is_kept_by_it(tried: dict[str, Any], checkpoint: Path, corpus: Path) -> None:
+    plain, other = (key_of(content(checkpoint, corpus, seed=seed)) for seed in (0, 5))
+    assert plain == other, "all of a corpus is no draw"
+    assert len({plain, *(key_of(content(checkpoint, corpus, seed=seed, **tried)) for seed in (0, 5))}) == 3
 
 
 def rewrite(name: str, **changes: Any) -> Callable[[Path], None]:

@@ -125,7 +125,10 @@ SUBJECT = (
         name="seed",
         metavar="N",
         parse=whole_number,
-        help=f"which subset {setting('max_samples')} and {setting('max_tokens')} draw (default: 0)",
+        help=(
+            f"which subset {setting('max_samples')} and {setting('max_tokens')} draw, the order of"
+            f" {setting('until_saturated')}, and what {setting('stress')} and {setting('hunt')} try (default: 0)"
+        ),
     ),
     Option(
         name="protocol",
