@@ -26,7 +26,7 @@ from pytest_maxact.measure.low_bits import low_bits_of
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.source.origin import origin_of
 from pytest_maxact.record.comparability import Footing
-from pytest_maxact.record.provenance import Provenance, Stopped, corpus_digest
+from pytest_maxact.record.provenance import Provenance, Stopped, corpus_digest, splits_digest
 from pytest_maxact.record.record import METRIC_VERSION
 from pytest_maxact.settings.settings import Settings
 
@@ -105,6 +105,7 @@ def expected_footing(prepared: "Prepared", settings: Settings) -> Footing:
         arithmetic=None if dtype is None else _arithmetic(prepared, settings, device, dtype),
         max_seq_len=prepared.max_seq_len,
         tokens_sha256=tokens_digest(prepared.sequences),
+        splits_sha256=_splits_digest(prepared),
     )
 
 
@@ -174,6 +175,12 @@ def _arithmetic(prepared: "Prepared", settings: Settings, device: torch.device, 
     how = arithmetic_of(settings.arithmetic, device, dtype)
     placement = prepared.placement
     return f"{how}, {placement.stated}" if placement and placement.ranks > 1 else how
+
+
+def _splits_digest(prepared: "Prepared") -> str:
+    """The splits of what runs, as they are drawn of the whole text."""
+    splits = corpus.assign_splits([sequence.sample for sequence in prepared.whole])
+    return splits_digest((one.sample.digest, splits[one.sample.id]) for one in prepared.sequences)
 
 
 def _device(prepared: "Prepared", settings: Settings) -> torch.device:

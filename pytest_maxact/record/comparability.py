@@ -14,7 +14,8 @@ from pytest_maxact.record.record import Record
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footing:
     """What two measurements share whose figures may be compared. `dtype` is None before a model is loaded, where its
-    config states none; `tokens_sha256` and `arithmetic` in a Record of an earlier version.
+    config states none; `tokens_sha256`, `splits_sha256` and `arithmetic` in a Record of an earlier version. The splits
+    of a text follow from it, but for that of a pass that ended early: they are those of all that was to run.
     """
 
     corpus_sha256: str
@@ -24,10 +25,12 @@ class Footing:
     max_seq_len: int
     tokens_sha256: str | None = None
     arithmetic: str | None = None
+    splits_sha256: str | None = None
 
 
 _DECIDE_TOKENS = ("corpus_sha256", "tokenizer_sha256", "protocol", "max_seq_len")
 """What the token ids follow from: where one of these differs already, other ids say no more."""
+_WHY = {"splits_sha256": ": other samples calibrate, as after a pass that ended early"}
 _OF_PARTS = (
     "weights_sha256",
     "config_sha256",
@@ -63,7 +66,12 @@ def differences(there: Footing, here: Footing, *, by_ids: bool = False) -> list[
         differing.pop("tokenizer_sha256", None)
     if any(name in differing for name in _DECIDE_TOKENS):
         differing.pop("tokens_sha256", None)
-    return [f"{name} ({_brief(one)} there, {_brief(other)} here)" for name, (one, other) in differing.items()]
+    if "corpus_sha256" in differing:
+        differing.pop("splits_sha256", None)
+    return [
+        f"{name} ({_brief(one)} there, {_brief(other)} here{_WHY.get(name, '')})"
+        for name, (one, other) in differing.items()
+    ]
 
 
 def record_differences(there: Record, here: Record) -> list[str]:

@@ -120,6 +120,12 @@ class Provenance:
     def tokens(self) -> int:
         return sum(count for *_, count in self.samples)
 
+    @property
+    def splits_sha256(self) -> str | None:
+        """Which text calibrates and which evaluates; None where an earlier version kept no digests of its samples."""
+        splits = (split for _, _, split, _ in self.samples)
+        return splits_digest(zip(self.sample_digests, splits, strict=True)) if self.sample_digests else None
+
 
 def merged_tokens(digests: Iterable[str | None]) -> str | None:
     """The tokens' digest of parts together; None where that of one is not known."""
@@ -133,6 +139,11 @@ def merged_context(contexts: Iterable[Context | None]) -> Context | None:
     known = list(contexts)
     whole = [context for context in known if context is not None]
     return None if len(whole) < len(known) or not whole else functools.reduce(Context.__add__, whole)
+
+
+def splits_digest(split_of: Iterable[tuple[str, str]]) -> str:
+    """Of the digest and split of every sample, whatever their order."""
+    return corpus_digest(f"{split}:{digest}" for digest, split in split_of)
 
 
 def corpus_digest(sample_digests: Iterable[str]) -> str:

@@ -31,7 +31,7 @@ from pytest_maxact.record.comparability import Footing, differences, footing_of
 from pytest_maxact.record.file import RECORD, load
 from pytest_maxact.record.identity import Identity
 from pytest_maxact.record.output import require_place
-from pytest_maxact.record.provenance import corpus_digest
+from pytest_maxact.record.provenance import corpus_digest, splits_digest
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
 from pytest_maxact.trainer.live import as_loaded, is_remote, refuse_attention, undisturbed, unwrapped
@@ -90,7 +90,7 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
     start = time.perf_counter()
     samples = _samples(settings, fixed, tokenizer)
     sequences = encode(samples, tokenizer, anatomy, model.config, settings)
-    corpus.assign_splits(samples)
+    splits = corpus.assign_splits(samples)
     seconds = time.perf_counter() - start
     headed, untold = _head(model, checkpoint, sequences)
     limits = with_behaviour(limits, files, anatomy.sites, predicted=not untold, probed=True)
@@ -103,6 +103,7 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
         arithmetic=arithmetic_of(settings.arithmetic, loaded.device, loaded.dtype),
         max_seq_len=max_length(settings, model.config.get_text_config()),
         tokens_sha256=tokens_digest(sequences),
+        splits_sha256=splits_digest((sample.digest, splits[sample.id]) for sample in samples),
     )
     for name, record in fixed.items():
         _require_comparable(name, record, here, anatomy.sites)

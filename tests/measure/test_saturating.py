@@ -9,6 +9,7 @@ import pytest
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.remarks import remarks_on
 from pytest_maxact.numbers.schemes import SCHEMES
+from pytest_maxact.record.comparability import record_differences
 from pytest_maxact.record.file import load, save
 from pytest_maxact.record.merge import merge
 from pytest_maxact.record.record import Record
@@ -59,6 +60,8 @@ def test_nothing_is_claimed_of_what_did_not_run(ended: Record, model: Path, tmp_
     assert ended.provenance.corpus_sha256 == alone.provenance.corpus_sha256
     assert ended.provenance.tokens_sha256 == alone.provenance.tokens_sha256
     assert ended.provenance.context == alone.provenance.context
+    assert [words.split(" ")[0] for words in record_differences(alone, ended)] == ["splits_sha256"]
+    assert "other samples calibrate" in record_differences(ended, alone)[0]
     for name, reading in ended.sites.items():
         assert reading.count == alone.sites[name].count
         assert reading.max_abs == pytest.approx(alone.sites[name].max_abs, rel=1e-5)
@@ -90,6 +93,7 @@ def test_where_nothing_stays_still_for_so_long_all_of_the_text_runs(model: Path,
     assert stopped is not None
     assert whole.tokens == stopped.of_tokens == plain.tokens
     assert whole.provenance.corpus_sha256 == plain.provenance.corpus_sha256
+    assert record_differences(whole, plain) == []
     assert {name: one.max_abs for name, one in whole.sites.items()} == pytest.approx(
         {name: one.max_abs for name, one in plain.sites.items()}, rel=1e-5
     )
