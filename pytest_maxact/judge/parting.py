@@ -39,13 +39,13 @@ class Against:
 
 def against(name: str, before: Record, after: Record, findings: Sequence[Finding]) -> Against:
     """`findings`: those of the limits relative to this baseline."""
-    parting = parting_of(after, findings)
+    parting, of_source = parting_of(after, findings), any(one.limit.of_source for one in findings)
     return Against(
         name=name,
         before=side_of(before),
         after=side_of(after),
         parting=parting,
-        comparison=None if parting else compare(before, after),
+        comparison=None if parting else compare(before, after, is_source=of_source),
         same_weights=before.provenance.weights_sha256 == after.provenance.weights_sha256,
     )
 

@@ -131,10 +131,12 @@ def is_same_origin(stated: Stated, seen: Origin) -> bool:
     return same_text and stated.dtype == seen.dtype
 
 
-def require_alike(before: Record, after: Record) -> None:
-    """Raise InputError for Records whose figures are not of the same measurement on different weights."""
+def require_alike(before: Record, after: Record, *, is_source: bool = False) -> None:
+    """Raise InputError for Records whose figures are not of the same measurement on different weights. `is_source`: the
+    one before was named as what the other was made from.
+    """
     footings = footing_of(before.provenance), footing_of(after.provenance)
-    if differing := differences(*footings, by_ids=_may_be_made_of(before, after)):
+    if differing := differences(*footings, by_ids=is_source or _may_be_made_of(before, after)):
         raise InputError(
             f"{before.provenance.model} (there) and {after.provenance.model} (here) were not measured alike; they "
             f"differ in {', '.join(differing)}"

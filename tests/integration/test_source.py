@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from tests.support import tiny
+from pytest_maxact.record.file import save
+from tests.support import records, tiny
 from tests.support.exports import gptq
 from tests.support.gate_runs import run_gate
 from tests.support.paths import TRAINED
@@ -73,6 +74,24 @@ def test_a_record_of_the_source_tells_activations_and_the_rest_is_said_to_be_unc
         pytester, f"--maxact-model={artifact}", "--maxact-source=source.safetensors", *SHORT, "--maxact-strict",
         refuses="weights and predictions are not compared",
     )  # fmt: skip
+
+
+def test_one_in_16_bits_whose_tokenizer_is_in_other_words_is_judged_where_the_ids_are_the_sources(
+    pytester: pytest.Pytester,
+) -> None:
+    """As in a file of another format, or written by another version: told by a Record of the source too."""
+    values = {name: [[1.0, 2.0], [4.0, -8.0]] for name in ("embedding", "layers.0.hidden", "layers.1.hidden")}
+    for name, ids, weights in (("source", "own", "0"), ("same", "other", "1")):
+        made = records.record(values, tokenizer_sha256=ids, tokens_sha256="ids", weights_sha256=weights * 64)
+        save(made, pytester.path / f"{name}.safetensors")
+    own = ("--maxact-replay=same.safetensors", "--maxact-family=generic", "--maxact-html=report.html")
+    run_gate(
+        pytester, *own, "--maxact-source=source.safetensors", "-rA",
+        says=["layers.0.hidden::growth[source]", "weights and predictions are not compared with the source"],
+        lacks=["not measured alike", "could not"],
+    )  # fmt: skip
+    assert (pytester.path / "report.html").is_file()
+    run_gate(pytester, *own, "--maxact-baseline=source.safetensors", refuses="they differ in tokenizer_sha256")
 
 
 def test_a_source_of_another_kind_is_refused_with_both_values(

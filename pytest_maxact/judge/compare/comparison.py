@@ -88,9 +88,11 @@ class Comparison:
         return max(shifted, key=lambda change: change.shift, default=None)
 
 
-def compare(before: Record, after: Record) -> Comparison:
-    """Raises InputError for Records whose figures are not of the same measurement."""
-    require_alike(before, after)
+def compare(before: Record, after: Record, *, is_source: bool = False) -> Comparison:
+    """`is_source`: the one before was named as what the other was made from. Raises InputError for Records whose
+    figures are not of the same measurement.
+    """
+    require_alike(before, after, is_source=is_source)
     both = [name for name in after.sites if name in before.sites]
     return Comparison(
         before=side_of(before),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_maxact.judge.compare.comparison import Comparison, compare
+from pytest_maxact.judge.compare.comparison import compare
 from pytest_maxact.judge.figures.cells import depth_of
 from pytest_maxact.judge.figures.words import plain
 from pytest_maxact.judge.verdict.finding import Finding
@@ -42,12 +42,13 @@ def against_drawn(
     record: Record, baselines: Mapping[str, Record], findings: Sequence[Finding]
 ) -> tuple[AgainstDrawn, ...]:
     return tuple(
-        _against(record, name, compare(before, record), [one for one in findings if one.limit.against == name])
+        _against(record, name, before, [one for one in findings if one.limit.against == name])
         for name, before in baselines.items()
     )
 
 
-def _against(record: Record, name: str, found: Comparison, findings: Sequence[Finding]) -> AgainstDrawn:
+def _against(record: Record, name: str, before: Record, findings: Sequence[Finding]) -> AgainstDrawn:
+    found = compare(before, record, is_source=any(one.limit.of_source for one in findings))
     failing = [one for one in findings if not one.accepted]
     return AgainstDrawn(
         name=plain(name),

@@ -23,8 +23,8 @@ class Limit:
     stands behind it. `rule` names in words what it comes from, `file` and `line` where it is written. `envelope`: taken
     from the largest figures of other shapes of the family. `of_layer`: the figure is the layer's own, and not the
     largest of its kind. `against`: the baseline that the metric compares with, and `floor` the absolute value below (of
-    an SQNR: above) which no change counts. `bounds`: those of single sites, of a check that stands for several, whose
-    `bound` is the largest of them.
+    an SQNR: above) which no change counts; `of_source`: whether it is the source that the artifact was made from.
+    `bounds`: those of single sites, of a check that stands for several, whose `bound` is the largest of them.
 
     A bound that no number breaks is refused, whatever it was computed from: it would be a check that cannot fail.
     """
@@ -42,6 +42,7 @@ class Limit:
     envelope: bool = False
     of_layer: bool = False
     against: str = ""
+    of_source: bool = False
     floor: float | None = None
     bounds: tuple[tuple[str, float], ...] = ()
 

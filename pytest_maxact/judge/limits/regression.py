@@ -162,5 +162,6 @@ def _limit(site: str, metric: Metric, bound: _Stated, floor: _Stated | None, aga
         file=str(bound.file.path),
         line=bound.file.line(*bound.place),
         against=against,
+        of_source=bound.section != REGRESSION,
         floor=floor.value if floor else None,
     )

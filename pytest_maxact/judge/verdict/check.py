@@ -145,7 +145,7 @@ def _check_change(record: Record, limit: Limit, baseline: Record | None) -> Find
         raise MeasureError(
             f"{limit.check}: there is no baseline {limit.against} to compare with\n  give it with {setting('baseline')}"
         )
-    require_alike(baseline, record)
+    require_alike(baseline, record, is_source=limit.of_source)
     if limit.site == MODEL:
         value, reading = record_change(baseline, record, limit.metric, limit.floor), None
         words = whole_words(baseline, record, limit, value)
