@@ -22,6 +22,7 @@ from pytest_maxact.settings.userfiles import text_of
 
 _BESIDE = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
 _SHARD = re.compile(r"^(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors$")
+_NO_INDEX = "it has no weight_map, so it is no index"
 _NOT_THE_MODEL = re.compile(r"^(?:consolidated|adapter_|optimizer|rng_state|training_)")
 
 
@@ -91,19 +92,37 @@ def _shard(path: Path) -> Artifact:
     count, stem = int(found["count"]), found["stem"]
     names = [f"{stem}-{number:05d}-of-{found['count']}.safetensors" for number in range(1, count + 1)]
     held: list[tuple[Path, Header]] = []
-    faults, partly = [], False
+    faults, unread = [], []
     for file in (path.parent / name for name in names):
         try:
             held += [(file, header) for header in headers_of(file)]
         except (ValueError, OSError) as error:
-            partly = True
+            unread.append(file.name)
             if file.name == path.name:
                 faults.append(fault("file", file.name, f"it is cut off or damaged: {first_line(error)}"))
+    others = [name for name in unread if name != path.name]
+    if others:
+        beside = f"{counted(len(others), 'file')} of {count} cannot be read, {others[0]} first"
+        faults.append(fault("apart", path.name, f"{beside}: what its modules lack may lie there"))
+    whole = _artifact(path.parent, held, [*faults, *_of_one(path, held, whole=not others)])
+    return replace(whole, alone=path.name if count > 1 else "", partly=bool(unread))
+
+
+def _of_one(path: Path, held: Sequence[tuple[Path, Header]], *, whole: bool) -> Iterator[LintFault]:
+    """What the index says of one shard, and tensors that it holds and another too. Of a set that is not `whole` the
+    size of all tensors tells nothing.
+    """
     index = _json(path.parent / INDEX)
-    if isinstance(index.get("weight_map"), Mapping):
-        faults += _against_index(path.parent, index, held)
-    whole = _artifact(path.parent, held, [*faults, *_twice(held)])
-    return replace(whole, alone=path.name if count > 1 else "", partly=partly)
+    weight_map = index.get("weight_map")
+    own = {header.key for file, header in held if file.name == path.name}
+    if isinstance(weight_map, Mapping):
+        own |= {key for key, name in weight_map.items() if name == path.name}
+        for one in _against_index(path.parent, index, held):
+            if one.tensor in own or (one.code == "total_size" and whole):
+                yield one
+    elif (path.parent / INDEX).is_file():
+        yield fault("index", INDEX, _NO_INDEX)
+    yield from (one for one in _twice(held) if one.tensor in own)
 
 
 def artifact_of(files: WeightFiles) -> Artifact:
@@ -145,7 +164,7 @@ def _files(folder: Path) -> tuple[list[Path], Mapping[str, Any] | None, list[Lin
         index = _json(folder / INDEX)
         weight_map = index.get("weight_map")
         if not isinstance(weight_map, Mapping) or not all(isinstance(name, str) for name in weight_map.values()):
-            return list(there.values()), None, [fault("index", INDEX, "it has no weight_map, so it is no index")]
+            return list(there.values()), None, [fault("index", INDEX, _NO_INDEX)]
         named = sorted(set(weight_map.values()))
         absent = [fault("file", name, "the index names it, and it is not there") for name in named if name not in there]
         stray = [name for name in there if name not in named and not _NOT_THE_MODEL.match(name)]

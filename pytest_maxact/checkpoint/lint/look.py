@@ -87,9 +87,7 @@ def lint_artifact(found: Artifact, *, codes: int | None = READ_AT_MOST) -> Lint:
     modules, cache = modules_of(found.headers.values())
     forms = _forms(modules, stated)
     layers = found.text_config.get("num_hidden_layers")
-    faults = [*found.faults]
-    if stated is not None and stated.unreadable:
-        faults.append(fault("format", stated.where, f"it cannot be read: {stated.unreadable}"))
+    faults: list[LintFault] = []
     if stated is None or stated.known or not any(forms.values()):
         faults += selection_faults(modules, forms, stated, layers if isinstance(layers, int) else 0)
     faults += _of_modules(modules, forms, stated, values, codes)
@@ -99,8 +97,11 @@ def lint_artifact(found: Artifact, *, codes: int | None = READ_AT_MOST) -> Lint:
     low = [form for form in forms.values() if form]
     if found.alone:
         faults = [one for one in faults if _is_of_shard(one, found)]
-    said = stated.method if stated else f"no quantization stated, {', '.join(sorted(set(low)))}" if low else "16 bits"
-    return lint_of(said, len(found.headers), len(low), faults)
+    unreadable = stated.unreadable if stated else ""
+    said = [fault("format", stated.where, f"it cannot be read: {unreadable}")] if stated and unreadable else []
+    faults = [*found.faults, *said, *faults]
+    form = stated.method if stated else f"no quantization stated, {', '.join(sorted(set(low)))}" if low else "16 bits"
+    return lint_of(form, len(found.headers), len(low), faults)
 
 
 _OF_ABSENCE = (
@@ -112,14 +113,14 @@ _WEIGHTS = ("weight_packed", "qweight", "blocks", "weight", "compressed")
 
 
 def _is_of_shard(one: LintFault, found: Artifact) -> bool:
-    """Whether a finding is of the shard that was named, and not of what may lie in one that is not there."""
+    """Whether a finding of modules is of the shard that was named, and not of what may lie in one that is not there.
+    One without a place, of the whole set, is told of each.
+    """
     place = found.places.get(one.tensor)
     absent = place is None or one.tensor.rpartition(".")[2] in _WEIGHTS or one.code == "scale_orphan"
     if found.partly and one.code in _OF_ABSENCE and absent:
         return False
-    if place or one.tensor in (found.alone, "config.json"):
-        return place is None or place.name == found.alone
-    return not found.partly and not one.tensor.endswith(".safetensors")
+    return place is None or place.name == found.alone
 
 
 def _forms(modules: Mapping[str, Module], stated: Stated | None) -> dict[str, str]:

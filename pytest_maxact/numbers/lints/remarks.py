@@ -41,6 +41,12 @@ REMARKS: Mapping[str, LintKind] = {
         "move them elsewhere, if they are not the model's",
         "Blaizzy/mlx-vlm/pull/1464", remark=True,
     ),
+    "apart": kind(
+        "index", "a shard that was looked at without all others of its set",
+        "runtimes stop, or leave the parameters of a missing file as they were allocated",
+        "look at the set once it is whole",
+        "sgl-project/sglang/pull/32279", remark=True,
+    ),
     "unread": kind(
         "codes", "codes that were not read, for there are too many for a look",
         "a NaN among them is found by the gate, which reads every byte",

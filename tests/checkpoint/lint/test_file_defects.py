@@ -2,10 +2,14 @@
 name is looked at with what lies in the others.
 """
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from pytest_maxact.checkpoint.lint.look import lint
 from pytest_maxact.numbers.lint import LINTS
@@ -51,7 +55,66 @@ def test_what_is_wrong_in_a_shard_is_told_of_that_shard_alone(tmp_path: Path) ->
 def test_one_shard_without_the_others_misses_nothing_that_may_lie_there(tmp_path: Path) -> None:
     folder = sharded(Path(shutil.copytree(export("modelopt FP8 kv"), tmp_path / "export")))
     (folder / FIRST).unlink()
-    assert not lint(folder / SECOND).red
+    found = lint(folder / SECOND)
+    assert (found.red, dict(found.counts)) == (0, {"apart": 1})
+    assert FIRST in found.faults[0].what
+
+
+Spoil = Callable[[Path], object]
+
+
+def _without_key(folder: Path) -> str:
+    """The shard that is there loses a tensor that the index places in it."""
+    tensors = load_file(folder / SECOND)
+    key = min(key for key in tensors if key.endswith("norm.weight"))
+    del tensors[key]
+    save_file(tensors, folder / SECOND)
+    return key
+
+
+def _in_index(change: Callable[[dict[str, Any]], object]) -> Spoil:
+    def spoil(folder: Path) -> None:
+        index = json.loads((folder / INDEX).read_text())
+        change(index)
+        (folder / INDEX).write_text(json.dumps(index))
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "tensor"),
+    [
+        (lambda folder: (folder / "hf_quant_config.json").write_text("{"), "file", "hf_quant_config.json"),
+        (lambda folder: (folder / "config.json").write_text("[]"), "file", "config.json"),
+        (_without_key, "index", "norm.weight"),
+        (_in_index(lambda index: index.pop("weight_map")), "index", INDEX),
+        (
+            _in_index(lambda index: index["weight_map"].update({"model.layers.1.extra.weight": SECOND})),
+            "index",
+            "model.layers.1.extra.weight",
+        ),
+        (lambda folder: (folder / SECOND).write_bytes(b"\x10"), "file", SECOND),
+    ],
+    ids=["side file", "config", "a tensor that is gone", "no index", "a tensor too many in the index", "damaged"],
+)
+def test_what_has_no_place_in_a_shard_is_told_though_others_are_not_there(
+    spoil: Spoil, code: str, tensor: str, tmp_path: Path
+) -> None:
+    folder = sharded(Path(shutil.copytree(export("modelopt FP8 kv"), tmp_path / "export")))
+    (folder / FIRST).unlink()
+    spoil(folder)
+    found = lint(folder / SECOND)
+    assert [fault for fault in found.faults if fault.code == code and tensor in fault.tensor], found.faults
+    assert {fault.code for fault in found.faults} <= {code, "apart"}, found.faults
+
+
+def test_a_tensor_that_two_shards_hold_is_told_of_either(tmp_path: Path) -> None:
+    folder = sharded(Path(shutil.copytree(export("plain"), tmp_path / "export")))
+    first = load_file(folder / FIRST)
+    key = min(first)
+    save_file({**load_file(folder / SECOND), key: first[key]}, folder / SECOND)
+    for name in (FIRST, SECOND):
+        assert [fault.tensor for fault in lint(folder / name).faults if "both hold it" in fault.what] == [key]
 
 
 @pytest.mark.parametrize("count", [1, 2])
