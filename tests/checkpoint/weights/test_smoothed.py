@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from pytest_maxact.checkpoint.quantize import quantize
 from pytest_maxact.checkpoint.weights.smoothed import Pair, Reading, added_to_weight, smoothed
@@ -158,6 +159,31 @@ def test_what_is_scaled_on_one_side_alone_is_named(
     found = made(tmp_path, origin, awq.export, *before, put(name, of))
     names = {check.partition("::")[0].removeprefix("weights.") for check in failing(holding(found, form="awq int4"))}
     assert name in names
+
+
+def told(folder: Path) -> torch.Tensor:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.no_grad():
+        logits: torch.Tensor = model(torch.arange(2, 22)[None]).logits
+    return logits
+
+
+@pytest.mark.parametrize("rows", [slice(32, 64), slice(40, 41)], ids=["a head", "a row"])
+@pytest.mark.parametrize("projection", ["q_proj", "k_proj"])
+def test_behind_a_norm_of_queries_and_keys_a_row_that_was_scaled_tells_and_a_whole_head_does_not(
+    projection: str, rows: slice, origin: Path, tmp_path: Path
+) -> None:
+    """Either is named, for the weights are not the source's; a head's scale the norm takes out again."""
+    name = f"{AT}.self_attn.{projection}.weight"
+
+    def scale(matrix: torch.Tensor) -> torch.Tensor:
+        matrix[rows] *= 4
+        return matrix
+
+    found = made(tmp_path, origin, awq.export, put(name, scale))
+    named = {check.partition("::")[0].removeprefix("weights.") for check in failing(holding(found, form="awq int4"))}
+    assert named == {"weights", name}
+    assert torch.allclose(told(tmp_path / "other"), told(origin), atol=1e-3) == (rows == slice(32, 64))
 
 
 @pytest.fixture(scope="module")
