@@ -33,6 +33,7 @@ def run(options: argparse.Namespace) -> int:
     files = ReportFiles(places_of(options), options.replay, Path.cwd())
     session = open_session(settings_of(options))
     files.opened(session)
+    files.begun()
     session.judging.every(session.plan.latest)
     outcome = written(session, conclude(session, all_reported(session)), files)
     for line in headline(outcome.verdict) if outcome.verdict else ():

@@ -70,6 +70,7 @@ def _run(options: argparse.Namespace) -> int:
     if verdict:
         verdict.opened(session)
     files.opened(session)
+    files.begun()
     session.judging.every(session.plan.latest)
     tighten = shlex.join(["maxact", "suggest", options.replay, "--limits", options.limits or "FILE", "--update", "all"])
     outcome = written(session, conclude(session, all_reported(session), tighten), files)

@@ -36,6 +36,7 @@ def run(options: argparse.Namespace) -> int:
     files = ReportFiles(places_of(options), options.replay, Path.cwd())
     session = open_session(settings_of(options), records=options.records)
     files.opened(session)
+    files.begun()
     for subject in session.plan.subjects:
         session.judging.every(subject)
     outcome = written(session, conclude(session, all_reported(session)), files)

@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 class Report:
     """One kind of file. `setting`: the field of Settings that says where it goes; `called`: what the user is told was
     written. `made`: an account, and the place of the file, for what updates one that is there, in; its bytes out. It
-    takes every account, also one without an outcome. `begins`: whether it stands there, as that of a run that did not
-    finish, from the beginning on; `needs`: libraries without which it
-    cannot be made.
+    takes every account, also one without an outcome. `waits`: whether it stands there, as that of a run that did not
+    finish, only when checks begin, for it is a file of the user's, and not from the beginning on; `needs`: libraries
+    without which it cannot be made.
     """
 
     setting: str
     called: str
     kind: Kind
     made: Callable[[Account, Path], bytes]
-    begins: bool = True
+    waits: bool = False
     needs: tuple[str, ...] = ()
 
 
@@ -139,6 +139,7 @@ REPORTS = (
         kind=Kind(called="the model card", is_one=_is_card, beside_weights="README.md"),
         made=_card,
         needs=CARD,
+        waits=True,
     ),
     Report(
         setting="bom",
@@ -176,9 +177,11 @@ class ReportFiles:
         """What was, a line for each."""
         for row, _ in self._rows:
             require_libraries(f"{row.kind.called} takes", row.needs)
+        self._waiting = {row.setting for row, _ in self._rows if row.waits}
+        self._unfinished = Account(root=repository(root), about=about or "")
         for row, place in self._rows:
             require_place(place, row.kind, self._apart)
-            if row.begins and (fault := self._put(row, place, Account(root=repository(root), about=about or ""))):
+            if fault := self._put(row, place, self._unfinished, only_made=row.waits):
                 raise InputError(fault)
 
     def opened(self, session: "GateSession") -> None:
@@ -188,22 +191,32 @@ class ReportFiles:
         for row, place in self._rows:
             require_place(place, row.kind, self._apart)
 
+    def begun(self) -> None:
+        """Checks begin now: from here on no file tells of an earlier run. Raises InputError."""
+        for row, place in self._rows:
+            if row.setting in self._waiting and (fault := self._put(row, place, self._unfinished)):
+                raise InputError(fault)
+        self._waiting = set()
+
     def write(self, account: Account) -> list[str]:
-        """Write all that can be; why others were not, a text for each. What is written tells of those too."""
-        faults = {row.setting: fault for row, place in self._rows if (fault := self._put(row, place, account))}
+        """Write all that can be; why others were not, a text for each. What is written tells of those too. What waits
+        for checks that never began stays as it was.
+        """
+        rows = [(row, place) for row, place in self._rows if row.setting not in self._waiting]
+        faults = {row.setting: fault for row, place in rows if (fault := self._put(row, place, account))}
         if faults:
             told = with_faults(account, faults.values())
-            for row, place in self._rows:
+            for row, place in rows:
                 if row.setting not in faults and (fault := self._put(row, place, told)):
                     faults[row.setting] = fault
-        self.written = tuple(
-            f"{row.called} written to {place}" for row, place in self._rows if row.setting not in faults
-        )
+        self.written = tuple(f"{row.called} written to {place}" for row, place in rows if row.setting not in faults)
         return list(faults.values())
 
-    def _put(self, row: Report, place: Path, account: Account) -> str:
+    def _put(self, row: Report, place: Path, account: Account, *, only_made: bool = False) -> str:
         try:
-            write_output(place, row.made(account, place), row.kind, self._apart)
+            content = row.made(account, place)
+            if not only_made:
+                write_output(place, content, row.kind, self._apart)
         except OSError as error:
             return f"{row.kind.called} was not written to {place}: {unwritten(error)}"
         except MaxactError as error:

@@ -35,6 +35,12 @@ def note_places(config: pytest.Config, gate: "GateSession") -> None:
         config.stash[_files_key].opened(gate)
 
 
+def note_begun(config: pytest.Config) -> None:
+    """No request was refused, and checks begin. Raises InputError."""
+    if _files_key in config.stash:
+        config.stash[_files_key].begun()
+
+
 def write_reports(
     config: pytest.Config, gate: "GateSession", outcome: "Outcome | None", troubles: list[str]
 ) -> "tuple[Outcome | None, list[str]]":

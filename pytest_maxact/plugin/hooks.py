@@ -178,9 +178,12 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     """
     gate: GateSession | None = session.config.stash.get(session_key, None)
     if gate and _concludes(session.config):
+        from pytest_maxact.plugin.files import note_begun
         from pytest_maxact.plugin.watching import Reports
 
         session.config.pluginmanager.register(Reports(session.config), "maxact-reports")
+        with _usage(session.config):
+            note_begun(session.config)
         if session.config.getoption("forked", False):
             with _usage(session.config):
                 share(session.config, gate)

@@ -97,9 +97,41 @@ def test_a_run_that_could_not_measure_leaves_no_pass_of_an_earlier_one(
     assert results_of(card)["maxact_verdict"].metric_value == "FAIL"
     assert "PASS" not in card.read_text() + bom.read_text()
     assert main(("card", str(saved), "-o", str(card))) == 0
-    run_gate(pytester, f"--maxact-replay={saved}", "--maxact-family=nobody", *options, exit=4)
+
+
+@pytest.mark.parametrize("wrong", ["--maxact-family=nobody", "maxact::nobody", "nowhere.py", "--maxact-limits=no.yaml"])
+def test_a_request_that_is_refused_leaves_the_card(wrong: str, pytester: pytest.Pytester, saved: Path) -> None:
+    card = pytester.path / "README.md"
+    assert main(("card", str(saved), "-o", str(card))) == 0
+    before = card.read_bytes()
+    run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-card={card}", wrong, exit=4)
+    assert card.read_bytes() == before
+
+
+def test_a_run_that_is_broken_off_leaves_no_pass(pytester: pytest.Pytester, saved: Path) -> None:
+    card = pytester.path / "README.md"
+    assert main(("card", str(saved), "-o", str(card))) == 0
+    end = "import os\ndef pytest_runtest_setup(item):\n    os._exit(3)\n"
+    files = {"conftest.py": end}
+    run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-card={card}", files=files, subprocess=True, exit=3)
     assert "the run did not finish" in card.read_text()
     assert "PASS" not in card.read_text()
+
+
+def test_what_was_left_out_makes_a_pass_a_part_of_one(pytester: pytest.Pytester, saved: Path, tight: Path) -> None:
+    card, bom = pytester.path / "README.md", pytester.path / "bom.json"
+    asked = (f"--maxact-replay={saved}", f"--maxact-card={card}", f"--maxact-bom={bom}", "-k", "embedding")
+    run_gate(pytester, *asked, f"--maxact-limits={tight}", exit=0)
+    verdict = results_of(card)["maxact_verdict"]
+    assert verdict.metric_value == metrics_of(bom)["maxact_verdict"]["value"] == "PARTIAL"
+    assert verdict.metric_args["checks"] > 0
+    assert verdict.metric_args["not_run"] > verdict.metric_args["would_fail"] == 1
+    (component,) = json.loads(bom.read_text())["components"]
+    told = {one["name"]: one["value"] for one in component["properties"]}
+    assert {name: told[f"maxact:{name}"] for name in verdict.metric_args} == {
+        name: str(value) for name, value in verdict.metric_args.items()
+    }
+    assert "**PARTIAL: not everything was checked.**" in card.read_text()
 
 
 def test_a_card_beside_the_weights_is_no_part_of_them(pytester: pytest.Pytester, tmp_path: Path, corpus: Path) -> None:

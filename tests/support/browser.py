@@ -51,8 +51,8 @@ def chromium() -> Iterator[Any]:
 
 @dataclass
 class Opened:
-    """A page as it stands open: `asked`, what it wanted from anywhere, of which nothing was given; `said`, errors of
-    its scripts.
+    """A page as it stands open: `asked`, what it wanted from anywhere, of which nothing was given; `said`, errors and
+    warnings of its scripts.
     """
 
     page: Any
@@ -99,7 +99,7 @@ def opened(browser: Any, path: Path, **how: Any) -> Opened:
             asked.abort()
 
     context.route("**/*", route)
-    one.page.on("console", lambda m: one.said.append(m.text) if m.type == "error" else None)
+    one.page.on("console", lambda m: one.said.append(m.text) if m.type in ("error", "warning") else None)
     one.page.on("pageerror", lambda error: one.said.append(str(error)))
     one.page.goto(path.as_uri())
     one.page.wait_for_function(DRAWN, timeout=60_000)

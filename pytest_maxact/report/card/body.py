@@ -33,7 +33,7 @@ def has_block(text: str) -> bool:
 
 def _gap(text: str, line_break: str) -> str:
     """A blank line before what is added."""
-    if not text.strip():
+    if not text or (not text.strip() and text.endswith(("\r", "\n"))):
         return ""
     return (
         ""

@@ -14,7 +14,17 @@ from typing import Any
 
 from pytest_maxact.errors import shown, worded
 from pytest_maxact.judge.account import Account
-from pytest_maxact.report.card.figures import SOURCE, URL, Stated, measured, model_name, portrait_of, stated, subject_of
+from pytest_maxact.report.card.figures import (
+    SOURCE,
+    URL,
+    Stated,
+    measured,
+    model_name,
+    portrait_of,
+    stated,
+    subject_of,
+    verdict_of,
+)
 
 FORMAT, VERSION = "CycloneDX", "1.6"
 _MOST_BYTES = 1 << 24
@@ -77,7 +87,10 @@ def _component(account: Account) -> dict[str, Any]:
         },
         "properties": [
             {"name": f"maxact:{key}", "value": value}
-            for key, value in (*_text(about).items(), *(("fault", _said(account, fault)) for fault in account.faults))
+            for key, value in (
+                *_text({**about, **verdict_of(account).about}).items(),
+                *(("fault", _said(account, fault)) for fault in account.faults),
+            )
         ],
     }
 

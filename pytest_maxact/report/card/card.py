@@ -25,19 +25,28 @@ def updated(content: bytes, entry: Entry, block: str, *, anew: bool = True) -> b
         text = content.removeprefix(mark).decode()
     except UnicodeDecodeError as error:
         raise broken("it is no text in UTF-8") from error
-    front = _front_pattern().search(text)
+    try:
+        return mark + _updated(text, entry, block, anew).encode()
+    except RecursionError as error:
+        raise broken("its front matter holds itself, or is nested too deep") from error
+
+
+def _updated(text: str, entry: Entry, block: str, anew: bool) -> str:
     found = re.search(r"\r?\n", text)
     line_break = found[0] if found else "\n"
-    written, body = "", text
+    front = _front_pattern().search(text)
+    before, said, after = "", "", ""
     if front:
-        body = text[front.end() :]
-        written = f"{front[1]}{with_entry(front[2], entry, line_break, anew=anew)}{text[front.start(3) : front.end()]}"
+        before, said = front[1], with_entry(front[2], entry, line_break, anew=anew)
+        after = f"{front[3]}{'' if front[4] else line_break}"
     elif anew:
-        written = f"---{line_break}{with_entry('', entry, line_break)}{line_break}---{line_break}"
-    new = f"{written}{with_block(body, block, line_break)}"
-    if written:
+        before, after = f"---{line_break}", f"{line_break}---{line_break}"
+        said = with_entry("", entry, line_break)
+    new = f"{before}{said}{after}{with_block(text[front.end() if front else 0 :], block, line_break)}"
+    _require_front(new, (before, said, after))
+    if before:
         _require_read(new, entry, anew)
-    return mark + new.encode()
+    return new
 
 
 def is_card(path: Path) -> bool:
@@ -60,6 +69,13 @@ def _front_pattern() -> re.Pattern[str]:
     except ImportError as error:
         raise missing("the model card takes", "huggingface_hub") from error
     return REGEX_YAML_BLOCK
+
+
+def _require_front(text: str, wanted: tuple[str, str, str]) -> None:
+    """Raise InputError where huggingface_hub, which says nothing of it, would find other front matter, or none."""
+    found = _front_pattern().search(text)
+    if ((found[1], found[2], found[3]) if found else ("", "", "")) != wanted:
+        raise broken("huggingface_hub would not find its front matter again")
 
 
 def _require_read(text: str, entry: Entry, anew: bool) -> None:

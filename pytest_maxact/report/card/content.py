@@ -22,6 +22,7 @@ from pytest_maxact.report.card.figures import (
     portrait_of,
     stated,
     subject_of,
+    verdict_of,
 )
 from pytest_maxact.report.card.front import Entry
 from pytest_maxact.report.libraries import missing
@@ -73,7 +74,10 @@ def entry_of(account: Account) -> Entry:
 def block_of(account: Account) -> str:
     """Markdown."""
     portrait = portrait_of(account)
-    parts = [list_of([f"**{prose(words)}**" for words in verdict_words(account)], "line", mark="")]
+    stands = verdict_of(account)
+    partial = ["PARTIAL: not everything was checked."] if stands.value == "PARTIAL" else []
+    words = [f"**{prose(one)}**" for one in (*partial, *verdict_words(account))]
+    parts = [list_of(words, "line", mark="")]
     verdict = account.outcome.verdict if account.outcome else None
     if verdict and verdict.breaches:
         parts.append(breaches_part(verdict.breaches, account.root))

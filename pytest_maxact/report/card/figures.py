@@ -59,8 +59,7 @@ def corpus_name(provenance: Provenance) -> str:
 
 def stated(account: Account) -> Iterator[Stated]:
     """The verdict first, and it alone of a run that has no Record."""
-    verdict = "FAIL" if account.faults else account.verdict
-    yield Stated(type="maxact_verdict", name="verdict of the release gate", value=verdict)
+    yield verdict_of(account)
     if (portrait := portrait_of(account)) is None:
         return
     yield _maximum(portrait)
@@ -72,6 +71,20 @@ def stated(account: Account) -> Iterator[Stated]:
     )
     for row in portrait.deploy:
         yield from _of_scheme(row.fitness)
+
+
+def verdict_of(account: Account) -> Stated:
+    """PASS where all that there was to check was checked; where something was left out it is PARTIAL."""
+    said = "FAIL" if account.faults else account.verdict
+    verdict = account.outcome.verdict if account.outcome else None
+    waivers = sum(one.became in ("deselected", "not run") for one in account.waivers)
+    left = verdict.left + waivers if verdict else 0
+    return Stated(
+        type="maxact_verdict",
+        name="verdict of the release gate",
+        value="PARTIAL" if said == "PASS" and left else said,
+        about={"checks": verdict.ran, "not_run": left, "would_fail": verdict.failing} if verdict else {},
+    )
 
 
 def _maximum(portrait: Portrait) -> Stated:

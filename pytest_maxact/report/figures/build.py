@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_maxact.report.figures.figure import Figure
+from pytest_maxact.report.figures.filled import filled
 
 if TYPE_CHECKING:
     import altair as alt
@@ -151,6 +152,8 @@ def made(
     spec: dict[str, Any] = _numbered(chart.to_dict(), {})
     for of_theme in ("config", "datasets"):
         spec.pop(of_theme, None)
+    datasets = {ROWS: rows} | data
+    spec = filled(spec, datasets)
     size = {"width": "container", "height": height, "autosize": {"type": "fit-x", "contains": "padding"}}
     return Figure(
         name=name,
@@ -160,7 +163,7 @@ def made(
         spec={
             **spec,
             **({} if "facet" in spec else size),
-            "datasets": {ROWS: rows} | data,
+            "datasets": datasets,
         },
         rows=rows,
     )

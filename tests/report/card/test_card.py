@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import ModelCard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_maxact.errors import InputError
@@ -93,6 +93,7 @@ BODIES = {
     "no last line break": "# Title",
     "empty": "",
     "blank": "\n\n",
+    "blank without a line break": "  ",
     "dashes": "\n---\na: b\n---\n",
     "code": "```yaml\n<!-- maxact:begin -->\n```\nend\n",
     "comment": "<!-- a\nb -->\n",
@@ -174,6 +175,50 @@ def test_a_card_without_front_matter_gets_one_and_keeps_its_text(body: str) -> N
     assert updated(after, entry(), "the block") == after
 
 
+LINES = st.sampled_from(
+    ["", "# T", "text", "---", "--- ", "...", "- a", "a: b", "a:", "  b", "```", "~~~", "<!-- x", "-->", "# c",
+     "license: mit", "tags: [a]", "d: |", "model-index:", "model-index: []", "\u2028", "{x: 1}", BEGIN, END]
+)  # fmt: skip
+BREAKS = st.sampled_from(["\n", "\r\n"])
+
+
+@settings(deadline=None)
+@given(st.lists(LINES, max_size=6), st.lists(LINES, max_size=6), BREAKS, st.booleans(), st.booleans())
+def test_whatever_a_card_holds_stays_or_it_is_refused(
+    front: list[str], body: list[str], line_break: str, ends: bool, fronted: bool
+) -> None:
+    head = ["---", *front, "---"] if fronted else front
+    text = line_break.join([*head, *body]) + (line_break if ends else "")
+    try:
+        kept = updated(text.encode(), entry(), "the block", anew=False).decode()
+        after = updated(text.encode(), entry(), "the block")
+    except InputError:
+        return
+    was, now, still = (ModelCard(one) for one in (text, after.decode(), kept))
+    if BEGIN not in text.splitlines():
+        assert kept.startswith(text)
+        assert now.text.startswith(was.text)
+    assert still.data.to_dict() == was.data.to_dict()
+    ours = now.data.to_dict()
+    assert ours.pop("model-index")
+    assert ours == {key: value for key, value in was.data.to_dict().items() if key != "model-index"}
+    assert updated(after, entry(), "the block") == after
+    assert updated(kept.encode(), entry(), "the block", anew=False).decode() == kept
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r\n"])
+@pytest.mark.parametrize("front", ["license: mit", "license: mit\ntags:\n- a", "{a: 1}"])
+@pytest.mark.parametrize("anew", [True, False])
+def test_front_matter_that_ends_the_file_is_still_front_matter(front: str, line_break: str, anew: bool) -> None:
+    text = f"---\n{front}\n---".replace("\n", line_break)
+    after = updated(text.encode(), entry(), "b", anew=anew)
+    data, said = parts(after)
+    assert {key: value for key, value in data.items() if key != "model-index"} == (yaml.safe_load(front) or {})
+    assert ("model-index" in data) is anew
+    assert said.startswith(f"{BEGIN}{line_break}b")
+    assert updated(after, entry(), "b", anew=anew) == after
+
+
 def test_what_stands_around_the_block_stays() -> None:
     after = updated(f"a\n\n{BEGIN}\nold\n{END}  \nb".encode(), entry(), "new")
     assert parts(after)[1] == f"a\n\n{BEGIN}\nnew\n{END}  \nb"
@@ -191,6 +236,8 @@ def test_what_stands_around_the_block_stays() -> None:
         (b"---\nmodel-index: [{name: a}]\n---\n", "no list of models"),
         (b"---\nmodel-index: [{name: a, results: [{task: 1}]}]\n---\n", "does not read it"),
         (b"---\nmodel-index: []\nmodel-index: []\n---\n", "twice"),
+        (b"---\na: &a\n  - *a\n---\nx", "holds itself"),
+        (b"---\na: " + b"[" * 5000 + b"\n---\nx", "recursion"),
         (b"---\na: b\n---\n\xff\xfe", "no text in UTF-8"),
         (f"{BEGIN}\n".encode(), "not one pair"),
         (f"{END}\n{BEGIN}\n".encode(), "not one pair"),

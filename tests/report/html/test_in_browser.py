@@ -30,6 +30,8 @@ def test_it_asks_for_nothing_and_complains_of_nothing(case: str, opening: Openin
     found = opening(case)
     assert found.asked == []
     assert found.said == []
+    ids = found.page.evaluate("[...document.querySelectorAll('[id]')].map((one) => one.id)")
+    assert [one for one in set(ids) if ids.count(one) > 1] == []
     assert found.path.stat().st_size < MOST_BYTES
 
 

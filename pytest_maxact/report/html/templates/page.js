@@ -14,8 +14,8 @@
   }
 
   async function draw(chart, config) {
-    const spec = read(`${chart.dataset.figure}-spec`);
-    const rows = objects(read(`${chart.dataset.figure}-rows`));
+    const spec = read(`figure-${chart.dataset.figure}-spec`);
+    const rows = objects(read(`figure-${chart.dataset.figure}-rows`));
     for (const [name, data] of Object.entries(spec.datasets)) {
       const given = data.fields ? rows.map((row) => data.fields.map((field) => [field, row[field]])) : objects(data).map(Object.entries);
       spec.datasets[name] = given.map((fields) => Object.fromEntries(fields.filter(([, value]) => value !== null && value !== "")));
@@ -44,7 +44,7 @@
   function fillData(details) {
     const box = details.querySelector(".scroll");
     if (box.firstChild) return;
-    const { columns, rows } = read(`${details.dataset.figure}-rows`);
+    const { columns, rows } = read(`figure-${details.dataset.figure}-rows`);
     const table = document.createElement("table");
     const head = table.createTHead().insertRow();
     const figures = columns.map((_, i) => rows.every((row) => row[i] === null || typeof row[i] === "number"));
@@ -135,17 +135,17 @@
     const { table, rows, as } = button.dataset;
     if (table) {
       const text = (row) => [...row.cells].map((cell) => cell.textContent.trim());
-      const [head, ...body] = [...$(table).rows].map(text);
+      const [head, ...body] = [...$(`table-${table}`).rows].map(text);
       save(`${table}.csv`, csv(head, body), "text/csv");
     } else if (rows) {
-      const data = read(`${rows}-rows`);
+      const data = read(`figure-${rows}-rows`);
       if (as === "csv") save(`${rows}.csv`, csv(data.columns, data.rows), "text/csv");
       else save(`${rows}.json`, json(objects(data)), "application/json");
     } else if ("provenance" in button.dataset) {
       save("provenance.json", json(provenance()), "application/json");
     } else {
       const names = all(".chart").map((chart) => chart.dataset.figure);
-      save("figures.json", json(Object.fromEntries(names.map((name) => [name, objects(read(`${name}-rows`))]))), "application/json");
+      save("figures.json", json(Object.fromEntries(names.map((name) => [name, objects(read(`figure-${name}-rows`))]))), "application/json");
     }
   }
 
@@ -172,7 +172,7 @@
   addEventListener("beforeprint", () => {
     closed = all("details:not([open])").filter((box) => {
       if (!box.matches(".data")) return true;
-      const { columns, rows } = read(`${box.dataset.figure}-rows`);
+      const { columns, rows } = read(`figure-${box.dataset.figure}-rows`);
       return rows.length <= MOST_PRINTED.rows && columns.length <= MOST_PRINTED.columns;
     });
     for (const box of closed) {
