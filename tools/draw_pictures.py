@@ -81,7 +81,7 @@ def _kept(lines: Sequence[str]) -> Iterator[str]:
     part, among_facts, told = "", False, True
     for line in lines:
         text = plain(line)
-        among_facts = among_facts or text.startswith("too close: ")
+        among_facts = among_facts or text.startswith("too close to call: ")
         among_facts = (among_facts or text.startswith("model ")) and not text.startswith("layer ") and bool(text)
         if not among_facts:
             part = ""

@@ -51,7 +51,10 @@ def test_a_picture_of_the_terminal_says_what_is_printed_today(name: str) -> None
         assert [line for line in printed if line.startswith(begins)], begins
     heads = [next(in_shape(line) for line in lines if line.startswith("layer ")) for lines in (shown, printed)]
     assert heads[0] == heads[1]
-    rows = [[re.match(r" *([a-z_]+|\d+)", line)[0] for line in lines if "█" in line] for lines in (shown, printed)]
+    rows = [
+        [re.match(r" *([a-z_]+|\d+)", line)[0] for line in lines if re.search("[█░]", line)]
+        for lines in (shown, printed)
+    ]
     assert rows[0] == rows[1]
 
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from pytest_maxact.numbers.counted import counted, counted_of
 from pytest_maxact.numbers.maxima import SampleMaxima
 from pytest_maxact.numbers.tokens import is_bos, is_delimiter
 from pytest_maxact.record.record import Record
@@ -46,9 +47,10 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
-    """`by_...`: what each has, the largest first, of tokens and channels the first few; `channel`, `position`, `token`:
-    the one that carries `_ALL` of the entries at least, and the largest of them, None where none does. `entries`: how
-    many there were; `of_samples`: whether each is the maximum of a sample, else they are the largest of all.
+    """`by_...`: what each has, the largest first, of tokens, channels and positions the first few; `channel`,
+    `position`, `token`: the one that carries `_ALL` of the entries at least, and the largest of them, None where none
+    does. `entries`: how many there were; `of_samples`: whether each is the maximum of a sample, else they are the
+    largest of all.
     """
 
     entries: int
@@ -57,6 +59,7 @@ class Carried:
     by_place: Mapping[str, Held]
     by_token: Mapping[str, Held]
     by_channel: Mapping[int, Held]
+    by_position: Mapping[int, Held]
     channel: int | None
     position: int | None
     token: str | None
@@ -84,6 +87,7 @@ def carried(found: Entries, of_samples: bool = True) -> Carried | None:
     known = [place for place, token in enumerate(found.tokens) if token is not None]
     tokens = [found.tokens[place] or "" for place in known]
     by_token, by_channel = _by(tokens, found.magnitudes[known]), _by(found.channels, found.magnitudes)
+    by_position = _by(found.positions, found.magnitudes)
     return Carried(
         entries=len(found.magnitudes),
         of_samples=of_samples,
@@ -91,8 +95,9 @@ def carried(found: Entries, of_samples: bool = True) -> Carried | None:
         by_place=_by(places, found.magnitudes),
         by_token=_first(by_token),
         by_channel=_first(by_channel),
+        by_position=_first(by_position),
         channel=_single(by_channel, found.magnitudes),
-        position=_single(_by(found.positions, found.magnitudes), found.magnitudes),
+        position=_single(by_position, found.magnitudes),
         token=_single(by_token, found.magnitudes),
     )
 
@@ -127,15 +132,24 @@ def entries_of(maxima: SampleMaxima, categories: Sequence[str], texts: Mapping[s
 
 
 def carried_words(found: Carried) -> str:
-    """In one line: who carries the largest entries, and what each place has."""
-    alone = [
-        f"channel {found.channel}" if found.channel is not None else "",
-        f"position {found.position}" if found.position is not None else "",
-        f"token {found.token!r}" if found.token is not None else "",
-    ]
-    names = ", ".join(filter(None, alone))
-    what = f"{found.entries} samples" if found.of_samples else f"the {found.entries} largest entries"
-    return f"{names}: each has nine tenths of {what} or more" if names else f"no channel, position or token of {what}"
+    """In one line: what carries the largest entries, each with how many of them it has."""
+    alone: list[tuple[str, int]] = []
+    if found.channel is not None:
+        alone.append((f"channel {found.channel}", found.by_channel[found.channel].entries))
+    if found.position is not None:
+        alone.append((f"position {found.position}", found.by_position[found.position].entries))
+    if found.token is not None:
+        alone.append((f"token {found.token!r}", found.by_token[found.token].entries))
+    entries = found.entries
+    samples = counted(entries, "sample") if found.of_samples else f"the {entries} largest entries"
+    if not alone:
+        return f"no channel, position or token carries nine tenths of {samples}"
+    (name, held), *others = alone
+    if not found.of_samples:
+        return ", ".join([f"{name} holds {held} of {samples}", *(f"{name} {held}" for name, held in others)])
+    many = f"all {samples}" if held == entries > 1 else counted_of(held, entries, "sample")
+    beside = (f"{name} that of {'all' if held == entries > 1 else held}" for name, held in others)
+    return ", ".join([f"{name} holds the maximum of {many}", *beside])
 
 
 def by_words(found: Mapping[str, Held]) -> str:

@@ -25,6 +25,7 @@ from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.record import Record
 
 _BAND = (0.025, 0.975)
+WITHOUT_SCIPY = "what more text would reach: that takes scipy, pip install 'pytest-maxact[tails]'"
 Floats = npt.NDArray[np.float64]
 
 
@@ -137,7 +138,7 @@ def _unsampled(record: Record) -> tuple[str, ...]:
 def _without_scipy(told: Mapping[str, SampleMaxima]) -> tuple[str, ...]:
     if not told or is_installed():
         return ()
-    return ("what more text would reach: that takes scipy, pip install 'pytest-maxact[tails]'",)
+    return (WITHOUT_SCIPY,)
 
 
 class _Draw:

@@ -13,6 +13,7 @@ from pytest_maxact.judge.compare.noise import band_of, floor_between, floor_word
 from pytest_maxact.judge.trust.interval import MEAN, Interval
 from pytest_maxact.judge.trust.intervals import Intervals
 from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.judge.verdict.severity import worst_of
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.record import Record
 
@@ -35,8 +36,15 @@ def with_interval(finding: Finding, intervals: Intervals, baseline: Record | Non
         return replace(finding, interval=interval, untold=untold)
     fails = finding.passed and close == FAIL
     by = ", which fails here" if fails else ""
-    words = f"{finding.message}; too close to call{by}: {_words(finding, interval, intervals.record.tokens)}"
-    return replace(finding, interval=interval, close=True, passed=finding.passed and not fails, message=words)
+    doubt = f"; too close to call{by}: {_words(finding, interval, intervals.record.tokens)}"
+    passed, message = finding.passed and not fails, f"{finding.message}{doubt}"
+    return replace(finding, interval=interval, close=True, passed=passed, message=message, doubt=doubt)
+
+
+def is_of_maximum(finding: Finding) -> bool:
+    """Whether its interval is that of a maximum, which more text can only raise."""
+    limit, interval = finding.limit, finding.interval
+    return not (interval is None or interval.meaning == MEAN or limit.against or limit.metric.is_in_decibels)
 
 
 def close_remarks(findings: Iterable[Finding]) -> Iterator[str]:
@@ -45,7 +53,7 @@ def close_remarks(findings: Iterable[Finding]) -> Iterator[str]:
     if near:
         yield (
             f"{counted(len(near), 'check')} {'holds' if len(near) == 1 else 'hold'} and "
-            f"{'is' if len(near) == 1 else 'are'} too close to call, the first {near[0].limit.check}"
+            f"{'is' if len(near) == 1 else 'are'} too close to call, the nearest {worst_of(near).limit.check}"
         )
 
 
@@ -75,10 +83,9 @@ def _words(finding: Finding, interval: Interval, tokens: int) -> str:
         scaled = above and finding.limit.metric.policy == "max_abs"
         how = ", or under the scale of another calibration split," if scaled else ""
         return f"measured again{how} it may be {end:.4g} dB"
-    larger = above is not _is_inverted(finding)
-    if larger:
-        return f"measured again it may be {end:.6g}; more text can only raise a maximum, and decides where it does"
-    return f"another corpus of this size, or the same again, may give {end:.6g}; more text takes back nothing"
+    if above is not _is_inverted(finding):
+        return f"measured again it may be {end:.6g}"
+    return f"another corpus of this size, or the same again, may give {end:.6g}"
 
 
 def _is_inverted(finding: Finding) -> bool:

@@ -1,7 +1,6 @@
 """One check's outcome, as plain data: everything that shows a verdict shows these."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_maxact.judge.limits.limit import Limit
@@ -35,6 +34,8 @@ class Finding:
     needed."""
     close: bool = False
     """Whether the interval reaches over the limit: passed or not, it is too close to call."""
+    doubt: str = ""
+    """What its message ends with where it is too close to call: that it is, and why."""
 
     @property
     def is_failed_as_close(self) -> bool:
@@ -56,13 +57,3 @@ class Finding:
         if self.limit.sense == "max" and self.limit.bound > 0:
             return self.value / self.limit.bound
         return math.nan
-
-
-def worst_of(findings: Sequence[Finding]) -> Finding:
-    """Of breaches: what is no number, then the furthest beyond its bound."""
-
-    def severity(finding: Finding) -> tuple[bool, float]:
-        beyond = finding.value - finding.limit.bound
-        return math.isnan(finding.value), beyond if finding.limit.sense == "max" else -beyond
-
-    return max(findings, key=severity)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.judge.verdict.severity import severity
 from pytest_maxact.record.metrics.metric import NONFINITE
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import first_broken
@@ -23,7 +24,7 @@ class Told:
 class Tally:
     """`ran` checks, of which `breaches` do not hold and `waived` are let pass; `faults`: what else went wrong.
 
-    `close`: those that hold and are too close to call.
+    `close`: those that hold and are too close to call. Each of the three has its worst first (`severity`).
 
     `waivers`: how many waivers were checks of the run themselves, of which `failing_waivers` are among the faults: with
     the checks they are what a runner counts.
@@ -51,6 +52,11 @@ class Tally:
     def close_breaches(self) -> int:
         """How many of the breaches are too close to call."""
         return sum(told.finding.close for told in self.breaches)
+
+    @property
+    def holding(self) -> int:
+        """How many checks hold, those too close to call among them: what a runner of tests says passed."""
+        return self.ran - len(self.breaches) - len(self.waived)
 
     @property
     def is_counted(self) -> bool:
@@ -84,11 +90,11 @@ def tally_of(
     run, rest = list[Told](), list[Told]()
     for told in findings:
         (run if ran is None or (told.checkpoint, told.finding.limit.check) in ran else rest).append(told)
-    breaches = tuple(told for told in run if not told.finding.accepted)
+    breaches = [told for told in run if not told.finding.accepted]
     return Tally(
         ran=len(run),
-        breaches=breaches,
-        waived=tuple(told for told in run if told.finding.waiver),
+        breaches=_worst_first(breaches),
+        waived=_worst_first(told for told in run if told.finding.waiver),
         faults=tuple(faults),
         left=len(rest) + unknown,
         unknown=unknown,
@@ -98,8 +104,12 @@ def tally_of(
         warnings=tuple(warnings),
         waivers=waivers,
         failing_waivers=failing_waivers,
-        close=tuple(told for told in run if told.finding.close and told.finding.passed),
+        close=_worst_first(told for told in run if told.finding.close and told.finding.passed),
     )
+
+
+def _worst_first(found: Iterable[Told]) -> tuple[Told, ...]:
+    return tuple(sorted(found, key=lambda told: severity(told.finding), reverse=True))
 
 
 def _broken(breaches: Iterable[Told]) -> tuple[tuple[str, str], ...]:

@@ -33,9 +33,8 @@ def is_issues(path: Path) -> bool:
 
 def _issue(problem: Problem) -> dict[str, Any]:
     waived = f"{problem.waived}; " if problem.waived else ""
-    close = "too close to call: " if problem.level == "warning" else ""
     return {
-        "description": cut(f"{waived}{close}{problem.text}", _LONGEST),
+        "description": cut(f"{waived}{problem.text}", _LONGEST),
         "check_name": f"{_PREFIX}{problem.rule}",
         "fingerprint": problem.fingerprint,
         "severity": "blocker" if problem.rule == RUN else _SEVERITIES[problem.level],

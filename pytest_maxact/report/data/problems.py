@@ -14,6 +14,7 @@ from pytest_maxact.errors import worded
 from pytest_maxact.judge.account import Account, CheckTold
 from pytest_maxact.judge.limits.file import builtin_path
 from pytest_maxact.judge.limits.waivers import Waiver
+from pytest_maxact.judge.verdict.severity import severity
 
 RUN, WAIVER = "run", "waiver"
 """Rules of what is no metric: what kept the run from judging, and a waiver that fails."""
@@ -48,10 +49,15 @@ class Problem:
 
 
 def problems_of(account: Account) -> tuple[Problem, ...]:
-    """Faults first, then what does not hold, what is too close to call and what is let pass."""
-    rank = {"error": 0, "warning": 1, "note": 2}
-    of_checks = sorted(_of_checks(account), key=lambda one: rank[one.level])
+    """Faults first, then what does not hold, what is too close to call and what is let pass, of each the worst."""
+    of_checks = sorted(_of_checks(account), key=_rank, reverse=True)
     return (*_faults(account), *_waivers(account), *of_checks)
+
+
+def _rank(problem: Problem) -> tuple[int, tuple[bool, bool, float]]:
+    finding = problem.told.finding if problem.told else None
+    assert finding
+    return ("note", "warning", "error").index(problem.level), severity(finding)
 
 
 def below(file: str, root: Path) -> str:

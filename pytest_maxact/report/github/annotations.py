@@ -11,7 +11,6 @@ from pathlib import Path
 
 from pytest_maxact.errors import cut, worded
 from pytest_maxact.judge.account import Account
-from pytest_maxact.judge.verdict.severity import severity
 from pytest_maxact.report.data.problems import RUN, WAIVER, Problem, problems_of
 from pytest_maxact.report.github.commands import Annotation, Level
 
@@ -24,7 +23,7 @@ _TEXT = 4000
 def annotations(account: Account, workspace: Path) -> list[Annotation]:
     """`workspace`: the folder that a runner checked the project out to; only files in it have lines there."""
     problems = problems_of(replace(account, root=workspace))
-    errors = [_annotation("error", one, workspace) for one in _worst_first(problems)]
+    errors = [_annotation("error", one, workspace) for one in problems if one.level == "error"]
     close = [_annotation("warning", one, workspace) for one in problems if one.level == "warning"]
     return [*_at_most(errors, "what does not hold"), *_at_most([*_warnings(account), *close], "what is to be known")]
 
@@ -32,14 +31,6 @@ def annotations(account: Account, workspace: Path) -> list[Annotation]:
 def refusal(text: str) -> Annotation:
     """Of a request that is wrong: nothing began."""
     return Annotation(level="error", title="maxact: no verdict", text=cut(text, _TEXT))
-
-
-def _worst_first(problems: Sequence[Problem]) -> Iterator[Problem]:
-    """What kept the gate from its work, waivers, then breaches by how far they are beyond their limits."""
-    errors = [one for one in problems if one.level == "error"]
-    yield from (one for one in errors if one.told is None)
-    of_checks = [(severity(one.told.finding), one) for one in errors if one.told and one.told.finding]
-    yield from (one for _, one in sorted(of_checks, key=lambda pair: pair[0], reverse=True))
 
 
 def _annotation(level: Level, problem: Problem, workspace: Path) -> Annotation:

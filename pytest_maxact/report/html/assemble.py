@@ -146,8 +146,9 @@ def _tiles(outcome: Outcome) -> Iterator[Fact]:
     yield Fact(label="M", lines=((figure(m.value), ""), (m.site.name, "soft")))
     if outcome.verdict:
         tally = outcome.verdict
-        held = tally.ran - len(tally.breaches) - len(tally.waived) - len(tally.close)
-        yield Fact(label="checks that hold", lines=((f"{held} of {tally.ran}", ""),))
+        apart = ((len(tally.close), "too close to call"), (len(tally.waived), "waived"))
+        beside = tuple((f"{many} {what}", "warn") for many, what in apart if many)
+        yield Fact(label="checks that hold", lines=((f"{tally.holding} of {tally.ran}", ""), *beside))
     if latest.limits:
         shape = latest.limits.shape or ("envelope" if latest.limits.envelope else "")
         yield Fact(label="judged as", lines=((latest.limits.family, ""), (shape, "soft")))

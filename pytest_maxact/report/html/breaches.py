@@ -11,7 +11,8 @@ from pathlib import Path
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.explain.lookup import explain
 from pytest_maxact.judge.limits.weights import is_of_weights
-from pytest_maxact.judge.verdict.finding import Finding, worst_of
+from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.judge.verdict.severity import worst_of
 from pytest_maxact.judge.verdict.tally import Told
 from pytest_maxact.judge.verdict.words import RELATIONS
 from pytest_maxact.numbers.counted import counted

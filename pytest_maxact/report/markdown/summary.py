@@ -8,7 +8,6 @@ from pathlib import Path
 from pytest_maxact.errors import worded
 from pytest_maxact.judge.account import Account, Judged
 from pytest_maxact.judge.outcome import Checkpoint
-from pytest_maxact.judge.verdict.severity import severity
 from pytest_maxact.judge.verdict.tally import Tally, Told
 from pytest_maxact.report.data.problems import below
 from pytest_maxact.report.markdown.facts import facts, figure, interval, low_bits, maximum, token
@@ -84,11 +83,10 @@ def _head(account: Account, verdict: Tally | None) -> Iterator[str]:
 
 
 def breaches_part(breaches: Sequence[Told], root: Path) -> Part:
-    worst = sorted(breaches, key=lambda told: severity(told.finding), reverse=True)
     names = ["check", "value", "limit", "95 % interval", "stands in", "token"]
     return Part(
         fixed=heading(names, right=(1, 2)),
-        rows=[row([*_cells(told, root), token(told.finding)]) for told in worst],
+        rows=[row([*_cells(told, root), token(told.finding)]) for told in breaches],
         what="check that does not hold",
     )
 

@@ -52,9 +52,7 @@ def _head(outcome: Outcome) -> Iterator[Text]:
     yield from headline(verdict, across_words(outcome))
     if verdict.faults and not verdict.breaches and verdict.ran:
         which = "checks that were judged" if verdict.ran > 1 else "check that was judged"
-        yield Text(
-            f"{verdict.ran - len(verdict.waived) - len(verdict.close)} of {verdict.ran} {which} hold", style="yellow"
-        )
+        yield Text(f"{verdict.holding} of {verdict.ran} {which} hold", style="yellow")
     if verdict.warnings:
         many = len(verdict.warnings)
         said = "a warning stands" if many == 1 else f"{many} warnings stand"

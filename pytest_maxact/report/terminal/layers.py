@@ -148,10 +148,12 @@ def _decibel(row: SiteRow, blocks: bool) -> Text:
 
 
 def _bar(usage: float, words: str, style: str, blocks: bool, quiet: bool = False) -> Text:
-    """With `words` behind it, in 15 columns; `quiet`: these without the colour of the bar."""
+    """With `words` behind it, in 15 columns, and full only where all of a limit is used; `quiet`: the words without the
+    colour of the bar.
+    """
     full, empty = ("█", "░") if blocks else ("#", ".")
     length = min(_BAR, _USED - 1 - len(words))
-    filled = math.ceil(min(usage, 1.0) * length) if usage >= 0 else length
+    filled = math.floor(min(usage, 1.0) * length) if usage >= 0 else length
     return Text.assemble(
         (full * filled, style), (empty * (length - filled), "dim"), f" {words}", style="" if quiet else style
     )

@@ -10,7 +10,7 @@ from rich.text import Text
 from pytest_maxact.judge.trust.carries import by_words, carried_words
 from pytest_maxact.judge.trust.effects import TrustedFigure
 from pytest_maxact.judge.trust.subsets import Subset
-from pytest_maxact.judge.trust.trust import Trust, TrustedMaximum
+from pytest_maxact.judge.trust.trust import WITHOUT_SCIPY, Trust, TrustedMaximum
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.tails import Tail
 from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, Several, grouped, short, to_text
@@ -40,8 +40,9 @@ def _parts(trust: Trust) -> Iterator[Part]:
     size = f"{counted(trust.samples, 'sample')}, {grouped(trust.tokens)} tokens"
     rows: list[tuple[str, str | Text]] = [("model", trust.model), ("corpus", size)]
     if trust.m:
-        rows += _of_m(trust.m)
-    rows += [("untold", Text(words, style="yellow")) for words in trust.untold]
+        rows += _of_m(trust.m, without_scipy=WITHOUT_SCIPY in trust.untold)
+    elsewhere = {WITHOUT_SCIPY} if trust.m else set()
+    rows += [("untold", Text(words, style="yellow")) for words in trust.untold if words not in elsewhere]
     yield Grid(columns=(_LABEL, Column(fold=True)), rows=rows, gap=2)
     if trust.figures:
         yield Text()
@@ -53,7 +54,7 @@ def _parts(trust: Trust) -> Iterator[Part]:
         yield Several("\n".join(_LEGEND), style="dim")
 
 
-def _of_m(m: TrustedMaximum) -> Iterator[tuple[str, str | Text]]:
+def _of_m(m: TrustedMaximum, *, without_scipy: bool) -> Iterator[tuple[str, str | Text]]:
     curve, beyond = m.saturation, m.beyond
     yield "M", Text(f"{short(m.value)} at {m.site}, sample {m.sample}, position {m.position}, channel {m.channel}")
     yield "grows?", _growth(m)
@@ -70,6 +71,8 @@ def _of_m(m: TrustedMaximum) -> Iterator[tuple[str, str | Text]]:
     yield "halves", f"{short(one)} and {short(other)}; drawn again, 95 of 100 corpora: {short(low)} to {short(high)}"
     if m.tail is not None:
         yield from zip(("more?", ""), tail_words(m.tail), strict=False)
+    elif without_scipy:
+        yield "more?", Text("takes scipy: pip install 'pytest-maxact[tails]'", style="dim")
     if m.carried is not None:
         yield "carries", carried_words(m.carried)
         yield "", f"by place: {by_words(m.carried.by_place)}"

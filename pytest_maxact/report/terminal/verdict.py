@@ -9,12 +9,18 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from pytest_maxact.judge.outcome import Outcome
-from pytest_maxact.judge.verdict.finding import worst_of
+from pytest_maxact.judge.verdict.close import is_of_maximum
+from pytest_maxact.judge.verdict.severity import worst_of
 from pytest_maxact.judge.verdict.tally import Tally, Told
 from pytest_maxact.numbers.counted import counted, counted_of
 from pytest_maxact.numbers.sites import ranges
 from pytest_maxact.report.terminal.screen import Several
 
+OF_MAXIMA = (
+    "With more text a maximum can rise and never falls: one above its limit stays above it, one just below it may yet"
+    " exceed it."
+)
+"""What to make of maxima that are too close to call; said once, below them."""
 BREACHES_SHOWN = 12
 CLOSE_SHOWN = 4
 _NUMBER = re.compile(r"(.*?layers\.)(\d+)(.*)", re.DOTALL)
@@ -57,10 +63,11 @@ def verdict_lines(verdict: Tally, across: str = "", whole: bool = False) -> Iter
         yield Text(f"and {len(others)} more {are} waived: {places(others)}", style="yellow")
     near = None if whole else CLOSE_SHOWN
     for one in verdict.close[:near]:
-        yield Text(f"too close: {_sentence(one)}", style="yellow")
+        yield Text(f"too close to call: {_without_verdict(one)}", style="yellow")
     if near and (others := verdict.close[near:]):
-        are = "is" if len(others) == 1 else "are"
-        yield Text(f"and {len(others)} more {are} too close to call: {places(others)}", style="yellow")
+        yield Text(f"and {_held_close(len(others), 'more ')}: {places(others)}", style="yellow")
+    if any(is_of_maximum(one.finding) for one in (*verdict.breaches, *verdict.close) if one.finding.close):
+        yield Text(OF_MAXIMA, style="dim")
     if verdict.breaches or verdict.listed or verdict.waived or verdict.close:
         yield Text()
 
@@ -95,31 +102,39 @@ def _failing(verdict: Tally, which: str) -> Iterator[str]:
     """What of what ran fails, as a runner of tests counts it."""
     if failing := len(verdict.breaches):
         near = verdict.close_breaches
-        beside = f" ({near} of them too close to call)" if near else ""
+        which_of = "" if failing == 1 else "all of them " if near == failing else f"{near} of them "
+        beside = f" ({which_of}too close to call)" if near else ""
         yield f"{counted_of(failing, verdict.ran, 'check')}{which} {'does' if failing == 1 else 'do'} not hold{beside}"
-        yield from _apart(verdict)
+        if waived := _waived(verdict):
+            yield waived
+        if held := len(verdict.close):
+            yield _held_close(held)
     if verdict.failing_waivers:
         yield counted_of(verdict.failing_waivers, verdict.waivers, "waiver", "fails", "fail")
 
 
 def _holding(verdict: Tally, which: str) -> Iterator[str]:
-    ran, apart = verdict.ran, len(verdict.waived) + len(verdict.close)
-    if apart:
-        held = ran - apart
+    ran, held, near = verdict.ran, verdict.holding, len(verdict.close)
+    if held < ran:
         yield f"{held} of {counted(ran, 'check')}{which} {'holds' if held == 1 else 'hold'}"
-        yield from _apart(verdict)
     else:
         yield f"all {ran} checks{which} hold" if ran > 1 else f"the one check{which} holds"
+    if near:
+        yield "but is too close to call" if held == 1 else f"{near} of them too close to call"
+    if waived := _waived(verdict):
+        yield waived
     if verdict.waivers:
         yield counted(verdict.waivers, "waiver", "holds", "hold")
 
 
-def _apart(verdict: Tally) -> Iterator[str]:
-    """What is no plain pass."""
-    if waived := len(verdict.waived):
-        yield f"{waived} {'is' if waived == 1 else 'are'} waived"
-    if near := len(verdict.close):
-        yield f"{near} {'is' if near == 1 else 'are'} too close to call"
+def _waived(verdict: Tally) -> str:
+    waived = len(verdict.waived)
+    return f"{waived} {'is' if waived == 1 else 'are'} waived" if waived else ""
+
+
+def _held_close(near: int, more: str = "") -> str:
+    """Of checks that hold."""
+    return f"{near} {more}{'that holds is' if near == 1 else 'that hold are'} too close to call"
 
 
 def places(told: Sequence[Told]) -> str:
@@ -160,3 +175,10 @@ def _by_scheme(breaches: Sequence[Told]) -> Iterator[tuple[str, Sequence[Told]]]
 
 def _sentence(told: Told) -> str:
     return f"{told.checkpoint}: {told.finding.message}" if told.checkpoint else told.finding.message
+
+
+def _without_verdict(told: Told) -> str:
+    """For a line that begins with the verdict."""
+    reason = told.finding.doubt.partition(": ")[2]
+    words = told.finding.message.removesuffix(told.finding.doubt) + (f"; {reason}" if reason else "")
+    return f"{told.checkpoint}: {words}" if told.checkpoint else words

@@ -51,7 +51,7 @@ def test_the_largest_is_told_by_each() -> None:
     assert {name: one.largest for name, one in found.by_token.items()} == {"The": 9.0, "a": 7.0, ".": 5.0}
     assert list(found.by_channel) == [5, 6], "the largest first"
     assert (found.channel, found.position, found.token) == (None, None, None)
-    assert carried_words(found) == "no channel, position or token of 4 samples"
+    assert carried_words(found) == "no channel, position or token carries nine tenths of 4 samples"
 
 
 def test_one_carries_them_where_nine_of_ten_share_it_and_the_largest_does() -> None:
@@ -61,7 +61,16 @@ def test_one_carries_them_where_nine_of_ten_share_it_and_the_largest_does() -> N
     assert told(*most, entry(0.5, 4, 1)).token is None
     assert told(*most[:8], entry(0.5, 4, 1)).channel is None
     assert told(*most, entry(99.0, 4, 1)).channel is None
-    assert carried_words(told(*most)) == "channel 507, position 0: each has nine tenths of 9 samples or more"
+    assert carried_words(told(*most)) == "channel 507 holds the maximum of all 9 samples, position 0 that of all"
+    assert carried_words(told(*most, entry(0.5, 0, 1))) == (
+        "channel 507 holds the maximum of 9 of 10 samples, position 0 that of all"
+    )
+    assert carried_words(told(*most, entry(0.5, 4, 507))) == (
+        "channel 507 holds the maximum of all 10 samples, position 0 that of 9"
+    )
+    assert carried_words(told(*most[:1])) == (
+        "channel 507 holds the maximum of the one sample, position 0 that of 1, token 't0' that of 1"
+    )
     nine = [entry(1.0, n, n, ".") for n in range(9)]
     assert told(*nine, entry(0.9, 1, 1, None)).token == "."
     assert told(*nine, entry(1.1, 1, 1, None)).token is None, "that of the largest is not known"
@@ -78,6 +87,7 @@ def test_a_record_tells_it_of_its_largest_entries_where_it_keeps_no_samples() ->
     assert found
     assert (found.channel, found.position, found.token) == (0, 2, ".")
     assert found.by_category["math"].largest == 4.0
+    assert carried_words(found) == "channel 0 holds 2 of the 2 largest entries, position 2 2, token '.' 2"
     assert "the 2 largest entries" in carried_words(found)
 
 

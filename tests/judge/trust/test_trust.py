@@ -1,5 +1,6 @@
 """How far the maxima of a Record can be trusted: what its samples tell, what they do not, and the paper's bootstrap."""
 
+import re
 import sys
 from dataclasses import replace
 
@@ -119,7 +120,7 @@ def test_a_person_reads_it_within_80_columns(samples: int) -> None:
     line = render_record(portray(kept), Screen())
     assert "still grows" in line
     assert "carrier" in line
-    assert "channel 1, position 2: each has nine tenths of" in " ".join(line.split())
+    assert f"channel 1 holds the maximum of all {samples} samples, position 2 that of all" in " ".join(line.split())
     assert "still grows" not in render_record(portray(plain()), Screen())
 
 
@@ -162,13 +163,20 @@ def test_without_scipy_it_says_which_extra_tells_it_and_tells_the_rest(monkeypat
     assert trust.m.value == 400.0
     assert trust.untold == ("what more text would reach: that takes scipy, pip install 'pytest-maxact[tails]'",)
     assert trust_data(trust)["M"]["ahead"] is None
-    assert "pytest-maxact[tails]" in render_trust(trust, Screen(width=120))
+    text = render_trust(trust, Screen())
+    assert re.search(r"^more\? +takes scipy: pip install 'pytest-maxact\[tails\]'$", text, re.MULTILINE)
+    assert text.count("scipy") == 1, "it is told where a figure would stand, and not again"
+    without_m = render_trust(replace(trust, m=None), Screen(width=120))
+    assert "untold" in without_m
+    assert "pytest-maxact[tails]" in without_m
 
 
 def test_who_carries_m_is_shown_and_names_are_shown_as_text() -> None:
     trust = trust_of(spread_out(told(400), 1))
     text = render_trust(trust, Screen(width=120))
-    assert "channel 1, position 0, token '\\x1b[31m': each has nine tenths of 400 samples" in text
+    assert (
+        "channel 1 holds the maximum of all 400 samples, position 0 that of all, token '\\x1b[31m' that of all" in text
+    )
     assert "by place: first 400 (400)" in text
     assert "\x1b" not in text
     carried = trust_data(trust)["M"]["carried"]

@@ -20,11 +20,12 @@ from pytest_maxact.record.metrics.scheme import scheme_distortion
 from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.summary import summary
-from pytest_maxact.report.terminal.verdict import verdict_lines
+from pytest_maxact.report.terminal.verdict import OF_MAXIMA, verdict_lines
 from tests.support.changes import relative, residual
 from tests.support.findings import HIDDEN, INT8, limit
 from tests.support.records import bf16, histogram, record
 from tests.support.sampled import having, with_effect
+from tests.support.waivers import waiver
 
 STEADY = [100.0] + [96.0] * 10 + [50.0] * 29
 """Of forty samples: the fifth largest is 96, 4 % below the largest."""
@@ -56,10 +57,13 @@ def test_a_maximum_is_close_to_what_another_corpus_or_the_same_again_may_give(
 def test_the_words_of_a_maximum_say_what_is_known_exactly_and_what_more_text_can_do() -> None:
     loose = [100.0] + [60.0] * 39
     over, under = (found(having(*loose), limit(bound)) for bound in (80.0, 102.0))
-    assert over.message.endswith(
-        "another corpus of this size, or the same again, may give 60; more text takes back nothing"
-    )
-    assert under.message.endswith("it may be 105; more text can only raise a maximum, and decides where it does")
+    assert over.message.endswith("too close to call: another corpus of this size, or the same again, may give 60")
+    assert under.message.endswith("too close to call: measured again it may be 105")
+    for one in (over, under):
+        assert _lines(one).count(OF_MAXIMA) == _lines(one, one).count(OF_MAXIMA) == 1
+    average = found(with_effect(having(*STEADY), KL), limit(0.102, MODEL, "W8A8.mean_kl"))
+    assert average.close
+    assert OF_MAXIMA not in _lines(average)
     assert over.interval is not None
     assert "another corpus of this size reaches 60 in 9" in over.interval.meaning
     assert "lies above what was found in half of them at most, nobody knows how far" in over.interval.meaning
@@ -79,7 +83,7 @@ def test_the_range_of_a_format_is_as_uncertain_as_the_maximum() -> None:
     assert (near.passed, near.close, far.close) == (True, True, False)
     assert near.interval is not None
     assert near.interval.low < near.value < near.interval.high
-    assert f"measured again it may be {near.interval.low:.6g}; more text can only raise a maximum" in near.message
+    assert f"measured again it may be {near.interval.low:.6g}" in near.message
 
 
 def test_the_range_over_a_maximum_that_other_text_may_leave_at_zero_has_no_upper_end() -> None:
@@ -187,17 +191,36 @@ def test_a_model_against_itself_in_other_batches_never_fails() -> None:
 def test_what_is_close_is_counted_beside_what_holds_and_told_in_words() -> None:
     record = having(*STEADY)
     holds, near, beyond = (found(record, limit(bound)) for bound in (200.0, 102.0, 99.0))
-    assert _lines(holds, near)[0] == "PASS: 1 of 2 checks holds, 1 is too close to call"
-    assert _lines(near)[0] == "PASS: 0 of 1 check hold, 1 is too close to call"
-    assert f"too close: {near.message}" in _lines(holds, near)
-    assert _lines(holds, near, beyond)[0] == (
-        "FAIL: 1 of 3 checks does not hold (1 of them too close to call), 1 is too close to call"
-    )
+    far = found(record, limit(50.0))
+    waived = replace(far, waiver=waiver())
+    for findings, headline in (
+        ((holds, near), "PASS: all 2 checks hold, 1 of them too close to call"),
+        ((near,), "PASS: the one check holds, but is too close to call"),
+        ((holds, near, near, waived), "PASS: 3 of 4 checks hold, 2 of them too close to call, 1 is waived"),
+        (
+            (holds, near, beyond),
+            "FAIL: 1 of 3 checks does not hold (too close to call), 1 that holds is too close to call",
+        ),
+        (
+            (holds, near, near, beyond, far),
+            "FAIL: 2 of 5 checks do not hold (1 of them too close to call), 2 that hold are too close to call",
+        ),
+        ((holds, beyond, beyond), "FAIL: 2 of 3 checks do not hold (all of them too close to call)"),
+    ):
+        assert _lines(*findings)[0] == headline
+    (line,) = (line for line in _lines(holds, near) if "too close" in line and "PASS" not in line)
+    assert line.startswith("too close to call: layers.0.hidden: max_abs 100")
+    assert line.endswith("; measured again it may be 105")
+    assert line.count("too close") == 1
     many = _lines(*[near] * 9)
-    assert sum(line.startswith("too close: ") for line in many) == 4
-    assert any(line.startswith("and 5 more are too close to call") for line in many)
+    assert sum(line.startswith("too close to call: ") for line in many) == 4
+    assert any(line.startswith("and 5 more that hold are too close to call: ") for line in many)
     assert list(close_remarks([holds, near, beyond])) == [
-        f"1 check holds and is too close to call, the first {near.limit.check}"
+        f"1 check holds and is too close to call, the nearest {near.limit.check}"
+    ]
+    nearer = found(record, limit(101.0, CARRIER))
+    assert list(close_remarks([near, nearer])) == [
+        f"2 checks hold and are too close to call, the nearest {nearer.limit.check}"
     ]
 
 

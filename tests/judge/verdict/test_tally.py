@@ -8,6 +8,7 @@ from datetime import date
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.verdict.check import check
 from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.judge.verdict.severity import worst_of
 from pytest_maxact.judge.verdict.tally import Told, tally_of
 from pytest_maxact.numbers.scan import TensorScan
 from tests.support import records
@@ -95,3 +96,27 @@ def test_what_stands_behind_pass_and_what_comes_before_it_are_handed_on() -> Non
     assert (plain.rests, plain.warnings, plain.faults) == ("", (), ())
     said = tally_of(told([found(8.0)]), faults=["a fault"], rests="on 9 tokens", warnings=["too little", "text"])
     assert (said.rests, said.warnings, said.faults) == ("on 9 tokens", ("too little", "text"), ("a fault",))
+
+
+def test_the_worst_comes_first_of_every_kind_and_what_is_close_last() -> None:
+    """Of breaches: entries that are not finite, what they leave untold, factors beyond a limit, then what is close."""
+    broken = replace(found(0.0), limit=limit(0.0, metric="nonfinite"), value=3.0)
+    untold = replace(found(2.0), value=math.nan, passed=False)
+    decibels = replace(found(2.0), limit=replace(limit(30.0, metric="int8.max_abs.sqnr_db"), sense="min"), value=10.0)
+    near, little, much = replace(found(1.0), close=True), found(3.9), found(0.5)
+    order = [broken, replace(broken, value=9.0), untold, decibels, much, little, near]
+    assert all(not one.passed for one in order)
+    for given in (order, [near, little, *order[:5]]):
+        assert [one.finding for one in tally_of(told(given)).breaches] == order
+    assert [one.finding for one in tally_of([*told([little], "a"), *told([much], "b")]).breaches] == [much, little]
+    waived = [replace(one, waiver=WAIVER) for one in (little, much)]
+    assert [one.finding for one in tally_of(told(waived)).waived] == waived[::-1]
+    close = [replace(found(bound), close=True) for bound in (4.4, 4.1)]
+    assert [one.finding for one in tally_of(told(close)).close] == close[::-1]
+    assert worst_of([little, near, much]) == much
+
+
+def test_what_holds_and_is_close_counts_as_held() -> None:
+    close = replace(found(4.1), close=True)
+    tally = tally_of(told([found(8.0), close, found(2.0), replace(found(2.0), waiver=WAIVER)]))
+    assert (tally.ran, tally.holding, len(tally.close)) == (4, 2, 1)

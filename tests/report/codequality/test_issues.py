@@ -38,7 +38,6 @@ def test_what_stands_in_the_way_is_worse_than_what_is_waived_or_close() -> None:
     ]
     assert found[2]["location"] == {"path": "plain/limits.yaml", "lines": {"begin": 7}}
     assert found[4]["description"].startswith("waived until")
-    assert found[3]["description"].startswith("too close to call: ")
 
 
 def test_a_run_that_did_not_finish_is_not_empty() -> None:

@@ -17,9 +17,11 @@ from pytest_maxact.judge.account import UNFINISHED, Account
 from pytest_maxact.judge.outcome import Checkpoint, Outcome
 from pytest_maxact.judge.verdict.tally import tally_of
 from pytest_maxact.report.html import embedded
+from pytest_maxact.report.html.assemble import page_of as assembled
 from pytest_maxact.report.html.embedded import policy, script_json
 from pytest_maxact.report.html.page import is_page, render_page
 from tests.support import records
+from tests.support.accounts import account_of_all
 from tests.support.hostile import NAMES
 from tests.support.pages import accounted, drawn, kept, page_of, told
 
@@ -255,3 +257,10 @@ def test_an_interval_stands_beside_its_figure(tmp_path: Path) -> None:
     for one in account.outcome.checkpoints[0].findings:
         if one.interval and not one.accepted:
             assert f"{one.interval.low:.6g} to {one.interval.high:.6g}" in page
+
+
+def test_the_tile_counts_what_holds_as_a_runner_of_tests_does() -> None:
+    (tile,) = (one for one in assembled(account_of_all(), ()).tiles if one.label == "checks that hold")
+    assert tile.lines == (("2 of 4", ""), ("1 too close to call", "warn"), ("1 waived", "warn"))
+    (tile,) = (one for one in assembled(told(records.seen()), ()).tiles if one.label == "checks that hold")
+    assert [words for words, _ in tile.lines] == [tile.lines[0][0]]

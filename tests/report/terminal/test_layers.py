@@ -53,6 +53,14 @@ def test_a_breach_of_the_maximum_marks_it_and_not_the_figure_of_int8() -> None:
     assert "██████████ FAIL" in row(found(2.0))
 
 
+@pytest.mark.parametrize(
+    ("bound", "blocks", "words"),
+    [(8000.0, 0, "<1%"), (8.01, 9, "100%"), (8.5, 9, "94%"), (16.0, 5, "50%"), (8.0, 10, "100%"), (7.99, 10, "FAIL")],
+)
+def test_a_bar_is_full_only_where_all_of_a_limit_is_used(bound: float, blocks: int, words: str) -> None:
+    assert f" {'█' * blocks}{'░' * (10 - blocks)} {words}" in row(found(bound))
+
+
 def test_a_maximum_that_is_no_number_fills_its_bar() -> None:
     broken = records.record({"embedding": [[1.0]], HIDDEN: [[float("nan")]], "final_norm": [[1.0]]})
     rows = portray(broken, findings=[check(broken, limit(8.0))]).rows

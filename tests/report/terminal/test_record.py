@@ -121,7 +121,7 @@ def test_breaches_come_first_in_words_and_their_rows_are_marked(tmp_path: Path) 
     text = shown(deep(4), limits=limits)
     first, second = text.splitlines()[:2]
     assert first.startswith("FAIL: 5 of ")
-    assert second.startswith("- layers.0.attn_output: max_abs")
+    assert second.startswith("- layers.2.attn_output: max_abs 2.54688")
     assert "- layers.2.hidden: max_abs 900 at sample s0, token 1" in text
     assert text.index("FAIL") < text.index("model ")
     marked = [line for line in text.splitlines() if "FAIL" in line and "█" in line]

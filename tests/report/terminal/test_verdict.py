@@ -70,7 +70,7 @@ def test_breaches_of_one_scheme_are_told_once_with_the_worst() -> None:
 
     found = [breach("layers.0.o_in", 19.0), breach("layers.1.o_in", 3.0), breach("layers.2.o_in", 12.0)]
     told = [line for line in lines([BREAKS, *found]) if line.startswith("- ")]
-    assert told == [f"- {BREAKS.message}", "- W8A8: 3 checks, the worst layers.1.o_in has 3 dB"]
+    assert told == ["- W8A8: 3 checks, the worst layers.1.o_in has 3 dB", f"- {BREAKS.message}"]
     assert lines([found[0]])[1] == "- layers.0.o_in has 19 dB", "one is told as it is"
 
 
