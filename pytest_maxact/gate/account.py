@@ -83,7 +83,8 @@ def check_told(session: "GateSession", subject: "Subject", limit: "Limit") -> Ch
             finding = session.judging.check(subject, limit)
         except MaxactError as error:
             why = first_line(error)
-    return CheckTold(id=name, became=_became(session, name, finding), limit=limit, finding=finding, why=why)
+    compared = finding.limit if finding else limit  # of a check that stands for several sites, that of the worst
+    return CheckTold(id=name, became=_became(session, name, finding), limit=compared, finding=finding, why=why)
 
 
 def asked_for(settings: "Settings") -> dict[str, str]:
