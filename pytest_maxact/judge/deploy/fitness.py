@@ -84,12 +84,18 @@ class SchemeFitness:
 
 def fitness_of(record: Record, limits: Iterable[Limit], findings: Iterable[Finding] = ()) -> list[SchemeFitness]:
     """The fitness of every scheme that `limits` speak about, in their order. `findings`: those of the run, which stand
-    as they are, waived ones too; what it did not judge is judged here.
+    as they are, waived ones too, and so do those that fail by other limits on a scheme; what it did not judge is judged
+    here.
     """
+    known = tuple(limits)
     judged = {finding.limit: finding for finding in findings}
     by_scheme: dict[str, list[Finding | str]] = {}
-    for limit in limits:
+    for limit in known:
         by_scheme.setdefault(limit.metric.scheme, []).append(judged.get(limit) or _check(record, limit))
+    for limit, finding in judged.items():
+        told = by_scheme.get(limit.metric.scheme)
+        if told is not None and not finding.passed and not limit.against and limit not in known:
+            told.append(finding)
     return [_fitness(record, name, outcomes) for name, outcomes in by_scheme.items()]
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pytest_maxact.judge.deploy.fitness import fitness_of
 from pytest_maxact.judge.limits.limit import CARRIER, MODEL, Limit
 from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.judge.verdict.close import close_remarks
@@ -276,3 +277,12 @@ def test_a_scheme_of_sampled_tokens_is_close_by_the_error_of_the_sample() -> Non
     assert f"within {1.96 * error:.3g} dB" in finding.interval.meaning
     other = found(told, limit(0.5, site, "W8A8.clip_rate"))
     assert (other.interval, other.untold) == (None, "of it no sums of single samples are kept")
+
+
+def test_a_scheme_with_a_check_that_fails_for_being_close_does_not_fit() -> None:
+    record = with_effect(having(*STEADY), KL)
+    loose, near = (limit(bound, MODEL, "W8A8.mean_kl") for bound in (0.2, 0.102))
+    warned, failed = (found(record, near, close) for close in ("warn", "fail"))
+    assert [one.fits for one in fitness_of(record, [loose], [warned])] == ["yes"]
+    assert [one.fits for one in fitness_of(record, [loose], [failed])] == ["NO"]
+    assert [one.fits for one in fitness_of(record, [near], [failed])] == ["NO"]
