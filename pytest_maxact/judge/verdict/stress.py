@@ -99,11 +99,13 @@ def _check_finds(record: Record, limit: Limit) -> Finding:
         held = [(one, limit) for one in record.hunt or ()]
     if not held:
         searched = ", ".join(one.site for one in record.hunt or ())
-        words = f"{HUNT}: there is no limit on max_abs of what was searched, {searched}"
-        return Finding(limit=limit, value=0.0, passed=True, reading=None, message=words)
+        raise MeasureError(
+            f"{HUNT}: there is no limit on max_abs of what was searched, {searched}, so nothing was checked\n"
+            "  search at a site that has one, give this one a limit, or search by `maxact hunt`, which judges nothing"
+        )
     worst, own = max(held, key=lambda one: one[0].found / one[1].bound if one[1].bound > 0 else math.inf)
     passed = holds(worst.found, own)
-    relation = "within" if passed else "exceeds"
+    relation = "is within" if passed else "exceeds"
     text = f", as {worst.text!r} does" if worst.text and not passed else ""
     return Finding(
         limit=own, value=worst.found, passed=passed, reading=None,

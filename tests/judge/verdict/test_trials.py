@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.judge.limits.limit import CARRIER, Limit
 from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.judge.verdict.check import check
@@ -46,7 +46,6 @@ def judged(found: dict[str, float], bounds: dict[str, float]) -> Finding:
         ({HIDDEN: 90.0, GATE: 9.0}, {HIDDEN: 100.0, GATE: 5.0}, False, 9.0, 5.0),
         ({HIDDEN: 9.0}, {HIDDEN: 100.0, CARRIER: 5.0}, False, 9.0, 5.0),
         ({HIDDEN: math.inf}, {HIDDEN: 100.0}, False, math.inf, 100.0),
-        ({HIDDEN: 9.0}, {GATE: 5.0}, True, 0.0, 5.0),
     ],
 )
 def test_the_find_that_uses_most_of_the_limit_of_its_site_is_told(
@@ -55,7 +54,11 @@ def test_the_find_that_uses_most_of_the_limit_of_its_site_is_told(
     finding = judged(found, bounds)
     assert (finding.passed, finding.value, finding.limit.bound) == (passed, value, bound)
     assert (finding.limit.file, finding.limit.line) == ("f.yaml", 3)
-    assert ("there is no limit on max_abs of what was searched" in finding.message) == (value == 0)
+
+
+def test_what_no_limit_bounds_passes_nothing() -> None:
+    with pytest.raises(MeasureError, match=f"no limit on max_abs of what was searched, {HIDDEN}, so nothing was che"):
+        judged({HIDDEN: 9.0}, {GATE: 5.0})
 
 
 def test_a_breach_says_which_text_reaches_it() -> None:
