@@ -26,6 +26,7 @@ from pytest_maxact.judge.verdict.waiving import waived
 from pytest_maxact.judge.verdict.weights import check_weights, tensor_limits, with_tensors
 from pytest_maxact.judge.verdict.words import (
     RELATIONS,
+    WHICH,
     change_words,
     origin_words,
     score_words,
@@ -165,7 +166,7 @@ def _check_change(record: Record, limit: Limit, baseline: Record | None) -> Find
         value = site_change(before, reading, limit.metric, limit.floor)
         words = change_words(before, reading, limit, value)
     passed = holds(value, limit)
-    relation = RELATIONS[limit.sense, passed]
+    relation = WHICH[limit.sense, passed]
     stated = f"{relation} the limit {limit.bound:.6g}"
     floor = floor_between(baseline, record, limit.site) if reading and not passed else None
     excused = floor is not None and is_noise(value, limit.metric, floor)

@@ -10,7 +10,7 @@ from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.judge.limits.limit import PREDICTIONS, Limit
 from pytest_maxact.judge.verdict.bound import holds
 from pytest_maxact.judge.verdict.finding import Finding
-from pytest_maxact.judge.verdict.words import RELATIONS, origin_words
+from pytest_maxact.judge.verdict.words import WHICH, origin_words
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.metrics.metric import MARGIN, NONFINITE
 from pytest_maxact.record.predictions import QUANTITIES, Predicted, Predictions
@@ -55,7 +55,7 @@ def _nonfinite_words(told: Predictions) -> str:
 
 
 def _words(told: Predictions, limit: Limit, value: float, passed: bool) -> str:
-    stated = f"{RELATIONS[limit.sense, passed]} the limit {limit.bound:.6g}; {limit.rule}{origin_words(limit)}"
+    stated = f"{WHICH[limit.sense, passed]} the limit {limit.bound:.6g}; {limit.rule}{origin_words(limit)}"
     if told.nonfinite:
         return f"{PREDICTIONS}: no {limit.metric} to tell, {told.nonfinite} next-token distributions are not finite"
     if limit.metric != MARGIN:

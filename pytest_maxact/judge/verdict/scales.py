@@ -15,7 +15,7 @@ from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.weights import site_of, tensor_of
 from pytest_maxact.judge.verdict.bound import holds
 from pytest_maxact.judge.verdict.finding import Finding
-from pytest_maxact.judge.verdict.words import RELATIONS, origin_words
+from pytest_maxact.judge.verdict.words import WHICH, origin_words
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.static import CACHE, INPUT
 from pytest_maxact.record.metrics.metric import Kind, Metric
@@ -105,7 +105,7 @@ def _told(held: HeldScale, passed: bool) -> str:
 
 
 def _finding(limit: Limit, value: float, *, passed: bool, words: str) -> Finding:
-    relation = RELATIONS[limit.sense, passed]
+    relation = WHICH[limit.sense, passed]
     return Finding(
         limit=limit, value=value, passed=passed, reading=None,
         message=f"{words}, which {relation} the limit {limit.bound:.6g}; {limit.rule}{origin_words(limit)}",

@@ -13,7 +13,7 @@ from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.weights import tensor_of
 from pytest_maxact.judge.verdict.bound import holds, within
 from pytest_maxact.judge.verdict.finding import Finding
-from pytest_maxact.judge.verdict.words import RELATIONS, origin_words
+from pytest_maxact.judge.verdict.words import WHICH, origin_words
 from pytest_maxact.numbers.against import LISTED, KeptWeight, LowWeight
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.metrics.metric import (
@@ -100,7 +100,7 @@ def check_departure(record: Record, limit: Limit) -> Finding:
     noise = found.noise
     floor = f", the source against itself {noise.figures[name].value:.4g}" if noise else ""
     return _finding(
-        limit, value, passed, f"{words}{floor}, which {RELATIONS[limit.sense, passed]} the limit {limit.bound:.6g}"
+        limit, value, passed, f"{words}{floor}, which {WHICH[limit.sense, passed]} the limit {limit.bound:.6g}"
         f"{_open_words(told.figures[name], limit)}"
     )  # fmt: skip
 
@@ -191,7 +191,7 @@ def _whole_words(found: AgainstSource, limit: Limit, value: float, passed: bool,
         SOURCE_RESCALED: f"are larger or smaller than {found.name} rounded by at most {value:.2%}",
     }[limit.metric]
     which = f": {named}" if left else ""
-    relation = RELATIONS[limit.sense, passed]
+    relation = WHICH[limit.sense, passed]
     return f"{counted(weights.low, 'weight')} in low bits {what}, which {relation} the limit {limit.bound:.6g}{which}"
 
 

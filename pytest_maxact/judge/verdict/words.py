@@ -38,6 +38,8 @@ from pytest_maxact.record.record import Record
 from pytest_maxact.record.scores import LayerScores
 
 RELATIONS = {("max", True): "within", ("max", False): "exceeds", ("min", True): "meets", ("min", False): "falls below"}
+WHICH = {**RELATIONS, ("max", True): "is within"}
+"""The same as verbs, behind "which"."""
 
 
 def change_words(before: SiteReading, after: SiteReading, limit: Limit, value: float) -> str:
@@ -100,10 +102,13 @@ def site_words(reading: SiteReading, limit: Limit, value: float, passed: bool) -
         return text
     if limit.metric == UNREACHED:
         found = f"no token reached {describe_unreached(reading)}, a share of {value:.4g}"
-        return f"{place}: {found}, which {relation} the limit {stated}; {limit.rule}{origin_words(limit)}"
+        stated = f"which {WHICH[limit.sense, passed]} the limit {stated}; {limit.rule}{origin_words(limit)}"
+        return f"{place}: {found}, {stated}"
     if limit.metric == CHANGED and reading.probe:
         return _changed_words(
-            reading, reading.probe, f"{relation} the limit {stated}; {limit.rule}{origin_words(limit)}"
+            reading,
+            reading.probe,
+            f"{WHICH[limit.sense, passed]} the limit {stated}; {limit.rule}{origin_words(limit)}",
         )
     if reading.nonfinite:
         return (
@@ -112,7 +117,7 @@ def site_words(reading: SiteReading, limit: Limit, value: float, passed: bool) -
             f" {limit.rule}{origin_words(limit)}"
         )
     if limit.metric == CHANNEL_RATIO:
-        stated = f"which {relation} the limit {stated}; {limit.rule}{origin_words(limit)}"
+        stated = f"which {WHICH[limit.sense, passed]} the limit {stated}; {limit.rule}{origin_words(limit)}"
         return f"{place}: {_channel_words(reading, value)}, {stated}"
     found = f"{value:.6g}"
     where = (

@@ -60,7 +60,7 @@ def test_the_jump_that_moved_is_told_by_its_layers() -> None:
         "the first jump layer went from layer 0 to layer 2, which exceeds the limit 1;"
     )
     assert check(before, relative(JUMP, 0.0, "model"), before).message.startswith(
-        "the first jump layer stays (layer 0), which within"
+        "the first jump layer stays (layer 0), which is within"
     )
     gone = check(residual(1.0, 1.0, 1.0, 1.0), relative(JUMP, 99.0, "model"), before)
     assert (gone.passed, gone.value) == (False, math.inf)

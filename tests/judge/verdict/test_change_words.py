@@ -21,7 +21,7 @@ def told(after: Record, metric: Metric, bound: float, before: Record, floor: flo
     site = "model" if metric in (MASSIVE, JUMP) else HIDDEN
     finding = check(after, relative(metric, bound, site, floor), before)
     words, found, rest = finding.message.partition(", which ")
-    relation = "within" if finding.passed else "exceeds"
+    relation = "is within" if finding.passed else "exceeds"
     assert found + rest == f", which {relation} the limit {bound:g}; regression against v1 (limits.yaml:3)"
     return words
 

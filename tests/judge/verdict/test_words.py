@@ -124,8 +124,8 @@ def routed(*tokens: int) -> Record:
     ("tokens", "words", "relation"),
     [
         ((3, 0, 2, 0), "2 of 4 experts (1, 3), a share of 0.5, which exceeds", False),
-        ((3, 1, 2, 0), "1 of 4 experts (3), a share of 0.25, which within", True),
-        ((3, 1, 2, 1), "0 of 4 experts, a share of 0, which within", True),
+        ((3, 1, 2, 0), "1 of 4 experts (3), a share of 0.25, which is within", True),
+        ((3, 1, 2, 1), "0 of 4 experts, a share of 0, which is within", True),
         ((0,) * 8, "8 of 8 experts (0, 1, 2, 3, 4, 5, 6, 7), a share of 1, which exceeds", False),
         ((0,) * 9, "9 of 9 experts (0, 1, 2, 3, 4, 5, 6, 7, ...), a share of 1, which exceeds", False),
     ],
