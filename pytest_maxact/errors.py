@@ -94,11 +94,23 @@ def shown(text: str) -> str:
     return text if text.isprintable() else "".join(map(_visible, text))
 
 
+def one_line(text: str) -> str:
+    """A text for people on one line, likewise."""
+    return uncommanded(shown(text))
+
+
 def uncommanded(line: str) -> str:
     """A line of a log that is no command to a CI system: GitHub obeys one that begins with `::`, and `##[name]`
     anywhere, as Azure does `##vso[name]`, and TeamCity `##teamcity[name]`.
     """
     return _COMMAND_ANYWHERE.sub(r"#\\", _COMMAND.sub(r"\g<0>\\", line))
+
+
+def name_in_id(name: str) -> str:
+    """A name of others as part of an id, which is printed, and pasted again: on one line, obeyed by nobody, never the
+    same as that of another name, and without the bracket from which on pytest takes an id for parameters.
+    """
+    return shown(name.replace("\\", r"\\").replace("[", r"\x5b"))
 
 
 def _visible(character: str) -> str:

@@ -19,7 +19,7 @@ from pytest_maxact.cli.arguments import (
 from pytest_maxact.cli.exits import FAILED, PASSED
 from pytest_maxact.cli.output import print_json, screen
 from pytest_maxact.cli.words import argument
-from pytest_maxact.errors import InputError, MaxactError
+from pytest_maxact.errors import InputError, MaxactError, one_line
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.reports import ReportFiles
@@ -82,7 +82,7 @@ def _run(options: argparse.Namespace) -> int:
         print(render_outcome(outcome, screen(options.verbose)), "", render_closing(outcome, screen()), sep="\n")
     if verdict:
         try:
-            print(f"maxact: {verdict.finish(session, outcome, (), argument)}", file=sys.stderr)
+            print(one_line(f"maxact: {verdict.finish(session, outcome, (), argument)}"), file=sys.stderr)
         except MaxactError as error:
             print(f"maxact: the verdict was not written: {error.worded(argument)}", file=sys.stderr)
             return FAILED
@@ -98,7 +98,7 @@ def written(session: "GateSession", outcome: "Outcome", files: "ReportFiles") ->
     note_all(session)
     faults = files.write(account_of(session, outcome, (), argument, repository(files.root)))
     for line in files.written:
-        print(f"maxact: {line}", file=sys.stderr)
+        print(one_line(f"maxact: {line}"), file=sys.stderr)
     outcome = faulty(outcome, faults)
     if is_asked(session.settings.github):
         lines = tell(account_of(session, outcome, (), argument, repository(files.root)))

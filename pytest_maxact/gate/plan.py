@@ -5,6 +5,7 @@ test, the baselines, and what they and their checks are called.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pytest_maxact.errors import name_in_id
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.gate.subject import Subject
 from pytest_maxact.judge.limits.limit import Limit
@@ -70,7 +71,7 @@ class Plan:
     def waiver_name(self, waiver: Waiver) -> str:
         """What its check is called: its site, with its line where several have that site."""
         several = sum(other.site == waiver.site for other in self.waivers) > 1
-        return f"{waiver.site}:{waiver.line}" if several else waiver.site
+        return name_in_id(f"{waiver.site}:{waiver.line}" if several else waiver.site)
 
     def waiver_id(self, waiver: Waiver) -> str:
         return f"maxact::waive::{self.waiver_name(waiver)}"

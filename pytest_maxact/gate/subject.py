@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_maxact.errors import name_in_id
 from pytest_maxact.gate.sources import Source
 from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.judge.series.order import short_name
@@ -33,4 +34,4 @@ class Subject:
     @property
     def node(self) -> str:
         """What its checks' ids begin with: `maxact`, or `maxact::checkpoint-500` in a series."""
-        return f"maxact::{self.name}" if self.name else "maxact"
+        return f"maxact::{name_in_id(self.name)}" if self.name else "maxact"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_maxact.errors import MaxactError, marked
+from pytest_maxact.errors import MaxactError, marked, one_line
 from pytest_maxact.settings.option import pytest_option
 
 if TYPE_CHECKING:
@@ -62,4 +62,4 @@ def say_written(config: pytest.Config) -> None:
     """What was written, where a run is not a quiet one."""
     if _files_key in config.stash and config.get_verbosity() >= 0:
         for line in config.stash[_files_key].written:
-            print(f"maxact: {line}")
+            print(one_line(f"maxact: {line}"))

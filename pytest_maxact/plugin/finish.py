@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_maxact.errors import MaxactError, marked, worded
+from pytest_maxact.errors import MaxactError, marked, one_line, worded
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.plugin.ids import is_own
 from pytest_maxact.settings.option import pytest_option
@@ -59,7 +59,7 @@ def write_verdict(session: pytest.Session, gate: "GateSession") -> None:
         outcome, troubles = stash.get(outcome_key, None), stash.get(trouble_key, list[str]())
         said = stash[_verdict_key].finish(gate, outcome, troubles, pytest_option)
         if session.config.get_verbosity() >= 0:
-            print(f"maxact: {said}")
+            print(one_line(f"maxact: {said}"))
     except (MaxactError, ValueError, OSError) as error:
         stash[_passed_key] = False
         print(f"maxact: the verdict was not written: {worded(marked(error), pytest_option)}", file=sys.stderr)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_maxact.errors import InputError, MaxactError, marked, worded
+from pytest_maxact.errors import InputError, MaxactError, marked, name_in_id, one_line, worded
 from pytest_maxact.plugin.fixtures import gate_of, later_key, parser_key, session_key
 from pytest_maxact.plugin.heading import HEADING
 from pytest_maxact.plugin.opening import asked_for, begin, hand_over, is_left_out, join, put_away, selected_key, share
@@ -129,7 +129,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         return []
     from pytest_maxact.plugin.ranks import heading
 
-    return [f"maxact: {line}" for line in (session.headline, session.placed, heading(config)) if line]
+    return [one_line(f"maxact: {line}") for line in (session.headline, session.placed, heading(config)) if line]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -153,7 +153,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     if session is not None and session.plan.is_series:
         names = [subject.name for subject in session.plan.subjects]
-        metafunc.parametrize("maxact_checkpoint", names, ids=names, indirect=True, scope="session")
+        ids = [name_in_id(name) for name in names]
+        metafunc.parametrize("maxact_checkpoint", names, ids=ids, indirect=True, scope="session")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from pytest_maxact.errors import name_in_id, one_line
 from pytest_maxact.gate.ledger import Found
 from pytest_maxact.gate.subject import Subject
 from pytest_maxact.gate.waivers import waiver_fault
@@ -40,7 +41,7 @@ class Gate(GateNode):
         for limit in self.subject.rules.limits:
             by_site.setdefault(limit.site, []).append(limit)
         for site, limits in by_site.items():
-            yield SiteChecks.from_parent(self, name=site, subject=self.subject, limits=limits)
+            yield SiteChecks.from_parent(self, name=name_in_id(site), subject=self.subject, limits=limits)
 
 
 class SiteChecks(GateNode):
@@ -94,7 +95,8 @@ class Check(GateItem):
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
         """The line of the limit, so that annotations land on it."""
         of = f" of {self.subject.name}" if self.subject.name else ""
-        return self.limit.file, self.limit.line - 1, f"{self.limit.name} of {self.limit.site}{of}"
+        what = f"{self.limit.name} of {self.limit.site}{of}"
+        return self.limit.file, self.limit.line - 1, one_line(what)
 
 
 class Waivers(GateNode):
@@ -131,4 +133,4 @@ class WaiverCheck(GateItem):
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
         """The line of the waiver."""
-        return self.waiver.file, self.waiver.line - 1, f"waiver for {self.waiver.site}"
+        return self.waiver.file, self.waiver.line - 1, one_line(f"waiver for {self.waiver.site}")

@@ -36,7 +36,7 @@ def complete(config: pytest.Config, gate: "GateSession", outcome: "Outcome | Non
     if xml is None:
         return
     for name, value in suite_properties(gate, outcome, passed):
-        xml.add_global_property(f"{PREFIX}{name}", value)
+        xml.add_global_property(shown(f"{PREFIX}{name}"), value)
     for reporter in xml.node_reporters_ordered if xml.family != "xunit1" else ():
         as_output(reporter.to_xml())
 

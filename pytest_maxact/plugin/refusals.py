@@ -1,5 +1,6 @@
 """Command lines that pytest would understand otherwise than they were meant."""
 
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -63,8 +64,8 @@ def refuse_checkpoints_as_tests(config: pytest.Config) -> None:
     """
     for argument in config.args if config.args_source is config.ArgsSource.ARGS else ():
         path = Path(argument)
-        is_checkpoint = (path / "config.json").is_file() and any(path.glob("*.safetensors"))
-        if is_checkpoint or (path.is_file() and path.suffix == ".safetensors"):
+        is_checkpoint = os.path.isfile(path / "config.json") and any(path.glob("*.safetensors"))
+        if is_checkpoint or (os.path.isfile(path) and path.suffix == ".safetensors"):
             raise pytest.UsageError(
                 f"{argument} is a {'checkpoint' if is_checkpoint else 'Record'}, and stands where tests are named, so "
                 "it would not be gated\n"

@@ -5,7 +5,7 @@ what cannot be shown is said in one line.
 import shlex
 from typing import TYPE_CHECKING
 
-from pytest_maxact.errors import MaxactError, marked, setting, worded
+from pytest_maxact.errors import MaxactError, marked, one_line, setting, worded
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.report.terminal.brief import render_brief
 from pytest_maxact.report.terminal.closing import render_closing, says_all
@@ -38,7 +38,7 @@ def write_summary(reporter: "pytest.TerminalReporter", session: "GateSession", o
     reporter.write(text + "\n")
     if session.settings.save and outcome.measured and not session.records.unsaved:
         records = "Records" if session.plan.is_series else "Record"
-        reporter.write_line(f"{records} written to {session.settings.save}")
+        reporter.write_line(one_line(f"{records} written to {session.settings.save}"))
 
 
 def write_closing(reporter: "pytest.TerminalReporter", outcome: "Outcome | None", troubles: "Sequence[str]") -> None:
@@ -58,7 +58,8 @@ def write_closing(reporter: "pytest.TerminalReporter", outcome: "Outcome | None"
 def _write_nothing_ran(reporter: "pytest.TerminalReporter", outcome: "Outcome") -> None:
     latest = outcome.checkpoints[-1]
     what = f"{len(outcome.checkpoints)} checkpoints" if latest.name else latest.title
-    reporter.write_line(f"maxact: none of the {counted(outcome.checks, 'check')} of {what} was run", yellow=True)
+    said = f"maxact: none of the {counted(outcome.checks, 'check')} of {what} was run"
+    reporter.write_line(one_line(said), yellow=True)
     for fault in outcome.faults:
         reporter.write_line(f"maxact: {worded(fault, pytest_option)}", red=True)
 

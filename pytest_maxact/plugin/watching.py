@@ -92,11 +92,14 @@ class Reports:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         from pytest_maxact.plugin.finish import COMPLETE, note_report
+        from pytest_maxact.plugin.harmless import make_harmless
         from pytest_maxact.plugin.junit import name_case
 
         name_case(self._config, report)
         if is_own(report.nodeid) and report.nodeid != COMPLETE:
             _put_right(self._config.stash[session_key], report)
+        if is_own(report.nodeid):
+            make_harmless(report)
         note_report(self._config, report)
 
 

@@ -4,7 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, name_in_id
 from pytest_maxact.numbers.formats import BF16_MAX
 from pytest_maxact.record.metrics.metric import Kind, Metric
 
@@ -65,7 +65,8 @@ class Limit:
     @property
     def check(self) -> str:
         """The check's name below the gate's collector: `layers.12.hidden::max_abs`."""
-        return f"{self.site}::{self.name}"
+        against = f"[{name_in_id(self.against)}]" if self.against else ""
+        return f"{name_in_id(self.site)}::{self.metric}{against}"
 
 
 def specificity(pattern: str, name: str) -> tuple[bool, int]:
