@@ -4,7 +4,8 @@ an earlier one set, as the terminal shows it in light and dark; and the page of 
     python -m tools.draw_pictures            # all of them; a minute
     python -m tools.draw_pictures terminal   # without a browser
 
-Text of a picture is what the program printed, with lines left out where it says so.
+Text of a picture is what the program printed, with lines left out where it says so; of the page, breaches after the
+first are folded, by a click as a reader's.
 """
 
 import io
@@ -19,10 +20,13 @@ from tempfile import TemporaryDirectory
 REPOSITORY = Path(__file__).parents[1]
 PICTURES = REPOSITORY / "docs" / "pictures"
 BEFORE, AFTER = "fixtures/qwen3-tiny-steps/step-900", "fixtures/qwen3-tiny"
-COMMAND = f"pytest fixtures --maxact-model={AFTER} --maxact-limits=limits.yaml"
-"""What the picture shows to be typed. It is run on less text, so its figures are none of the docs."""
 SHORT = "--maxact-max-samples=60"
+"""Less text than the docs read, so figures are none of theirs: the picture shows that."""
+GATE = ("fixtures", f"--maxact-model={AFTER}", "--maxact-limits=limits.yaml", SHORT)
+COMMAND = f"pytest {' '.join(GATE[:2])} \\\n    {' '.join(GATE[2:])}"
+"""What the picture shows to be typed, and what is run."""
 WIDTH = 80
+PAGE_WIDTH = 960
 LEFT_OUT = "..."
 _FORMAT = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg" role="img">
 <style>
@@ -43,12 +47,13 @@ font-size: {char_height}px; line-height: {line_height}px}}
 """That of rich, without fonts that lie elsewhere: each piece of text has its length, so any font fits."""
 
 
-def run(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> str:
-    """What a command of ours prints, run from the repository with files in `folder`."""
+def run(folder: Path, *arguments: str, inside: bool = False) -> str:
+    """What a command of ours prints, run from the repository with files in `folder`, or `inside` it."""
     given = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR", "PY_COLORS")}
-    given |= {"COLUMNS": str(WIDTH), "PYTHONPATH": str(REPOSITORY), "PYTHONIOENCODING": "utf-8", **(environment or {})}
+    given |= {"COLUMNS": str(WIDTH), "PYTHONPATH": str(REPOSITORY), "PYTHONIOENCODING": "utf-8"}
     command = [sys.executable, "-m", *(argument.replace("FOLDER", str(folder)) for argument in arguments)]
-    done = subprocess.run(command, cwd=REPOSITORY, env=given, capture_output=True, text=True, encoding="utf-8")
+    place = folder if inside else REPOSITORY
+    done = subprocess.run(command, cwd=place, env=given, capture_output=True, text=True, encoding="utf-8")
     if done.returncode not in (0, 1):
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.stdout
@@ -61,9 +66,9 @@ def breach(folder: Path) -> str:
     run(folder, *measure)
     suggest = ("pytest_maxact.cli", "suggest", "FOLDER/before.safetensors", "--limits", "FOLDER/limits.yaml")
     run(folder, *suggest, "--update", "all")
-    options = ("--maxact-limits=FOLDER/limits.yaml", "--maxact-save=FOLDER/after.safetensors", SHORT)
+    gate = (word.replace("limits.yaml", "FOLDER/limits.yaml") for word in GATE)
     quiet = ("--color=yes", "--tb=no", "-rN", "-p", "no:cacheprovider", "-p", "no:randomly")
-    return run(folder, "pytest", "fixtures", f"--maxact-model={AFTER}", *options, *quiet)
+    return run(folder, "pytest", *gate, "--maxact-save=FOLDER/after.safetensors", *quiet)
 
 
 def shortened(printed: str) -> Sequence[str]:
@@ -134,20 +139,32 @@ def text_of(svg: str) -> str:
 
 
 def page(folder: Path) -> None:
-    """The first screen of the page of the run, by the Chromium of the system."""
+    """The page of the run from its top to its first figure, by the Chromium of the system."""
     from playwright.sync_api import sync_playwright
 
-    judged = ("FOLDER/after.safetensors", "--limits", "FOLDER/limits.yaml")
-    run(folder, "pytest_maxact.cli", "report", *judged, "-o", "FOLDER/page.html")
+    judged = ("after.safetensors", "--limits", "limits.yaml", "-o", "page.html")
+    run(folder, "pytest_maxact.cli", "report", *judged, inside=True)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(
             executable_path="/usr/bin/chromium",
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
-        shown = browser.new_page(viewport={"width": 1120, "height": 1400}, color_scheme="light")
+        shown = browser.new_page(viewport={"width": PAGE_WIDTH, "height": 1400}, color_scheme="light")
         shown.goto((folder / "page.html").as_uri())
-        shown.wait_for_timeout(3000)
-        shown.screenshot(path=PICTURES / "page.png")
+        shown.wait_for_selector("html[data-drawn]")
+        for breach in shown.locator("details.told[open] > summary").all()[:0:-1]:
+            breach.click()
+        shown.mouse.move(0, 0)
+        shown.evaluate("scrollTo(0, 0)")
+        figure = shown.locator(".figure .chart-box").first.bounding_box()
+        if figure is None:
+            raise SystemExit("the page has no figure")
+        height = figure["y"] + figure["height"] + 8
+        shown.screenshot(
+            path=PICTURES / "page.png",
+            full_page=True,
+            clip={"x": 0, "y": 0, "width": PAGE_WIDTH, "height": height},
+        )
         browser.close()
 
 

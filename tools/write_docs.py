@@ -96,6 +96,14 @@ def commands() -> str:
     return "\n".join(line for name, command in subcommands.choices.items() for line in _command(name, helps, command))
 
 
+def machine() -> str:
+    """The sentence of docs/cli.md on `--json`: the commands that take it."""
+    parser = _command_line()
+    (subcommands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    *names, last = (f"`{name}`" for name, one in subcommands.choices.items() if "--json" in one._option_string_actions)
+    return f"{', '.join(names)} and {last} take `--json`; a figure there is a number or null, for JSON has no infinity."
+
+
 def _command_line() -> argparse.ArgumentParser:
     from pytest_maxact.cli.main import command_line
 
@@ -244,6 +252,7 @@ WRITTEN: Mapping[str, tuple[str, Callable[[], str]]] = {
     "schemes": ("deploy.md", schemes),
     "caches": ("kv_cache.md", caches),
     "commands": ("cli.md", commands),
+    "machine": ("cli.md", machine),
     "explained": ("explain.md", explained),
     "api": ("api.md", api),
     "fixtures": ("api.md", fixtures),

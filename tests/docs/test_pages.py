@@ -45,7 +45,9 @@ def test_every_page_of_the_docs_is_reached_from_the_index() -> None:
     assert {path.name for path in DOCS.glob("*.md")} - {"index.md"} <= set(links_of(DOCS / "index.md"))
 
 
-@pytest.mark.parametrize("name", ["options", "schemes", "commands", "explained", "api", "fixtures", "published"])
+@pytest.mark.parametrize(
+    "name", ["options", "schemes", "commands", "machine", "explained", "api", "fixtures", "published"]
+)
 def test_what_is_written_from_the_program_is_as_it_would_be_written_now(name: str) -> None:
     file, write = WRITTEN[name]
     page = (DOCS / file).read_text()

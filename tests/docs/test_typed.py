@@ -21,7 +21,7 @@ GIVEN: dict[str, tuple[str, ...]] = {
     "docs/card.md": ("DIR",),
     "docs/ci.md": ("DIR", "limits.yaml", "runs/checkpoint-1"),
     "docs/deploy.md": ("DIR",),
-    "docs/kv_cache.md": ("DIR",),
+    "docs/kv_cache.md": ("DIR", "planted"),
     "docs/machines.md": ("DIR",),
     "docs/regression.md": (
         "DIR", "NEW", "FINETUNE", "BASE", "limits.yaml", "old.maxact.safetensors", "runs/checkpoint-1",
