@@ -4,11 +4,14 @@ import math
 
 import pytest
 
+from pytest_maxact.judge.limits.deploy import stated_limits
 from pytest_maxact.judge.limits.file import builtin_path, load_limits
 from pytest_maxact.judge.limits.limit import CARRIER
 from pytest_maxact.judge.limits.rules import GENERIC, select_rules
 from pytest_maxact.judge.limits.schema.family import Shape
+from pytest_maxact.judge.limits.source import source_limits
 from pytest_maxact.judge.published import published
+from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.sites import COUNTED_KINDS
 from pytest_maxact.record.identity import Identity
 from tests.support.limits import QWEN3, UNPUBLISHED, bounds, limit_of, written_at
@@ -134,3 +137,15 @@ def test_limits_come_in_depth_order() -> None:
 def test_a_family_can_be_named_for_another_model_type() -> None:
     rules = select_rules(load_limits(), Identity(model_type="mine", layers=36, hidden_size=4096), sites(36), "qwen3")
     assert (rules.family, rules.shape) == ("qwen3", "Qwen3-8B")
+
+
+@pytest.mark.parametrize("name", ["MXFP4", "MXFP8", "NVFP4", "W8A8", "FP8", "W4A8", "W4AFP8"])
+def test_an_artifact_whose_inputs_are_quantized_may_depart_as_far_as_its_scheme_may(name: str) -> None:
+    """So that what `--maxact-deploy` says of a source is what is said of the export that is made of it."""
+    scheme = SCHEMES[name]
+    assert scheme.weights is not None
+    assert scheme.activations is not None
+    form = f"compressed-tensors {scheme.weights.number} with {scheme.activations.number} inputs"
+    artifact = {one.metric.name: one.bound for one in source_limits(load_limits(), form, predicted=True)}
+    foreseen = [one.bound for one in stated_limits(load_limits(), name, sites(3), True) if "mean_kl" in one.name]
+    assert foreseen == [artifact["source_mean_kl"]]

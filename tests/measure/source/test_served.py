@@ -23,7 +23,7 @@ LAST = tuple(f"model.layers.{layer}.mlp.down_proj" for layer in range(6))
 """320 inputs, which groups of 128 do not divide."""
 
 
-@pytest.mark.parametrize("name", ["W8A8", "FP8_DYNAMIC", "W4A16", "W8A16"])
+@pytest.mark.parametrize("name", ["W8A8", "FP8_DYNAMIC", "W4A16", "W8A16", "MXFP4"])
 def test_an_artifact_departs_from_its_source_as_was_predicted_for_it(name: str, tmp_path: Path) -> None:
     wide = name.endswith("A16")
     folder = compressed.export(tmp_path / "m", name, TRAINED, ignore=LAST if wide else ())
