@@ -4,13 +4,14 @@ list.
 Source: https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-format
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from pytest_maxact.errors import cut, shown
 from pytest_maxact.judge.account import Account
-from pytest_maxact.report.data.problems import RUN, Problem, problems_of
+from pytest_maxact.report.data.problems import RUN, Problem, about, problems_of
 
 _PREFIX = "pytest-maxact/"
 _SEVERITIES = {"error": "critical", "warning": "minor", "note": "info"}
@@ -19,7 +20,7 @@ _LONGEST = 2000
 
 
 def issues_json(account: Account) -> str:
-    return json.dumps([_issue(one) for one in problems_of(account)], indent=1) + "\n"
+    return json.dumps([_issue(one, about(account)) for one in problems_of(account)], indent=1) + "\n"
 
 
 def is_issues(path: Path) -> bool:
@@ -31,12 +32,12 @@ def is_issues(path: Path) -> bool:
         return False
 
 
-def _issue(problem: Problem) -> dict[str, Any]:
+def _issue(problem: Problem, whose: str) -> dict[str, Any]:
     waived = f"{problem.waived}; " if problem.waived else ""
     return {
         "description": cut(f"{waived}{problem.text}", _LONGEST),
         "check_name": f"{_PREFIX}{problem.rule}",
-        "fingerprint": problem.fingerprint,
+        "fingerprint": hashlib.sha256(f"{whose}\n{problem.fingerprint}".encode()).hexdigest(),
         "severity": "blocker" if problem.rule == RUN else _SEVERITIES[problem.level],
         "location": {"path": shown(problem.file), "lines": {"begin": max(problem.line, 1)}},
     }

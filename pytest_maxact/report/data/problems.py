@@ -5,12 +5,13 @@ Guards that a run which could not measure, or did not finish, is never empty: th
 """
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pytest_maxact.errors import worded
+from pytest_maxact.errors import cut, worded
 from pytest_maxact.judge.account import Account, CheckTold
 from pytest_maxact.judge.limits.file import builtin_path
 from pytest_maxact.judge.limits.waivers import Waiver
@@ -18,6 +19,7 @@ from pytest_maxact.judge.verdict.severity import severity
 
 RUN, WAIVER = "run", "waiver"
 """Rules of what is no metric: what kept the run from judging, and a waiver that fails."""
+NOTHING_RUN = "no check was run: nothing is known of the checkpoint"
 SHIPPED = "pytest_maxact/judge/limits/thresholds.yaml"
 """Where the limits that come with the package lie in it."""
 NOWHERE = "maxact"
@@ -60,6 +62,13 @@ def _rank(problem: Problem) -> tuple[int, tuple[bool, bool, float]]:
     return ("note", "warning", "error").index(problem.level), severity(finding)
 
 
+def about(account: Account) -> str:
+    """What tells problems of this checkpoint from those of others, the same on every machine: the end of its path, or
+    its id.
+    """
+    return cut("-".join(re.sub(r"[^\w.-]+", "-", part) for part in Path(account.about).parts[-2:]), 100).strip("-")
+
+
 def below(file: str, root: Path) -> str:
     """A path as a repository has it, with `/`; of a file elsewhere as it is, and of the shipped limits the end of it,
     which is the same on every machine.
@@ -77,9 +86,10 @@ def below(file: str, root: Path) -> str:
 def _faults(account: Account) -> Iterator[Problem]:
     """What kept the run from judging, on the line of the first limit that it left unjudged."""
     told = set(account.outcome.waiver_faults) if account.outcome else set[str]()
+    faults = account.faults or ((NOTHING_RUN,) if account.verdict == "NONE" else ())
     first = next(_unjudged(account), None)
     file, line = (first.limit.file, first.limit.line) if first else (next(iter(account.limits), ""), 1)
-    for fault in account.faults:
+    for fault in faults:
         if fault not in told:
             yield Problem(
                 level="error",

@@ -8,7 +8,6 @@ https://docs.github.com/code-security/code-scanning/integrating-with-code-scanni
 """
 
 import json
-import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from urllib.parse import quote
 
 from pytest_maxact.errors import cut, shown
 from pytest_maxact.judge.account import Account
-from pytest_maxact.report.data.problems import Problem, below, problems_of
+from pytest_maxact.report.data.problems import Problem, about, below, problems_of
 from pytest_maxact.report.data.run.checks import check_form, number
 from pytest_maxact.report.sarif.rules import rule
 
@@ -49,6 +48,7 @@ def _document(account: Account) -> dict[str, Any]:
     notes = [_notification(account.said(fault)) for fault in account.faults]
     if more := len(problems) - len(kept):
         notes.append(_notification(f"{more} more results are left out: a file holds {MOST_RESULTS} at most"))
+    judged = account.verdict != "NONE" and not account.faults
     run = {
         "tool": {
             "driver": {
@@ -58,9 +58,9 @@ def _document(account: Account) -> dict[str, Any]:
                 "rules": [rule(name, account.words) for name in names],
             }
         },
-        "automationDetails": {"id": f"{_TOOL}/{_about(account)}/"},
+        "automationDetails": {"id": f"{_TOOL}/{about(account)}/"},
         "originalUriBaseIds": {"SRCROOT": {"uri": f"{account.root.resolve().as_uri()}/"}},
-        "invocations": [{"executionSuccessful": not account.faults, "toolExecutionNotifications": notes}],
+        "invocations": [{"executionSuccessful": judged, "toolExecutionNotifications": notes}],
         "columnKind": "unicodeCodePoints",
         "results": [_result(account, problem, names.index(problem.rule)) for problem in kept],
         "properties": {"verdict": account.verdict, "M": _maxima(account)},
@@ -115,13 +115,6 @@ def _message(text: str) -> dict[str, str]:
     if "](" in told:
         told = told.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
     return {"text": told}
-
-
-def _about(account: Account) -> str:
-    """What tells alerts of this checkpoint from those of others, the same on every machine: the end of its path, or its
-    id.
-    """
-    return cut("-".join(re.sub(r"[^\w.-]+", "-", part) for part in Path(account.about).parts[-2:]), 100).strip("-")
 
 
 def _maxima(account: Account) -> dict[str, Any]:

@@ -44,6 +44,14 @@ def test_a_run_that_did_not_finish_is_not_empty() -> None:
     assert [one["severity"] for one in issues_of(Account())] == ["blocker"]
 
 
+def test_a_run_of_no_check_is_no_clean_one_and_another_model_has_other_issues() -> None:
+    (one,) = issues_of(Account(faults=(), about="models/one"))
+    (other,) = issues_of(Account(faults=(), about="models/other"))
+    assert (one["severity"], "no check was run" in one["description"]) == ("blocker", True)
+    assert one["fingerprint"] != other["fingerprint"]
+    assert [one] == issues_of(Account(faults=(), about="/elsewhere/models/one"))
+
+
 def test_a_run_that_found_nothing_is_an_empty_list_which_the_next_may_replace(tmp_path: Path) -> None:
     path = tmp_path / "quality.json"
     path.write_text(issues_json(Account(verdict="PASS", faults=())))

@@ -90,6 +90,12 @@ def test_a_run_that_did_not_finish_is_no_clean_one() -> None:
     assert run["invocations"][0]["executionSuccessful"] is False
 
 
+def test_a_run_of_no_check_is_no_clean_one_either() -> None:
+    run = run_of(Account(about="org/name", faults=()))
+    assert [one["level"] for one in run["results"]] == ["error"]
+    assert run["invocations"][0]["executionSuccessful"] is False
+
+
 @pytest.mark.parametrize(
     ("about", "category"),
     [("org/name", "org-name"), ("/home/ann/runs/latest", "runs-latest"), ("run.safetensors", "run.safetensors"),
