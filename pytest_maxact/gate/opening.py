@@ -20,6 +20,7 @@ from pytest_maxact.gate.subject import Subject
 from pytest_maxact.judge.limits.attention import with_attention
 from pytest_maxact.judge.limits.behaviour import with_behaviour
 from pytest_maxact.judge.limits.file import LimitsFile, builtin_path, load_limits
+from pytest_maxact.judge.limits.limit import CARRIER
 from pytest_maxact.judge.limits.regression import ACTIVATIONS, REGRESSION
 from pytest_maxact.judge.limits.rules import (
     GENERIC,
@@ -34,7 +35,7 @@ from pytest_maxact.judge.limits.source import with_source
 from pytest_maxact.judge.limits.waivers import about, refuse_unmatched
 from pytest_maxact.judge.remarks import remarks_before, remarks_on
 from pytest_maxact.judge.strength import strength_of
-from pytest_maxact.judge.verdict.stress import with_trials
+from pytest_maxact.judge.verdict.stress import require_bounded, searched_in, with_trials
 from pytest_maxact.judge.verdict.weights import with_tensors
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.settings.settings import Settings
@@ -157,7 +158,9 @@ def _subject(
     )
     rules = with_behaviour(rules, files, one.sites, predicted=one.predicted, probed=one.probed)
     rules = with_source(rules, files, one.compared, asked=bool(origin))
-    rules = with_trials(rules, one.stressed, one.hunted)
+    if one.record is None and CARRIER not in settings.hunt:
+        require_bounded(rules, [site for site in one.sites if site.name in settings.hunt])
+    rules = with_trials(rules, one.stressed, one.hunted, searched_in(one.record))
     rules = with_attention(rules, files, one.sites)
     require_protocol(one.protocol, rules)
     if settings.strict:

@@ -6,7 +6,7 @@ input that a search found and that reaches more than the limit of its site allow
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_maxact.errors import InputError, MeasureError, setting
@@ -16,26 +16,52 @@ from pytest_maxact.judge.trust.hunt import hunt_line
 from pytest_maxact.judge.trust.stress import stress_figures, stress_line
 from pytest_maxact.judge.verdict.bound import holds
 from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.numbers.sites import Site
 from pytest_maxact.record.hunt import Hunted
 from pytest_maxact.record.metrics.metric import MAX_ABS, NONFINITE
 from pytest_maxact.record.record import HUNTED, STRESSED, Record
 
 
-def with_trials(rules: Ruleset, stressed: bool, hunted: bool) -> Ruleset:
-    """The same with the checks of a stress set and of a search, where there is one or will be."""
+def with_trials(rules: Ruleset, stressed: bool, hunted: bool, searched: Iterable[Site] = ()) -> Ruleset:
+    """The same with the checks of a stress set and of a search, where there is one or will be. `searched`: its sites,
+    if known; what it reaches is checked where one of them has a limit.
+    """
     like = next(limit for limit in rules.limits if limit.metric == NONFINITE)
     found = tuple(
         replace(like, site=site, source="an input that a served model may be given is not to break it", bound=0.0)
         for site, asked in ((STRESS, stressed), (HUNT, hunted))
         if asked
     )
-    return replace(rules, limits=(*rules.limits, *found, *(_of_finds(rules) if hunted else ())))
+    return replace(rules, limits=(*rules.limits, *found, *(_of_finds(rules, tuple(searched)) if hunted else ())))
 
 
-def _of_finds(rules: Ruleset) -> Iterator[Limit]:
+def searched_in(record: Record | None) -> list[Site]:
+    """The sites that a Record was searched at."""
+    return [record[one.site].site for one in record.hunt or ()] if record else []
+
+
+def require_bounded(rules: Ruleset, searched: Sequence[Site]) -> None:
+    """Raise InputError for a gate that is to search where none of its limits on max_abs bounds what is found."""
+    names = [site.name for site in searched]
+    if names and _of_maxima(rules) and not any(_limits_of(site, _of_maxima(rules)) for site in searched):
+        raise InputError(
+            f"{setting('hunt')}: no limit on max_abs bounds {', '.join(names)}, so no find there could fail\n"
+            "  name a site that has one, give this one a limit, or search by `maxact hunt`, which judges nothing"
+        )
+
+
+def _of_maxima(rules: Ruleset) -> dict[str, float]:
+    return {one.site: one.bound for one in rules.limits if _is_of_maximum(one)}
+
+
+def _is_of_maximum(limit: Limit) -> bool:
+    return limit.metric == MAX_ABS and limit.sense == "max" and not limit.against
+
+
+def _of_finds(rules: Ruleset, searched: Sequence[Site]) -> Iterator[Limit]:
     """The check on what a search reaches: at every site the limit that its corpus is held to."""
-    known = [one for one in rules.limits if one.metric == MAX_ABS and one.sense == "max" and not one.against]
-    if known:
+    known = [one for one in rules.limits if _is_of_maximum(one)]
+    if known and (not searched or any(_limits_of(site, _of_maxima(rules)) for site in searched)):
         widest = max(known, key=lambda one: one.bound)
         yield replace(
             widest, site=HUNT, rule="limits on max_abs of what is searched", figure=None, headroom=None, envelope=False,
@@ -116,5 +142,9 @@ def _check_finds(record: Record, limit: Limit) -> Finding:
 
 def _bounds(record: Record, found: Hunted, bounds: dict[str, float]) -> list[float]:
     """The bounds that hold for a site: its own, and that of the site that holds M, where it counts toward M."""
-    names = (found.site, CARRIER) if record[found.site].site.counted else (found.site,)
+    return _limits_of(record[found.site].site, bounds)
+
+
+def _limits_of(site: Site, bounds: Mapping[str, float]) -> list[float]:
+    names = (site.name, CARRIER) if site.counted else (site.name,)
     return [bounds[name] for name in names if name in bounds]

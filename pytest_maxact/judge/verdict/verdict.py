@@ -14,7 +14,7 @@ from pytest_maxact.judge.limits.rules import require_protocol, select_rules, wit
 from pytest_maxact.judge.limits.source import with_source
 from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.judge.verdict.finding import Finding
-from pytest_maxact.judge.verdict.stress import with_trials
+from pytest_maxact.judge.verdict.stress import searched_in, with_trials
 from pytest_maxact.record.identity import identity_of
 from pytest_maxact.record.record import Record, first_broken
 
@@ -43,7 +43,7 @@ def verdict(
     )
     rules = with_behaviour(rules, files, sites, predicted=record.is_predicted, probed=record.is_probed)
     rules = with_source(rules, files, record.source.compared if record.source else None, asked=False)
-    rules = with_trials(rules, record.is_stressed, record.is_hunted)
+    rules = with_trials(rules, record.is_stressed, record.is_hunted, searched_in(record))
     require_protocol(record.provenance.protocol, rules)
     for name, baseline in (baselines or {}).items():
         require_sound(name, baseline)

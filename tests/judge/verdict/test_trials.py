@@ -10,7 +10,7 @@ from pytest_maxact.judge.limits.limit import CARRIER, Limit
 from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.judge.verdict.check import check
 from pytest_maxact.judge.verdict.finding import Finding
-from pytest_maxact.judge.verdict.stress import with_trials
+from pytest_maxact.judge.verdict.stress import require_bounded, with_trials
 from pytest_maxact.record.hunt import Hunted
 from pytest_maxact.record.metrics.metric import MAX_ABS, NONFINITE, Metric
 from tests.support.records import record
@@ -54,6 +54,27 @@ def test_the_find_that_uses_most_of_the_limit_of_its_site_is_told(
     finding = judged(found, bounds)
     assert (finding.passed, finding.value, finding.limit.bound) == (passed, value, bound)
     assert (finding.limit.file, finding.limit.line) == ("f.yaml", 3)
+
+
+def test_a_gate_that_is_to_search_where_nothing_bounds_what_is_found_is_refused() -> None:
+    hidden, gate = (record({name: [[1.0]]})[name].site for name in (HIDDEN, GATE))
+    plain = limit_of(HIDDEN, 0.0, NONFINITE)
+
+    def rules(*bounds: Limit) -> Ruleset:
+        return Ruleset(family="f", shape=None, protocol=None, limits=(plain, *bounds))
+
+    for bound, searched in ((HIDDEN, [hidden]), (CARRIER, [hidden]), (GATE, [hidden, gate])):
+        require_bounded(rules(limit_of(bound, 9.0)), searched)
+        assert "hunt::max_abs" in [
+            one.check for one in with_trials(rules(limit_of(bound, 9.0)), False, True, searched).limits
+        ]
+    require_bounded(rules(), [hidden])
+    for bound, searched in ((GATE, [hidden]), (CARRIER, [gate])):
+        with pytest.raises(InputError, match=f"no limit on max_abs bounds {searched[0].name}"):
+            require_bounded(rules(limit_of(bound, 9.0)), searched)
+        checks = [one.check for one in with_trials(rules(limit_of(bound, 9.0)), False, True, searched).limits]
+        assert "hunt::nonfinite" in checks
+        assert "hunt::max_abs" not in checks
 
 
 def test_what_no_limit_bounds_passes_nothing() -> None:
