@@ -2,6 +2,7 @@
 figures.
 """
 
+import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -9,6 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
 
 from pytest_maxact.numbers.maxima import SampleMaxima
 from pytest_maxact.numbers.peaks import Peak
@@ -16,6 +21,7 @@ from pytest_maxact.record.by_sample import packed_maxima, unpacked_maxima
 from pytest_maxact.record.file import load, save
 from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.merge import merge
+from pytest_maxact.record.packing import squeezed
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.sound.maxima import require_sound_peaks
 from pytest_maxact.record.sound.record import require_sound
@@ -25,6 +31,7 @@ from tests.support import tiny
 from tests.support.measuring import record_of
 
 SITE = "layers.1.hidden"
+EARLIER = Path(__file__).parents[1] / "data" / "maxima" / "earlier.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +64,76 @@ def test_what_is_stored_is_read_back_to_the_bit() -> None:
     streams = packed_maxima(list(zip(kinds, found, strict=True)))
     assert unpacked_maxima(kinds, 7, streams) == found
     assert packed_maxima([]) == {}
+
+
+bits = st.integers(0, (1 << 32) - 1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(bits, st.integers(-1, (1 << 31) - 2), st.integers(0, (1 << 31) - 1)), max_size=24))
+def test_any_bits_positions_and_channels_come_back(entries: list[tuple[int, int, int]]) -> None:
+    samples = len(entries) // 4
+    table = np.array(entries[: 4 * samples], np.int64).reshape(4, samples, 3)
+    found = [
+        SampleMaxima(
+            row[:, 0].astype(np.uint32).view(np.float32), row[:, 1].astype(np.int32), row[:, 2].astype(np.int32),
+            (row[:, 1] // 2).astype(np.int32),
+        )
+        for row in table
+    ]  # fmt: skip
+    kinds = ["hidden", "gate", "hidden", "hidden"]
+    again = unpacked_maxima(kinds, samples, packed_maxima(list(zip(kinds, found, strict=True))))
+    for one, other in zip(again, found, strict=True):
+        assert one.values.tobytes() == other.values.tobytes()
+        assert one.positions.tolist() == other.positions.tolist()
+        assert one.channels.tolist() == other.channels.tolist()
+
+
+def test_what_an_earlier_version_stored_is_read() -> None:
+    with safe_open(EARLIER, framework="numpy") as file:
+        streams = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        kinds = json.loads(file.metadata()["kinds"])
+    tables = [streams.pop(f"was.{name}") for name in ("values", "positions", "channels", "tokens")]
+    found = [SampleMaxima(*rows) for rows in zip(*tables, strict=True)]
+    assert unpacked_maxima(kinds, len(found[0]), streams) == found
+    again = packed_maxima(list(zip(kinds, found, strict=True)))
+    assert unpacked_maxima(kinds, len(found[0]), again) == found
+    assert not streams.keys() & again.keys()
+
+
+def near(spread: float, samples: int = 400) -> list[tuple[str, SampleMaxima]]:
+    """Sites whose magnitudes lie as near to each other as those of real ones, three channels of which have them."""
+    generator = np.random.default_rng(1)
+    made = []
+    for _ in range(8):
+        values = generator.normal(1.0, spread, samples) * generator.choice([-1, 1], samples)
+        exact = torch.tensor(values).to(torch.bfloat16).to(torch.float32).numpy()
+        nothing = np.zeros(samples, np.int32)
+        made.append(("hidden", SampleMaxima(exact, nothing, generator.choice([5, 90, 700], samples).astype(np.int32))))
+    return made
+
+
+@pytest.mark.parametrize(("spread", "bytes_of_each"), [(0.05, 1.3), (0.2, 1.6)])
+def test_what_lies_near_takes_little_more_than_it_tells(spread: float, bytes_of_each: float) -> None:
+    """Of a spread of 5 % bfloat16 tells some five bits of a magnitude, and a channel of three with its sign 2.6."""
+    found = near(spread)
+    assert sum(stream.size for stream in packed_maxima(found).values()) < bytes_of_each * 8 * 400
+
+
+def test_streams_that_contradict_each_other_are_refused() -> None:
+    found = near(0.05)
+    kinds = [kind for kind, _ in found]
+    streams = packed_maxima(found)
+    for name, values in {
+        "samples.coarse": np.full(8, 40), "samples.carriers": np.full(8, 1), "samples.ranks": np.full(3200, 9),
+        "samples.carried": np.ones(8), "samples.positions": np.full(3200, 1 << 31),
+        "samples.middles": np.full(8, 1 << 17),
+    }.items():  # fmt: skip
+        kept = {key: stream for key, stream in streams.items() if not key.startswith(f"{name}.")}
+        with pytest.raises(ValueError, match=r"maxima of samples: |were expected"):
+            unpacked_maxima(kinds, 400, kept | squeezed(name, values.astype(np.uint32)))
+    with pytest.raises(ValueError, match=r"cannot hold|were expected"):
+        unpacked_maxima(kinds, 1 << 26, streams)
 
 
 def test_a_record_keeps_them_and_its_file_gives_them_back(made: tuple[Record, list[Record]], tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ refused.
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_maxact.record.packing import differences, packed, summed, unpacked
+from pytest_maxact.record.packing import differences, expanded, packed, squeezed, summed, unpacked
 
 DTYPES = (np.uint16, np.uint32, np.int64)
 arrays = st.sampled_from(DTYPES).flatmap(
@@ -56,3 +56,38 @@ def test_streams_that_were_cut_or_lengthened_or_are_none_are_refused() -> None:
     for damaged in (streams["x.0"][:-1], np.append(streams["x.0"], np.uint8(0)), np.zeros(4, np.uint8)):
         with pytest.raises(ValueError, match=r"bytes? where|decompressing"):
             unpacked("x", {"x.0": damaged}, np.int64, 10)
+
+
+@pytest.mark.parametrize("unit", [1, 2])
+@settings(max_examples=50, deadline=None)
+@given(values=st.lists(st.integers(0, (1 << 32) - 1) | st.integers(0, 3), max_size=20))
+def test_what_is_squeezed_comes_back(unit: int, values: list[int]) -> None:
+    whole = np.array(values, np.uint32)
+    assert np.array_equal(expanded("x", squeezed("x", whole, unit), whole.size, unit), whole)
+
+
+def test_squeezing_learns_what_values_tell_where_that_changes() -> None:
+    """Rows of other spreads, as sites have: little more is left than each row tells, and less than of `packed`."""
+    generator = np.random.default_rng(0)
+    rows = [generator.binomial(most, 0.5, 4000).astype(np.uint32) for most in (4, 120, 16, 240, 8, 60)]
+    told = 0.0
+    for row in rows:
+        _, often = np.unique(row, return_counts=True)
+        told -= (often * np.log2(often / row.size)).sum() / 8
+    (stream,) = squeezed("x", np.concatenate(rows)).values()
+    assert told < stream.size < min(1.15 * told, 0.75 * packed("x", np.concatenate(rows))["x.0"].size)
+
+
+def test_squeezing_leaves_zeros_out() -> None:
+    assert not squeezed("x", np.zeros(10, np.uint32))
+
+
+@pytest.mark.parametrize("unit", [1, 2])
+def test_squeezed_streams_that_are_damaged_or_of_another_length_are_refused(unit: int) -> None:
+    stream = squeezed("x", np.arange(1, 11, dtype=np.uint32), unit)["x.0"]
+    for damaged in (stream[:-1], np.append(stream, np.uint8(0)), np.full(4, 255, np.uint8)):
+        with pytest.raises(ValueError, match=r"bytes? where|decompressing"):
+            expanded("x", {"x.0": damaged}, 10, unit)
+    for entries in (0, 9, 11, 10_000_000):
+        with pytest.raises(ValueError, match=r"bytes? where|cannot hold"):
+            expanded("x", {"x.0": stream}, entries, unit)
