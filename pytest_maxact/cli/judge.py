@@ -19,7 +19,7 @@ from pytest_maxact.cli.arguments import (
 from pytest_maxact.cli.exits import FAILED, PASSED
 from pytest_maxact.cli.output import print_json, screen
 from pytest_maxact.cli.words import argument
-from pytest_maxact.errors import InputError, MaxactError, one_line
+from pytest_maxact.errors import InputError, MaxactError, one_line, setting
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.reports import ReportFiles
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from pytest_maxact.gate.conclude import all_reported, conclude
-    from pytest_maxact.gate.reports import ReportFiles, places_of
+    from pytest_maxact.gate.reports import ReportFiles, places_of, require_apart
     from pytest_maxact.gate.session import open_session
     from pytest_maxact.gate.stating import VerdictFile
     from pytest_maxact.judge.series.order import is_pattern
@@ -59,8 +59,11 @@ def _run(options: argparse.Namespace) -> int:
     from pytest_maxact.report.terminal.closing import render_closing
     from pytest_maxact.report.terminal.outcome import render_outcome
 
+    places = places_of(options)
+    outputs = places | ({"verdict": options.verdict} if options.verdict else {})
+    require_apart({setting(field): place for field, place in outputs.items()}, Path.cwd())
     verdict = VerdictFile(Path(options.verdict).expanduser(), options.replay) if options.verdict else None
-    files = ReportFiles(places_of(options), options.replay, Path.cwd())
+    files = ReportFiles(places, options.replay, Path.cwd())
     settings = settings_of(options)
     if is_pattern(options.replay):
         raise InputError(

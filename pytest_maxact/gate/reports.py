@@ -5,6 +5,7 @@ Guards that each has a place before anything is measured, that none is left from
 come to its end, and that one which cannot be written fails the run, says so, and costs none of the others.
 """
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -161,6 +162,16 @@ def repository(folder: Path) -> Path:
     none.
     """
     return next((one for one in (folder, *folder.parents) if (one / ".git").exists()), folder)
+
+
+def require_apart(places: Mapping[str, str], folder: Path) -> None:
+    """Raise InputError where two outputs of a run, by what asks for them, would be one file."""
+    taken = dict[str, str]()
+    for asked, place in places.items():
+        there = os.path.realpath(folder / Path(place).expanduser())
+        if there in taken:
+            raise InputError(f"{taken[there]} and {asked} both write to {place}\n  give each a file of its own")
+        taken[there] = asked
 
 
 class ReportFiles:

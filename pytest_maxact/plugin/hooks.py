@@ -4,7 +4,7 @@ asked for.
 
 import os
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -261,10 +261,11 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
     except InputError as error:
         pytest.exit(error.worded(pytest_option), returncode=int(session.exitstatus) or pytest.ExitCode.USAGE_ERROR)
     finally:
-        say_written(config)
-        write_verdict(session, gate)
-        tell_runner(config, gate)
-        enforce(session)
+        with ExitStack() as last:  # each of them, whatever becomes of those before
+            last.callback(enforce, session)
+            last.callback(tell_runner, config, gate)
+            last.callback(write_verdict, session, gate)
+            last.callback(say_written, config)
     return result
 
 

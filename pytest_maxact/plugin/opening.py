@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, setting
 from pytest_maxact.plugin.fixtures import later_key, session_key
 from pytest_maxact.plugin.inifile import refuse_unknown_keys, value_of, written
 from pytest_maxact.settings.options import OPTIONS
@@ -122,11 +122,16 @@ def _settings(config: pytest.Config) -> "Settings":
 
 def _begin_files(config: pytest.Config) -> None:
     """Those of this run, also where what else was asked for is wrong."""
-    from pytest_maxact.gate.reports import REPORTS
+    from pytest_maxact.gate.reports import REPORTS, require_apart
     from pytest_maxact.plugin.files import begin_reports
     from pytest_maxact.plugin.finish import begin_verdict
 
     about = config.getoption("maxact_model")
+    fields = ("verdict", "save", "hunt_out", *(one.setting for one in REPORTS))
+    outputs = {setting(field): place for field in fields if (place := _place_of(config, field))}
+    others = {"--junitxml": "xmlpath", "--html": "htmlpath"}
+    outputs |= {name: place for name, dest in others.items() if (place := config.getoption(dest, None))}
+    require_apart(outputs, config.invocation_params.dir)
     if place := _place_of(config, "verdict"):
         begin_verdict(config, place, about)
     places = {one.setting: place for one in REPORTS if (place := _place_of(config, one.setting))}

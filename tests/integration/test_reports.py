@@ -93,6 +93,15 @@ def test_a_place_of_another_kind_is_refused_before_anything_is_judged(pytester: 
         run_gate(pytester, f"--maxact-replay={saved}", f"{option}=none/deep", refuses="there is no folder")
 
 
+@pytest.mark.parametrize("other", ["--maxact-card=./out.json", "--maxact-verdict=out.json", "--junitxml=out.json"])
+def test_two_outputs_at_one_place_are_refused_and_nothing_is_written(
+    other: str, pytester: pytest.Pytester, saved: Path
+) -> None:
+    refused = run_gate(pytester, f"--maxact-replay={saved}", JSON, other, refuses="both write to")
+    assert all(option in refused.stderr.str() for option in ("--maxact-json-report", other.partition("=")[0]))
+    assert not (pytester.path / "out.json").exists()
+
+
 def test_to_look_at_what_would_run_writes_nothing(pytester: pytest.Pytester, saved: Path) -> None:
     run_gate(pytester, f"--maxact-replay={saved}", JSON, "--co", exit=0)
     assert not (pytester.path / "out.json").exists()
