@@ -12,6 +12,7 @@ from huggingface_hub import EvalResult, ModelCard
 from pytest_maxact.checkpoint.artifact import artifact_digests
 from pytest_maxact.cli.main import main
 from pytest_maxact.judge.portray import portray
+from pytest_maxact.numbers.exceedance import LEVEL
 from pytest_maxact.record.file import load
 from pytest_maxact.record.record import Record
 from tests.support import tiny
@@ -55,6 +56,21 @@ def test_both_say_what_the_record_holds(pytester: pytest.Pytester, saved: Path, 
     for name in ("tokens", "corpus_sha256", "protocol", "dtype", "arithmetic", "weights_sha256"):
         assert m.metric_args[name] == getattr(provenance, name)
     assert {f"version_{name}" for name in provenance.versions} <= m.metric_args.keys()
+    assert portrait.trust
+    beyond = portrait.trust.beyond
+    unseen = {
+        "next_sample_above_at_most": beyond.rate,
+        "next_sample_above_confidence": LEVEL,
+        "another_corpus_reaches": beyond.again,
+        "another_corpus_reaches_in": beyond.reached,
+    }
+    assert LEVEL < beyond.reached < 1
+    assert unseen.items() <= m.metric_args.items()
+    assert not {name for name in m.metric_args if name.startswith(("interval", "between")) or name == "confidence"}
+    assert "confidenceInterval" not in metrics_of(bom)["max_activation"]
+    (component,) = json.loads(bom.read_text())["components"]
+    properties = {one["name"]: one["value"] for one in component["properties"]}
+    assert {f"maxact:{name}": str(value) for name, value in unseen.items()}.items() <= properties.items()
     assert known["int8_sqnr"].metric_value == portrait.int8.max_abs.sqnr_db
     text = card.read_bytes().decode()
     assert text.startswith("---\r\nlicense: mit # why\r\nmodel-index:\r\n")
@@ -177,8 +193,12 @@ def test_low_bits_stand_in_both_with_their_intervals(pytester: pytest.Pytester, 
     assert "| `W8A8` |" in (pytester.path / "README.md").read_text()
     assert known.keys() == metrics.keys()
     for name, one in known.items():
-        bounds = metrics[name].get("confidenceInterval", {})
-        assert (one.metric_args or {}).get("interval_low") == (float(bounds["lowerBound"]) if bounds else None)
+        bounds, about = metrics[name].get("confidenceInterval", {}), one.metric_args or {}
+        ends = [float(bounds[end]) for end in ("lowerBound", "upperBound")] if bounds else [None, None]
+        assert [about.get("interval_low"), about.get("interval_high")] == ends
+        assert about.get("interval_confidence") == (0.95 if bounds else None)
+    averages = {name for name, one in metrics.items() if "confidenceInterval" in one}
+    assert not averages & {"W8A8.lowest_sqnr.inputs", "W8A8.lowest_sqnr.weights", "max_activation"}
 
 
 def test_nothing_asked_for_is_refused(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.outcome import Checkpoint, Outcome
 from pytest_maxact.judge.portray import portray
 from pytest_maxact.judge.statement.schema import CheckOutcome
-from pytest_maxact.judge.trust.interval import Interval
+from pytest_maxact.judge.trust.interval import Interval, IntervalKind
 from pytest_maxact.judge.verdict.check import check
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.tally import Told, tally_of
@@ -20,7 +20,9 @@ from tests.support.waivers import waiver
 
 ROOT = Path("/repo")
 HIDDEN = "layers.0.hidden"
-BETWEEN = Interval(low=30.5, high=float("inf"), samples=12, meaning="95 % of other texts")
+BETWEEN = Interval(
+    kind=IntervalKind.MAXIMUM, low=30.5, high=float("inf"), samples=12, meaning="other text reaches it nearly always"
+)
 
 
 def record_named(name: str) -> Record:

@@ -11,7 +11,7 @@ import math
 
 from pytest_maxact.errors import MaxactError
 from pytest_maxact.judge.compare.noise import spread_of
-from pytest_maxact.judge.trust.interval import Interval
+from pytest_maxact.judge.trust.interval import Interval, IntervalKind
 from pytest_maxact.numbers.exceedance import exceeding
 from pytest_maxact.numbers.formats import scaled_integers
 from pytest_maxact.numbers.noise import MOST
@@ -46,7 +46,8 @@ def distortion_interval(
                 f"gives {best:.4g} dB"
             )
     words += "; other text to evaluate on is no part of it"
-    return Interval(low=low, high=high, samples=len(record.provenance.samples), meaning=words), ""
+    samples, kind = len(record.provenance.samples), IntervalKind.REPEATED
+    return Interval(kind=kind, low=low, high=high, samples=samples, meaning=words), ""
 
 
 def _sampling_error(reading: SiteReading, scheme: str) -> float:

@@ -12,7 +12,7 @@ from pytest_maxact.judge.compare.noise import spread_of
 from pytest_maxact.judge.limits.limit import CARRIER, MODEL, PREDICTIONS, Limit
 from pytest_maxact.judge.trust.distortion import distortion_interval
 from pytest_maxact.judge.trust.effects import MANY, TrustedFigure, trusted_effects
-from pytest_maxact.judge.trust.interval import MEAN, Interval
+from pytest_maxact.judge.trust.interval import MEAN, Interval, IntervalKind
 from pytest_maxact.judge.trust.trust import Floats, magnitudes_of_m
 from pytest_maxact.numbers.exceedance import exceeding
 from pytest_maxact.numbers.noise import MOST
@@ -85,7 +85,9 @@ class Intervals:
             return None, "a quantile, of which nothing is kept by sample" if quantile else _EARLIER
         if figure.untold:
             return None, figure.untold
-        return Interval(low=figure.low, high=figure.high, samples=figure.samples, meaning=MEAN), ""
+        return Interval(
+            kind=IntervalKind.AVERAGE, low=figure.low, high=figure.high, samples=figure.samples, meaning=MEAN
+        ), ""
 
     def _departure(self, name: str) -> Told:
         told = self.record.source.predictions if self.record.source else None
@@ -94,7 +96,9 @@ class Intervals:
             return None, "no interval"
         if told.samples < MANY:
             return None, f"too few samples: {told.samples}"
-        return Interval(low=figure.low, high=figure.high, samples=told.samples, meaning=MEAN), ""
+        return Interval(
+            kind=IntervalKind.AVERAGE, low=figure.low, high=figure.high, samples=told.samples, meaning=MEAN
+        ), ""
 
 
 def _of_maximum(record: Record, site: str, reading: SiteReading) -> Told:
@@ -115,7 +119,8 @@ def _of_maximum(record: Record, site: str, reading: SiteReading) -> Told:
         f"another corpus of this size reaches {found.again:.6g} in {found.reached:.1%} of cases at least, and lies "
         f"above what was found in half of them at most, nobody knows how far; measured again, it moves by {floor:.2%}"
     )
-    return Interval(low=low, high=reading.max_abs * (1 + floor), samples=found.samples, meaning=meaning), ""
+    high, kind = reading.max_abs * (1 + floor), IntervalKind.MAXIMUM
+    return Interval(kind=kind, low=low, high=high, samples=found.samples, meaning=meaning), ""
 
 
 def _own(reading: SiteReading) -> Floats | None:
@@ -139,4 +144,4 @@ def _inverted(told: Told, reading: SiteReading, headroom: float) -> Told:
     deployed = reading.as_deployed or 0.0
     reach = headroom * max(reading.max_abs, deployed)
     low, high = (reach / most if (most := max(end, deployed)) else math.inf for end in (interval.high, interval.low))
-    return replace(interval, low=low, high=high), why
+    return replace(interval, kind=IntervalKind.MINIMUM, low=low, high=high), why

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from pytest_maxact.judge.compare.noise import band_of, floor_between, floor_words
-from pytest_maxact.judge.trust.interval import MEAN, Interval
+from pytest_maxact.judge.trust.interval import Interval, IntervalKind
 from pytest_maxact.judge.trust.intervals import Intervals
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.severity import worst_of
@@ -67,12 +67,13 @@ def _of_change(finding: Finding, baseline: Record | None, record: Record) -> Int
         return None
     words = floor_words(baseline, record, finding.limit.metric, floor)
     meaning = f"measured again, both may move it so far ({words})"
-    return Interval(low=band[0], high=band[1], samples=len(record.provenance.samples), meaning=meaning)
+    samples = len(record.provenance.samples)
+    return Interval(kind=IntervalKind.REPEATED, low=band[0], high=band[1], samples=samples, meaning=meaning)
 
 
 def _words(finding: Finding, interval: Interval, tokens: int) -> str:
     """What makes it close, and what would decide; what an interval means in full stands in it."""
-    if interval.meaning == MEAN:
+    if interval.kind is IntervalKind.AVERAGE:
         span = f"95 % interval {interval.low:.4g} to {interval.high:.4g} of {counted(interval.samples, 'sample')}"
         return f"{span}; {_more(finding, interval, tokens)}"
     if finding.limit.against:

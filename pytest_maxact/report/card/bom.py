@@ -18,6 +18,8 @@ from pytest_maxact.report.card.figures import (
     SOURCE,
     URL,
     Stated,
+    beyond,
+    confidence,
     measured,
     model_name,
     portrait_of,
@@ -71,6 +73,7 @@ def _component(account: Account) -> dict[str, Any]:
     portrait, name = portrait_of(account), model_name(subject_of(account))
     provenance = portrait.provenance if portrait else None
     about = measured(provenance) if provenance else {}
+    unseen = beyond(portrait.trust.beyond) if portrait and portrait.trust else {}
     parameters = (
         {"architectureFamily": shown(provenance.model_type), "modelArchitecture": shown(provenance.architecture)}
         if provenance
@@ -88,7 +91,7 @@ def _component(account: Account) -> dict[str, Any]:
         "properties": [
             {"name": f"maxact:{key}", "value": value}
             for key, value in (
-                *_text({**about, **verdict_of(account).about}).items(),
+                *_text({**about, **unseen, **verdict_of(account).about}).items(),
                 *(("fault", _said(account, fault)) for fault in account.faults),
             )
         ],
@@ -96,14 +99,13 @@ def _component(account: Account) -> dict[str, Any]:
 
 
 def _metric(one: Stated) -> dict[str, Any]:
-    ends = {"lowerBound": one.low, "upperBound": one.high}
-    known = {name: _number(end) for name, end in ends.items() if end is not None}
+    ends = confidence(one.interval)
     site = one.about.get("site")
     return {
         "type": one.type,
         "value": one.value if isinstance(one.value, str) else _number(one.value),
         **({"slice": shown(str(site))} if site else {}),
-        **({"confidenceInterval": known} if known else {}),
+        **({"confidenceInterval": {"lowerBound": _number(ends[0]), "upperBound": _number(ends[1])}} if ends else {}),
     }
 
 

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from pytest_maxact.judge.account import Account
+from pytest_maxact.judge.trust.interval import Interval
+from pytest_maxact.numbers.exceedance import LEVEL
 from pytest_maxact.report.card.card import updated
 from pytest_maxact.report.card.figures import (
     SOURCE,
     URL,
     Stated,
+    confidence,
     corpus_name,
     model_name,
     portrait_of,
@@ -116,5 +119,15 @@ def _plain(value: float | str) -> float | str:
 
 
 def _args(one: Stated) -> dict[str, Any]:
-    ends = {"interval_low": one.low, "interval_high": one.high}
-    return {**one.about, **{name: end for name, end in ends.items() if end is not None}}
+    return {**one.about, **_ends(one.interval)}
+
+
+def _ends(interval: Interval | None) -> dict[str, Any]:
+    """Of an average by the names that readers know; of what has no such interval with what it is."""
+    if interval is None:
+        return {}
+    if one_level := confidence(interval):
+        low, high = one_level
+        return {"interval_low": low, "interval_high": high, "interval_confidence": LEVEL}
+    ends = {"between_low": interval.low, "between_high": interval.high}
+    return {**{name: _plain(end) for name, end in ends.items()}, "between_means": interval.meaning}

@@ -12,9 +12,9 @@ from pytest_maxact.judge.account import Account, Judged
 from pytest_maxact.judge.deploy.fitness import SchemeFitness
 from pytest_maxact.judge.limits.limit import MODEL
 from pytest_maxact.judge.portrait import Portrait
-from pytest_maxact.judge.trust.interval import Interval
+from pytest_maxact.judge.trust.interval import Interval, IntervalKind
 from pytest_maxact.judge.verdict.finding import Finding
-from pytest_maxact.numbers.exceedance import LEVEL
+from pytest_maxact.numbers.exceedance import LEVEL, Exceeding
 from pytest_maxact.record.provenance import Provenance
 
 SOURCE = "pytest-maxact"
@@ -24,15 +24,14 @@ _LONGEST = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stated:
-    """One figure, or a word, by its `type`; `low` and `high` are None where nothing tells them. `about`: what it is
-    of, and how it came about.
+    """One figure, or a word, by its `type`, with its interval where it has one. `about`: what it is of, and how it
+    came about.
     """
 
     type: str
     name: str
     value: float | str
-    low: float | None = None
-    high: float | None = None
+    interval: Interval | None = None
     about: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
@@ -88,21 +87,38 @@ def verdict_of(account: Account) -> Stated:
 
 
 def _maximum(portrait: Portrait) -> Stated:
-    """With what another corpus of the same size reaches, by the chance that it is told with; there is no upper end."""
+    """With what another corpus of the same size reaches, and in how many of such cases at least, and with how often the
+    next sample lies above it. It has no interval: nobody knows how far unseen text goes.
+    """
     trust, provenance = portrait.trust, portrait.provenance
-    told = trust is not None and trust.beyond.again is not None
     return Stated(
         type="max_activation",
         name="M, the largest activation magnitude",
         value=portrait.m.value,
-        low=trust.beyond.again if trust else None,
         about={
             "site": portrait.m.site.name,
-            **({"next_sample_above_at_most": trust.beyond.rate} if trust else {}),
-            **({"reached_by_another_corpus": trust.beyond.again or 0.0, "confidence": LEVEL} if trust and told else {}),
+            **(beyond(trust.beyond) if trust else {}),
             **measured(provenance),
         },
     )
+
+
+def beyond(found: Exceeding) -> dict[str, float]:
+    """What M says of text that was not seen."""
+    again = found.again
+    return {
+        "next_sample_above_at_most": found.rate,
+        "next_sample_above_confidence": LEVEL,
+        **({"another_corpus_reaches": again, "another_corpus_reaches_in": found.reached} if again is not None else {}),
+    }
+
+
+def confidence(interval: Interval | None) -> tuple[float, float] | None:
+    """The ends of an interval of 95 %, both of them; None of what is none."""
+    if interval is None or interval.kind is not IntervalKind.AVERAGE:
+        return None
+    ends = interval.low, interval.high
+    return ends if all(map(math.isfinite, ends)) else None
 
 
 def measured(provenance: Provenance) -> dict[str, str | int | float]:
@@ -130,19 +146,17 @@ def _of_scheme(scheme: SchemeFitness) -> Iterator[Stated]:
     )
     for what, lowest in (("inputs", scheme.lowest), ("weights", scheme.lowest_weight)):
         if lowest is not None:
-            low, high = _ends(_interval_at(scheme, lowest))
             yield Stated(
                 type=f"{scheme.scheme}.lowest_sqnr.{what}",
                 name=f"lowest SQNR of {what} of linear layers in {scheme.scheme}, in dB",
-                value=lowest[0], low=low, high=high, about={"site": lowest[1]},
+                value=lowest[0], interval=_interval_at(scheme, lowest), about={"site": lowest[1]},
             )  # fmt: skip
     for finding in scheme.findings:
         if finding.limit.site == MODEL:
-            low, high = _ends(finding.interval)
             yield Stated(
                 type=finding.limit.metric.name,
                 name=f"{finding.limit.metric.quantity} of predictions in {scheme.scheme}",
-                value=finding.value, low=low, high=high, about={"limit": finding.limit.bound},
+                value=finding.value, interval=finding.interval, about={"limit": finding.limit.bound},
             )  # fmt: skip
 
 
@@ -150,10 +164,3 @@ def _interval_at(scheme: SchemeFitness, lowest: tuple[float, str]) -> Interval |
     """Of the check that found this very figure."""
     found: list[Finding] = [one for one in scheme.findings if one.site == lowest[1] and one.value == lowest[0]]
     return found[0].interval if found else None
-
-
-def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
-    """Those that are numbers."""
-    ends = (interval.low, interval.high) if interval else (None, None)
-    low, high = (end if end is not None and math.isfinite(end) else None for end in ends)
-    return low, high

@@ -48,6 +48,7 @@ def verdict_data(outcome: Outcome) -> dict[str, Any]:
 
 def _interval(interval: Interval) -> dict[str, Any]:
     return {
+        "kind": interval.kind.value,
         "low": finite_or_null(interval.low),
         "high": finite_or_null(interval.high),
         "samples": interval.samples,

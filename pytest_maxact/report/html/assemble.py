@@ -35,7 +35,7 @@ from pytest_maxact.report.terminal.source import source_parts
 from pytest_maxact.report.terminal.verdict import across_words, headline
 
 _TITLE = 120
-_CLOSE = "These hold, and their intervals reach over the limit: on other text of the same kind they may not."
+_CLOSE = "These hold, and their intervals reach over the limit: on other text, or measured again, they may not."
 _STYLES = (("red", "bad"), ("yellow", "warn"), ("green", "good"))
 
 

@@ -21,9 +21,13 @@ from pytest_maxact.report.html.shapes import Advice, Breach, Cell, Head, Place, 
 
 Rows = Mapping[tuple[str, str], str]
 """The anchor of a site's row, by checkpoint and site."""
+_INTERVAL = (
+    "of an average: what 95 of 100 other sets of samples give; of a maximum: what other text of this size reaches"
+    " nearly always, and what the same text may give when it is measured again; nobody knows how far unseen text goes"
+)
 _CHECKS = (
     Head(name="check"), Head(name="value", right=True), Head(name="limit", right=True),
-    Head(name="95 % interval", means="where the figure would lie on other text of the same kind"),
+    Head(name="interval", means=_INTERVAL),
     Head(name="written in"),
 )  # fmt: skip
 
@@ -79,6 +83,7 @@ def _breach(number: int, checkpoint: str, found: list[Finding], anchors: Rows, s
         relation="keeps, too close to call," if worst.is_failed_as_close else RELATIONS[limit.sense, False],
         bound=figure(limit.bound),
         interval=interval_of(worst),
+        meaning=worst.interval.meaning if worst.interval else "",
         used=f"{worst.usage:.1%} of the limit" if math.isfinite(worst.usage) else "",
         written=written(worst),
         file=limit.file,
@@ -114,9 +119,7 @@ def figure(value: float) -> str:
 
 
 def interval_of(finding: Finding) -> str:
-    if finding.interval is None:
-        return finding.untold
-    return f"{finding.interval.low:.6g} to {finding.interval.high:.6g}"
+    return finding.interval.words if finding.interval else finding.untold
 
 
 def written(finding: Finding) -> str:

@@ -93,6 +93,7 @@ class Breach:
     relation: str
     bound: str
     interval: str
+    meaning: str
     used: str
     written: str
     file: str

@@ -77,8 +77,7 @@ def token(finding: Finding) -> str:
 
 
 def interval(finding: Finding) -> str:
-    found = finding.interval
-    return f"{figure(found.low)} to {figure(found.high)}" if found else "-"
+    return finding.interval.words if finding.interval else "-"
 
 
 def _measured(provenance: Provenance) -> Iterator[tuple[str, str]]:

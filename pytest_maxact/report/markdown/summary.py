@@ -83,7 +83,7 @@ def _head(account: Account, verdict: Tally | None) -> Iterator[str]:
 
 
 def breaches_part(breaches: Sequence[Told], root: Path) -> Part:
-    names = ["check", "value", "limit", "95 % interval", "stands in", "token"]
+    names = ["check", "value", "limit", "interval", "stands in", "token"]
     return Part(
         fixed=heading(names, right=(1, 2)),
         rows=[row([*_cells(told, root), token(told.finding)]) for told in breaches],
@@ -101,7 +101,7 @@ def _cells(told: Told, root: Path) -> list[str]:
 
 def close_part(close: Sequence[Told], root: Path) -> Part:
     """What holds, and too near its limit to be sure of it."""
-    names = ["too close to call", "value", "limit", "95 % interval", "stands in"]
+    names = ["too close to call", "value", "limit", "interval", "stands in"]
     rows = [row(_cells(told, root)) for told in close]
     return Part(fixed=heading(names, right=(1, 2)) if rows else (), rows=rows, what="check that is too close to call")
 
@@ -118,7 +118,7 @@ def waived_part(waived: Sequence[Told], root: Path) -> Part:
         for told in waived
         if told.finding.waiver
     ]
-    names = ["waived", "value", "limit", "95 % interval", "stands in", "by", "waiver"]
+    names = ["waived", "value", "limit", "interval", "stands in", "by", "waiver"]
     return Part(fixed=heading(names, right=(1, 2)) if rows else (), rows=rows, what="check that is waived")
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_maxact.judge.deploy.fitness import fitness_of
 from pytest_maxact.judge.limits.limit import CARRIER, MODEL, Limit
+from pytest_maxact.judge.trust.interval import IntervalKind
 from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.judge.verdict.close import close_remarks
 from pytest_maxact.judge.verdict.finding import Finding
@@ -68,6 +69,7 @@ def test_the_words_of_a_maximum_say_what_is_known_exactly_and_what_more_text_can
     assert over.interval is not None
     assert "another corpus of this size reaches 60 in 9" in over.interval.meaning
     assert "lies above what was found in half of them at most, nobody knows how far" in over.interval.meaning
+    assert over.interval.kind is IntervalKind.MAXIMUM
 
 
 def test_a_lower_limit_is_close_from_above() -> None:
@@ -83,6 +85,7 @@ def test_the_range_of_a_format_is_as_uncertain_as_the_maximum() -> None:
     far = found(record, limit(headroom * 0.5, metric="FP16.headroom", sense="min"))
     assert (near.passed, near.close, far.close) == (True, True, False)
     assert near.interval is not None
+    assert near.interval.kind is IntervalKind.MINIMUM
     assert near.interval.low < near.value < near.interval.high
     assert f"measured again it may be {near.interval.low:.6g}" in near.message
 
@@ -123,6 +126,7 @@ def test_an_average_is_close_where_its_interval_reaches_over_the_limit(bound: fl
     finding = found(with_effect(having(*STEADY), KL), limit(bound, MODEL, "W8A8.mean_kl"))
     assert (finding.passed, finding.close) == (passed, close)
     assert finding.interval is not None
+    assert finding.interval.kind is IntervalKind.AVERAGE
     assert finding.interval.low < finding.value < finding.interval.high
 
 
@@ -252,6 +256,7 @@ def test_an_int8_ratio_is_close_by_what_measuring_again_and_another_scale_would_
     assert finding.message.endswith(f"another calibration split, it may be {finding.interval.high:.4g} dB")
     assert "another calibration split of this size exceeds in 9" in finding.interval.meaning
     assert "other text to evaluate on is no part of it" in finding.interval.meaning
+    assert finding.interval.kind is IntervalKind.REPEATED
     far = found(lone, limit(value - 1, HIDDEN, INT8, "min"))
     assert (far.passed, far.close) == (True, False)
     near = found(lone, limit(value - 0.5, HIDDEN, INT8, "min"))

@@ -15,6 +15,7 @@ import pytest
 from pytest_maxact.errors import InputError, neutral, worded
 from pytest_maxact.judge.account import UNFINISHED, Account
 from pytest_maxact.judge.outcome import Checkpoint, Outcome
+from pytest_maxact.judge.trust.interval import IntervalKind
 from pytest_maxact.judge.verdict.tally import tally_of
 from pytest_maxact.report.html import embedded
 from pytest_maxact.report.html.assemble import page_of as assembled
@@ -23,7 +24,8 @@ from pytest_maxact.report.html.page import is_page, render_page
 from tests.support import records
 from tests.support.accounts import account_of_all
 from tests.support.hostile import NAMES
-from tests.support.pages import accounted, drawn, kept, page_of, told
+from tests.support.pages import drawn, kept, page_of, told
+from tests.support.sampled import having
 
 Accounts = Callable[[str], Account]
 
@@ -250,13 +252,16 @@ def test_a_page_of_a_saved_record_takes_no_torch(tmp_path: Path) -> None:
     assert is_page(tmp_path / "p.html")
 
 
-def test_an_interval_stands_beside_its_figure(tmp_path: Path) -> None:
-    account = accounted(kept(records.seen(24.0), tmp_path / "r.record.safetensors"), family="generic")
+def test_an_interval_stands_beside_its_figure_and_claims_no_more_than_it_is() -> None:
+    account = told(having(*[131072.0] * 2, *[65536.0] * 38))
     assert account.outcome
     page = page_of(account)
-    for one in account.outcome.checkpoints[0].findings:
-        if one.interval and not one.accepted:
-            assert f"{one.interval.low:.6g} to {one.interval.high:.6g}" in page
+    said = [one.interval for one in account.outcome.checkpoints[0].findings if one.interval and not one.accepted]
+    assert IntervalKind.MAXIMUM in {one.kind for one in said}
+    for one in said:
+        assert one.words in page
+    assert "<dt>interval</dt>" in page
+    assert "95 % interval" not in page
 
 
 def test_the_tile_counts_what_holds_as_a_runner_of_tests_does() -> None:

@@ -51,7 +51,11 @@ def check_form(checkpoint: str, told: CheckTold) -> Check:
 
 def _interval(interval: Interval) -> Between:
     return Between(
-        low=number(interval.low), high=number(interval.high), samples=interval.samples, meaning=interval.meaning
+        kind=interval.kind.value,
+        low=number(interval.low),
+        high=number(interval.high),
+        samples=interval.samples,
+        meaning=interval.meaning,
     )
 
 

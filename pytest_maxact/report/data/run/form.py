@@ -47,10 +47,13 @@ class Waived(_Form):
 
 
 class Between(_Form):
-    """Where the figure would lie on other text of the same kind, told by so many samples; `meaning` says what it stands
-    on.
+    """From `low` to `high`, told by so many samples. What lies between them goes by the `kind`: `average`, what 95 of
+    100 other sets of samples give; `maximum`, from what other text of this size reaches nearly always to what the same
+    text may give again, and `minimum`, the same of what falls where a maximum rises, and nobody knows how far unseen
+    text goes; `repeated`, what the same text may give again. `meaning` says what it stands on.
     """
 
+    kind: str
     low: Number
     high: Number
     samples: int
