@@ -43,8 +43,8 @@ def with_interval(finding: Finding, intervals: Intervals, baseline: Record | Non
 
 def is_of_maximum(finding: Finding) -> bool:
     """Whether its interval is that of a maximum, which more text can only raise."""
-    limit, interval = finding.limit, finding.interval
-    return not (interval is None or interval.meaning == MEAN or limit.against or limit.metric.is_in_decibels)
+    kinds = (IntervalKind.MAXIMUM, IntervalKind.MINIMUM)
+    return finding.interval is not None and finding.interval.kind in kinds
 
 
 def close_remarks(findings: Iterable[Finding]) -> Iterator[str]:
