@@ -266,14 +266,15 @@ def test_alone_a_checkpoint_answers_to_the_name_of_its_folder_and_others_waivers
     )
 
 
-def test_one_about_everything_or_for_long_says_so_and_stands_before_the_verdict(
+def test_one_about_everything_or_for_long_says_so_right_below_the_verdict(
     pytester: pytest.Pytester, saved: Path, tmp_path: Path
 ) -> None:
     file = limits(tmp_path, site="layers.*", more=", everything: true")
     remark = f"WARNING: me@here waives every site (layers.*, *) until {TODAY + timedelta(days=30)}: known outlier"
     result = run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-limits={file}", says=[remark])
     lines = result.outlines
-    assert lines.index(remark) < next(i for i, line in enumerate(lines) if line.startswith(("PASS", "FAIL")))
+    verdict = next(place for place, line in enumerate(lines) if line.startswith(("PASS", "FAIL")))
+    assert verdict < lines.index(remark) < next(place for place, line in enumerate(lines) if line.startswith("model "))
     file = limits(tmp_path, until=500, rest=f"{TIGHT}\nmax_waiver_days: 600")
     run_gate(
         pytester,
