@@ -1,5 +1,6 @@
-"""What a run found to be told on a line of a file: an account in, one entry for each check that does not hold, is let
-pass or is too close to call, and for each fault out, with where it is written. Views of code draw from these.
+"""What a run found to be told on a line of a file: an account in, one entry for each check that does not hold, or was
+left out and would not, is let pass or is too close to call, and for each fault out, with where it is written. Views of
+code draw from these.
 
 Guards that a run which could not measure, or did not finish, is never empty: that would read as one that passed.
 """
@@ -126,11 +127,12 @@ def _of_checks(account: Account) -> Iterator[Problem]:
             if finding is None or (level := _level(told)) is None:
                 continue
             whose = f"{one.name}: " if one.name else ""
+            left = "left out of this run, and would fail: " if _is_left_failing(told) else ""
             yield Problem(
                 level=level,
                 rule=told.limit.metric.name,
                 id=told.id,
-                text=_line(account, f"{whose}{finding.message}"),
+                text=_line(account, f"{whose}{left}{finding.message}"),
                 file=below(told.limit.file, account.root),
                 line=told.limit.line,
                 told=told,
@@ -144,7 +146,14 @@ def _level(told: CheckTold) -> Level | None:
         return "error"
     if told.became == "waived":
         return "note"
+    if _is_left_failing(told):
+        return "warning"
     return "warning" if told.became == "held" and told.finding and told.finding.close else None
+
+
+def _is_left_failing(told: CheckTold) -> bool:
+    """Whether it was left out of the run and would have failed."""
+    return told.became in ("deselected", "not run") and told.finding is not None and not told.finding.accepted
 
 
 def _line(account: Account, text: str) -> str:

@@ -1,6 +1,7 @@
 """GitLab's code quality report: what the widget of a merge request takes, and no more."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from pytest_maxact.errors import shown
 from pytest_maxact.judge.account import Account
+from pytest_maxact.judge.statement.schema import CheckOutcome
 from pytest_maxact.report.codequality.issues import is_issues, issues_json
 from tests.support.accounts import account_of_all
 from tests.support.hostile import NAMES
@@ -38,6 +40,23 @@ def test_what_stands_in_the_way_is_worse_than_what_is_waived_or_close() -> None:
     ]
     assert found[2]["location"] == {"path": "plain/limits.yaml", "lines": {"begin": 7}}
     assert found[4]["description"].startswith("waived until")
+
+
+@pytest.mark.parametrize("became", ["deselected", "not run"])
+def test_what_was_left_out_and_would_fail_is_told(became: CheckOutcome) -> None:
+    account = account_of_all()
+    (one,) = account.checkpoints
+    breach = next(told for told in one.checks if told.became == "does not hold")
+    partial = replace(
+        account,
+        verdict="PASS",
+        faults=(),
+        waivers=(),
+        checkpoints=(replace(one, checks=(replace(breach, became=became),)),),
+    )
+    (found,) = issues_of(partial)
+    assert (found["check_name"], found["severity"]) == ("pytest-maxact/max_abs", "minor")
+    assert found["description"].startswith("plain: left out of this run, and would fail: layers.1.hidden: max_abs")
 
 
 def test_a_run_that_did_not_finish_is_not_empty() -> None:
