@@ -4,13 +4,13 @@ beside its value, and what tells that a limit is too close to call.
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum
 
 MEAN = "95 of 100 other sets of samples give a figure in it"
 """What the interval of an average means."""
 
 
-class IntervalKind(StrEnum):
+class IntervalKind(Enum):
     """What lies between the ends of an interval. AVERAGE: what 95 of 100 other sets of samples give, and of no other
     kind is that said. MAXIMUM: from what other text of this size reaches nearly always to what the same text may give
     again; nobody knows how far unseen text goes. MINIMUM: the same of what falls where a maximum rises. REPEATED: what
