@@ -137,9 +137,10 @@ def _drawn(part: Part, screen: Screen, width: int) -> RenderableType:
 
 def width_of(grid: Grid, screen: Screen) -> int:
     """Columns that a table takes where no cell is broken, those aside that may be."""
+    widest = [_widest(grid, place, screen) for place in range(len(grid.columns))]
     widths = (
-        _LEAST_FOLDED if column.fold else column.width or _widest(grid, place, screen)
-        for place, column in enumerate(grid.columns)
+        min(_LEAST_FOLDED, own) if column.fold else column.width or own
+        for column, own in zip(grid.columns, widest, strict=True)
     )
     return sum(widths) + grid.gap * (len(grid.columns) - 1)
 
