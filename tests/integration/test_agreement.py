@@ -101,7 +101,9 @@ def in_markdown(text: str) -> Read:
     """From the tables of a page of Markdown."""
     m = re.search(r"\n\| M \| \*\*([\d.]+)\*\*", text)
     number = r"([\d.]+)"
-    found = re.search(rf"{re.escape(SQNR)}` \| {number} \| at least {number} \| {number} to {number} \|", text)
+    found = re.search(
+        rf"{re.escape(SQNR)}` \| {number} \| at least {number} \| {number} to {number} on this text \|", text
+    )
     assert m, text
     assert found, text
     sqnr, limit, low, high = map(float, found.groups())
