@@ -7,6 +7,7 @@ from pytest_maxact.cli.arguments import JUDGING, RECORD, Commands, add_command, 
 from pytest_maxact.cli.exits import FAILED, PASSED
 from pytest_maxact.cli.judge import written
 from pytest_maxact.cli.output import screen
+from pytest_maxact.errors import setting
 from pytest_maxact.settings.single import Single
 
 
@@ -28,12 +29,14 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from pytest_maxact.gate.conclude import all_reported, conclude
-    from pytest_maxact.gate.reports import ReportFiles, places_of
+    from pytest_maxact.gate.reports import ReportFiles, places_of, require_apart
     from pytest_maxact.gate.session import open_session
     from pytest_maxact.report.terminal.closing import render_closing
 
     options.replay = options.records[0]
-    files = ReportFiles(places_of(options), options.replay, Path.cwd())
+    places = places_of(options)
+    require_apart({setting(field): place for field, place in places.items()}, Path.cwd())
+    files = ReportFiles(places, options.replay, Path.cwd())
     session = open_session(settings_of(options), records=options.records)
     files.opened(session)
     files.begun()

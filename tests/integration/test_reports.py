@@ -93,6 +93,16 @@ def test_a_place_of_another_kind_is_refused_before_anything_is_judged(pytester: 
         run_gate(pytester, f"--maxact-replay={saved}", f"{option}=none/deep", refuses="there is no folder")
 
 
+def test_a_page_and_a_report_at_one_place_are_refused_by_the_command_too(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "one"
+    for command in (["report", str(saved), "-o"], ["judge", str(saved), "--html"]):
+        assert main([*command, str(place), "--json-report", str(place)]) == 4
+        assert "both write to" in capsys.readouterr().err
+    assert not place.exists()
+
+
 @pytest.mark.parametrize("other", ["--maxact-card=./out.json", "--maxact-verdict=out.json", "--junitxml=out.json"])
 def test_two_outputs_at_one_place_are_refused_and_nothing_is_written(
     other: str, pytester: pytest.Pytester, saved: Path
