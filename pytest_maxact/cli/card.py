@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pytest_maxact.cli.arguments import JUDGING, Commands, add_command, add_options, add_record, settings_of
 from pytest_maxact.cli.exits import FAILED, PASSED
-from pytest_maxact.cli.judge import written
+from pytest_maxact.cli.judge import outputs_of, told, written
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.settings.single import Single
 
@@ -20,8 +20,12 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    return told(options, _run)
+
+
+def _run(options: argparse.Namespace) -> int:
     from pytest_maxact.gate.conclude import all_reported, conclude
-    from pytest_maxact.gate.reports import ReportFiles, places_of
+    from pytest_maxact.gate.reports import ReportFiles, places_of, require_apart
     from pytest_maxact.gate.session import open_session
     from pytest_maxact.judge.series.order import is_pattern
     from pytest_maxact.report.terminal.verdict import headline
@@ -30,6 +34,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"maxact card takes one Record, and {options.replay} is a pattern\n  give one file")
     if not places_of(options):
         raise InputError(f"nothing was asked for\n  give -o README.md, {setting('bom')} FILE, or both")
+    require_apart(outputs_of(places_of(options), options), Path.cwd())
     files = ReportFiles(places_of(options), options.replay, Path.cwd())
     session = open_session(settings_of(options))
     files.opened(session)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_maxact.cli.arguments import (
     JUDGING,
     Commands,
+    Run,
     add_command,
     add_json,
     add_options,
@@ -22,6 +23,8 @@ from pytest_maxact.cli.words import argument
 from pytest_maxact.errors import InputError, MaxactError, one_line, setting
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_maxact.gate.reports import ReportFiles
     from pytest_maxact.gate.session import GateSession
     from pytest_maxact.judge.outcome import Outcome
@@ -38,13 +41,20 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    return told(options, _run)
+
+
+def told(options: argparse.Namespace, command: Run) -> int:
+    """A command that gives a verdict; where it comes to none, a runner of GitHub's kind is told so."""
     from pytest_maxact.gate.github import AUTO, is_asked, refused
 
     try:
-        return _run(options)
-    except MaxactError as error:
-        if is_asked(options.github or AUTO):
-            print(*refused(error.worded(argument)), sep="\n", file=sys.stderr)
+        return command(options)
+    except BaseException as error:
+        if is_asked(getattr(options, "github", None) or AUTO):
+            broken = f"the command was broken off ({type(error).__name__})"
+            why = error.worded(argument) if isinstance(error, MaxactError) else broken
+            print(*refused(why), sep="\n", file=sys.stderr)
         raise
 
 
@@ -61,7 +71,7 @@ def _run(options: argparse.Namespace) -> int:
 
     places = places_of(options)
     outputs = places | ({"verdict": options.verdict} if options.verdict else {})
-    require_apart({setting(field): place for field, place in outputs.items()}, Path.cwd())
+    require_apart(outputs_of(outputs, options), Path.cwd())
     verdict = VerdictFile(Path(options.verdict).expanduser(), options.replay) if options.verdict else None
     files = ReportFiles(places, options.replay, Path.cwd())
     settings = settings_of(options)
@@ -90,6 +100,14 @@ def _run(options: argparse.Namespace) -> int:
             print(f"maxact: the verdict was not written: {error.worded(argument)}", file=sys.stderr)
             return FAILED
     return PASSED if outcome.verdict and outcome.verdict.passed else FAILED
+
+
+def outputs_of(places: "Mapping[str, str]", options: argparse.Namespace) -> dict[str, str]:
+    """Every place that a command writes to, by what asks for it; the summary of a step on a runner is one."""
+    from pytest_maxact.gate.github import AUTO, summary_place
+
+    asked = {setting(field): place for field, place in places.items()}
+    return asked | summary_place(getattr(options, "github", None) or AUTO)
 
 
 def written(session: "GateSession", outcome: "Outcome", files: "ReportFiles") -> "Outcome":

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from pytest_maxact.cli.arguments import JUDGING, RECORD, Commands, add_command, add_options, settings_of
 from pytest_maxact.cli.exits import FAILED, PASSED
-from pytest_maxact.cli.judge import written
+from pytest_maxact.cli.judge import outputs_of, told, written
 from pytest_maxact.cli.output import screen
-from pytest_maxact.errors import setting
 from pytest_maxact.settings.single import Single
 
 
@@ -28,6 +27,10 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    return told(options, _run)
+
+
+def _run(options: argparse.Namespace) -> int:
     from pytest_maxact.gate.conclude import all_reported, conclude
     from pytest_maxact.gate.reports import ReportFiles, places_of, require_apart
     from pytest_maxact.gate.session import open_session
@@ -35,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
     options.replay = options.records[0]
     places = places_of(options)
-    require_apart({setting(field): place for field, place in places.items()}, Path.cwd())
+    require_apart(outputs_of(places, options), Path.cwd())
     files = ReportFiles(places, options.replay, Path.cwd())
     session = open_session(settings_of(options), records=options.records)
     files.opened(session)

@@ -15,6 +15,7 @@ from pytest_maxact.record.output import unwritten
 AUTO, ON, OFF = "auto", "on", "off"
 STEP_BYTES = 1 << 20
 SUMMARY_BYTES = 64 * 1024
+_SUMMARY = "GITHUB_STEP_SUMMARY"
 _LEAST = 2048
 """What a summary wants at least: its verdict, and that the rest had no room."""
 
@@ -24,19 +25,23 @@ def is_asked(setting: str, environment: Mapping[str, str] = os.environ) -> bool:
     return setting == ON or (setting == AUTO and environment.get("GITHUB_ACTIONS", "").lower() == "true")
 
 
+def summary_place(setting: str, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Where the summary of the step goes, by what names it; no output of the run may lie there."""
+    place = environment.get(_SUMMARY, "") if is_asked(setting, environment) else ""
+    return {_SUMMARY: place} if place else {}
+
+
 def tell(account: Account, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Append the summary; the lines to print, annotations and what went wrong with the summary. One of a run of which
-    no check was run, and of which nothing went wrong, says nothing.
+    """Append the summary; the lines to print, annotations and what went wrong with the summary. A run of which no check
+    was run says so: silence would read as a gate that passed.
     """
     from pytest_maxact.report.github.annotations import annotations
     from pytest_maxact.report.github.commands import command
     from pytest_maxact.report.markdown.summary import summary
 
-    if account.verdict == "NONE" and not account.faults:
-        return []
     workspace = environment.get("GITHUB_WORKSPACE")
     said = [command(one) for one in annotations(account, Path(workspace) if workspace else account.root)]
-    return [*said, *_append(lambda most: summary(account, most), environment.get("GITHUB_STEP_SUMMARY"))]
+    return [*said, *_append(lambda most: summary(account, most), environment.get(_SUMMARY))]
 
 
 def refused(text: str, environment: Mapping[str, str] = os.environ) -> list[str]:
@@ -45,7 +50,7 @@ def refused(text: str, environment: Mapping[str, str] = os.environ) -> list[str]
     from pytest_maxact.report.github.commands import command
     from pytest_maxact.report.markdown.summary import refusal_summary
 
-    place = environment.get("GITHUB_STEP_SUMMARY")
+    place = environment.get(_SUMMARY)
     return [command(refusal(text)), *_append(lambda most: refusal_summary(text, most), place)]
 
 

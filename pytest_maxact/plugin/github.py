@@ -1,16 +1,24 @@
-"""What a runner of GitHub's kind is told of a pytest run, by the process that the user started, once and last."""
+"""What a runner of GitHub's kind is told of a pytest run, by the process that the user started, once and last.
+
+Guards that no run which asked for a gate ends in silence: one that was refused, broke down or was broken off before its
+outcome could be put together is told as one without a verdict.
+"""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_maxact.errors import InputError, MaxactError, marked, worded
+from pytest_maxact.errors import InputError, MaxactError, first_line, marked, worded
 from pytest_maxact.plugin.inifile import value_of
 from pytest_maxact.settings.option import pytest_option
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
+
+_told_key = pytest.StashKey[bool]()
 
 
 def tell_runner(config: pytest.Config, gate: "GateSession") -> None:
@@ -20,6 +28,7 @@ def tell_runner(config: pytest.Config, gate: "GateSession") -> None:
     from pytest_maxact.gate.reports import repository
     from pytest_maxact.plugin.finish import outcome_key, trouble_key
 
+    config.stash[_told_key] = True
     if not is_asked(gate.settings.github):
         return
     outcome, troubles = config.stash.get(outcome_key, None), config.stash.get(trouble_key, list[str]())
@@ -32,8 +41,40 @@ def tell_runner(config: pytest.Config, gate: "GateSession") -> None:
 
 def tell_refusal(config: pytest.Config, error: InputError) -> None:
     """That a gate was asked for and not opened."""
+    _tell_none(config, error.worded(pytest_option), config.option)
+
+
+@contextmanager
+def told_at_last(config: pytest.Config) -> Iterator[None]:
+    """Around the whole of a run that asks for a gate."""
+    from pytest_maxact.plugin.typed import typed
+
+    why = "the run ended before its gate: nothing was checked"
+    try:
+        yield
+    except pytest.UsageError as error:
+        why = str(error)
+        raise
+    except BaseException as error:
+        why = f"the run was broken off before its gate ({type(error).__name__}): nothing was checked"
+        raise
+    finally:
+        if _told_key not in config.stash and not typed(config).looks:
+            _tell_none(config, f"{why}\n  the log above has the reason", config.option)
+
+
+def tell_conftest(config: pytest.Config, error: Exception) -> None:
+    """That a conftest, or another plugin, broke the run off before its command line was read for good."""
+    given = config.known_args_namespace
+    if any(getattr(given, f"maxact_{one}", None) or value_of(config, one) is not None for one in ("model", "replay")):
+        why = f"a conftest or a plugin failed before the gate was opened: {first_line(error)}"
+        _tell_none(config, f"{why}\n  the log above has the reason", given)
+
+
+def _tell_none(config: pytest.Config, why: str, given: object) -> None:
     from pytest_maxact.gate.github import AUTO, is_asked, refused
 
+    config.stash[_told_key] = True
     there = value_of(config, "github")
-    if is_asked(config.getoption("maxact_github", None) or str(there or AUTO)):
-        print(*refused(error.worded(pytest_option)), sep="\n", file=sys.stderr)
+    if is_asked(getattr(given, "maxact_github", None) or str(there or AUTO)):
+        print(*refused(why), sep="\n", file=sys.stderr)

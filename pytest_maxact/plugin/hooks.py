@@ -60,7 +60,13 @@ def pytest_load_initial_conftests(
 ) -> Generator[None, None, None]:
     """Before the command line is parsed for good, and after the last who may add an option to it."""
     early_config.stash[parser_key] = parser
-    yield
+    try:
+        yield
+    except Exception as error:
+        from pytest_maxact.plugin.github import tell_conftest
+
+        tell_conftest(early_config, error)
+        raise
     refuse_unknown_options(parser, args)
 
 
@@ -72,13 +78,15 @@ def pytest_cmdline_main(
     if hasattr(config, "workerinput") or not asked_for(config) or is_left_out(config):
         return (yield)
     from pytest_maxact.plugin.finish import end
+    from pytest_maxact.plugin.github import told_at_last
     from pytest_maxact.plugin.ranks import led, place
     from pytest_maxact.plugin.typed import refuse_looking_only, typed
 
-    refuse_looking_only(config)
     if (here := place()) and not here.leads:
+        refuse_looking_only(config)
         return (yield)
-    with led(config) as ended:
+    with told_at_last(config), led(config) as ended:
+        refuse_looking_only(config)
         status = yield
         status = status if typed(config).looks else end(config, status)
         ended.append(int(status or 0))

@@ -122,6 +122,7 @@ def _settings(config: pytest.Config) -> "Settings":
 
 def _begin_files(config: pytest.Config) -> None:
     """Those of this run, also where what else was asked for is wrong."""
+    from pytest_maxact.gate.github import AUTO, summary_place
     from pytest_maxact.gate.reports import REPORTS, require_apart
     from pytest_maxact.plugin.files import begin_reports
     from pytest_maxact.plugin.finish import begin_verdict
@@ -131,7 +132,8 @@ def _begin_files(config: pytest.Config) -> None:
     outputs = {setting(field): place for field in fields if (place := _place_of(config, field))}
     others = {"--junitxml": "xmlpath", "--html": "htmlpath"}
     outputs |= {name: place for name, dest in others.items() if (place := config.getoption(dest, None))}
-    require_apart(outputs, config.invocation_params.dir)
+    github = str(config.getoption("maxact_github") or value_of(config, "github") or AUTO)
+    require_apart(outputs | summary_place(github), config.invocation_params.dir)
     if place := _place_of(config, "verdict"):
         begin_verdict(config, place, about)
     places = {one.setting: place for one in REPORTS if (place := _place_of(config, one.setting))}

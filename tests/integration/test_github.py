@@ -142,10 +142,41 @@ def test_workers_of_xdist_tell_nothing_of_their_own(
     assert summary.read_text().count("## maxact: FAIL") == 1
 
 
-def test_a_run_that_runs_no_check_says_nothing(pytester: pytest.Pytester, saved: Path, summary: Path) -> None:
+def test_a_run_whose_checks_were_all_deselected_warns(pytester: pytest.Pytester, saved: Path, summary: Path) -> None:
     result = run_gate(pytester, f"--maxact-replay={saved}", "-k", "nothing_of_that_name")
-    assert not commands(result)
-    assert summary.read_text() == "of a step before\n"
+    (told,) = commands(result)
+    assert (told.name, told.text) == ("warning", "no check was run: nothing is known of the checkpoint")
+    assert "## maxact: NONE" in summary.read_text()
+
+
+@pytest.mark.parametrize(
+    ("files", "arguments"),
+    [
+        ({"conftest.py": "def pytest_sessionstart(session):\n    raise ValueError('broken')\n"}, ()),
+        ({"conftest.py": "raise ValueError('broken')\n"}, ()),
+        ({"conftest.py": "def pytest_collection_modifyitems(items):\n    raise KeyboardInterrupt\n"}, ()),
+        ({"conftest.py": "def pytest_collection_modifyitems(items):\n    items.clear()\n"}, ()),
+        ({"test_mine.py": "import nothing_of_that_name\n"}, ()),
+        ({}, ("no_such_folder",)),
+        ({}, ("-k", "not an (expression")),
+    ],
+    ids=["start", "conftest", "interrupted", "emptied", "collecting", "folder", "expression"],
+)
+def test_one_that_ends_before_its_checks_leaves_an_error(
+    files: dict[str, str], arguments: tuple[str, ...], pytester: pytest.Pytester, saved: Path, summary: Path
+) -> None:
+    for name, text in files.items():
+        (pytester.path / name).write_text(text)
+    result = pytester.runpytest(f"--maxact-replay={saved}", "--maxact-cache=off", *arguments)
+    assert result.ret != 0
+    assert [told.name for told in commands(result)].count("error") == 1
+    assert summary.read_text().count("## maxact: ") == 1
+
+
+def test_no_output_takes_the_place_of_the_summary(pytester: pytest.Pytester, saved: Path, summary: Path) -> None:
+    refuses = "--maxact-card and GITHUB_STEP_SUMMARY both write to"
+    run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-card={summary}", refuses=refuses)
+    assert summary.read_text().startswith("of a step before\n")
 
 
 @pytest.mark.parametrize("full", [True, False])

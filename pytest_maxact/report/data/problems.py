@@ -93,13 +93,20 @@ def _faults(account: Account) -> Iterator[Problem]:
     for fault in faults:
         if fault not in told:
             yield Problem(
-                level="error",
+                level="warning" if fault == NOTHING_RUN and _is_left_out(account) else "error",
                 rule=RUN,
                 id=fault.partition("\n")[0].partition(": ")[0],
                 text=_line(account, fault),
                 file=below(file, account.root) if file else NOWHERE,
                 line=line,
             )
+
+
+def _is_left_out(account: Account) -> bool:
+    """Whether the user chose to run none of the checks, as a step does that runs other tests of a project."""
+    checks = [told.became for one in account.checkpoints for told in one.checks]
+    became = [*checks, *(told.became for told in account.waivers)]
+    return bool(became) and all(one == "deselected" for one in became)
 
 
 def _unjudged(account: Account) -> Iterator[CheckTold]:
