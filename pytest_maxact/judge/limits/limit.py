@@ -24,7 +24,8 @@ class Limit:
     from the largest figures of other shapes of the family. `of_layer`: the figure is the layer's own, and not the
     largest of its kind. `against`: the baseline that the metric compares with, and `floor` the absolute value below (of
     an SQNR: above) which no change counts; `of_source`: whether it is the source that the artifact was made from.
-    `bounds`: those of single sites, of a check that stands for several, whose `bound` is the largest of them.
+    `of_sites`: those of single sites, of a check that stands for several, which is told as the widest of them until one
+    is judged.
 
     A bound that no number breaks is refused, whatever it was computed from: it would be a check that cannot fail.
     """
@@ -44,7 +45,7 @@ class Limit:
     against: str = ""
     of_source: bool = False
     floor: float | None = None
-    bounds: tuple[tuple[str, float], ...] = ()
+    of_sites: tuple["Limit", ...] = ()
 
     def __post_init__(self) -> None:
         most = BF16_MAX if self.metric.kind in _MAGNITUDES else math.nextafter(math.inf, 0)

@@ -6,7 +6,7 @@ input that a search found and that reaches more than the limit of its site allow
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from pytest_maxact.errors import InputError, MeasureError, setting
@@ -43,29 +43,30 @@ def searched_in(record: Record | None) -> list[Site]:
 def require_bounded(rules: Ruleset, searched: Sequence[Site]) -> None:
     """Raise InputError for a gate that is to search where none of its limits on max_abs bounds what is found."""
     names = [site.name for site in searched]
-    if names and _of_maxima(rules) and not any(_limits_of(site, _of_maxima(rules)) for site in searched):
+    if names and _of_maxima(rules) and not _bounded(rules, searched):
         raise InputError(
             f"{setting('hunt')}: no limit on max_abs bounds {', '.join(names)}, so no find there could fail\n"
             "  name a site that has one, give this one a limit, or search by `maxact hunt`, which judges nothing"
         )
 
 
-def _of_maxima(rules: Ruleset) -> dict[str, float]:
-    return {one.site: one.bound for one in rules.limits if _is_of_maximum(one)}
+def _of_maxima(rules: Ruleset) -> list[Limit]:
+    return [one for one in rules.limits if one.metric == MAX_ABS and one.sense == "max" and not one.against]
 
 
-def _is_of_maximum(limit: Limit) -> bool:
-    return limit.metric == MAX_ABS and limit.sense == "max" and not limit.against
+def _bounded(rules: Ruleset, searched: Sequence[Site]) -> bool:
+    """Whether a limit bounds what is found at one of the sites."""
+    return any(_limits_of(site, _of_maxima(rules)) for site in searched)
 
 
 def _of_finds(rules: Ruleset, searched: Sequence[Site]) -> Iterator[Limit]:
     """The check on what a search reaches: at every site the limit that its corpus is held to."""
-    known = [one for one in rules.limits if _is_of_maximum(one)]
-    if known and (not searched or any(_limits_of(site, _of_maxima(rules)) for site in searched)):
+    known = _of_maxima(rules)
+    if known and (not searched or _bounded(rules, searched)):
         widest = max(known, key=lambda one: one.bound)
         yield replace(
             widest, site=HUNT, rule="limits on max_abs of what is searched", figure=None, headroom=None, envelope=False,
-            of_layer=False, bounds=tuple((one.site, one.bound) for one in known),
+            of_layer=False, of_sites=tuple(known),
         )  # fmt: skip
 
 
@@ -118,33 +119,38 @@ def _untried(record: Record, limit: Limit, what: str) -> Finding:
 
 
 def _check_finds(record: Record, limit: Limit) -> Finding:
-    """Of all finds the one that uses most of the limit of its site; of a test's own bound, the largest."""
-    bounds = dict(limit.bounds)
-    held = [(one, replace(limit, bound=bound)) for one in record.hunt or () for bound in _bounds(record, one, bounds)]
-    if not bounds:
-        held = [(one, limit) for one in record.hunt or ()]
+    """Of all finds the one that uses most of the limit of its site, with that limit; of a test's own bound, the
+    largest.
+    """
+    finds = record.hunt or ()
+    held = [(one, own) for one in finds for own in _limits_of(record[one.site].site, limit.of_sites)]
+    if not limit.of_sites:
+        held = [(one, limit) for one in finds]
     if not held:
-        searched = ", ".join(one.site for one in record.hunt or ())
+        searched = ", ".join(one.site for one in finds)
         raise MeasureError(
             f"{HUNT}: there is no limit on max_abs of what was searched, {searched}, so nothing was checked\n"
             "  search at a site that has one, give this one a limit, or search by `maxact hunt`, which judges nothing"
         )
-    worst, own = max(held, key=lambda one: one[0].found / one[1].bound if one[1].bound > 0 else math.inf)
-    passed = holds(worst.found, own)
+    worst, own = max(held, key=lambda one: _used(*one))
+    met = replace(limit, bound=own.bound, rule=own.rule, source=own.source, file=own.file, line=own.line)
+    passed = holds(worst.found, met)
     relation = "is within" if passed else "exceeds"
     text = f", as {worst.text!r} does" if worst.text and not passed else ""
     return Finding(
-        limit=own, value=worst.found, passed=passed, reading=None,
+        limit=met, value=worst.found, passed=passed, reading=None,
         message=f"{HUNT}: {worst.site} reaches {worst.found:.6g} by {worst.how}, which {relation} the limit of "
-        f"{own.bound:.6g} there{text}",
+        f"{met.bound:.6g} there{text}",
     )  # fmt: skip
 
 
-def _bounds(record: Record, found: Hunted, bounds: dict[str, float]) -> list[float]:
-    """The bounds that hold for a site: its own, and that of the site that holds M, where it counts toward M."""
-    return _limits_of(record[found.site].site, bounds)
+def _used(found: Hunted, limit: Limit) -> tuple[bool, float]:
+    """How near a find comes to a limit: those that exceed theirs before all others, then by the share that is used."""
+    share = found.found / limit.bound if limit.bound > 0 else math.inf if found.found > limit.bound else 0.0
+    return not holds(found.found, limit), share
 
 
-def _limits_of(site: Site, bounds: Mapping[str, float]) -> list[float]:
+def _limits_of(site: Site, limits: Iterable[Limit]) -> list[Limit]:
+    """Those that hold for a site: its own, and that of the site that holds M, where it counts toward M."""
     names = (site.name, CARRIER) if site.counted else (site.name,)
-    return [bounds[name] for name in names if name in bounds]
+    return [one for one in limits if one.site in names]

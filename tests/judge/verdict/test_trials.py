@@ -31,29 +31,40 @@ def judged(found: dict[str, float], bounds: dict[str, float]) -> Finding:
         for site, value in found.items()
     )  # fmt: skip
     kept = replace(record({name: [[1.0]] for name in ("layers.0.hidden", HIDDEN, GATE)}), hunt=finds)
-    limits = [limit_of("layers.0.hidden", 0.0, NONFINITE), *(limit_of(site, bound) for site, bound in bounds.items())]
+    own = [
+        replace(limit_of(site, bound), rule=f"of {site}", source=f"for {site}", line=10 + place)
+        for place, (site, bound) in enumerate(bounds.items())
+    ]
+    limits = [limit_of("layers.0.hidden", 0.0, NONFINITE), *own]
     rules = with_trials(Ruleset(family="f", shape=None, protocol=None, limits=tuple(limits)), False, True)
     (own,) = [one for one in rules.limits if one.check == "hunt::max_abs"]
     return check(kept, own)
 
 
 @pytest.mark.parametrize(
-    ("found", "bounds", "passed", "value", "bound"),
+    ("found", "bounds", "passed", "value", "site"),
     [
-        ({HIDDEN: 9.0}, {HIDDEN: 10.0}, True, 9.0, 10.0),
-        ({HIDDEN: 10.0}, {HIDDEN: 10.0}, True, 10.0, 10.0),
-        ({HIDDEN: 10.5}, {HIDDEN: 10.0, GATE: 99.0}, False, 10.5, 10.0),
-        ({HIDDEN: 90.0, GATE: 9.0}, {HIDDEN: 100.0, GATE: 5.0}, False, 9.0, 5.0),
-        ({HIDDEN: 9.0}, {HIDDEN: 100.0, CARRIER: 5.0}, False, 9.0, 5.0),
-        ({HIDDEN: math.inf}, {HIDDEN: 100.0}, False, math.inf, 100.0),
+        ({HIDDEN: 9.0}, {HIDDEN: 10.0}, True, 9.0, HIDDEN),
+        ({HIDDEN: 10.0}, {HIDDEN: 10.0}, True, 10.0, HIDDEN),
+        ({HIDDEN: 10.5}, {HIDDEN: 10.0, GATE: 99.0}, False, 10.5, HIDDEN),
+        ({HIDDEN: 10.5}, {GATE: 99.0, HIDDEN: 10.0}, False, 10.5, HIDDEN),
+        ({HIDDEN: 90.0, GATE: 9.0}, {HIDDEN: 100.0, GATE: 5.0}, False, 9.0, GATE),
+        ({HIDDEN: 90.0, GATE: 4.0}, {GATE: 5.0, HIDDEN: 100.0}, True, 90.0, HIDDEN),
+        ({HIDDEN: 9.0}, {HIDDEN: 100.0, CARRIER: 5.0}, False, 9.0, CARRIER),
+        ({HIDDEN: 9.0}, {CARRIER: 100.0, HIDDEN: 10.0}, True, 9.0, HIDDEN),
+        ({HIDDEN: math.inf}, {HIDDEN: 100.0}, False, math.inf, HIDDEN),
+        ({HIDDEN: 0.0, GATE: 9.0}, {HIDDEN: 0.0, GATE: 10.0}, True, 9.0, GATE),
+        ({HIDDEN: 0.0, GATE: 11.0}, {HIDDEN: 0.0, GATE: 10.0}, False, 11.0, GATE),
     ],
 )
-def test_the_find_that_uses_most_of_the_limit_of_its_site_is_told(
-    found: dict[str, float], bounds: dict[str, float], passed: bool, value: float, bound: float
+def test_the_find_that_uses_most_of_the_limit_of_its_site_is_told_with_that_limit(
+    found: dict[str, float], bounds: dict[str, float], passed: bool, value: float, site: str
 ) -> None:
     finding = judged(found, bounds)
-    assert (finding.passed, finding.value, finding.limit.bound) == (passed, value, bound)
-    assert (finding.limit.file, finding.limit.line) == ("f.yaml", 3)
+    assert (finding.passed, finding.value, finding.limit.bound) == (passed, value, bounds[site])
+    assert (finding.limit.site, finding.limit.check) == ("hunt", "hunt::max_abs")
+    assert (finding.limit.file, finding.limit.line) == ("f.yaml", 10 + list(bounds).index(site))
+    assert (finding.limit.rule, finding.limit.source) == (f"of {site}", f"for {site}")
 
 
 def test_a_gate_that_is_to_search_where_nothing_bounds_what_is_found_is_refused() -> None:
