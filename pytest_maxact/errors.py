@@ -13,6 +13,7 @@ user types it, by `worded`: an option of pytest, an option or argument of the co
 Until then the mark stays in the text, from process to process: what builds a text on another takes `marked(error)`.
 """
 
+import functools
 import re
 import unicodedata
 from collections.abc import Callable
@@ -106,6 +107,7 @@ def uncommanded(line: str) -> str:
     return _COMMAND_ANYWHERE.sub(r"#\\", _COMMAND.sub(r"\g<0>\\", line))
 
 
+@functools.lru_cache(maxsize=4096)
 def name_in_id(name: str) -> str:
     """A name of others as part of an id, which is printed, and pasted again: on one line, obeyed by nobody, never the
     same as that of another name, and without the bracket from which on pytest takes an id for parameters.

@@ -5,6 +5,8 @@ exit code.
 """
 
 import argparse
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -50,6 +52,7 @@ _COMMANDS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Code that comes with the weights runs in a process apart."""
+    atexit.register(gc.freeze)  # the process ends: nothing is searched for garbage once more, a tenth of a judging
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = command_line().parse_args(arguments)
     if getattr(options, "trust_remote_code", None):

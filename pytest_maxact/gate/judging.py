@@ -35,11 +35,16 @@ class Judging:
         if key not in self._findings:
             baseline = self._baseline(limit.against, showing) if limit.against else None
             record = self._records.obtain(subject.source, showing)
-            intervals = self._intervals.setdefault(subject.source.key, Intervals(record))
+            intervals = self._intervals_of(subject.source.key, record)
             finding = with_interval(check(record, limit, baseline), intervals, baseline, self._close)
             after = settled(record, finding, subject.rules.waivers, subject.label)
             self._findings[key] = self._without_waiver(finding, after) if self.unwaived else after
         return self._findings[key]
+
+    def _intervals_of(self, key: str, record: Record) -> Intervals:
+        if key not in self._intervals:
+            self._intervals[key] = Intervals(record)
+        return self._intervals[key]
 
     def _without_waiver(self, finding: Finding, after: Finding) -> Finding:
         """As it was found, and said to be so; `after`: as its waiver would have left it."""

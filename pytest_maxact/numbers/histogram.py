@@ -68,11 +68,12 @@ class Histogram:
             raise ValueError(f"histograms of {self.encoding} and {other.encoding} do not add")
         if not (self.bins.size and other.bins.size):
             return self if self.bins.size else other
-        bins = np.union1d(self.bins, other.bins)
-        counts = np.zeros(len(bins), np.int64)
+        counts, held = np.zeros(BINS, np.int64), np.zeros(BINS, np.bool_)
         for one in (self, other):
-            counts[np.searchsorted(bins, one.bins)] += one.counts
-        return Histogram(self.encoding, bins, counts)
+            counts[one.bins] += one.counts
+            held[one.bins] = True
+        (bins,) = np.nonzero(held)
+        return Histogram(self.encoding, bins.astype(np.uint16), counts[bins])
 
     def __eq__(self, other: object) -> bool:
         return (

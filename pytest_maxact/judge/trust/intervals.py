@@ -37,6 +37,7 @@ _UNTOLD = {
 _EARLIER = "an earlier version measured it, which kept no samples of it"
 Told = tuple[Interval | None, str]
 _NOT_SAMPLED: Told = (None, "")
+_SLIM: Told = (None, "the Record is slim and keeps nothing of its samples")
 
 
 class Intervals:
@@ -44,6 +45,7 @@ class Intervals:
 
     def __init__(self, record: Record) -> None:
         self.record = record
+        self._is_summary = record.is_summary
         self._effects: dict[str, TrustedFigure] | None = None
         self._maxima: dict[str, Told] = {}
 
@@ -73,7 +75,8 @@ class Intervals:
 
     def _maximum(self, site: str, reading: SiteReading) -> Told:
         if site not in self._maxima:
-            self._maxima[site] = _of_maximum(self.record, site, reading)
+            told = _SLIM if self._is_summary else _of_maximum(self.record, site, reading)
+            self._maxima[site] = told
         return self._maxima[site]
 
     def _effect(self, name: str) -> Told:
@@ -105,8 +108,6 @@ def _of_maximum(record: Record, site: str, reading: SiteReading) -> Told:
     """From what another corpus of this size reaches nearly always, as `numbers/exceedance.py` states it, to what the
     same text may give when it is measured again.
     """
-    if record.is_summary:
-        return None, "the Record is slim and keeps nothing of its samples"
     magnitudes = magnitudes_of_m(record) if site == CARRIER else _own(reading)
     if magnitudes is None:
         return None, "the Record does not keep which sample had what there"
