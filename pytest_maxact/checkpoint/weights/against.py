@@ -9,7 +9,7 @@ named, and that one in 16 bits is the source's to the bit.
 import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -43,6 +43,7 @@ class Side:
     forms: Mapping[str, Quantizer]
     method: str = ""
     again: Collection[str] = ()
+    halves: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def weights_against(
@@ -55,7 +56,7 @@ def weights_against(
     there = {one.key: one for one in source.stored}
     same = {one.key for one in artifact.stored if one.key in there and there[one.key].shape == one.shape}
     for key in (one.key for one in artifact.stored if one.key in same):
-        found.see(key, artifact.tensors[key][...], source.tensors[key][...], artifact.forms.get(key))
+        _see(found, key, artifact.tensors[key][...], source.tensors[key][...], artifact.forms.get(key), artifact)
     for layer in found.layers_far_off:
         found.settle(*_smoothed(layer, found, artifact, source, same, model))
     held, whole = placed_in(artifact.stored, model), placed_in(source.stored, model)
@@ -69,12 +70,26 @@ def weights_against(
             parts = left or held[own]
             how = next((artifact.forms[part.key] for part in parts if part.key in artifact.forms), None)
             one, other = _parameter(own, held[own], artifact, model), _parameter(its, whole[its], source, model)
-            found.see(path, one, other, how)
+            _see(found, path, one, other, how, artifact)
         elif left and not _all_zero(artifact, left):
             found.extra += [part.key for part in left]
         elif gone:
             found.missing += [part.key for part in gone]
     return found.result()
+
+
+def _see(
+    found: "_Found", path: str, one: torch.Tensor, other: torch.Tensor, how: Quantizer | None, artifact: Side
+) -> None:  # fmt: skip
+    """Compare a parameter, tensor by tensor of the file where several make it up, each by its own form."""
+    halves = artifact.halves.get(path, {})
+    if not halves or one.shape != other.shape or sum(halves.values()) != one.shape[-2]:
+        found.see(path, one, other, how)
+        return
+    start = 0
+    for name, rows in halves.items():
+        found.see(name, one.narrow(-2, start, rows), other.narrow(-2, start, rows), artifact.forms.get(name))
+        start += rows
 
 
 def _name_in(parts: Collection[str], path: str, *ties: Mapping[str, Collection[str]]) -> str | None:

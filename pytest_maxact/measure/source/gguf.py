@@ -36,22 +36,24 @@ def side_of_gguf(files: WeightFiles, checkpoint: Checkpoint, settings: Settings)
     again = {name for place, name in enumerate(tensors) if ties.get(name, set()) & set(list(tensors)[:place])}
     file: Path = files.loaded[0]
     stored = [Stored(file=file, key=name, dtype=_DTYPES[t.dtype], shape=tuple(t.shape)) for name, t in tensors.items()]
-    forms = tied_forms(_forms(files, checkpoint, list(tensors)), ties)
-    return Side(stored=stored, tensors=tensors, forms=forms, method="gguf", again=again)
+    packed = files.packing.packed if files.packing else {}
+    layers = int(checkpoint.config.get_text_config().num_hidden_layers)
+    named = names_in(contents(file).architecture, layers, list(tensors))
+    parts = {name: [packed[place] for place in places if place in packed] for name, places in named.items()}
+    forms = tied_forms({name: how for name, own in parts.items() if (how := coarsest(own))}, ties)
+    halves = {name: own for name, own in parts.items() if len(own) > 1 and len(own) == len(named[name])}
+    for own in halves.values():
+        forms |= {part.key: how for part in own if (how := quantizer_of(part, "gguf"))}
+    return Side(
+        stored=stored, tensors=tensors, forms=forms, method="gguf", again=again,
+        halves={name: {part.key: part.shape[-2] for part in own} for name, own in halves.items()},
+    )  # fmt: skip
 
 
 def tied_forms(forms: Mapping[str, Quantizer], ties: Mapping[str, Collection[str]]) -> dict[str, Quantizer]:
     """Forms by name, of names that are the same tensor too: a file holds it once, by one of them."""
     others = {other: how for name, how in forms.items() for other in ties.get(name, ())}
     return {**others, **forms}
-
-
-def _forms(files: WeightFiles, checkpoint: Checkpoint, names: Collection[str]) -> dict[str, Quantizer]:
-    packed = files.packing.packed if files.packing else {}
-    layers = int(checkpoint.config.get_text_config().num_hidden_layers)
-    found = names_in(contents(files.loaded[0]).architecture, layers, names)
-    forms = {name: coarsest(packed[place] for place in places if place in packed) for name, places in found.items()}
-    return {name: how for name, how in forms.items() if how}
 
 
 def coarsest(parts: Iterable[Packed]) -> Quantizer | None:

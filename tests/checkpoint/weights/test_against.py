@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+from pytest_maxact.checkpoint.quantize import quantize
+from pytest_maxact.checkpoint.weights.against import Side, weights_against
+from pytest_maxact.checkpoint.weights.stored import Stored
 from pytest_maxact.numbers.against import Weights
+from pytest_maxact.numbers.schemes import Quantizer
 from tests.support.against import failing, holding, judged, weights_of
 from tests.support.exports import compressed, gguf, gptq, mxfp4
 from tests.support.exports.every import EXPORTS
@@ -117,6 +122,50 @@ def test_experts_one_by_one_stand_against_a_stack_of_them(experts: Path, tmp_pat
     change_weights(stacked, lambda tensors: tensors.update({down: tensors[down] * factors}))
     found = weights_of(artifact, stacked)
     assert of_tensors(red(found, "gptq int4")) == {down}
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "by", "red"),
+    [("", 0.0, set()), ("up", 0.02, {"up"}), ("gate", 0.02, set()), ("gate", 0.3, {"gate"})],
+    ids=["sound", "8 bits off", "4 bits off as little", "4 bits far off"],
+)
+def test_each_half_of_a_fused_parameter_is_judged_by_the_form_of_its_own_tensor(
+    spoilt: str, by: float, red: set[str]
+) -> None:
+    """A gate in 4 bits, and in 8 what it gates: what 4 bits lose anyway, 8 do not."""
+    name = "model.layers.1.mlp.experts.gate_up_proj"
+    model = nn.Module()
+    model.base_model_prefix, model.config, model._keys_to_ignore_on_load_missing = "model", None, None
+    forms = {
+        f"blk.1.ffn_{half}_exps.weight": Quantizer(number=number, granularity="group", group=32)
+        for half, number in (("gate", "int4"), ("up", "int8"))
+    }
+    draw = torch.Generator().manual_seed(0)
+    exact = dict(zip(forms, torch.randn(2, 3, 64, 64, generator=draw), strict=True))
+    given = {key: torch.stack([quantize(one, forms[key], None).restored for one in exact[key]]) for key in forms}
+    if spoilt:
+        key = f"blk.1.ffn_{spoilt}_exps.weight"
+        given[key] = given[key] + by * torch.randn(given[key].shape, generator=draw)
+    sides = []
+    for tensors, own in ((given, forms), (exact, {})):
+        whole = torch.cat(list(tensors.values()), 1)
+        held = Stored(file=Path("m"), key=name, dtype="F32", shape=tuple(whole.shape))
+        sides.append(
+            Side(
+                stored=[held],
+                tensors={name: whole},
+                forms={**own, **({name: own[min(own)]} if own else {})},
+                method="gguf",
+                halves={name: dict.fromkeys(own, 64)} if own else {},
+            )
+        )
+    found = weights_against(sides[0], sides[1], model, {})
+    assert set(found.lows) == set(forms)
+    assert {low.form for low in found.lows.values()} == {"gguf int4", "gguf int8"}
+    assert {key for key, low in found.lows.items() if low.loss_db > 6} == {
+        f"blk.1.ffn_{one}_exps.weight" for one in red
+    }
+    assert {low.layer for low in found.lows.values()} == {1}
 
 
 def without(name: str) -> Callable[[Tensors], None]:
