@@ -49,7 +49,7 @@ class Saturating:
     def begun(self, left: Left) -> None:
         """Nothing is taken up: such a pass begins anew."""
 
-    def ran(self, left: Left, check: Callable[[], None]) -> None:
+    def ran(self, left: Left, check: Callable[[], None], seconds: float) -> None:
         """A batch counts: end here, where no site rose for long enough."""
         seen = self._total - left.tokens
         for name, site in self._watched.items():

@@ -113,5 +113,7 @@ class Follower(Protocol):
     def begun(self, left: Left) -> None:
         """Nothing ran yet: what an earlier process saw may be restored, and taken off what is left."""
 
-    def ran(self, left: Left, check: Callable[[], None]) -> None:
-        """A batch ran and counts. `check` raises MeasureError where the model remembers what ran."""
+    def ran(self, left: Left, check: Callable[[], None], seconds: float) -> None:
+        """A batch ran and counts. `check` raises MeasureError where the model remembers what ran, and takes about so
+        many seconds.
+        """

@@ -106,18 +106,19 @@ class Observer:
         memory = self._memory(plan, device)
         self.alone = must_be_alone(plan, memory.recalled if memory else partial(self.glimpse, device=device))
         self.count_apart(mine)
-        check = memory.refuse if memory else lambda: None
         with self._ahead:
-            self._run_all(mine, device, progress, side, company, follower, check)
-        check()
+            self._run_all(mine, device, progress, side, company, follower, memory)
+        if memory:
+            memory.refuse()
         self._renew()
 
     def _run_all(
         self, mine: BatchPlan, device: torch.device, progress: Counted | None, side: str, company: Company | None,
-        follower: Follower | None, check: Callable[[], None],
+        follower: Follower | None, memory: Memory | None,
     ) -> None:  # fmt: skip
         """Every batch once. One as large as another that did not fit is halved before it is tried."""
         total, left = sum(batch.tokens for batch in mine), Left(mine)
+        check, seconds = (memory.refuse, memory.seconds) if memory else (lambda: None, 0.0)
         if follower:
             follower.begun(left)
         done = total - left.tokens
@@ -131,7 +132,7 @@ class Observer:
             if self._try(planned, device, side):
                 done += planned.tokens
                 if follower:
-                    follower.ran(left, check)
+                    follower.ran(left, check, seconds)
                 if progress:
                     progress(
                         done, total, running_m(self.accumulators, self.anatomy.sites)

@@ -6,6 +6,7 @@ where there is padding, or computes something from the longest sequence does, an
 None may remember: what it gives for a sequence must be the same, bit for bit, whatever ran before.
 """
 
+import time
 from collections.abc import Callable, Sequence
 
 import torch
@@ -102,7 +103,10 @@ class Memory:
         pieces = [ids[0][:PROBED]]
         if len(ids[-1]) > 2 * PROBED:
             pieces.append(ids[-1][: -(-len(ids[-1]) // 2)])
+        begun = time.monotonic()
         self._first = {tuple(piece): glimpse([piece], len(piece)) for piece in pieces}
+        self.seconds = time.monotonic() - begun
+        """What it took, and `refuse` takes."""
 
     def recalled(self, rows: Sequence[Sequence[int]], length: int) -> torch.Tensor:
         """A glimpse, or what it gave at first."""

@@ -81,18 +81,21 @@ class Bookmarks:
         """A pass is complete; what it saw belongs to every bookmark from now on."""
         self._stages[name] = stage
 
-    def offer(self, name: str, stage: Callable[[], Stage | None], check: Callable[[], None]) -> bool:
+    def offer(
+        self, name: str, stage: Callable[[], Stage | None], check: Callable[[], None], seconds: float = 0.0
+    ) -> bool:
         """Write a bookmark, if one is due, if there is a stage to be written, and if `check`, which raises
-        MeasureError, finds nothing. Whether it was written.
+        MeasureError and is taken to need so many `seconds`, finds nothing. Whether it was written.
         """
         begun = self._clock()
+        self._expected = self._expected or seconds
         if self._given_up or begun - self._began < NOT_BEFORE or not self._is_due(begun):
             return False
         if (told := stage()) is None:
             return False
         stages = {**self._stages, name: told}
-        if not self._expected:
-            self._expected = sum(_size(one.state) for one in stages.values()) / _BYTES_PER_SECOND
+        if not self._spent:
+            self._expected = seconds + sum(_size(one.state) for one in stages.values()) / _BYTES_PER_SECOND
             if not self._is_due(begun):
                 return False
         try:
@@ -132,10 +135,10 @@ class Following:
         )
         self._keep_if_complete(left)
 
-    def ran(self, left: Left, check: Callable[[], None]) -> None:
+    def ran(self, left: Left, check: Callable[[], None], seconds: float) -> None:
         """A batch ran and counts."""
         self._keep_if_complete(left)
-        self._bookmarks.offer(self._name, lambda: self._stage(left), check)
+        self._bookmarks.offer(self._name, lambda: self._stage(left), check, seconds)
 
     def _keep_if_complete(self, left: Left) -> None:
         if left.is_empty:

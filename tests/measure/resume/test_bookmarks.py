@@ -103,19 +103,24 @@ class Clock:
         self.now += self.writing
 
 
+@pytest.mark.parametrize("check", [0.0, 2.0])
 @pytest.mark.parametrize(("writing", "batch"), [(0.001, 0.1), (0.2, 0.5), (3.0, 0.01), (0.5, 700.0)])
 def test_bookmarks_cost_a_hundredth_of_the_time_at_most(
-    writing: float, batch: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    writing: float, batch: float, check: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(monkeypatch, writing)
     marks = Bookmarks(Resumption(tmp_path), {}, clock=clock)
+
+    def checked() -> None:
+        clock.now += check
+
     while clock.now < 2000.0:
         clock.now += batch
-        marks.offer("corpus", lambda: stages()["other"], lambda: None)
-    assert clock.written[0] >= policy.NOT_BEFORE
-    spent = writing * len(clock.written)
-    assert spent - writing <= policy.SHARE * clock.now, "all but the first, whose cost nobody knew"
-    assert len(clock.written) >= min(0.8 * policy.SHARE * clock.now / writing, clock.now / batch / 2)
+        marks.offer("corpus", lambda: stages()["other"], checked, check)
+    assert clock.written[0] >= max(policy.NOT_BEFORE, check / policy.SHARE)
+    spent, one = (writing + check) * len(clock.written), writing + check
+    assert spent - writing <= policy.SHARE * clock.now, "all but the first writing, whose cost nobody knew"
+    assert len(clock.written) >= min(0.8 * policy.SHARE * clock.now / one, clock.now / batch / 2)
 
 
 def passing(
