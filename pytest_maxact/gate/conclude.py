@@ -13,7 +13,7 @@ from pytest_maxact.gate.waivers import waiver_fault, waiver_is_settled
 from pytest_maxact.judge.limits.waivers import Waiver, waiver_remarks
 from pytest_maxact.judge.outcome import Checkpoint, Outcome
 from pytest_maxact.judge.portray import portray
-from pytest_maxact.judge.remarks import noise_remarks, remarks_on
+from pytest_maxact.judge.remarks import noise_remarks, remarks_on, unwatched_remark
 from pytest_maxact.judge.strength import strength_of, weakest
 from pytest_maxact.judge.verdict.close import close_remarks
 from pytest_maxact.judge.verdict.finding import Finding
@@ -118,7 +118,8 @@ def _verdict(
         subject = session.plan.subject(name)
         record = session.records.obtain(subject.source)
         provenance = record.provenance
-        remarks += [f"{shown(name)}: {remark}" if name else remark for remark in remarks_on(record)]
+        own = (*remarks_on(record), *unwatched_remark(record, subject.rules.limits))
+        remarks += [f"{shown(name)}: {remark}" if name else remark for remark in own]
         strengths.append(strength_of(subject.rules, provenance.tokens, len(provenance.samples), one.findings))
     strength = weakest(strengths)
     return tally_of(

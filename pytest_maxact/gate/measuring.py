@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_maxact.gate.sources import Source
-from pytest_maxact.judge.limits.limit import Limit
+from pytest_maxact.judge.limits.limit import Limit, bound_sites
 from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.measure.progress import READING, Progress, begin
 from pytest_maxact.measure.resume.resumption import Resumption
@@ -40,6 +40,8 @@ def measure_source(
 
     settings = source.settings(run)
     prepared = prepared or prepare(settings)
+    if rules and settings.until_saturated:
+        prepared = replace(prepared, watched=bound_sites(rules.limits, prepared.sites))
     family, fitness = (rules.family, rules.fitness) if rules else (None, ())
     progress = showing()
     try:

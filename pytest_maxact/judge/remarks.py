@@ -4,10 +4,11 @@ differ. A Record, or what is known before there is one, in; remarks out.
 Guard: a check that is switched off, by a limits file or by a config that hides the head, is never passed over unsaid.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_maxact.judge.compare.noise import unsteady
 from pytest_maxact.judge.context import context_remarks
+from pytest_maxact.judge.limits.limit import CARRIER, Limit, bound_sites
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.weights import unscanned
 from pytest_maxact.numbers.counted import counted
@@ -53,9 +54,39 @@ def stopped_words(provenance: Provenance) -> str:
         return ""
     seen = f"{provenance.tokens} of {counted(stopped.of_tokens, 'token')}"
     rose = f"the last to rise was {stopped.site}, by token {stopped.last_rose}"
+    still, rise = _watched_words(stopped.watched)
     if provenance.tokens < stopped.of_tokens:
-        return f"the pass ended after {seen}, once no site rose for {stopped.asked}: {rose}"
-    return f"all of the text was run, {seen}: no step of it showed {stopped.asked} without a rise; {rose}"
+        return f"the pass ended after {seen}, once {still} for {stopped.asked}: {rose}"
+    return f"all of the text was run, {seen}: no step of it showed {stopped.asked} without {rise}; {rose}"
+
+
+def _watched_words(watched: Sequence[str]) -> tuple[str, str]:
+    """That none of what was watched rose, and what a rise of it is called."""
+    bound = [name for name in watched if name != CARRIER]
+    if not watched:
+        return "no site rose", "a rise"
+    if len(watched) == 1:
+        (name,) = bound or ("M",)
+        return f"{name} did not rise", f"a rise of {name}"
+    sites = f"the {len(bound)} sites that limits bind" if len(bound) > 1 else bound[0]
+    if len(bound) < len(watched):
+        return f"neither M nor {'any of ' if len(bound) > 1 else ''}{sites} rose", f"a rise of M or of {sites}"
+    return f"none of {sites} rose", f"a rise of {sites}"
+
+
+def unwatched_remark(record: Record, limits: Iterable[Limit]) -> Iterator[str]:
+    """Of a pass that ended early: limits on sites whose rises did not keep it going."""
+    stopped = record.provenance.stopped
+    if stopped is None or not stopped.watched or record.tokens == stopped.of_tokens:
+        return
+    sites = [reading.site for reading in record.sites.values()]
+    missing = [name for name in bound_sites(limits, sites) if name not in stopped.watched]
+    if missing:
+        named = "M" if missing[0] == CARRIER else missing[0]
+        yield (
+            f"the pass ended early and did not wait for {counted(len(missing), 'site')} that limits bind, the first "
+            f"{named}: it was measured for other limits"
+        )
 
 
 def noise_remarks(findings: Iterable[Finding]) -> Iterator[str]:

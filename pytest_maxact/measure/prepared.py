@@ -40,6 +40,11 @@ class Prepared:
     beside: tuple[corpus.Sequence, ...] = ()
     """Samples with it, for the ranges and static scales of `schemes`, or of the artifact itself."""
 
+    watched: tuple[str, ...] = ()
+    """Sites that limits bind, `carrier` for M: whose rises keep a pass going that ends once none rises; empty for
+    all.
+    """
+
     predicts: bool = True
     """Whether the model has a next-token distribution."""
 

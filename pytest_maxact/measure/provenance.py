@@ -147,7 +147,11 @@ def content_of(
         "schemes": [scheme.name for scheme in prepared.schemes],
         "effects": list(settings.effects_measured),
         "repeat": settings.repeat,
-        **({"until_saturated": [settings.until_saturated, settings.seed]} if settings.until_saturated else {}),
+        **(
+            {"until_saturated": [settings.until_saturated, settings.seed, *prepared.watched]}
+            if settings.until_saturated
+            else {}
+        ),
         **({"stress": [True, settings.seed]} if settings.stress else {}),
         **({"hunt": [*settings.hunt, settings.hunt_seconds, settings.seed]} if settings.hunt else {}),
         "bounds": sorted([name, bound] for name, bound in bounds) if settings.effects_measured else [],

@@ -1,5 +1,6 @@
-"""A pass that ends once no maximum rises any more: a corpus in, batches in an order whose every step keeps the
-categories in proportion, and what tells after each of them whether it is enough.
+"""A pass that ends once no maximum rises any more, of the sites that limits bind where these are known: a corpus in,
+batches in an order whose every step keeps the categories in proportion, and what tells after each of them whether it is
+enough.
 
 Guard: it ends between steps alone, once every category and both splits had a sample; what was not run is no part of
 the Record, and what was asked for stands in it.
@@ -17,6 +18,7 @@ from pytest_maxact.measure.observe.left import Left
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.numbers.schemes import Scheme
+from pytest_maxact.numbers.sites import CARRIER
 from pytest_maxact.record.provenance import Stopped
 from pytest_maxact.settings.settings import Settings
 
@@ -28,8 +30,8 @@ class Saturating:
     """Who follows such a pass. `plan` are its batches in their order, `stopped` what it came to."""
 
     def __init__(self, prepared: Prepared, batch_tokens: int, asked: int, seed: int) -> None:
-        self._asked, self._whole = asked, prepared.whole
-        self._watched: Mapping[str, SiteAccumulator] = {}
+        self._asked, self._whole, self._told = asked, prepared.whole, prepared.watched
+        self._watched: Mapping[str, Mapping[str, SiteAccumulator]] = {}
         splits = corpus.assign_splits([sequence.sample for sequence in prepared.whole])
         self.plan, self._ends = _steps(
             prepared.whole, splits, batch_tokens, max(batch_tokens, asked // _STEPS), seed
@@ -41,9 +43,13 @@ class Saturating:
         self._unseen: frozenset[str] = frozenset()
 
     def follow(self, observer: Observer) -> "Saturating":
-        """Watch the sites of this pass, but for those that are observed where they are asked for alone."""
-        beside = {site.name for site in observer.anatomy.sites if site.is_beside}
-        self._watched = {name: one for name, one in observer.accumulators.items() if name not in beside}
+        """Watch the sites that limits bind, M as the largest of all that count toward it; where none are named all of
+        this pass, but for those that are observed where they are asked for alone.
+        """
+        sites, seen = observer.anatomy.sites, observer.accumulators
+        names = self._told or tuple(site.name for site in sites if not site.is_beside)
+        counted = {site.name: seen[site.name] for site in sites if site.counted}
+        self._watched = {name: counted if name == CARRIER else {name: seen[name]} for name in names}
         return self
 
     def begun(self, left: Left) -> None:
@@ -52,10 +58,11 @@ class Saturating:
     def ran(self, left: Left, check: Callable[[], None], seconds: float) -> None:
         """A batch counts: end here, where no site rose for long enough."""
         seen = self._total - left.tokens
-        for name, site in self._watched.items():
-            largest = abs(site.peaks[0].value) if site.peaks else 0.0
-            if largest > self._largest.get(name, -1.0):
-                self._largest[name], self._rose, self._site = largest, seen, name
+        for name, sites in self._watched.items():
+            found = {site: abs(one.peaks[0].value) if one.peaks else 0.0 for site, one in sites.items()}
+            site = max(found, key=found.__getitem__)
+            if found[site] > self._largest.get(name, -1.0):
+                self._largest[name], self._rose, self._site = found[site], seen, site
         if seen in self._ends and seen >= self._fewest and seen - self._rose >= self._asked and not left.is_empty:
             self._unseen = frozenset(sequence.sample.id for batch in left.waiting for sequence in batch.sequences)
             left.end()
@@ -63,8 +70,9 @@ class Saturating:
     @property
     def stopped(self) -> Stopped:
         return Stopped(
-            asked=self._asked, last_rose=self._rose, site=self._site, of_tokens=self._total, of_samples=len(self._whole)
-        )
+            asked=self._asked, last_rose=self._rose, site=self._site, of_tokens=self._total,
+            of_samples=len(self._whole), watched=self._told,
+        )  # fmt: skip
 
     def seen(self, prepared: Prepared) -> Prepared:
         """What was prepared, of which only what ran is told."""

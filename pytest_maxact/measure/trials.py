@@ -14,12 +14,13 @@ from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.errors import InputError, MeasureError, first_line, setting
 from pytest_maxact.measure.arithmetic import arithmetic_of, computing
 from pytest_maxact.measure.context import positions_of
-from pytest_maxact.measure.hunt.hunt import CARRIER, hunt, names_of
+from pytest_maxact.measure.hunt.hunt import hunt, names_of
 from pytest_maxact.measure.hunt.sight import require_sites
 from pytest_maxact.measure.passed import anatomy_of
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.progress import HUNTING, STRESSING, Progress, begin
 from pytest_maxact.measure.stress import measure_stress
+from pytest_maxact.numbers.sites import CARRIER
 from pytest_maxact.record.record import HUNTED, STRESSED, Record
 from pytest_maxact.settings.settings import Settings
 

@@ -14,6 +14,8 @@ from itertools import pairwise
 
 from pytest_maxact.numbers.checked import Count
 
+CARRIER = "carrier"
+"""Stands for the site that holds M, which is known once all were seen."""
 LAYER_KINDS = ("hidden", "attn_output", "mlp_output", "gate", "router")
 """Kinds of the paper that every layer may have."""
 LINEAR_KINDS = ("qkv_in", "o_in", "mlp_in", "down_in")

@@ -35,6 +35,7 @@ class Context:
 class Stopped:
     """Of a pass that was to end once no site rose for `asked` tokens: the tokens after which one last rose, which
     `site` that was, and how large the text is of which it may have run no more than the samples of the Record.
+    `watched`: the sites whose rises counted, those that limits bind, `carrier` for M; empty where all did.
     """
 
     asked: Size
@@ -42,6 +43,7 @@ class Stopped:
     site: str
     of_tokens: Size
     of_samples: Size
+    watched: tuple[str, ...] = field(default=(), metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,12 +8,15 @@ import pytest
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.remarks import remarks_on
+from pytest_maxact.measure.prepare import prepare
+from pytest_maxact.measure.run import measure
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.record.comparability import record_differences
 from pytest_maxact.record.file import load, save
 from pytest_maxact.record.merge import merge
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.sound.record import require_sound
+from pytest_maxact.settings.settings import Settings
 from tests.support import tiny
 from tests.support.measuring import record_of
 
@@ -102,6 +105,44 @@ def test_where_nothing_stays_still_for_so_long_all_of_the_text_runs(model: Path,
 
 
 @pytest.mark.parametrize(
+    ("watched", "words"),
+    [
+        (("carrier",), "once M did not rise for"),
+        (("layers.0.hidden",), "once layers.0.hidden did not rise for"),
+        (("layers.0.gate", "final_norm"), "once none of the 2 sites that limits bind rose for"),
+        (("carrier", "final_norm"), "once neither M nor final_norm rose for"),
+        (("carrier", "layers.0.gate", "final_norm"), "once neither M nor any of the 2 sites that limits bind rose for"),
+    ],
+    ids=["M", "one site", "two sites", "M and one site", "M and two sites"],
+)
+def test_rises_of_other_sites_than_limits_bind_keep_no_pass_going(
+    watched: tuple[str, ...], words: str, ended: Record, model: Path, text: Path, tmp_path: Path
+) -> None:
+    settings = Settings(model=str(model), corpus=str(text), batch_tokens=32, until_saturated=ASKED)
+    record = measure(replace(prepare(settings), watched=watched), settings, None)
+    stopped, of_all = record.provenance.stopped, ended.provenance.stopped
+    assert stopped is not None
+    assert of_all is not None
+    assert stopped.watched == watched
+    assert of_all.watched == ()
+    assert record.tokens < ended.tokens
+    assert stopped.site in watched or ("carrier" in watched and record[stopped.site].site.counted)
+    assert any(words in one for one in remarks_on(record))
+    save(record, tmp_path / "r")
+    assert load(tmp_path / "r") == record
+
+
+def test_the_last_rise_of_m_is_where_m_was_reached(model: Path, text: Path) -> None:
+    settings = Settings(model=str(model), corpus=str(text), batch_tokens=32, until_saturated=10_000)
+    record = measure(replace(prepare(settings), watched=("carrier",)), settings, None)
+    stopped = record.provenance.stopped
+    assert stopped is not None
+    assert stopped.site == record.carrier.site.name
+    (remark,) = (one for one in remarks_on(record) if "all of the text was run" in one)
+    assert "no step of it showed 10000 without a rise of M; the last to rise was" in remark
+
+
+@pytest.mark.parametrize(
     ("asked", "why"),
     [
         ({"shard": "1/2"}, "one process has to see all of the text"),
@@ -125,8 +166,16 @@ def test_such_a_record_is_no_part_of_another(ended: Record) -> None:
         merge([ended])
 
 
-@pytest.mark.parametrize("changed", [{"last_rose": 10**6}, {"of_tokens": 5}, {"of_samples": 1}, {"asked": 10**6}])
-def test_a_record_that_had_not_seen_what_it_was_to_see_is_contradicted(ended: Record, changed: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"last_rose": 10**6}, {"of_tokens": 5}, {"of_samples": 1}, {"asked": 10**6}, {"watched": ("layers.9.hidden",)},
+        {"watched": ("embedding",), "site": "final_norm"}, {"watched": ("carrier",), "site": "nowhere"},
+        {"site": "nowhere"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_record_that_had_not_seen_what_it_was_to_see_is_contradicted(ended: Record, changed: dict[str, Any]) -> None:
     stopped = ended.provenance.stopped
     assert stopped is not None
     provenance = replace(ended.provenance, stopped=replace(stopped, **changed))

@@ -2,13 +2,16 @@
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pytest_maxact.errors import InputError, name_in_id
+from pytest_maxact.numbers import sites
 from pytest_maxact.numbers.formats import BF16_MAX
 from pytest_maxact.record.metrics.metric import Kind, Metric
 
-CARRIER = "carrier"
+CARRIER = sites.CARRIER
+_COUNTS = (Kind.NONFINITE, Kind.UNREACHED)
 _MAGNITUDES = (Kind.MAX_ABS, Kind.RMS, Kind.QUANTILE)
 LEAST_DECIBELS = -100.0
 """No error of a number format lies below."""
@@ -68,6 +71,14 @@ class Limit:
         """The check's name below the gate's collector: `layers.12.hidden::max_abs`."""
         against = f"[{name_in_id(self.against)}]" if self.against else ""
         return f"{name_in_id(self.site)}::{self.metric}{against}"
+
+
+def bound_sites(limits: Iterable[Limit], known: Iterable[sites.Site]) -> tuple[str, ...]:
+    """Of the `known` sites those at which a figure is bound, `carrier` first where M is; counts alone, of what is not
+    finite or was not reached, which every site is held to, bind none.
+    """
+    bound = {limit.site for limit in limits if limit.metric.kind not in _COUNTS}
+    return tuple(name for name in (CARRIER, *(site.name for site in known)) if name in bound)
 
 
 def specificity(pattern: str, name: str) -> tuple[bool, int]:

@@ -21,10 +21,10 @@ from pytest_maxact.measure.hunt.sight import Sight
 from pytest_maxact.measure.hunt.state import Find, State, read_state, write_state
 from pytest_maxact.measure.seen import seen_on
 from pytest_maxact.numbers.peaks import NonFinite, Peak
+from pytest_maxact.numbers.sites import CARRIER
 from pytest_maxact.record.hunt import CATEGORY, Hunted
 from pytest_maxact.record.reading import SiteReading
 
-CARRIER = "carrier"
 _CONTEXTS = (8, 24, LONGEST)
 _WRITTEN = 4
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from pytest_maxact.errors import shown
 from pytest_maxact.numbers.counted import counted, counted_of
 from pytest_maxact.numbers.schemes import SCHEMES
-from pytest_maxact.numbers.sites import KINDS
+from pytest_maxact.numbers.sites import CARRIER, KINDS
 from pytest_maxact.record.effect import KEPT, UNDONE, Effect
 from pytest_maxact.record.provenance import Provenance, corpus_digest
 from pytest_maxact.record.reading import SPLITS, SiteReading
@@ -45,7 +45,7 @@ def require_sound(record: Record) -> None:
     require_sound_predictions(record)
     require_sound_probes(record)
     require_sound_weights(record.weights)
-    _require_stopped(provenance)
+    _require_stopped(provenance, record.sites)
     _require_deployed(record)
     _require_logits(record)
     _require_noise(record)
@@ -55,8 +55,10 @@ def require_sound(record: Record) -> None:
     require_sound_texts(record)
 
 
-def _require_stopped(provenance: Provenance) -> None:
-    """A pass that ended early had seen what it was asked to see, and no more than there was."""
+def _require_stopped(provenance: Provenance, sites: Mapping[str, SiteReading]) -> None:
+    """A pass that ended early had seen what it was asked to see, and no more than there was, at sites that are there;
+    what rose last is one that it watched.
+    """
     stopped = provenance.stopped
     if stopped is None:
         return
@@ -66,6 +68,12 @@ def _require_stopped(provenance: Provenance) -> None:
             f"provenance.stopped: {counted_of(tokens, stopped.of_tokens, 'token')} of "
             f"{counted_of(samples, stopped.of_samples, 'sample')}, the last rise by token {stopped.last_rose}"
         )
+    watched = stopped.watched or tuple(sites)
+    if unknown := [name for name in watched if name != CARRIER and name not in sites]:
+        raise ValueError(f"provenance.stopped: it watched {shown(unknown[0])}, of which the Record holds nothing")
+    of_m = CARRIER in watched and stopped.site in sites and sites[stopped.site].site.counted
+    if stopped.site not in watched and not of_m:
+        raise ValueError(f"provenance.stopped: {shown(stopped.site)} rose last, which was not watched")
     early = (tokens, samples) != (stopped.of_tokens, stopped.of_samples)
     if early and tokens - stopped.last_rose < stopped.asked:
         raise ValueError(

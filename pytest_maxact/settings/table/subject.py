@@ -98,7 +98,8 @@ SUBJECT = (
         name="until-saturated",
         metavar="TOKENS",
         parse=positive_number,
-        help="end the pass once no site's maximum rose for TOKENS tokens, categories in proportion (default: run all)",
+        help="end the pass once no maximum that a limit binds (without limits: of any site) rose for TOKENS tokens,"
+        " categories in proportion (default: run all)",
     ),
     Option(
         name="max-seq-len",
