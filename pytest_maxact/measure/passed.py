@@ -12,6 +12,7 @@ from pytest_maxact.checkpoint.locate import Checkpoint
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.errors import MeasureError
+from pytest_maxact.measure.around import with_surroundings
 from pytest_maxact.measure.named import names_of_attention
 from pytest_maxact.measure.observe.layers import TOKENS
 from pytest_maxact.measure.observe.observer import Observer
@@ -75,6 +76,7 @@ def record_of(
 ) -> Record:
     """`weights`: the digest of the files; `scan`: what every tensor of them holds."""
     seen, texts = with_tokens(readings(passed.observer, prepared.tokenizer), prepared.sequences, prepared.tokenizer)
+    seen = with_surroundings(seen, prepared.sequences, prepared.tokenizer)
     names = names_of_attention(passed.anatomy.taps, passed.loaded)
     widest = readings(passed.deployed, prepared.tokenizer) if passed.deployed else {}
     seen = {

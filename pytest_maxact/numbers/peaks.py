@@ -1,10 +1,22 @@
 """The largest entries of a site, and the first that is not finite: what they were and where they sat."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from pytest_maxact.numbers.checked import Count, Place, Real
+from pytest_maxact.numbers.checked import LATER, Count, Flag, Place, Real
 
 PEAKS_KEPT = 10
+AROUND_KEPT = 40
+"""Characters of the text on either side of a token, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """A little of the text before and after a token. `begins`, `ends`: whether there is no more of it on that side."""
+
+    before: str
+    after: str
+    begins: Flag = field(default=False, metadata=LATER)
+    ends: Flag = field(default=False, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +33,8 @@ class Peak:
     token_id: Place
     channel: Count
     part: str = ""
+    around: Around | None = field(default=None, metadata=LATER)
+    """The text that its token stands in; None where that is not known."""
 
     @property
     def order(self) -> tuple[float, str, int, str, int, float]:
@@ -43,3 +57,4 @@ class NonFinite:
     position: Place
     token: str
     channel: Count
+    around: Around | None = field(default=None, metadata=LATER)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from pytest_maxact.numbers.channels import Channels
 from pytest_maxact.numbers.histogram import BINS, Histogram
+from pytest_maxact.record.around import texts_around, with_around, without_around
 from pytest_maxact.record.by_sample import packed_maxima, unpacked_maxima
 from pytest_maxact.record.held import Distributions, Summary
 from pytest_maxact.record.packing import Bytes, differences, packed, summed, unpacked
@@ -33,7 +34,7 @@ def document_of(record: Record) -> dict[str, Any]:
             schema=SCHEMA,
             metric_version=record.metric_version,
             provenance=record.provenance,
-            sites=tuple(_stored(reading) for reading in record.sites.values()),
+            sites=tuple(_stored(without_around(reading)) for reading in record.sites.values()),
             effects=dict(record.effects),
             weights=record.weights,
             predictions=record.predictions,
@@ -46,6 +47,7 @@ def document_of(record: Record) -> dict[str, Any]:
             hunt=record.hunt,
             untried=dict(record.untried) or None,
             token_texts=dict(record.token_texts) if record.token_texts is not None else None,
+            around=texts_around(record.sites.values()) or None,
         )
     )
     return document
@@ -71,7 +73,7 @@ def record_of(document: StoredRecord, tensors: Mapping[str, Bytes]) -> Record:
     readings = {entry.site.name: _reading(entry, kept) for entry, kept in held}
     return Record(
         provenance=document.provenance,
-        sites=readings,
+        sites=with_around(readings, document.around or {}),
         effects=document.effects,
         weights=document.weights,
         predictions=document.predictions,

@@ -21,7 +21,7 @@ from pytest_maxact.numbers.checked import LATER, Count, Figure, FigureAboveZero,
 from pytest_maxact.numbers.histogram import BINS
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.noise import Noise
-from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
+from pytest_maxact.numbers.peaks import PEAKS_KEPT, Around, NonFinite, Peak
 from pytest_maxact.numbers.probe import Probe
 from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.numbers.sites import Site
@@ -127,6 +127,8 @@ class StoredRecord:
     hunt: tuple[Hunted, ...] | None = field(default=None, metadata=LATER)
     untried: dict[Annotated[str, _one_of("stress", "hunt")], str] | None = field(default=None, metadata=LATER)
     token_texts: dict[str, str] | None = field(default=None, metadata=LATER)
+    around: dict[str, dict[str, Around]] | None = field(default=None, metadata=LATER)
+    """The text around the tokens of peaks and of what is not finite, by sample and position."""
 
 
 def stored(document: Mapping[str, Any]) -> StoredRecord:

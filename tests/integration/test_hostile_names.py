@@ -17,6 +17,7 @@ from pytest_maxact.gate.account import account_of, note_all
 from pytest_maxact.gate.conclude import all_reported, conclude
 from pytest_maxact.gate.session import open_session
 from pytest_maxact.judge.account import Account
+from pytest_maxact.numbers.peaks import Around
 from pytest_maxact.report.card.bom import bom
 from pytest_maxact.report.card.content import card
 from pytest_maxact.report.github.annotations import annotations
@@ -28,7 +29,7 @@ from tests.support.runner import read_command
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")
 OURS = re.compile(
-    r"</?(?:h2|p|br|code|span|strong|table|thead|tbody|tr|t[hd]|ul|li|a)(?: style=\"text-align:right\")?(?: /)?>"
+    r"</?(?:h2|p|br|b|code|span|strong|table|thead|tbody|tr|t[hd]|ul|li|a)(?: style=\"text-align:right\")?(?: /)?>"
 )
 
 
@@ -42,7 +43,9 @@ def account(saved: Path, tight: Path) -> Account:
 
 
 def named(account: Account, name: str) -> Account:
-    """The same, with this name of a model, a corpus, a sample and a token, in what it says and in a fault."""
+    """The same, with this name of a model, a corpus, a sample, a token and the text around it, in what it
+    says and in a fault.
+    """
     assert account.outcome is not None
     assert account.outcome.verdict is not None
     (judged,) = account.checkpoints
@@ -50,7 +53,8 @@ def named(account: Account, name: str) -> Account:
     assert judged.concluded is not None
     assert judged.concluded.portrait is not None
     assert breach.finding.reading is not None
-    peaks = tuple(replace(peak, sample=name, token=name) for peak in breach.finding.reading.peaks)
+    around = Around(before=name, after=name)
+    peaks = tuple(replace(peak, sample=name, token=name, around=around) for peak in breach.finding.reading.peaks)
     finding = replace(
         breach.finding,
         reading=replace(breach.finding.reading, peaks=peaks),

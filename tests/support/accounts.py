@@ -12,6 +12,7 @@ from pytest_maxact.judge.trust.interval import Interval, IntervalKind
 from pytest_maxact.judge.verdict.check import check
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.tally import Told, tally_of
+from pytest_maxact.numbers.peaks import Around
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.option import pytest_option
 from tests.support import records
@@ -26,11 +27,12 @@ BETWEEN = Interval(
 
 
 def record_named(name: str) -> Record:
-    """A Record whose model, sample and token are called so."""
+    """A Record whose model, sample and token are called so, and the text around it."""
     values = {site: [[1.0, -2.0, 0.5, 24.0]] for site in ("embedding", HIDDEN, "layers.1.hidden", "final_norm")}
     made = records.record(values, model=name)
+    around = Around(before=name, after=name)
     sites = {
-        site: replace(one, peaks=tuple(replace(peak, token=name, sample=name) for peak in one.peaks))
+        site: replace(one, peaks=tuple(replace(peak, token=name, sample=name, around=around) for peak in one.peaks))
         for site, one in made.sites.items()
     }
     return replace(made, sites=sites)

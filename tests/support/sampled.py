@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from pytest_maxact.numbers.maxima import SampleMaxima
+from pytest_maxact.numbers.peaks import Around
 from pytest_maxact.record.effect import Effect, SampleEffect
 from pytest_maxact.record.record import Record
 from tests.support.findings import HIDDEN
@@ -41,3 +42,12 @@ def with_effect(plain: Record, kl: Sequence[float], scheme: str = "W8A8", tokens
         by_sample=samples,
     )  # fmt: skip
     return replace(plain, effects={**plain.effects, scheme: effect})
+
+
+def having_around(record: Record, around: Around) -> Record:
+    """The same, with this text around every entry."""
+    sites = {
+        name: replace(one, peaks=tuple(replace(peak, around=around) for peak in one.peaks))
+        for name, one in record.sites.items()
+    }
+    return replace(record, sites=sites)

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pytest_maxact.judge.compare.jumps import stream
 from pytest_maxact.judge.figures.cells import depth_of
 from pytest_maxact.judge.figures.words import plain
+from pytest_maxact.judge.verdict.quote import quote_of
 from pytest_maxact.record.record import Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LargeEntry:
     """One entry, or several of one channel and token: the largest, signed, and `entries` of them. `massive`: whether
-    its layer meets the massive-activation criterion, on so many `tokens`.
+    its layer meets the massive-activation criterion, on so many `tokens`. `quote`: the text that the token stands in,
+    empty where it is not known.
     """
 
     site: str
@@ -24,6 +26,7 @@ class LargeEntry:
     entries: int
     sample: str
     position: int
+    quote: str
     massive: bool
     tokens: int
 
@@ -47,6 +50,7 @@ def large_entries(record: Record) -> tuple[LargeEntry, ...]:
                     entries=len(places),
                     sample=plain(peak.sample),
                     position=peak.position,
+                    quote=plain(quote.words, 120) if (quote := quote_of(peak)) else "",
                     massive=reading.is_massive,
                     tokens=reading.massive.tokens if reading.massive else 0,
                 )

@@ -21,7 +21,7 @@ Plain = Any
 """Whatever JSON holds; None for nothing seen."""
 
 
-_PEAK = tuple(field.name for field in fields(Peak))
+_PEAK = tuple(field.name for field in fields(Peak) if field.name != "around")
 
 
 class How(str, Enum):

@@ -19,6 +19,7 @@ from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.sites import LINEAR_KINDS
 from pytest_maxact.numbers.sums import DB_BINS, SchemeSums
+from pytest_maxact.record.around import require_short
 from pytest_maxact.record.held import Distributions, Summary
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.sound.figures import require_sound_figures, require_sound_weight
@@ -54,6 +55,7 @@ def require_sound_site(reading: SiteReading, text: Text, is_routed: bool) -> Non
         _require_format(reading)
         _require_counts(reading, text, is_routed)
         _require_places(reading, text)
+        require_short(reading)
         if isinstance(reading.held, Distributions):
             _require_peaks(reading, reading.held)
             _require_massive(reading, reading.held)

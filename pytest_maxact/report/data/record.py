@@ -144,7 +144,11 @@ def _site(figures: SiteFigures) -> dict[str, Any]:
 
 
 def _place(peak: Peak | None) -> dict[str, Any]:
-    return {name: getattr(peak, name, None) for name in ("sample", "position", "token", "channel")}
+    around = peak.around if peak else None
+    return {
+        **{name: getattr(peak, name, None) for name in ("sample", "position", "token", "channel")},
+        **({"before": around.before, "after": around.after} if around else {}),
+    }
 
 
 def _int8(error: FormatDistortion, broken: bool) -> dict[str, float | None]:

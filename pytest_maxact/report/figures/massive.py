@@ -50,6 +50,7 @@ def massive(drawn: Drawn) -> Figure | LeftOut:
             "entries": one.entries,
             "sample": one.sample,
             "position": one.position,
+            "quote": one.quote,
             "role": "criterion met" if one.massive else "not met",
             "tokens": one.tokens,
         }
@@ -62,7 +63,7 @@ def massive(drawn: Drawn) -> Figure | LeftOut:
     )  # fmt: skip
     hints = tooltips(
         site="site", channel="channel", shown="value", token="token", entries="entries like it", sample="sample",
-        position="position", tokens="tokens that meet the criterion",
+        position="position", quote="text", tokens="tokens that meet the criterion",
     )  # fmt: skip
     chart = (
         chart_of()

@@ -12,11 +12,12 @@ from pytest_maxact.errors import InputError
 from pytest_maxact.judge.explain.lookup import explain
 from pytest_maxact.judge.limits.weights import is_of_weights
 from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.judge.verdict.quote import place_of, quote_of
 from pytest_maxact.judge.verdict.severity import worst_of
 from pytest_maxact.judge.verdict.tally import Told
 from pytest_maxact.judge.verdict.words import RELATIONS
 from pytest_maxact.numbers.counted import counted
-from pytest_maxact.record.metrics.metric import NONFINITE
+from pytest_maxact.numbers.peaks import NonFinite
 from pytest_maxact.report.html.shapes import Advice, Breach, Cell, Head, Place, Row, Table
 
 Rows = Mapping[tuple[str, str], str]
@@ -128,18 +129,16 @@ def written(finding: Finding) -> str:
 
 
 def _place(finding: Finding) -> Place | None:
-    """Where the first entry that is not finite sat, or the largest, which sets the scale of all others."""
-    reading = finding.reading
-    if reading is None:
+    reading, peak = finding.reading, place_of(finding)
+    if reading is None or peak is None:
         return None
-    if finding.limit.metric == NONFINITE and (first := reading.first_nonfinite):
+    quote = quote_of(peak)
+    before, after = (quote.before, quote.after) if quote else ("", "")
+    if isinstance(peak, NonFinite):
         return Place(
-            what="the first that is not finite", value="NaN or infinite", sample=first.sample,
-            position=f"{first.position}", token=first.token, channel=f"{first.channel}",
+            what="the first that is not finite", value="NaN or infinite", sample=peak.sample,
+            position=f"{peak.position}", token=peak.token, channel=f"{peak.channel}", before=before, after=after,
         )  # fmt: skip
-    if not reading.peaks:
-        return None
-    peak = reading.peaks[0]
     channel = f"{peak.channel}"
     if reading.heads:
         head, own = divmod(peak.channel, reading.width // reading.heads)
@@ -151,6 +150,8 @@ def _place(finding: Finding) -> Place | None:
         position=f"{peak.position}" if peak.sample else "",
         token=peak.token,
         channel=f"{channel} of {peak.part}" if peak.part else channel,
+        before=before,
+        after=after,
     )
 
 

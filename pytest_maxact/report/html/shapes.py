@@ -60,7 +60,9 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where an entry sat: its value, sample and position, the token that it stands at, its channel in words."""
+    """Where an entry sat: its value, sample and position, the token that it stands at with the text `before` and
+    `after`, both empty where that is not known, its channel in words.
+    """
 
     what: str
     value: str
@@ -68,6 +70,8 @@ class Place:
     position: str
     token: str
     channel: str
+    before: str = ""
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,13 +9,15 @@ from pathlib import Path
 from pytest_maxact.judge.deploy.fitness import SchemeFitness
 from pytest_maxact.judge.portrait import Maximum, Portrait
 from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.judge.verdict.quote import quote_of
 from pytest_maxact.numbers.counted import counted
-from pytest_maxact.numbers.peaks import Peak
+from pytest_maxact.numbers.peaks import NonFinite, Peak
 from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.report.markdown.text import code, heading, prose, row
 from pytest_maxact.report.terminal.screen import grouped
 from pytest_maxact.report.terminal.trust import trust_line
 
+_TOKEN = 40
 DIGEST = 12
 """Digits of a digest that people compare."""
 
@@ -72,8 +74,17 @@ def token(finding: Finding) -> str:
         return "-"
     if first := reading.first_nonfinite:
         where = f"token {code(first.token)} ({first.position} of {code(first.sample)})" if first.sample else ""
-        return ", ".join(part for part in ("NaN or infinite", where, f"channel {first.channel}") if part)
-    return place(reading.peaks[0]) if reading.peaks and not finding.limit.metric.scheme else "-"
+        said = ", ".join(part for part in ("NaN or infinite", where, f"channel {first.channel}") if part)
+        return said + _quoted(first)
+    if not reading.peaks or finding.limit.metric.scheme:
+        return "-"
+    return place(reading.peaks[0]) + _quoted(reading.peaks[0])
+
+
+def _quoted(place: Peak | NonFinite) -> str:
+    """The text that its token stands in, from the break on that a cell of a table may have."""
+    quote = quote_of(place)
+    return f"<br>{prose(quote.before)}<b>{prose(quote.token, _TOKEN)}</b>{prose(quote.after)}" if quote else ""
 
 
 def interval(finding: Finding) -> str:

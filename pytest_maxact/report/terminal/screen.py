@@ -187,7 +187,7 @@ def _worded(text: Text, screen: Screen) -> Text:
     """The same text and styles, settings in words; on one line, unless it is of several."""
     one_line = not isinstance(text, Several)
     ends = sorted({end for span in text.spans for end in (span.start, span.end)} - {0, len(text)})
-    found = Text(style=text.style)
+    found = Text(style=text.style, no_wrap=text.no_wrap, overflow=text.overflow)
     for piece in text.divide(ends):
         start = len(found)
         found.append(_as_shown(shown(piece.plain) if one_line else piece.plain, screen))

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from pytest_maxact.judge.outcome import Outcome
 from pytest_maxact.judge.verdict.close import is_of_maximum
+from pytest_maxact.judge.verdict.quote import quoted_at
 from pytest_maxact.judge.verdict.severity import worst_of
 from pytest_maxact.judge.verdict.tally import Tally, Told
 from pytest_maxact.numbers.counted import counted, counted_of
@@ -23,6 +24,8 @@ OF_MAXIMA = (
 """What to make of maxima that are too close to call; said once, below them."""
 BREACHES_SHOWN = 12
 CLOSE_SHOWN = 4
+QUOTED = 20
+"""Characters of the text on either side of a token: with it, one line of a narrow terminal."""
 _NUMBER = re.compile(r"(.*?layers\.)(\d+)(.*)", re.DOTALL)
 """A place and its layer."""
 
@@ -45,8 +48,10 @@ def verdict_lines(verdict: Tally, across: str = "", whole: bool = False) -> Iter
         yield Text(f"the first site with non-finite values{f' in {name}' if name else ''} is {site}", style="red")
     told = [one for one in verdict.breaches if not (across and one.finding.limit.against)]
     said = list(_by_scheme(told))
-    for words, _ in said[:most]:
+    for words, same in said[:most]:
         yield Text(f"- {words}", style="red")
+        if len(same) == 1 and (quote := quoted_at(same[0].finding, QUOTED)):
+            yield Text(f"  in: {quote.words}", style="dim", no_wrap=True, overflow="crop")
     if most and (more := [one for _, same in said[most:] for one in same]):
         yield Text(f"- and {len(more)} more: {places(more)}", style="red")
     for fault in verdict.listed:

@@ -90,6 +90,7 @@ def test_names_of_others_come_back_as_they_were(name: str, tmp_path: Path) -> No
     (one,) = document["checkpoints"]
     assert (one["name"], one["title"], one["given"], one["measured"]["model"]) == (whole,) * 4
     assert one["checks"][1]["peak"]["token"] == one["checks"][1]["peak"]["sample"] == whole
+    assert one["checks"][1]["peak"]["before"] == one["checks"][1]["peak"]["after"] == whole
     assert document["waivers"][0]["waiver"]["reason"] == whole
     path = tmp_path / "report.json"
     path.write_text(run_json(account), encoding="utf-8")

@@ -17,6 +17,7 @@ from pytest_maxact.judge.account import UNFINISHED, Account
 from pytest_maxact.judge.outcome import Checkpoint, Outcome
 from pytest_maxact.judge.trust.interval import IntervalKind
 from pytest_maxact.judge.verdict.tally import tally_of
+from pytest_maxact.numbers.peaks import Around
 from pytest_maxact.report.html import embedded
 from pytest_maxact.report.html.assemble import page_of as assembled
 from pytest_maxact.report.html.embedded import policy, script_json
@@ -25,7 +26,7 @@ from tests.support import records
 from tests.support.accounts import account_of_all
 from tests.support.hostile import NAMES
 from tests.support.pages import drawn, kept, page_of, told
-from tests.support.sampled import having
+from tests.support.sampled import having, having_around
 
 Accounts = Callable[[str], Account]
 
@@ -146,12 +147,19 @@ def usual() -> Text:
     return Text(page_of(replace(told(records.seen(69632.0), title="usual"), faults=(), asked={"a": "b"})))
 
 
+def test_a_breach_shows_its_token_in_the_text_that_it_stands_in() -> None:
+    page = page_of(told(having_around(records.seen(69632.0), Around(before="over the ", after=" and", begins=True))))
+    assert '<span class="line quote">over the <mark>t0</mark> and...</span>' in page
+    assert "line quote" not in page_of(told(records.seen(69632.0)))
+
+
 @pytest.mark.parametrize("name", NAMES, ids=str)
 def test_a_name_is_text_wherever_it_stands(name: str, tmp_path: Path, usual: Text) -> None:
     attack = NAMES[name]
     record = records.seen(69632.0)
     reading = record["layers.1.hidden"]
-    peaks = tuple(replace(peak, token=attack, sample=attack) for peak in reading.peaks)
+    around = Around(before=attack, after=attack)
+    peaks = tuple(replace(peak, token=attack, sample=attack, around=around) for peak in reading.peaks)
     named = replace(
         record,
         provenance=replace(record.provenance, model=attack, revision=attack, corpus=attack),

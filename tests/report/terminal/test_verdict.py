@@ -14,7 +14,9 @@ from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.verdict.check import check, judge
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.tally import Told, tally_of
+from pytest_maxact.numbers.peaks import Around
 from pytest_maxact.record.identity import identity_of
+from pytest_maxact.report.terminal.screen import Screen, to_text
 from pytest_maxact.report.terminal.verdict import verdict_lines
 from tests.support.findings import HIDDEN, holding, limit
 from tests.support.records import record
@@ -32,6 +34,19 @@ def lines(findings: Sequence[Finding], faults: Sequence[str] = (), waivers: int 
     told = [Told(checkpoint="", finding=finding) for finding in findings]
     tally = tally_of(told, faults=faults, waivers=waivers, failing_waivers=failing)
     return [text.plain for text in verdict_lines(tally)]
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_breach_shows_its_token_in_its_text_on_one_line(width: int) -> None:
+    around = Around(before="the quick brown fox jumps over the", after=" fence\nand ran")
+    reading = holding(4.0)[HIDDEN]
+    told = replace(reading, peaks=tuple(replace(peak, token=" lazy", around=around) for peak in reading.peaks))
+    breach = replace(check(holding(4.0), limit(1.0, HIDDEN)), reading=told)
+    tally = tally_of([Told(checkpoint="", finding=breach)])
+    (quoted,) = [line for line in to_text(verdict_lines(tally), Screen(width=width)).split("\n") if "lazy]" in line]
+    assert quoted == r"  in: ...n fox jumps over the[ lazy] fence\nand ran..."
+    other = replace(breach, limit=limit(2.0, HIDDEN, "rms"))
+    assert not [text for text in verdict_lines(tally_of([Told(checkpoint="", finding=other)])) if "lazy]" in text.plain]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from pytest_maxact.judge.portray import portray
 from pytest_maxact.judge.verdict.check import check_bound
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.tally import Told, tally_of
+from pytest_maxact.numbers.peaks import Around
 from pytest_maxact.record.record import Record
 from pytest_maxact.report.terminal.brief import render_brief
 from pytest_maxact.report.terminal.closing import render_closing
@@ -167,7 +168,9 @@ def named(name: str) -> Outcome:
     ]
     measured = record_of(samples, layers=1, hidden_size=1, model=name, revision=name, corpus=name, stored=name)
     reading = measured.sites["layers.0.hidden"]
-    peaks = tuple(replace(peak, token=name, part=name) for peak in reading.peaks)
+    peaks = tuple(
+        replace(peak, token=name, part=name, around=Around(before=name, after=name)) for peak in reading.peaks
+    )
     seen = replace(measured, sites={**measured.sites, "layers.0.hidden": replace(reading, peaks=peaks)})
     outcome = judged(seen, ["layers.0.hidden"], ["embedding"])
     why = replace(WAIVER, reason=name, owner=name, file=name)

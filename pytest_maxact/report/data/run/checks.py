@@ -96,4 +96,6 @@ def place_form(peak: Peak | None) -> Place | None:
         token_id=peak.token_id,
         channel=peak.channel,
         part=peak.part,
+        before=peak.around.before if peak.around else None,
+        after=peak.around.after if peak.around else None,
     )

@@ -24,7 +24,9 @@ class _Form(BaseModel):
 
 
 class Place(_Form):
-    """Where a value sat: the sample, the token there and its position, the channel along the width of the site."""
+    """Where a value sat: the sample, the token there and its position, the channel along the width of the site.
+    `before` and `after`: a little of the text around the token, null where it is not known.
+    """
 
     value: Number
     sample: str
@@ -33,6 +35,8 @@ class Place(_Form):
     token_id: int
     channel: int
     part: str
+    before: str | None
+    after: str | None
 
 
 class Waived(_Form):
