@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pytest_maxact.numbers.dot import dot
 from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.numbers.sums import decibel
 
@@ -148,16 +149,16 @@ def _error(
     policy: str, threshold: float, values: Floats, counts: Counts, levels: Floats, restored: Floats
 ) -> FormatDistortion:
     """Figures of a round trip of magnitudes, of which every one occurred so often."""
-    error = np.abs(values - restored)
-    signal_energy, error_energy = float(np.dot(values * values, counts)), float(np.dot(error * error, counts))
-    signal_sum = float(np.dot(values, counts))
+    error, weights = np.abs(values - restored), counts.astype(np.float64)
+    signal_energy, error_energy = dot(values * values, weights), dot(error * error, weights)
+    signal_sum = dot(values, weights)
     total, nonzero = int(counts.sum()), int(counts[values > 0].sum())
     return FormatDistortion(
         policy=policy,
         threshold=threshold,
         sqnr_db=decibel(signal_energy, error_energy),
         rel_rmse=math.sqrt(error_energy / signal_energy) if signal_energy else 0.0,
-        rel_mae=float(np.dot(error, counts)) / signal_sum if signal_sum else 0.0,
+        rel_mae=dot(error, weights) / signal_sum if signal_sum else 0.0,
         clip_rate=int(counts[values > threshold].sum()) / total if total else 0.0,
         flush_to_zero=int(counts[(values > 0) & (levels == 0)].sum()) / nonzero if nonzero else 0.0,
         levels_used=_distinct(levels),
@@ -205,9 +206,10 @@ def _optimal_threshold(calibration: Histogram, bits: int) -> float:
     if top == 0.0:
         return 0.0
     values, counts = calibration.finite()
+    weights = counts.astype(np.float64)
 
     def best(thresholds: Floats) -> float:
-        energies = [float(np.dot((values - _round_trip(values, float(t), bits)[1]) ** 2, counts)) for t in thresholds]
+        energies = [dot((values - _round_trip(values, float(t), bits)[1]) ** 2, weights) for t in thresholds]
         return float(thresholds[int(np.argmin(energies))])
 
     low = max(float(values[values > 0][0]), top * 2.0 ** -max(_DEEPEST, 2 * bits))

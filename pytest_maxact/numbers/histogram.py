@@ -15,6 +15,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from pytest_maxact.numbers.dot import dot
+
 BINS = 1 << 15
 INFINITY_BIN = {"bfloat16": 0x7F80, "float16": 0x7C00}
 
@@ -130,13 +132,13 @@ class Histogram:
         """Root of the mean square of the finite entries, float64."""
         values, counts = self.finite()
         total = counts.sum()
-        return float(np.sqrt(np.dot(values * values, counts) / total)) if total else 0.0
+        return float(np.sqrt(dot(values * values, counts) / total)) if total else 0.0
 
     @property
     def mean_abs(self) -> float:
         values, counts = self.finite()
         total = counts.sum()
-        return float(np.dot(values, counts) / total) if total else 0.0
+        return float(dot(values, counts) / total) if total else 0.0
 
     def above(self, threshold: float) -> int:
         """How many finite entries exceed `threshold` in magnitude."""

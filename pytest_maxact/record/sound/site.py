@@ -14,6 +14,7 @@ import numpy as np
 from pytest_maxact.errors import shown
 from pytest_maxact.numbers.channels import Channels
 from pytest_maxact.numbers.counted import counted, counted_of
+from pytest_maxact.numbers.dot import dot
 from pytest_maxact.numbers.histogram import INFINITY_BIN, Histogram, magnitudes
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
 from pytest_maxact.numbers.schemes import SCHEMES
@@ -246,8 +247,8 @@ def _require_sums(name: str, sums: SchemeSums, evaluation: Histogram, exact: boo
     if not exact:
         return
     values, found = evaluation.finite()
-    energy = float(np.dot(values * values, found)) * _NEAR**2
-    if not sums.signal <= energy or not sums.signal_abs <= float(np.dot(values, found)) * _NEAR:
+    energy = dot(values * values, found) * _NEAR**2
+    if not sums.signal <= energy or not sums.signal_abs <= dot(values, found) * _NEAR:
         raise ValueError(f"{key}.signal: {sums.signal}, more than the histogram's {energy}")
     if sums.calm_signal > sums.signal * _NEAR or sums.calm_error > sums.error * _NEAR:
         raise ValueError(f"{key}.calm_signal: more than that of all tokens")
