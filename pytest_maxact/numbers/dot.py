@@ -1,7 +1,7 @@
-"""Sums of magnitudes times how often they occurred: block by block, the same on every machine.
+"""Sums of magnitudes times how often they occurred: block by block, however many threads there are.
 
-A library of linear algebra cuts a longer product over as many threads as there are: its sum then goes by the machine,
-and the threads wait for each other longer than they compute.
+A library of linear algebra cuts a longer product over as many threads as there are: its sum then goes by their number,
+and the threads wait for each other longer than they compute. Its last bits still go by the kind of processor.
 """
 
 from typing import Any
