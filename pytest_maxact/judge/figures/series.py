@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pytest_maxact.judge.figures.training import Training, training_of
 from pytest_maxact.judge.figures.words import plain
 from pytest_maxact.judge.series.trend import Stage, milestones, trends
 
@@ -31,6 +32,7 @@ class SeriesDrawn:
     points: tuple[SeriesPoint, ...]
     growth: tuple[tuple[str, float], ...]
     unit: int
+    training: Training
 
 
 def series_drawn(stages: Sequence[Stage]) -> SeriesDrawn | None:
@@ -49,4 +51,5 @@ def series_drawn(stages: Sequence[Stage]) -> SeriesDrawn | None:
         ),
         growth=tuple((one.kind, one.growth) for one in seen),
         unit=seen[0].unit if seen else 0,
+        training=training_of(stages),
     )

@@ -15,6 +15,7 @@ from pytest_maxact.report.figures.low_bits import low_bits
 from pytest_maxact.report.figures.massive import massive
 from pytest_maxact.report.figures.scale import scale
 from pytest_maxact.report.figures.series import series
+from pytest_maxact.report.figures.training import training
 from pytest_maxact.report.figures.trajectory import trajectory
 from pytest_maxact.report.figures.trust import intervals, saturation, stress, stress_sites
 from pytest_maxact.report.figures.weights import weights
@@ -40,5 +41,6 @@ def left_out(drawn: Drawn) -> tuple[LeftOut, ...]:
 def every_of(drawn: Drawn) -> Iterator[Figure | LeftOut]:
     """All of them, each drawn once, for what shows both."""
     yield from (draw(drawn) for draw in _BEFORE)
+    yield from training(drawn)
     yield from against(drawn)
     yield from (draw(drawn) for draw in _AFTER)

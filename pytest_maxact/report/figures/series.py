@@ -1,5 +1,7 @@
 """A series over training steps: how M and the maxima of each kind of site grow."""
 
+from typing import TYPE_CHECKING
+
 from pytest_maxact.judge.figures.drawn import Drawn
 from pytest_maxact.judge.figures.series import SeriesDrawn
 from pytest_maxact.report.figures.build import (
@@ -16,6 +18,9 @@ from pytest_maxact.report.figures.build import (
 )
 from pytest_maxact.report.figures.figure import Figure, LeftOut
 from pytest_maxact.report.figures.theme import BREACH, INK, SERIES
+
+if TYPE_CHECKING:
+    import altair as alt
 
 NAME, TITLE = "series", "How do the largest activations grow over training?"
 _CAPTION = (
@@ -43,10 +48,7 @@ def series(drawn: Drawn) -> Figure | LeftOut:
         for one in found.points
     ]
     kinds = [kind for kind in dict.fromkeys(row["kind"] for row in rows) if kind != "M"]
-    x = alt.X(
-        "at:Q", title="training step" if found.stepped else "checkpoint", scale=alt.Scale(zero=False, nice=False),
-        axis=alt.Axis(tickMinStep=1, format="~s" if found.stepped else "d"),
-    )  # fmt: skip
+    x = steps(found)
     hints = tooltips(checkpoint="checkpoint", step="step", kind="of", shown="largest")
     colours = [SERIES[place % len(SERIES)] for place in range(len(kinds))]
     colour = alt.Color("kind:N", title=None, scale=alt.Scale(domain=kinds, range=colours))
@@ -60,6 +62,17 @@ def series(drawn: Drawn) -> Figure | LeftOut:
         broken_points(chart_of(), BREACH, x=x, tooltip=hints),
     )
     return made(NAME, TITLE, _CAPTION, _alternative(found), chart, 320, rows)
+
+
+def steps(found: SeriesDrawn) -> "alt.X":
+    """An axis of training steps, or of checkpoints that do not tell theirs."""
+    import altair as alt
+
+    return alt.X(
+        "at:Q", title="training step" if found.stepped else "checkpoint",
+        scale=alt.Scale(zero=False, nice=False, padding=12),
+        axis=alt.Axis(tickMinStep=1, tickCount=8, format="~s" if found.stepped else "d"),
+    )  # fmt: skip
 
 
 def _alternative(found: SeriesDrawn) -> str:

@@ -60,6 +60,7 @@ def page_of(account: Account, drawings: Sequence[Drawing]) -> Page:
         close=checks_table("close", "Too close to call", _CLOSE, verdict.close, anchors) if verdict else None,
         tiles=tuple(_tiles(outcome)) if outcome else (),
         figures=tuple(drawings),
+        drawn=outcome.measured[-1].name if outcome and outcome.series and outcome.measured else "",
         series=series_table(outcome.series, checkpoints) if outcome and outcome.series else None,
         sections=tuple(_sections(outcome, anchors)) if outcome else (),
         provenance=tuple(_provenance(account, checkpoints)),

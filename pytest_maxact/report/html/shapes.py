@@ -136,7 +136,9 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """All of it, from the top. `state` is "bad", "warn", "good" or "none"; `word` says it."""
+    """All of it, from the top. `state` is "bad", "warn", "good" or "none"; `word` says it; `drawn`: the checkpoint of a
+    series that the figures are of, empty where there is one.
+    """
 
     title: str
     subject: str
@@ -151,6 +153,7 @@ class Page:
     tiles: tuple[Fact, ...]
     series: Table | None
     figures: tuple[Drawing, ...]
+    drawn: str
     sections: tuple[Section, ...]
     provenance: tuple[Section, ...]
     unjudged: Table | None

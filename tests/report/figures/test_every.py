@@ -23,7 +23,8 @@ from tests.support.drawing import everything, marks_of, model_of, scene_of, usua
 from tests.support.hostile import NAMES
 
 NAMED = {
-    "heat", "trajectory", "scale", "distribution", "low_bits", "massive", "weights", "series", "baseline", "lint",
+    "heat", "trajectory", "scale", "distribution", "low_bits", "massive", "weights", "series", "series_layers",
+    "series_channels", "series_low_bits", "baseline", "lint",
     "source", "predictions", "intervals", "stress", "stress_sites",
 }  # fmt: skip
 

@@ -147,6 +147,14 @@ def usual() -> Text:
     return Text(page_of(replace(told(records.seen(69632.0), title="usual"), faults=(), asked={"a": "b"})))
 
 
+def test_figures_of_a_series_name_the_checkpoint_that_they_are_of(accounts: Accounts) -> None:
+    page = page_of(accounts("series"))
+    assert "the others are of the last, <b>checkpoint-2000</b>." in page
+    for name in ("series", "series_layers", "series_channels", "series_low_bits"):
+        assert f'id="figure-{name}"' in page
+    assert "the others are of the last" not in page_of(accounts("breach"))
+
+
 def test_a_breach_shows_its_token_in_the_text_that_it_stands_in() -> None:
     page = page_of(told(having_around(records.seen(69632.0), Around(before="over the ", after=" and", begins=True))))
     assert '<span class="line quote">over the <mark>t0</mark> and...</span>' in page
