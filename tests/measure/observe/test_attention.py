@@ -176,7 +176,7 @@ def test_the_interface_is_as_it_was_afterwards_also_when_the_pass_fails() -> Non
 
 def test_scores_are_computed_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = observed(*resolved("qwen3"))
-    monkeypatch.setattr("pytest_maxact.measure.observe.logits._BLOCK", 1)
+    monkeypatch.setattr("pytest_maxact.measure.observe.blocks._BLOCK", 1)
     blocks = observed(*resolved("qwen3"))
     assert whole.logits
     assert blocks.logits
