@@ -9,7 +9,7 @@ from pytest_maxact.checkpoint.libraries import TORCH, needed
 from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_model, add_options, settings_of
 from pytest_maxact.cli.exits import FAILED, PASSED
 from pytest_maxact.cli.output import display, print_json, screen
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, one_line
 from pytest_maxact.settings.options import OPTIONS
 from pytest_maxact.settings.parsers import positive_number
 from pytest_maxact.settings.single import Single
@@ -94,5 +94,5 @@ def run(options: argparse.Namespace) -> int:
         print(render_hunt(found, screen()))
     if broken:
         others = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
-        print(f"maxact: NaN or infinite on the corpus at {broken[0]}{others}", file=sys.stderr)
+        print(one_line(f"maxact: NaN or infinite on the corpus at {broken[0]}{others}"), file=sys.stderr)
     return FAILED if broken or any(one.found == float("inf") for one in found) else PASSED

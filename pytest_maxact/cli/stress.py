@@ -8,6 +8,7 @@ from pytest_maxact.checkpoint.libraries import TORCH, needed
 from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_model, add_options, settings_of
 from pytest_maxact.cli.exits import FAILED, PASSED
 from pytest_maxact.cli.output import display, print_json, screen
+from pytest_maxact.errors import one_line
 from pytest_maxact.settings.options import OPTIONS
 from pytest_maxact.settings.single import Single
 
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         put(record, Path(settings.save), checkpoint)
     figures = stress_figures(record)
     if figures is None:
-        print(f"maxact: could not be tried: {record.untried[STRESSED]}", file=sys.stderr)
+        print(one_line(f"maxact: could not be tried: {record.untried[STRESSED]}"), file=sys.stderr)
         return FAILED
     if options.json:
         print_json(stress_data(figures))
