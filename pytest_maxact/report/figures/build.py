@@ -105,12 +105,15 @@ def logarithmic(field: str, title: str | None, *, along: Literal["x", "y"] = "y"
 
 
 def decades(**changes: Any) -> "alt.Axis":
-    """The axis of a logarithmic scale: lines at powers of ten, large numbers as 10k and 1M."""
+    """The axis of a logarithmic scale: lines at powers of ten, large numbers as 10k and 1M, huge ones as 1e+24."""
     import altair as alt
 
     whole = "abs(log(datum.value) / LN10 - round(log(datum.value) / LN10)) < 1e-6"
     leading = "round(datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)))"
-    words = "datum.value >= 1000 ? format(datum.value, '~s') : format(datum.value, '~g')"
+    words = (
+        "datum.value >= 1e15 ? format(datum.value, '~e') : datum.value >= 1000 ? format(datum.value, '~s')"
+        " : format(datum.value, '~g')"
+    )
     return alt.Axis(
         labelExpr=f"indexof([1, 2, 5], {leading}) < 0 ? '' : {words}",
         labelOverlap="greedy",

@@ -60,8 +60,9 @@ def heat(drawn: Drawn) -> Figure:
     legend = alt.Legend(format="~s", tickCount=5)
     chart = alt.layer(
         base.mark_rect(style=ZERO),
-        base.transform_filter("isValid(datum.value)").mark_rect().encode(
-            color=alt.Color("value:Q", title="residual maximum", scale=scale, legend=legend)
+        base.transform_filter("isValid(datum.value)").mark_rect(strokeWidth=0.5).encode(
+            color=alt.Color("value:Q", title="residual maximum", scale=scale, legend=legend),
+            stroke=alt.Stroke("value:Q", scale=scale, legend=None),
         ),
         base.transform_filter("!isValid(datum.value) && datum.shown !== '0'").mark_rect(color=BREACH),
     )  # fmt: skip
@@ -143,9 +144,11 @@ def components(drawn: Drawn) -> Figure:
         color=alt.Color("role:N", title=None, scale=alt.Scale(domain=list(kinds), range=list(kinds.values()))),
         tooltip=tooltips(model="model", role="site", layer="layer", shown="largest"),
     )
+    scale = alt.Scale(domain=[OURS, beside.name], range=[[1, 0], [4, 3]])
+    base = base.encode(strokeDash=alt.StrokeDash("whose:N", title=None, scale=scale))
     chart = alt.layer(
         base.transform_filter("datum.whose === 'this model'").mark_line(strokeWidth=2.5),
-        base.transform_filter("datum.whose !== 'this model'").mark_line(strokeWidth=1.2, strokeDash=[4, 3]),
+        base.transform_filter("datum.whose !== 'this model'").mark_line(strokeWidth=1.2),
     )
     caption = (
         "The residual stream and what attention and feed-forward blocks write to it; dashed, a published checkpoint"

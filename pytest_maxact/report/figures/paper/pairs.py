@@ -3,7 +3,7 @@ and the INT-8 check.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pytest_maxact.judge.figures.drawn import Drawn
 from pytest_maxact.judge.figures.published import published_int8
@@ -91,13 +91,19 @@ def _paired(
     chart = alt.layer(
         chart_of("spans").mark_rule(strokeWidth=2, color=GREY).encode(x=alt.X("low:Q"), x2="high:Q", y=y),
         chart_of().mark_point(filled=True, size=130, opacity=1).encode(x=x, y=y, color=colour, tooltip=hints),
-        chart_of().mark_text(dy=-13, fontSize=10).encode(x=x, y=y, text="shown:N"),
+        _beside(alt.datum.role == called[0], "left", 10).encode(x=x, y=y, text="shown:N"),
+        _beside(alt.datum.role == called[1], "right", -10).encode(x=x, y=y, text="shown:N"),
         ours.mark_rule(strokeDash=[5, 4], color=OWN, strokeWidth=2),
         ours.mark_text(align="left", dx=4, fontSize=10, baseline="top").encode(y=alt.value(2), text="model:N"),
     )
     factors = ", ".join(f"{span['pair']}: {span['factor']}" for span in spans)
     return made(name, title, caption, f"{factors}. {own_words(drawn)}", chart, 70 * len(pairs), rows, spans=spans,
                 ours=[own_row(drawn)])  # fmt: skip
+
+
+def _beside(which: Any, align: Literal["left", "right"], dx: int) -> Any:
+    """Figures at the outer side of their points, clear of what lies between."""
+    return chart_of().transform_filter(which).mark_text(align=align, dx=dx, fontSize=10)
 
 
 def tuning(drawn: Drawn) -> Figure:

@@ -126,7 +126,7 @@ def maxima(drawn: Drawn) -> Figure:
     chart = alt.layer(
         base.mark_rule(strokeWidth=2, opacity=0.5).encode(x=alt.X("least:Q"), x2="value:Q"),
         base.mark_point(filled=True, size=70, opacity=1).encode(x=x),
-        base.mark_text(align="left", dx=8, fontSize=10).encode(x=x, text="shown:N"),
+        chart_of().mark_text(align="left", dx=8, fontSize=10).encode(x=x, y=y, text="shown:N"),
     )
     return made("paper-06-maxima", "How large is M?", f"M of every checkpoint, logarithmic. {SOURCE}",
                 own_words(drawn), chart, 17 * len(rows), rows)  # fmt: skip
