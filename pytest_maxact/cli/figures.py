@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     baselines = {short_name(Path(path)): load(path) for path in options.baseline or ()}
     findings = _findings(record, baselines, options)
     drawn = drawn_of(record, None, findings, baselines, stages)
-    figures = paper_figures(drawn) if options.paper else tuple(every_of(drawn))
+    figures = paper_figures(drawn) if options.paper else every_of(drawn)
     files = {}
     for one in figures:
         if not isinstance(one, Figure):

@@ -54,7 +54,7 @@ def test_it_is_held_against_what_it_was_made_from(name: str, exit: int, pytester
     """Weights are as near as rounding leaves them in both; what rounding to four bits does to predictions is too
     much.
     """
-    options = ("--maxact-max-samples=12", "--maxact-max-seq-len=128", "--maxact-dtype=fp32", "--maxact-family=generic")
+    options = ("--maxact-max-samples=6", "--maxact-max-seq-len=64", "--maxact-dtype=fp32", "--maxact-family=generic")
     run_gate(
         pytester, f"--maxact-model={EXPORTS[name]}", f"--maxact-source={SOURCE}", *options,
         "--maxact-save=r.safetensors", exit=exit, says=["all of them the source's"],

@@ -2,11 +2,12 @@
 for each that cannot.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from pytest_maxact.judge.figures.drawn import Drawn
 from pytest_maxact.report.figures.against import against
 from pytest_maxact.report.figures.artifact import lint, predictions, source
+from pytest_maxact.report.figures.build import unproven
 from pytest_maxact.report.figures.distribution import distribution
 from pytest_maxact.report.figures.experts import experts
 from pytest_maxact.report.figures.figure import Figure, LeftOut
@@ -38,9 +39,8 @@ def left_out(drawn: Drawn) -> tuple[LeftOut, ...]:
     return tuple(one for one in every_of(drawn) if isinstance(one, LeftOut))
 
 
-def every_of(drawn: Drawn) -> Iterator[Figure | LeftOut]:
+def every_of(drawn: Drawn) -> tuple[Figure | LeftOut, ...]:
     """All of them, each drawn once, for what shows both."""
-    yield from (draw(drawn) for draw in _BEFORE)
-    yield from training(drawn)
-    yield from against(drawn)
-    yield from (draw(drawn) for draw in _AFTER)
+    with unproven():
+        before, after = ([draw(drawn) for draw in drawing] for drawing in (_BEFORE, _AFTER))
+        return (*before, *training(drawn), *against(drawn), *after)
