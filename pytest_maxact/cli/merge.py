@@ -1,11 +1,14 @@
 """`maxact merge`: Records of parts of one corpus go in, the Record of the whole comes out."""
 
 import argparse
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_target
 from pytest_maxact.cli.exits import PASSED
 from pytest_maxact.cli.output import print_json
+from pytest_maxact.errors import InputError
 from pytest_maxact.numbers.counted import counted
 
 
@@ -22,6 +25,7 @@ def run(options: argparse.Namespace) -> int:
     from pytest_maxact.record.output import require_place
 
     require_place(Path(options.save), RECORD)
+    _require_no_part(options.save, options.parts)
     record = merge(load(part, part=True) for part in options.parts)
     save(record, options.save)
     if options.json:
@@ -36,3 +40,10 @@ def run(options: argparse.Namespace) -> int:
             f" {record.carrier.max_abs:.6g}"
         )
     return PASSED
+
+
+def _require_no_part(target: str, parts: Sequence[str]) -> None:
+    """Raise InputError where the whole would take the place of a part, which could not be merged again."""
+    for part in parts:
+        if os.path.realpath(target) == os.path.realpath(part):
+            raise InputError(f"{target} is one of the parts: the whole would take its place\n  write it elsewhere")

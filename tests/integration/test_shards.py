@@ -22,6 +22,8 @@ def test_parts_are_measured_merged_and_judged(
     assert "of 2 parts 1 are missing: 1" in capsys.readouterr().err
     assert main(["show", "part-2.safetensors"]) == 0
     assert "part 2 of 2 of a measurement: merge all" in capsys.readouterr().out
+    assert main(["merge", "part-2.safetensors", "part-1.safetensors", "-o", "./part-1.safetensors"]) == 4
+    assert "is one of the parts" in capsys.readouterr().err
     assert main(["merge", "part-2.safetensors", "part-1.safetensors", "-o", "whole.safetensors"]) == 0
     assert load("whole.safetensors") == load("all-at-once.safetensors")
     run_gate(pytester, "--maxact-replay=whole.safetensors", "--maxact-family=generic", exit=0)
