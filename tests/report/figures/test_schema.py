@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import altair as alt
+import jsonschema
 import pytest
-from altair.utils.schemapi import SchemaValidationError
 
 from pytest_maxact.judge.figures.drawn import Drawn, drawn_of
 from pytest_maxact.numbers.sites import ATTENTION_KINDS, LAYER_KINDS, LINEAR_KINDS
@@ -42,5 +42,5 @@ def test_every_figure_keeps_to_the_schema(subject: str, draw: Callable[[Drawn], 
 
 def test_a_part_of_a_figure_that_is_misspelt_is_found() -> None:
     for figure in figures_of(usual()):
-        with pytest.raises(SchemaValidationError):
+        with pytest.raises(jsonschema.ValidationError):
             hold({**figure.spec, "heigth": 1})
