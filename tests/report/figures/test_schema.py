@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import altair as alt
 import jsonschema
 import pytest
 
@@ -26,8 +27,6 @@ SUBJECTS: dict[str, Callable[[], Drawn]] = {
 
 
 def hold(spec: Mapping[str, Any]) -> None:
-    import altair as alt
-
     kind = alt.FacetChart if "facet" in spec else alt.LayerChart if "layer" in spec else alt.Chart
     kind.from_dict(json.loads(json.dumps(spec)))
 
