@@ -43,8 +43,15 @@ def add_record(parser: argparse.ArgumentParser, what: str = RECORD) -> None:
     parser.add_argument("replay", metavar=argument("replay"), help=what)
 
 
+def place(text: str) -> str:
+    """Where an output goes. A variable of a script that was never set is no place: nothing would be written, unsaid."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; give a file or folder")
+    return text
+
+
 def add_target(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument("-o", "--save", metavar="FILE", required=True, action=Single, help=what)
+    parser.add_argument("-o", "--save", metavar="FILE", required=True, type=place, action=Single, help=what)
 
 
 def add_verbose(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ A FAIL is written as one.
 import argparse
 from pathlib import Path
 
-from pytest_maxact.cli.arguments import JUDGING, Commands, add_command, add_options, add_record, settings_of
+from pytest_maxact.cli.arguments import JUDGING, Commands, add_command, add_options, add_record, place, settings_of
 from pytest_maxact.cli.exits import FAILED, PASSED
 from pytest_maxact.cli.judge import outputs_of, told, written
 from pytest_maxact.errors import InputError, setting
@@ -15,7 +15,9 @@ from pytest_maxact.settings.single import Single
 def add(commands: Commands) -> None:
     parser = add_command(commands, "card", run, "write what the gate finds of a Record into a model card")
     add_record(parser)
-    parser.add_argument("-o", "--card", metavar="FILE", action=Single, help="the card, README.md beside the weights")
+    parser.add_argument(
+        "-o", "--card", metavar="FILE", type=place, action=Single, help="the card, README.md beside the weights"
+    )
     add_options(parser, [*JUDGING, "bom"])
 
 

@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from pytest_maxact.cli.arguments import Commands, add_command, add_record
+from pytest_maxact.cli.arguments import Commands, add_command, add_record, place
 from pytest_maxact.cli.exits import PASSED
+from pytest_maxact.errors import one_line
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.settings.single import Single
 
@@ -16,6 +17,7 @@ def add(commands: Commands) -> None:
     what.add_argument(
         "--smoothquant",
         metavar="FILE",
+        type=place,
         action=Single,
         help="largest magnitude of every input channel of every linear layer",
     )
@@ -29,6 +31,7 @@ def add(commands: Commands) -> None:
     what.add_argument(
         "--kv-scales",
         metavar="FILE",
+        type=place,
         action=Single,
         help="scales of a KV cache in FP8, from the largest keys and values",
     )
@@ -52,5 +55,5 @@ def run(options: argparse.Namespace) -> int:
         tensors, target, what = static_scales(record, scheme), Path(options.scales[1]), scheme
     provenance = record.provenance
     write(tensors, target, {"model": provenance.model, "weights_sha256": provenance.weights_sha256, "what": what})
-    print(f"{target}: {counted(len(tensors), 'tensor')} ({what})")
+    print(one_line(f"{target}: {counted(len(tensors), 'tensor')} ({what})"))
     return PASSED

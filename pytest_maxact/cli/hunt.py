@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from pytest_maxact.checkpoint.libraries import TORCH, needed
-from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_model, add_options, settings_of
+from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_model, add_options, place, settings_of
 from pytest_maxact.cli.exits import FAILED, PASSED
 from pytest_maxact.cli.output import display, print_json, screen
 from pytest_maxact.errors import InputError, one_line
@@ -42,8 +42,9 @@ def add(commands: Commands) -> None:
         help="sites to search at, by turns (default: carrier, which holds M)",
     )
     parser.add_argument(
-        "-o", "--out", metavar="FILE", action=Single, help="where the worst inputs go, as a corpus file of JSON lines"
-    )
+        "-o", "--out", metavar="FILE", type=place, action=Single,
+        help="where the worst inputs go, as a corpus file of JSON lines",
+    )  # fmt: skip
     parser.add_argument(
         "--seconds", metavar="N", type=positive_number, action=Single,
         help=f"how long to search (default {_SECONDS}, without --evaluations)",

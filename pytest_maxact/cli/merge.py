@@ -8,7 +8,7 @@ from pathlib import Path
 from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_target
 from pytest_maxact.cli.exits import PASSED
 from pytest_maxact.cli.output import print_json
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, one_line
 from pytest_maxact.numbers.counted import counted
 
 
@@ -35,15 +35,13 @@ def run(options: argparse.Namespace) -> int:
 
         print_json(record_data(portray(record), figures_of(record)))
     else:
-        print(
-            f"{options.save}: {counted(len(record.provenance.samples), 'sample')}, {counted(record.tokens, 'token')}, M"
-            f" {record.carrier.max_abs:.6g}"
-        )
+        seen = f"{counted(len(record.provenance.samples), 'sample')}, {counted(record.tokens, 'token')}"
+        print(one_line(f"{options.save}: {seen}, M {record.carrier.max_abs:.6g}"))
     return PASSED
 
 
 def _require_no_part(target: str, parts: Sequence[str]) -> None:
     """Raise InputError where the whole would take the place of a part, which could not be merged again."""
     for part in parts:
-        if os.path.realpath(target) == os.path.realpath(part):
+        if os.path.exists(target) and os.path.exists(part) and os.path.samefile(target, part):
             raise InputError(f"{target} is one of the parts: the whole would take its place\n  write it elsewhere")

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pytest_maxact.cli.arguments import JUDGING, RECORD, Commands, add_command, add_options, settings_of
+from pytest_maxact.cli.arguments import JUDGING, RECORD, Commands, add_command, add_options, place, settings_of
 from pytest_maxact.cli.exits import FAILED, PASSED
 from pytest_maxact.cli.judge import outputs_of, told, written
 from pytest_maxact.cli.output import screen
@@ -21,6 +21,7 @@ def add(commands: Commands) -> None:
         metavar="FILE",
         dest="html",
         required=True,
+        type=place,
         action=Single,
         help="the page; a file there is replaced only where it is one",
     )

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from pytest_maxact.checkpoint.libraries import TORCH, needed
-from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_model, add_options, settings_of
+from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_model, add_options, place, settings_of
 from pytest_maxact.cli.exits import FAILED, PASSED
 from pytest_maxact.cli.output import display, print_json, screen
 from pytest_maxact.errors import one_line
@@ -33,7 +33,7 @@ _NOT_HERE = (
 def add(commands: Commands) -> None:
     parser = add_command(commands, "stress", run, "try inputs that no corpus has, and say how far above it they reach")
     add_model(parser, "a checkpoint's folder, or a hub id")
-    parser.add_argument("-o", "--save", metavar="FILE", action=Single, help="also keep the Record of both")
+    parser.add_argument("-o", "--save", metavar="FILE", type=place, action=Single, help="also keep the Record of both")
     add_options(parser, [option.name for option in OPTIONS if option.measures and option.name not in _NOT_HERE])
     add_json(parser)
 

@@ -60,6 +60,22 @@ def require_folder(folder: Path, called: str, apart: Iterable[Path] = ()) -> Non
         raise _refused(folder, kind, reason, "give a folder of its own, outside every checkpoint")
 
 
+def require_writable_folder(folder: Path, called: str) -> None:
+    """Raise InputError where such a folder could not be made or written to either; asked before the work, not after."""
+    kind = Kind(called=called, is_one=lambda path: False)
+    try:
+        require_folder(folder, called)
+        place = Path(os.path.realpath(folder))
+        while not os.path.lexists(place):
+            place = place.parent
+        if not place.is_dir():
+            raise _refused(folder, kind, f"{place} is no folder", "give another")
+        if not may_be_written(place):
+            raise _refused(folder, kind, _protected(place), "give a folder that may be written")
+    except (OSError, ValueError) as error:
+        raise _refused(folder, kind, str(error), "give a path that can be written") from error
+
+
 def require_harmless(target: Path, kind: Kind, apart: Iterable[Path] = (), own: Path | None = None) -> None:
     """Raise InputError where writing to `target` would destroy what is not of this kind, or change a checkpoint."""
     apart = list(apart)

@@ -38,6 +38,37 @@ def test_figures_are_files_of_a_folder_and_replace_only_their_own_kind(
     assert (folder / "heat.svg").stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("where", ["a file", "a file/plots", "protected", "protected/plots", "zero\0"])
+def test_a_folder_that_cannot_be_had_is_told_before_anything_is_drawn(
+    where: str, record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pytest_maxact.report.figures.every.every_of", lambda drawn: pytest.fail("it was drawn"))
+    (tmp_path / "a file").write_text("mine")
+    (tmp_path / "protected").mkdir(mode=0o555)
+    assert main(["figures", str(record), "-o", str(tmp_path / where)]) == 4
+    told = capsys.readouterr()
+    assert "the figures cannot be written to" in told.err
+    assert "\n  give " in told.err
+    assert not told.out
+    assert not list((tmp_path / "protected").iterdir())
+
+
+def test_where_figures_lie_is_told_once_they_do_and_obeyed_by_nobody(
+    record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["figures", str(record), "--format", "svg", "-o", "::error::x"]) == 0
+    assert list(Path("::error::x").iterdir())
+    assert "::error" not in {one[:7] for one in capsys.readouterr().out.split()}
+    monkeypatch.setattr(
+        "pytest_maxact.record.output.write_output", lambda *args: (_ for _ in ()).throw(OSError(28, "No space left"))
+    )
+    assert main(["figures", str(record), "--format", "svg", "-o", "plots"]) == 4
+    told = capsys.readouterr()
+    assert "not all figures were written to plots: No space left\n  free space there" in told.err
+    assert not told.out
+
+
 def test_limits_that_were_asked_for_and_do_not_speak_are_an_error(
     record: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

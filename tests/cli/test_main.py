@@ -129,3 +129,19 @@ def test_the_quick_start_imports_nothing_that_the_commands_need() -> None:
     code = "import sys; from pytest_maxact.cli.main import command_line; command_line()"
     code += f"; sys.exit(bool({heavy} & sys.modules.keys()))"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["report", "r", "-o"], ["figures", "r", "-o"], ["card", "r", "-o"], ["merge", "r", "-o"],
+        ["measure", "m", "-o"], ["stress", "m", "-o"], ["hunt", "m", "-o"],
+        ["export", "r", "--kv-scales"], ["export", "r", "--smoothquant"],
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_place_is_no_place(words: list[str], empty: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*words, empty])
+    assert ended.value.code == 4
+    assert "is empty; give a file" in capsys.readouterr().err
