@@ -9,7 +9,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from pytest_maxact.cli import main
-from tests.support.defects import DEFECTS, fill
+from tests.support.defects import DEFECTS
+from tests.support.defects.planting import fill
 from tests.support.exports import bitsandbytes, gguf
 from tests.support.linting import planted
 from tests.support.markdown import Block, blocks_of, commands_of

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from tests.support.defects import Defect, Plant
+from tests.support.defects.planting import Defect, Plant
 from tests.support.exports import awq, compressed, gptq, modelopt, mxfp8
 from tests.support.exports.every import EXPORTS, Export
 from tests.support.exports.source import source
