@@ -55,6 +55,8 @@ def form_of(module: Module, said: tuple[str, ...] = ()) -> str:
     if packed := parts.get("weight_packed"):
         return _of_packed(packed, parts)
     weight = parts.get("weight")
+    if weight is not None and any(part.startswith("weight.quant_state") for part in parts):
+        return "bnb4"
     if weight is None or weight.dtype in FLOATS:
         return ""
     if weight.dtype in ("I8", "U8") and ("SCB" in parts or "weight_format" in parts):

@@ -10,7 +10,7 @@ from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.formats.gguf_parts import whole_ones
 from pytest_maxact.checkpoint.headers import Header
 from pytest_maxact.checkpoint.lint.artifact import Artifact, artifact, artifact_of, fault
-from pytest_maxact.checkpoint.lint.bitsandbytes import four_bit_faults
+from pytest_maxact.checkpoint.lint.bitsandbytes import four_bit_faults, order_faults
 from pytest_maxact.checkpoint.lint.cache import cache_faults
 from pytest_maxact.checkpoint.lint.codes import (
     code_faults,
@@ -97,11 +97,19 @@ def lint_artifact(found: Artifact, *, codes: int | None = READ_AT_MOST) -> Lint:
     low = [form for form in forms.values() if form]
     if found.alone:
         faults = [one for one in faults if _is_of_shard(one, found)]
-    unreadable = stated.unreadable if stated else ""
-    said = [fault("format", stated.where, f"it cannot be read: {unreadable}")] if stated and unreadable else []
-    faults = [*found.faults, *said, *faults]
+    faults = [*found.faults, *_of_method(stated), *faults]
     form = stated.method if stated else f"no quantization stated, {', '.join(sorted(set(low)))}" if low else "16 bits"
     return lint_of(form, len(found.headers), len(low), faults)
+
+
+def _of_method(stated: Stated | None) -> Iterator[LintFault]:
+    """What is stated and cannot be read, or of which nothing is known here."""
+    if stated is None or stated.known:
+        return
+    if stated.unreadable:
+        yield fault("format", stated.where, f"it cannot be read: {stated.unreadable}")
+    else:
+        yield fault("method", stated.where, f"it says {stated.method}: its tensors were not held against anything")
 
 
 _OF_ABSENCE = (
@@ -153,6 +161,8 @@ def _of_modules(
             yield from four_bit_faults(module, values)
             continue
         yield from _of_module(module, form, own, values, largest)
+        if form == "bnb8":
+            yield from order_faults(module, values)
         if has_codes(module, form, own):
             weight = weight_of(module)
             size = weight.stop - weight.start

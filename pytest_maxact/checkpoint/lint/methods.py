@@ -155,7 +155,8 @@ def _modelopt(stated: Mapping[str, Any], where: str) -> Stated:
 
 def _bitsandbytes(stated: Mapping[str, Any], where: str) -> Stated:
     four = bool(stated.get("load_in_4bit") or stated.get("_load_in_4bit"))
-    ignored = names([*(stated.get("llm_int8_skip_modules") or ()), "lm_head"])
+    skipped = stated.get("llm_int8_skip_modules")
+    ignored = names(["lm_head"] if skipped is None else skipped)
     own = Spec(forms=("bnb4",) if four else ("bnb8",), bits=4 if four else 8)
     return Stated(
         method=f"bitsandbytes, {own.bits} bits", where=where, ignored=ignored,

@@ -70,7 +70,7 @@ def _orphan(module: Module, layers: int, stated: Stated | None) -> Iterator[Lint
         yield fault("scale_orphan", key, f"no weights of {module.name} lie in the files{beyond}")
         return
     weight = module.parts.get("weight")
-    packed = any(part in module.parts for part in _PACKED)
+    packed = any(part in _PACKED or part.startswith("weight.quant_state") for part in module.parts)
     if weight is not None and weight.dtype in FLOATS and not packed and (stated is None or stated.known):
         yield fault("scale_orphan", key, f"{weight.key} beside it is {weight.dtype}, which has no scale")
 

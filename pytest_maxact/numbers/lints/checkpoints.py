@@ -41,6 +41,12 @@ OF_CHECKPOINTS: Mapping[str, LintKind] = {
         "make quantization_config say what the files hold, or export the checkpoint again",
         "ModelTC/LightCompress/issues/221",
     ),
+    "method": kind(
+        "format", "a method of quantization whose tensors are not looked at",
+        "vLLM stops at a method that it does not know; of one that it knows, nothing here tells what it makes of it",
+        "gate the checkpoint before it was quantized, or export it in a format that is read (docs/artifacts.md)",
+        "vllm-project/vllm/tree/main/vllm/model_executor/layers/quantization",
+    ),
     "index": kind(
         "index", "an index and files that disagree",
         "transformers loads what the index says, vLLM all that the files hold: tensors are left out, or overwritten",

@@ -10,6 +10,7 @@ import torch
 from compressed_tensors.entrypoints.convert import CompressedTensorsDequantizer
 
 from pytest_maxact.checkpoint.formats.bitsandbytes import of_4_bits, of_8_bits
+from pytest_maxact.checkpoint.formats.bitsandbytes_state import state_of
 from pytest_maxact.checkpoint.formats.modelopt import of_fp8, of_nvfp4
 from pytest_maxact.checkpoint.lint.look import lint
 from pytest_maxact.checkpoint.locate import locate, with_weights
@@ -17,6 +18,7 @@ from pytest_maxact.measure.low_bits import low_bits_of
 from pytest_maxact.settings.settings import Settings
 from tests.support.exports import bitsandbytes, compressed
 from tests.support.exports.source import linears_of, restored, source, tensors_of
+from tests.support.recorded import FOUR_BITS, WANTED, recorded, state_in
 from tests.support.trained import change_weights
 
 
@@ -58,31 +60,33 @@ def test_those_in_4_bits_are_levels_times_maxima_of_blocks(
             assert found[name].flatten()[place] == wanted
 
 
-@pytest.mark.parametrize("nested", [False, True])
-@pytest.mark.parametrize("table", ["nf4", "fp4"])
-def test_they_are_what_bitsandbytes_makes_of_its_own_where_it_is_installed(table: str, nested: bool) -> None:
-    functional = pytest.importorskip("bitsandbytes.functional", reason="bitsandbytes is not installed")
-    matrix = torch.randn(64, 256, generator=torch.Generator().manual_seed(0)).bfloat16()
-    matrix[3, :64] = 0
-    codes, state = functional.quantize_4bit(matrix, quant_type=table, compress_statistics=nested)
-    packed = state.as_dict(packed=True)
-    said = next(key for key in packed if key.startswith("quant_state."))
-    told = json.loads(bytes(packed.pop(said).tolist()))
-    assert torch.equal(of_4_bits({"weight": codes, **packed}, told), functional.dequantize_4bit(codes, state))
-    codes, maxima, _ = functional.int8_vectorwise_quant(matrix.half())
-    assert torch.equal(of_8_bits({"weight": codes, "SCB": maxima}), functional.int8_vectorwise_dequant(codes, maxima))
+@pytest.mark.parametrize("case", FOUR_BITS)
+def test_those_in_4_bits_are_bit_for_bit_what_bitsandbytes_made_of_its_own(case: str) -> None:
+    held = recorded(case)
+    wanted, (key, told) = held.pop(WANTED), state_in(held)
+    parts = {name.removeprefix("weight."): tensor for name, tensor in held.items() if name != key}
+    assert torch.equal(of_4_bits(parts, state_of(told, key)), wanted)
 
 
-def test_those_of_modelopt_are_what_it_makes_of_its_own_where_it_is_installed() -> None:
-    types = pytest.importorskip("modelopt.torch.quantization.qtensor", reason="nvidia-modelopt is not installed")
-    matrix = torch.randn(64, 256, generator=torch.Generator().manual_seed(0)).bfloat16()
-    held, scale, above = types.NVFP4QTensor.quantize(matrix, 16)
-    parts = {"weight": held._quantized_data, "weight_scale": scale, "weight_scale_2": above}
-    wanted = held.dequantize(dtype=torch.bfloat16, scale=scale, double_scale=above, block_sizes={-1: 16})
-    assert torch.equal(of_nvfp4(parts).bfloat16(), wanted)
-    held, scale = types.FP8QTensor.quantize(matrix)
-    parts = {"weight": held._quantized_data, "weight_scale": scale}
-    assert torch.equal(of_fp8(parts).bfloat16(), held.dequantize(dtype=torch.bfloat16, scale=scale))
+def test_those_in_8_bits_are_bit_for_bit_what_bitsandbytes_made_of_its_own() -> None:
+    held = recorded("int8")
+    assert torch.equal(of_8_bits(held), held[WANTED])
+
+
+def test_those_of_modelopt_are_bit_for_bit_what_it_made_of_its_own() -> None:
+    for case, restore in (("modelopt nvfp4", of_nvfp4), ("modelopt fp8", of_fp8)):
+        held = recorded(case)
+        assert torch.equal(restore(held).bfloat16(), held[WANTED]), case
+
+
+@pytest.mark.parametrize("storage", [torch.bfloat16, torch.float32])
+def test_bytes_of_codes_may_be_stored_as_another_dtype(storage: torch.dtype, origin: Path, tmp_path: Path) -> None:
+    plain = bitsandbytes.export(tmp_path / "plain", origin)
+    folder = bitsandbytes.export(tmp_path / "m", origin, storage=storage)
+    found, wanted = restored(folder), restored(plain)
+    assert tensors_of(folder)["model.layers.0.mlp.up_proj.weight"].dtype == storage
+    assert all(torch.equal(found[name], wanted[name]) for name in projections(origin))
+    assert not lint(folder).red
 
 
 def test_a_block_of_zeros_is_given_back_as_zeros_and_is_no_fault(origin: Path, tmp_path: Path) -> None:

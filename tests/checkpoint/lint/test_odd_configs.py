@@ -73,3 +73,19 @@ def test_of_several_gguf_files_one_is_to_be_named(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     with pytest.raises(InputError, match="holds 2 GGUF files\n  name the one"):
         lint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "stated"),
+    [
+        ("fp8 block", {"quant_method": "torchao"}),
+        ("compressed W8A8", {"quant_method": "of-tomorrow"}),
+        ("modelopt NVFP4 in config", {"quant_algo": "NVFP3"}),
+        ("gptq", {"quant_method": None}),
+    ],
+)
+def test_a_method_that_is_not_known_is_a_fault_by_its_name(name: str, stated: dict[str, Any], tmp_path: Path) -> None:
+    found = lint(changed(tmp_path / "m", name, **stated))
+    wanted = next(iter(stated.values())) or "a method that it does not name"
+    assert [one.what for one in found.faults if one.code == "method" and wanted in one.what]
+    assert found.red

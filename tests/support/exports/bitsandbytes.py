@@ -23,14 +23,16 @@ BLOCK, NESTED = 64, 256
 
 def export(
     folder: Path, origin: Path | None = None, kind: str = "qwen3", bits: int = 4, table: str = "nf4",
-    nested: bool = True,
+    nested: bool = True, storage: torch.dtype = torch.uint8,
 ) -> Path:  # fmt: skip
-    """A checkpoint with every projection in 4 or 8 bits; `nested`: maxima of blocks are quantized themselves."""
+    """A checkpoint with every projection in 4 or 8 bits; `nested`: maxima of blocks are quantized themselves;
+    `storage`: the dtype under which the bytes of codes are kept.
+    """
     origin = origin or source(folder.with_name(f"{folder.name}-source"), kind)
     dense = tensors_of(origin)
     found: Tensors = dict(dense)
     for module, matrix in linears_of(dense):
-        local = _in_4_bits(matrix.float(), table, nested) if bits == 4 else _int8(matrix.float())
+        local = _in_4_bits(matrix.float(), table, nested, storage) if bits == 4 else _int8(matrix.float())
         found.update({f"{module}.{name}": tensor for name, tensor in local.items()})
     stated = {"quant_method": "bitsandbytes", f"load_in_{bits}bit": True}
     return written(origin, folder, found, stated)
@@ -42,7 +44,7 @@ def _int8(matrix: torch.Tensor) -> Tensors:
     return {"weight": levels, "SCB": top, "weight_format": torch.tensor(0, dtype=torch.uint8)}
 
 
-def _in_4_bits(matrix: torch.Tensor, table: str, nested: bool) -> Tensors:
+def _in_4_bits(matrix: torch.Tensor, table: str, nested: bool, storage: torch.dtype) -> Tensors:
     levels, blocks = TABLES[table], matrix.flatten().unflatten(0, (-1, BLOCK))
     absmax = blocks.abs().amax(1)
     shares = blocks / torch.where(absmax == 0, 1.0, absmax).unsqueeze(1)
@@ -52,7 +54,7 @@ def _in_4_bits(matrix: torch.Tensor, table: str, nested: bool) -> Tensors:
         "quant_type": table, "blocksize": BLOCK, "dtype": "bfloat16", "shape": list(matrix.shape), **state
     }  # fmt: skip
     return {
-        "weight": (codes[0::2] << 4 | codes[1::2]).unsqueeze(1),
+        "weight": (codes[0::2] << 4 | codes[1::2]).view(storage).unsqueeze(1),
         "weight.quant_map": levels.clone(),
         **maxima,
         f"weight.quant_state.bitsandbytes__{table}": torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8),
