@@ -156,7 +156,7 @@ def load_as(
     files = with_weights(checkpoint, settings)
     config = deepcopy(checkpoint.as_read)
     for part in (config, config.get_text_config()):
-        part.transformers_weights = files.entry
+        part.transformers_weights = None if files.is_gguf else files.entry
     device = torch.device(placement.device) if placement else pick_device(settings.device)
     where = mapped(placement if held is None else None)
     with quiet():
@@ -184,7 +184,6 @@ def _from_pretrained(auto: Any, files: WeightFiles, **options: Any) -> Any:
     if files.is_gguf:
         from transformers import GgufConfig
 
-        options.pop("config")
         with read_as_one(files.loaded):
             return auto.from_pretrained(
                 files.folder, gguf_file=files.entry, quantization_config=GgufConfig(dequantize=True), **options

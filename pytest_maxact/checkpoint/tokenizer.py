@@ -1,10 +1,12 @@
 """The tokenizer of a checkpoint or of a corpus, with the chat template that it is served with."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from pytest_maxact.checkpoint.artifact import refuse_stand_ins
+from pytest_maxact.checkpoint.formats.gguf_quick import read_quickly
 from pytest_maxact.checkpoint.quiet import quiet
 from pytest_maxact.errors import InputError, first_line
 from pytest_maxact.settings.userfiles import begins_with_mark, refuse_mark, refuse_unreadable, text_of
@@ -29,7 +31,7 @@ def load_tokenizer(
     given = {"config": config} if begins_with_mark(folder / "config.json") else {}
     if gguf:
         given = {"gguf_file": gguf}
-    with quiet():
+    with quiet(), read_quickly() if gguf else nullcontext():
         try:
             tokenizer = AutoTokenizer.from_pretrained(
                 source, trust_remote_code=trust_remote_code, revision=revision, **given

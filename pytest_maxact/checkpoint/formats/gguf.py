@@ -4,7 +4,7 @@ to tell.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from math import prod
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_maxact.checkpoint.formats.gguf_parts import refuse_unlike
+from pytest_maxact.checkpoint.formats.gguf_quick import quick_reader, read_quickly
 from pytest_maxact.checkpoint.formats.packed import Packed, Packing
 from pytest_maxact.checkpoint.formats.part import Part
 from pytest_maxact.checkpoint.formats.stated import Quantization
@@ -28,12 +29,14 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """Of a GGUF file: its tensors in their order, the architecture it names, of how many parts it is one, and which,
-    from 0.
+    """Of a GGUF file: its tensors in their order, the architecture it names, how many blocks and tokens it says that
+    there are (None where it does not say), of how many parts it is one, and which, from 0.
     """
 
     architecture: str
     headers: tuple[Header, ...]
+    blocks: int | None
+    tokens: int | None
     parts: int
     number: int
 
@@ -45,16 +48,40 @@ def is_gguf(file: Path) -> bool:
 
 def contents(file: Path) -> Contents:
     """What a file says that it holds. Raises InputError for one that is cut off or no GGUF file, and without the
-    package that reads it.
+    packages that read it.
     """
+    for name in ("gguf", "accelerate"):
+        _require(name, file)
+    try:
+        return header_of(file)
+    except Exception as error:
+        raise InputError(
+            f"{file} is corrupt, truncated or no GGUF file: {first_line(error) or type(error).__name__}\n"
+            "  copy or download it again"
+        ) from error
+
+
+def header_of(file: Path) -> Contents:
+    """What a file says that it holds, read once as long as it is the same. Raises what the package gguf does for one
+    that it cannot read.
+    """
+    _require("gguf", file)
     stat = file.stat()
-    return _contents(file, (stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    return _header(file, (stat.st_size, stat.st_mtime_ns, stat.st_ino))
 
 
 @functools.lru_cache(maxsize=256)
-def _contents(file: Path, stamp: tuple[int, ...]) -> Contents:
-    reader = _reader(file)
-    field, split, number = map(reader.get_field, ("general.architecture", "split.count", "split.no"))
+def _header(file: Path, stamp: tuple[int, ...]) -> Contents:
+    reader = quick_reader()(file)
+    if reader.byte_order != "I":
+        raise ValueError("its numbers lie in the byte order of another kind of machine")
+
+    def said(key: str) -> Any:
+        field = reader.get_field(key)
+        return None if field is None else field.contents()
+
+    architecture = str(said("general.architecture") or "")
+    blocks, tokens = said(f"{architecture}.block_count"), reader.get_field("tokenizer.ggml.tokens")
     headers = tuple(
         Header(
             key=tensor.name,
@@ -66,9 +93,16 @@ def _contents(file: Path, stamp: tuple[int, ...]) -> Contents:
         for tensor in reader.tensors
     )
     return Contents(
-        architecture=str(field.contents()) if field else "", headers=headers,
-        parts=max(1, int(split.contents())) if split else 1, number=int(number.contents()) if number else 0,
+        architecture=architecture, headers=headers, blocks=blocks if isinstance(blocks, int) else None,
+        tokens=None if tokens is None else len(tokens.data), parts=max(1, int(said("split.count") or 1)),
+        number=int(said("split.no") or 0),
     )  # fmt: skip
+
+
+def bytes_of(file: Path) -> Callable[[Header], npt.NDArray[np.uint8]]:
+    """What gives a tensor of a file as it lies there, [rows, bytes of one]."""
+    whole = np.memmap(file, np.uint8, "r")
+    return lambda header: whole[header.start : header.stop].reshape(max(1, prod(header.shape[:-1])), -1)
 
 
 def packing_of_gguf(parts: Sequence[Path]) -> Packing:
@@ -100,9 +134,9 @@ def packing_of_gguf(parts: Sequence[Path]) -> Packing:
 
 def values_of(file: Path) -> Iterator[tuple[Header, Iterator[npt.NDArray[Any]]]]:
     """Every tensor with its values, in pieces of whole rows. Raises InputError likewise."""
-    reader = _reader(file)
-    for header, tensor in zip(contents(file).headers, reader.tensors, strict=True):
-        yield header, _pieces(tensor)
+    headers, raw = contents(file).headers, bytes_of(file)
+    for header in headers:
+        yield header, _pieces(raw(header), header)
 
 
 def places_in(model: Any, architecture: str) -> set[str]:
@@ -113,17 +147,17 @@ def places_in(model: Any, architecture: str) -> set[str]:
     if is_gguf_arch_supported(architecture):
         return set()
     processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config={})
-    return set(get_gguf_hf_weights_map(model, processor))
+    with read_quickly():
+        return set(get_gguf_hf_weights_map(model, processor))
 
 
-def _pieces(tensor: Any) -> Iterator[npt.NDArray[Any]]:
-    from gguf import dequantize
+def _pieces(raw: npt.NDArray[np.uint8], header: Header) -> Iterator[npt.NDArray[Any]]:
+    from gguf import GGMLQuantizationType, dequantize
 
-    data = tensor.data.reshape(-1, tensor.data.shape[-1])
-    height = max(1, _PIECE // data.shape[-1])
-    for start in range(0, data.shape[0], height):
+    height = max(1, _PIECE // max(1, raw.shape[1]))
+    for start in range(0, len(raw), height):
         with np.errstate(all="ignore"):  # a scale that is infinite makes NaN of entries that are zero
-            values = dequantize(data[start : start + height], tensor.tensor_type)
+            values = dequantize(raw[start : start + height], GGMLQuantizationType[header.dtype])
         yield values
 
 
@@ -142,21 +176,11 @@ def _group(kind: str) -> int:
     return size if size > 1 else 0
 
 
-def _reader(file: Path) -> Any:
+def _require(package: str, file: Path) -> None:
     try:
-        version("gguf")
-        version("accelerate")
+        version(package)
     except PackageNotFoundError as error:
         raise InputError(
             f"{file} is a GGUF file, for which the packages gguf and accelerate are needed, and {error.name} is not "
             f"installed\n  pip install gguf accelerate"
-        ) from error
-    from gguf import GGUFReader
-
-    try:
-        return GGUFReader(file)
-    except Exception as error:
-        raise InputError(
-            f"{file} is corrupt, truncated or no GGUF file: {first_line(error) or type(error).__name__}\n"
-            "  copy or download it again"
         ) from error

@@ -6,17 +6,19 @@ tensors.
 from collections.abc import Iterable
 from typing import Any
 
+from pytest_maxact.checkpoint.formats.gguf_quick import name_map
+
 _FUSED, _HALVES = "gate_up_proj", ("gate_proj", "up_proj")
 
 
 def names_in(architecture: str, layers: int, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """By parameter; one that gguf has no name for is left out."""
-    from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
+    from gguf import MODEL_ARCH_NAMES
 
     arch: Any = next((arch for arch, name in MODEL_ARCH_NAMES.items() if name == architecture), None)
     if arch is None:
         return {}
-    known = get_tensor_name_map(arch, layers)
+    known = name_map()(arch, layers)
     found = {name: tuple(_called(one, known) for one in _parts(name)) for name in names}
     return {name: places for name, places in found.items() if all(places)}
 

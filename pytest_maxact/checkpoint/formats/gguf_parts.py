@@ -14,6 +14,7 @@ from unittest.mock import patch
 
 import numpy as np
 
+from pytest_maxact.checkpoint.formats.gguf_quick import read_quickly
 from pytest_maxact.errors import InputError
 
 _PART = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.gguf)$", re.IGNORECASE)
@@ -71,17 +72,19 @@ def refuse_unlike(parts: Sequence[tuple[Path, int, int, Sequence[str]]]) -> None
 
 @contextmanager
 def read_as_one(parts: Sequence[Path]) -> Iterator[None]:
-    """While open, whatever transformers reads of the first of several parts is of all of them."""
-    if len(parts) < 2:
-        yield
-        return
-    import gguf
-    from transformers.integrations import gguf as ours
-    from transformers.integrations.gguf import reader
-    from transformers.quantizers import quantizer_gguf
+    """While open, whatever transformers reads of the first of several parts is of all of them; of one file it reads
+    what it does, and faster.
+    """
+    with read_quickly(), ExitStack() as stack:
+        if len(parts) < 2:
+            yield
+            return
+        import gguf
+        from transformers.integrations import gguf as ours
+        from transformers.integrations.gguf import reader
+        from transformers.quantizers import quantizer_gguf
 
-    joined = _Joined(parts, gguf.GGUFReader, reader)
-    with ExitStack() as stack:
+        joined = _Joined(parts, gguf.GGUFReader, reader)
         for owner, name, instead in (
             (gguf, "GGUFReader", joined.opened),
             (ours, "read_gguf_metadata", joined.metadata),

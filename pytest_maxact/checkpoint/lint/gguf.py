@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from pytest_maxact.checkpoint.formats.gguf import Contents, bytes_of, header_of
 from pytest_maxact.checkpoint.formats.gguf_parts import family
+from pytest_maxact.checkpoint.headers import Header
 from pytest_maxact.checkpoint.lint.artifact import fault
-from pytest_maxact.errors import InputError, first_line
+from pytest_maxact.errors import first_line
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.lint import Lint, LintFault, lint_of
 
@@ -30,80 +33,67 @@ _BLOCK = re.compile(r"^blk\.(\d+)\.")
 
 def lint_gguf(file: Path, codes: int | None) -> Lint:
     """`codes`: how many bytes of tensors are read, None for all."""
-    try:
-        from gguf import GGMLQuantizationType, GGUFReader
-    except ImportError as error:
-        raise InputError(f"{file}: reading it takes the package gguf\n  pip install gguf") from error
-    readers: list[Any] = []
+    held: list[tuple[Path, Contents]] = []
     for part in map(file.with_name, family(file.name)):
         try:
-            readers.append(GGUFReader(part))
+            held.append((part, header_of(part)))
         except FileNotFoundError:
             return lint_of("GGUF", 0, 0, [fault("file", part.name, "this part of it is not there")])
-        except (ValueError, KeyError, IndexError, OSError, UnicodeDecodeError, OverflowError) as error:
+        except (ValueError, KeyError, IndexError, OSError, OverflowError) as error:
             what = f"it is cut off, damaged or no GGUF file: {first_line(error)}"
             return lint_of("GGUF", 0, 0, [fault("file", part.name, what)])
-    reader, tensors = readers[0], [tensor for one in readers for tensor in one.tensors]
-    kinds = {tensor.name: GGMLQuantizationType(tensor.tensor_type).name for tensor in tensors}
-    faults = [*_infos(reader, tensors), *_data(tensors, kinds, codes)]
-    low = [name for name in kinds.values() if name not in _FLOATS]
+    headers = [header for _, one in held for header in one.headers]
+    low = [header.dtype for header in headers if header.dtype not in _FLOATS]
+    faults = [*_infos(held[0][1], headers), *_data([(part, one.headers) for part, one in held], codes)]
     form = ", ".join(sorted(set(low))) or "16 bits"
-    return lint_of(f"GGUF, {form}", len(kinds), len(low), faults)
+    return lint_of(f"GGUF, {form}", len(headers), len(low), faults)
 
 
-def _field(reader: Any, key: str) -> Any:
-    found = reader.get_field(key)
-    return found.contents() if found is not None else None
-
-
-def _infos(reader: Any, tensors: Sequence[Any]) -> Iterator[LintFault]:
+def _infos(said: Contents, headers: Sequence[Header]) -> Iterator[LintFault]:
     """Blocks that the header counts and the file lacks, or the reverse; rows of the vocabulary."""
-    architecture = _field(reader, "general.architecture")
-    count = _field(reader, f"{architecture}.block_count")
+    count, tokens = said.blocks, said.tokens
     held: dict[int, list[str]] = {}
-    for tensor in tensors:
-        if found := _BLOCK.match(tensor.name):
-            held.setdefault(int(found[1]), []).append(tensor.name)
-    if isinstance(count, int) and held:
+    for header in headers:
+        if found := _BLOCK.match(header.key):
+            held.setdefault(int(found[1]), []).append(header.key)
+    if count is not None and held:
         for number in range(count):
             if number not in held:
                 yield fault("file", f"blk.{number}", f"no tensor of it lies in the file, and block_count is {count}")
         for number in sorted(held):
             if number >= count:
                 yield fault("scale_orphan", held[number][0], f"block_count is {count}, so there is no block {number}")
-    tokens = reader.get_field("tokenizer.ggml.tokens")
-    table = next((tensor for tensor in tensors if tensor.name == "token_embd.weight"), None)
-    if tokens is not None and table is not None and len(tokens.data) != int(table.shape[-1]):
-        yield fault(
-            "packing", table.name, f"it has {int(table.shape[-1])} rows, and the tokenizer {len(tokens.data)} tokens"
-        )
+    rows = next((header.shape[0] for header in headers if header.key == "token_embd.weight"), None)
+    if tokens is not None and rows is not None and tokens != rows:
+        yield fault("packing", "token_embd.weight", f"it has {rows} rows, and the tokenizer {tokens} tokens")
 
 
-def _data(tensors: Sequence[Any], kinds: Mapping[str, str], codes: int | None) -> Iterator[LintFault]:
+def _data(parts: Sequence[tuple[Path, Sequence[Header]]], codes: int | None) -> Iterator[LintFault]:
     left, unread = codes, 0
-    for tensor in sorted(tensors, key=lambda tensor: int(tensor.n_bytes)):
-        size = int(tensor.n_bytes)
+    held = [(header, read) for part, headers in parts for read in [bytes_of(part)] for header in headers]
+    for header, read in sorted(held, key=lambda one: one[0].stop - one[0].start):
+        size = header.stop - header.start
         if left is not None and size > left:
             unread += 1
             continue
         left = None if left is None else left - size
-        yield from _of_tensor(tensor, kinds[tensor.name])
+        yield from _of_tensor(header.key, header.dtype, read(header))
     if unread and codes:
         yield fault("unread", "blocks", f"the scales of {counted(unread, 'tensor')}, beyond {codes >> 30} GiB")
 
 
-def _of_tensor(tensor: Any, kind: str) -> Iterator[LintFault]:
-    from gguf import GGML_QUANT_SIZES
+def _of_tensor(name: str, kind: str, raw: npt.NDArray[np.uint8]) -> Iterator[LintFault]:
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
-    raw = np.ascontiguousarray(tensor.data).view(np.uint8).reshape(-1)
+    raw = raw.reshape(-1)
     if kind in _FLOATS:
         whole, beyond = _FLOATS[kind]
         sign = 1 << (8 * np.dtype(whole).itemsize - 1)
         broken = int(np.count_nonzero((raw.view(whole) & whole(sign - 1)) >= whole(beyond)))
         if broken:
-            yield fault("codes", tensor.name, f"{counted(broken, 'entry')} of it are NaN or infinite")
+            yield fault("codes", name, f"{counted(broken, 'entry')} of it are NaN or infinite")
         return
-    _, size = GGML_QUANT_SIZES[tensor.tensor_type]
+    _, size = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
     blocks = raw.reshape(-1, size)
     if kind == "MXFP4":
         broken = int(np.count_nonzero(blocks[:, 0] == 0xFF))
@@ -114,10 +104,10 @@ def _of_tensor(tensor: Any, kind: str) -> Iterator[LintFault]:
             wrong |= (blocks[:, place + 1] & 0x7C) == 0x7C
         broken = int(np.count_nonzero(wrong))
         if places and not blocks[:, places[0] : places[0] + 2].any() and blocks.any():
-            yield fault("scale_zero", tensor.name, f"the scales of all {counted(len(blocks), 'block')} are zero")
+            yield fault("scale_zero", name, f"the scales of all {counted(len(blocks), 'block')} are zero")
     if broken:
         yield fault(
             "scale_nonfinite",
-            tensor.name,
+            name,
             f"the scales of {broken} of {counted(len(blocks), 'block')} are NaN or infinite",
         )
