@@ -18,7 +18,7 @@ from pytest_maxact.cli.arguments import (
     settings_of,
 )
 from pytest_maxact.cli.exits import FAILED, PASSED
-from pytest_maxact.cli.output import print_json, screen
+from pytest_maxact.cli.output import screen
 from pytest_maxact.cli.words import argument
 from pytest_maxact.errors import InputError, MaxactError, one_line, setting
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from pytest_maxact.gate.reports import ReportFiles
     from pytest_maxact.gate.session import GateSession
+    from pytest_maxact.judge.account import Account
     from pytest_maxact.judge.outcome import Outcome
 
 
@@ -35,7 +36,7 @@ def add(commands: Commands) -> None:
     add_record(parser)
     written = ("verdict", "json-report", "html", "sarif", "codequality", "card", "bom", "github")
     add_options(parser, [*JUDGING, *written])
-    add_json(parser)
+    add_json(parser, f"print what {argument('json_report')} writes")
     add_verbose(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="the verdict in a line")
 
@@ -64,7 +65,7 @@ def _run(options: argparse.Namespace) -> int:
     from pytest_maxact.gate.session import open_session
     from pytest_maxact.gate.stating import VerdictFile
     from pytest_maxact.judge.series.order import is_pattern
-    from pytest_maxact.report.data.verdict import verdict_data
+    from pytest_maxact.report.data.run.text import run_json
     from pytest_maxact.report.terminal.brief import render_brief
     from pytest_maxact.report.terminal.closing import render_closing
     from pytest_maxact.report.terminal.outcome import render_outcome
@@ -88,7 +89,7 @@ def _run(options: argparse.Namespace) -> int:
     tighten = shlex.join(["maxact", "suggest", options.replay, "--limits", options.limits or "FILE", "--update", "all"])
     outcome = written(session, conclude(session, all_reported(session), tighten), files)
     if options.json:
-        print_json(verdict_data(outcome))
+        print(run_json(_account(session, outcome, files)), end="")
     elif options.quiet:
         print(render_brief(outcome, screen()))
     else:
@@ -112,16 +113,23 @@ def outputs_of(places: "Mapping[str, str]", options: argparse.Namespace) -> dict
 
 def written(session: "GateSession", outcome: "Outcome", files: "ReportFiles") -> "Outcome":
     """Write the files that were asked for; the outcome with what could not be written."""
-    from pytest_maxact.gate.account import account_of, note_all
+    from pytest_maxact.gate.account import note_all
     from pytest_maxact.gate.github import is_asked, tell
-    from pytest_maxact.gate.reports import faulty, repository
+    from pytest_maxact.gate.reports import faulty
 
     note_all(session)
-    faults = files.write(account_of(session, outcome, (), argument, repository(files.root)))
+    faults = files.write(_account(session, outcome, files))
     for line in files.written:
         print(one_line(f"maxact: {line}"), file=sys.stderr)
     outcome = faulty(outcome, faults)
     if is_asked(session.settings.github):
-        lines = tell(account_of(session, outcome, (), argument, repository(files.root)))
+        lines = tell(_account(session, outcome, files))
         print(*lines, sep="\n", end="\n" if lines else "", file=sys.stderr)
     return outcome
+
+
+def _account(session: "GateSession", outcome: "Outcome", files: "ReportFiles") -> "Account":
+    from pytest_maxact.gate.account import account_of
+    from pytest_maxact.gate.reports import repository
+
+    return account_of(session, outcome, (), argument, repository(files.root))

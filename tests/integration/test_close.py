@@ -39,18 +39,25 @@ def test_a_warning_passes_is_counted_and_stands_in_every_report(
     capsys.readouterr()
     assert main(["judge", str(saved), "--limits", "near.yaml", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["counts"]["too_close"], told["counts"]["failed"]) == (1, 0)
-    (one,) = (check for check in told["checks"] if check["too_close"])
+    assert [told["counts"][name] for name in ("too_close", "failed", "failed_too_close")] == [1, 0, 0]
+    checks = told["checkpoints"][0]["checks"]
+    (one,) = (check for check in checks if check["too_close"])
     assert one["interval"]["low"] < one["value"] < one["limit"] < one["interval"]["high"]
-    assert {bool(check["interval"]) for check in told["checks"] if check["metric"] == "max_abs"} == {True}
+    assert {bool(check["interval"]) for check in checks if check["metric"] == "max_abs"} == {True}
 
 
-def test_asked_to_fail_it_does(near: list[str], pytester: pytest.Pytester) -> None:
+def test_asked_to_fail_it_does(
+    near: list[str], pytester: pytest.Pytester, saved: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run_gate(
         pytester, *near, "--maxact-close=fail", exit=1, failed=1, passed=57,
         says=["1 of 58 checks does not hold (too close to call)", "too close to call, which fails here",
               "7.31845, too close to call ="],
     )  # fmt: skip
+    capsys.readouterr()
+    assert main(["judge", str(saved), "--limits", "near.yaml", "--close", "fail", "--json"]) == 1
+    counts = json.loads(capsys.readouterr().out)["counts"]
+    assert [counts[name] for name in ("too_close", "failed", "failed_too_close")] == [0, 1, 1]
 
 
 @pytest.mark.parametrize(("close", "outcomes"), [("warn", {"passed": 59}), ("fail", {"passed": 57, "failed": 2})])

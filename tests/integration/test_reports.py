@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from pytest_maxact.cli.main import main
-from pytest_maxact.gate.reports import REPORTS
+from pytest_maxact.gate.reports import REPORTS, ReportFiles
 from tests.support import tiny
 from tests.support.gate_runs import CHECKS, drop_tensor, run_gate
 from tools.write_schema import REPORT
@@ -147,3 +147,22 @@ def test_the_command_writes_the_same(
     assert main(["judge", str(saved), "--limits", str(tight), "--json-report", "judged.json"]) == 1
     assert "JSON report written to" in capsys.readouterr().err
     assert held(pytester.path / "judged.json") == by_pytest
+
+
+def test_the_command_prints_what_it_writes_and_what_could_not_be_written(
+    saved: Path, tight: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    written = tmp_path / "judged.json"
+    assert main(["judge", str(saved), "--limits", str(tight), "--json", "--json-report", str(written)]) == 1
+    assert capsys.readouterr().out == written.read_text(encoding="utf-8")
+    assert held(written)["verdict"] == "FAIL"
+
+    def spoil(files: ReportFiles) -> None:
+        written.unlink()
+        written.mkdir()
+
+    monkeypatch.setattr(ReportFiles, "begun", spoil)
+    assert main(["judge", str(saved), "--json", "--json-report", str(written)]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["verdict"] == "FAIL"
+    assert "the JSON report was not written" in told["faults"][0]

@@ -1,5 +1,6 @@
 """Waivers through the whole gate: what they let pass, what they never do, and when they fail themselves."""
 
+import json
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -233,7 +234,9 @@ def test_the_command_says_and_exits_alike(saved: Path, tmp_path: Path, capsys: p
     assert main(["judge", str(saved), "--limits", str(limits(tmp_path))]) == 0
     assert "1 is waived" in capsys.readouterr().out
     assert main(["judge", str(saved), "--limits", str(limits(tmp_path, until=-1)), "--json"]) == 1
-    assert '"waiver_faults": [\n    "the waiver for layers.1.* by me@here expired' in capsys.readouterr().out
+    (told,) = json.loads(capsys.readouterr().out)["waivers"]
+    assert told["outcome"] == "does not hold"
+    assert told["fault"].startswith("the waiver for layers.1.* by me@here expired")
 
 
 def test_in_a_series_one_is_needed_by_the_checkpoint_that_it_names(

@@ -1,6 +1,7 @@
 """The JSON report of a run: the published schema holds for it, whatever became of it and whatever things are called."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import jsonschema
 import pytest
 
 from pytest_maxact.judge.account import Account
+from pytest_maxact.judge.verdict.tally import Told, tally_of
 from pytest_maxact.report.data.run.form import RunReport
 from pytest_maxact.report.data.run.text import is_run_report, run_json
 from tests.support.accounts import account_of_all
@@ -47,6 +49,38 @@ def test_every_check_is_there_with_what_became_of_it() -> None:
     assert (unjudged["value"], unjudged["passed"], unjudged["message"]) == (None, None, "weights are gone")
     assert (breach["peak"]["value"], breach["peak"]["token"]) == (24.0, "plain")
     assert (one["m"]["value"], one["measured"]["model"]) == (24.0, "plain")
+
+
+def test_the_counts_are_those_of_the_checks() -> None:
+    account = account_of_all()
+    (one,) = account.checkpoints
+    breach = one.checks[1]
+    assert account.outcome
+    assert breach.finding
+    both = replace(breach, finding=replace(breach.finding, close=True))
+    checks = tuple(both if told is breach else told for told in one.checks)
+    tally = tally_of([Told(checkpoint="", finding=told.finding) for told in checks if told.finding], None, (), 2)
+    document = told(
+        replace(
+            account,
+            checkpoints=(replace(one, checks=checks),),
+            outcome=replace(account.outcome, verdict=replace(tally, waivers=1, failing_waivers=1)),
+        )
+    )
+    made, waivers = document["checkpoints"][0]["checks"], document["waivers"]
+    became = Counter(check["outcome"] for check in made)
+    close = Counter(check["outcome"] for check in made if check["too_close"])
+    assert document["counts"] == {
+        "checks": became["held"] + became["does not hold"] + became["waived"],
+        "failed": became["does not hold"],
+        "waived": became["waived"],
+        "too_close": close["held"],
+        "failed_too_close": close["does not hold"],
+        "not_run": became["not run"] + became["could not be judged"],
+        "waivers": len(waivers),
+        "waivers_failed": sum(waiver["outcome"] == "does not hold" for waiver in waivers),
+    }
+    assert (close["held"], close["does not hold"]) == (1, 1)
 
 
 def test_what_is_no_number_is_a_word() -> None:

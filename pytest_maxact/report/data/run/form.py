@@ -170,11 +170,15 @@ class Checkpoint(_Form):
 
 
 class Counts(_Form):
-    """As the headline of the report has them; waivers are checks of their own."""
+    """As the headline of the report has them; waivers are checks of their own. `too_close`: of those that hold;
+    `failed_too_close`: of those that failed.
+    """
 
     checks: int
     failed: int
     waived: int
+    too_close: int
+    failed_too_close: int
     not_run: int
     waivers: int
     waivers_failed: int

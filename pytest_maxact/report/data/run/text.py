@@ -64,6 +64,8 @@ def _counts(tally: Tally) -> Counts:
         checks=tally.ran,
         failed=len(tally.breaches),
         waived=len(tally.waived),
+        too_close=len(tally.close),
+        failed_too_close=tally.close_breaches,
         not_run=tally.left,
         waivers=tally.waivers,
         waivers_failed=tally.failing_waivers,
