@@ -30,7 +30,7 @@ DEPTHS = (
     "num_decoder_layers",
     "num_blocks",
 )
-LENGTHS = (7, 12, 3, 9, 5)
+LENGTHS = (7, 12, 3)
 FAMILIES_OF_THE_PAPER = {
     "qwen2",
     "qwen3",

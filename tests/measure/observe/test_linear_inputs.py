@@ -26,6 +26,8 @@ MEASURED = [name for name in TYPES if name != "dbrx"]
 SEQUENCES = encoded((7, 12, 3), vocabulary=128)
 SPLITS = assign_splits([sequence.sample for sequence in SEQUENCES])
 LEAKING = {"cpmant", "doge"}
+PADDED = 64
+"""Tokens of a batch that holds every sequence."""
 
 
 class Subject:
@@ -41,7 +43,7 @@ class Subject:
 
     @cached_property
     def padded(self) -> Observer:
-        return self.observed(self.anatomy, 64)
+        return self.observed(self.anatomy, PADDED)
 
     @cached_property
     def single(self) -> Observer:
@@ -146,11 +148,11 @@ def test_padding_changes_no_count(subject: Subject) -> None:
 
 
 def test_what_the_paper_reads_is_the_same_without_the_linear_inputs(subject: Subject) -> None:
-    plain = subject.observed(resolve(subject.model, subject.model.config), 1)
+    plain = subject.observed(resolve(subject.model, subject.model.config), PADDED)
     papers = [site.name for site in subject.anatomy.sites if not site.is_linear_input]
     assert [site.name for site in plain.anatomy.sites] == papers
     for name in papers:
-        without, beside = plain.accumulators[name], subject.single.accumulators[name]
+        without, beside = plain.accumulators[name], subject.padded.accumulators[name]
         assert without.peaks == beside.peaks, name
         assert without.massive == beside.massive
         for split in ("calibration", "evaluation"):
@@ -159,7 +161,7 @@ def test_what_the_paper_reads_is_the_same_without_the_linear_inputs(subject: Sub
         site: {split: given.tolist() for split, given in splits.items()} for site, splits in plain.traffic.items()
     } == {
         site: {split: given.tolist() for split, given in splits.items()}
-        for site, splits in subject.single.traffic.items()
+        for site, splits in subject.padded.traffic.items()
     }
 
 
