@@ -30,6 +30,7 @@ from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Stopped
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.static import held_of
+from pytest_maxact.record.units import in_units
 from pytest_maxact.settings.settings import Settings
 
 
@@ -92,7 +93,7 @@ def record_of(
     )
     return Record(
         provenance=provenance,
-        sites=seen,
+        sites=in_units(seen, provenance),
         weights=scan,
         predictions=passed.told.result() if passed.told else unpredicted,
         scores=passed.observer.scores.layers if passed.observer.scores else None,

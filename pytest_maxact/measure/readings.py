@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from pytest_maxact.errors import MeasureError
+from pytest_maxact.measure.observe.by_sample import SIGNAL
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.numbers.channels import Channels
+from pytest_maxact.numbers.energies import SampleSums, codes_of
 from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.numbers.maxima import SampleMaxima
 from pytest_maxact.numbers.peaks import NonFinite
@@ -67,6 +69,7 @@ def _reading(site: Site, observer: Observer, tokenizer: Any, schemes: Mapping[st
             maxima=_maxima(site, observer),
             evaluated=_channels(site, observer.fidelity.cached.channels),
             spread=_spread(site, observer),
+            sampled=_sampled(site, observer, schemes),
         ),
         peaks=tuple(replace(peak, token=text(peak.token_id)) for peak in seen.peaks),
         massive=seen.massive if seen.tests_massive else None,
@@ -100,6 +103,15 @@ def _maxima(site: Site, observer: Observer) -> SampleMaxima | None:
     if not len(found) or not np.isfinite(found).all():
         return None
     return SampleMaxima(found[:, 0], found[:, 1].astype(np.int32), found[:, 2].astype(np.int32))
+
+
+def _sampled(site: Site, observer: Observer, schemes: Mapping[str, SchemeSums]) -> SampleSums | None:
+    """Of every sample of the evaluation split, in the order of ids."""
+    found = observer.fidelity.samples.of(site.name, list(schemes)) if schemes else None
+    if found is None:
+        return None
+    codes = {name: codes_of(energies) for name, energies in found.items()}
+    return SampleSums(codes.pop(SIGNAL), codes)
 
 
 def _channels(site: Site, found: Mapping[tuple[str, str], torch.Tensor]) -> Channels | None:

@@ -32,21 +32,34 @@ def intervals(
     varied, and where there are fewer than two samples: nothing tells then how far it would be from another text's.
     """
     above, below = (np.asarray(sums, np.float64) for sums in (numerators, denominators))
-    samples, figures = above.shape
-    if samples < 2:
-        return [(math.nan, math.nan)] * figures
-    strata = _pooled(strata if strata is not None else [0] * samples)
-    below = np.broadcast_to(below, above.shape)
-    known = np.asarray(np.isfinite(above + below).all(axis=0))
-    above, below = np.where(known, above, 0.0), np.where(known, below, 0.0)
-    whole, error = _figures(np.ones((1, samples)), above, below, strata)
-    found, errors = _figures(drawn(strata, seed), above, below, strata)
-    return [
-        _ends(whole[0, place], error[0, place], found[:, place], errors[:, place])
-        if known[place]
-        else (math.nan, math.nan)
-        for place in range(figures)
-    ]
+    return Bootstrap(strata if strata is not None else [0] * len(above), seed).intervals(above, below)
+
+
+class Bootstrap:
+    """The draws of one set of samples, made once for all figures of it."""
+
+    def __init__(self, strata: Sequence[object], seed: int = 0) -> None:
+        self._strata, self._seed = _pooled(strata), seed
+        self._drawn: Floats | None = None
+
+    def intervals(self, above: Floats, below: Floats) -> list[Interval]:
+        """As the function of this name, of sums over these samples."""
+        samples, figures = above.shape
+        if samples < 2:
+            return [(math.nan, math.nan)] * figures
+        if self._drawn is None:
+            self._drawn = drawn(self._strata, self._seed)
+        below = np.broadcast_to(below, above.shape)
+        known = np.asarray(np.isfinite(above + below).all(axis=0))
+        above, below = np.where(known, above, 0.0), np.where(known, below, 0.0)
+        whole, error = _figures(np.ones((1, samples)), above, below, self._strata)
+        found, errors = _figures(self._drawn, above, below, self._strata)
+        return [
+            _ends(whole[0, place], error[0, place], found[:, place], errors[:, place])
+            if known[place]
+            else (math.nan, math.nan)
+            for place in range(figures)
+        ]
 
 
 def unanimous(share: float, samples: int) -> Interval:

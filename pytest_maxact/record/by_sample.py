@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from pytest_maxact.numbers.maxima import SampleMaxima
 from pytest_maxact.record.by_sample_earlier import is_earlier, unpacked_earlier
-from pytest_maxact.record.packing import Bytes, expanded, squeezed
+from pytest_maxact.record.packing import Bytes, bits_of, expanded, from_middle, restored, squeezed
 
 _MAGNITUDE = np.uint32((1 << 31) - 1)
 _WIDEST = 32
@@ -71,10 +71,10 @@ def _packed_magnitudes(magnitudes: _Table, kinds: Sequence[str]) -> dict[str, By
     middles, carried = np.zeros(len(kinds), np.uint32), np.zeros(len(kinds), np.uint32)
     far = np.zeros_like(steps)
     for at, kind in enumerate(kinds):
-        middles[at], far[at] = _from_middle(steps[at])
+        middles[at], far[at] = from_middle(steps[at])
         if kind in last:
-            middle, changed = _from_middle(steps[at] - steps[last[kind]])
-            if _bits(changed) < _bits(far[at]):
+            middle, changed = from_middle(steps[at] - steps[last[kind]])
+            if bits_of(changed) < bits_of(far[at]):
                 middles[at], far[at], carried[at] = middle, changed, 1
         last[kind] = at
     return {
@@ -92,7 +92,7 @@ def _unpacked_magnitudes(kinds: Sequence[str], samples: int, tensors: Mapping[st
     far = expanded("samples.steps", tensors, len(kinds) * samples).reshape(len(kinds), samples)
     if coarse.max(initial=0) >= _WIDEST:
         raise ValueError("maxima of samples: more even bits than a number has")
-    steps: _Table = ((far >> 1) ^ (np.uint32(0) - (far & 1))) + middles[:, None]
+    steps = restored(middles[:, None], far)
     last: dict[str, int] = {}
     for at, kind in enumerate(kinds):
         if carried[at]:
@@ -110,18 +110,6 @@ def _even_bits(row: _Table) -> int:
     """How many of the lowest bits no entry has: 16 of bfloat16."""
     used = int(np.bitwise_or.reduce(row))
     return (used & -used).bit_length() - 1 if used else 0
-
-
-def _from_middle(row: _Table) -> tuple[np.uint32, _Table]:
-    """Their median and what each lies from it, the sign in the lowest bit."""
-    signed = row.view(np.int32)
-    middle = np.partition(signed, signed.size // 2)[signed.size // 2]
-    off = signed - middle
-    return middle.view(np.uint32), ((off << 1) ^ (off >> 31)).view(np.uint32)
-
-
-def _bits(off: _Table) -> float:
-    return float(np.log2(1.0 + off).sum())
 
 
 def _packed_carriers(carriers: _Table) -> dict[str, Bytes]:

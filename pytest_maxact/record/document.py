@@ -2,7 +2,7 @@
 
 The document is provenance and readings (`schema` says what may stand in it); the arrays are the histograms (two per
 site, calibration and evaluation split, their non-empty bins end to end) and the maxima of channels and of samples,
-compressed (`packing`, `by_sample`).
+compressed (`packing`, `by_sample`, `by_sample_sums`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +15,14 @@ from pytest_maxact.numbers.channels import Channels
 from pytest_maxact.numbers.histogram import BINS, Histogram
 from pytest_maxact.record.around import texts_around, with_around, without_around
 from pytest_maxact.record.by_sample import packed_maxima, unpacked_maxima
+from pytest_maxact.record.by_sample_sums import packed_sums, unpacked_sums
 from pytest_maxact.record.held import Distributions, Summary
 from pytest_maxact.record.packing import Bytes, differences, packed, summed, unpacked
+from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.schema import SCHEMA, Bins, SeenSite, StoredRecord, SummedSite, plain
+from pytest_maxact.record.units import units_of
 
 _MOST = 1 << 27
 """So many bins, and so many channels, a Record holds at most: 2 000 sites of which every magnitude of 16 bits occurred
@@ -57,6 +60,7 @@ def tensors_of(record: Record) -> dict[str, Bytes]:
     """Histograms and maxima of channels of all sites, each end to end, as compressed bytes."""
     seen = [(one, one.held) for one in record.sites.values() if isinstance(one.held, Distributions)]
     held = [one for _, one in seen]
+    sampled = [(reading.site.kind, one.sampled) for reading, one in seen if one.sampled is not None]
     histograms = [histogram for one in held for histogram in (one.calibration, one.evaluation)]
     channels = [amax for one in held for some in (one.channels, one.evaluated) if some for amax in some.parts.values()]
     return {
@@ -64,12 +68,13 @@ def tensors_of(record: Record) -> dict[str, Bytes]:
         **packed("counts", differences(np.concatenate([np.zeros(0, np.int64), *(h.counts for h in histograms)]))),
         **packed("channels", np.concatenate([np.zeros(0, np.float32), *channels]).view(np.uint32)),
         **packed_maxima([(reading.site.kind, one.maxima) for reading, one in seen if one.maxima is not None]),
+        **packed_sums("sampled", sampled),
     }
 
 
 def record_of(document: StoredRecord, tensors: Mapping[str, Bytes]) -> Record:
     """The reverse of both. Raises ValueError where the tensors do not hold what the document counts."""
-    held = zip(document.sites, _held(document.sites, tensors, len(document.provenance.samples)), strict=True)
+    held = zip(document.sites, _held(document.sites, tensors, document.provenance), strict=True)
     readings = {entry.site.name: _reading(entry, kept) for entry, kept in held}
     return Record(
         provenance=document.provenance,
@@ -124,6 +129,7 @@ def _stored(reading: SiteReading) -> SeenSite | SummedSite:
         evaluated=_sizes(held.evaluated),
         spread=held.spread,
         maxima=held.maxima is not None,
+        sampled=held.sampled is not None,
     )
 
 
@@ -132,14 +138,19 @@ def _sizes(channels: Channels | None) -> dict[str, int] | None:
 
 
 def _held(
-    entries: Sequence[SeenSite | SummedSite], tensors: Mapping[str, Bytes], samples: int
+    entries: Sequence[SeenSite | SummedSite], tensors: Mapping[str, Bytes], provenance: Provenance
 ) -> Iterator[Distributions | Summary]:
     """What is held of each site of a document, with its share of the tensors."""
     seen = [entry for entry in entries if isinstance(entry, SeenSite)]
     size = sum(split.bins for entry in seen for split in entry.splits)
     wide = sum(size for entry in seen for parts in (entry.channels, entry.evaluated) for size in (parts or {}).values())
+    samples, units = len(provenance.samples), len(units_of(provenance).strata)
     of_samples = [entry.site.kind for entry in seen if entry.maxima]
-    for what, entries_of in (("bins", size), ("channels", wide), ("maxima of samples", samples * len(of_samples))):
+    of_units = [(entry.site.kind, sorted(entry.schemes)) for entry in seen if entry.sampled]
+    sums = units * sum(1 + len(schemes) for _, schemes in of_units)
+    for what, entries_of in (
+        ("bins", size), ("channels", wide), ("maxima of samples", samples * len(of_samples)), ("sums of samples", sums),
+    ):  # fmt: skip
         if entries_of > _MOST:
             raise ValueError(f"{entries_of} {what} in all, where a Record holds {_MOST} at most")
     counts = summed(unpacked("counts", tensors, np.int64, size))
@@ -150,6 +161,7 @@ def _held(
         raise ValueError("a histogram has bins out of order, one that there is not, or one without a count")
     channels = unpacked("channels", tensors, np.uint32, wide).view(np.float32)
     maxima = iter(unpacked_maxima(of_samples, samples, tensors))
+    sampled = iter(unpacked_sums("sampled", of_units, units, tensors))
     start = first = 0
     for entry in entries:
         if isinstance(entry, SummedSite):
@@ -175,6 +187,7 @@ def _held(
             evaluated=widest[1],
             spread=entry.spread,
             maxima=next(maxima) if entry.maxima else None,
+            sampled=next(sampled) if entry.sampled else None,
         )
 
 

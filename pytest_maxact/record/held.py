@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.numbers.channels import Channels
 from pytest_maxact.numbers.checked import Count
+from pytest_maxact.numbers.energies import SampleSums
 from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.numbers.maxima import SampleMaxima
 from pytest_maxact.numbers.spread import Spread
@@ -34,6 +35,10 @@ class Distributions:
     """Of every sample the largest entry; None where routing hides it, and in a Record of an earlier version."""
     evaluated: Channels | None = None
     spread: Spread | None = None
+    sampled: SampleSums | None = None
+    """Of the units of the evaluation split (`units`) the energies of sampled tokens, and of their errors under each of
+    the `schemes`; None where there are none, where routing hides whose they are, and in a Record of an earlier version.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

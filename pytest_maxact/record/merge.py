@@ -18,6 +18,7 @@ from pytest_maxact.record.scores import LayerScores, merged_scores
 from pytest_maxact.record.spoken import kept_texts
 from pytest_maxact.record.static import held_of
 from pytest_maxact.record.stress import Stress, merged_stress
+from pytest_maxact.record.units import in_units, without_groups
 
 _Sample = tuple[str, str, str, int]
 
@@ -70,13 +71,14 @@ class Sum:
                 "  measure the parts without it"
             )
         if self._first is None:
-            self._first, self._sites = part, dict(part.sites)
+            self._first, self._sites = part, without_groups(part.sites, part.provenance)
             self._predictions, self._scores, self._logits = part.predictions, part.scores, part.logits
             self._noise = part.noise
         else:
             _require_alike(self._first, part)
             self._refuse_repeated(part.provenance.shard)
-            self._sites = {name: reading + part.sites[name] for name, reading in self._sites.items()}
+            sites = without_groups(part.sites, part.provenance)
+            self._sites = {name: reading + sites[name] for name, reading in self._sites.items()}
             told, new = self._predictions, part.predictions
             self._predictions = told + new if told and new else None
             self._scores = merged_scores((self._scores, part.scores))
@@ -100,9 +102,10 @@ class Sum:
         if shard := self._first.provenance.shard:
             _refuse_missing(self._shards, int(shard.split("/")[1]))
         low_bits = self._first.provenance.low_bits
-        sites = {name: ordered(reading, self._origin.order) for name, reading in self._sites.items()}
+        provenance, order = self._origin.joined(self._first.provenance), (self._origin.order, self._origin.evaluated)
+        sites = in_units({name: ordered(one, *order) for name, one in self._sites.items()}, provenance)
         return Record(
-            provenance=self._origin.joined(self._first.provenance),
+            provenance=provenance,
             sites=sites,
             weights=self._first.weights,
             predictions=self._predictions,
@@ -180,6 +183,12 @@ class Origin:
     def order(self) -> list[int]:
         """Which of the samples, as the parts had them one after the other, stands where in the whole."""
         return sorted(range(len(self._samples)), key=lambda place: self._samples[place])
+
+    @property
+    def evaluated(self) -> list[int]:
+        """The same of those of the evaluation split, among themselves."""
+        own = [sample for sample in self._samples if sample[2] == "evaluation"]
+        return sorted(range(len(own)), key=lambda place: own[place])
 
     def joined(self, first: Provenance) -> Provenance:
         """Where the whole comes from. Of a measurement that was cut, every part knows how the whole text fits the

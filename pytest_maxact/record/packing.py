@@ -106,6 +106,27 @@ def summed(folded: npt.NDArray[_Whole]) -> npt.NDArray[_Whole]:
     return whole
 
 
+def from_middle(row: npt.NDArray[np.uint32]) -> tuple[np.uint32, npt.NDArray[np.uint32]]:
+    """The median of a row, which is not empty, and what each entry lies from it, modulo 2^32, the sign moved to the
+    lowest bit.
+    """
+    signed = row.view(np.int32)
+    middle = np.partition(signed, signed.size // 2)[signed.size // 2]
+    off = signed - middle
+    return middle.view(np.uint32), ((off << 1) ^ (off >> 31)).view(np.uint32)
+
+
+def restored(middle: npt.ArrayLike, far: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """The reverse of `from_middle`."""
+    row: npt.NDArray[np.uint32] = ((far >> 1) ^ (np.uint32(0) - (far & 1))) + np.asarray(middle, np.uint32)
+    return row
+
+
+def bits_of(far: npt.NDArray[np.uint32]) -> float:
+    """About how many bits such distances take."""
+    return float(np.log2(1.0 + far).sum())
+
+
 def _compressed(plane: bytes) -> bytes:
     """Run lengths and Huffman codes alone: of such bytes they leave as little as a search for repeats, in a third of
     its time.

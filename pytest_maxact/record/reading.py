@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.numbers.channels import Channels
+from pytest_maxact.numbers.energies import SampleSums
 from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.peaks import PEAKS_KEPT, NonFinite, Peak
@@ -149,12 +150,20 @@ class SiteReading:
         )
 
 
-def ordered(reading: SiteReading, places: Sequence[int]) -> SiteReading:
-    """The same reading with its samples in another order."""
+def ordered(reading: SiteReading, places: Sequence[int], evaluated: Sequence[int]) -> SiteReading:
+    """The same reading with its samples in another order, and those of the evaluation split among themselves."""
     held = reading.held
-    if not isinstance(held, Distributions) or held.maxima is None:
+    if not isinstance(held, Distributions):
         return reading
-    return replace(reading, held=replace(held, maxima=held.maxima.ordered(places)))
+    maxima, sampled = held.maxima, held.sampled
+    return replace(
+        reading,
+        held=replace(
+            held,
+            maxima=None if maxima is None else maxima.ordered(places),
+            sampled=None if sampled is None or len(sampled) != len(evaluated) else sampled.ordered(evaluated),
+        ),
+    )
 
 
 def _under_the_same(one: SiteReading, other: SiteReading) -> bool:
@@ -199,9 +208,19 @@ def _joined(site: str, one: Distributions, other: Distributions) -> Distribution
         },
         channels=_both(one.channels, other.channels),
         maxima=one.maxima + other.maxima if one.maxima is not None and other.maxima is not None else None,
+        sampled=_sampled(one, other),
         evaluated=_both(one.evaluated, other.evaluated),
         spread=one.spread + other.spread if one.spread and other.spread else one.spread or other.spread,
     )
+
+
+def _sampled(one: Distributions, other: Distributions) -> SampleSums | None:
+    """Of both; a part without evaluation tokens has none and needs none."""
+    if one.sampled is not None and other.sampled is not None:
+        return one.sampled + other.sampled
+    if one.evaluation.count and other.evaluation.count:
+        return None
+    return one.sampled if one.evaluation.count else other.sampled
 
 
 def _both(one: Channels | None, other: Channels | None) -> Channels | None:

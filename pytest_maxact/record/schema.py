@@ -87,6 +87,8 @@ class SeenSite(_StoredSite):
     figures: Annotated[dict[str, Figure], Field(max_length=0)] = field(default_factory=dict)
     maxima: Flag = field(default=False, metadata=LATER)
     """Whether the largest entries of samples lie in the tensors."""
+    sampled: Flag = field(default=False, metadata=LATER)
+    """Whether sums of samples lie there, under each of the schemes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,7 +58,9 @@ class CheckMade(_Form):
     baseline: str = ""
     message: str = ""
     too_close: bool = False
-    """Whether the interval of its figure, from `low` to `high`, reaches over the limit."""
+    """Whether the interval of its figure, from `low` to `high`, or how far measuring again moves it, reaches over the
+    limit.
+    """
     inside_noise: bool = False
     """Whether it holds because the change is no more than the measurement itself gives."""
     low: Figure = None

@@ -1,17 +1,19 @@
 """How far a signal-to-noise ratio of a site can be trusted: a reading and the metric in, an interval in dB out, or why
 there is none.
 
-What is known is how far it moves when the same text is measured again, and for a scheme whose rows are sampled, how far
-the figure of all tokens of this text may lie from it. A scale from the calibration maximum hangs on few samples: under
-the scale that another calibration reaches nearly always it would be better. Of other text to evaluate on nothing is
-kept by sample, and the meaning says so.
+Where sums of samples are kept (`ratios`) it is the 95 % interval of other text to evaluate on, and beside it stands
+how far other causes move it: the same text measured again, and a scale from the calibration maximum, which hangs on few
+samples; under the scale that another calibration reaches nearly always it would be better. Where none are kept these
+causes are the interval, for a scheme whose rows are sampled with how far the figure of all tokens of this text may lie
+from it, and the meaning says that other text is no part of it.
 """
 
 import math
 
 from pytest_maxact.errors import MaxactError
 from pytest_maxact.judge.compare.noise import spread_of
-from pytest_maxact.judge.trust.interval import Interval, IntervalKind
+from pytest_maxact.judge.trust.interval import MEAN, Interval, IntervalKind
+from pytest_maxact.judge.trust.ratios import SQNR, Ratios
 from pytest_maxact.numbers.exceedance import exceeding
 from pytest_maxact.numbers.formats import scaled_integers
 from pytest_maxact.numbers.noise import MOST
@@ -26,14 +28,19 @@ _ERRORS = 1.96
 
 
 def distortion_interval(
-    record: Record, reading: SiteReading, metric: Metric, value: float
+    record: Record, reading: SiteReading, metric: Metric, value: float, ratios: Ratios
 ) -> tuple[Interval | None, str]:
-    """Of a figure of a format or scheme at a site."""
-    if metric.quantity != "sqnr_db":
+    """Of a figure of a format or scheme at a site; `ratios` of its Record."""
+    if metric.quantity != SQNR:
         return None, "of it no sums of single samples are kept"
     noise = spread_of(record, reading.site.name).within(MOST).sqnr_db
     low, high, words = value - noise, value + noise, f"measured again, it moves by {noise:.3g} dB"
-    if metric.kind is Kind.SCHEME and (error := _sampling_error(reading, metric.scheme)):
+    figure = ratios.of(reading.site.name, metric)
+    if (
+        (figure is None or not figure.holds)
+        and metric.kind is Kind.SCHEME
+        and (error := _sampling_error(reading, metric.scheme))
+    ):
         low, high = low - _ERRORS * error, high + _ERRORS * error
         words += f"; all tokens of this text give a figure within {_ERRORS * error:.3g} dB of it in 95 of 100 cases"
     if metric.kind is Kind.INTEGER and metric.policy == "max_abs":
@@ -45,6 +52,11 @@ def distortion_interval(
                 f"; the scale that another calibration split of this size exceeds in {reached:.1%} of cases at least "
                 f"gives {best:.4g} dB"
             )
+    if figure is not None and figure.holds:
+        return Interval(
+            kind=IntervalKind.AVERAGE, low=figure.low, high=figure.high, samples=figure.samples,
+            meaning=f"{MEAN}; {words}", moved=(low, high),
+        ), ""  # fmt: skip
     words += "; other text to evaluate on is no part of it"
     samples, kind = len(record.provenance.samples), IntervalKind.REPEATED
     return Interval(kind=kind, low=low, high=high, samples=samples, meaning=words), ""

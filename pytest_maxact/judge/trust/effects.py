@@ -22,7 +22,8 @@ _AGREEMENT = 1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedFigure:
     """A figure of a number of samples, by its name, and its 95 % interval, NaN where nothing tells: `W8A8.mean_kl`.
-    `halves`: the figure of two halves of the samples, categories in proportion; NaN for one that holds nothing.
+    `halves`: the figure of two halves of the samples, categories in proportion; NaN for one that holds nothing. `site`:
+    of which it is, empty for one of the whole model.
     """
 
     name: str
@@ -31,6 +32,7 @@ class TrustedFigure:
     high: float
     samples: int
     halves: tuple[float, float]
+    site: str = ""
 
     @property
     def untold(self) -> str:

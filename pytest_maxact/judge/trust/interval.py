@@ -26,7 +26,8 @@ class IntervalKind(Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
     """From `low` to `high`, either of which may be infinite, told by so many `samples`; `meaning`: what lies between
-    them, in words that say what it stands on.
+    them, in words that say what it stands on. `moved`: of an average, where it may lie for other causes than other
+    samples, as the same text measured again; None of what has no such ends beside its own.
     """
 
     kind: IntervalKind
@@ -34,6 +35,7 @@ class Interval:
     high: float
     samples: int
     meaning: str
+    moved: tuple[float, float] | None = None
 
     @property
     def words(self) -> str:
@@ -51,7 +53,8 @@ class Interval:
         return f"{low} to {high} on this text"
 
     def overlaps(self, bound: float, sense: str) -> bool:
-        """Whether it has figures on both sides of a bound of that sense; what keeps it by being equal is on its own
-        side.
+        """Whether it has figures on both sides of a bound of that sense, or what it is moved to has; what keeps it by
+        being equal is on its own side.
         """
-        return self.low < bound <= self.high if sense == "min" else self.low <= bound < self.high
+        ends = ((self.low, self.high), *((self.moved,) if self.moved else ()))
+        return any(low < bound <= high if sense == "min" else low <= bound < high for low, high in ends)

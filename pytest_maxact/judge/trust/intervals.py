@@ -13,6 +13,7 @@ from pytest_maxact.judge.limits.limit import CARRIER, MODEL, PREDICTIONS, Limit
 from pytest_maxact.judge.trust.distortion import distortion_interval
 from pytest_maxact.judge.trust.effects import MANY, TrustedFigure, trusted_effects
 from pytest_maxact.judge.trust.interval import MEAN, Interval, IntervalKind
+from pytest_maxact.judge.trust.ratios import Ratios
 from pytest_maxact.judge.trust.trust import Floats, magnitudes_of_m
 from pytest_maxact.numbers.exceedance import exceeding
 from pytest_maxact.numbers.noise import MOST
@@ -48,6 +49,7 @@ class Intervals:
         self._is_summary = record.is_summary
         self._effects: dict[str, TrustedFigure] | None = None
         self._maxima: dict[str, Told] = {}
+        self._ratios: Ratios | None = None
 
     def of(self, limit: Limit, reading: SiteReading | None, value: float) -> Told:
         """Of the figure that a limit bounds, `value` at a site or of the whole model: its interval, or why there is
@@ -69,7 +71,8 @@ class Intervals:
         if limit.site == PREDICTIONS and metric.name.startswith(OF_SOURCE):
             return self._departure(metric.name.removeprefix(OF_SOURCE))
         if metric.kind in (Kind.INTEGER, Kind.SCHEME) and not metric.is_of_weights and reading is not None:
-            return distortion_interval(self.record, reading, metric, value)
+            self._ratios = self._ratios or Ratios(self.record)
+            return distortion_interval(self.record, reading, metric, value, self._ratios)
         why = _UNTOLD.get(metric.kind, "")
         return (None, why) if why else _NOT_SAMPLED
 

@@ -15,6 +15,7 @@ from pytest_maxact.errors import setting
 from pytest_maxact.judge.trust.ahead import ahead_of, largest_of_all
 from pytest_maxact.judge.trust.carries import Carried, carried, entries_of
 from pytest_maxact.judge.trust.effects import TrustedFigure, trusted_effects
+from pytest_maxact.judge.trust.ratios import Ratios
 from pytest_maxact.numbers.bootstrap import drawn
 from pytest_maxact.numbers.exceedance import Exceeding, exceeding
 from pytest_maxact.numbers.maxima import SampleMaxima
@@ -53,7 +54,9 @@ class TrustedMaximum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """Of one Record. `m` is None where nothing is told of it, and `untold` says of what, and why."""
+    """Of one Record. `m` is None where nothing is told of it, and `untold` says of what, and why. `figures`: what
+    schemes do to predictions; `ratios`: signal over error at sites, in dB.
+    """
 
     model: str
     samples: int
@@ -61,6 +64,7 @@ class Trust:
     m: TrustedMaximum | None
     sites: tuple[TrustedMaximum, ...]
     figures: tuple[TrustedFigure, ...]
+    ratios: tuple[TrustedFigure, ...]
     untold: tuple[str, ...]
 
 
@@ -75,6 +79,7 @@ def trust_of(record: Record, seed: int = 0) -> Trust:
         m=_of_all(record, told, draw),
         sites=tuple(_of_site(name, name, found, draw) for name, found in told.items()),
         figures=trusted_effects(record, seed),
+        ratios=Ratios(record, seed).every,
         untold=untold + _unsampled(record) + _without_scipy(told),
     )
 
@@ -132,7 +137,11 @@ def _named(names: Sequence[str]) -> str:
 
 def _unsampled(record: Record) -> tuple[str, ...]:
     old = [name for name, effect in record.effects.items() if not effect.by_sample]
-    return (f"{_named(old)}: measured by an earlier version, which kept no samples of it",) if old else ()
+    words = [f"{_named(old)}: measured by an earlier version, which kept no samples of it"] if old else []
+    held = [one.held for one in record.sites.values() if isinstance(one.held, Distributions) and one.held.schemes]
+    if held and all(one.sampled is None for one in held):
+        words.append("signal over error of schemes: nothing is kept of single samples, so measure again, all at once")
+    return tuple(words)
 
 
 def _without_scipy(told: Mapping[str, SampleMaxima]) -> tuple[str, ...]:

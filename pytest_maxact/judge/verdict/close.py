@@ -73,13 +73,16 @@ def _of_change(finding: Finding, baseline: Record | None, record: Record) -> Int
 
 def _words(finding: Finding, interval: Interval, tokens: int) -> str:
     """What makes it close, and what would decide; what an interval means in full stands in it."""
-    if interval.kind is IntervalKind.AVERAGE:
+    limit = finding.limit
+    own = replace(interval, moved=None)
+    if interval.kind is IntervalKind.AVERAGE and own.overlaps(limit.bound, limit.sense):
         span = f"95 % interval {interval.low:.4g} to {interval.high:.4g} of {counted(interval.samples, 'sample')}"
         return f"{span}; {_more(finding, interval, tokens)}"
-    if finding.limit.against:
+    if limit.against:
         return f"{interval.low:.4g} to {interval.high:.4g}, {interval.meaning}"
     above = finding.limit.bound >= finding.value
-    end = interval.high if above else interval.low
+    low, high = interval.moved or (interval.low, interval.high)
+    end = high if above else low
     if finding.limit.metric.is_in_decibels:
         scaled = above and finding.limit.metric.policy == "max_abs"
         how = ", or under the scale of another calibration split," if scaled else ""

@@ -13,8 +13,10 @@ import torch
 
 from pytest_maxact.checkpoint.quantize import Quantized
 from pytest_maxact.checkpoint.quantize_cache import through_cache
+from pytest_maxact.measure.observe.by_sample import SIGNAL, BySample
 from pytest_maxact.measure.observe.cached import Cached, largest_of, spread_of
 from pytest_maxact.measure.observe.reduction import Entry, How, State, grouped, under, value_of, within
+from pytest_maxact.measure.observe.rowwork import Locate, in_place
 from pytest_maxact.measure.observe.sums import Exact, Sums
 from pytest_maxact.numbers.schemes import Scheme
 from pytest_maxact.numbers.sums import SchemeSums
@@ -30,14 +32,18 @@ _Key = tuple[str, str]
 
 
 class Fidelity:
-    """Sums per site and scheme, and channels per site and part. `schemes`: those with quantized activations."""
+    """Sums per site and scheme, of all samples and of each, and channels per site and part. `schemes`: those with
+    quantized activations; `sites`: those of which sums of samples are kept.
+    """
 
-    def __init__(self, schemes: Sequence[Scheme] = ()) -> None:
+    def __init__(self, schemes: Sequence[Scheme] = (), sites: Sequence[str] = ()) -> None:
         self.schemes = {scheme.name: how for scheme in schemes if (how := scheme.activations) is not None}
         cached = {scheme.name: scheme.cache for scheme in schemes if scheme.cache}
         self.caches = {name: how for name, how in cached.items() if how.shared != "tensor"}
         """Those that share a scale for less than a tensor; what one for a tensor does follows from its histogram."""
         self.cached = Cached()
+        self.samples = BySample(sites, [*self.schemes, *self.caches])
+        """Of every sample its sampled rows."""
         self._spreads = bool(cached)
         self._totals: dict[_Key, Sums] = {}
         self._refused: set[_Key] = set()
@@ -61,15 +67,19 @@ class Fidelity:
         """By site and scheme, read from the device; none of a site of which a scheme cannot quantize every part."""
         return {key: total.read() for key, total in self._totals.items() if key not in self._refused}
 
-    def observe(self, tap: "Tap", values: torch.Tensor, chosen: torch.Tensor, batch: "Batch") -> None:
-        """Stage a tensor [rows, width] given to the linear layers of `tap`; `chosen` int64 are its sampled rows."""
+    def observe(
+        self, tap: "Tap", values: torch.Tensor, chosen: torch.Tensor, batch: "Batch", locate: Locate = in_place
+    ) -> None:
+        """Stage a tensor [rows, width] given to the linear layers of `tap`; `chosen` int64 are its sampled rows, of
+        which `locate` gives the places in the batch.
+        """
         if values.numel() == 0 or not batch.plan.sequences:
             return
         if batch.plan.split == "calibration":
             real = values[batch.real] if batch.padded and not tap.in_moe else values
             self._staged_channels.append(((tap.site.name, tap.part), self.whole(tap, real.abs().amax(dim=0))))
         elif self.schemes and chosen.numel():
-            self._quantize(tap, self.whole(tap, values[chosen]))
+            self._quantize(tap, self.whole(tap, values[chosen]), locate(chosen), batch)
 
     def keep(self, tap: "Tap", values: torch.Tensor, heads: int, chosen: torch.Tensor, batch: "Batch") -> None:
         """Stage what a cache keeps, rows [B x T, heads x width]; `chosen` int64 are those that are sampled."""
@@ -85,6 +95,7 @@ class Fidelity:
         rows = self.whole(tap, values[chosen])
         heads = heads * rows.shape[1] // values.shape[1]
         exact = Exact.of(rows.float() if rows.dtype == torch.float64 else rows)
+        self._by_sample(tap, SIGNAL, exact.energy, chosen, batch)
         known = self.channels.get(key)
         for name, how in self.caches.items():
             if how.needs_calibration and known is None:
@@ -97,7 +108,13 @@ class Fidelity:
             kept = through_cache(given.view(given.shape[0], heads, -1), how, keys, lengths, largest)
             flat = [part.flatten(1) for part in (kept.restored, kept.levels, kept.clipped)]
             sampled = Quantized(*(part[batch.sampled] if whole else part for part in flat))
-            self._staged_sums.setdefault((tap.site.name, name), Sums(rows.device)).take(exact, sampled, how.is_integer)
+            sums = self._staged_sums.setdefault((tap.site.name, name), Sums(rows.device))
+            self._by_sample(tap, name, sums.take(exact, sampled, how.is_integer), chosen, batch)
+
+    def _by_sample(self, tap: "Tap", name: str, energies: torch.Tensor, where: torch.Tensor, batch: "Batch") -> None:
+        """Keep energies of rows that lie in the batch at `where`, negative where that is hidden."""
+        sequences, length = batch.shape
+        self.samples.stage(tap.site.name, name, energies, where.div(length, rounding_mode="floor"), sequences)
 
     def _energy(self, tap: "Tap", values: torch.Tensor, batch: "Batch") -> torch.Tensor:
         """Entries of a batch, and their energy about the mean."""
@@ -111,7 +128,7 @@ class Fidelity:
         parts = [found for (site, _), found in self.channels.items() if site == tap.site.name]
         return torch.stack([part.float().amax().to(channels.device) for part in parts]).amax().view(1)
 
-    def _quantize(self, tap: "Tap", rows: torch.Tensor) -> None:
+    def _quantize(self, tap: "Tap", rows: torch.Tensor, where: torch.Tensor, batch: "Batch") -> None:
         known = self.channels.get((tap.site.name, tap.part))
         rows = rows.float() if rows.dtype == torch.float64 else rows
         amax = None if known is None else known.amax().to(rows.device, rows.dtype)
@@ -122,10 +139,13 @@ class Fidelity:
         }
         self._refused |= {(tap.site.name, name) for name in self.schemes.keys() - schemes.keys()}
         sums = {name: self._staged_sums.setdefault((tap.site.name, name), Sums(rows.device)) for name in schemes}
-        for piece in torch.split(rows, max(1, _PIECE // rows.shape[1])):
+        size = max(1, _PIECE // rows.shape[1])
+        for piece, places in zip(torch.split(rows, size), torch.split(where, size), strict=True):
             exact = Exact.of(piece)
+            self._by_sample(tap, SIGNAL, exact.energy, places, batch)
             for name, how in schemes.items():
-                sums[name].add(exact, how, amax if how.needs_calibration else None)
+                lost = sums[name].add(exact, how, amax if how.needs_calibration else None)
+                self._by_sample(tap, name, lost, places, batch)
 
     def commit(self, batch: "Batch") -> None:
         """Keep what the batch staged."""
@@ -135,12 +155,14 @@ class Fidelity:
         for key, sums in self._staged_sums.items():
             self._totals.setdefault(key, Sums(sums.device)).to(sums.device).join(sums)
         self.cached.commit()
+        self.samples.commit(batch)
         self.rollback()
 
     def rollback(self) -> None:
         """Forget what was staged."""
         self._staged_sums, self._staged_channels = {}, []
         self.cached.rollback()
+        self.samples.rollback()
 
     def state(self) -> State:
         """All that was committed so far."""
@@ -149,12 +171,13 @@ class Fidelity:
             entries |= under("channels", {"/".join(key): Entry(channels, How.MAX)})
         for key, total in self._totals.items():
             entries |= under("sums/" + "/".join(key), total.state())
-        return entries | under("cached", self.cached.state())
+        return entries | under("cached", self.cached.state()) | under("samples", self.samples.state())
 
     def restore(self, state: State) -> None:
         """Hold this, instead of whatever is held; on the host, until the first batch tells where it is wanted."""
         self.rollback()
         self.cached.restore(within("cached", state))
+        self.samples.restore(within("samples", state))
         self._refused = {_key_of(name) for name in value_of(state, "refused", [])}
         self.channels = {_key_of(name): entry.value.clone() for name, entry in within("channels", state).items()}
         self._totals = {

@@ -113,7 +113,7 @@ class Intake:
         padding = batch.padding if batch.padded and not tap.in_moe else None
         self._accumulators[tap.site.name].observe(values, padding, locate, tap.part, batch.shape)
         if tap.site.is_linear_input:
-            self._fidelity.observe(tap, values, self._sampled(tap, values, offset, batch), batch)
+            self._fidelity.observe(tap, values, self._sampled(tap, values, offset, batch), batch, locate)
         elif tap.site.is_cached:
             heads = self._accumulators[tap.site.name].heads or 1
             self._fidelity.keep(tap, values, heads, batch.real[batch.sampled], batch)

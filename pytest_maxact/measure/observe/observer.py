@@ -50,7 +50,7 @@ class Observer:
         self._watch = watch
         self.anatomy = anatomy
         self.maxima = Maxima([site.name for site in anatomy.sites])
-        """The largest entry of every sample at every site; of none where they are not asked for."""
+        """The largest entry of every sample at every site; of none where they are not asked for, and no sums."""
         kept = self.maxima if maxima else None
         self.accumulators = {
             site.name: SiteAccumulator(site.name, site.kind == "hidden", kept) for site in anatomy.sites
@@ -65,7 +65,8 @@ class Observer:
         """Sequences that ran alone because they must: all of those, or those beyond which rotary tables vary."""
         self.traffic: dict[str, dict[str, torch.Tensor]] = {experts.site: {} for experts in anatomy.experts}
         """Tokens each expert was given, int64 [experts], by router site and split."""
-        self.fidelity = Fidelity(schemes)
+        sampled = [site.name for site in anatomy.sites if site.is_linear_input or site.is_cached]
+        self.fidelity = Fidelity(schemes, sampled if maxima else ())
         self.scores = scores
         """Attention scores, where they are looked for."""
         self.stride = 1

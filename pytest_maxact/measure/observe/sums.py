@@ -67,12 +67,12 @@ class Sums:
         self._tokens = 0
         self._entries = 0
 
-    def add(self, exact: Exact, how: Quantizer, amax: torch.Tensor | None) -> None:
-        """Quantize rows, with the calibration maximum that a static scheme needs."""
-        self.take(exact, quantize(exact.x, how, amax), how.is_integer)
+    def add(self, exact: Exact, how: Quantizer, amax: torch.Tensor | None) -> torch.Tensor:
+        """Quantize rows, with the calibration maximum that a static scheme needs. Gives what `take` gives."""
+        return self.take(exact, quantize(exact.x, how, amax), how.is_integer)
 
-    def take(self, exact: Exact, quantized: Quantized, is_integer: bool) -> None:
-        """Rows, and what became of them."""
+    def take(self, exact: Exact, quantized: Quantized, is_integer: bool) -> torch.Tensor:
+        """Rows, and what became of them. Gives the energy of the error of every row, float64 [n]."""
         lost, deviation = exact.lost(quantized.restored)
         energy, calm = exact.energy, exact.calm
         levels = level_places(quantized.levels, is_integer)
@@ -100,6 +100,7 @@ class Sums:
             nan=0.0, posinf=0.0, neginf=0.0
         )
         self._db += counted(torch.where(lost == 0, DB_BINS - 1, places.clamp(0, DB_BINS - 2)), DB_BINS)
+        return lost
 
     @classmethod
     def of(cls, state: State) -> "Sums":

@@ -18,6 +18,7 @@ from pytest_maxact.record.record import Record
 from pytest_maxact.record.sound.behaviour import require_sound_predictions, require_sound_probes
 from pytest_maxact.record.sound.effects import require_sound_samples
 from pytest_maxact.record.sound.maxima import require_sound_texts
+from pytest_maxact.record.sound.sampled import require_sound_sampled
 from pytest_maxact.record.sound.scales import require_sound_scales
 from pytest_maxact.record.sound.site import Text, require_sound_site
 from pytest_maxact.record.sound.source import require_sound_source
@@ -40,6 +41,7 @@ def require_sound(record: Record) -> None:
             if other := sorted(names - known):
                 raise ValueError(f"{reading.site.name}: {what}: {shown(other[0])} is none of provenance.schemes")
         require_sound_site(reading, text, is_routed=reading.site.layer in routed)
+        require_sound_sampled(reading, provenance)
     _require_effects(record, text)
     require_sound_source(record.source, text.evaluation)
     require_sound_predictions(record)

@@ -5,14 +5,15 @@ from dataclasses import asdict
 from typing import Any
 
 from pytest_maxact.judge.trust.carries import Carried, Held
+from pytest_maxact.judge.trust.effects import TrustedFigure
 from pytest_maxact.judge.trust.subsets import Subset
 from pytest_maxact.judge.trust.trust import Trust, TrustedMaximum
 from pytest_maxact.numbers.tails import Tail
 
 
 def trust_data(trust: Trust) -> dict[str, Any]:
-    """`{"schema", "model", "samples", "tokens", "M": {...}, "sites": {name: {...}}, "figures": {name: {...}}, "untold":
-    [...]}`; what is no finite number is null."""
+    """`{"schema", "model", "samples", "tokens", "M": {...}, "sites": {name: {...}}, "figures": {name: {...}},
+    "ratios": {site: {name: {...}}}, "untold": [...]}`; what is no finite number is null."""
     return {
         "schema": 1,
         "model": trust.model,
@@ -20,17 +21,22 @@ def trust_data(trust: Trust) -> dict[str, Any]:
         "tokens": trust.tokens,
         "M": _maximum(trust.m) if trust.m else None,
         "sites": {found.name: _maximum(found) for found in trust.sites},
-        "figures": {
-            one.name: {
-                "value": one.value,
-                "interval": [one.low, one.high],
-                "halves": list(one.halves),
-                "samples": one.samples,
-                "holds": one.holds,
-            }
-            for one in trust.figures
+        "figures": {one.name: _figure(one) for one in trust.figures},
+        "ratios": {
+            site: {one.name: _figure(one) for one in trust.ratios if one.site == site}
+            for site in dict.fromkeys(one.site for one in trust.ratios)
         },
         "untold": list(trust.untold),
+    }
+
+
+def _figure(one: TrustedFigure) -> dict[str, Any]:
+    return {
+        "value": one.value,
+        "interval": [one.low, one.high],
+        "halves": list(one.halves),
+        "samples": one.samples,
+        "holds": one.holds,
     }
 
 

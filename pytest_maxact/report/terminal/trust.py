@@ -47,6 +47,9 @@ def _parts(trust: Trust) -> Iterator[Part]:
     if trust.figures:
         yield Text()
         yield _figures(trust.figures)
+    if trust.ratios:
+        yield Text()
+        yield _ratios(trust.ratios)
     moving = sorted((one for one in trust.sites), key=lambda one: -one.saturation.last_half)[:_SHOWN]
     if moving:
         yield Text()
@@ -124,6 +127,26 @@ def _figures(found: Sequence[TrustedFigure]) -> Grid:
                 one.untold or counted(one.samples, "sample"),
             )
             for one in found
+        ],
+        gap=2,
+    )
+
+
+def _ratios(found: Sequence[TrustedFigure]) -> Grid:
+    """Those told least closely, of sites and schemes; the widest interval first."""
+    told = sorted((one for one in found if one.holds), key=lambda one: one.low - one.high)[:_SHOWN]
+    columns = ("site", "scheme", "dB", "from", "to", "halves")
+    return Grid(
+        title=f"signal over error at sites, 95 % intervals: the widest of {len(found)}",
+        columns=[Column(name=name, right=place > 1) for place, name in enumerate(columns)],
+        rows=[
+            (
+                one.site,
+                one.name.rpartition(".")[0],
+                *(f"{value:.4g}" for value in (one.value, one.low, one.high)),
+                " ".join(f"{value:.4g}" for value in one.halves),
+            )
+            for one in told or found[:_SHOWN]
         ],
         gap=2,
     )

@@ -26,10 +26,10 @@ def sampled(
     rows: list[torch.Tensor] = []
     original = Fidelity.observe
 
-    def watched(self: Fidelity, tap: Any, values: torch.Tensor, chosen: torch.Tensor, batch: Any) -> None:
+    def watched(self: Fidelity, tap: Any, values: torch.Tensor, chosen: torch.Tensor, batch: Any, *where: Any) -> None:
         if tap.site.name == site and batch.plan.split == "evaluation" and batch.plan.sequences:
             rows.append(values[chosen].clone())
-        original(self, tap, values, chosen, batch)
+        original(self, tap, values, chosen, batch, *where)
 
     with monkeypatch.context() as patch:
         patch.setattr(observer_module, "SAMPLED_TOKENS", most)

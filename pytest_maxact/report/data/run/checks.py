@@ -56,6 +56,7 @@ def _interval(interval: Interval) -> Between:
         high=number(interval.high),
         samples=interval.samples,
         meaning=interval.meaning,
+        moved=(number(interval.moved[0]), number(interval.moved[1])) if interval.moved else None,
     )
 
 

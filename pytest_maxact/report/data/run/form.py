@@ -54,7 +54,8 @@ class Between(_Form):
     """From `low` to `high`, told by so many samples. What lies between them goes by the `kind`: `average`, what 95 of
     100 other sets of samples give; `maximum`, from what other text of this size reaches nearly always to what the same
     text may give again, and `minimum`, the same of what falls where a maximum rises, and nobody knows how far unseen
-    text goes; `repeated`, what the same text may give again. `meaning` says what it stands on.
+    text goes; `repeated`, what the same text may give again. `meaning` says what it stands on. `moved`: where an
+    average may lie for other causes than other samples, as the same text measured again; null of what has no such ends.
     """
 
     kind: str
@@ -62,6 +63,7 @@ class Between(_Form):
     high: Number
     samples: int
     meaning: str
+    moved: tuple[Number, Number] | None
 
 
 class Check(_Form):

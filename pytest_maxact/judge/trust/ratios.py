@@ -1,0 +1,99 @@
+"""How far the signal-to-noise ratios of sites can be trusted on other text: sums of samples in, of every ratio the 95 %
+interval out; those of one scheme at all sites are taken at once, when one is asked for.
+
+Guard: what is kept of samples is rounded, and of sampled tokens where the figure may be of all. So they tell how far
+the ends lie from the figure, and never the figure itself.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_maxact.errors import MaxactError
+from pytest_maxact.judge.trust.effects import TrustedFigure
+from pytest_maxact.numbers.bootstrap import Bootstrap
+from pytest_maxact.numbers.energies import energies_of
+from pytest_maxact.numbers.subsets import halves
+from pytest_maxact.record.held import Distributions
+from pytest_maxact.record.metrics.metric import Metric, scheme_metric
+from pytest_maxact.record.metrics.value import metric_value
+from pytest_maxact.record.record import Record
+from pytest_maxact.record.units import units_of
+
+Floats = npt.NDArray[np.float64]
+SQNR = "sqnr_db"
+
+
+class Ratios:
+    """Of one Record; the same Record and seed give the same."""
+
+    def __init__(self, record: Record, seed: int = 0) -> None:
+        self._record = record
+        self._units = units_of(record.provenance)
+        self._bootstrap = Bootstrap(self._units.strata, seed)
+        self._halves = halves(self._units.strata, seed) if self._units.strata else ()
+        self._found: dict[str, dict[str, TrustedFigure]] = {}
+
+    def of(self, site: str, metric: Metric) -> TrustedFigure | None:
+        """Of a ratio in dB at a site; None where nothing is kept of it by sample, or it is no finite number."""
+        if metric.name not in self._found:
+            self._found[metric.name] = self._of_all(metric)
+        return self._found[metric.name].get(site)
+
+    @property
+    def every(self) -> tuple[TrustedFigure, ...]:
+        """Of every site, scheme by scheme."""
+        names = dict.fromkeys(
+            name
+            for one in self._record.sites.values()
+            if isinstance(one.held, Distributions) and one.held.sampled is not None
+            for name in sorted(one.held.sampled.errors)
+        )
+        found = [(site, scheme_metric(name, SQNR)) for site in self._record.sites for name in names]
+        return tuple(figure for site, metric in found if (figure := self.of(site, metric)) is not None)
+
+    def _of_all(self, metric: Metric) -> dict[str, TrustedFigure]:
+        values: dict[str, float] = {}
+        signals, errors = [], []
+        for name, reading in self._record.sites.items():
+            held = reading.held
+            sums = held.sampled if isinstance(held, Distributions) else None
+            if sums is None or metric.scheme not in sums.errors:
+                continue
+            try:
+                value = metric_value(reading, metric)
+            except MaxactError:
+                continue
+            if math.isfinite(value):
+                values[name] = value
+                signals.append(energies_of(sums.signal))
+                errors.append(energies_of(sums.errors[metric.scheme]))
+        if not values:
+            return {}
+        above, below = np.stack(errors, 1), np.stack(signals, 1)
+        ends = self._bootstrap.intervals(above, below)
+        halved = [_ratio(above[part], below[part]) for part in self._halves]
+        whole = _ratio(above, below)
+        return {
+            name: TrustedFigure(
+                name=metric.name, site=name, value=value, samples=self._units.samples,
+                low=_moved(value, ends[at][1], whole[at]), high=_moved(value, ends[at][0], whole[at]),
+                halves=(_moved(value, halved[0][at], whole[at]), _moved(value, halved[1][at], whole[at])),
+            )
+            for at, (name, value) in enumerate(values.items())
+        }  # fmt: skip
+
+
+def _ratio(errors: Floats, signals: Floats) -> Floats:
+    """Over samples [samples, sites] -> [sites]."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found: Floats = errors.sum(0) / signals.sum(0)
+    return found
+
+
+def _moved(value: float, ratio: float, whole: float) -> float:
+    """A figure in dB whose error over its signal, `whole` by what is kept of samples, is `ratio` instead."""
+    if not (whole > 0 and ratio > 0):
+        return math.inf if whole > 0 and ratio == 0 else math.nan
+    return value - 10.0 * math.log10(ratio / whole)

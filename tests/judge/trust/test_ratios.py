@@ -1,0 +1,166 @@
+"""Intervals of signal over error at sites: they hold the truth as often as they say, of samples and of groups, about a
+figure that may be of more than the sums are.
+"""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pytest_maxact.judge.trust.interval import IntervalKind
+from pytest_maxact.judge.trust.ratios import Ratios
+from pytest_maxact.judge.trust.trust import trust_of
+from pytest_maxact.judge.verdict.check import judge
+from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.numbers.bootstrap import Bootstrap
+from pytest_maxact.numbers.energies import SampleSums, codes_of, energies_of
+from pytest_maxact.numbers.sums import SchemeSums
+from pytest_maxact.record.metrics.metric import Metric
+from pytest_maxact.record.record import Record
+from pytest_maxact.record.units import GROUPS, units_of
+from pytest_maxact.report.data.trust import trust_data
+from pytest_maxact.report.terminal.screen import Screen
+from pytest_maxact.report.terminal.trust import render_trust
+from tests.support.findings import HIDDEN, limit
+from tests.support.records import provenance, record
+
+SITE = "layers.0.qkv_in"
+W8A8 = Metric.parse("W8A8.sqnr_db")
+Floats = Any
+
+
+def samples_of(count: int, categories: int = 2) -> tuple[tuple[str, str, str, int], ...]:
+    return tuple((f"s{at:05d}", "abcdefgh"[at % categories], "evaluation", 10) for at in range(count))
+
+
+def having(signal: Floats, error: Floats, categories: int = 2) -> Record:
+    """A site whose samples had these energies under W8A8."""
+    tokens = len(signal)
+    sums = SchemeSums(
+        tokens=tokens, entries=4 * tokens, nonzero=4 * tokens, signal=signal.sum(), error=error.sum(), signal_abs=1.0,
+        error_abs=1.0,
+    )  # fmt: skip
+    plain = record({SITE: np.ones((400, 4)), HIDDEN: np.ones((400, 4))})
+    held = replace(plain[SITE].held, schemes={"W8A8": sums})  # type: ignore[arg-type, call-arg]
+    where = replace(plain.provenance, samples=samples_of(tokens, categories))
+    kept = SampleSums(codes_of(signal), {"W8A8": codes_of(error)}).summed(units_of(where).places)
+    reading = replace(plain[SITE], held=replace(held, sampled=kept))  # type: ignore[call-arg]
+    return replace(plain, sites={**plain.sites, SITE: reading}, provenance=where)
+
+
+def drawn(generator: np.random.Generator, samples: int) -> tuple[Floats, Floats]:
+    signal = 1e4 * generator.gamma(3.0, 1.0, samples)
+    return signal, 0.001 * signal * np.exp(generator.normal(0.0, 0.5, samples) - 0.125)
+
+
+def found(record: Record, bound: float, close: str = "warn") -> Finding:
+    (finding,) = judge(record, [limit(bound, SITE, "W8A8.sqnr_db", "min")], None, close=close)
+    return finding
+
+
+@pytest.mark.parametrize("samples", [80, 2000])
+def test_93_to_97_of_a_hundred_intervals_hold_the_truth_of_samples_and_of_groups(samples: int) -> None:
+    """500 sets of samples in four categories, their energies rounded as a Record keeps them."""
+    generator = np.random.default_rng(5)
+    pairs = [drawn(generator, samples) for _ in range(500)]
+    units = units_of(replace(provenance(), samples=samples_of(samples, 4)))
+    assert len(units.strata) == min(samples, GROUPS)
+
+    def rounded(which: int) -> Floats:
+        kept = [SampleSums(codes_of(pair[which])).summed(units.places) for pair in pairs]
+        return np.stack([energies_of(one.signal) for one in kept], 1)
+
+    ends = Bootstrap(units.strata).intervals(rounded(1), rounded(0))
+    assert 0.93 <= np.mean([low <= 0.001 <= high for low, high in ends]) <= 0.97
+
+
+def test_the_interval_is_in_decibels_about_the_figure_and_narrows_with_more_samples() -> None:
+    generator = np.random.default_rng(1)
+    widths = []
+    for samples in (40, 160, 2560):
+        ratios = Ratios(having(*drawn(generator, samples)))
+        one = ratios.of(SITE, W8A8)
+        assert one is not None
+        assert one.low < one.value < one.high
+        assert min(one.halves) < one.value < max(one.halves)
+        assert (one.samples, one.site, one.holds) == (samples, SITE, True)
+        widths.append(one.high - one.low)
+    assert widths[0] > 1.5 * widths[1] > 3 * widths[2]
+
+
+def test_the_same_seed_gives_the_same_and_of_another_site_nothing_is_told() -> None:
+    record = having(*drawn(np.random.default_rng(2), 40))
+    assert Ratios(record).every == Ratios(record).every != Ratios(record, seed=1).every
+    assert Ratios(record).of("layers.1.qkv_in", W8A8) is None
+    assert Ratios(record).of(SITE, Metric.parse("FP8.sqnr_db")) is None
+
+
+def test_without_any_error_there_is_nothing_to_tell() -> None:
+    assert Ratios(having(np.ones(40), np.zeros(40))).every == ()
+
+
+def test_the_ends_lie_about_the_figure_of_all_tokens_where_that_is_exact() -> None:
+    """What is kept says how far; a figure 3 dB off what the sampled tokens have is moved whole."""
+    signal, error = drawn(np.random.default_rng(3), 60)
+    record = having(signal, error)
+    (plain,) = Ratios(record).every
+    sums = record[SITE].held.schemes["W8A8"]  # type: ignore[union-attr]
+    louder = replace(record[SITE].held, schemes={"W8A8": replace(sums, error=sums.error * 2)})  # type: ignore
+    (moved,) = Ratios(replace(record, sites={SITE: replace(record[SITE], held=louder)})).every
+    off = 10 * math.log10(2)
+    assert [plain.low - moved.low, plain.high - moved.high] == pytest.approx([off, off])
+
+
+def test_a_limit_inside_the_interval_is_too_close_to_call_and_more_text_would_decide() -> None:
+    record = having(*drawn(np.random.default_rng(4), 40))
+    (one,) = Ratios(record).every
+    assert one.value - one.low > 0.7, "wider than measuring again moves it"
+    for bound, passed, close in (
+        (one.low - 0.1, True, False), (one.low + 0.1, True, True), (one.value + 0.1, False, True),
+        (one.high + 0.1, False, False),
+    ):  # fmt: skip
+        finding = found(record, bound)
+        assert (finding.passed, finding.close) == (passed, close), bound
+        assert finding.interval is not None
+        assert finding.interval.kind is IntervalKind.AVERAGE
+        assert (finding.interval.low, finding.interval.high) == (one.low, one.high)
+    assert "more tokens of such text would decide" in found(record, one.low + 0.1).message
+    assert not found(record, one.low + 0.1, "fail").passed
+
+
+def test_the_noise_floor_stands_beside_the_ends_and_makes_a_limit_close_too() -> None:
+    signal = np.full(4000, 100.0) * np.random.default_rng(6).uniform(0.9, 1.1, 4000)
+    record = having(signal, signal / 1000 * np.random.default_rng(7).uniform(0.9, 1.1, 4000))
+    (one,) = Ratios(record).every
+    assert one.value - one.low < 0.1
+    finding = found(record, one.value - 0.3)
+    assert finding.interval is not None
+    assert finding.interval.moved == pytest.approx((one.value - 0.6, one.value + 0.6))
+    assert (finding.interval.low, finding.interval.high) == (one.low, one.high)
+    assert (finding.passed, finding.close) == (True, True)
+    assert finding.message.endswith(f"measured again it may be {one.value - 0.6:.4g} dB")
+    assert not found(record, one.value - 0.7).close
+
+
+def test_of_too_few_samples_no_such_interval_is_told() -> None:
+    record = having(*drawn(np.random.default_rng(8), 19))
+    finding = found(record, 30.0)
+    assert finding.interval is not None
+    assert finding.interval.kind is IntervalKind.REPEATED
+    assert "other text to evaluate on is no part of it" in finding.interval.meaning
+
+
+def test_trust_tells_a_person_and_a_program() -> None:
+    record = having(*drawn(np.random.default_rng(9), 60))
+    trust = trust_of(record)
+    (one,) = trust.ratios
+    text = render_trust(trust, Screen(width=80))
+    assert max(map(len, text.splitlines())) <= 80
+    assert " ".join(f"{SITE} W8A8 {one.value:.4g} {one.low:.4g} {one.high:.4g}".split()) in " ".join(text.split())
+    told = trust_data(trust)["ratios"][SITE]["W8A8.sqnr_db"]
+    assert told["interval"] == [one.low, one.high]
+    untold = replace(record[SITE].held, sampled=None)  # type: ignore[call-arg]
+    old = replace(record, sites={**record.sites, SITE: replace(record[SITE], held=untold)})
+    assert any("signal over error of schemes" in words for words in trust_of(old).untold)
