@@ -140,7 +140,7 @@ def test_hooks_before_a_commit_run_what_ci_runs() -> None:
     hooks = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
     before = {" ".join(word for word in hook["entry"].split() if word != "--force-exclude") for hook in hooks}
     checks = (REPOSITORY / ".ci" / "run").read_text()
-    in_ci = set(re.findall(r'^"\$work/env/bin/((?:ruff|mypy|lint-imports)[^\n"]*)"?(.*)$', checks, re.MULTILINE))
+    in_ci = set(re.findall(r'^ *"\$work/env/bin/((?:ruff|mypy|lint-imports)[^\n"]*)"?(.*)$', checks, re.MULTILINE))
     assert before == {f"{program}{rest}".removesuffix(" .") for program, rest in in_ci}
 
 
