@@ -8,7 +8,6 @@ what is resident, and gives up files that are only mapped.
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ from tests.support.measuring import record_of
 
 LAYERS, LIMIT = 10, 420 << 20
 CHILD = """
-import re, resource, sys
+import os, re, resource, sys
 from pathlib import Path
 
 import accelerate
@@ -43,6 +42,7 @@ model, corpus, limit, group, *ways = sys.argv[1:]
 settings = {how: Settings(model=model, corpus=corpus, device=how, batch_tokens=64) for how in ("cpu", *ways)}
 prepare(settings["cpu"])  # all that is imported is in memory now
 if group:
+    Path(group, "cgroup.procs").write_text(str(os.getpid()))
     used = int(Path(group, "memory.usage_in_bytes").read_text())
     Path(group, "memory.limit_in_bytes").write_text(str(used + int(limit)))
 else:
@@ -122,13 +122,11 @@ def group() -> Iterator[Path]:
     folder.rmdir()
 
 
-def measured(checkpoint: Path, corpus: Path, folder: Path, way: str, group: Path | None = None) -> str:
+def measured(python: Path, checkpoint: Path, corpus: Path, folder: Path, way: str, group: Path | str = "") -> str:
     """What a process says that may hold no more than `LIMIT` beyond what it has imported."""
-    start = f"echo $$ > {group}/cgroup.procs && exec" if group else "exec"
-    command = shlex.join([sys.executable, "-c", CHILD, str(checkpoint), str(corpus), str(LIMIT), str(group or ""), way])
     run = subprocess.run(
-        ["sh", "-c", f"{start} {command}"], cwd=folder, capture_output=True, text=True, check=False, timeout=300,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+        [python, "-c", CHILD, checkpoint, corpus, str(LIMIT), group, way], cwd=folder, capture_output=True, text=True,
+        check=False, timeout=300, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr[-4000:]
     return run.stdout
@@ -144,9 +142,9 @@ def test_weights_are_more_than_the_limit(checkpoint: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts what is mapped on Linux alone")
 def test_a_model_larger_than_the_data_of_the_process_fails_to_load_and_is_streamed(
-    checkpoint: Path, corpus: Path, whole: Record, tmp_path: Path
+    checkpoint: Path, corpus: Path, whole: Record, tmp_path: Path, warm_python: Path
 ) -> None:
-    said = measured(checkpoint, corpus, tmp_path, "stream")
+    said = measured(warm_python, checkpoint, corpus, tmp_path, "stream")
     assert "are needed on cpu" in said
     assert "(RLIMIT_DATA)" in said
     assert "failed: cannot load the weights" in said
@@ -154,9 +152,9 @@ def test_a_model_larger_than_the_data_of_the_process_fails_to_load_and_is_stream
 
 
 def test_a_model_larger_than_its_control_group_is_offloaded(
-    checkpoint: Path, corpus: Path, whole: Record, tmp_path: Path, group: Path
+    checkpoint: Path, corpus: Path, whole: Record, tmp_path: Path, group: Path, warm_python: Path
 ) -> None:
-    said = measured(checkpoint, corpus, tmp_path, "offload", group)
+    said = measured(warm_python, checkpoint, corpus, tmp_path, "offload", group)
     assert "are needed on cpu" in said
     assert "(its control group)" in said
     assert same(load(tmp_path / "offload.safetensors"), whole)
