@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import pad
 
+from pytest_maxact.numbers.caches import Cache
 from pytest_maxact.numbers.schemes import Quantizer
 
 _TOP = {"fp8_e4m3": 448.0, "fp4_e2m1": 6.0}
@@ -63,7 +64,7 @@ def _at(x: torch.Tensor, scale: torch.Tensor, how: Quantizer) -> Quantized:
     low, high = _range(how)
     scaled = (x / scale).float()
     inside = scaled.clamp(low, high)
-    levels = _round(inside, how)
+    levels = to_levels(inside, how)
     return Quantized((levels.to(scale.dtype) * scale).to(x.dtype), levels, inside != scaled)
 
 
@@ -127,7 +128,7 @@ def _power_of_two(largest: torch.Tensor, how: Quantizer) -> torch.Tensor:
     return torch.where(scale == 0, 1.0, scale)
 
 
-def _round(scaled: torch.Tensor, how: Quantizer) -> torch.Tensor:
+def to_levels(scaled: torch.Tensor, how: Quantizer | Cache) -> torch.Tensor:
     """To the nearest level, halfway to the even one; float32 within the range.
 
     Adding and subtracting 1.5 x 2^23 steps rounds to a step, which above the smallest normal number depends on the

@@ -3,7 +3,7 @@
 In float32, as vLLM's kernels compute: a scale is the largest magnitude over that of the format, an entry is divided by
 it, rounded and multiplied again, and attention is given that in the dtype of the model. A scale of 0 counts as 1.0, as
 vLLM takes it; those of single tokens are 1e-6 at least. Zero points of KIVI are the smallest entries of their groups,
-those of vLLM's INT4 are levels.
+those of vLLM's INT4 are levels. NVFP4 multiplies by reciprocals, as its kernel does, here rounded to the nearest.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,13 @@ from functools import cache
 
 import torch
 
-from pytest_maxact.checkpoint.quantize import Quantized
+from pytest_maxact.checkpoint.quantize import Quantized, to_levels
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.numbers.caches import ONE, Cache
 
 _FLOATS = {"fp8_e4m3": torch.float8_e4m3fn, "fp8_e5m2": torch.float8_e5m2}
 _SMALLEST_SCALE = 1e-6
+_LARGEST_SCALE, _LARGEST_E2M1 = 448.0, 6.0
 _SEED_OF_SIGNS = 0x9E3779B9
 _ABOVE = 1 + 2.0**-20
 """An entry that is the one behind the scale is not beyond it, however its quotient was rounded."""
@@ -28,12 +29,16 @@ def through_cache(
     """States [tokens, heads, width], whole sequences of `lengths` one after the other, kept and read back.
 
     `keys`: whether they are grouped by channel where keys are. `largest`: the magnitude behind a static scale, [1] for
-    the tensor or [heads]; without it the scale is 1.0.
+    the tensor or [heads]; without it the scale is 1.0. Raises MeasureError for heads that cannot be kept so.
     """
+    if reason := how.refuses(states.shape[-1]):
+        raise MeasureError(f"this cache ({how.in_words}) cannot keep {reason}\n  leave it out, or choose another")
     if how.shared == "channel":
         return _by_channel(states, how, lengths) if keys else _by_token(states, how)
     if how.shared == "rotated":
         return _rotated(states, how)
+    if how.shared == "group":
+        return _in_groups(states, how, largest)
     values = states.float()
     if how.shared == "token":
         scale = (values.abs().amax(-1, keepdim=True) / how.top).clamp(min=_SMALLEST_SCALE)
@@ -84,16 +89,36 @@ def _by_token(states: torch.Tensor, how: Cache) -> Quantized:
     return Quantized(restored, levels.where(restored != 0, 0.0), torch.zeros_like(states, dtype=torch.bool))
 
 
+def _in_groups(states: torch.Tensor, how: Cache, largest: torch.Tensor | None) -> Quantized:
+    """Every `group` channels of a token and head have a scale in E4M3, below that of the tensor: the one of `peaks`
+    under which the squared error is least. Clipped is what is beyond the reach of the tensor's scale.
+    """
+    groups = states.float().reshape(*states.shape[:-1], -1, how.group)
+    above = _static(how, largest, states.device)[..., None]
+    top, *others = (_at_peak(groups, above, peak, how) for peak in how.peaks)
+    restored, levels = top
+    lost = (restored - groups).square().sum(-1, keepdim=True)
+    for other, codes in others:
+        better = (other - groups).square().sum(-1, keepdim=True) < lost
+        restored, levels = torch.where(better, other, restored), torch.where(better, codes, levels)
+    clipped = groups.abs() > how.top * above * _ABOVE
+    return Quantized(*(part.flatten(-2) for part in (restored.to(states.dtype), levels, clipped)))
+
+
+def _at_peak(groups: torch.Tensor, above: torch.Tensor, peak: float, how: Cache) -> tuple[torch.Tensor, torch.Tensor]:
+    """Groups [..., group] whose largest entry becomes `peak`, and their levels."""
+    wanted = above.reciprocal() * (groups.abs().amax(-1, keepdim=True) * (1 / peak))
+    scale = wanted.clamp(max=_LARGEST_SCALE).to(torch.float8_e4m3fn).float()
+    factor = torch.where(scale == 0, 0.0, (scale * above.reciprocal().reciprocal()).reciprocal())
+    levels = to_levels((groups * factor).clamp(-_LARGEST_E2M1, _LARGEST_E2M1), how)
+    return levels * scale * above, levels
+
+
 def _rotated(states: torch.Tensor, how: Cache) -> Quantized:
     """Every token of a head has a scale and a zero point, for its channels as a Hadamard matrix mixes them; the scale
-    loses its last four bits, where the zero point is kept. Raises MeasureError for heads that cannot be mixed so.
+    loses its last four bits, where the zero point is kept.
     """
     width, top = states.shape[-1], (1 << how.bits) - 1
-    if width & (width - 1):
-        raise MeasureError(
-            f"heads of {width} channels cannot be rotated by a Hadamard matrix, which takes a power of two\n"
-            "  leave out the cache in INT4 per token and head; vLLM does not serve this model with it"
-        )
     signs = _signs(width).to(states.device)
     mixed = _mixed(states.float() * signs).to(states.dtype).float()
     low, high = mixed.amin(-1, keepdim=True), mixed.amax(-1, keepdim=True)

@@ -17,6 +17,7 @@ from pytest_maxact.errors import InputError
 from pytest_maxact.measure.estimate import flops_of_a_token, seconds_of, speeds_of
 from pytest_maxact.measure.planning import planned
 from pytest_maxact.measure.prepare import encode, max_length, read_corpus, schemes_of
+from pytest_maxact.measure.shapes import refuse_shapes
 from pytest_maxact.numbers.plan import ModelPlan, Way
 from pytest_maxact.settings.settings import Settings
 
@@ -29,6 +30,7 @@ def foreseen(settings: Settings, rooms: Sequence[Room], probe: bool = True) -> M
     checkpoint = locate(settings, weights=False)
     built = skeleton(checkpoint)
     anatomy = resolve(built.body, checkpoint.config, settings.linear_inputs, attention=settings.attention)
+    refuse_shapes(built.body, anatomy, settings)
     files = _files(checkpoint, settings)
     stated = forced_dtype(settings.dtype) or dtype_of_files(checkpoint.config, files) or "bfloat16"
     dtype = str(stated).removeprefix("torch.")

@@ -12,7 +12,6 @@ from pytest_maxact.checkpoint.heads import has_head, is_encoder
 from pytest_maxact.checkpoint.load import skeleton
 from pytest_maxact.checkpoint.locate import Checkpoint, locate, weights_are_here, with_weights
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy, vocabulary
-from pytest_maxact.checkpoint.sites.modules import is_linear, sizes
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.stated import dtype_of_files, remarks_of
 from pytest_maxact.checkpoint.tokenizer import load_tokenizer
@@ -30,6 +29,7 @@ from pytest_maxact.measure.ranks.place import place_of
 from pytest_maxact.measure.ranks.room import rooms_for
 from pytest_maxact.measure.ranks.widths import whole_widths
 from pytest_maxact.measure.saturating import refuse_saturating
+from pytest_maxact.measure.shapes import refuse_shapes
 from pytest_maxact.measure.source.origin import require_origin, require_same_ids
 from pytest_maxact.measure.stream.refused import refuse_asked
 from pytest_maxact.measure.trials import refuse_trials
@@ -66,7 +66,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     refuse_saturating(settings, here is not None, schemes)
     if settings.effect or (settings.deploy and not is_encoder(checkpoint)):
         require_head(checkpoint)
-    _refuse_what_schemes_cannot(anatomy, settings)
+    _refuse_what_schemes_cannot(built.body, anatomy, settings)
     sequences = _taken_over(like, tokenizer, anatomy, max_length(settings, checkpoint.config.get_text_config()))
     if sequences is None:
         samples = corpus.decode(read_corpus(settings), source, tokenizer_digest(tokenizer))
@@ -204,23 +204,9 @@ def schemes_of(checkpoint: Checkpoint, settings: Settings) -> tuple[Scheme, ...]
     return tuple(scheme for scheme in schemes if not (checkpoint.quantized and scheme.is_of_linears))
 
 
-def _refuse_what_schemes_cannot(anatomy: Anatomy, settings: Settings) -> None:
-    _refuse_widths(anatomy, settings)
+def _refuse_what_schemes_cannot(model: Any, anatomy: Anatomy, settings: Settings) -> None:
+    refuse_shapes(model, anatomy, settings)
     _refuse_unread(anatomy, settings)
-
-
-def _refuse_widths(anatomy: Anatomy, settings: Settings) -> None:
-    """Raise InputError for a scheme that is to be gated, or to run, and cannot quantize a linear layer of this
-    model.
-    """
-    for name in settings.effects_measured:
-        for how in (SCHEMES[name].activations, SCHEMES[name].weights):
-            for tap in anatomy.linears if how else ():
-                if is_linear(tap.module) and how and (reason := how.refuses(sizes(tap.module)[1])):
-                    raise InputError(
-                        f"{name} cannot quantize {tap.site.module} ({tap.site.name}): {reason}\n"
-                        f"  choose another scheme; {setting('schemes')} reports one without gating or running it"
-                    )
 
 
 def _refuse_unread(anatomy: Anatomy, settings: Settings) -> None:

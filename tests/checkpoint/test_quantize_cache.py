@@ -86,9 +86,17 @@ def test_a_token_of_a_head_is_rotated_before_it_gets_a_scale_and_a_zero_point() 
     assert lost[1] < lost[0] / 2, "one wide channel takes the range of all where nothing mixes them"
 
 
-def test_heads_that_cannot_be_rotated_are_refused() -> None:
-    with pytest.raises(MeasureError, match="heads of 48 channels cannot be rotated"):
-        through_cache(states(), CACHES["KV_INT4_PER_TOKEN_HEAD"], True, LENGTHS)
+@pytest.mark.parametrize(
+    ("name", "width", "why"),
+    [
+        ("KV_INT4_PER_TOKEN_HEAD", 48, "heads of 48 channels, which a Hadamard matrix cannot rotate"),
+        ("KV_NVFP4", 40, "heads of 40 channels, no multiple of its groups of 16"),
+        ("KV_NVFP4_4OVER6_ONE", 8, "heads of 8 channels, no multiple of its groups of 16"),
+    ],
+)
+def test_heads_that_cannot_be_kept_are_refused(name: str, width: int, why: str) -> None:
+    with pytest.raises(MeasureError, match=why):
+        through_cache(states(width=width), CACHES[name], True, LENGTHS)
 
 
 def test_keys_have_a_scale_per_channel_and_32_tokens_and_the_last_of_a_sequence_stay() -> None:
@@ -126,7 +134,7 @@ def test_a_bias_of_one_channel_ruins_scales_per_token_and_not_those_per_channel(
 
 
 def test_zeros_and_what_is_no_number_stay_what_they_are() -> None:
-    x = torch.zeros(4, 1, 8)
+    x = torch.zeros(4, 1, 16)
     x[1, 0, 2] = torch.nan
     for name, how in CACHES.items():
         kept = through_cache(x, how, True, (4,), torch.zeros(1)).restored

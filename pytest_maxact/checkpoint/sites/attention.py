@@ -12,12 +12,14 @@ from torch import nn
 from pytest_maxact.checkpoint.sites.anatomy import Tap
 from pytest_maxact.checkpoint.sites.backbone import Backbone
 from pytest_maxact.checkpoint.sites.layer import Block, Blocks, mixer_kind
-from pytest_maxact.checkpoint.sites.modules import class_of
+from pytest_maxact.checkpoint.sites.modules import class_of, sizes
 from pytest_maxact.numbers.site_map import LeftOut
 from pytest_maxact.numbers.sites import Site
 
 _INTERFACE = "ALL_ATTENTION_FUNCTIONS.get_interface"
 _READ = {"q": "query", "k": "key", "v": "value"}
+_HEADS = ("head_dim", "attention_head_size", "head_size")
+_OWN_HEADS = {"query": "qk_head_dim", "key": "qk_head_dim", "value": "v_head_dim"}
 
 
 def attention_taps(backbone: Backbone, layer: nn.Module, index: int, blocks: Blocks) -> tuple[list[Tap], list[LeftOut]]:
@@ -42,6 +44,18 @@ def hands_over(module: nn.Module) -> bool:
         return _INTERFACE in inspect.getsource(type(module).forward)
     except (OSError, TypeError):
         return False
+
+
+def head_width(tap: Tap) -> int | None:
+    """Channels of one head of what a tap of attention reads, of a latent state all of them, as its module states them;
+    None where it states none. Nothing is run.
+    """
+    if tap.columns is not None:
+        return -int(tap.columns.start)
+    if tap.reads == "input":
+        return sizes(tap.module)[1]
+    stated = (getattr(tap.module, name, None) for name in (_OWN_HEADS[tap.reads], *_HEADS))
+    return next((width for width in stated if isinstance(width, int) and width > 0), None)
 
 
 def _taps(backbone: Backbone, module: nn.Module, index: int, part: str) -> Iterator[Tap]:

@@ -149,7 +149,7 @@ def found_in(names: Sequence[str], tap: Tap, model: nn.Module, stored: Mapping[s
             f"makes it {_by(shape)}\n"
             f"{_EXPORT_AGAIN}"
         )
-    return Weight(path=kept, parts=tuple(parts), rows=rows, transposed=_lies_in_out(kept, shape, tap, model))
+    return Weight(path=kept, parts=tuple(parts), rows=rows, transposed=lies_in_out(kept, shape, tap, model))
 
 
 def _rows_of(path: str, parts: Sequence[Stored], model: nn.Module) -> dict[str, torch.Tensor | None]:
@@ -203,7 +203,7 @@ def _lacking(path: str, stored: Mapping[str, list[Stored]]) -> MeasureError:
     return MeasureError(f"{where} {path}\n{_EXPORT_AGAIN}")
 
 
-def _lies_in_out(path: str, shape: tuple[int, ...], tap: Tap, model: nn.Module) -> bool:
+def lies_in_out(path: str, shape: tuple[int, ...], tap: Tap, model: nn.Module) -> bool:
     """Whether matrices lie [in, out]: as their class says, else as the side that is as wide as the residual stream
     tells.
     """

@@ -18,6 +18,7 @@ from pytest_maxact.checkpoint.sites.anatomy import Tap
 from pytest_maxact.errors import MeasureError, setting
 from pytest_maxact.measure.observe.attention import Attended, watch_attention
 from pytest_maxact.measure.observe.batch import Batch
+from pytest_maxact.measure.shapes import unkept
 from pytest_maxact.numbers.caches import CALIBRATION, EXACT, ONE, Cache
 from pytest_maxact.numbers.sites import kept_in_cache
 from pytest_maxact.record.metrics.loudest import reached
@@ -43,6 +44,8 @@ class CacheSimulation:
         self._ran: set[Tap] = set()
         if not kept:
             raise MeasureError(f"{name}: no attention of this model is read, so its cache cannot be quantized")
+        for reason, where in unkept(how, taps).items():
+            raise MeasureError(f"{where[0].site.name}: {name} cannot keep it: {reason}\n  choose another scheme")
 
     @contextmanager
     def running(self, batch: Batch) -> Iterator[None]:

@@ -18,6 +18,7 @@ from pytest_maxact.measure.observe.cached import Cached, largest_of, spread_of
 from pytest_maxact.measure.observe.reduction import Entry, How, State, grouped, under, value_of, within
 from pytest_maxact.measure.observe.rowwork import Locate, in_place
 from pytest_maxact.measure.observe.sums import Exact, Sums
+from pytest_maxact.numbers.caches import Cache
 from pytest_maxact.numbers.schemes import Scheme
 from pytest_maxact.numbers.sums import SchemeSums
 
@@ -98,12 +99,13 @@ class Fidelity:
         self._by_sample(tap, SIGNAL, exact.energy, chosen, batch)
         known = self.channels.get(key)
         for name, how in self.caches.items():
-            if how.needs_calibration and known is None:
+            refused = how.refuses(rows.shape[1] // heads, tap.site.kind == "kv_latent")
+            if refused or (how.needs_calibration and known is None):
                 self._refused.add((tap.site.name, name))
                 continue
             whole = keys and how.shared == "channel"
             given = self.whole(tap, values[batch.real]) if whole else rows
-            largest = None if known is None else self._of_heads(tap, known, heads)
+            largest = None if known is None else self._largest(tap, known, heads, how)
             lengths = [len(sequence) for sequence in batch.plan.sequences]
             kept = through_cache(given.view(given.shape[0], heads, -1), how, keys, lengths, largest)
             flat = [part.flatten(1) for part in (kept.restored, kept.levels, kept.clipped)]
@@ -121,9 +123,11 @@ class Fidelity:
         channels = self.whole(tap, spread_of(values, batch))
         return torch.stack([torch.full_like(channels[0], batch.plan.tokens * channels.numel()), channels.sum()])
 
-    def _of_heads(self, tap: "Tap", channels: torch.Tensor, heads: int) -> torch.Tensor:
-        """The calibration maximum of every head; of a latent state that of all its parts, which share a scale."""
-        if tap.site.kind != "kv_latent":
+    def _largest(self, tap: "Tap", channels: torch.Tensor, heads: int, how: Cache) -> torch.Tensor:
+        """The calibration maximum of every head; of a latent state, and below one scale for a tensor, that of all parts
+        of the site, which share it.
+        """
+        if how.shared == "head" and tap.site.kind != "kv_latent":
             return channels.float().view(heads, -1).amax(1)
         parts = [found for (site, _), found in self.channels.items() if site == tap.site.name]
         return torch.stack([part.float().amax().to(channels.device) for part in parts]).amax().view(1)

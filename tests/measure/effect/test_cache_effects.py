@@ -54,8 +54,12 @@ def quantizing(measured: Measured, model: Any, name: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "name", ["KV_FP8", "KV_FP8_ONE", "KV_INT8_PER_TOKEN_HEAD", "KV_INT4_PER_TOKEN_HEAD", "KV_INT4"]
-)
+    "name",
+    [
+        "KV_FP8", "KV_FP8_ONE", "KV_INT8_PER_TOKEN_HEAD", "KV_INT4_PER_TOKEN_HEAD", "KV_INT4", "KV_NVFP4",
+        "KV_NVFP4_4OVER6",
+    ],
+)  # fmt: skip
 def test_every_figure_is_that_of_an_attention_function_that_quantizes(name: str, loud: Measured) -> None:
     evaluation = split(loud.sequences, "evaluation")
     model = loud.model
@@ -81,8 +85,9 @@ def test_a_scale_of_one_clips_large_keys_and_a_calibrated_one_does_not(loud: Mea
 
 
 def test_linear_layers_and_the_cache_are_quantized_together(loud: Measured) -> None:
-    found = loud.effects("W8A8", "KV_INT4", "W8A8+KV_INT4")
-    assert len({effect.mean_kl for effect in found.values()}) == 3
+    found = loud.effects("W8A8", "KV_INT4", "W8A8+KV_INT4", "KV_NVFP4", "W8A8+KV_NVFP4")
+    assert len({effect.mean_kl for effect in found.values()}) == 5
+    assert found["W8A8+KV_NVFP4"].mean_kl > 2 * found["W8A8"].mean_kl
     assert found["W8A8+KV_INT4"].mean_kl > 5 * found["W8A8"].mean_kl
     assert loud.effects("W8A8")["W8A8"] == found["W8A8"]  # and the model is as it was
 

@@ -11,6 +11,7 @@ from transformers import AttentionInterface
 
 from pytest_maxact import corpus
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
+from pytest_maxact.checkpoint.sites.attention import head_width
 from pytest_maxact.checkpoint.sites.decoder import decoder_of
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.errors import MeasureError
@@ -98,6 +99,8 @@ def test_what_is_read_is_what_eager_attention_multiplies(model_type: str) -> Non
         if tap.site.kind in ("q", "k", "v") and not tap.part:
             largest = max(abs(peak.value) for peak in observer.accumulators[tap.site.name].peaks)
             maxima[tap.site.module, tap.site.kind] = max(largest, maxima.get((tap.site.module, tap.site.kind), 0.0))
+            seen = observer.accumulators[tap.site.name]
+            assert seen.widths[""] == (seen.heads or 0) * (head_width(tap) or 0), "as its module states it"
     heads: dict[str, tuple[float, ...]] = {}
     for tap in anatomy.taps:
         if tap.site.kind == "q":

@@ -10,7 +10,6 @@ import torch
 from pytest_maxact.checkpoint.quantize_cache import through_cache
 from pytest_maxact.checkpoint.sites.decoder import decoder_of
 from pytest_maxact.checkpoint.sites.resolve import resolve
-from pytest_maxact.errors import MeasureError
 from pytest_maxact.measure.observe.attention import watch_attention
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.observe.state import restore, state_of
@@ -69,10 +68,11 @@ def test_channels_spread_and_sums_are_those_of_sequences_one_by_one(model: Any) 
         assert torch.allclose(observer.fidelity.cached.channels[site, ""], channels, rtol=1e-5)
         largest = calibration.abs().amax((0, 2)).float()
         whole = torch.cat(own)
-        for name in ("KV_FP8_HEAD", "KV_INT8_PER_TOKEN_HEAD", "KV_INT4"):
+        for name in ("KV_FP8_HEAD", "KV_INT8_PER_TOKEN_HEAD", "KV_INT4", "KV_NVFP4", "KV_NVFP4_4OVER6_ONE"):
             how = SCHEMES[name].cache
             assert how
-            kept = through_cache(whole, how, kind == "k", [len(rows) for rows in own], largest)
+            behind = largest if how.shared == "head" else largest.amax().view(1)
+            kept = through_cache(whole, how, kind == "k", [len(rows) for rows in own], behind)
             error = float((kept.restored.double() - whole.double()).square().sum())
             sums = observer.fidelity.sums[site, name]
             assert sums.tokens == len(whole)
@@ -120,11 +120,7 @@ def test_latent_attention_is_seen_as_it_is_cached() -> None:
     model = headless(build("deepseek_v3")).eval()
     anatomy = resolve(model, model.config, attention=True)
     sequences = encoded((12, 9, 20, 7), vocabulary=100)
-    every = [SCHEMES[name] for name in KV]
-    with pytest.raises(MeasureError, match="heads of 14 channels cannot be rotated"):
-        observe(loaded(model), anatomy, sequences, 64, schemes=every)
-    schemes = [scheme for scheme in every if scheme.cache is None or scheme.cache.shared != "rotated"]
-    observer = observe(loaded(model), anatomy, sequences, 64, schemes=schemes)
+    observer = observe(loaded(model), anatomy, sequences, 64, schemes=[SCHEMES[name] for name in KV])
     parts = {part for site, part in observer.fidelity.cached.channels if site == "layers.0.kv_latent"}
     assert parts == {"latent", "rope"}
     sums = observer.fidelity.sums["layers.0.kv_latent", "KV_FP8_HEAD"]
@@ -133,3 +129,7 @@ def test_latent_attention_is_seen_as_it_is_cached() -> None:
     )
     assert sums.entries == sums.tokens // 2 * width
     assert np.isfinite(sums.sqnr_db)
+    found = {name for site, name in observer.fidelity.sums if site == "layers.0.kv_latent"}
+    assert "KV_INT4" in found
+    assert not {name for name in found if "NVFP4" in name}  # which vLLM keeps no state in
+    assert ("layers.0.k", "KV_INT4_PER_TOKEN_HEAD") not in observer.fidelity.sums  # of 14 channels
