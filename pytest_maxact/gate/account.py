@@ -28,14 +28,22 @@ PLACES = ("verdict", "save", "cache", "github")
 
 
 def note_all(session: "GateSession") -> None:
-    """Write down what is found of every item, outside pytest: none was left out. Raises MaxactError."""
+    """Write down what is found of every item, outside pytest: none was left out."""
     for subject in session.plan.subjects:
         for limit in limits_of(session, subject):
-            finding = session.judging.check(subject, limit)
+            name = f"{subject.node}::{limit.check}"
+            try:
+                finding = session.judging.check(subject, limit)
+            except MaxactError as error:
+                session.ledger.note(name, Found.UNKNOWN, first_line(error))
+                continue
             found = Found.WAIVED if finding.waiver else Found.HELD if finding.passed else Found.BREACH
-            session.ledger.note(f"{subject.node}::{limit.check}", found)
+            session.ledger.note(name, found)
     for waiver in session.plan.waivers:
-        fault = waiver_fault(session.plan, session.judging, waiver)
+        try:
+            fault = waiver_fault(session.plan, session.judging, waiver)
+        except MaxactError as error:
+            fault = f"could not be judged: {first_line(error)}"
         session.ledger.note(session.plan.waiver_id(waiver), Found.BREACH if fault else Found.HELD, fault or "")
 
 

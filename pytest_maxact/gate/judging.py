@@ -1,5 +1,6 @@
 """The checks of a run judged, each once, on the Records that it has or obtains."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -40,6 +41,10 @@ class Judging:
             after = settled(record, finding, subject.rules.waivers, subject.label)
             self._findings[key] = self._without_waiver(finding, after) if self.unwaived else after
         return self._findings[key]
+
+    def take(self, subject: Subject, findings: Mapping[str, Finding]) -> None:
+        """What was found elsewhere of a checkpoint's checks, by their names: they are not judged again."""
+        self._findings |= {(subject.source.key, check): finding for check, finding in findings.items()}
 
     def _intervals_of(self, key: str, record: Record) -> Intervals:
         if key not in self._intervals:

@@ -48,12 +48,12 @@ NOWHERE = Cache(place=lambda: None, make=lambda: None)
 
 class Records:
     """What was loaded, measured, and tried in vain so far. `opened`: what is known from before; `team`: ranks that
-    share what is measured.
+    share what is measured; `found`: Records that another door measured, or why there is none.
     """
 
     def __init__(
         self, settings: Settings, plan: Plan, opened: Iterable[Candidate] = (), cache: Cache = NOWHERE,
-        team: "Team | None" = None,
+        team: "Team | None" = None, found: Iterable[tuple[Source, Record | MaxactError]] = (),
     ) -> None:  # fmt: skip
         self._settings, self._plan, self._cache, self._team = settings, plan, cache, team
         self._meeting: Path | None = None
@@ -63,6 +63,11 @@ class Records:
         self._own: Store | None = None
         self._unkept = ""
         self._notes: dict[tuple[str, str], list[str]] = {}
+        for source, result in found:
+            if isinstance(result, Record):
+                self._records[source.key] = result
+            else:
+                self._failures[source.key] = result
         for one in opened:
             if one.prepared:
                 self._prepared[one.source.key] = one.prepared

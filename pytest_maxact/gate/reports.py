@@ -177,12 +177,14 @@ def require_apart(places: Mapping[str, str], folder: Path) -> None:
 class ReportFiles:
     """The files of one run. Raises InputError where one cannot be written, or would destroy something.
 
-    `about`: the checkpoint that was asked for, which nothing is written into.
+    `about`: the checkpoint that was asked for, which nothing is written into; `own`: the folder of a training run,
+    whose files these are, into which they may go.
     """
 
-    def __init__(self, places: Mapping[str, str], about: str | None, root: Path) -> None:
+    def __init__(self, places: Mapping[str, str], about: str | None, root: Path, own: Path | None = None) -> None:
         self._rows = [(one, root / Path(places[one.setting]).expanduser()) for one in REPORTS if one.setting in places]
-        self._apart = [Path(about)] if about else []
+        self._apart = [Path(about)] if about and own is None else []
+        self._own = own
         self.root = root
         self.written: tuple[str, ...] = ()
         """What was, a line for each."""
@@ -191,7 +193,7 @@ class ReportFiles:
         self._waiting = {row.setting for row, _ in self._rows if row.waits}
         self._unfinished = Account(root=repository(root), about=about or "")
         for row, place in self._rows:
-            require_place(place, row.kind, self._apart)
+            require_place(place, row.kind, self._apart, self._own)
             if fault := self._put(row, place, self._unfinished, only_made=row.waits):
                 raise InputError(fault)
 
@@ -200,7 +202,7 @@ class ReportFiles:
         sources = [subject.source for subject in session.plan.subjects] + list(session.plan.baselines)
         self._apart = [Path(source.path) for source in sources if not source.is_record]
         for row, place in self._rows:
-            require_place(place, row.kind, self._apart)
+            require_place(place, row.kind, self._apart, self._own)
 
     def begun(self) -> None:
         """Checks begin now: from here on no file tells of an earlier run. Raises InputError."""
@@ -227,7 +229,7 @@ class ReportFiles:
         try:
             content = row.made(account, place)
             if not only_made:
-                write_output(place, content, row.kind, self._apart)
+                write_output(place, content, row.kind, self._apart, self._own)
         except OSError as error:
             return f"{row.kind.called} was not written to {place}: {unwritten(error)}"
         except MaxactError as error:

@@ -61,9 +61,9 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """`verdict` is NONE where no check was run. `faults`: what went wrong besides checks that do not hold, the settings
-    in them still to be worded, by `words`. `asked`: settings that are not the default. `root`: the top of
-    the repository that the run was started in.
+    """`verdict` is NONE where no check was run, and never PASS where the run did not finish. `faults`: what went wrong
+    besides checks that do not hold, the settings in them still to be worded, by `words`. `asked`: settings that are not
+    the default. `root`: the top of the repository that the run was started in.
     """
 
     verdict: Verdict = "NONE"

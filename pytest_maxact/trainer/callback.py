@@ -4,20 +4,25 @@ Callbacks are given no Trainer, but only `Trainer.log` reaches its history, its 
 one is made with it, as those of the Weights & Biases examples are.
 """
 
-import math
+import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from pytest_maxact.errors import InputError, MaxactError, first_line, setting, worded
+from pytest_maxact.errors import InputError, MaxactError, MeasureError, first_line, setting, worded
+from pytest_maxact.gate.github import is_asked, refused
 from pytest_maxact.judge.verdict.finding import Finding
-from pytest_maxact.numbers.arithmetic import ARITHMETIC
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.settings.settings import Settings
+from pytest_maxact.trainer.arguments import require_arguments
+from pytest_maxact.trainer.earlier import found_before
 from pytest_maxact.trainer.live import as_written, refuse_sharded, unwrapped
 from pytest_maxact.trainer.logged import PREFIX
 from pytest_maxact.trainer.preparation import prepare_run, record_path
+from pytest_maxact.trainer.reports import NOTHING, RunReports
 from pytest_maxact.trainer.run import Measurement, Run, logger
 from pytest_maxact.trainer.sample import OverBudgetError
 from pytest_maxact.trainer.words import argument
@@ -39,9 +44,13 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
       measurement.
     - `stop_on_breach`: a check that fails, or a measurement that cannot be made, ends the training.
     - `corpus_tokenizer`, `protocol`, `max_seq_len`, `batch_tokens`, `arithmetic`: as of the gate.
+    - `json_report`, `html`, `sarif`, `codequality`, `card`, `bom`: files about the run, as those of the gate about a
+      series, written anew after every measurement; until the last step is taken each says that the run did not finish.
+      `github`: what a runner is told at the end, as of the gate.
 
-    `findings` holds, by step, the checks that failed there, and `errors` why there could be no measurement. Training
-    starts with an InputError where the run cannot be measured at all. In data-parallel runs the first process measures.
+    `findings` holds, by step, the checks that failed there, and `errors` why there could be no measurement; `verdict`
+    is that of the reports when the run is over, None until then and where none was asked for. Training starts with an
+    InputError where the run cannot be measured at all. In data-parallel runs the first process measures.
     """
 
     def __init__(
@@ -61,27 +70,18 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
         max_seq_len: int = 4096,
         batch_tokens: int = 8192,
         arithmetic: str = "auto",
+        json_report: str | Path | None = None,
+        html: str | Path | None = None,
+        sarif: str | Path | None = None,
+        codequality: str | Path | None = None,
+        card: str | Path | None = None,
+        bom: str | Path | None = None,
+        github: str = "auto",
     ) -> None:
-        if not hasattr(trainer, "accelerator") or not hasattr(trainer, "log"):
-            raise InputError(
-                f"MaxActCallback was given {type(trainer).__name__} where a Trainer of transformers was expected\n"
-                "  write trainer.add_callback(MaxActCallback(trainer)); the Trainer needs accelerate: pip install "
-                "accelerate"
-            )
-        for name, value, least in (
-            ("every", every, 1),
-            ("samples", samples, 2),
-            ("max_seq_len", max_seq_len, 1),
-            ("batch_tokens", batch_tokens, 1),
-        ):
-            if value is not None and (type(value) is not int or value < least):
-                raise InputError(f"MaxActCallback: {name} is {value!r}\n  give a whole number, {least} at least")
-        if not (isinstance(budget_seconds, (int, float)) and 0 < budget_seconds < math.inf):
-            raise InputError(f"MaxActCallback: budget_seconds is {budget_seconds!r}\n  give seconds above 0")
-        if protocol not in ("paper", "deployed"):
-            raise InputError(f"MaxActCallback: protocol is {protocol!r}\n  it is 'paper' or 'deployed'")
-        if arithmetic not in ARITHMETIC:
-            raise InputError(f"MaxActCallback: arithmetic is {arithmetic!r}\n  it is one of {', '.join(ARITHMETIC)}")
+        require_arguments(
+            trainer, budget_seconds, {"every": every, "samples": samples, "max_seq_len": max_seq_len,
+            "batch_tokens": batch_tokens}, {"protocol": protocol, "arithmetic": arithmetic, "github": github},
+        )  # fmt: skip
         self.trainer = trainer
         self.every = every
         self.budget_seconds = budget_seconds
@@ -100,24 +100,44 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
             batch_tokens=batch_tokens,
             arithmetic=arithmetic,
         )
+        given = {"json_report": json_report, "html": html, "sarif": sarif, "codequality": codequality, "card": card}
+        self._places = {name: str(place) for name, place in {**given, "bom": bom}.items() if place is not None}
+        self._github = github
         self._run: Run | None = None
+        self._reports: RunReports | None = None
+        self._unended: weakref.finalize[Any, Any] | None = None
         self._last = -1
+
+    @property
+    def verdict(self) -> str | None:
+        return self._reports.verdict if self._reports else None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Find what would keep this run from being measured. Raises InputError."""
+        if self._unended:
+            self._unended()  # a run before this one, which did not come to its end
         self.findings, self.errors = {}, {}
-        self._run, self._last = None, -1
+        self._run, self._reports, self._last = None, None, -1
         try:
+            if state.is_world_process_zero and (self._places or is_asked(self._github)):
+                self._reports = RunReports(self._places, self._github, Path(args.output_dir), self._asked)
             self._refuse_idle(args, state)
             refuse_sharded(self.trainer)
             if state.is_world_process_zero:
                 with as_written(self.trainer.model):
                     prepared = prepare_run(self.trainer, self._settings, self.baseline, state)
                 self._run = Run(prepared, self.budget_seconds)
+                if self._reports:
+                    before = found_before(state, Path(args.output_dir), self.every, prepared.first)
+                    self._reports.begin(self._run, before)
+                    self._unended = weakref.finalize(self, self._reports.broken_off)
         except InputError as error:
-            raise InputError(f"MaxActCallback: {error.worded(argument)}") from error
+            said = f"MaxActCallback: {error.worded(argument)}"
+            if is_asked(self._github):
+                print(*refused(said), sep="\n", file=sys.stderr)
+            raise InputError(said) from error
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -133,7 +153,11 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if self._run is not None and not self.findings:
-            logger.warning("maxact: nothing was measured in this run, so nothing is known of its activations")
+            logger.warning("maxact: %s", NOTHING)
+        if self._reports and self._run:
+            self._reports.finish(state.global_step)
+            if self._unended:
+                self._unended.detach()
 
     def _at(self, args: TrainingArguments, state: TrainerState, control: TrainerControl) -> TrainerControl:
         """Measure at this step, once; say what was found, and stop where that was asked for."""
@@ -144,6 +168,8 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
         reason = ""
         if self._run is not None:
             values, reason = self._measure(Path(args.output_dir), step, self._run)
+            if self._reports:
+                self._reports.write(step, state.max_steps)
             control = self._log(values, control)
         if self.stop_on_breach and self._agreed(args, bool(reason)):
             control.should_training_stop = True
@@ -158,20 +184,21 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
             with as_written(self.trainer.model):
                 found = run.measure(unwrapped(self.trainer), name, step, record_path(folder, step))
         except OverBudgetError as error:
-            logger.warning(
-                "maxact: the measurement at step %d was given up, its budget of %g s is spent (%s); allow more, or"
-                " fewer samples",
-                step,
-                self.budget_seconds,
-                error,
-            )
+            spent = f"its budget of {self.budget_seconds:g} s is spent ({error}); allow more, or fewer samples"
+            logger.warning("maxact: the measurement at step %d was given up, %s", step, spent)
+            if self._reports:
+                self._reports.failed(step, MeasureError(f"the measurement was given up, {spent}"))
             return {f"{PREFIX}skipped": 1.0}, ""
         except Exception as error:
             told, ours = _told(error), not isinstance(error, MaxactError)
             logger.warning("maxact: could not measure at step %d: %s", step, told, exc_info=ours)
             self.errors[step] = told
+            if self._reports:
+                self._reports.failed(step, error if isinstance(error, MaxactError) else MeasureError(told))
             return {f"{PREFIX}failed": 1.0}, f"could not measure: {told}"
         self.findings[step] = found.breaches
+        if self._reports:
+            self._reports.measured(step, found)
         return found.figures, self._report(found, step)
 
     def _report(self, found: Measurement, step: int) -> str:
@@ -202,6 +229,13 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
         decision = torch.tensor(int(stop), device=args.device)
         torch.distributed.broadcast(decision, src=0)
         return bool(decision.item())
+
+    @property
+    def _asked(self) -> dict[str, str]:
+        """What it was asked for besides what the gate can be asked for too."""
+        every = "at every save" if self.every is None else f"every {counted(self.every, 'step')}"
+        baseline = {"baseline": str(self.baseline)} if self.baseline else {}
+        return {"measured": every, "budget_seconds": f"{self.budget_seconds:g}", **baseline}
 
     def _refuse_idle(self, args: TrainingArguments, state: TrainerState) -> None:
         """Raise InputError where no step of this run would be measured, or several runs would write to one place."""

@@ -16,6 +16,8 @@ from pytest_maxact.record.record import Record
 PREFIX = "maxact/"
 SECONDS = f"{PREFIX}seconds"
 """Logged at every measurement that was made, and only then."""
+BREACHES = f"{PREFIX}breaches"
+"""How many checks failed and were not waived."""
 
 
 def figures(record: Record, first: Record, breaches: int, seconds: float) -> dict[str, float]:

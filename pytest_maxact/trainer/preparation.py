@@ -173,9 +173,14 @@ def _changes(
     )
 
 
+def step_name(step: int) -> str:
+    """What the model at a step is called, as the folder is that the Trainer saves it to."""
+    return f"checkpoint-{step}"
+
+
 def record_path(folder: Path, step: int) -> Path:
     """Where the Record of a step lies: beside the checkpoint's folder, inside which it would be taken for weights."""
-    return folder / f"checkpoint-{step}.maxact.safetensors"
+    return folder / f"{step_name(step)}.maxact.safetensors"
 
 
 def _first_of(state: Any, folder: Path) -> tuple[str, Record] | None:

@@ -11,6 +11,7 @@ from pytest_maxact.checkpoint.load import LoadedModel
 from pytest_maxact.checkpoint.sites.anatomy import vocabulary
 from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.weights.live import scan_live
+from pytest_maxact.judge.limits.rules import Ruleset
 from pytest_maxact.judge.verdict.check import judge
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.measure.arithmetic import computing
@@ -21,7 +22,7 @@ from pytest_maxact.record.output import require_harmless
 from pytest_maxact.record.record import Record
 from pytest_maxact.trainer.live import as_loaded, undisturbed
 from pytest_maxact.trainer.logged import figures
-from pytest_maxact.trainer.preparation import Preparation
+from pytest_maxact.trainer.preparation import Preparation, step_name
 from pytest_maxact.trainer.sample import Budget, within
 
 logger = logging.getLogger("pytest_maxact.trainer")
@@ -29,11 +30,19 @@ logger = logging.getLogger("pytest_maxact.trainer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One measurement: its Record, the checks that failed and are not waived, and what is logged of it."""
+    """One measurement: its Record, what it was judged by, a finding for each of those limits, and what is logged of
+    it.
+    """
 
     record: Record
-    breaches: tuple[Finding, ...]
+    rules: Ruleset
+    findings: tuple[Finding, ...]
     figures: dict[str, float]
+
+    @property
+    def breaches(self) -> tuple[Finding, ...]:
+        """The checks that fail and are not waived."""
+        return tuple(finding for finding in self.findings if not finding.accepted)
 
 
 class Run:
@@ -74,19 +83,29 @@ class Run:
                 lambda _, done, total, __: budget.check(done, total), self._telling,
             )  # fmt: skip
         put(record, target, own=target.parent)
-        findings = self._judge(record, name)
+        judged = self.judged(record, step)
         if self.first is None:
             self.first = record
-        breaches = tuple(finding for finding in findings if not finding.accepted)
-        return Measurement(
-            record=record, breaches=breaches, figures=figures(record, self.first, len(breaches), budget.spent)
-        )
+        logged = figures(record, self.first, len(judged.breaches), budget.spent)
+        return replace(judged, figures=logged)
 
-    def _judge(self, record: Record, name: str) -> list[Finding]:
+    def judged(self, record: Record, step: int) -> Measurement:
+        """A Record of this run, by the limits that hold at its step. Raises MaxactError."""
+        reference = self.reference if record is not self.first else self.preparation.reference
+        rules = self.rules(reference)
+        against = {self.preparation.against: reference} if reference else None
+        findings = judge(record, rules.limits, against, rules.waivers, step_name(step))
+        return Measurement(record=record, rules=rules, findings=tuple(findings), figures={})
+
+    @property
+    def reference(self) -> Record | None:
+        """What is to be compared with: the baseline, or else the run's first Record, once there is one."""
+        return self.preparation.reference or self.first
+
+    def rules(self, reference: Record | None) -> Ruleset:
+        """What a measurement is judged by, of which relative limits need a `reference`."""
         preparation = self.preparation
-        reference = preparation.reference or self.first
-        rules = preparation.changes if preparation.changes and reference else preparation.limits
-        return judge(record, rules.limits, {preparation.against: reference} if reference else None, rules.waivers, name)
+        return preparation.changes if preparation.changes and reference else preparation.limits
 
     def _choose(self, budget: Budget, run: Callable[[Sequence[corpus.Sequence]], None]) -> list[corpus.Sequence]:
         wanted = self.preparation.prepared.sequences

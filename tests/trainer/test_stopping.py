@@ -126,10 +126,11 @@ def test_processes_of_one_run_stop_together(tmp_path: Path, corpus: Path, warm_p
         from pytest_maxact.trainer.callback import MaxActCallback
         from tests.support.training import trainer_of
         trainer = trainer_of(Path({str(tmp_path / "out")!r}), ddp_backend="gloo", save_strategy="no")
-        callback = MaxActCallback(trainer, every=2, corpus={str(corpus)!r}, limits={str(tight)!r}, stop_on_breach=True)
+        callback = MaxActCallback(trainer, every=2, corpus={str(corpus)!r}, limits={str(tight)!r}, stop_on_breach=True,
+                                  json_report={str(tmp_path / "run.json")!r})
         trainer.add_callback(callback)
         trainer.train()
-        told = f"{{trainer.state.global_step}} {{sorted(callback.findings)}}"
+        told = f"{{trainer.state.global_step}} {{sorted(callback.findings)}} {{callback.verdict}}"
         Path({str(tmp_path)!r}, f"rank{{trainer.args.process_index}}").write_text(told)
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()  # gloo may abort a process that exits without
@@ -142,5 +143,6 @@ def test_processes_of_one_run_stop_together(tmp_path: Path, corpus: Path, warm_p
         command, cwd=tmp_path, capture_output=True, text=True, timeout=180, env=environment, check=False
     )
     seen = {file.name: file.read_text() for file in tmp_path.glob("rank?")}
-    assert seen == {"rank0": "2 [2]", "rank1": "2 []"}, result.stderr
+    assert seen == {"rank0": "2 [2] FAIL", "rank1": "2 [] None"}, result.stderr
     assert records_in(tmp_path / "out") == ["checkpoint-2.maxact.safetensors"]
+    assert '"finished": true' in (tmp_path / "run.json").read_text()

@@ -93,7 +93,9 @@ def interval(finding: Finding) -> str:
 
 def _measured(provenance: Provenance) -> Iterator[tuple[str, str]]:
     revision = f" at {code(provenance.revision[:DIGEST])}" if provenance.revision else ""
-    yield "model", f"{code(_near(provenance.model))}{revision}, weights {code(provenance.weights_sha256[:DIGEST])}"
+    weights = provenance.weights_sha256
+    named = weights if " " in weights else weights[:DIGEST]  # words of a model in training, which has no files
+    yield "model", f"{code(_near(provenance.model))}{revision}, weights {code(named)}"
     how = ", ".join(filter(None, (provenance.arithmetic, provenance.placement)))
     yield "computed", prose(f"{provenance.dtype} on {provenance.device}{f', {how}' if how else ''}")
     size = f"{counted(len(provenance.samples), 'sample')}, {grouped(provenance.tokens)} tokens"

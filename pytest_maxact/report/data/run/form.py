@@ -187,7 +187,7 @@ class Counts(_Form):
 
 
 class RunReport(_Form):
-    """The report of one run. `verdict` is NONE where no check was run, or the run did not finish."""
+    """The report of one run. `verdict` is NONE where no check was run, and never PASS where the run did not finish."""
 
     schema_: Annotated[Literal["https://github.com/pytest-maxact/pytest-maxact/report/v1"], Field(alias="schema")]
     version: Annotated[str, Field(pattern=r"^1\.[0-9]+$")]
