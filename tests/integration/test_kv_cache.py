@@ -135,6 +135,35 @@ def test_scales_of_a_record_lie_in_an_export_and_lint_finds_them_sound(
     assert main(["lint", str(export), "--strict"]) == 0, capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("scheme", "top"), [("KV_NVFP4", 6 * 448), ("kv_nvfp4_4over6", 6 * 448), ("KV_INT8", 127)])
+def test_scales_of_another_cache_are_over_its_own_largest_number(
+    attended: Path, tmp_path: Path, scheme: str, top: float
+) -> None:
+    file = tmp_path / "kv.safetensors"
+    assert main(["export", str(attended), "--kv-scales", str(file), "--kv-scheme", scheme]) == 0
+    reading = load(attended)["layers.2.v"]
+    largest = max(reading.max_abs, reading.as_deployed or 0.0)
+    assert load_file(file)["model.layers.2.self_attn.v_scale"].item() == pytest.approx(largest / top)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--kv-scales", "FILE", "--kv-scheme", "KV_NVFP4_ONE"], "KV_NVFP4_ONE takes no scale for keys or values"),
+        (["--kv-scales", "FILE", "--kv-scheme", "KV_FP8_HEAD"], "KV_FP8_HEAD takes no scale for keys or values"),
+        (["--kv-scales", "FILE", "--kv-scheme", "W8A8"], "there are KV_FP8, KV_FP8_EXACT, KV_INT8, KV_NVFP4, "),
+        (["--smoothquant", "FILE", "--kv-scheme", "KV_FP8"], "--kv-scheme is of --kv-scales FILE"),
+    ],
+)
+def test_a_cache_without_a_scale_of_its_own_has_none_to_write(
+    attended: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    file = tmp_path / "kv.safetensors"
+    assert main(["export", str(attended), *(str(file) if one == "FILE" else one for one in arguments)]) == 4
+    assert words in capsys.readouterr().err
+    assert not file.exists()
+
+
 def test_a_record_without_attention_makes_no_scales(
     saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
