@@ -8,7 +8,7 @@ named, and that one in 16 bits is the source's to the bit.
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,8 +18,9 @@ from torch import nn
 from pytest_maxact.checkpoint.lint.names import expert_of, layer_of
 from pytest_maxact.checkpoint.weights.presence import is_counter, same_tensors
 from pytest_maxact.checkpoint.weights.rounded import Rounded, against
-from pytest_maxact.checkpoint.weights.smoothed import FAR, Pair, added_to_weight, smoothed
+from pytest_maxact.checkpoint.weights.smoothed import FAR, Reading
 from pytest_maxact.checkpoint.weights.stored import Stored, converted, placed_in
+from pytest_maxact.checkpoint.weights.undone import Compared, Undone, undone_in
 from pytest_maxact.numbers.against import LISTED, KeptWeight, LowWeight, Weights
 from pytest_maxact.numbers.scan import printable
 from pytest_maxact.numbers.schemes import Quantizer
@@ -55,12 +56,21 @@ def weights_against(
     found = _Found(artifact.method)
     there = {one.key: one for one in source.stored}
     same = {one.key for one in artifact.stored if one.key in there and there[one.key].shape == one.shape}
+
+    def lying(key: str) -> Reading:
+        return lambda: (artifact.tensors[key][...], source.tensors[key][...])
+
     for key in (one.key for one in artifact.stored if one.key in same):
-        _see(found, key, artifact.tensors[key][...], source.tensors[key][...], artifact.forms.get(key), artifact)
-    for layer in found.layers_far_off:
-        found.settle(*_smoothed(layer, found, artifact, source, same, model))
+        _see(found, key, lying(key), artifact.forms.get(key), artifact, (key,))
     held, whole = placed_in(artifact.stored, model), placed_in(source.stored, model)
     ties, state = same_tensors(model), model.state_dict()
+
+    def made(path: str, own: str, its: str) -> Reading:
+        return lambda: (
+            _parameter(own, held[own], artifact, model),
+            _parameter(its, whole[its], source, model),
+        )
+
     for path in (path for path in {**held, **whole} if path in state and not is_counter(path)):
         if path in artifact.again and path not in whole:
             continue
@@ -69,69 +79,49 @@ def weights_against(
         if own and its and (left or own != path) and (gone or its != path):
             parts = left or held[own]
             how = next((artifact.forms[part.key] for part in parts if part.key in artifact.forms), None)
-            one, other = _parameter(own, held[own], artifact, model), _parameter(its, whole[its], source, model)
-            _see(found, path, one, other, how, artifact)
+            _see(found, path, made(path, own, its), how, artifact, tuple(one.key for one in (*held[own], *whole[its])))
         elif left and not _all_zero(artifact, left):
             found.extra += [part.key for part in left]
         elif gone:
             found.missing += [part.key for part in gone]
+    shapes = {one.key: one.shape for side in (artifact, source) for one in side.stored}
+    for layer in found.layers_far_off:
+        found.settle(undone_in(layer, found.compared, found.changed, shapes, model))
     return found.result()
 
 
 def _see(
-    found: "_Found", path: str, one: torch.Tensor, other: torch.Tensor, how: Quantizer | None, artifact: Side
+    found: "_Found", path: str, read: Reading, how: Quantizer | None, artifact: Side, keys: tuple[str, ...]
 ) -> None:  # fmt: skip
     """Compare a parameter, tensor by tensor of the file where several make it up, each by its own form."""
+    one, other = read()
     halves = artifact.halves.get(path, {})
-    if not halves or one.shape != other.shape or sum(halves.values()) != one.shape[-2]:
-        found.see(path, one, other, how)
+    whole = Compared(name=path, path=path, shape=tuple(one.shape), read=read, how=how, keys=keys)
+    if len(halves) != 2 or one.shape != other.shape or sum(halves.values()) != one.shape[-2]:
+        found.see(whole, one, other)
         return
     start = 0
-    for name, rows in halves.items():
-        found.see(name, one.narrow(-2, start, rows), other.narrow(-2, start, rows), artifact.forms.get(name))
+    for half, (name, rows) in enumerate(halves.items()):
+        own = replace(
+            whole, name=name, shape=(*one.shape[:-2], rows, one.shape[-1]), read=_narrowed(read, start, rows),
+            how=artifact.forms.get(name), half=half,
+        )  # fmt: skip
+        found.see(own, one.narrow(-2, start, rows), other.narrow(-2, start, rows))
         start += rows
+
+
+def _narrowed(read: Reading, start: int, rows: int) -> Reading:
+    def reading() -> tuple[torch.Tensor, torch.Tensor]:
+        one, other = read()
+        return one.narrow(-2, start, rows), other.narrow(-2, start, rows)
+
+    return reading
 
 
 def _name_in(parts: Collection[str], path: str, *ties: Mapping[str, Collection[str]]) -> str | None:
     """By what name files hold a parameter: its own, or one that it is tied to."""
     tied = sorted({name for names in ties for name in names.get(path, ())})
     return path if path in parts else next((name for name in tied if name in parts), None)
-
-
-def _smoothed(
-    layer: str, found: "_Found", artifact: Side, source: Side, same: Collection[str], model: nn.Module
-) -> tuple[Mapping[str, Rounded], Collection[str]]:
-    """Weights of a layer, by name, that are near their source once that is scaled as norms and weights before them say,
-    and those norms.
-    """
-    inside = {one.key: one.shape for one in artifact.stored if one.key in same and one.key.startswith(f"{layer}.")}
-
-    def reading(key: str) -> Callable[[], tuple[torch.Tensor, torch.Tensor]]:
-        return lambda: (artifact.tensors[key][...], source.tensors[key][...])
-
-    def factors(key: str, added: float) -> Callable[[], tuple[torch.Tensor, torch.Tensor]]:
-        return lambda: (artifact.tensors[key][...].float() + added, source.tensors[key][...].float() + added)
-
-    pairs = {
-        key: Pair(read=reading(key), how=artifact.forms[key])
-        for key in inside
-        if key in artifact.forms and len(inside[key]) == 2
-    }
-    vectors = {key: reading(key) for key in inside if key not in artifact.forms and len(inside[key]) == 1}
-    exact = {key: reading(key) for key in inside if key not in artifact.forms and len(inside[key]) == 2}
-    shapes = {one.key: one.shape for side in (artifact, source) for one in side.stored}
-    explained = smoothed(
-        layer, pairs,
-        norms={
-            key: factors(key, added)
-            for key in vectors
-            if key in found.changed and (added := added_to_weight(model, key)) is not None
-        },
-        biases={key: read for key, read in vectors.items() if key.endswith(".bias")},
-        names={key.removeprefix(f"{layer}."): shape for key, shape in shapes.items() if key.startswith(f"{layer}.")},
-        exact=exact,
-    )  # fmt: skip
-    return explained.weights, explained.norms & found.changed.keys()
 
 
 def _all_zero(side: Side, parts: Sequence[Stored]) -> bool:
@@ -151,15 +141,18 @@ class _Found:
     def __init__(self, method: str) -> None:
         self._method = method
         self._lows: dict[str, LowWeight] = {}
+        self._each: dict[str, dict[int | None, Rounded]] = {}
+        self.compared: list[Compared] = []
         self.changed: dict[str, KeptWeight] = {}
         self._smoothed = 0
         self._counts = {"low": 0, "kept": 0}
         self.missing: list[str] = []
         self.extra: list[str] = []
 
-    def see(self, name: str, artifact: torch.Tensor, source: torch.Tensor, how: Quantizer | None) -> None:
-        """Compare one tensor; `how` it rounds, None in 16 bits."""
-        key = printable(name)
+    def see(self, one: Compared, artifact: torch.Tensor, source: torch.Tensor) -> None:
+        """Compare one tensor, as it was read."""
+        name, how, key = one.name, one.how, printable(one.name)
+        self.compared.append(one)
         self._counts["kept" if how is None else "low"] += 1
         if artifact.shape != source.shape:
             what = f"{list(artifact.shape)}, and {list(source.shape)} in the source"
@@ -171,23 +164,27 @@ class _Found:
             if changed := _kept(name, artifact, source):
                 self.changed[key] = changed
         elif source.numel():
-            self._lows[key] = _low(name, artifact, source, how, self._method)
+            self._each[key] = _each(artifact, source, how, self._method)
+            self._lows[key] = _low(one, self._each[key], self._method)
 
     @property
     def layers_far_off(self) -> list[str]:
         """Layers with a norm that differs, or a weight far from its rounded source."""
-        far = [name for name, low in self._lows.items() if not low.loss_db < FAR]
-        far += [name for name in self.changed if name.endswith("norm.weight")]
-        found = (_LAYER.match(name) for name in far)
+        far = {name for name, low in self._lows.items() if not low.loss_db < FAR}
+        far |= {name for name in self.changed if name.endswith("norm.weight")}
+        found = (_LAYER.match(one.path) for one in self.compared if printable(one.name) in far)
         return sorted({one[0] for one in found if one})
 
-    def settle(self, weights: Mapping[str, Rounded], norms: Collection[str]) -> None:
-        """Take figures that weights have against a scaled source, and norms that undo the scales as the source's."""
-        for name, one in weights.items():
-            self._lows[name] = _with(self._lows[name], one)
-        for norm in norms:
-            del self.changed[norm]
-        self._smoothed += len(weights)
+    def settle(self, undone: Undone) -> None:
+        """Take figures that weights have against a scaled source, and what undoes the scales as the source's."""
+        whole = {one.name: one for one in self.compared if one.name in undone.weights}
+        for name, figures in undone.weights.items():
+            key = printable(name)
+            self._each[key] |= figures
+            self._lows[key] = _low(whole[name], self._each[key], self._method)
+        for name in undone.exact:
+            self.changed.pop(printable(name), None)
+        self._smoothed += len(undone.weights)
 
     def result(self) -> Weights:
         names = {
@@ -243,36 +240,35 @@ def _energies(artifact: torch.Tensor, source: torch.Tensor) -> tuple[float, floa
     return exact.square().sum().item(), (given - exact).square().sum().item()
 
 
-def _low(name: str, artifact: torch.Tensor, source: torch.Tensor, how: Quantizer, method: str) -> LowWeight:
-    """Of all matrices of a stack the worst figures, and the number of that whose loss is the largest."""
+def _each(
+    artifact: torch.Tensor, source: torch.Tensor, how: Quantizer, method: str
+) -> dict[int | None, Rounded]:  # fmt: skip
+    """Of all matrices of a stack, by their number; of one that is no stack by None."""
+    if artifact.ndim == 2:
+        return {None: against(artifact, source, how)}
     turned = method == _TURNED and artifact.ndim == 3
-    found: list[Rounded] = []
     stack = zip(artifact.reshape(-1, *artifact.shape[-2:]), source.reshape(-1, *source.shape[-2:]), strict=True)
-    for one, other in stack:
-        pair = (one.t().contiguous(), other.t().contiguous()) if turned else (one, other)
-        found.append(against(*pair, how))
-    place = max(range(len(found)), key=lambda at: _rank(found[at].expected_db - found[at].sqnr_db))
-    most = max(range(len(found)), key=lambda at: _rank(found[at].group_loss_db))
-    worst, group = found[place], found[most]
-    whose = f"expert {most}, " if len(found) > 1 else ""
+    pairs = ((one.t().contiguous(), other.t().contiguous()) if turned else (one, other) for one, other in stack)
+    return {number: against(*pair, how) for number, pair in enumerate(pairs)}
+
+
+def _low(one: Compared, each: Mapping[int | None, Rounded], method: str) -> LowWeight:
+    """Of all matrices of a stack the worst figures, and the number of that whose loss is the largest."""
+    place = max(each, key=lambda at: _rank(each[at].expected_db - each[at].sqnr_db))
+    most = max(each, key=lambda at: _rank(each[at].group_loss_db))
+    worst, group = each[place], each[most]
+    whose = f"expert {most}, " if len(each) > 1 else ""
     return LowWeight(
-        form=f"{method} {how.number}",
-        entries=artifact.numel(),
+        form=f"{method} {one.how.number if one.how else ''}",
+        entries=math.prod(one.shape),
         sqnr_db=worst.sqnr_db,
         expected_db=worst.expected_db,
-        rescaled=max((one.rescaled for one in found), key=_rank),
+        rescaled=max((figures.rescaled for figures in each.values()), key=_rank),
         group_loss_db=group.group_loss_db,
         group=f"{whose}{_group(group)}",
-        layer=layer_of(name),
-        expert=place if len(found) > 1 else expert_of(name),
+        layer=layer_of(one.name),
+        expert=place if len(each) > 1 else expert_of(one.name),
     )
-
-
-def _with(low: LowWeight, found: Rounded) -> LowWeight:
-    return replace(
-        low, sqnr_db=found.sqnr_db, expected_db=found.expected_db, rescaled=found.rescaled,
-        group_loss_db=found.group_loss_db, group=_group(found),
-    )  # fmt: skip
 
 
 def _group(found: Rounded) -> str:

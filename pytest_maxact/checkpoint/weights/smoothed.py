@@ -3,7 +3,8 @@ tensor was multiplied by, another in front of it was divided by, and the model c
 
 A norm in front of projections, or the projection whose rows are the inputs of the next. Held against the source scaled
 alike, such weights are as near as any; the scales are the norm's own, or fitted row by row. Guards that no scale counts
-that is not undone where the model computes it: by role, in the same layer, and by all that read the same norm.
+that is not undone where the model computes it: by role, in the same layer, and by all that read the same norm. Where
+most of these were scaled as the norm says, the few that were not are held to it, and named.
 """
 
 import re
@@ -38,6 +39,9 @@ _BLOCKS = frozenset(
 """Blocks of a layer that read no norm of another block; of any other it is not known what they read."""
 _IN_FRONT = {"o_proj": "v_proj", "down_proj": "up_proj", "w2": "w3"}
 """Projections whose inputs are the rows of another one, times something of their own."""
+FUSED, _AFTER_FUSED = "gate_up_proj", "down_proj"
+"""One matrix of an expert, first the rows that gate and then those that are gated; and what reads the product."""
+_OF_EXPERT = re.compile(r"\.experts\.\d+$")
 _GATES = {"down_proj": "gate_proj", "w2": "w1"}
 """What gates these inputs, without which they are a power of the rows."""
 _BESIDE_VALUES = frozenset({"q_norm", "k_norm", "q_layernorm", "k_layernorm"})
@@ -108,6 +112,7 @@ def smoothed(
     nearest = {name: (pair, pair.found) for name, pair in pairs.items()}
     explained: set[str] = set()
     changed: set[str] = set()
+    read: list[list[str]] = []
     for norm, readers in _norms(layer, names):
         low = [name for name in readers if name in pairs]
         beside = {name: exact[name] for name in readers if exact and name in exact and name not in pairs}
@@ -120,28 +125,31 @@ def smoothed(
         if not all(_undoes(reading, 1 / columns) for reading in beside.values()):
             continue
         scaled = {name: _with_figures(replace(pairs[name], columns=columns)) for name in low}
-        if all(_is_nearer(scaled[name][1], nearest[name][1]) for name in low):
+        if _most(low, lambda name: _is_nearer(scaled[name][1], nearest[name][1])):  # noqa: B023
             nearest |= scaled
             changed |= scaled.keys()
             explained |= {norm, bias, *beside}
+            read.append(low)
     for name, pair in pairs.items():
         block, _, own = name.removesuffix(".weight").rpartition(".")
-        front = f"{block}.{_IN_FRONT.get(own, '')}.weight"
-        if front not in pairs or not _hands_on(block.removeprefix(f"{layer}."), own, names):
+        front, fused = _front(block, own, pairs)
+        if not front or not _hands_on(block.removeprefix(f"{layer}."), own, names):
             continue
         bias = front.removesuffix("weight") + "bias"
         rows = _of_bias(biases.get(bias), nearest[front][0].row_factors)
-        if not _fits(pair, 1 / rows):
+        handed = rows[len(rows) // 2 :] if fused else rows
+        if not _fits(pair, 1 / handed):
             continue
+        rows = torch.cat([torch.ones(len(rows) - len(handed)), handed]) if fused else rows
         both = {
-            name: _with_figures(replace(nearest[name][0], columns=1 / rows)),
+            name: _with_figures(replace(nearest[name][0], columns=1 / handed)),
             front: _with_figures(replace(nearest[front][0], rows=rows)),
         }
-        if all(_is_nearer(both[one][1], nearest[one][1]) for one in both):
+        if all(_is_nearer(both[one][1], nearest[one][1]) and _is_alike(both[one][1]) for one in both):
             nearest |= both
             changed |= both.keys()
             explained.add(bias)
-    if any(not figures.expected_db - figures.sqnr_db < _UNLIKE for _, figures in (nearest[name] for name in changed)):
+    if not all(_most(low, lambda name: _is_alike(nearest[name][1])) for low in read):
         return Smoothed(weights={}, norms=frozenset())  # scaled on one side alone, or something else: told as it lies
     return Smoothed(weights={name: nearest[name][1] for name in sorted(changed)}, norms=frozenset(explained))
 
@@ -167,13 +175,28 @@ def added_to_weight(model: nn.Module, key: str) -> float | None:
     return next((added for added in (0.0, 1.0) if torch.allclose(given[0], added * step, atol=1e-6)), None)
 
 
+def _front(block: str, own: str, pairs: Mapping[str, Pair]) -> tuple[str, bool]:
+    """The weight whose rows are the inputs of another of its block, empty for none; and whether they are its second
+    half, as in experts whose gates and what they gate are one matrix.
+    """
+    front = f"{block}.{_IN_FRONT.get(own, '')}.weight"
+    if front in pairs:
+        return front, False
+    fused = f"{block}.{FUSED}.weight"
+    return (fused, True) if own == _AFTER_FUSED and fused in pairs and _OF_EXPERT.search(block) else ("", False)
+
+
 def _hands_on(block: str, own: str, names: Mapping[str, tuple[int, ...]]) -> bool:
     """Whether a block hands rows of the one projection on to the other times something of their own: a gate, not a
     power of them, and through no norm.
     """
     inside = {name.removeprefix(f"{block}.").partition(".")[0] for name in names if name.startswith(f"{block}.")}
     normed = {name for name in inside if "norm" in name and name not in _BESIDE_VALUES}
-    return not normed and (own not in _GATES or _GATES[own] in inside)
+    return not normed and (own not in _GATES or not inside.isdisjoint({_GATES[own], FUSED}))
+
+
+def _most(names: Sequence[str], holds: Callable[[str], bool]) -> bool:
+    return 2 * sum(map(holds, names)) > len(names)
 
 
 def _with_figures(pair: Pair) -> tuple[Pair, Rounded]:
@@ -206,7 +229,7 @@ def _reading(block: str, inside: Sequence[str]) -> list[str]:
     found = []
     for name in inside:
         expert = _EXPERT.match(name)
-        if name in _ROUTERS or (expert and expert[1] in own):
+        if name in _ROUTERS or (expert and expert[1] in (*own, FUSED)):
             found.append(name)
         elif not expert or expert[1] not in _IN_FRONT:
             return []
@@ -237,6 +260,10 @@ def _of_bias(bias: Reading | None, rows: torch.Tensor) -> torch.Tensor:
 
 def _fits(pair: Pair, columns: torch.Tensor) -> bool:
     return pair.tensors[1].shape[1] == len(columns) and bool(torch.isfinite(columns).all())
+
+
+def _is_alike(scaled: Rounded) -> bool:
+    return scaled.expected_db - scaled.sqnr_db < _UNLIKE
 
 
 def _is_nearer(scaled: Rounded, plain: Rounded) -> bool:
