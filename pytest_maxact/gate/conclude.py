@@ -63,7 +63,7 @@ def all_reported(session: "GateSession") -> Reported:
 def conclude(session: "GateSession", reported: Reported, tighten: str = "", *, drawn: bool = False) -> Outcome:
     """The outcome of a run; where none of its items ran, its checkpoints and what went wrong alone. `tighten`: the
     command that sets limits from this run, advised only where it passed. `drawn`: whether a report draws figures, as a
-    page does.
+    page does, of the last checkpoint that was measured.
 
     Raises MaxactError, ValueError or OSError where a Record that is there cannot be shown.
     """
@@ -86,13 +86,12 @@ def conclude(session: "GateSession", reported: Reported, tighten: str = "", *, d
         *_broken_off(session, reported.failed, judged, waivers),
         *waivers.values(),
     )
+    pictured = [*judged][-1] if judged and (drawn or session.settings.html) else None
     held = sum(session.plan.waiver_id(waiver) in reported.run for waiver in session.plan.waivers)
     verdict = _verdict(session, judged, ran, faults, held, len(waivers)) if judged else None
     return Outcome(
         checkpoints=tuple(
-            _checkpoint(
-                session, subject, judged.get(subject.name), ran[subject.name], drawn or bool(session.settings.html)
-            )
+            _checkpoint(session, subject, judged.get(subject.name), ran[subject.name], subject.name == pictured)
             for subject in session.plan.subjects
         ),
         ran=len(reported.run),

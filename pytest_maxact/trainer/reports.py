@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 
 from pytest_maxact.errors import MaxactError, marked, setting, worded
 from pytest_maxact.gate.account import account_of, note_all
@@ -37,6 +38,8 @@ from pytest_maxact.trainer.run import Measurement, Run, logger
 from pytest_maxact.trainer.words import argument
 
 NOTHING = "nothing was measured in this run, so nothing is known of its activations"
+_SPARE = 9.0
+"""So many times as long as the files took to write, they are not written again while a run trains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,10 @@ class _Step:
     subject: Subject
     found: Record | MaxactError
     findings: Mapping[str, Finding]
+
+    @property
+    def fails(self) -> bool:
+        return isinstance(self.found, MaxactError) or not all(one.accepted for one in self.findings.values())
 
 
 class RunReports:
@@ -62,6 +69,7 @@ class RunReports:
         self._process = os.getpid()
         self._steps: dict[int, _Step] = {}
         self._remarks: list[str] = []
+        self._spared, self._failed = 0.0, False
         root = Path.cwd()
         require_apart({setting(one): place for one, place in places.items()} | summary_place(github), root)
         self._files = ReportFiles(places, str(folder), root, own=folder)
@@ -94,8 +102,15 @@ class RunReports:
         self._steps[step] = _Step(subject=subject, found=why, findings={})
 
     def write(self, step: int, last: int) -> None:
-        """The files, as of a run that did not finish."""
+        """The files, as of a run that did not finish. A long run does not spend more than a tenth of its time on them:
+        then they are left for the next measurement, unless nothing failed before.
+        """
+        begun, fails = monotonic(), any(one.fails for one in self._steps.values())
+        if begun < self._spared and fails == self._failed:
+            return
+        self._failed = fails
         self._put(step, (f"measured until step {step} of {last}",), (UNFINISHED,))
+        self._spared = monotonic() + _SPARE * (monotonic() - begun)
 
     def finish(self, step: int) -> None:
         """The files, and what a runner of GitHub's kind is told."""

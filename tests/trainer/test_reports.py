@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from pytest_maxact.report.data.run.text import run_json
+from pytest_maxact.trainer import reports
 from pytest_maxact.trainer.callback import MaxActCallback
+from pytest_maxact.trainer.reports import RunReports
 from tests.support.pages import accounted, kept
-from tests.support.training import Doing, limits_file, record_at, train, trainer_of
+from tests.support.training import STEPS, Doing, limits_file, record_at, train, trainer_of
 from tests.support.waivers import SOON
 
 PLACES = {
@@ -168,3 +170,23 @@ def test_a_baseline_is_what_reports_name(tmp_path: Path, corpus: Path) -> None:
     reported(tmp_path, corpus, limits=limits, family="generic", baseline=baseline)
     assert report(tmp_path)["baselines"] == [f"baseline {baseline}"]
     assert report(tmp_path)["settings"]["baseline"] == str(baseline)
+
+
+@pytest.mark.parametrize(("grown", "written"), [(None, [1, 6]), (4, [1, 4, 6])])
+def test_a_long_run_spends_a_tenth_of_its_time_on_reports_and_tells_the_first_failure_at_once(
+    grown: int | None, written: list[int], tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, steps, put = [100.0], [], RunReports._put
+
+    def slow(self: RunReports, step: int, *told: Any) -> Any:
+        clock[0] += 10.0
+        steps.append(step)
+        return put(self, step, *told)
+
+    monkeypatch.setattr(reports, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(RunReports, "_put", slow)
+    callbacks = [Doing(grown, scaled(1000.0))] if grown else []
+    trainer = trainer_of(tmp_path, callbacks=callbacks, save_strategy="no")
+    train(tmp_path, corpus, trainer=trainer, every=1, limits=plain_limits(tmp_path), json_report=tmp_path / "run.json")
+    assert steps == written
+    assert len(report(tmp_path)["checkpoints"]) == STEPS
