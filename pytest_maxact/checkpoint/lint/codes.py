@@ -73,6 +73,9 @@ def zero_point_faults(module: Module, form: str, matrix: Matrix, spec: Spec, val
     elif form in ("fp8", "nvfp4", "mxfp4", "mxfp8") and header is not None:
         if values.raw(header).any():
             yield fault("zero_point", header.key, "it is not zero, and floats are quantized around zero")
+    elif form == "awq" and spec.symmetric and (zeros := module.parts.get("qzeros")) is not None:
+        if (values.raw(zeros) != _packed(8, 4)).any():
+            yield fault("zero_point", zeros.key, "not all of them are 8, and config.json says none (zero_point: false)")
     elif form == "gptq" and (zeros := module.parts.get("qzeros")) is not None and zeros.dtype in ("I32", "U32"):
         yield from _gptq_zeros(zeros, spec, values)
 

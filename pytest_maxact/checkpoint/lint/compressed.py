@@ -27,7 +27,7 @@ def compressed(stated: Mapping[str, Any], where: str) -> Stated:
     cache, cached = cache_in(stated)
     return Stated(
         method=f"compressed-tensors, {stated.get('format') or 'no format'}", where=where, spec=spec, ignored=ignored,
-        cache=cache, cached=cached, static=any(own.static_inputs for _, own in of_groups if own),
+        cache=cache, cached=cached, exhaustive=True, static=any(own.static_inputs for _, own in of_groups if own),
     )  # fmt: skip
 
 
@@ -71,6 +71,7 @@ def _scheme(group: Mapping[str, Any], form: str) -> Spec | None:
         forms=_forms_of(form, kind, bits, strategy), bits=bits, strategy=strategy.replace("tensor_group", "group"),
         group=max(group_size, 0), block=(wide[0], wide[1]), symmetric=bool(weights.get("symmetric", True)),
         static_inputs=dynamic is not True, inputs=number_of(inputs), reordered=_reordered(weights.get("actorder")),
+        codes="F8_E4M3" if (kind, bits) == ("float", 8) else "",
     )  # fmt: skip
 
 
@@ -87,6 +88,8 @@ def _forms_of(form: str, kind: str, bits: int, strategy: str) -> tuple[str, ...]
     }  # fmt: skip
     if form in by_name:
         return by_name[form]
+    if form not in ("", "dense", "mixed-precision"):
+        raise ValueError(f"the format {form} is not known, of {', '.join(by_name)}")
     if kind == "int":
         return ("packed int", "int8") if bits <= 8 else ()
     if bits == 4:

@@ -164,7 +164,11 @@ def _packed_int(matrix: Matrix, spec: Spec, held: Mapping[str, Header]) -> tuple
             name="weight_shape", dtypes=("I64", "I32"), shapes=((len(matrix.lead) + 2,),), code="packing", scales=False
         ),
         _inputs(matrix, spec),
-    )
+        Part(
+            name="weight_g_idx", dtypes=("I32", "I64"), shapes=((*matrix.lead, matrix.columns),), scales=False,
+            code="group_index" if spec.reordered and spec.group else "",
+        ),
+    )  # fmt: skip
 
 
 def _nvfp4(matrix: Matrix, spec: Spec, held: Mapping[str, Header]) -> tuple[Part, ...]:

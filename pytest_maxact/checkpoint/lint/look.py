@@ -19,10 +19,19 @@ from pytest_maxact.checkpoint.lint.codes import (
     packing_faults,
     zero_point_faults,
 )
+from pytest_maxact.checkpoint.lint.copied import copied_faults
 from pytest_maxact.checkpoint.lint.forms import form_of, matrix_of, parts_of
 from pytest_maxact.checkpoint.lint.fused import fused_faults
 from pytest_maxact.checkpoint.lint.methods import stated_in
 from pytest_maxact.checkpoint.lint.names import Module, modules_of
+from pytest_maxact.checkpoint.lint.plausible import (
+    Centre,
+    centre_faults,
+    centre_of,
+    hollow_faults,
+    scale_value_faults,
+)
+from pytest_maxact.checkpoint.lint.readable import refusals
 from pytest_maxact.checkpoint.lint.selection import selection_faults
 from pytest_maxact.checkpoint.lint.stated import Spec, Stated
 from pytest_maxact.checkpoint.lint.tensors import part_faults, scale_faults, weight_of
@@ -92,12 +101,15 @@ def lint_artifact(found: Artifact, *, codes: int | None = READ_AT_MOST) -> Lint:
         faults += selection_faults(modules, forms, stated, layers if isinstance(layers, int) else 0)
     faults += _of_modules(modules, forms, stated, values, codes)
     faults += fused_faults(modules, forms, values)
+    faults += copied_faults(modules, forms, values)
     faults += cache_faults(cache, modules, stated, values)
     faults += head_faults(found)
     low = [form for form in forms.values() if form]
     if found.alone:
         faults = [one for one in faults if _is_of_shard(one, found)]
     faults = [*found.faults, *_of_method(stated), *faults]
+    if all(one.kind.remark for one in faults):
+        faults += refusals(found)
     form = stated.method if stated else f"no quantization stated, {', '.join(sorted(set(low)))}" if low else "16 bits"
     return lint_of(form, len(found.headers), len(low), faults)
 
@@ -148,6 +160,7 @@ def _of_modules(
     modules: Mapping[str, Module], forms: Mapping[str, str], stated: Stated | None, values: Values, codes: int | None
 ) -> Iterator[LintFault]:
     largest: dict[str, tuple[Module, Header, float]] = {}
+    centres: list[Centre | None] = []
     unread, left = 0, codes
     for name, form in forms.items():
         module = modules[name]
@@ -161,6 +174,9 @@ def _of_modules(
             yield from four_bit_faults(module, values)
             continue
         yield from _of_module(module, form, own, values, largest)
+        yield from scale_value_faults(module, form, own, values)
+        yield from hollow_faults(module, values)
+        centres.append(centre_of(module, form, own, values))
         if form == "bnb8":
             yield from order_faults(module, values)
         if has_codes(module, form, own):
@@ -172,6 +188,7 @@ def _of_modules(
             else:
                 unread += 1
     yield from far_faults(largest)
+    yield from centre_faults([one for one in centres if one])
     if unread and codes:
         yield fault("unread", "codes", f"those of {counted(unread, 'tensor')} in FP8, beyond {codes >> 30} GiB")
 

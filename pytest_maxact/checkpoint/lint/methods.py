@@ -17,13 +17,19 @@ def _fp8(stated: Mapping[str, Any], where: str) -> Stated:
     own = Spec(
         forms=("fp8",), bits=8, strategy="block" if block else "tensor", symmetric=True,
         block=(int(block[0]), int(block[1])) if isinstance(block, list) and len(block) == 2 else (0, 0),
-        static_inputs=stated.get("activation_scheme") == "static", inputs="fp8_e4m3",
+        static_inputs=stated.get("activation_scheme") == "static", inputs="fp8_e4m3", codes=_codes(stated),
     )  # fmt: skip
     cache, cached = cache_in(stated)
     return Stated(
         method=f"fp8{' in blocks' if block else ''}", where=where, ignored=ignored, cache=cache, cached=cached,
         spec=lambda name: None if ignored(name) else own, static=own.static_inputs,
     )  # fmt: skip
+
+
+def _codes(stated: Mapping[str, Any]) -> str:
+    """The dtype that `fmt` says, as in `e4m3` and `float8_e5m2`."""
+    said = str(stated.get("fmt") or "e4m3").lower()
+    return next((f"F8_{one.upper()}" for one in ("e4m3fnuz", "e5m2fnuz", "e4m3", "e5m2") if one in said), "")
 
 
 def _mxfp8(stated: Mapping[str, Any], where: str) -> Stated:
@@ -79,7 +85,10 @@ def _gptq(stated: Mapping[str, Any], where: str) -> Stated:
         pattern, _ = rule(name)
         return pattern if pattern.startswith("-:") else ""
 
-    return Stated(method=f"gptq{', format v2' if version == 2 else ''}", where=where, spec=spec, ignored=ignored)
+    return Stated(
+        method=f"gptq{', format v2' if version == 2 else ''}", where=where, spec=spec, ignored=ignored,
+        head=stated.get("lm_head") is True,
+    )  # fmt: skip
 
 
 def _whole(value: Any, otherwise: int) -> int:
@@ -113,9 +122,17 @@ _NVFP4 = Spec(
 )
 _ALGORITHMS = {
     **dict.fromkeys(("NVFP4", "NVFP4_AWQ"), _NVFP4),
-    "FP8": Spec(forms=("fp8",), bits=8, strategy="tensor", static_inputs=True, symmetric=True, inputs="fp8_e4m3"),
-    "FP8_PER_CHANNEL_PER_TOKEN": Spec(forms=("fp8",), bits=8, strategy="channel", symmetric=True),
-    "FP8_PB_WO": Spec(forms=("fp8",), bits=8, strategy="block", block=(128, 128), symmetric=True),
+    "FP8": Spec(
+        forms=("fp8",),
+        bits=8,
+        strategy="tensor",
+        static_inputs=True,
+        symmetric=True,
+        inputs="fp8_e4m3",
+        codes="F8_E4M3",
+    ),
+    "FP8_PER_CHANNEL_PER_TOKEN": Spec(forms=("fp8",), bits=8, strategy="channel", symmetric=True, codes="F8_E4M3"),
+    "FP8_PB_WO": Spec(forms=("fp8",), bits=8, strategy="block", block=(128, 128), symmetric=True, codes="F8_E4M3"),
     "W4A16_NVFP4": Spec(forms=("nvfp4",), bits=4, strategy="group", group=16, symmetric=True),
     "MXFP8": Spec(forms=("mxfp8",), bits=8, strategy="group", group=32, symmetric=True),
     "MXFP4": Spec(forms=("mxfp4",), bits=4, strategy="group", group=32, symmetric=True),

@@ -7,17 +7,18 @@ where modules of the same name in other layers are quantized, or where it is a p
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_maxact.checkpoint.headers import FLOATS
 from pytest_maxact.checkpoint.lint.artifact import fault
 from pytest_maxact.checkpoint.lint.names import Module, by_role, is_apart
-from pytest_maxact.checkpoint.lint.stated import Stated
+from pytest_maxact.checkpoint.lint.stated import Spec, Stated
 from pytest_maxact.checkpoint.lint.tensors import weight_of
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.lint import LintFault
 
 _PROJECTION = re.compile(r"(?:^|\.)(?:[qkvo]|gate|up|down|qkv|gate_up)_proj$")
+_HEAD = "lm_head"
 _PACKED = ("weight_packed", "qweight", "blocks", "compressed")
 _SCALES = re.compile(
     r"^(?:weight_scale(?:_inv|_2)?|weight_global_scale|scales|SCB|qzeros|weight\.absmax|weight_zero_point)$"
@@ -34,6 +35,7 @@ def selection_faults(
         yield from _duplicate(module)
         yield from _orphan(module, layers, stated)
     low = [name for name, form in forms.items() if form]
+    yield from _leftovers(modules, low, stated)
     if stated is None:
         if low:
             first = weight_of(modules[low[0]])
@@ -75,14 +77,40 @@ def _orphan(module: Module, layers: int, stated: Stated | None) -> Iterator[Lint
         yield fault("scale_orphan", key, f"{weight.key} beside it is {weight.dtype}, which has no scale")
 
 
+def _leftovers(modules: Mapping[str, Module], low: Sequence[str], stated: Stated | None) -> Iterator[LintFault]:
+    """Tensors that lie in a quantized module, and that no form has: of calibration, of smoothing, of an adapter."""
+    quantized = set(low)
+    scaled = stated is not None and "AWQ" in stated.method
+    for name, module in modules.items():
+        above = name.split(".")
+        owner = next((one for n in range(1, len(above)) if (one := ".".join(above[:n])) in quantized), "")
+        if owner:
+            header = next(iter(module.parts.values()))
+            yield fault("leftover", header.key, f"it lies in {owner}, which is quantized, and is no part of it")
+        elif name in quantized and "pre_quant_scale" in module.parts and not scaled:
+            what = "inputs are to be multiplied by it, and what is stated has no such scale"
+            yield fault("leftover", module.parts["pre_quant_scale"].key, what)
+
+
 def _of_low(module: Module, form: str, stated: Stated) -> Iterator[LintFault]:
     key = weight_of(module).key
     if by := stated.ignored(module.name):
         yield fault("ignored", key, f"it is {form}, and {stated.where} ignores it ({by})")
         return
     own = stated.spec(module.name)
+    if own is None and stated.exhaustive:
+        yield fault("format", key, f"it is {form}, and no group of {stated.where} names it")
     if own is not None and form not in own.forms and not (form == "sparse" and "sparse" in stated.method):
         yield fault("format", key, f"it is {form}, and {stated.where} says {' or '.join(own.forms)} ({stated.method})")
+    elif own is not None:
+        yield from _of_codes(module, form, own)
+
+
+def _of_codes(module: Module, form: str, own: Spec) -> Iterator[LintFault]:
+    """Codes in FP8 of another kind than is said."""
+    weight = weight_of(module)
+    if form in ("fp8", "mxfp8") and own.codes and weight.dtype != own.codes:
+        yield fault("format", weight.key, f"its codes are {weight.dtype}, and {own.codes} is what is said of them")
 
 
 def _unquantized(
@@ -99,7 +127,9 @@ def _unquantized(
             if quantized[role]:
                 of = counted(len(own), "module")
                 what = f"{quantized[role]} of {of} of that name are quantized"
-            elif module.layer is not None and _PROJECTION.search(module.name):
+            elif (module.layer is not None and _PROJECTION.search(module.name)) or (
+                stated.head and module.last == _HEAD
+            ):
                 what = f"{stated.where} quantizes it"
             else:
                 continue

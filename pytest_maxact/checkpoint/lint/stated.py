@@ -27,6 +27,8 @@ class Spec:
     symmetric: bool | None = None
     static_inputs: bool = False
     inputs: str = ""
+    codes: str = ""
+    """The dtype of codes in FP8, empty where none is said."""
     reordered: bool | None = None
     """Whether rows were taken in another order (desc_act, actorder); None where nothing is said."""
     version: int = 0
@@ -48,6 +50,10 @@ class Stated:
     cache: bool = False
     cached: str = ""
     known: bool = True
+    exhaustive: bool = False
+    """Whether a module of which nothing is said is served in 16 bits, for every runtime."""
+    head: bool = False
+    """Whether the head is said to be quantized too."""
     unreadable: str = ""
     """Why what is stated could not be read, empty where it could."""
 

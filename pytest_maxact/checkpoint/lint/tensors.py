@@ -16,7 +16,7 @@ from pytest_maxact.numbers.lint import LintFault
 
 _WHAT = {
     "scale_missing": "no scale", "input_scale_missing": "no static scale of its inputs", "zero_point": "no zero points",
-    "group_index": "no g_idx, and rows were reordered", "packing": "no shape of its matrix",
+    "group_index": "no index of groups, and rows were reordered", "packing": "no shape of its matrix",
 }  # fmt: skip
 
 

@@ -42,7 +42,7 @@ OF_CHECKPOINTS: Mapping[str, LintKind] = {
         "ModelTC/LightCompress/issues/221",
     ),
     "method": kind(
-        "format", "a method of quantization whose tensors are not looked at",
+        "format", "a method of quantization, or a layout of one, that is not known",
         "vLLM stops at a method that it does not know; of one that it knows, nothing here tells what it makes of it",
         "gate the checkpoint before it was quantized, or export it in a format that is read (docs/artifacts.md)",
         "vllm-project/vllm/tree/main/vllm/model_executor/layers/quantization",

@@ -42,6 +42,30 @@ OF_TENSORS: Mapping[str, LintKind] = {
         "save scales in the dtype of their format",
         "vllm-project/vllm/pull/35986",
     ),
+    "scale_one": kind(
+        "scale", "scales of weights that were left at 1.0",
+        "vLLM multiplies codes by 1.0: weights come out hundreds of times too large",
+        f"{AGAIN} with the scales that the codes were made with; 1.0 is what they are allocated with",
+        "vllm-project/vllm/pull/5231",
+    ),
+    "reach": kind(
+        "scale", "scales under which weights are larger, or smaller, than those of any trained matrix",
+        "vLLM multiplies by what lies there, and answers are noise; mostly a scale was saved as its reciprocal",
+        "save scales as their format has them: compressed-tensors divides by weight_global_scale, ModelOpt multiplies",
+        "modular/modular/issues/6600",
+    ),
+    "copied": kind(
+        "scale", "scales, codes or a whole module that are those of another layer to the bit",
+        "vLLM serves them, and the layer computes something else",
+        f"{AGAIN}; tensors that shared memory were saved as one",
+        "neuralmagic/AutoFP8/issues/28",
+    ),
+    "centre": kind(
+        "zero_point", "weights that do not lie about zero: their mean is off by half a step or more",
+        "every weight is off by one step or more, so answers are noise",
+        "say the convention in config.json (checkpoint_format), or quantize again; see that zero points were written",
+        "vllm-project/vllm/pull/38966",
+    ),
     "scale_orphan": kind(
         "scale", "a scale of a module that is not there, or whose weight is not quantized",
         "vLLM stops with KeyError, or reads 16-bit weights as if the scale were theirs",
@@ -83,6 +107,18 @@ OF_TENSORS: Mapping[str, LintKind] = {
         "each of them makes its row NaN, or a number that quantization cannot give",
         "quantize that module again from sound weights",
         "ggml-org/llama.cpp/pull/6884",
+    ),
+    "hollow": kind(
+        "codes", "a stretch of codes that are all the same",
+        "vLLM serves it: outputs of those rows are zero, or one number",
+        "copy the file again, for it was not written to its end, or quantize that module again",
+        "NVIDIA/nvidia-resiliency-ext/issues/349",
+    ),
+    "leftover": kind(
+        "selection", "a tensor of a quantized module that its format does not have",
+        "vLLM stops with KeyError, or leaves out what the weights beside it were scaled by",
+        f"{AGAIN}, so that what was left of calibration or an adapter is fused into the weights or dropped",
+        "NVIDIA/Model-Optimizer/pull/2038",
     ),
     "kv_scale": kind(
         "kv_scale", "a quantized KV cache is declared, and scales of keys or values are missing, or are none",

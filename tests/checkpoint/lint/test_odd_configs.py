@@ -34,6 +34,7 @@ def changed(folder: Path, name: str, **stated: Any) -> Path:
         ("compressed W8A8", {"config_groups": {"g": {"targets": 5, "weights": {"num_bits": 8}}}}),
         ("compressed W8A8", {"config_groups": {"g": {"targets": ["Linear"], "weights": {"num_bits": "eight"}}}}),
         ("compressed W8A8", {"ignore": 7}),
+        ("compressed W8A8", {"config_groups": {"g": {"targets": ["Linear"], "format": "int-v2", "weights": {}}}}),
         ("gptq", {"bits": "auto"}),
         ("awq", {"bits": [4]}),
     ],
@@ -82,6 +83,9 @@ def test_of_several_gguf_files_one_is_to_be_named(tmp_path: Path) -> None:
         ("compressed W8A8", {"quant_method": "of-tomorrow"}),
         ("modelopt NVFP4 in config", {"quant_algo": "NVFP3"}),
         ("gptq", {"quant_method": None}),
+        ("gptq", {"checkpoint_format": "gptq_v3"}),
+        ("gptq", {"checkpoint_format": "marlin"}),
+        ("awq", {"version": "gemv"}),
     ],
 )
 def test_a_method_that_is_not_known_is_a_fault_by_its_name(name: str, stated: dict[str, Any], tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Faults of exports of compressed-tensors."""
 
+from typing import Any
+
 import torch
 
 from tests.support.defects.planting import (
@@ -9,23 +11,39 @@ from tests.support.defects.planting import (
     FP8_SAID,
     LAYER,
     MODEL_OPTIMIZER,
+    OTHER,
     UP,
     VLLM,
     Defect,
     K,
+    Plant,
     Q,
+    Tensors,
     as_bytes,
+    cut,
     drop,
+    each,
     fill,
     in_16_bits,
     make,
     state,
+    taken,
     unstated,
     weights,
     whole,
 )
 
 PACKED = ("weight_packed", "weight_scale", "weight_shape", "weight_zero_point")
+
+
+def targets(*names: str) -> Plant:
+    """The modules that the first group names."""
+
+    def plant(tensors: Tensors, config: dict[str, Any]) -> None:
+        config["quantization_config"]["config_groups"]["group_0"]["targets"] = list(names)
+
+    return plant
+
 
 DEFECTS: dict[str, Defect] = {
     "W4A16: a scale is gone": Defect(
@@ -183,5 +201,68 @@ DEFECTS: dict[str, Defect] = {
     "MXFP8: an exponent of 255": Defect(
         export="compressed MXFP8", plant=as_bytes(f"{Q}.weight_scale", 255), code="scale_nonfinite",
         tensor=f"{Q}.weight_scale",
+    ),
+    "W4A16: scales of another layer": Defect(
+        export="compressed W4A16", plant=taken(OTHER, DOWN, "weight_scale"), code="copied",
+        tensor=f"{DOWN}.weight_scale", report="https://github.com/neuralmagic/AutoFP8/issues/28",
+    ),
+    "W4A16: codes of another layer": Defect(
+        export="compressed W4A16", plant=taken(OTHER, DOWN, "weight_packed"), code="copied",
+        tensor=f"{DOWN}.weight_packed",
+    ),
+    "W4A16: a module of another layer": Defect(
+        export="compressed W4A16", plant=taken(OTHER, DOWN, "weight_packed", "weight_scale"), code="copied",
+        tensor=f"{DOWN}.weight_packed",
+    ),
+    "W4A16: scales left at 1.0": Defect(
+        export="compressed W4A16", plant=whole(f"{DOWN}.weight_scale", 1.0), code="scale_one",
+        tensor=f"{DOWN}.weight_scale",
+    ),
+    "W4A16: codes that were not written to the end": Defect(
+        export="compressed W4A16", plant=make(f"{DOWN}.weight_packed", cut), code="hollow",
+        tensor=f"{DOWN}.weight_packed",
+    ),
+    "W4A16: ordered by activations, and no index": Defect(
+        export="compressed W4A16", plant=weights(actorder="group"), code="group_index", tensor=f"{Q}.weight_packed",
+    ),
+    "W4A16: a quantized module that no group targets": Defect(
+        export="compressed W4A16", plant=targets("re:.*self_attn.*", "re:.*(gate|up)_proj"), code="format",
+        tensor=f"{DOWN}.weight_packed", report=f"{VLLM}issues/30969",
+    ),
+    "W4A16 asymmetric: zero points as they were allocated": Defect(
+        export="compressed W4A16_ASYM", plant=whole(f"{DOWN}.weight_zero_point", 0), code="centre",
+        tensor=f"{DOWN}.weight_packed",
+    ),
+    "W8A8: what smoothing divided by is left": Defect(
+        export="compressed W8A8", plant=make(f"{Q}.weight_scale", torch.flatten, f"{Q}.smooth_scale"),
+        code="leftover", tensor=f"{Q}.smooth_scale",
+    ),
+    "W8A8: an adapter is left": Defect(
+        export="compressed W8A8", plant=make("lm_head.weight", lambda head: head[:8], f"{Q}.lora_A.weight"),
+        code="leftover", tensor=f"{Q}.lora_A.weight",
+    ),
+    "FP8: codes in another FP8": Defect(
+        export="compressed FP8", plant=make(f"{Q}.weight", lambda codes: codes.float().to(torch.float8_e5m2)),
+        code="format", tensor=f"{Q}.weight",
+    ),
+    "FP8: scales saved as reciprocals": Defect(
+        export="compressed FP8", plant=each("weight_scale", torch.reciprocal), code="reach",
+        tensor=f"{DOWN}.weight_scale",
+    ),
+    "FP8: the scale of a tensor left at 1.0": Defect(
+        export="compressed FP8", plant=whole(f"{DOWN}.weight_scale", 1.0), code="scale_one",
+        tensor=f"{DOWN}.weight_scale",
+    ),
+    "FP8 blocks: scales left at 1.0": Defect(
+        export="compressed FP8_BLOCK", plant=whole(f"{DOWN}.weight_scale", 1.0), code="scale_one",
+        tensor=f"{DOWN}.weight_scale",
+    ),
+    "NVFP4: global scales that multiply, as of ModelOpt": Defect(
+        export="compressed NVFP4", plant=each("weight_global_scale", torch.reciprocal), code="reach",
+        tensor=f"{DOWN}.weight_scale", report="https://github.com/modular/modular/issues/6600",
+    ),
+    "MXFP4: exponents left at that of 1.0": Defect(
+        export="compressed MXFP4", plant=whole(f"{DOWN}.weight_scale", 127), code="scale_one",
+        tensor=f"{DOWN}.weight_scale",
     ),
 }  # fmt: skip

@@ -1,5 +1,7 @@
 """Faults of exports in FP8 by blocks, MXFP8, MXFP4 of gpt-oss, and of ModelOpt's in FP8 and NVFP4."""
 
+import torch
+
 from tests.support.defects.planting import (
     DOWN,
     EXPERTS,
@@ -11,7 +13,9 @@ from tests.support.defects.planting import (
     K,
     Q,
     as_bytes,
+    cut,
     drop,
+    each,
     make,
     state,
     whole,
@@ -66,5 +70,35 @@ DEFECTS: dict[str, Defect] = {
     "mxfp8: scales of wider blocks": Defect(
         export="mxfp8", plant=make(f"{DOWN}.weight_scale_inv", lambda scale: scale[:, ::2]), code="scale_shape",
         tensor=f"{DOWN}.weight_scale_inv",
+    ),
+    "fp8 blocks: scales that are no inverses": Defect(
+        export="fp8 block", plant=each("weight_scale_inv", torch.reciprocal), code="reach",
+        tensor=f"{DOWN}.weight_scale_inv",
+    ),
+    "fp8 blocks: scales left at 1.0": Defect(
+        export="fp8 block", plant=whole(f"{DOWN}.weight_scale_inv", 1.0), code="scale_one",
+        tensor=f"{DOWN}.weight_scale_inv",
+    ),
+    "fp8 blocks: said to be another FP8": Defect(
+        export="fp8 block", plant=state(fmt="e5m2"), code="format", tensor=f"{Q}.weight",
+    ),
+    "fp8 blocks: codes that were not written to the end": Defect(
+        export="fp8 block", plant=make(f"{DOWN}.weight", cut), code="hollow", tensor=f"{DOWN}.weight",
+    ),
+    "ModelOpt NVFP4: global scales that divide, as of compressed-tensors": Defect(
+        export="modelopt NVFP4", plant=each("weight_scale_2", torch.reciprocal), code="reach",
+        tensor=f"{DOWN}.weight_scale", report="https://github.com/modular/modular/issues/6600",
+    ),
+    "ModelOpt NVFP4: a global scale left at 1.0": Defect(
+        export="modelopt NVFP4", plant=whole(f"{DOWN}.weight_scale_2", 1.0), code="reach",
+        tensor=f"{DOWN}.weight_scale",
+    ),
+    "ModelOpt FP8: what AWQ multiplies inputs by is left": Defect(
+        export="modelopt FP8", plant=make("model.norm.weight", torch.clone, f"{Q}.pre_quant_scale"), code="leftover",
+        tensor=f"{Q}.pre_quant_scale",
+    ),
+    "ModelOpt FP8: a buffer of calibration is left": Defect(
+        export="modelopt FP8", plant=make("model.norm.weight", torch.clone, f"{Q}.input_quantizer._amax"),
+        code="leftover", tensor=f"{Q}.input_quantizer._amax", report=f"{MODEL_OPTIMIZER}pull/2038",
     ),
 }  # fmt: skip

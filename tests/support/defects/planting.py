@@ -14,6 +14,7 @@ LAYER = "model.layers.1"
 Q, K, DOWN, UP = (
     f"{LAYER}.{name}" for name in ("self_attn.q_proj", "self_attn.k_proj", "mlp.down_proj", "mlp.up_proj")
 )
+OTHER = "model.layers.0.mlp.down_proj"
 EXPERTS = f"{LAYER}.mlp.experts"
 COMPRESSED_TENSORS = "https://github.com/vllm-project/compressed-tensors/"
 VLLM = "https://github.com/vllm-project/vllm/"
@@ -66,6 +67,33 @@ def make(key: str, how: Callable[[torch.Tensor], torch.Tensor], to: str | None =
         tensors[to or key] = how(tensors[key]).clone().contiguous()
 
     return plant
+
+
+def each(suffix: str, how: Callable[[torch.Tensor], torch.Tensor]) -> Plant:
+    """What becomes of every tensor whose name ends so."""
+
+    def plant(tensors: Tensors, config: dict[str, Any]) -> None:
+        for key in [key for key in tensors if key.endswith(suffix)]:
+            tensors[key] = how(tensors[key]).clone().contiguous()
+
+    return plant
+
+
+def taken(module: str, other: str, *parts: str) -> Plant:
+    """Parts of one module as those of another."""
+
+    def plant(tensors: Tensors, config: dict[str, Any]) -> None:
+        for part in parts:
+            tensors[f"{other}.{part}"] = tensors[f"{module}.{part}"].clone()
+
+    return plant
+
+
+def cut(codes: torch.Tensor) -> torch.Tensor:
+    """Its second half as it was allocated."""
+    raw = codes.contiguous().view(torch.uint8).clone()
+    raw[raw.shape[0] // 2 :] = 0
+    return raw.view(codes.dtype)
 
 
 def state(**entries: Any) -> Plant:

@@ -43,4 +43,23 @@ DEFECTS: dict[str, Defect] = {
     "AWQ: said to be GPTQ": Defect(
         export="awq", plant=state(quant_method="gptq", desc_act=False), code="format", tensor=f"{Q}.qweight",
     ),
+    "GPTQ asymmetric: zero points of the first version, said to be of the second": Defect(
+        export="gptq", plant=state(checkpoint_format="gptq_v2"), code="centre", tensor=f"{Q}.qweight",
+        report=f"{VLLM}pull/38966",
+    ),
+    "GPTQ: zero points as they were allocated": Defect(
+        export="gptq", plant=whole(f"{Q}.qzeros", 0), code="centre", tensor=f"{Q}.qweight",
+    ),
+    "GPTQ: scales left at 1.0": Defect(
+        export="gptq", plant=whole(f"{Q}.scales", 1.0), code="scale_one", tensor=f"{Q}.scales",
+    ),
+    "GPTQ: a head that is said to be quantized": Defect(
+        export="gptq", plant=state(lm_head=True), code="unquantized", tensor="lm_head.weight",
+    ),
+    "AWQ: zero points that are said not to be there": Defect(
+        export="awq", plant=state(zero_point=False), code="zero_point", tensor=f"{Q}.qzeros",
+    ),
+    "AWQ: zero points as they were allocated": Defect(
+        export="awq", plant=whole(f"{Q}.qzeros", 0), code="centre", tensor=f"{Q}.qweight",
+    ),
 }  # fmt: skip
