@@ -30,6 +30,9 @@ class CommandLine(_Parser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         given = sys.argv[1:] if args is None else list(args)
+        if not given:
+            self.print_help(sys.stderr)
+            self.exit(USAGE)
         self.refuse_unknown(takewhile(lambda argument: argument.startswith("-"), given))
         known = [name for action in self._actions for name in action.choices or ()]
         name = next((argument for argument in given if not argument.startswith("-")), None)

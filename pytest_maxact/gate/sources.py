@@ -107,7 +107,8 @@ def _compared_with(given: str, role: str, settings: Settings, taken: set[str]) -
         )
     if not is_record and (settings.replay or path.suffix == ".safetensors"):
         beside = f"; beside {setting('replay')} a {role} is a Record's file" if settings.replay else ""
-        raise InputError(f"{asked}: no such file{beside}\n  a Record comes from {setting('save')} FILE")
+        there = "is a folder" if path.is_dir() else "no such file"
+        raise InputError(f"{asked}: {there}{beside}\n  a Record comes from {setting('save')} FILE")
     name, revision = short_name(path), None
     if not path.exists() and "@" in given:
         given, _, revision = given.partition("@")

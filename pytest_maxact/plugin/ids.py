@@ -29,13 +29,15 @@ def own_id(config: pytest.Config, argument: str) -> str | None:
     """The id of the gate's that an argument stands for, None where it is another's.
 
     Below the root directory pytest prints them as `../maxact::...`, and so they are pasted. Editors put the file in the
-    place of `maxact` that their nodes lie in. `maxact[checkpoint-5]` was the root of a member of a series.
+    place of `maxact` that their nodes lie in. `maxact[checkpoint-5]` was the root of a member of a series. Where there
+    is a folder called `maxact`, that name alone is the folder, and what has parts is ours: a folder has none.
     """
     place, *rest = argument.split("::")
     root = Path(place).name
     if member := _OF_A_SERIES.fullmatch(root):
         root, rest = "maxact", [member[1], *rest]
-    if (root == "maxact" and not Path(place).exists()) or is_place(config, place):
+    theirs = Path(place).is_file() if rest else Path(place).exists()
+    if (root == "maxact" and not theirs) or is_place(config, place):
         return "::".join(["maxact", *rest])
     return None
 

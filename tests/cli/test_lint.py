@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from pytest_maxact.cli.main import main
 from tests.support.defects import DEFECTS
@@ -27,6 +29,27 @@ def test_a_fault_is_told_with_tensor_layer_runtime_and_what_mends_it(
     assert "mend:" in out
     assert "1 fault" in out
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_a_format_that_only_the_config_has_is_told_with_its_file_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def widened(tensors: dict, config: dict) -> None:  # type: ignore[type-arg]
+        for key in list(tensors):
+            if not key.endswith("weight") and "proj" in key:
+                del tensors[key]
+        for name in {key.rpartition(".")[0] for key in before if key.endswith("weight_packed")}:
+            tensors[f"{name}.weight"] = torch.zeros(8, 8, dtype=torch.bfloat16)
+
+    before = load_file(export("compressed W4A16") / "model.safetensors")
+    monkeypatch.setenv("COLUMNS", "120")
+    folder = changed(tmp_path / ("export" * 2), "compressed W4A16", widened)
+    assert main(["lint", str(folder)]) == 1
+    title, beside, *lines = capsys.readouterr().out.splitlines()
+    assert title == str(folder)
+    assert beside.startswith("compressed-tensors")
+    (told,) = [line for line in lines if "no tensor is in low bits" in line]
+    assert told.startswith(" - config.json: quantization_config says compressed-tensors, pack-quantized, and")
 
 
 def test_of_many_of_a_kind_the_first_are_shown_and_all_are_counted(

@@ -35,6 +35,13 @@ def test_a_bad_option_exits_with_4(capsys: pytest.CaptureFixture[str]) -> None:
     assert "'int8' is not one of auto, bf16, fp16, fp32" in capsys.readouterr().err
 
 
+def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([])
+    assert stopped.value.code == 4
+    assert "measure a checkpoint and write its Record" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

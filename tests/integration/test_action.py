@@ -27,6 +27,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_children: Pa
     folder.mkdir()
     (folder / "conftest.py").write_text("raise SystemExit(0)\n")
     (folder / "pytest.ini").write_text("[pytest]\naddopts = --collect-only\n")
+    for own in (folder / "maxact", folder / ".maxact" / "none"):
+        own.mkdir(parents=True)
+        (own / "test_own.py").write_text("open('owned', 'w')\n")
     return folder
 
 
@@ -84,7 +87,7 @@ def test_a_model_is_measured_and_its_record_handed_on(workspace: Path, tmp_path:
         f"--maxact-save={job.outputs['record']}",
     ]
     assert [word for word in asked if word in given] == given
-    assert asked[-1] == "maxact"
+    assert asked[-1] == str(tmp_path / "runner temp" / "maxact" / "none")
     drawing, torch, package = calls_in(tmp_path / "path" / "pip.log")
     assert "altair" in drawing
     assert torch[-3:] == ["--index-url", "https://download.pytorch.org/whl/cpu", "torch"]
@@ -151,7 +154,7 @@ def test_the_template_of_gitlab_judges_keeps_and_fails(
     assert gitlab(workspace, tmp_path, record=str(saved), limits="my limits.yaml", arguments="-q\n") == 1
     out = workspace / "maxact"
     written = {path.name for path in out.iterdir()}
-    assert written == {"codequality.json", "junit.xml", "report.html", "report.json", "verdict.json"}
+    assert written == {"codequality.json", "junit.xml", "report.html", "report.json", "test_own.py", "verdict.json"}
     assert json.loads((out / "report.json").read_text())["verdict"] == "FAIL"
     assert json.loads((out / "codequality.json").read_text())
 

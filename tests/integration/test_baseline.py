@@ -293,6 +293,7 @@ def test_a_baseline_of_another_metric_version_is_refused(
     ("baseline", "words"),
     [
         ("nowhere.safetensors", "no such file; beside --maxact-replay a baseline is a Record's file"),
+        (".", "is a folder; beside --maxact-replay a baseline is a Record's file"),
         ("*.safetensors", "is a pattern, and a baseline is one Record or one checkpoint"),
     ],
 )

@@ -36,6 +36,9 @@ def test_a_failing_id_can_be_pasted_alone_or_beside_a_path(pytester: pytest.Pyte
     run_gate(pytester, *common, "maxact::layers.1.hidden", failed=1, passed=4, deselected=CHECKS - 5)
     run_gate(pytester, *common, name, "test_own.py", failed=1, passed=1, deselected=CHECKS - 1)
     run_gate(pytester, *common, f"../{name}", failed=1, deselected=CHECKS - 1)
+    pytester.mkdir("maxact").joinpath("test_theirs.py").write_text("def test_theirs(): pass")
+    run_gate(pytester, *common, name, failed=1, deselected=CHECKS - 1)
+    run_gate(pytester, *common, "maxact", failed=1, passed=CHECKS)
 
 
 def test_a_pasted_id_that_does_not_exist_is_a_usage_error(pytester: pytest.Pytester, saved: Path) -> None:

@@ -45,7 +45,9 @@ def selection_faults(
             )
         return
     if not low and any(stated.spec(name) for name in forms):
-        yield fault("format", "config.json", f"{stated.where} says {stated.method}, and no tensor is in low bits")
+        file, _, entry = stated.where.rpartition(": ")
+        said = f"{entry} says {stated.method}" if file else f"it says {stated.method}"
+        yield fault("format", file or entry, f"{said}, and no tensor is in low bits")
         return
     for name in low:
         yield from _of_low(modules[name], forms[name], stated)

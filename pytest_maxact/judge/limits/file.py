@@ -143,7 +143,11 @@ def _explain(path: Path, lines: Lines, error: ValidationError, most: int = 3) ->
 def _message(problem: Any, location: Location) -> str:
     name, given = str(location[-1]) if location else "", problem.get("input")
     if problem["type"] == "extra_forbidden":
+        if len(location) == 1 and name in _keys_at(("families", "")):
+            return f"is no key here; it stands below a family, `families: {{NAME: {{{name}: ...}}}}`"
         return f"unknown key{_did_you_mean(name, _keys_at(location[:-1]))}"
+    if problem["type"] == "missing":
+        return "is missing; a limits file begins with `version: 1`" if location == ("version",) else "is missing"
     if problem["loc"] and problem["loc"][-1] == "[key]" and {*BY_KIND, *_OTHER_BY_KIND} & set(location):
         kinds = [*KINDS, INT8] if "headroom" in location else list(KINDS)
         return f"no site kind called {name!r}{_did_you_mean(name, kinds)}"

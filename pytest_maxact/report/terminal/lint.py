@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.lint import LINTS, Lint, LintFault
-from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, to_text
+from pytest_maxact.report.terminal.screen import PROSE, Column, Grid, Part, Screen, to_text
 
 SHOWN = 5
 """How many tensors are shown of one kind."""
@@ -14,13 +15,16 @@ SHOWN = 5
 
 def render_lint(name: str, found: Lint, screen: Screen) -> str:
     """As text of at most `screen.width` columns."""
-    return to_text(_parts(name, found), screen)
+    return to_text(_parts(name, found, screen.width), screen)
 
 
-def _parts(name: str, found: Lint) -> Iterator[Part]:
+def _parts(name: str, found: Lint, width: int) -> Iterator[Part]:
     low = counted(found.modules, "tensor" if found.form.startswith("GGUF") else "module")
     title = f"{found.form}: {counted(found.tensors, 'tensor')}, {low} in low bits"
-    yield Grid(columns=(Column(fold=True, style="bold"), Column(fold=True)), rows=[(name, title)], gap=2)
+    beside = cell_len(name) + 2 + cell_len(title) <= min(width, PROSE)
+    yield Text.assemble((name, "bold"), f"  {title}" if beside else "")
+    if not beside:
+        yield Text(title)
     for remarks in (False, True):
         for code, faults in found.by_kind(remarks=remarks).items():
             yield Text()

@@ -26,6 +26,8 @@ _WORD, _BEGINNING, _ENDING = 300, 1400, 600
 have any length.
 """
 _LONG = re.compile(rf"\S{{{_WORD + 1},}}")
+_GROUPS, _HELD = re.compile(r"(?<=\d) (?=\d{3}(?!\d))"), "\uf8ff"
+"""The space between thousands, at which no line is broken, and what stands in its place until lines are."""
 _FIGURE = 7
 _LEAST_FOLDED = 20
 """Columns that are wanted for cells that may be folded."""
@@ -95,7 +97,7 @@ def to_text(parts: Iterable[Part], screen: Screen) -> str:
         legacy_windows=False,
     )
     console.print(Group(*(_drawn(part, screen, console.width) for part in parts)))
-    text = stream.getvalue().encode(screen.encoding, "replace").decode(screen.encoding)
+    text = stream.getvalue().replace(_HELD, " ").encode(screen.encoding, "replace").decode(screen.encoding)
     return "\n".join(piece for line in text.splitlines() for piece in _uncommanded(line.rstrip(), console.width))
 
 
@@ -180,7 +182,7 @@ def _as_shown(text: str, screen: Screen) -> str:
         line if len(line) <= _BEGINNING + _ENDING else f"{line[:_BEGINNING]} ... {line[-_ENDING:]}"
         for line in text.split("\n")
     )
-    return "\n".join(lines)
+    return _GROUPS.sub(_HELD, "\n".join(lines))
 
 
 def _worded(text: Text, screen: Screen) -> Text:

@@ -144,7 +144,12 @@ FAULTS: dict[str, tuple[str, int, str]] = {
         "max_clip_rate: should be less than or equal to 1, not 1.5",
     ),
     "an unknown version": ("version: 2\n" + FAMILY, 1, "version: should be 1, not 2"),
-    "no version": ("headroom: 2.0\n" + FAMILY, 1, "version: Field required"),
+    "no version": ("headroom: 2.0\n" + FAMILY, 1, "version: is missing; a limits file begins with `version: 1`"),
+    "limits of no family": (
+        "version: 1\nlimits: {hidden: 3}\n" + FAMILY,
+        2,
+        "limits: is no key here; it stands below a family, `families: {NAME: {limits: ...}}`",
+    ),
     "an unknown protocol": (
         "version: 1\nprotocol: papr\n" + FAMILY,
         2,
@@ -158,7 +163,7 @@ FAULTS: dict[str, tuple[str, int, str]] = {
     "a shape without depth": (
         HEAD + FAMILY + "    shapes:\n      - {name: A, hidden_size: 2, limits: {}}\n",
         8,
-        "shapes.0.layers: Field required",
+        "shapes.0.layers: is missing",
     ),
     "half a layer": (
         HEAD + FAMILY + "    shapes:\n      - {name: A, layers: 1.5, hidden_size: 2, limits: {}}\n",

@@ -53,7 +53,7 @@ def test_checkpoints_are_named_with_their_own_figures_or_without() -> None:
 @pytest.mark.parametrize(
     ("checkpoints", "words"),
     [
-        ("{a: {max_abs: 8}}", "checkpoints.a.carrier: Field required"),
+        ("{a: {max_abs: 8}}", "checkpoints.a.carrier: is missing"),
         ("{a: {max_abs: 0, carrier: x}}", "checkpoints.a.max_abs: should be greater than 0"),
         ("{a: {max_ab: 8, carrier: x}}", "unknown key; did you mean 'max_abs'?"),
         ("[1]", "checkpoints.0: should be a valid string"),

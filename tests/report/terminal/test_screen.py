@@ -85,6 +85,13 @@ def test_a_magnitude_has_four_digits_or_as_many_as_fit(value: float, text: str) 
     assert short(value) == text
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_no_line_is_broken_within_a_number(encoding: str) -> None:
+    for before in range(60):
+        lines = to_text([Text(f"{'x' * before} 1 250 306 tokens")], Screen(width=60, encoding=encoding)).split("\n")
+        assert sum("1 250 306" in line for line in lines) == 1
+
+
 def test_what_an_encoding_lacks_is_a_question_mark() -> None:
     assert to_text([Text("a ü")], Screen(encoding="ascii")) == "a ?"
 
