@@ -43,7 +43,6 @@ def remarks_of(model: nn.Module, files: WeightFiles) -> Iterator[str]:
         yield (
             f"inputs of linear layers are measured in 16 bits, where a runtime quantizes them too "
             f"({files.packing.activations}); predictions against a source are made as it does"
-            f"{_static_hint(files.packing.activations)}"
         )
     placed = placed_in(headers(files), model)
     for target, source in sorted((getattr(model, "all_tied_weights_keys", None) or {}).items()):
@@ -53,10 +52,6 @@ def remarks_of(model: nn.Module, files: WeightFiles) -> Iterator[str]:
                 f"config.json ties {one[0].key} to {other[0].key} (tie_word_embeddings), and the files hold both, "
                 f"which differ: measured with {one[0].key}, where vLLM and others take {other[0].key}"
             )
-
-
-def _static_hint(activations: str) -> str:
-    return "; observing the deploy sites holds their static scales against it" if "static" in activations else ""
 
 
 def rowless(tokenizer: Any, rows: int) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pytest_maxact.judge.compare.noise import unsteady
 from pytest_maxact.judge.context import context_remarks
 from pytest_maxact.judge.limits.limit import CARRIER, Limit, bound_sites
 from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.judge.verdict.scales import scale_remarks
 from pytest_maxact.judge.verdict.weights import unscanned
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.provenance import Context, Provenance
@@ -40,6 +41,7 @@ def remarks_on(record: Record) -> Iterator[str]:
     """Of a Record."""
     provenance, told = record.provenance, record.predictions
     yield from filter(None, [unscanned(record), unsteady(record), stopped_words(provenance)])
+    yield from scale_remarks(record)
     why = told.unchecked if told and told.by_design else ""
     yield from remarks_before(
         provenance.predicts, why, provenance.remarks, provenance.context, len(provenance.samples),

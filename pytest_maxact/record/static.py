@@ -12,14 +12,17 @@ from dataclasses import dataclass, replace
 from math import inf, isfinite, isnan, nan
 
 from pytest_maxact.numbers.checked import Count, Figure, FigureAboveZero, Flag
+from pytest_maxact.numbers.formats import FP8_MAX
 from pytest_maxact.numbers.sites import ATTENTION_KINDS, Site
-from pytest_maxact.numbers.static import CACHE, INPUT, StaticScale, at_reach, best_reach
+from pytest_maxact.numbers.static import CACHE, INPUT, StaticScale, at_reach, best_reach, top_of
 from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.low_bits import LowBits
 from pytest_maxact.record.reading import SiteReading
 
 _DOWN = re.compile(r"(?:^|[._])(?:down|w2|fc2|output|out)(?:[._]|$)")
 _STACKED = "experts"
+_HALF_A_STEP = 16 / FP8_MAX
+"""Of E4M3 at its largest number, relative to it."""
 _FUSED = {
     **dict.fromkeys(("q_proj", "k_proj", "v_proj"), "qkv"), **dict.fromkeys(("gate_proj", "up_proj"), "gate_up"),
     **dict.fromkeys(("w1", "w3"), "w13"),
@@ -61,6 +64,12 @@ class HeldScale:
     def overflow(self) -> float:
         """By what factor the largest entry lies beyond the reach; below 1 where it does not."""
         return self.least / self.reach if self.reach > 0 else inf
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the largest entry is cut by more than rounding next to the largest number may change it."""
+        half_a_step = 0.5 / top_of(self.number) if self.number.startswith("int") else _HALF_A_STEP
+        return self.overflow > 1 + half_a_step
 
     @property
     def spare(self) -> float:

@@ -1,6 +1,8 @@
 """Scales of the KV cache: those of every layer's attention, and what config.json declares, in; findings out."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+from typing import Any
 
 from pytest_maxact.checkpoint.headers import FLOATS, Header
 from pytest_maxact.checkpoint.lint.artifact import fault
@@ -16,17 +18,26 @@ _LARGE = 4096
 
 
 def cache_faults(
-    cache: Mapping[str, Mapping[str, Header]], modules: Mapping[str, Module], stated: Stated | None, values: Values
-) -> Iterator[LintFault]:
-    """`cache`: by the module of attention, its scales by `k_scale`, `v_scale` or `kv_scale`."""
+    cache: Mapping[str, Mapping[str, Header]], modules: Mapping[str, Module], stated: Stated | None, values: Values,
+    config: Mapping[str, Any],
+) -> Iterator[LintFault]:  # fmt: skip
+    """`cache`: by the module of attention, its scales by `k_scale`, `v_scale` or `kv_scale`; `config`: of the language
+    model.
+    """
+    heads = _heads(config)
     flat = [header for scales in cache.values() for header in scales.values()]
     for header in flat:
         if header.dtype not in FLOATS:
             yield fault("kv_scale", header.key, f"it is {header.dtype}, and scales of the cache are floats")
         elif len(header.shape) > 4 or header.stop - header.start > 4 * _LARGE:
             yield fault("kv_scale", header.key, f"it is {by(header.shape)}: neither one scale nor one a head")
+        elif wrong := _miscounted(prod(header.shape), heads, stated):
+            yield fault("kv_scale", header.key, f"it is {by(header.shape)}: {wrong}")
         else:
             yield from scale_faults(header, values)
+    if flat and stated is not None and not stated.cache:
+        known = f"{stated.where} declares no KV cache with static scales"
+        yield fault("kv_scale_undeclared", flat[0].key, f"{counted(len(flat), 'scale')} of the cache, and {known}")
     ones = [header for header in flat if header.dtype in FLOATS and bool((values.numbers(header) == 1.0).all())]
     if ones:
         yield fault("kv_scale_one", ones[0].key, f"{counted(len(ones), 'scale')} of {len(flat)} of the cache are 1.0")
@@ -63,3 +74,29 @@ def _attentions(modules: Mapping[str, Module]) -> dict[str, Module]:
         if last in _KEYS and module.layer is not None and not is_apart(parent) and "cross" not in parent:
             found.setdefault(parent, module)
     return found
+
+
+def _heads(config: Mapping[str, Any]) -> set[int]:
+    """How many heads of keys a layer may have, by every number that a config states of them; empty where none does."""
+    stated = [config.get("num_key_value_heads") or config.get("num_attention_heads")]
+    stated += [value for name, value in config.items() if name.endswith("key_value_heads")]
+    layers = config.get("per_layer_config")
+    for own in layers.values() if isinstance(layers, Mapping) else ():
+        stated += [own.get("num_key_value_heads")] if isinstance(own, Mapping) else []
+    flat = [one for value in stated for one in (value if isinstance(value, list) else [value])]
+    return {one for one in flat if isinstance(one, int) and one > 0}
+
+
+def _miscounted(count: int, heads: set[int], stated: Stated | None) -> str:
+    """What is wrong with so many scales of keys or values; "" for nothing."""
+    strategy = stated.cache_strategy if stated is not None else ""
+    by_heads = f"one a head, of which there are {' or '.join(map(str, sorted(heads)))}"
+    if not heads:
+        return ""
+    if count != 1 and count not in heads:
+        return f"neither one scale nor {by_heads}"
+    if strategy == "tensor" and count != 1:
+        return f"{stated.where if stated else ''} says that there is one for the tensor"
+    if strategy == "attn_head" and count not in heads:
+        return f"{stated.where if stated else ''} says that there is {by_heads}"
+    return ""

@@ -27,7 +27,8 @@ def compressed(stated: Mapping[str, Any], where: str) -> Stated:
     cache, cached = cache_in(stated)
     return Stated(
         method=f"compressed-tensors, {stated.get('format') or 'no format'}", where=where, spec=spec, ignored=ignored,
-        cache=cache, cached=cached, exhaustive=True, static=any(own.static_inputs for _, own in of_groups if own),
+        cache=cache, cached=cached, cache_strategy=_strategy(stated.get("kv_cache_scheme")),
+        exhaustive=True, static=any(own.static_inputs for _, own in of_groups if own),
     )  # fmt: skip
 
 
@@ -39,6 +40,10 @@ def cache_in(stated: Mapping[str, Any]) -> tuple[bool, str]:
     if isinstance(scheme, str):
         return (True, "fp8_e4m3") if scheme.lower() == "static" else (False, "")
     return isinstance(scheme, Mapping) and scheme.get("dynamic") is not True, number_of(scheme)
+
+
+def _strategy(scheme: Any) -> str:
+    return str(scheme.get("strategy") or "") if isinstance(scheme, Mapping) else ""
 
 
 def number_of(args: Any) -> str:

@@ -102,7 +102,7 @@ def lint_artifact(found: Artifact, *, codes: int | None = READ_AT_MOST) -> Lint:
     faults += _of_modules(modules, forms, stated, values, codes)
     faults += fused_faults(modules, forms, values)
     faults += copied_faults(modules, forms, values)
-    faults += cache_faults(cache, modules, stated, values)
+    faults += cache_faults(cache, modules, stated, values, found.text_config)
     faults += head_faults(found)
     low = [form for form in forms.values() if form]
     if found.alone:

@@ -39,7 +39,8 @@ class Spec:
 class Stated:
     """The `method`, in words, and where it is said; what it says of a module, None for one in 16 bits; the name or
     pattern by which a module is ignored; whether any has a static scale of inputs; whether the KV cache has static
-    scales, and its number format, as of inputs.
+    scales, its number format, as of inputs, and the strategy of its scales (tensor, attn_head, or empty where nothing
+    is said).
     """
 
     method: str
@@ -49,6 +50,7 @@ class Stated:
     static: bool = False
     cache: bool = False
     cached: str = ""
+    cache_strategy: str = ""
     known: bool = True
     exhaustive: bool = False
     """Whether a module of which nothing is said is served in 16 bits, for every runtime."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from math import isnan, nan
 from operator import attrgetter
 
-from pytest_maxact.errors import MeasureError
+from pytest_maxact.errors import MeasureError, setting
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.weights import site_of, tensor_of
 from pytest_maxact.judge.verdict.bound import holds
@@ -20,7 +20,7 @@ from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.static import CACHE, INPUT
 from pytest_maxact.record.metrics.metric import Kind, Metric
 from pytest_maxact.record.record import Record
-from pytest_maxact.record.static import HeldScale, unheld
+from pytest_maxact.record.static import HeldScale, are_held, unheld
 
 _TOLD_BY_REACH = (Kind.STATIC_OVERFLOW, Kind.STATIC_SPARE)
 _FIGURES: Mapping[Kind, str] = {
@@ -43,6 +43,26 @@ def scale_limits(record: Record, limit: Limit) -> list[Limit]:
         replace(limit, site=site_of(held.tensor)) for held, value in _values(record, limit.metric)
         if not holds(value, limit)
     ]  # fmt: skip
+
+
+def scale_remarks(record: Record) -> Iterator[str]:
+    """Static scales that nothing was held against, and those that do not reach what was met, whatever limits say."""
+    low_bits = record.provenance.low_bits
+    seen = [reading.site for reading in record.sites.values()]
+    unread = [call for call in low_bits.calls if not are_held([call], seen)] if low_bits else []
+    if unread:
+        yield (
+            f"config.json calls for static scales of {' and '.join(_CALLED[one] for one in unread)}, and nothing was "
+            f"held against them: {setting('sites')} all holds each to what it quantizes"
+        )
+    short = [held for held in record.static or () if held.is_short]
+    if short:
+        worst = max(short, key=lambda held: held.overflow)
+        yield (
+            f"{counted(len(short), 'static scale')} of {len(record.static or ())} "
+            f"{'does' if len(short) == 1 else 'do'} not reach the largest entry met, the least {_named(worst)}: it "
+            f"reaches {worst.reach:.4g}, and {worst.site} {worst.most:.4g}"
+        )
 
 
 def check_scales(record: Record, limit: Limit, waived: Collection[tuple[str | None, str]] = ()) -> Finding:

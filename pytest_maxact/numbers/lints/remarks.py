@@ -11,6 +11,12 @@ REMARKS: Mapping[str, LintKind] = {
         "calibrate the KV cache, unless 1.0 is what was meant",
         "vllm-project/vllm/pull/25968", remark=True,
     ),
+    "kv_scale_undeclared": kind(
+        "kv_scale", "scales of the KV cache that config.json does not call for",
+        "vLLM reads them where it is started with --kv-cache-dtype fp8 or nvfp4, and else keeps the cache in 16 bits",
+        "declare them in kv_cache_scheme, as static, or remove them",
+        "vllm-project/vllm/blob/main/vllm/model_executor/layers/quantization/kv_cache.py", remark=True,
+    ),
     "scale_far": kind(
         "scale", "scales of one tensor far from those of the same module in other layers",
         "none, if it is meant; else the layer is dequantized to other magnitudes",

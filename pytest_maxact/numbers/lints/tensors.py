@@ -121,8 +121,8 @@ OF_TENSORS: Mapping[str, LintKind] = {
         "NVIDIA/Model-Optimizer/pull/2038",
     ),
     "kv_scale": kind(
-        "kv_scale", "a quantized KV cache is declared, and scales of keys or values are missing, or are none",
-        "vLLM serves the cache at scale 1.0 with one warning in the log",
+        "kv_scale", "a declared KV cache whose scales are missing, no numbers, or not as many as there are heads",
+        "vLLM serves the cache at scale 1.0 with one warning in the log; at so many of another number it stops",
         "calibrate the KV cache again and save k_scale and v_scale of every layer",
         "vllm-project/vllm/issues/54623",
     ),

@@ -154,6 +154,14 @@ DEFECTS: dict[str, Defect] = {
         export="compressed FP8 kv", plant=drop(f"{LAYER}.self_attn.v_scale"), code="kv_scale",
         tensor=f"{LAYER}.self_attn.v_scale",
     ),
+    "KV: three scales of keys, which have two heads": Defect(
+        export="compressed FP8 kv", plant=make(f"{LAYER}.self_attn.k_scale", lambda scale: scale.repeat(3)),
+        code="kv_scale", tensor=f"{LAYER}.self_attn.k_scale",
+    ),
+    "KV: a scale a head, where one for the tensor is declared": Defect(
+        export="compressed FP8 kv", plant=make(f"{LAYER}.self_attn.v_scale", lambda scale: scale.repeat(2)),
+        code="kv_scale", tensor=f"{LAYER}.self_attn.v_scale",
+    ),
     "KV: a scale that is NaN": Defect(
         export="compressed FP8 kv", plant=whole(f"{LAYER}.self_attn.k_scale", float("nan")), code="scale_nonfinite",
         tensor=f"{LAYER}.self_attn.k_scale",
