@@ -24,6 +24,7 @@ from pytest_maxact.checkpoint.no_model import no_folder, no_model, of_adapters
 from pytest_maxact.checkpoint.quantized import refuse_unread, with_packing
 from pytest_maxact.checkpoint.seal import Seal, joined, require_unbroken, sealed
 from pytest_maxact.errors import InputError, first_line, setting
+from pytest_maxact.settings.places import expanded
 from pytest_maxact.settings.settings import Settings
 from pytest_maxact.settings.userfiles import reachable, refuse_stand_in, unreadable
 
@@ -61,7 +62,7 @@ def locate(settings: Settings, weights: bool = True) -> Checkpoint:
     name = settings.model
     if name is None:
         raise InputError(f"no model given\n  use {setting('model')}=PATH_OR_HUB_ID")
-    path = _readable(Path(name).expanduser())
+    path = _readable(expanded(name))
     is_hub = not path.exists()
     if (file := _gguf_meant(name, path, settings)) is not None:
         return _of_gguf(name, file, _commit_of(file) if is_hub else None)

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from pytest_maxact.errors import InputError, setting
+from pytest_maxact.settings.userfiles import kind_of
 
 _DEPTH, _ENTRIES, _NAMED = 3, 2000, 3
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -39,6 +40,9 @@ def of_adapters(folder: Path) -> str:
 def no_folder(path: Path, weights: bool) -> InputError:
     """The error for a file where a model's folder is wanted; without `weights` a config.json would do."""
     home = path.parent
+    if not path.is_file():
+        kind = kind_of(path) or "gone"
+        return InputError(f"{path} is {kind}, and no model\n  give the folder that holds config.json and the weights")
     if is_gguf(path):
         return InputError(
             f"{path} is a GGUF file of llama.cpp by another name\n  give it the ending .gguf, by which files are told"

@@ -8,6 +8,7 @@ from pytest_maxact.cli.examples import ending
 from pytest_maxact.cli.words import argument, as_typed
 from pytest_maxact.settings.option import Option
 from pytest_maxact.settings.options import OPTIONS
+from pytest_maxact.settings.places import place
 from pytest_maxact.settings.resolve import resolve
 from pytest_maxact.settings.settings import Settings
 from pytest_maxact.settings.single import Single
@@ -36,18 +37,11 @@ def add_command(commands: Commands, name: str, run: Run, does: str) -> argparse.
 
 
 def add_model(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument("model", metavar=argument("model"), help=what)
+    parser.add_argument("model", metavar=argument("model"), type=place, help=what)
 
 
 def add_record(parser: argparse.ArgumentParser, what: str = RECORD) -> None:
-    parser.add_argument("replay", metavar=argument("replay"), help=what)
-
-
-def place(text: str) -> str:
-    """Where an output goes. A variable of a script that was never set is no place: nothing would be written, unsaid."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("is empty; give a file or folder")
-    return text
+    parser.add_argument("replay", metavar=argument("replay"), type=place, help=what)
 
 
 def add_target(parser: argparse.ArgumentParser, what: str) -> None:

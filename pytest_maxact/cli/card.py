@@ -5,10 +5,11 @@ A FAIL is written as one.
 import argparse
 from pathlib import Path
 
-from pytest_maxact.cli.arguments import JUDGING, Commands, add_command, add_options, add_record, place, settings_of
+from pytest_maxact.cli.arguments import JUDGING, Commands, add_command, add_options, add_record, settings_of
 from pytest_maxact.cli.exits import FAILED, PASSED
 from pytest_maxact.cli.judge import outputs_of, told, written
-from pytest_maxact.errors import InputError, setting
+from pytest_maxact.errors import InputError, one_line, setting
+from pytest_maxact.settings.places import place
 from pytest_maxact.settings.single import Single
 
 
@@ -44,5 +45,5 @@ def _run(options: argparse.Namespace) -> int:
     session.judging.every(session.plan.latest)
     outcome = written(session, conclude(session, all_reported(session)), files)
     for line in headline(outcome.verdict) if outcome.verdict else ():
-        print(line.plain)
+        print(one_line(line.plain))
     return PASSED if outcome.verdict and outcome.verdict.passed else FAILED

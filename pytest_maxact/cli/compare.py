@@ -5,12 +5,13 @@ import argparse
 from pytest_maxact.cli.arguments import Commands, add_command, add_json
 from pytest_maxact.cli.exits import PASSED
 from pytest_maxact.cli.output import print_json, screen
+from pytest_maxact.settings.places import place
 
 
 def add(commands: Commands) -> None:
     parser = add_command(commands, "compare", run, "print what changed from one Record to another")
-    parser.add_argument("before", metavar="RECORD")
-    parser.add_argument("after", metavar="RECORD")
+    parser.add_argument("before", metavar="RECORD", type=place)
+    parser.add_argument("after", metavar="RECORD", type=place)
     add_json(parser)
 
 

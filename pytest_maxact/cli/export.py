@@ -3,10 +3,11 @@
 import argparse
 from pathlib import Path
 
-from pytest_maxact.cli.arguments import Commands, add_command, add_record, place
+from pytest_maxact.cli.arguments import Commands, add_command, add_record
 from pytest_maxact.cli.exits import PASSED
 from pytest_maxact.errors import InputError, one_line
 from pytest_maxact.numbers.counted import counted
+from pytest_maxact.settings.places import place
 from pytest_maxact.settings.single import Single
 
 
@@ -24,6 +25,7 @@ def add(commands: Commands) -> None:
     what.add_argument(
         "--scales",
         nargs=2,
+        type=place,
         action=Single,
         metavar=("SCHEME", "FILE"),
         help="static activation scales of FP8, W8A8_STATIC or NVFP4",

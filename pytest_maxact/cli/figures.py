@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_maxact.cli.arguments import RECORD, Commands, add_command, add_options, place
+from pytest_maxact.cli.arguments import RECORD, Commands, add_command, add_options
 from pytest_maxact.cli.exits import PASSED
 from pytest_maxact.cli.series import stages_of
 from pytest_maxact.cli.words import argument
 from pytest_maxact.errors import InputError, MaxactError, first_line, one_line, worded
+from pytest_maxact.settings.places import place
 from pytest_maxact.settings.single import Single
 
 if TYPE_CHECKING:
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     parser = add_command(commands, "figures", run, "draw the figures of Records, as files for papers and cards")
     parser.add_argument(
-        "records", metavar="RECORD", nargs="+", help=f"{RECORD}; several are a series, whose names hold the step"
+        "records",
+        metavar="RECORD",
+        nargs="+",
+        type=place,
+        help=f"{RECORD}; several are a series, whose names hold the step",
     )
     parser.add_argument("--format", choices=("png", "svg", "pdf"), default="png", help="of the files (default: png)")
     parser.add_argument(
@@ -75,7 +80,7 @@ def _findings(record: "Record", baselines: "dict[str, Record]", options: argpars
     from pytest_maxact.judge.limits.file import load_limits
     from pytest_maxact.judge.verdict.verdict import verdict
 
-    files = load_limits(Path(options.limits).expanduser() if options.limits else None)
+    files = load_limits(Path(options.limits) if options.limits else None)
     try:
         return verdict(record, files, family=options.family, baselines=baselines)
     except MaxactError as error:

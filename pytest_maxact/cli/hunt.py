@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 from pytest_maxact.checkpoint.libraries import TORCH, needed
-from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_model, add_options, place, settings_of
+from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_model, add_options, settings_of
 from pytest_maxact.cli.exits import FAILED, PASSED
 from pytest_maxact.cli.output import display, print_json, screen
-from pytest_maxact.errors import InputError, one_line
+from pytest_maxact.errors import one_line
 from pytest_maxact.settings.options import OPTIONS
 from pytest_maxact.settings.parsers import positive_number
+from pytest_maxact.settings.places import place
 from pytest_maxact.settings.single import Single
 
 _NOT_HERE = (
@@ -56,6 +57,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--state",
         metavar="FILE",
+        type=place,
         action=Single,
         help="where the search stands, and goes on from if asked again",
     )
@@ -72,14 +74,15 @@ def run(options: argparse.Namespace) -> int:
     from pytest_maxact.report.terminal.hunt import render_hunt
 
     with needed(*TORCH):
+        from pytest_maxact.measure.hunt.state import STATE
         from pytest_maxact.measure.hunted import hunted
 
     settings = settings_of(options)
     apart = [Path(settings.model or "")]
     if options.out:
         require_place(Path(options.out), FINDS, apart)
-    if options.state and Path(options.state).is_dir():
-        raise InputError(f"{options.state}: a folder, where the state of a search is a file\n  give a file")
+    if options.state:
+        require_place(Path(options.state), STATE, apart)
     seconds = options.seconds or (None if options.evaluations else _SECONDS)
     progress = display()
     with contextlib.closing(progress):

@@ -73,7 +73,7 @@ def _run(options: argparse.Namespace) -> int:
     places = places_of(options)
     outputs = places | ({"verdict": options.verdict} if options.verdict else {})
     require_apart(outputs_of(outputs, options), Path.cwd())
-    verdict = VerdictFile(Path(options.verdict).expanduser(), options.replay) if options.verdict else None
+    verdict = VerdictFile(Path(options.verdict), options.replay) if options.verdict else None
     files = ReportFiles(places, options.replay, Path.cwd())
     settings = settings_of(options)
     if is_pattern(options.replay):

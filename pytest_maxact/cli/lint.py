@@ -7,6 +7,7 @@ from pytest_maxact.cli.arguments import Commands, add_command, add_json
 from pytest_maxact.cli.exits import FAILED, PASSED
 from pytest_maxact.cli.output import print_json, screen
 from pytest_maxact.cli.words import argument
+from pytest_maxact.settings.places import place
 
 
 def add(commands: Commands) -> None:
@@ -14,7 +15,7 @@ def add(commands: Commands) -> None:
         commands, "lint", run, "look at the tensors of a quantized checkpoint for what breaks it; loads nothing"
     )
     parser.add_argument(
-        "model", metavar=argument("model"), help="a checkpoint's folder, a *.safetensors or a *.gguf file"
+        "model", metavar=argument("model"), type=place, help="a checkpoint's folder, a *.safetensors or a *.gguf file"
     )
     parser.add_argument(
         "--strict", action="store_true", help="read every code, however many there are, and let remarks count"
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     from pytest_maxact.report.data.lint import lint_data
     from pytest_maxact.report.terminal.lint import render_lint
 
-    found = lint(Path(options.model).expanduser(), codes=None if options.strict else READ_AT_MOST)
+    found = lint(Path(options.model), codes=None if options.strict else READ_AT_MOST)
     if options.json:
         print_json(lint_data(found))
     else:

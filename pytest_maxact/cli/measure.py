@@ -11,7 +11,7 @@ from pytest_maxact.checkpoint.libraries import TORCH, needed
 from pytest_maxact.cli.arguments import Commands, add_command, add_model, add_options, add_target, settings_of
 from pytest_maxact.cli.exits import FAILED, PASSED, USAGE
 from pytest_maxact.cli.output import display
-from pytest_maxact.errors import InputError, setting
+from pytest_maxact.errors import InputError, one_line, setting
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.settings.options import OPTIONS
 
@@ -95,12 +95,9 @@ def _measured(options: argparse.Namespace, team: "Team | None") -> int:
             progress.close()
         put(summary(record) if settings.slim else record, target, checkpoint)
     if resumption and resumption.remark:
-        print(resumption.remark)
-    print(
-        f"{settings.save}: M {record.carrier.max_abs:.6g} in {record.carrier.site.name},"
-        f" {counted(record.tokens, 'token')},"
-        f" {counted(len(record.sites), 'site')}"
-    )
+        print(one_line(resumption.remark))
+    carrier, seen = record.carrier, f"{counted(record.tokens, 'token')}, {counted(len(record.sites), 'site')}"
+    print(one_line(f"{settings.save}: M {carrier.max_abs:.6g} in {carrier.site.name}, {seen}"))
     return PASSED
 
 

@@ -10,11 +10,12 @@ from pytest_maxact.cli.exits import PASSED
 from pytest_maxact.cli.output import print_json
 from pytest_maxact.errors import InputError, one_line
 from pytest_maxact.numbers.counted import counted
+from pytest_maxact.settings.places import place
 
 
 def add(commands: Commands) -> None:
     parser = add_command(commands, "merge", run, "join Records of parts of one corpus")
-    parser.add_argument("parts", metavar="RECORD", nargs="+")
+    parser.add_argument("parts", metavar="RECORD", nargs="+", type=place)
     add_target(parser, "where the Record of the whole goes")
     add_json(parser, "print the Record of the whole, for a program")
 

@@ -9,13 +9,14 @@ from itertools import takewhile
 from typing import Any, NoReturn
 
 from pytest_maxact.cli.exits import USAGE
+from pytest_maxact.errors import one_line
 from pytest_maxact.settings.spelling import did_you_mean
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(USAGE, f"{self.prog}: error: {message}\n")
+        self.exit(USAGE, one_line(f"{self.prog}: error: {message}") + "\n")
 
     def refuse_unknown(self, arguments: Iterable[str]) -> None:
         """End with the first option that this parser has not, neither in full nor in part."""

@@ -3,17 +3,22 @@
 import argparse
 from pathlib import Path
 
-from pytest_maxact.cli.arguments import JUDGING, RECORD, Commands, add_command, add_options, place, settings_of
+from pytest_maxact.cli.arguments import JUDGING, RECORD, Commands, add_command, add_options, settings_of
 from pytest_maxact.cli.exits import FAILED, PASSED
 from pytest_maxact.cli.judge import outputs_of, told, written
 from pytest_maxact.cli.output import screen
+from pytest_maxact.settings.places import place
 from pytest_maxact.settings.single import Single
 
 
 def add(commands: Commands) -> None:
     parser = add_command(commands, "report", run, "make a page of Records, judged by their family's limits")
     parser.add_argument(
-        "records", metavar="RECORD", nargs="+", help=f"{RECORD}; several are a series, whose names hold the step"
+        "records",
+        metavar="RECORD",
+        nargs="+",
+        type=place,
+        help=f"{RECORD}; several are a series, whose names hold the step",
     )
     add_options(parser, [*JUDGING, "horizon", "json-report"])
     parser.add_argument(

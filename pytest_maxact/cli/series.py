@@ -9,6 +9,7 @@ from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_opt
 from pytest_maxact.cli.exits import PASSED
 from pytest_maxact.cli.output import print_json, screen
 from pytest_maxact.errors import InputError
+from pytest_maxact.settings.places import place
 
 if TYPE_CHECKING:
     from pytest_maxact.judge.limits.limit import Limit
@@ -24,6 +25,7 @@ def add(commands: Commands) -> None:
         "records",
         metavar="RECORD",
         nargs="+",
+        type=place,
         help="files whose names hold the training step, as checkpoint-500.maxact.safetensors",
     )
     add_options(parser, ["limits", "family", "horizon"])
@@ -70,6 +72,6 @@ def _limits(last: "Record", options: argparse.Namespace) -> "Sequence[Limit]":
     from pytest_maxact.judge.limits.rules import select_rules
     from pytest_maxact.record.identity import identity_of
 
-    files = load_limits(Path(options.limits).expanduser() if options.limits else None)
+    files = load_limits(Path(options.limits) if options.limits else None)
     sites = [reading.site for reading in last.sites.values()]
     return select_rules(files, identity_of(last.provenance), sites, options.family).limits

@@ -5,11 +5,12 @@ import sys
 from pathlib import Path
 
 from pytest_maxact.checkpoint.libraries import TORCH, needed
-from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_model, add_options, place, settings_of
+from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_model, add_options, settings_of
 from pytest_maxact.cli.exits import FAILED, PASSED
 from pytest_maxact.cli.output import display, print_json, screen
 from pytest_maxact.errors import one_line
 from pytest_maxact.settings.options import OPTIONS
+from pytest_maxact.settings.places import place
 from pytest_maxact.settings.single import Single
 
 _NOT_HERE = (

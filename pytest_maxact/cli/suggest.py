@@ -11,6 +11,7 @@ from pytest_maxact.cli.exits import PASSED
 from pytest_maxact.cli.output import print_json
 from pytest_maxact.cli.words import as_typed
 from pytest_maxact.errors import InputError, setting
+from pytest_maxact.settings.places import place
 
 
 def add(commands: Commands) -> None:
@@ -21,6 +22,7 @@ def add(commands: Commands) -> None:
         "records",
         metavar="RECORD",
         nargs="+",
+        type=place,
         help="accepted Records; of those of one shape the limits cover the spread",
     )
     parser.add_argument(
@@ -39,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     from pytest_maxact.settings.surroundings import refuse_in_ci
 
     refuse_in_ci("maxact suggest")
-    path = Path(options.limits).expanduser() if options.limits else None
+    path = Path(options.limits) if options.limits else None
     if options.update and path is None:
         raise InputError(f"{setting('update')} writes limits, and {setting('limits')} FILE says where; give both")
     records = [load(record) for record in options.records]

@@ -7,11 +7,12 @@ import argparse
 from pytest_maxact.cli.arguments import RECORD, Commands, add_command, add_json
 from pytest_maxact.cli.exits import PASSED
 from pytest_maxact.cli.output import print_json, screen
+from pytest_maxact.settings.places import place
 
 
 def add(commands: Commands) -> None:
     parser = add_command(commands, "trust", run, "tell how far the figures of Records can be trusted")
-    parser.add_argument("records", metavar="RECORD", nargs="+", help=RECORD)
+    parser.add_argument("records", metavar="RECORD", nargs="+", type=place, help=RECORD)
     parser.add_argument(
         "--paper-bootstrap",
         action="store_true",

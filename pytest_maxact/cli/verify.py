@@ -8,9 +8,12 @@ from pathlib import Path
 from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_model
 from pytest_maxact.cli.exits import FAILED, PASSED
 from pytest_maxact.cli.output import print_json
+from pytest_maxact.errors import one_line
 from pytest_maxact.settings.parsers import positive_number
+from pytest_maxact.settings.places import place
 from pytest_maxact.settings.settings import Settings
 from pytest_maxact.settings.single import Single
+from pytest_maxact.settings.userfiles import unreadable
 
 
 def add(commands: Commands) -> None:
@@ -21,7 +24,7 @@ def add(commands: Commands) -> None:
         "exit with 0 only where a verdict is a whole PASS of this very artifact; loads no model",
     )
     parser.add_argument(
-        "verdict", metavar="VERDICT", help="the verdict file that a run of the gate wrote, or maxact judge"
+        "verdict", metavar="VERDICT", type=place, help="the verdict file that a run of the gate wrote, or maxact judge"
     )
     add_model(parser, "the artifact: a checkpoint's folder, or a hub id")
     parser.add_argument(
@@ -31,12 +34,18 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--limits",
         metavar="FILE",
+        type=place,
         action="append",
         default=[],
         help="demand that it was judged by this file as it is now",
     )
     parser.add_argument(
-        "--baseline", metavar="RECORD", action="append", default=[], help="demand that it was compared with this Record"
+        "--baseline",
+        metavar="RECORD",
+        type=place,
+        action="append",
+        default=[],
+        help="demand that it was compared with this Record",
     )
     parser.add_argument(
         "--max-age", metavar="DAYS", type=positive_number, action=Single, help="accept no verdict older than this"
@@ -48,7 +57,6 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from pytest_maxact.errors import InputError, shown
     from pytest_maxact.gate.verifying import Demands, objections
     from pytest_maxact.judge.statement.seal import read
 
@@ -69,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         found = objections(statement, _folder(settings), demands)
     except OSError as error:
-        raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from error
+        raise unreadable(Path(str(error.filename)), error) from error
     checks = [check for one in details.checkpoints for check in one.checks]
     waivers = [f"{one.site} {one.metric} until {one.until} by {one.owner}: {one.reason}" for one in details.waivers]
     if options.json:
@@ -77,16 +85,16 @@ def run(options: argparse.Namespace) -> int:
         print_json({**data, "settings": details.settings})
         return FAILED if found else PASSED
     for objection in found:
-        print(f"NOT VERIFIED: {shown(objection)}")
+        print(one_line(f"NOT VERIFIED: {objection}"))
     if not found:
         which = "the one check" if len(checks) == 1 else f"all {len(checks)} checks"
         hold = "holds" if len(checks) == 1 else "hold"
-        print(f"VERIFIED: {which} of {options.model} {hold}, made {statement.predicate.time_verified}")
+        print(one_line(f"VERIFIED: {which} of {options.model} {hold}, made {statement.predicate.time_verified}"))
     for waiver in waivers:
-        print(f"waived: {shown(waiver)}")
-    print(f"limits: {shown(', '.join(one.uri for one in details.limits)) or 'none'}")
+        print(one_line(f"waived: {waiver}"))
+    print(one_line(f"limits: {', '.join(one.uri for one in details.limits) or 'none'}"))
     stated = ", ".join(f"{name} {value}" for name, value in details.settings.items())
-    print(f"settings: {shown(stated) or 'defaults'}")
+    print(one_line(f"settings: {stated or 'defaults'}"))
     return FAILED if found else PASSED
 
 
@@ -94,7 +102,7 @@ def _folder(settings: Settings) -> Path:
     from pytest_maxact.checkpoint.libraries import needed
     from pytest_maxact.checkpoint.no_model import no_folder
 
-    path = Path(str(settings.model)).expanduser()
+    path = Path(str(settings.model))
     if path.is_dir():
         return path
     if path.exists():

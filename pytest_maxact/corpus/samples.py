@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_maxact.errors import InputError, first_line, setting
-from pytest_maxact.settings.userfiles import BOM, reachable, refuse_stand_in, unreadable
+from pytest_maxact.settings.userfiles import BOM, lying, reachable, refuse_stand_in, unreadable
 
 CATEGORIES = ("math", "code", "web_english", "knowledge", "chinese", "minority_scripts", "web_other")
 _DIGITS = 12
@@ -87,7 +87,7 @@ def read_jsonl(path: Path, called: str | None = None) -> list[Sample]:
     """
     if not reachable(path).is_file():
         raise InputError(
-            f"no corpus at {path}\n"
+            f"no corpus at {path}{lying(path)}\n"
             f"  {setting('corpus')} takes a file of JSON lines; without it the built-in corpus is used"
         )
     called = called or str(path)

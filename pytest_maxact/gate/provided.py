@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pytest_maxact.corpus import read_jsonl
 from pytest_maxact.errors import InputError
+from pytest_maxact.settings.places import expanded
 
 CORPUS, LIMITS = "pytest_maxact_corpus", "pytest_maxact_limits"
 
@@ -40,11 +41,11 @@ def limits_file(given: object, root: Path, written: bool) -> str:
     """
     if not isinstance(given, (str, Path)):
         raise InputError(f"{LIMITS} gave {_kind(given)}\n  it gives the path of a limits file, or None")
-    return str(root / Path(given).expanduser()) if written and given else _existing(LIMITS, given, root)
+    return str(root / expanded(given)) if written and given else _existing(LIMITS, given, root)
 
 
 def _existing(hook: str, given: str | Path, root: Path) -> str:
-    path = root / Path(given).expanduser()
+    path = root / expanded(given)
     if not path.is_file():
         raise InputError(f"{hook} gave {str(given)!r}, and there is no such file\n  paths start from {root}")
     return str(path)

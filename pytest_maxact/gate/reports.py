@@ -16,6 +16,7 @@ from pytest_maxact.judge.account import Account
 from pytest_maxact.judge.outcome import Outcome
 from pytest_maxact.record.output import Kind, require_place, unwritten, write_output
 from pytest_maxact.report.libraries import CARD, PAGE, require_libraries
+from pytest_maxact.settings.places import expanded
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
@@ -168,7 +169,7 @@ def require_apart(places: Mapping[str, str], folder: Path) -> None:
     """Raise InputError where two outputs of a run, by what asks for them, would be one file."""
     taken = dict[str, str]()
     for asked, place in places.items():
-        there = os.path.realpath(folder / Path(place).expanduser())
+        there = os.path.realpath(folder / expanded(place))
         if there in taken:
             raise InputError(f"{taken[there]} and {asked} both write to {place}\n  give each a file of its own")
         taken[there] = asked
@@ -182,7 +183,7 @@ class ReportFiles:
     """
 
     def __init__(self, places: Mapping[str, str], about: str | None, root: Path, own: Path | None = None) -> None:
-        self._rows = [(one, root / Path(places[one.setting]).expanduser()) for one in REPORTS if one.setting in places]
+        self._rows = [(one, root / expanded(places[one.setting])) for one in REPORTS if one.setting in places]
         self._apart = [Path(about)] if about and own is None else []
         self._own = own
         self.root = root

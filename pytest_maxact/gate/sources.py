@@ -14,7 +14,7 @@ from pytest_maxact.checkpoint.no_model import of_adapters
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.judge.series.order import Member, in_order, is_pattern, short_name
 from pytest_maxact.settings.settings import Settings
-from pytest_maxact.settings.userfiles import reachable
+from pytest_maxact.settings.userfiles import kind_of, reachable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ def _compared_with(given: str, role: str, settings: Settings, taken: set[str]) -
         )
     if not is_record and (settings.replay or path.suffix == ".safetensors"):
         beside = f"; beside {setting('replay')} a {role} is a Record's file" if settings.replay else ""
-        there = "is a folder" if path.is_dir() else "no such file"
+        there = f"is {kind_of(path)}" if kind_of(path) else "no such file"
         raise InputError(f"{asked}: {there}{beside}\n  a Record comes from {setting('save')} FILE")
     name, revision = short_name(path), None
     if not path.exists() and "@" in given:
@@ -180,9 +180,7 @@ def _no_checkpoint(path: Path) -> str:
 
 
 def _kind(path: Path) -> str:
-    if path.is_symlink() and not path.exists():
-        return f"it is a link that leads nowhere ({os.readlink(path)})"
-    return "it is a file" if path.is_file() else "it is a folder" if path.is_dir() else "it is neither file nor folder"
+    return f"it is {kind_of(path) or 'gone'}"
 
 
 _NARROW = "narrow the pattern, or put it right"

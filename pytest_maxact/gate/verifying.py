@@ -14,6 +14,7 @@ from pytest_maxact.judge.statement.schema import Artifact, Statement
 from pytest_maxact.judge.statement.whole import contradictions, shortfalls
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.file import content_digest, load
+from pytest_maxact.settings.userfiles import content_of
 
 _AHEAD = timedelta(minutes=10)
 """How far clocks may differ."""
@@ -74,7 +75,7 @@ def _of_demands(statement: Statement, demands: Demands, now: datetime) -> Iterat
     if waived and not demands.waivers:
         yield f"{counted(len(waived), 'check', 'is', 'are')} waived, the first {waived[0]}"
     for file in demands.limits:
-        if hashlib.sha256(Path(file).read_bytes()).hexdigest() not in {one.digest.sha256 for one in details.limits}:
+        if hashlib.sha256(content_of(Path(file))).hexdigest() not in {one.digest.sha256 for one in details.limits}:
             yield f"it was not judged by {file} as it is now, but by {', '.join(one.uri for one in details.limits)}"
     for file in demands.baselines:
         if content_digest(load(file)) not in {one.digest.sha256 for one in details.baselines}:

@@ -5,7 +5,6 @@ it ends as one that failed, whoever kept it.
 """
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +13,7 @@ from pytest_maxact.errors import MaxactError, marked, one_line, worded
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.plugin.ids import is_own
 from pytest_maxact.settings.option import pytest_option
+from pytest_maxact.settings.places import expanded
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
@@ -42,7 +42,7 @@ def begin_verdict(config: pytest.Config, path: str, about: str | None) -> None:
     from pytest_maxact.plugin.typed import typed
 
     if _verdict_key not in config.stash and not typed(config).looks:
-        config.stash[_verdict_key] = VerdictFile(Path(path).expanduser(), about)
+        config.stash[_verdict_key] = VerdictFile(expanded(path), about)
 
 
 def note_opened(config: pytest.Config, gate: "GateSession") -> None:

@@ -142,10 +142,13 @@ def _begin_files(config: pytest.Config) -> None:
 
 def _place_of(config: pytest.Config, field: str) -> str | None:
     given: str | None = config.getoption(f"maxact_{field}")
-    there = value_of(config, field)
-    if given or there is None or not asked_for(config):
+    if given or value_of(config, field) is None or not asked_for(config):
         return given
-    return str((config.inipath.parent if config.inipath else Path()) / str(there))
+    from pytest_maxact.settings.ini import ini_value
+
+    option = next(option for option in OPTIONS if option.field == field)
+    found: str = ini_value(option, written(config)[option.ini], config.inipath.parent if config.inipath else None)
+    return found
 
 
 def _open_first(config: pytest.Config, settings: "Settings") -> None:

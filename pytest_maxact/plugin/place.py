@@ -5,11 +5,14 @@ anything is opened.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from pytest_maxact.errors import InputError
 from pytest_maxact.plugin.inifile import value_of
+from pytest_maxact.settings.places import expanded
 
 
 def place_of(config: pytest.Config) -> Path:
@@ -27,18 +30,19 @@ def place_of(config: pytest.Config) -> Path:
 
 def is_place(config: pytest.Config, path: str) -> bool:
     """Whether a path as it was typed is that file."""
-    return (config.invocation_params.dir / path).resolve() == place_of(config).resolve()
+    return os.path.realpath(config.invocation_params.dir / path) == os.path.realpath(place_of(config))
 
 
 def _limits(config: pytest.Config) -> Path | None:
-    """The limits file that is named."""
+    """The limits file that is named; what is no path is refused where the gate is opened."""
     given = config.getoption("maxact_limits", None)
-    if given:
-        return _absolute(config.invocation_params.dir / Path(given).expanduser())
     there = value_of(config, "limits")
-    if there is None or not config.inipath:
-        return None
-    return _absolute(config.inipath.parent / Path(str(there)).expanduser())
+    with suppress(InputError):
+        if given:
+            return _absolute(config.invocation_params.dir / expanded(given))
+        if there is not None and config.inipath:
+            return _absolute(config.inipath.parent / expanded(str(there)))
+    return None
 
 
 def _absolute(path: Path) -> Path:

@@ -22,7 +22,7 @@ from pytest_maxact.record.output import Kind, unwritten, write_output
 from pytest_maxact.record.record import METRIC_VERSION, Record
 from pytest_maxact.record.schema import SCHEMA, stored
 from pytest_maxact.record.sound.record import require_sound
-from pytest_maxact.settings.userfiles import reachable, refuse_stand_in
+from pytest_maxact.settings.userfiles import lying, reachable, refuse_stand_in
 
 _KEY = "maxact"
 """The one metadata key: with several, safetensors would write them in no fixed order."""
@@ -148,7 +148,9 @@ def _parts(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     from safetensors import SafetensorError, safe_open
 
     if not reachable(path).is_file():
-        raise InputError(f"no Record at {path}\n  measure a checkpoint with {setting('save')} FILE to write one")
+        raise InputError(
+            f"no Record at {path}{lying(path)}\n  measure a checkpoint with {setting('save')} FILE to write one"
+        )
     try:
         with safe_open(path, framework="numpy") as file:
             document = json.loads((file.metadata() or {}).get(_KEY, "null"), object_pairs_hook=_once)

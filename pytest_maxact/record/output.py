@@ -10,7 +10,8 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,13 +45,15 @@ def require_place(target: Path, kind: Kind, apart: Iterable[Path] = (), own: Pat
     that of a training run does.
     """
     require_harmless(target, kind, apart, own)
-    place = Path(os.path.realpath(target))
-    if place.is_dir():
-        raise _refused(target, kind, "it is a folder", "give a file")
-    if not place.parent.is_dir():
-        raise _refused(target, kind, f"there is no folder {place.parent}", "make it, or give a file in one that exists")
-    if not may_be_written(place.parent):
-        raise _refused(target, kind, _protected(place.parent), "give a file in a folder that may be written")
+    with _looking(target, kind):
+        place = Path(os.path.realpath(target))
+        home = place.parent
+        if place.is_dir():
+            raise _refused(target, kind, "it is a folder", "give a file")
+        if not home.is_dir():
+            raise _refused(target, kind, f"there is no folder {home}", "make it, or give a file in one that exists")
+        if not may_be_written(home):
+            raise _refused(target, kind, _protected(home), "give a file in a folder that may be written")
 
 
 def require_folder(folder: Path, called: str, apart: Iterable[Path] = ()) -> None:
@@ -63,7 +66,7 @@ def require_folder(folder: Path, called: str, apart: Iterable[Path] = ()) -> Non
 def require_writable_folder(folder: Path, called: str) -> None:
     """Raise InputError where such a folder could not be made or written to either; asked before the work, not after."""
     kind = Kind(called=called, is_one=lambda path: False)
-    try:
+    with _looking(folder, kind):
         require_folder(folder, called)
         place = Path(os.path.realpath(folder))
         while not os.path.lexists(place):
@@ -72,18 +75,14 @@ def require_writable_folder(folder: Path, called: str) -> None:
             raise _refused(folder, kind, f"{place} is no folder", "give another")
         if not may_be_written(place):
             raise _refused(folder, kind, _protected(place), "give a folder that may be written")
-    except (OSError, ValueError) as error:
-        raise _refused(folder, kind, str(error), "give a path that can be written") from error
 
 
 def require_harmless(target: Path, kind: Kind, apart: Iterable[Path] = (), own: Path | None = None) -> None:
     """Raise InputError where writing to `target` would destroy what is not of this kind, or change a checkpoint."""
     apart = list(apart)
-    try:
+    with _looking(target, kind):
         place = Path(os.path.realpath(target, strict=os.path.exists(target)))
         found = os.stat(place) if os.path.lexists(place) else None
-    except (OSError, ValueError) as error:
-        raise _refused(target, kind, str(error), "give a path that can be written") from error
     at_home = bool(kind.beside_weights) and place.name == kind.beside_weights
     if reason := in_hub_cache(place) if at_home else inside_checkpoint(place, apart, own):
         raise _refused(target, kind, reason, "give a path outside every checkpoint; what lies in one is part of it")
@@ -173,6 +172,16 @@ def _looks_like_one(folder: Path) -> bool:
 def _holds(folder: Path, told: os.stat_result) -> bool:
     """Whether one of a folder's files is this very one, by another name."""
     return folder.is_dir() and any(os.path.samestat(file.stat(), told) for file in folder.rglob("*") if file.is_file())
+
+
+@contextmanager
+def _looking(target: Path, kind: Kind) -> Iterator[None]:
+    """What the system says of a path that nothing can be looked for at."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else ""
+        raise _refused(target, kind, why or str(error), "give a path that can be written") from error
 
 
 def _refused(target: Path, kind: Kind, reason: str, how: str) -> InputError:

@@ -75,13 +75,12 @@ def ini_value(option: Option, written: Written, folder: Path | None) -> Any:
     for entry in _entries(option, written):
         try:
             value = option.parse(entry)
+            if option.is_path and folder is not None:
+                path = Path(option.parse(str(folder / value)))
+                is_hub_id = option.name in _OF_THE_HUB_TOO and not has_magic(value) and not path.exists()
+                value = value if is_hub_id else str(path)
         except argparse.ArgumentTypeError as error:
             raise InputError(f"{written.place}: {option.ini}: {error}") from error
-        if option.is_path and folder is not None:
-            path = folder / Path(value).expanduser()
-            value = (
-                str(path) if option.name not in ("model", "baseline") or path.exists() or has_magic(value) else value
-            )
         found.append(value)
     return found if option.repeatable else found[0]
 
@@ -103,6 +102,8 @@ def _entries(option: Option, written: Written) -> list[str]:
     kept = stripped if isinstance(value, list) else list(filter(None, stripped))
     return kept if option.repeatable else [",".join(kept)]
 
+
+_OF_THE_HUB_TOO = ("model", "corpus-tokenizer", "baseline", "source")
 
 _TAKES = {bool: "true or false", int: "a whole number", list: "a list of strings, or one string", str: "one string"}
 _EXAMPLES = {bool: "true", int: "64", list: '["{}"]', str: '"{}"'}

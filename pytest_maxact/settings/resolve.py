@@ -11,6 +11,7 @@ from pytest_maxact.errors import InputError, setting
 from pytest_maxact.settings.ini import Ini, ini_value
 from pytest_maxact.settings.option import Option
 from pytest_maxact.settings.options import OPTIONS
+from pytest_maxact.settings.places import expanded
 from pytest_maxact.settings.settings import Settings
 
 
@@ -92,8 +93,8 @@ def _said(name: str) -> str:
 
 def _expanded(option: Option, value: Any) -> Any:
     if option.repeatable:
-        return tuple(str(Path(entry).expanduser()) for entry in dict.fromkeys(value))
-    return str(Path(value).expanduser()) if option.is_path else value
+        return tuple(str(expanded(entry)) for entry in dict.fromkeys(value))
+    return str(expanded(value)) if option.is_path else value
 
 
 _JUDGING = frozenset(option.field for option in OPTIONS if not option.measures)

@@ -6,10 +6,13 @@ stands for.
 """
 
 import codecs
+import errno
+import os
 import re
+import stat
 from pathlib import Path
 
-from pytest_maxact.errors import InputError, cut
+from pytest_maxact.errors import InputError, cut, shown
 
 BOM = codecs.BOM_UTF8
 _BEGINNING = 512
@@ -23,7 +26,45 @@ def text_of(path: Path) -> str:
     """The text of a file, without the byte order mark that some editors begin it with. Raises OSError and
     UnicodeDecodeError.
     """
-    return plain_text(path.read_bytes())
+    return plain_text(content_of(path))
+
+
+def content_of(path: Path, most: int = -1) -> bytes:
+    """The bytes of a file, of a large one `most` and one more. Raises OSError; of what is no file, unopened: a pipe
+    would be waited for, and a device need not end.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise NoFileError(errno.EINVAL, f"it is {kind_of(path)}", str(path))
+    with path.open("rb") as file:
+        return file.read(most + 1 if most >= 0 else -1)
+
+
+class NoFileError(OSError):
+    """Something else than a file lies there."""
+
+
+def kind_of(path: Path) -> str:
+    """What lies at a path, in words; empty for nothing."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return f"a link that leads nowhere ({shown(os.readlink(path))})" if path.is_symlink() else ""
+    return _KINDS.get(stat.S_IFMT(mode), "a file")
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def lying(path: Path) -> str:
+    """The same for the end of a sentence that says that what is wanted is not there."""
+    kind = kind_of(path)
+    return f", which is {kind}" if kind else ""
 
 
 def plain_text(content: bytes) -> str:
@@ -82,7 +123,8 @@ def unreadable(path: Path, error: OSError) -> InputError:
             f"{path} may not be read by this user ({error.strerror})\n"
             "  give the user who runs this the right to read it (chmod, chown), or run as one who may"
         )
-    return InputError(f"{path} cannot be read: {error.strerror or error}\n  copy or download it again")
+    mend = "give a file" if isinstance(error, NoFileError) else "copy or download it again, or give another"
+    return InputError(f"{path} cannot be read: {error.strerror or error}\n  {mend}")
 
 
 def refuse_mark(path: Path) -> None:

@@ -16,6 +16,7 @@ from pytest_maxact.errors import InputError, MaxactError, MeasureError, first_li
 from pytest_maxact.gate.github import is_asked, refused
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.numbers.counted import counted
+from pytest_maxact.settings.places import expanded
 from pytest_maxact.settings.settings import Settings
 from pytest_maxact.trainer.arguments import require_arguments
 from pytest_maxact.trainer.earlier import found_before
@@ -85,7 +86,7 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
         self.trainer = trainer
         self.every = every
         self.budget_seconds = budget_seconds
-        self.baseline = Path(baseline).expanduser() if baseline is not None else None
+        self.baseline = expanded(baseline) if baseline is not None else None
         self.stop_on_breach = stop_on_breach
         self.findings: dict[int, tuple[Finding, ...]] = {}
         self.errors: dict[int, str] = {}
@@ -261,4 +262,4 @@ def _told(error: Exception) -> str:
 
 
 def _path(value: str | Path | None) -> str | None:
-    return None if value is None else str(Path(value).expanduser())
+    return None if value is None else str(expanded(value))

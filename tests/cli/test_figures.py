@@ -38,7 +38,7 @@ def test_figures_are_files_of_a_folder_and_replace_only_their_own_kind(
     assert (folder / "heat.svg").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("where", ["a file", "a file/plots", "protected", "protected/plots", "zero\0"])
+@pytest.mark.parametrize("where", ["a file", "a file/plots", "protected", "protected/plots"])
 def test_a_folder_that_cannot_be_had_is_told_before_anything_is_drawn(
     where: str, record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

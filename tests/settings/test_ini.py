@@ -103,3 +103,32 @@ def test_a_key_that_nobody_reads_is_refused_with_its_place() -> None:
         "  it would do nothing, unsaid: mend it, or take it out; `pytest --help` lists the keys"
     )
     refuse_unknown(["other", "max_active"], places)
+
+
+@pytest.mark.parametrize("field", [option.field for option in OPTIONS if option.is_path])
+@pytest.mark.parametrize("text", ["a\0b", "~nosuchuser/x", "n" * 300])
+def test_a_path_that_no_file_can_have_is_refused_with_its_place(field: str, text: str, tmp_path: Path) -> None:
+    for folder in (None, tmp_path):
+        with pytest.raises(InputError, match=rf"^pyproject\.toml:3: maxact_{field}: "):
+            value(field, [text] if field == "baseline" else text, folder)
+
+
+def test_paths_start_from_its_folder_or_from_a_home_and_hub_ids_from_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert (value("verdict", "v.json", tmp_path), value("verdict", "~/v.json", tmp_path)) == (
+        str(tmp_path / "v.json"), "/home/me/v.json",
+    )  # fmt: skip
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(InputError, match="a link that leads back to itself"):
+        value("limits", "loop", tmp_path)
+    hub = [option for option in OPTIONS if option.is_path and {"HUB", "MODEL"} & {*(option.metavar or "").split("_")}]
+    assert len(hub) == 4
+    for option in hub:
+        given: object = ["org/name"] if option.repeatable else "org/name"
+        assert value(option.field, given, tmp_path) == given
+        (tmp_path / "org").mkdir(exist_ok=True)
+        (tmp_path / "org/name").touch()
+        assert "/org/name" in str(value(option.field, given, tmp_path))
+        (tmp_path / "org/name").unlink()

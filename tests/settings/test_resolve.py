@@ -181,8 +181,8 @@ def test_an_empty_ini_value_is_no_value() -> None:
         ("device", "cuda:", "'cuda:' is not a device"),
         ("device", "cpu:0", "'cpu:0' is not a device"),
         ("trust-remote-code", "maybe", "'maybe' is not true or false"),
-        ("model", "  ", "must not be empty"),
-        ("limits", "  ", "must not be empty"),
+        ("model", "  ", "is empty; give a file or folder"),
+        ("family", "  ", "must not be empty"),
     ],
 )
 def test_a_value_that_cannot_be_read_is_refused_with_its_option(name: str, text: str, reason: str) -> None:

@@ -10,7 +10,15 @@ import yaml
 
 from pytest_maxact.errors import InputError, cut, first_line, setting, shown
 from pytest_maxact.judge.limits.yaml_loader import MOST_BYTES, Loader
-from pytest_maxact.settings.userfiles import plain_text, refuse_stand_in, unreadable
+from pytest_maxact.settings.userfiles import (
+    NoFileError,
+    content_of,
+    kind_of,
+    lying,
+    plain_text,
+    refuse_stand_in,
+    unreadable,
+)
 
 Location = tuple[str | int, ...]
 
@@ -47,23 +55,34 @@ def read_yaml(path: Path, loader: Any = Loader) -> tuple[Any, Lines]:
         return parse_yaml(limits_text(path), path, loader)
     except FileNotFoundError as error:
         raise InputError(
-            f"no limits file at {path}\n  {setting('limits')} takes a YAML file; without it the shipped limits apply"
+            f"no limits file at {path}{lying(path)}\n"
+            f"  {setting('limits')} takes a YAML file; without it the shipped limits apply"
         ) from error
-    except PermissionError as error:
-        raise unreadable(path, error) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the limits file {path}: {error}") from error
+    except NotADirectoryError as error:
+        raise InputError(f"no limits file at {path}: a file lies where a folder should\n  mend the path") from error
+    except (OSError, ValueError) as error:
+        raise no_limits(path, error) from error
+
+
+def no_limits(path: Path, error: OSError | ValueError) -> InputError:
+    """The error for a limits file that cannot be read, or holds no text."""
+    takes = f"{setting('limits')} takes a file of YAML, in UTF-8"
+    if isinstance(error, NoFileError):
+        return InputError(f"the limits file {path} is {kind_of(path)}, and no file\n  {takes}")
+    if isinstance(error, OSError):
+        return unreadable(path, error)
+    return InputError(f"cannot read the limits file {path}: {error}\n  {takes}")
 
 
 def limits_text(path: Path) -> str:
-    """The text of a limits file. Raises InputError for one that is no file or too large to be one; OSError and
-    UnicodeDecodeError are left to the caller.
+    """The text of a limits file. Raises InputError for one that is too large to be one; OSError and ValueError are left
+    to the caller.
     """
-    with path.open("rb") as file:
-        content = file.read(MOST_BYTES + 1) if path.is_file() else b""
-    if not path.is_file() or len(content) > MOST_BYTES:
-        what = f"larger than {MOST_BYTES >> 20} MiB" if content else "no file"
-        raise InputError(f"the limits file {path} is {what}\n  {setting('limits')} takes a file of YAML")
+    content = content_of(path, MOST_BYTES)
+    if len(content) > MOST_BYTES:
+        raise InputError(
+            f"the limits file {path} is larger than {MOST_BYTES >> 20} MiB\n  {setting('limits')} takes a file of YAML"
+        )
     refuse_stand_in(path)
     return plain_text(content)
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.statement.schema import DETAILS, Statement
+from pytest_maxact.settings.userfiles import content_of, lying
 
 MOST_BYTES = 256 << 20
 """A statement of a model of a thousand layers is a hundredth of this."""
@@ -28,12 +29,15 @@ def rendered(statement: Statement) -> str:
 def read(path: Path) -> Statement:
     """A statement from its file. Raises InputError for one that is missing, no statement of ours, or edited."""
     try:
-        if path.stat().st_size > MOST_BYTES:
+        content = content_of(path, MOST_BYTES)
+        if len(content) > MOST_BYTES:
             raise InputError(f"{path}: larger than any verdict\n  give the file of a run's verdict")
-        text = path.read_bytes().decode()
+        text = content.decode()
         statement = Statement.model_validate_json(text)
     except OSError as error:
-        raise InputError(f"no verdict at {path} ({error.strerror})\n  give the file that the gate wrote") from error
+        raise InputError(
+            f"no verdict at {path}{lying(path) or f' ({error.strerror})'}\n  give the file that the gate wrote"
+        ) from error
     except (ValidationError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: not a verdict of pytest-maxact, or an edited one\n  give the file as the gate wrote it"

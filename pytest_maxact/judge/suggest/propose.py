@@ -20,6 +20,7 @@ from pytest_maxact.judge.limits.file import LIMITS, LimitsFile, builtin_path, lo
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.rules import require_protocol, select_rules
 from pytest_maxact.judge.limits.schema.family import Shape
+from pytest_maxact.judge.limits.yaml_lines import no_limits
 from pytest_maxact.judge.limits.yaml_loader import plain
 from pytest_maxact.judge.series.order import short_name
 from pytest_maxact.judge.suggest.evidence import Evidence, gather
@@ -36,6 +37,7 @@ from pytest_maxact.record.identity import identity_of
 from pytest_maxact.record.metrics.metric import MAX_ABS
 from pytest_maxact.record.output import unwritten, write_output
 from pytest_maxact.record.record import Record
+from pytest_maxact.settings.userfiles import content_of
 
 _UNNAMED = Path("limits.yaml")
 _ORDER = (*Shape.model_fields, *KINDS)
@@ -148,11 +150,11 @@ def propose(
 def _text_of(path: Path) -> str | None:
     """The file with its line ends as they are; None where there is none."""
     try:
-        return path.read_bytes().decode("utf-8")
+        return content_of(path).decode("utf-8")
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the limits file {path}: {error}") from error
+    except (OSError, ValueError) as error:
+        raise no_limits(path, error) from error
 
 
 def _protocol(records: Sequence[Record], found: str | None, path: Path) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_maxact.errors import InputError, first_line
-from pytest_maxact.record.whole import write_whole
+from pytest_maxact.record.output import Kind, unwritten, write_output
 
 POOL = 12
 """So many of the worst inputs are kept of each site."""
@@ -62,9 +62,24 @@ class State:
         return pool[0] if pool else None
 
 
+def is_state(path: Path) -> bool:
+    """Whether a file is the state of a search, of any version."""
+    try:
+        return bool({"form", "pools", "identity"} <= json.loads(path.read_bytes()).keys())
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
+
+
+STATE = Kind(called="the state of the search", is_one=is_state)
+
+
 def write_state(state: State, path: Path) -> None:
+    """Raises InputError where it cannot be written, or would destroy something."""
     document = {"form": _FORM, **asdict(state)}
-    write_whole(path, json.dumps(document).encode())
+    try:
+        write_output(path, json.dumps(document).encode(), STATE)
+    except OSError as error:
+        raise InputError(f"cannot write the state of the search to {path}: {unwritten(error)}") from error
 
 
 def read_state(path: Path, identity: Mapping[str, Any]) -> State | None:

@@ -26,7 +26,7 @@ class Resumption:
     def __init__(
         self, folder: Path, named: str = "pass", told: Path | None = None, make: Callable[[], object] | None = None
     ) -> None:
-        self.folder, self.named, self.told = folder, named.encode()[:100].decode(errors="ignore"), told
+        self.folder, self.named, self.told = folder, named.encode(errors="ignore")[:100].decode(errors="ignore"), told
         self.make = make or (lambda: folder.mkdir(parents=True, exist_ok=True))
         self.remark = ""
         """From where the measurement went on, or why it did not; empty where it began anew."""

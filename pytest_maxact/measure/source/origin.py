@@ -7,7 +7,6 @@ quantized itself stands for no source.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from pytest_maxact import corpus
@@ -20,6 +19,7 @@ from pytest_maxact.errors import InputError, setting
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.numbers.ways import PARALLEL
 from pytest_maxact.record.source import Compared
+from pytest_maxact.settings.places import expanded
 from pytest_maxact.settings.settings import Settings
 
 _SHOWN = 4
@@ -40,10 +40,10 @@ class Origin:
 
 def origin_of(settings: Settings) -> Origin | None:
     """None where there is no source, or it is given as a Record. Raises InputError."""
-    if settings.source is None or Path(settings.source).expanduser().is_file():
+    if settings.source is None or expanded(settings.source).is_file():
         return None
     model, revision = settings.source, None
-    if not Path(model).expanduser().exists() and "@" in model:
+    if not expanded(model).exists() and "@" in model:
         model, _, revision = model.partition("@")
     own = replace(settings, model=model, revision=revision, weights=None, source=None)
     return Origin(checkpoint=locate(own), settings=own)
@@ -51,7 +51,7 @@ def origin_of(settings: Settings) -> Origin | None:
 
 def refuse_record(settings: Settings) -> None:
     """Raise InputError for a source that is a Record, where nothing is judged: there is nothing to measure against."""
-    if settings.source and Path(settings.source).expanduser().is_file():
+    if settings.source and expanded(settings.source).is_file():
         raise InputError(
             f"{setting('source')} {settings.source}: is a file, and what is measured is held against the checkpoint\n"
             "  give that, or give the Record where the artifact's is judged"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pytest_maxact.errors import InputError, MeasureError, setting
 from pytest_maxact.numbers.ways import STREAMED
+from pytest_maxact.settings.places import expanded
 from pytest_maxact.settings.settings import Settings
 
 _MOST_THREADS = 30_000
@@ -29,7 +30,7 @@ def unstreamed(quantized: bool, settings: Settings) -> str:
             f"{setting('repeat')} measures samples again with a model that is in memory as a whole, which a streamed "
             "one is not"
         )
-    if settings.source and not Path(settings.source).expanduser().is_file():
+    if settings.source and not expanded(settings.source).is_file():
         return f"{setting('source')} compares predictions of models that are in memory as a whole, one after the other"
     if settings.stress or settings.hunt:
         tried = setting("stress") if settings.stress else setting("hunt")

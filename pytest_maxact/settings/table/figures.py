@@ -2,6 +2,7 @@
 
 from pytest_maxact.settings.option import Option
 from pytest_maxact.settings.parsers import choice_of, nonempty, positive_number, scheme_names, truth
+from pytest_maxact.settings.places import place
 
 FIGURES = (
     Option(
@@ -50,7 +51,7 @@ FIGURES = (
     Option(
         name="hunt-out",
         metavar="FILE",
-        parse=nonempty,
+        parse=place,
         is_path=True,
         help="where the worst inputs go, as a corpus file, those of a series into the folder FILE",
     ),

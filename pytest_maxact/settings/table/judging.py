@@ -3,12 +3,13 @@
 from pytest_maxact.errors import setting
 from pytest_maxact.settings.option import Option
 from pytest_maxact.settings.parsers import choice_of, nonempty, positive_number, truth
+from pytest_maxact.settings.places import place
 
 JUDGING = (
     Option(
         name="limits",
         metavar="FILE",
-        parse=nonempty,
+        parse=place,
         is_path=True,
         measures=False,
         help="limits file (default: the shipped thresholds.yaml)",
@@ -23,7 +24,7 @@ JUDGING = (
     Option(
         name="baseline",
         metavar="RECORD_OR_MODEL",
-        parse=nonempty,
+        parse=place,
         is_path=True,
         measures=False,
         repeatable=True,
@@ -35,7 +36,7 @@ JUDGING = (
     Option(
         name="source",
         metavar="MODEL_OR_RECORD",
-        parse=nonempty,
+        parse=place,
         is_path=True,
         measures=False,
         help=(
@@ -53,7 +54,7 @@ JUDGING = (
     Option(
         name="replay",
         metavar="FILE",
-        parse=nonempty,
+        parse=place,
         is_path=True,
         measures=False,
         help="judge a saved Record; no model is loaded; a pattern for a series of them",

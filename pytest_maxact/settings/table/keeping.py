@@ -1,13 +1,14 @@
 """Options that say what is kept, and where."""
 
 from pytest_maxact.settings.option import Option
-from pytest_maxact.settings.parsers import choice_of, nonempty, truth
+from pytest_maxact.settings.parsers import choice_of, truth
+from pytest_maxact.settings.places import place
 
 KEEPING = (
     Option(
         name="cache",
         metavar="DIR",
-        parse=nonempty,
+        parse=place,
         is_path=True,
         help=(
             "keep Records here by the content they were measured from (default: in .pytest_cache for a series or a"
@@ -23,7 +24,7 @@ KEEPING = (
     Option(
         name="save",
         metavar="FILE",
-        parse=nonempty,
+        parse=place,
         is_path=True,
         help="write the Record of the pass to FILE, those of a series into the folder FILE",
     ),
@@ -33,7 +34,7 @@ KEEPING = (
     Option(
         name="verdict",
         metavar="FILE",
-        parse=nonempty,
+        parse=place,
         is_path=True,
         measures=False,
         help=(
@@ -44,7 +45,7 @@ KEEPING = (
     Option(
         name="json-report",
         metavar="FILE",
-        parse=nonempty,
+        parse=place,
         is_path=True,
         measures=False,
         help="write all that a program may ask of the run to FILE, by a published JSON Schema (report.schema.json)",
@@ -52,7 +53,7 @@ KEEPING = (
     Option(
         name="html",
         metavar="FILE",
-        parse=nonempty,
+        parse=place,
         is_path=True,
         measures=False,
         help=(
@@ -63,7 +64,7 @@ KEEPING = (
     Option(
         name="sarif",
         metavar="FILE",
-        parse=nonempty,
+        parse=place,
         is_path=True,
         measures=False,
         help="write what does not hold, is waived or could not be judged to FILE as SARIF 2.1.0, by lines of limits",
@@ -71,7 +72,7 @@ KEEPING = (
     Option(
         name="codequality",
         metavar="FILE",
-        parse=nonempty,
+        parse=place,
         is_path=True,
         measures=False,
         help="write the same to FILE as a code quality report of GitLab",
@@ -79,7 +80,7 @@ KEEPING = (
     Option(
         name="card",
         metavar="FILE",
-        parse=nonempty,
+        parse=place,
         is_path=True,
         measures=False,
         help=(
@@ -90,7 +91,7 @@ KEEPING = (
     Option(
         name="bom",
         metavar="FILE",
-        parse=nonempty,
+        parse=place,
         is_path=True,
         measures=False,
         help="write the same to FILE as a fragment of a bill of materials (CycloneDX, JSON)",

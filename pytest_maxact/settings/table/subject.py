@@ -14,12 +14,13 @@ from pytest_maxact.settings.parsers import (
     truth,
     whole_number,
 )
+from pytest_maxact.settings.places import place
 
 SUBJECT = (
     Option(
         name="model",
         metavar="PATH_OR_HUB_ID",
-        parse=nonempty,
+        parse=place,
         is_path=True,
         help=(
             "the checkpoint to gate: a folder written by save_pretrained, or a hub id; a pattern ('runs/checkpoint-*')"
@@ -71,14 +72,14 @@ SUBJECT = (
     Option(
         name="corpus",
         metavar="FILE",
-        parse=nonempty,
+        parse=place,
         is_path=True,
         help='JSON lines {"text", "category"} or {"input_ids", "category"} (default: the built-in corpus)',
     ),
     Option(
         name="corpus-tokenizer",
         metavar="PATH_OR_HUB_ID",
-        parse=nonempty,
+        parse=place,
         is_path=True,
         help="tokenizer that a corpus of input_ids was encoded with",
     ),

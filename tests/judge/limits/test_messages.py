@@ -168,10 +168,10 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
 
 def test_what_is_no_file_is_said_to_be_none(tmp_path: Path) -> None:
     assert said(lambda: load_limits("/dev/null")) == (
-        "the limits file /dev/null is no file\n  `limits` takes a file of YAML"
+        "the limits file /dev/null is a device, and no file\n  `limits` takes a file of YAML, in UTF-8"
     )
     assert said(lambda: load_limits(tmp_path)) == (
-        f"cannot read the limits file {tmp_path}: [Errno 21] Is a directory: {str(tmp_path)!r}"
+        f"the limits file {tmp_path} is a folder, and no file\n  `limits` takes a file of YAML, in UTF-8"
     )
 
 

@@ -65,7 +65,7 @@ def test_a_file_too_large_to_be_one_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "l.yaml").write_bytes(b"a" * (MOST_BYTES + 1))
     with pytest.raises(InputError, match=r"l\.yaml is larger than 1 MiB"):
         load_limits(tmp_path / "l.yaml")
-    with pytest.raises(InputError, match="null is no file"):
+    with pytest.raises(InputError, match="null is a device, and no file"):
         load_limits("/dev/null")
 
 

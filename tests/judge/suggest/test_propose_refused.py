@@ -42,7 +42,7 @@ def test_a_file_that_is_no_limits_file_is_refused(own: Path) -> None:
     assert refusal([seen()], own).startswith(f"{own}:1: a limits file is a mapping")
     own.write_bytes(b"\xff")
     assert refusal([seen()], own).startswith(f"cannot read the limits file {own}: ")
-    assert refusal([seen()], own.parent).startswith(f"cannot read the limits file {own.parent}: ")
+    assert refusal([seen()], own.parent).startswith(f"the limits file {own.parent} is a folder, and no file")
 
 
 def test_a_family_of_the_models_name_that_does_not_list_it_is_refused(own: Path) -> None:
