@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from tests.support.defects.planting import Defect, Plant
-from tests.support.exports import awq, compressed, gptq, modelopt, mxfp8
+from tests.support.exports import auto_round, awq, compressed, fbgemm, gptq, modelopt, mxfp8
 from tests.support.exports.every import EXPORTS, Export
 from tests.support.exports.source import source
 
@@ -26,6 +26,10 @@ LINTED: dict[str, Export] = {
     "awq llama": partial(awq.export, kind="llama"),
     "gptq experts": partial(gptq.export, kind="qwen3_moe"),
     "mxfp8": mxfp8.export,
+    "fbgemm": fbgemm.export,
+    "auto-round": auto_round.export,
+    "auto-round native": partial(auto_round.export, form="auto_round", symmetric=True),
+    "auto-round as awq": partial(auto_round.export, form="auto_round:auto_awq"),
     "compressed FP8 llama": partial(compressed.export, preset="FP8_DYNAMIC", kind="llama"),
     "compressed W4A16 ignoring": partial(
         compressed.export, preset="W4A16", ignore=("model.layers.0.mlp.down_proj", "model.layers.1.mlp.down_proj")

@@ -1,5 +1,6 @@
 """FP8 as DeepSeek, Qwen and others publish it, and transformers reads it: a scale `weight_scale_inv` for each block
-of a weight, or one for all of it. MXFP8 is the same with blocks of one row and powers of two.
+of a weight, or one for all of it. MXFP8 is the same with blocks of one row and powers of two, that of FBGEMM with a
+scale for each row.
 
 Blocks are those that the config states. transformers tells them by dividing, which fails, or gives other values, where
 the last block of a side is smaller: DeepSeek's `kv_a_proj_with_mqa` has 576 rows. Where it divides, the values are its.
@@ -15,7 +16,7 @@ from pytest_maxact.checkpoint.formats.part import Part, Tensors
 from pytest_maxact.checkpoint.formats.stated import Quantization
 from pytest_maxact.numbers.schemes import Quantizer
 
-NAMES = ("fp8", "mxfp8")
+NAMES = ("fp8", "mxfp8", "fbgemm_fp8")
 _FP8 = ("F8_E4M3", "F8_E5M2")
 _SUFFIXES = ("_scale_inv", "_scale")
 _MX = (1, 32)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from pytest_maxact.checkpoint.formats import awq, bitsandbytes, compressed, fp8, gptq, modelopt, mxfp4
+from pytest_maxact.checkpoint.formats import auto_round, awq, bitsandbytes, compressed, fp8, gptq, modelopt, mxfp4
 from pytest_maxact.checkpoint.formats.packed import Held, Inputs, Packing, Reader, never, weights_alone
 from pytest_maxact.checkpoint.formats.stated import Quantization
 from pytest_maxact.checkpoint.headers import Header
@@ -35,6 +35,7 @@ FORMATS = (
     Format(methods=mxfp4.NAMES, packed=mxfp4.packed, library="transformers"),
     Format(methods=gptq.NAMES, packed=gptq.packed),
     Format(methods=awq.NAMES, packed=awq.packed),
+    Format(methods=auto_round.NAMES, packed=auto_round.packed),
     Format(methods=bitsandbytes.NAMES, packed=bitsandbytes.packed),
     Format(
         methods=modelopt.NAMES, packed=modelopt.packed, inputs=modelopt.inputs, leaves_weights=modelopt.leaves_weights

@@ -203,7 +203,7 @@ def _of_module(
         )
         return
     for part in parts_of(form, matrix, own, module.parts):
-        yield from part_faults(module, part, matrix, form, values)
+        yield from part_faults(module, part, matrix, form, values, signed=own.signed)
         header = module.parts.get(part.name)
         if header is not None and part.scales and header.dtype in FLOAT_DTYPES and part.name != "input_scale":
             largest[header.key] = (module, header, values.flaws(header).largest)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from pytest_maxact.checkpoint.formats.auto_round import LAYOUTS
 from pytest_maxact.checkpoint.lint.artifact import Artifact
 from pytest_maxact.checkpoint.lint.compressed import cache_in, compressed
 from pytest_maxact.checkpoint.lint.stated import Spec, Stated, names
@@ -26,6 +27,10 @@ def _fp8(stated: Mapping[str, Any], where: str) -> Stated:
     )  # fmt: skip
 
 
+def method_of(stated: Mapping[str, Any]) -> str:
+    return str(stated.get("quant_method") or "").lower().replace("_", "-")
+
+
 def _codes(stated: Mapping[str, Any]) -> str:
     """The dtype that `fmt` says, as in `e4m3` and `float8_e5m2`."""
     said = str(stated.get("fmt") or "e4m3").lower()
@@ -40,6 +45,15 @@ def _mxfp8(stated: Mapping[str, Any], where: str) -> Stated:
     )  # fmt: skip
 
 
+def _fbgemm(stated: Mapping[str, Any], where: str) -> Stated:
+    fp8 = _fp8(stated, where)
+    return replace(
+        fp8,
+        method="fbgemm_fp8",
+        spec=lambda name: replace(own, strategy="channel") if (own := fp8.spec(name)) else None,
+    )
+
+
 def _mxfp4(stated: Mapping[str, Any], where: str) -> Stated:
     ignored = names(stated.get("modules_to_not_convert"))
     own = Spec(forms=("mxfp4 blocks",), bits=4, strategy="group", group=32, symmetric=True)
@@ -49,6 +63,14 @@ def _mxfp4(stated: Mapping[str, Any], where: str) -> Stated:
     )  # fmt: skip
 
 
+def _auto_round(stated: Mapping[str, Any], where: str) -> Stated:
+    form = str(stated.get("packing_format") or "auto_round")
+    if form not in LAYOUTS:
+        raise ValueError(f"packing_format is {form}, of {', '.join(LAYOUTS)}")
+    found = _gptq({**stated, "packing_format": form}, where)
+    return replace(found, method=f"auto-round, as {LAYOUTS[form]}")
+
+
 def _gptq(stated: Mapping[str, Any], where: str) -> Stated:
     rules: dict[str, tuple[Any, Any]] = {}
     for key, matches in (("dynamic", re.match), ("extra_config", re.fullmatch)):
@@ -56,13 +78,14 @@ def _gptq(stated: Mapping[str, Any], where: str) -> Stated:
         rules |= {one: (matches, change) for one, change in found.items()} if isinstance(found, Mapping) else {}
     blocks = stated.get("modules_in_block_to_quantize") or ()
     only = tuple(str(one) for entry in blocks for one in (entry if isinstance(entry, list | tuple) else [entry]))
-    form = str(stated.get("checkpoint_format") or stated.get("packing_format") or "")
+    form = str(stated.get("checkpoint_format") or LAYOUTS.get(str(stated.get("packing_format")), ""))
     version = 2 if "v2" in form else 1
     own = Spec(
         forms=("gptq",) if "awq" not in form else ("awq",), bits=int(stated.get("bits") or 4),
         **_grouped(int(stated.get("group_size") or -1)), version=version,
         symmetric=None if stated.get("sym") is None else bool(stated["sym"]),
         reordered=None if stated.get("desc_act") is None else bool(stated["desc_act"]),
+        signed=method_of(stated) == "auto-round" or "autoround_version" in stated,
     )  # fmt: skip
 
     def rule(name: str) -> tuple[str, Any]:
@@ -183,8 +206,8 @@ def _bitsandbytes(stated: Mapping[str, Any], where: str) -> Stated:
 
 METHODS: Mapping[str, Callable[[Mapping[str, Any], str], Stated]] = {
     "compressed-tensors": compressed, "fp8": _fp8, "mxfp8": _mxfp8, "mxfp4": _mxfp4, "gptq": _gptq, "awq": _awq,
-    "auto-round": _gptq, "modelopt": _modelopt, "modelopt-fp4": _modelopt, "modelopt-mixed": _modelopt,
-    "bitsandbytes": _bitsandbytes,
+    "auto-round": _auto_round, "modelopt": _modelopt, "modelopt-fp4": _modelopt, "modelopt-mixed": _modelopt,
+    "bitsandbytes": _bitsandbytes, "fbgemm-fp8": _fbgemm,
 }  # fmt: skip
 
 
@@ -214,7 +237,7 @@ def _with_modelopt(stated: Mapping[str, Any], found: Artifact) -> Mapping[str, A
 
 
 def _of(stated: Mapping[str, Any], where: str, otherwise: str) -> Stated:
-    method = str(stated.get("quant_method") or otherwise).lower().replace("_", "-")
+    method = method_of(stated) or otherwise
     if not method and "config_groups" in stated:
         method = "compressed-tensors"
     if not method and any(stated.get(f"load_in_{bits}bit") for bits in (4, 8)):

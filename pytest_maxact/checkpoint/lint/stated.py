@@ -27,6 +27,8 @@ class Spec:
     symmetric: bool | None = None
     static_inputs: bool = False
     inputs: str = ""
+    signed: bool = False
+    """Whether scales may lie below zero, as AutoRound's of symmetric weights do."""
     codes: str = ""
     """The dtype of codes in FP8, empty where none is said."""
     reordered: bool | None = None

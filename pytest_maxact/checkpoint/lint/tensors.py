@@ -20,8 +20,10 @@ _WHAT = {
 }  # fmt: skip
 
 
-def part_faults(module: Module, part: Part, matrix: Matrix, form: str, values: Values) -> Iterator[LintFault]:
-    """What is wrong with one tensor of a module."""
+def part_faults(
+    module: Module, part: Part, matrix: Matrix, form: str, values: Values, *, signed: bool = False
+) -> Iterator[LintFault]:
+    """What is wrong with one tensor of a module; `signed`: scales may be negative."""
     header = module.parts.get(part.name)
     weight = weight_of(module)
     if header is None:
@@ -38,12 +40,14 @@ def part_faults(module: Module, part: Part, matrix: Matrix, form: str, values: V
         size = by((*matrix.lead, matrix.rows, matrix.columns))
         yield fault(code, header.key, f"it is {by(header.shape)}, and weights of {size} call for {wanted}")
     if part.scales:
-        yield from scale_faults(header, values, exponents=part.exponents, over=(module, matrix, form) if fits else None)
+        yield from scale_faults(
+            header, values, exponents=part.exponents, over=(module, matrix, form) if fits else None, signed=signed
+        )
 
 
 def scale_faults(
     header: Header, values: Values, *, exponents: bool = False, over: tuple[Module, Matrix, str] | None = None,
-    maxima: bool = False,
+    maxima: bool = False, signed: bool = False,
 ) -> Iterator[LintFault]:  # fmt: skip
     """What of scales is no scale; `over`: the module whose weights they multiply, to tell zeros that cost nothing;
     `maxima`: they are those of blocks, so that one of zero is of a block of zeros.
@@ -58,7 +62,7 @@ def scale_faults(
     if flaws.nonfinite:
         what = "255, which is NaN as an exponent" if exponents else "NaN or infinite"
         yield fault("scale_nonfinite", header.key, f"{flaws.nonfinite}{of} {_is(flaws.nonfinite)} {what}")
-    if flaws.negative:
+    if flaws.negative and not signed:
         yield fault("scale_negative", header.key, f"{flaws.negative}{of} {_is(flaws.negative)} negative")
     if flaws.zero:
         dead = maxima and flaws.zero < flaws.size

@@ -9,14 +9,16 @@ import pytest
 import torch
 from compressed_tensors.entrypoints.convert import CompressedTensorsDequantizer
 
+from pytest_maxact.checkpoint.formats.auto_round import LAYOUTS
 from pytest_maxact.checkpoint.formats.bitsandbytes import of_4_bits, of_8_bits
 from pytest_maxact.checkpoint.formats.bitsandbytes_state import state_of
 from pytest_maxact.checkpoint.formats.modelopt import of_fp8, of_nvfp4
 from pytest_maxact.checkpoint.lint.look import lint
 from pytest_maxact.checkpoint.locate import locate, with_weights
+from pytest_maxact.errors import InputError
 from pytest_maxact.measure.low_bits import low_bits_of
 from pytest_maxact.settings.settings import Settings
-from tests.support.exports import bitsandbytes, compressed
+from tests.support.exports import auto_round, awq, bitsandbytes, compressed, fbgemm, gptq
 from tests.support.exports.source import linears_of, restored, source, tensors_of
 from tests.support.recorded import FOUR_BITS, WANTED, recorded, state_in
 from tests.support.trained import change_weights
@@ -87,6 +89,50 @@ def test_bytes_of_codes_may_be_stored_as_another_dtype(storage: torch.dtype, ori
     assert tensors_of(folder)["model.layers.0.mlp.up_proj.weight"].dtype == storage
     assert all(torch.equal(found[name], wanted[name]) for name in projections(origin))
     assert not lint(folder).red
+
+
+@pytest.mark.parametrize("form", sorted(LAYOUTS))
+def test_those_of_autoround_are_those_of_the_layout_that_it_names(form: str, origin: Path, tmp_path: Path) -> None:
+    folder = auto_round.export(tmp_path / "m", origin, form=form)
+    plain = (awq if LAYOUTS[form] == "awq" else gptq).export(tmp_path / "plain", origin)
+    found, wanted = restored(folder), restored(plain)
+    assert all(torch.equal(found[name], wanted[name]) for name in projections(origin))
+    assert not lint(folder).faults
+
+
+def test_scales_of_autoround_may_lie_below_zero(origin: Path, tmp_path: Path) -> None:
+    folder = auto_round.export(tmp_path / "m", origin, symmetric=True)
+    found, stored, source = restored(folder), tensors_of(folder), tensors_of(origin)
+    for name in projections(origin):
+        scales = stored[name.replace("weight", "scales")].float()
+        assert scales.min() < 0 < scales.max()
+        steps = scales.abs().t().repeat_interleave(64, 1)
+        inside = (found[name].float() - source[name].float()).abs() / steps
+        assert inside.quantile(0.99) < 0.51
+    assert not lint(folder).faults
+
+
+def test_those_of_fbgemm_are_levels_times_the_scale_of_their_row(origin: Path, tmp_path: Path) -> None:
+    folder = fbgemm.export(tmp_path / "m", origin)
+    found, stored = restored(folder), tensors_of(folder)
+    for name in projections(origin):
+        levels, scales = stored[name].float(), stored[f"{name}_scale"]
+        for row in range(0, levels.shape[0], 31):
+            assert all(found[name][row, column] == levels[row, column] * scales[row, 0] for column in (0, 1, 77, 127))
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [{"packing_format": "auto_round:llm_compressor"}, {"data_type": "mx_fp"}, {"packing_format": "auto_round:v3"}],
+)
+def test_other_layouts_of_autoround_are_refused_by_name(stated: dict[str, str], origin: Path, tmp_path: Path) -> None:
+    folder = auto_round.export(tmp_path / "m", origin)
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] |= stated
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=next(iter(stated.values()))):
+        restored(folder)
+    assert lint(folder).red
 
 
 def test_a_block_of_zeros_is_given_back_as_zeros_and_is_no_fault(origin: Path, tmp_path: Path) -> None:

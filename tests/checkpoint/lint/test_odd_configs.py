@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
+from pytest_maxact.checkpoint.formats.stated import Quantization
+from pytest_maxact.checkpoint.formats.table import is_read
 from pytest_maxact.checkpoint.lint.artifact import said_in
 from pytest_maxact.checkpoint.lint.look import lint
 from pytest_maxact.checkpoint.lint.methods import stated_in
 from pytest_maxact.errors import InputError
+from tests.support.exports.source import restored
 from tests.support.linting import export
 
 
@@ -93,3 +97,22 @@ def test_a_method_that_is_not_known_is_a_fault_by_its_name(name: str, stated: di
     wanted = next(iter(stated.values())) or "a method that it does not name"
     assert [one.what for one in found.faults if one.code == "method" and wanted in one.what]
     assert found.red
+
+
+UNREAD = [
+    method
+    for method in sorted(AUTO_QUANTIZATION_CONFIG_MAPPING)
+    if not is_read(Quantization(method=method, detail="", where="")) and method != "gguf"
+]
+
+
+@pytest.mark.parametrize("method", UNREAD)
+def test_every_method_of_transformers_that_is_not_read_is_refused_by_its_name(method: str, tmp_path: Path) -> None:
+    folder = changed(tmp_path / "m", "fp8 block", quant_method=method)
+    with pytest.raises(InputError, match=rf"quantized with {method}.*does not gate\n  gate the checkpoint before"):
+        restored(folder)
+    assert [one for one in lint(folder).faults if one.code == "method" and method.replace("_", "-") in one.what]
+
+
+def test_those_of_transformers_that_are_not_read_are_told() -> None:
+    assert {"torchao", "hqq", "quanto", "eetq", "higgs", "vptq", "spqr", "aqlm", "bitnet", "nvfp4"} <= set(UNREAD)
