@@ -1,6 +1,6 @@
 """Scales of the KV cache: those of every layer's attention, and what config.json declares, in; findings out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -77,14 +77,24 @@ def _attentions(modules: Mapping[str, Module]) -> dict[str, Module]:
 
 
 def _heads(config: Mapping[str, Any]) -> set[int]:
-    """How many heads of keys a layer may have, by every number that a config states of them; empty where none does."""
-    stated = [config.get("num_key_value_heads") or config.get("num_attention_heads")]
-    stated += [value for name, value in config.items() if name.endswith("key_value_heads")]
+    """How many heads of keys a layer may have, by every number that a config states of them; of one that calls them by
+    another name any number of heads; empty where none is stated.
+    """
     layers = config.get("per_layer_config")
-    for own in layers.values() if isinstance(layers, Mapping) else ():
-        stated += [own.get("num_key_value_heads")] if isinstance(own, Mapping) else []
-    flat = [one for value in stated for one in (value if isinstance(value, list) else [value])]
-    return {one for one in flat if isinstance(one, int) and one > 0}
+    parts = [config, *(layers.values() if isinstance(layers, Mapping) else ())]
+    named = [part for part in parts if isinstance(part, Mapping)]
+    own = _numbers(value for part in named for name, value in part.items() if name.endswith("key_value_heads"))
+    return own or _numbers(
+        value
+        for part in (config, *config.values())
+        for name, value in (part.items() if isinstance(part, Mapping) else ())
+        if ("head" in name and not name.endswith(("dim", "size"))) or "query_group" in name
+    )
+
+
+def _numbers(values: Iterable[Any]) -> set[int]:
+    flat = [one for value in values for one in (value if isinstance(value, list) else [value])]
+    return {one for one in flat if type(one) is int and one > 0}
 
 
 def _miscounted(count: int, heads: set[int], stated: Stated | None) -> str:
