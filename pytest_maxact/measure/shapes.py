@@ -24,7 +24,8 @@ _FEW = 4
 
 def refuse_shapes(model: nn.Module, anatomy: Anatomy, settings: Settings) -> None:
     """Raise InputError for the first scheme that was asked for and cannot be: naming it, where, why, and what can."""
-    widths = list(_widths(model, anatomy.linears)) if anatomy.linears else []
+    of_linears = any(SCHEMES[name].is_of_linears for name in settings.schemes_named)
+    widths = list(_widths(model, anatomy.linears)) if of_linears else []
     run = {part for name in settings.effects_measured for part in SCHEMES[name].parts}
     for name in settings.schemes_named:
         _refuse_linears(name, widths, name in run)

@@ -72,7 +72,7 @@ class Cache:
             "head": "per head",
             "token": "per token and head",
             "rotated": "per token and head after a Hadamard rotation, with a zero point",
-            "group": f"per group of {self.group} channels of a token and head{self._choice}, scales in E4M3 below one",
+            "group": f"per {self.group} channels of a token and head{self._choice}, scales in E4M3 below one",
             "channel": f"keys per channel in groups of {self.group} tokens, values per token in groups of {self.group}",
         }
         where = {ONE: ", scale 1.0", CALIBRATION: ", calibrated", EXACT: ", from the largest entry of all text"}
@@ -81,7 +81,7 @@ class Cache:
     @property
     def _choice(self) -> str:
         many = len(self.peaks) > 1
-        return f", its largest entry {' or '.join(f'{peak:g}' for peak in self.peaks)}" if many else ""
+        return f", the largest {' or '.join(f'{peak:g}' for peak in self.peaks)}" if many else ""
 
 
 def _nvfp4(scale: str, *others: float) -> Cache:

@@ -79,7 +79,7 @@ def test_every_byte_is_read_once_where_files_are_in_the_order_of_layers(
     readings: list[Reading] = []
     begin = Reading.__enter__
     monkeypatch.setattr(Reading, "__enter__", lambda self: readings.append(self) or begin(self))
-    settings = Settings(model=str(folder), corpus=str(corpus), device="stream", schemes=("W4A16",))
+    settings = Settings(model=str(folder), corpus=str(corpus), device="stream", schemes=("MXFP4A16",))
     measure(prepare(settings), settings, None)
     size = sum(tensor.nbytes for tensor in load_file(folder / "model.safetensors").values())
     assert readings[0].read - readings[0].again == size
