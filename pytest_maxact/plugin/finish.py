@@ -11,6 +11,7 @@ import pytest
 
 from pytest_maxact.errors import MaxactError, marked, one_line, worded
 from pytest_maxact.numbers.counted import counted
+from pytest_maxact.plugin.ended import signal_key
 from pytest_maxact.plugin.ids import is_own
 from pytest_maxact.settings.option import pytest_option
 from pytest_maxact.settings.places import expanded
@@ -160,7 +161,8 @@ def _troubles(session: pytest.Session, gate: "GateSession", missing: tuple[str, 
     troubles = session.config.stash.get(trouble_key, list[str]()).copy()
     stopped = session.shouldfail or session.shouldstop
     if session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
-        troubles.insert(0, "the run was broken off before its end")
+        by = session.config.stash.get(signal_key, "")
+        troubles.insert(0, f"the run was broken off before its end{f', by {by}' if by else ''}")
     elif missing:
         troubles.insert(
             0, f"{counted(len(missing), 'check', 'was', 'were')} not run: {stopped}" if stopped else _not_run(missing)

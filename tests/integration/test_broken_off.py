@@ -1,6 +1,9 @@
 """What could not be measured, or was broken off, has not passed."""
 
+import json
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,6 +93,63 @@ def test_a_run_that_was_interrupted_has_not_passed(pytester: pytest.Pytester, sa
     assert result.ret == 2
     assert "PASS" not in result.stdout.str()
     result.stdout.fnmatch_lines(["FAIL: the run was broken off before its end"])
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")])
+def test_a_run_that_is_asked_to_end_is_reported_as_one_that_was_interrupted(
+    options: tuple[str, ...], pytester: pytest.Pytester, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makeconftest("""
+        import os
+        import signal
+
+        told = []
+
+        def pytest_runtest_logreport(report):
+            if "PYTEST_XDIST_WORKER" not in os.environ and report.when == "call" and not told:
+                told.append(report)
+                os.kill(os.getpid(), signal.SIGTERM)
+        """)
+    summary = pytester.path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    result = pytester.runpytest_subprocess(
+        f"--maxact-replay={saved}", "--maxact-github=on", "--maxact-json-report=run.json", *options
+    )
+    assert result.ret == 2
+    told = "the run was broken off before its end, by SIGTERM"
+    result.stdout.fnmatch_lines([f"FAIL: {told}"])
+    document = json.loads((pytester.path / "run.json").read_text())
+    assert (document["verdict"], document["faults"][0]) == ("FAIL", told)
+    assert f"**FAIL: {told}**" in summary.read_text()
+    assert "::error " in result.stderr.str()
+
+
+def test_a_run_that_is_asked_to_end_before_its_checks_is_told_to_the_runner(
+    pytester: pytest.Pytester, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makeconftest("""
+        import os
+        import signal
+
+        def pytest_collection_modifyitems():
+            os.kill(os.getpid(), signal.SIGTERM)
+        """)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "summary.md"))
+    options = ("--maxact-github=on", "--maxact-json-report=run.json")
+    assert pytester.runpytest_subprocess(f"--maxact-replay={saved}", *options).ret == 2
+    assert "## maxact: " in (pytester.path / "summary.md").read_text()
+    assert "PASS" not in (pytester.path / "summary.md").read_text()
+    assert json.loads((pytester.path / "run.json").read_text())["verdict"] != "PASS"
+
+
+@pytest.mark.parametrize("own", [signal.SIG_DFL, signal.SIG_IGN, lambda *_: None])
+def test_who_handles_a_signal_is_as_it_was_after_a_run(own: Any, pytester: pytest.Pytester, saved: Path) -> None:
+    before = signal.signal(signal.SIGTERM, own)
+    try:
+        run_gate(pytester, f"--maxact-replay={saved}", exit=0)
+        assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_the_report_measures_nothing_that_a_worker_died_of(
