@@ -2,7 +2,7 @@
 together, by the process that the user started and no other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import pytest
@@ -58,8 +58,17 @@ def write_reports(
     return (faulty(outcome, faults) if outcome else None), [*troubles, *faults]
 
 
-def say_written(config: pytest.Config) -> None:
-    """What was written, where a run is not a quiet one."""
+def say_written(config: pytest.Config, gate: "GateSession") -> None:
+    """What was written, where a run is not a quiet one; the Record in any: it may have taken hours."""
+    lines = list(_records(gate))
     if _files_key in config.stash and config.get_verbosity() >= 0:
-        for line in config.stash[_files_key].written:
-            print(one_line(f"maxact: {line}"))
+        lines += config.stash[_files_key].written
+    for line in lines:
+        print(one_line(f"maxact: {line}"))
+
+
+def _records(gate: "GateSession") -> Iterator[str]:
+    """Where what was measured lies, if all of it that was to be written was."""
+    measured = [one for one in gate.plan.subjects if not one.source.is_record and gate.records.known(one.source)]
+    if gate.settings.save and measured and not gate.records.unsaved:
+        yield f"{'Records' if gate.plan.is_series else 'Record'} written to {gate.settings.save}"

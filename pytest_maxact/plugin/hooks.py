@@ -244,7 +244,7 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config:
     from pytest_maxact.plugin.section import write_summary
 
     put_back(terminalreporter, config)
-    write_summary(terminalreporter, session, config.stash.get(outcome_key, None))
+    write_summary(terminalreporter, config.stash.get(outcome_key, None))
     for line in config.stash.get(_written_key, []):
         terminalreporter.write_line(worded(line, pytest_option))
 
@@ -275,7 +275,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
             last.callback(enforce, session)
             last.callback(tell_runner, config, gate)
             last.callback(write_verdict, session, gate)
-            last.callback(say_written, config)
+            last.callback(say_written, config, gate)
     return result
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_maxact.judge.outcome import Outcome
 
 
-def write_summary(reporter: "pytest.TerminalReporter", session: "GateSession", outcome: "Outcome | None") -> None:
+def write_summary(reporter: "pytest.TerminalReporter", outcome: "Outcome | None") -> None:
     """The outcome of the run, as pytest's terminal shows it, but for what the end of it says anyway; nothing where the
     run is to be quiet.
     """
@@ -36,9 +36,6 @@ def write_summary(reporter: "pytest.TerminalReporter", session: "GateSession", o
         return
     reporter.section("maxact", sep="=")
     reporter.write(text + "\n")
-    if session.settings.save and outcome.measured and not session.records.unsaved:
-        records = "Records" if session.plan.is_series else "Record"
-        reporter.write_line(one_line(f"{records} written to {session.settings.save}"))
 
 
 def write_closing(reporter: "pytest.TerminalReporter", outcome: "Outcome | None", troubles: "Sequence[str]") -> None:

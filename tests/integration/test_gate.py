@@ -129,15 +129,19 @@ def test_a_poisoned_layer_fails_the_gate_and_is_named_first(
     assert "maxact::weights.layers.1.mlp.down_proj.weight::nonfinite" in failed
 
 
-def test_a_run_saves_its_record_and_says_where(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
+@pytest.mark.parametrize("options", [(), ("-q",)])
+def test_a_run_saves_its_record_and_says_where_last(
+    options: tuple[str, ...], pytester: pytest.Pytester, checkpoint: Path, corpus: Path
+) -> None:
     result = run_gate(
         pytester,
         f"--maxact-model={checkpoint}",
         f"--maxact-corpus={corpus}",
         "--maxact-save=out.safetensors",
+        *options,
         passed=CHECKS,
     )
-    result.stdout.fnmatch_lines(["Record written to out.safetensors"])
+    assert result.outlines[-1] == "maxact: Record written to out.safetensors"
     assert load(pytester.path / "out.safetensors").provenance.family == "qwen3"
 
 
