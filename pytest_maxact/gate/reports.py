@@ -114,6 +114,18 @@ def _is_bom(path: Path) -> bool:
     return is_bom(path)
 
 
+def _junit(account: Account, place: Path) -> bytes:
+    from pytest_maxact.report.junit.document import junit_xml
+
+    return junit_xml(account)
+
+
+def _is_junit(path: Path) -> bool:
+    from pytest_maxact.report.junit.document import is_junit
+
+    return is_junit(path)
+
+
 REPORTS = (
     Report(
         setting="json_report",
@@ -151,6 +163,8 @@ REPORTS = (
     ),
 )
 """A new one: a row here, and an option of that name."""
+JUNIT = Report(setting="junit", called="JUnit file", kind=Kind(called="the JUnit file", is_one=_is_junit), made=_junit)
+"""Of doors without pytest, which writes such a file itself."""
 
 
 def places_of(settings: object) -> dict[str, str]:
@@ -183,7 +197,8 @@ class ReportFiles:
     """
 
     def __init__(self, places: Mapping[str, str], about: str | None, root: Path, own: Path | None = None) -> None:
-        self._rows = [(one, root / expanded(places[one.setting])) for one in REPORTS if one.setting in places]
+        asked = [one for one in (*REPORTS, JUNIT) if one.setting in places]
+        self._rows = [(one, root / expanded(places[one.setting])) for one in asked]
         self._apart = [Path(about)] if about and own is None else []
         self._own = own
         self.root = root

@@ -22,9 +22,9 @@ from pytest_maxact.plugin.fixtures import session_key
 from pytest_maxact.plugin.ids import name_of
 from pytest_maxact.plugin.nodes import GateItem, GateNode
 from pytest_maxact.plugin.progress import shown_by
-from pytest_maxact.plugin.properties import with_properties
 from pytest_maxact.plugin.tensors import found_of, report_tensors
 from pytest_maxact.plugin.typed import typed
+from pytest_maxact.report.data.properties import with_properties
 
 
 class Gate(GateNode):

@@ -15,7 +15,7 @@ from _pytest.junitxml import xml_key
 
 from pytest_maxact.errors import shown
 from pytest_maxact.plugin.ids import is_own, name_of
-from pytest_maxact.plugin.properties import PREFIX
+from pytest_maxact.report.data.properties import PREFIX
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession

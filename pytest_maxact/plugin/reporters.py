@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_maxact.errors import shown
-from pytest_maxact.plugin.properties import PREFIX
+from pytest_maxact.report.data.properties import PREFIX
 
 _EXTRAS = "extras"
 """What pytest-html reads of a report."""

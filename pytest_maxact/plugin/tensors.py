@@ -12,7 +12,7 @@ import pytest
 from pytest_maxact.gate.ledger import Found
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.plugin.fixtures import session_key
-from pytest_maxact.plugin.properties import properties_of
+from pytest_maxact.report.data.properties import properties_of
 
 _OWN = "maxact_check"
 _told_key = pytest.StashKey[set[str]]()

@@ -45,9 +45,9 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
       measurement.
     - `stop_on_breach`: a check that fails, or a measurement that cannot be made, ends the training.
     - `corpus_tokenizer`, `protocol`, `max_seq_len`, `batch_tokens`, `arithmetic`: as of the gate.
-    - `json_report`, `html`, `sarif`, `codequality`, `card`, `bom`: files about the run, as those of the gate about a
-      series, written anew after every measurement; until the last step is taken each says that the run did not finish.
-      `github`: what a runner is told at the end, as of the gate.
+    - `json_report`, `html`, `sarif`, `codequality`, `card`, `bom`, and `junit` as pytest's `--junitxml`: files about
+      the run, as those of the gate about a series, written anew after every measurement; until the last step is taken
+      each says that the run did not finish. `github`: what a runner is told at the end, as of the gate.
 
     `findings` holds, by step, the checks that failed there, and `errors` why there could be no measurement; `verdict`
     is that of the reports when the run is over, None until then and where none was asked for. Training starts with an
@@ -77,6 +77,7 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
         codequality: str | Path | None = None,
         card: str | Path | None = None,
         bom: str | Path | None = None,
+        junit: str | Path | None = None,
         github: str = "auto",
     ) -> None:
         require_arguments(
@@ -102,7 +103,9 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
             arithmetic=arithmetic,
         )
         given = {"json_report": json_report, "html": html, "sarif": sarif, "codequality": codequality, "card": card}
-        self._places = {name: str(place) for name, place in {**given, "bom": bom}.items() if place is not None}
+        self._places = {
+            name: str(place) for name, place in {**given, "bom": bom, "junit": junit}.items() if place is not None
+        }
         self._github = github
         self._run: Run | None = None
         self._reports: RunReports | None = None

@@ -6,7 +6,7 @@ _ARGUMENTS = {
     "corpus_tokenizer": "corpus_tokenizer", "corpus": "corpus", "max_samples": "samples", "max_seq_len": "max_seq_len",
     "batch_tokens": "batch_tokens", "protocol": "protocol", "limits": "limits", "family": "family",
     "baseline": "baseline", "json_report": "json_report", "html": "html", "sarif": "sarif",
-    "codequality": "codequality", "card": "card", "bom": "bom", "github": "github",
+    "codequality": "codequality", "card": "card", "bom": "bom", "junit": "junit", "github": "github",
 }  # fmt: skip
 
 

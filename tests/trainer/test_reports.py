@@ -2,6 +2,7 @@
 
 import json
 import logging
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.support.waivers import SOON
 
 PLACES = {
     "json_report": "run.json", "html": "run.html", "sarif": "run.sarif", "codequality": "quality.json",
-    "card": "README.md", "bom": "bom.json",
+    "card": "README.md", "bom": "bom.json", "junit": "junit.xml",
 }  # fmt: skip
 
 
@@ -82,6 +83,8 @@ def test_a_breach_of_an_earlier_step_is_the_verdict_of_every_report_though_the_l
     assert "value: FAIL" in places["card"].read_text()
     assert "`checkpoint-2 layers.2.hidden::max_abs`" in places["card"].read_text()
     assert '"FAIL"' in places["bom"].read_text()
+    cases = ET.parse(places["junit"]).getroot().iter("testcase")
+    assert [f"maxact::{case.get('name')}" for case in cases if case.find("failure") is not None] == failing
 
 
 def test_its_report_says_of_every_check_what_the_gate_says_of_its_records(tmp_path: Path, corpus: Path) -> None:

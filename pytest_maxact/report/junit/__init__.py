@@ -1,0 +1,1 @@
+"""A file of the kind that JUnit writes, for views of tests."""
