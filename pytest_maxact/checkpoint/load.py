@@ -13,7 +13,8 @@ from pytest_maxact.checkpoint.depth import require_depth
 from pytest_maxact.checkpoint.device import forced_dtype, pick_device
 from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.fit import refuse_unfit
-from pytest_maxact.checkpoint.formats.gguf import contents, places_in
+from pytest_maxact.checkpoint.formats.gguf import contents
+from pytest_maxact.checkpoint.formats.gguf_names import places_in
 from pytest_maxact.checkpoint.formats.gguf_parts import read_as_one
 from pytest_maxact.checkpoint.heads import body_of, head_classes, is_headless, lacking_head
 from pytest_maxact.checkpoint.locate import Checkpoint, with_weights
@@ -202,7 +203,11 @@ def _unplaced(model: Any, files: WeightFiles) -> tuple[str, ...]:
     if not files.is_gguf:
         return ()
     known = places_in(model, contents(files.loaded[0]).architecture)
-    beyond = (header.key for _, header in files.headers() if known and header.key not in known)
+    beyond = (
+        header.key
+        for _, header in files.headers()
+        if known and known.keys().isdisjoint({header.key, header.key.removesuffix(".weight")})
+    )
     return tuple(f"{key}: not used by this architecture" for key in beyond)
 
 

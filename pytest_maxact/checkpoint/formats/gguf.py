@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_maxact.checkpoint.formats.gguf_parts import refuse_unlike
-from pytest_maxact.checkpoint.formats.gguf_quick import quick_reader, read_quickly
+from pytest_maxact.checkpoint.formats.gguf_quick import quick_reader
 from pytest_maxact.checkpoint.formats.packed import Packed, Packing
 from pytest_maxact.checkpoint.formats.part import Part
 from pytest_maxact.checkpoint.formats.stated import Quantization
@@ -137,18 +137,6 @@ def values_of(file: Path) -> Iterator[tuple[Header, Iterator[npt.NDArray[Any]]]]
     headers, raw = contents(file).headers, bytes_of(file)
     for header in headers:
         yield header, _pieces(raw(header), header)
-
-
-def places_in(model: Any, architecture: str) -> set[str]:
-    """Names of tensors that transformers has a place for in a model; none where it tells the others itself."""
-    from transformers.integrations.gguf.utils import is_gguf_arch_supported
-    from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
-
-    if is_gguf_arch_supported(architecture):
-        return set()
-    processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config={})
-    with read_quickly():
-        return set(get_gguf_hf_weights_map(model, processor))
 
 
 def _pieces(raw: npt.NDArray[np.uint8], header: Header) -> Iterator[npt.NDArray[Any]]:

@@ -1,34 +1,52 @@
-"""Which tensors of a GGUF file a parameter of a model came from, as the package gguf names them: names of parameters
-in, names of tensors out. Experts are stacked in both; their gates and what they gate are one parameter, and two
-tensors.
+"""Which tensors of a GGUF file a parameter of a model came from: a model that was made of one in, names of tensors out,
+by the very maps that transformers loads it with. Experts are stacked in both; their gates and what they gate are one
+parameter, and two tensors.
 """
 
 from collections.abc import Iterable
+from copy import deepcopy
 from typing import Any
 
-from pytest_maxact.checkpoint.formats.gguf_quick import name_map
-
-_FUSED, _HALVES = "gate_up_proj", ("gate_proj", "up_proj")
+from pytest_maxact.checkpoint.formats.gguf_quick import read_quickly
 
 
-def names_in(architecture: str, layers: int, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """By parameter; one that gguf has no name for is left out."""
-    from gguf import MODEL_ARCH_NAMES
+def places_in(model: Any, architecture: str) -> dict[str, str] | None:
+    """By the name of a tensor, the parameter that transformers has a place for it in; None where it tells of those that
+    it has no place for itself.
+    """
+    from transformers.integrations.gguf.utils import is_gguf_arch_supported
+    from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
 
-    arch: Any = next((arch for arch, name in MODEL_ARCH_NAMES.items() if name == architecture), None)
-    if arch is None:
-        return {}
-    known = name_map()(arch, layers)
-    found = {name: tuple(_called(one, known) for one in _parts(name)) for name in names}
-    return {name: places for name, places in found.items() if all(places)}
-
-
-def _parts(name: str) -> tuple[str, ...]:
-    before, fused, after = name.rpartition(_FUSED)
-    return tuple(before + half for half in _HALVES) if fused and not after else (name,)
+    if is_gguf_arch_supported(architecture):
+        return None
+    processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config={})
+    with read_quickly():
+        return dict(get_gguf_hf_weights_map(model, processor))
 
 
-def _called(name: str, known: Any) -> str:
-    """A tensor of the file; empty for none. A parameter that is no module's `weight` is one there."""
-    place: str = known.get_name(name, try_suffixes=(".weight", ".bias")) or ""
-    return place if not place or place.endswith((".weight", ".bias")) else f"{place}.weight"
+def names_in(model: Any, architecture: str, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """By parameter the tensors, of those with these `keys`, that it is made of: first of two that which gates."""
+    known = places_in(model, architecture)
+    if known is None:
+        return _converted(model, architecture, keys)
+    held, found = set(keys), dict[str, tuple[str, ...]]()
+    for place, name in known.items():
+        if key := next((key for key in (place, f"{place}.weight") if key in held), None):
+            found[name] = (*found.get(name, ()), key)
+    return found
+
+
+def _converted(model: Any, architecture: str, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
+    from transformers.integrations.gguf.utils import get_gguf_conversion_mapping
+
+    mapping = deepcopy(get_gguf_conversion_mapping(architecture, model.config))
+    renamings = [one for one in mapping if isinstance(one, WeightRenaming)]
+    converters = [one for one in mapping if isinstance(one, WeightConverter)]
+    order = {pattern: place for one in converters for place, pattern in enumerate(one.source_patterns)}
+    state, found = model.state_dict(), dict[str, list[tuple[int, str]]]()
+    for key in keys:
+        name, pattern = rename_source_key(key, renamings, converters, model.base_model_prefix, state)
+        if name in state:
+            found.setdefault(name, []).append((order.get(pattern, 0), key))
+    return {name: tuple(key for _, key in sorted(parts)) for name, parts in found.items()}

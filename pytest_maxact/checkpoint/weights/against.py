@@ -34,6 +34,16 @@ _TURNED = "mxfp4"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lying:
+    """How a file holds a tensor that is in 16 bits or more, where it cannot hold all of its source: in what `dtype`,
+    None for one that can; and `within` what an entry may be off, beside one, where it was computed with.
+    """
+
+    dtype: torch.dtype | None = None
+    within: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
     """What one of the two holds: its `stored` tensors, and how each is read, by name, with `[...]`; how those in low
     bits round, by name, and by which `method`. `again`: names of tensors that are held by another name too.
@@ -45,6 +55,7 @@ class Side:
     method: str = ""
     again: Collection[str] = ()
     halves: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    lying: Mapping[str, Lying] = field(default_factory=dict)
 
 
 def weights_against(
@@ -98,7 +109,7 @@ def _see(
     halves = artifact.halves.get(path, {})
     whole = Compared(name=path, path=path, shape=tuple(one.shape), read=read, how=how, keys=keys)
     if len(halves) != 2 or one.shape != other.shape or sum(halves.values()) != one.shape[-2]:
-        found.see(whole, one, other)
+        found.see(whole, one, other, artifact.lying.get(path))
         return
     start = 0
     for half, (name, rows) in enumerate(halves.items()):
@@ -149,7 +160,9 @@ class _Found:
         self.missing: list[str] = []
         self.extra: list[str] = []
 
-    def see(self, one: Compared, artifact: torch.Tensor, source: torch.Tensor) -> None:
+    def see(
+        self, one: Compared, artifact: torch.Tensor, source: torch.Tensor, lying: Lying | None = None
+    ) -> None:  # fmt: skip
         """Compare one tensor, as it was read."""
         name, how, key = one.name, one.how, printable(one.name)
         self.compared.append(one)
@@ -161,7 +174,7 @@ class _Found:
                 layer=layer_of(name), expert=expert_of(name),
             )  # fmt: skip
         elif how is None or artifact.ndim < 2:
-            if changed := _kept(name, artifact, source):
+            if changed := _kept(name, artifact, source, lying or Lying()):
                 self.changed[key] = changed
         elif source.numel():
             self._each[key] = _each(artifact, source, how, self._method)
@@ -216,10 +229,10 @@ def _rank(figure: float) -> float:
     return float("inf") if figure != figure else figure
 
 
-def _kept(name: str, artifact: torch.Tensor, source: torch.Tensor) -> KeptWeight | None:
-    """None where they are equal, in the dtype of either."""
+def _kept(name: str, artifact: torch.Tensor, source: torch.Tensor, lying: Lying) -> KeptWeight | None:
+    """None where they are equal, in the dtype of either or as a file holds the source."""
     pieces = list(zip(*(torch.split(tensor.reshape(-1), _PIECE) for tensor in (artifact, source)), strict=True))
-    if not (count := sum(_differing(*pair) for pair in pieces)):
+    if not (count := sum(_differing(one, other, lying) for one, other in pieces)):
         return None
     signal, error = map(sum, zip(*(_energies(*pair) for pair in pieces), strict=True))
     return KeptWeight(
@@ -228,10 +241,14 @@ def _kept(name: str, artifact: torch.Tensor, source: torch.Tensor) -> KeptWeight
     )  # fmt: skip
 
 
-def _differing(artifact: torch.Tensor, source: torch.Tensor) -> int:
-    if artifact.dtype == source.dtype:
-        return int((artifact != source).sum())
-    return int(((artifact != source.to(artifact.dtype)) & (artifact.to(source.dtype) != source)).sum())
+def _differing(artifact: torch.Tensor, source: torch.Tensor, lying: Lying) -> int:
+    differs = (artifact != source.to(artifact.dtype)) & (artifact.to(source.dtype) != source)
+    if lying.dtype is not None:
+        differs &= artifact != source.to(lying.dtype).to(artifact.dtype)
+    if lying.within:
+        off = (artifact.double() - source.double()).abs()
+        differs &= ~(off <= lying.within * (1 + source.double().abs()))
+    return int(differs.sum())
 
 
 def _energies(artifact: torch.Tensor, source: torch.Tensor) -> tuple[float, float]:

@@ -2,25 +2,32 @@
 model of the file, and the package gguf tells which tensor of the file each parameter came from.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from pytest_maxact.checkpoint.files import WeightFiles
-from pytest_maxact.checkpoint.formats.gguf import contents
+from pytest_maxact.checkpoint.formats.gguf import bytes_of, contents
 from pytest_maxact.checkpoint.formats.gguf_names import names_in
 from pytest_maxact.checkpoint.formats.packed import Packed
 from pytest_maxact.checkpoint.formats.quantizers import quantizer_of
 from pytest_maxact.checkpoint.load import load
 from pytest_maxact.checkpoint.locate import Checkpoint
-from pytest_maxact.checkpoint.weights.against import Side
+from pytest_maxact.checkpoint.weights.against import Lying, Side
 from pytest_maxact.checkpoint.weights.presence import is_counter, same_tensors
 from pytest_maxact.checkpoint.weights.stored import Stored
 from pytest_maxact.numbers.schemes import Quantizer
 from pytest_maxact.settings.settings import Settings
 
 _DTYPES = {torch.bfloat16: "BF16", torch.float16: "F16", torch.float32: "F32"}
+_PLAIN = ("F16", "F32")
+_ARITHMETIC = 2.0**-21
+"""What is lost where a file holds one more than a weight, or the negative of its exponential, in float32: so far from
+it, beside one, is what is made of that again.
+"""
 
 
 def side_of_gguf(files: WeightFiles, checkpoint: Checkpoint, settings: Settings) -> Side:
@@ -37,17 +44,38 @@ def side_of_gguf(files: WeightFiles, checkpoint: Checkpoint, settings: Settings)
     file: Path = files.loaded[0]
     stored = [Stored(file=file, key=name, dtype=_DTYPES[t.dtype], shape=tuple(t.shape)) for name, t in tensors.items()]
     packed = files.packing.packed if files.packing else {}
-    layers = int(checkpoint.config.get_text_config().num_hidden_layers)
-    named = names_in(contents(file).architecture, layers, list(tensors))
-    parts = {name: [packed[place] for place in places if place in packed] for name, places in named.items()}
+    named = names_in(model, contents(file).architecture, packed)
+    parts = {name: [packed[place] for place in places] for name, places in named.items() if name in tensors}
     forms = tied_forms({name: how for name, own in parts.items() if (how := coarsest(own))}, ties)
-    halves = {name: own for name, own in parts.items() if len(own) > 1 and len(own) == len(named[name])}
+    halves = {name: own for name, own in parts.items() if len(own) > 1}
     for own in halves.values():
         forms |= {part.key: how for part in own if (how := quantizer_of(part, "gguf"))}
+    read = {part: bytes_of(part) for part in files.loaded}
     return Side(
         stored=stored, tensors=tensors, forms=forms, method="gguf", again=again,
         halves={name: {part.key: part.shape[-2] for part in own} for name, own in halves.items()},
+        lying={name: lying for name, own in parts.items() if (lying := _lying(own, tensors[name], read))},
     )  # fmt: skip
+
+
+def _lying(parts: Sequence[Packed], loaded: torch.Tensor, read: Mapping[Path, Any]) -> Lying | None:
+    """How what is no block of low bits lies in a file, where it may hold less than the source: None for as that."""
+    kinds = {next(iter(part.parts.values())).dtype for part in parts}
+    if not kinds <= set(_PLAIN):
+        return None
+    within = 0.0
+    if len(parts) == 1 and loaded.ndim < 3 and (part := next(iter(parts[0].parts.values()))).dtype == "F32":
+        raw = torch.from_numpy(np.copy(read[part.file](part.header))).view(torch.float32)
+        if raw.numel() == loaded.numel():
+            within = 0.0 if _same_values(raw, loaded) else _ARITHMETIC
+    narrow = torch.float16 if kinds == {"F16"} else None
+    return Lying(dtype=narrow, within=within) if narrow or within else None
+
+
+def _same_values(raw: torch.Tensor, loaded: torch.Tensor) -> bool:
+    """Whether a tensor of the file and the parameter made of it hold the same numbers, in whatever order."""
+    one, other = (tensor.to(loaded.dtype).flatten().sort().values for tensor in (raw, loaded))
+    return torch.equal(one, other)
 
 
 def tied_forms(forms: Mapping[str, Quantizer], ties: Mapping[str, Collection[str]]) -> dict[str, Quantizer]:

@@ -24,6 +24,8 @@ from pytest_maxact.settings.settings import Settings
 
 _SHOWN = 4
 _SHAPE = ("model_type", "num_hidden_layers", "hidden_size", "vocab_size", "num_attention_heads", "intermediate_size")
+_IN_GGUF = {"mistral": "llama"}
+"""Types of model that llama.cpp writes as another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,8 @@ def require_origin(checkpoint: Checkpoint, tokenizer: Any, settings: Settings) -
             "  give the checkpoint in 16 bits that the artifact was made from"
         )
     own, other = _shape(checkpoint), _shape(origin.checkpoint)
+    if checkpoint.gguf:
+        other["model_type"] = _IN_GGUF.get(str(other["model_type"]), other["model_type"])
     told = load_tokenizer(
         origin.checkpoint.folder, origin.checkpoint.trust_remote_code, config=origin.checkpoint.config
     )

@@ -14,12 +14,17 @@ from pytest_maxact.measure.source.weights import compared_weights
 from pytest_maxact.settings.settings import Settings
 from tests.support.exports import gguf
 from tests.support.exports.source import source, tensors_of
+from tests.support.zoo.configs import build
 
 
-@pytest.mark.parametrize("architecture", ["qwen2moe", "qwen3moe"])
-def test_stacked_experts_are_found_in_the_file_gates_and_what_they_gate_in_two_tensors(architecture: str) -> None:
+@pytest.mark.parametrize(("model_type", "architecture"), [("qwen3_moe", "qwen3moe"), ("qwen3_5_moe_text", "qwen35moe")])
+def test_stacked_experts_are_found_in_the_file_gates_and_what_they_gate_in_two_tensors(
+    model_type: str, architecture: str
+) -> None:
+    keys = [f"blk.1.ffn_{name}_exps.weight" for name in ("up", "down", "gate")]
+    keys += ["output_norm.weight", "rope_freqs.weight"]
+    found = names_in(build(model_type).to("meta"), architecture, keys)
     experts = "model.layers.1.mlp.experts."
-    found = names_in(architecture, 2, [f"{experts}gate_up_proj", f"{experts}down_proj", "model.norm.weight", "none"])
     assert found == {
         f"{experts}gate_up_proj": ("blk.1.ffn_gate_exps.weight", "blk.1.ffn_up_exps.weight"),
         f"{experts}down_proj": ("blk.1.ffn_down_exps.weight",),

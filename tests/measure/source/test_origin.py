@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from pytest_maxact.checkpoint.tokenizer import load_tokenizer
 from pytest_maxact.errors import InputError
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.settings.settings import Settings
 from tests.support import tiny
+from tests.support.exports import gguf_architectures
 from tests.support.tiny import sentences, write_corpus
 
 
@@ -38,3 +40,18 @@ def test_only_other_tokens_and_other_ids_of_the_corpus_are_refused_with_both(tmp
     otherwise = {"type": "Replace", "pattern": {"String": "w1"}, "content": "w2"}
     with pytest.raises(InputError, match=r"the token ids of sample .* from \d+ on \(.* there, .* here\)"):
         prepared(changed(tmp_path / "otherwise", source, normalizer=otherwise))
+
+
+@pytest.mark.parametrize("model_type", ["mistral", "qwen3"])
+def test_a_file_of_mistral_says_llama_and_is_held_against_its_source(model_type: str, tmp_path: Path) -> None:
+    origin = gguf_architectures.source(tmp_path / "origin", model_type, vocab_size=258)
+    llama = gguf_architectures.source(tmp_path / "llama", "llama", vocab_size=258)
+    file = gguf_architectures.export(tmp_path / "model.gguf", llama, tokenizer=True)
+    load_tokenizer(tmp_path, False, gguf=file.name).save_pretrained(origin)
+    texts = write_corpus(tmp_path / "corpus.jsonl", sentences([5, 9, 3, 12, 7, 7]))
+    settings = Settings(model=str(file), corpus=str(texts), source=str(origin))
+    if model_type == "mistral":
+        prepare(settings)
+        return
+    with pytest.raises(InputError, match=r"they differ in model_type \(qwen3 there, llama here\)"):
+        prepare(settings)

@@ -36,7 +36,7 @@ def export(
     writer = GGUFWriter(file, architecture, split_max_tensors=tensors_each)
     _add_config(writer)
     if tokenizer:
-        _add_tokenizer(writer)
+        add_tokenizer(writer)
         writer.add_add_bos_token(adds_bos)
     for name, tensor in tensors.items():
         values = permuted(name, tensor.float()).numpy()
@@ -58,7 +58,7 @@ def in_random_blocks(file: Path, kind: str) -> Path:
     made, random = np.random.default_rng(0), dense(file.with_name(f"{file.stem}-source"))
     writer = GGUFWriter(file, "llama")
     _add_config(writer)
-    _add_tokenizer(writer)
+    add_tokenizer(writer)
     for name, tensor in tensors_of(random).items():
         entries, size = GGML_QUANT_SIZES[of]
         if tensor.ndim == 1 or tensor.shape[1] % entries:
@@ -116,7 +116,8 @@ def _add_config(writer: Any) -> None:
     writer.add_vocab_size(258)
 
 
-def _add_tokenizer(writer: Any) -> None:
+def add_tokenizer(writer: Any) -> None:
+    """Of 258 tokens: every byte, one pair, one control."""
     letters = sorted(ByteLevel.alphabet())
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("default")
