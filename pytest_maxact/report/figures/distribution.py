@@ -50,7 +50,7 @@ def distribution(drawn: Drawn) -> Figure | LeftOut:
     bars = (
         chart_of()
         .transform_filter(alt.datum.place == chosen)
-        .mark_rect(color=OWN, opacity=0.8)
+        .mark_rect(color=OWN, opacity=0.45)
         .transform_calculate(span="format(datum.low, '.4~g') + ' to ' + format(datum.high, '.4~g')")
         .encode(
             x=x,
@@ -106,7 +106,9 @@ def _octaves(low: float, high: float) -> float:
 
 
 def _marks(place: int, marks: Sequence[Mark], least: float) -> list[Row]:
-    """Those near each other have their names together, at the first of them."""
+    """Those near each other have their names together, at the first of them; the limit is last, so that no other line
+    is drawn over it.
+    """
     groups: list[list[Mark]] = []
     near = (max(mark.value for mark in marks) / least) ** _NEAR
     for mark in sorted(marks, key=lambda mark: mark.value):
@@ -114,7 +116,7 @@ def _marks(place: int, marks: Sequence[Mark], least: float) -> list[Row]:
             groups[-1].append(mark)
         else:
             groups.append([mark])
-    return [
+    found = [
         {
             "place": place,
             "name": mark.name,
@@ -126,6 +128,7 @@ def _marks(place: int, marks: Sequence[Mark], least: float) -> list[Row]:
         for group in groups
         for mark in group
     ]
+    return sorted(found, key=lambda row: bool(row["limit"]))
 
 
 def _words(site: Distribution) -> str:
@@ -138,7 +141,7 @@ def _words(site: Distribution) -> str:
         )
         if count
     ]
-    span = f"from {said(site.bins[0].low)} to {said(site.bins[-1].high)}" if site.bins else "none above zero"
+    span = f"in bins from {said(site.bins[0].low)} to {said(site.bins[-1].high)}" if site.bins else "none above zero"
     marks = ", ".join(f"{mark.name} {said(mark.value)}" for mark in site.marks)
     beside = f", and {', '.join(apart)}" if apart else ""
-    return f"{site.site} ({site.why}): {site.count} entries, {span}{beside}; marks: {marks}."
+    return f"{site.site} ({site.why}): {f'{site.count:,}'.replace(',', ' ')} entries, {span}{beside}; marks: {marks}."

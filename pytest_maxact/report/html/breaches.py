@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, name_in_id
 from pytest_maxact.judge.explain.lookup import explain
 from pytest_maxact.judge.limits.weights import is_of_weights
 from pytest_maxact.judge.verdict.finding import Finding
@@ -79,7 +79,7 @@ def _breach(number: int, checkpoint: str, found: list[Finding], anchors: Rows, s
     caption = f"{counted(len(others), 'more check')} of this kind that {'do' if len(others) > 1 else 'does'} not hold"
     return Breach(
         title=f"{whose}{worst.site} {limit.name}",
-        check=f"{limit.site}::{limit.name}",
+        check="::".join(["maxact", *([name_in_id(checkpoint)] if checkpoint else []), limit.check]),
         value=figure(worst.value),
         relation="keeps, too close to call," if worst.is_failed_as_close else RELATIONS[limit.sense, False],
         bound=figure(limit.bound),

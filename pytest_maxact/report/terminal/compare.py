@@ -84,8 +84,12 @@ def _difference(comparison: Comparison) -> str:
 
 
 def _parts(comparison: Comparison, width: int) -> Iterator[Part]:
-    yield Text(f"before  {comparison.before.model}: {_maximum(comparison.before)}")
-    yield Text(f"after   {comparison.after.model}: {_maximum(comparison.after)}")
+    of = {"before": comparison.before, "after": comparison.after}
+    yield Grid(
+        columns=(Column(), Column(fold=True)),
+        rows=[(when, f"{record.model}: {_maximum(record)}") for when, record in of.items()],
+        gap=2,
+    )
     yield Text(_difference(comparison), style="bold")
     if comparison.jump_before != comparison.jump_after:
         yield Text(
@@ -99,8 +103,8 @@ def _parts(comparison: Comparison, width: int) -> Iterator[Part]:
     yield _layers(comparison.changes, wide=width >= _WIDE)
     yield Text(
         "before, after, ratio, shift (Kolmogorov-Smirnov), INT-8 SQNR in dB and tokens that meet the massive-activation"
-        " criterion are of the residual stream, or of the input of linear layers that the row names; the other columns"
-        " are ratios of the largest magnitude.",
+        " criterion are of the residual stream, or of the input of linear layers that the row names"
+        f"{'; the other columns are ratios of the largest magnitude' if width >= _WIDE else ''}.",
         style="dim",
     )
 

@@ -27,15 +27,27 @@ _OTHERS = {"attn_output": "attn", "mlp_output": "mlp", "gate": "gate", "router":
 Cells = list[str | Text]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """A column of every row; `cell` is given the row and whether blocks may be drawn. `words`: what its name leaves
+    out.
+    """
+
+    column: Column
+    cell: Callable[[SiteRow, bool], Text]
+    words: str = ""
+
+
 def layers_grid(rows: Sequence[SiteRow], screen: Screen) -> tuple[Grid, str]:
     """The table, and what it leaves out, in words. A router has a column where a site is one."""
     layers = list(_by_layer(rows).items())
+    columns = _COLUMNS if any(row.limit is not None or row.failing or row.waived for row in rows) else _UNLIMITED
     deep = sum(head_of(layer).site.layer is not None for layer in layers) > ALL and not screen.whole
     found = stretches(layers, list(map(head_of, layers))) if deep else [(layer,) for layer in layers]
     kinds = {row.site.kind for row in rows}
     others = [] if screen.whole else [kind for kind in _OTHERS if kind != "router" or kind in kinds]
     left: list[str] = []
-    while width_of(grid := _grid(found, others, screen), screen) > screen.width and others:
+    while width_of(grid := _grid(found, columns, others, screen), screen) > screen.width and others:
         left.insert(0, others.pop())
     return grid, " ".join(_left_out(found, left, screen))
 
@@ -65,31 +77,33 @@ def _by_layer(rows: Sequence[SiteRow]) -> dict[str, dict[str, SiteRow]]:
     return layers
 
 
-def _grid(found: Sequence[Sequence[Layer]], others: Sequence[str], screen: Screen) -> Grid:
+def _grid(found: Sequence[Sequence[Layer]], columns: Sequence[_Shown], others: Sequence[str], screen: Screen) -> Grid:
     return Grid(
         columns=(
             Column(name="layer"),
-            *(shown.column for shown in _COLUMNS),
+            *(shown.column for shown in columns),
             *(Column(name=_OTHERS[kind], right=True) for kind in others),
         ),
-        rows=[cells for stretch in found for cells in _rows(stretch, others, screen)],
+        rows=[cells for stretch in found for cells in _rows(stretch, columns, others, screen)],
     )
 
 
-def _rows(stretch: Sequence[Layer], others: Sequence[str], screen: Screen) -> Iterator[Cells]:
+def _rows(
+    stretch: Sequence[Layer], columns: Sequence[_Shown], others: Sequence[str], screen: Screen
+) -> Iterator[Cells]:
     if len(stretch) > 1:
-        yield _folded(stretch, others, screen)
+        yield _folded(stretch, columns, others, screen)
         return
     label, kinds = layer = stretch[0]
     head, blocks = head_of(layer), screen.has_blocks
     beside = [short(kinds[kind].max_abs) if kind in kinds else "" for kind in others]
-    yield [*_cells(label, head, blocks), *beside]
+    yield [*_cells(label, head, columns, blocks), *beside]
     for kind, row in kinds.items():
         if row is not head and (screen.whole or row.failing or row.waived or row.nonfinite):
-            yield [*_cells(f"  {kind}", row, blocks), *("" for _ in others)]
+            yield [*_cells(f"  {kind}", row, columns, blocks), *("" for _ in others)]
 
 
-def _folded(stretch: Sequence[Layer], others: Sequence[str], screen: Screen) -> Cells:
+def _folded(stretch: Sequence[Layer], columns: Sequence[_Shown], others: Sequence[str], screen: Screen) -> Cells:
     """A row for several layers: of each column the worst."""
     heads = list(map(head_of, stretch))
     used = max(heads, key=lambda row: row.usage if row.usage >= 0.0 else -1.0)
@@ -99,15 +113,15 @@ def _folded(stretch: Sequence[Layer], others: Sequence[str], screen: Screen) -> 
         max_abs=max(row.max_abs for row in heads),
         int8_sqnr_db=min((row.int8_sqnr_db for row in heads if row.int8_sqnr_db is not None), default=None),
     )
-    cells = _cells(f"{stretch[0][0]}-{stretch[-1][0]}", worst, screen.has_blocks)
+    cells = _cells(f"{stretch[0][0]}-{stretch[-1][0]}", worst, columns, screen.has_blocks)
     if len(limits) > 1:
-        cells[[shown.column.name for shown in _COLUMNS].index("limit") + 1] = "each"
+        cells[[shown.column.name for shown in columns].index("limit") + 1] = "each"
     beside = ([kinds[kind].max_abs for _, kinds in stretch if kind in kinds] for kind in others)
     return [*cells, *(short(max(values)) if values else "" for values in beside)]
 
 
-def _cells(label: str, row: SiteRow, blocks: bool) -> Cells:
-    return [_marked(label, row), *(shown.cell(row, blocks) for shown in _COLUMNS)]
+def _cells(label: str, row: SiteRow, columns: Sequence[_Shown], blocks: bool) -> Cells:
+    return [_marked(label, row), *(shown.cell(row, blocks) for shown in columns)]
 
 
 def _marked(text: str, row: SiteRow, kinds: Collection[Kind] = tuple(Kind)) -> Text:
@@ -176,17 +190,6 @@ def _brief(metric: Metric) -> str:
     return named.get(metric, metric.name.partition(".")[0][:_CAUSE])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Shown:
-    """A column of every row; `cell` is given the row and whether blocks may be drawn. `words`: what its name leaves
-    out.
-    """
-
-    column: Column
-    cell: Callable[[SiteRow, bool], Text]
-    words: str = ""
-
-
 _COLUMNS = (
     _Shown(
         column=Column(name="max|a|", right=True),
@@ -197,5 +200,7 @@ _COLUMNS = (
     _Shown(column=Column(name="used"), cell=_used),
     _Shown(column=Column(name="INT-8", right=True), cell=_decibel, words="SQNR in dB, per tensor"),
 )
+_UNLIMITED = tuple(shown for shown in _COLUMNS if shown.column.name not in ("limit", "used"))
+"""Those of a Record that is shown as it is, judged by nothing."""
 LEGEND = " ".join(f"{shown.column.name}: {shown.words}." for shown in _COLUMNS if shown.words)
 """The words of the columns, for below the table."""

@@ -35,8 +35,8 @@ def _parts(plan: ModelPlan) -> Iterator[Part]:
     )  # fmt: skip
     yield Grid(
         columns=(
-            Column(name="way"), Column(name="on"), Column(name="takes GiB", right=True),
-            Column(name="takes", right=True), Column(name="fits", fold=True),
+            Column(name="way"), Column(name="on"), Column(name="GiB", right=True),
+            Column(name="time", right=True), Column(name="fits", fold=True),
         ),
         rows=[_row(ways) for ways in _alike(plan.ways)], gap=2,
     )  # fmt: skip

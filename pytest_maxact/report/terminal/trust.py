@@ -13,7 +13,7 @@ from pytest_maxact.judge.trust.subsets import Subset
 from pytest_maxact.judge.trust.trust import WITHOUT_SCIPY, Trust, TrustedMaximum
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.tails import Tail
-from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, Several, grouped, short, to_text
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, grouped, short, to_text
 
 _SHOWN = 8
 _RARE = 0.05
@@ -54,7 +54,7 @@ def _parts(trust: Trust) -> Iterator[Part]:
     if moving:
         yield Text()
         yield _table(moving)
-        yield Several("\n".join(_LEGEND), style="dim")
+        yield Text(_LEGEND, style="dim")
 
 
 def _of_m(m: TrustedMaximum, *, without_scipy: bool) -> Iterator[tuple[str, str | Text]]:
@@ -174,9 +174,9 @@ def _table(found: Sequence[TrustedMaximum]) -> Grid:
 
 
 _LEGEND = (
-    "holders: samples that reach the maximum. last half: by how much the second half",
-    "of the text raises it, on average over orders. late: orders that meet it in",
-    "their second half. again: what another corpus of this size reaches, with 95 %.",
+    "holders: samples that reach the maximum. last half: by how much the second half of the text raises it, on average"
+    " over orders. late: orders that meet it in their second half. again: what another corpus of this size reaches,"
+    " with 95 %."
 )
 
 

@@ -257,6 +257,7 @@ def test_a_series_has_a_row_for_each_checkpoint_and_sites_of_those_that_fail(acc
         assert f">checkpoint-{step}<" in page
     assert 'id="c3.layers.1.hidden"' in page
     assert 'id="c0.layers.1.hidden"' not in page
+    assert "<code>maxact::checkpoint-2000::layers.1.hidden::max_abs</code>" in page, "an id to be pasted"
 
 
 def test_a_page_of_a_saved_record_takes_no_torch(tmp_path: Path) -> None:

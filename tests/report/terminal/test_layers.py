@@ -38,6 +38,15 @@ def found(bound: float, site: str = HIDDEN, metric: str = "max_abs", sense: str 
 ROOMY, INT8_BREACH = found(8000.0), found(90.0, CARRIER, INT8, "min")
 
 
+def test_a_record_that_nothing_judges_has_no_columns_of_limits() -> None:
+    def head(*findings: Finding) -> str:
+        grid, _ = layers_grid(portray(RECORD, findings=findings).rows, Screen())
+        return to_text([grid], Screen()).splitlines()[0]
+
+    assert head().split() == ["layer", "max|a|", "INT-8", "attn", "mlp", "gate"]
+    assert head(ROOMY).split()[:4] == ["layer", "max|a|", "limit", "used"]
+
+
 def test_a_breach_of_int8_marks_the_figure_of_int8_and_leaves_the_maximum_alone() -> None:
     assert row(ROOMY, INT8_BREACH).split()[:5] == ["0", "8", "8000", "FAIL", "INT-8"]
     coloured = row(ROOMY, INT8_BREACH, color=True)
