@@ -46,7 +46,8 @@ class Lying:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
     """What one of the two holds: its `stored` tensors, and how each is read, by name, with `[...]`; how those in low
-    bits round, by name, and by which `method`. `again`: names of tensors that are held by another name too.
+    bits round, by name, and by which `method`. `again`: names of tensors that are held by another name too. `turned`:
+    of matrices that lie [in, out].
     """
 
     stored: Sequence[Stored]
@@ -54,6 +55,7 @@ class Side:
     forms: Mapping[str, Quantizer]
     method: str = ""
     again: Collection[str] = ()
+    turned: Collection[str] = ()
     halves: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     lying: Mapping[str, Lying] = field(default_factory=dict)
 
@@ -107,7 +109,9 @@ def _see(
     """Compare a parameter, tensor by tensor of the file where several make it up, each by its own form."""
     one, other = read()
     halves = artifact.halves.get(path, {})
-    whole = Compared(name=path, path=path, shape=tuple(one.shape), read=read, how=how, keys=keys)
+    whole = Compared(
+        name=path, path=path, shape=tuple(one.shape), read=read, how=how, keys=keys, turned=path in artifact.turned,
+    )  # fmt: skip
     if len(halves) != 2 or one.shape != other.shape or sum(halves.values()) != one.shape[-2]:
         found.see(whole, one, other, artifact.lying.get(path))
         return
@@ -177,7 +181,9 @@ class _Found:
             if changed := _kept(name, artifact, source, lying or Lying()):
                 self.changed[key] = changed
         elif source.numel():
-            self._each[key] = _each(artifact, source, how, self._method)
+            self._each[key] = _each(
+                artifact, source, how, one.turned or (self._method == _TURNED and artifact.ndim == 3)
+            )
             self._lows[key] = _low(one, self._each[key], self._method)
 
     @property
@@ -258,12 +264,12 @@ def _energies(artifact: torch.Tensor, source: torch.Tensor) -> tuple[float, floa
 
 
 def _each(
-    artifact: torch.Tensor, source: torch.Tensor, how: Quantizer, method: str
+    artifact: torch.Tensor, source: torch.Tensor, how: Quantizer, turned: bool
 ) -> dict[int | None, Rounded]:  # fmt: skip
     """Of all matrices of a stack, by their number; of one that is no stack by None."""
     if artifact.ndim == 2:
-        return {None: against(artifact, source, how)}
-    turned = method == _TURNED and artifact.ndim == 3
+        pair = (artifact.t().contiguous(), source.t().contiguous()) if turned else (artifact, source)
+        return {None: against(*pair, how)}
     stack = zip(artifact.reshape(-1, *artifact.shape[-2:]), source.reshape(-1, *source.shape[-2:]), strict=True)
     pairs = ((one.t().contiguous(), other.t().contiguous()) if turned else (one, other) for one, other in stack)
     return {number: against(*pair, how) for number, pair in enumerate(pairs)}

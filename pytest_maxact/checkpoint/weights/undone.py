@@ -27,6 +27,7 @@ _DRAWN = (-300.0, 500.0)
 class Compared:
     """A comparison by its `name`: of the parameter at `path`, or of one `half` of its rows, 0 or 1, `read` as the two
     lie in the model; how it rounds, None in 16 bits; and what tensors of either the parameter is made of, by `keys`.
+    `turned`: it lies [in, out].
     """
 
     name: str
@@ -36,6 +37,7 @@ class Compared:
     how: Quantizer | None
     keys: tuple[str, ...]
     half: int | None = None
+    turned: bool = False
 
 
 @dataclass(slots=True)
@@ -85,7 +87,7 @@ def undone_in(
 
 def _one_by_one(one: Compared, model: nn.Module) -> Iterator[tuple[str, int | None, Reading]]:
     """A matrix by its name; or every matrix of a stack, by the name that it has where experts lie one by one."""
-    if len(one.shape) == 2:
+    if len(one.shape) == 2 and not one.turned:
         yield one.name, None, one.read
     if len(one.shape) != 3:
         return

@@ -16,6 +16,7 @@ from pytest_maxact.checkpoint.formats.packed import Packed
 from pytest_maxact.checkpoint.formats.quantizers import quantizer_of
 from pytest_maxact.checkpoint.load import load
 from pytest_maxact.checkpoint.locate import Checkpoint
+from pytest_maxact.checkpoint.sites.modules import class_of
 from pytest_maxact.checkpoint.weights.against import Lying, Side
 from pytest_maxact.checkpoint.weights.presence import is_counter, same_tensors
 from pytest_maxact.checkpoint.weights.stored import Stored
@@ -51,8 +52,9 @@ def side_of_gguf(files: WeightFiles, checkpoint: Checkpoint, settings: Settings)
     for own in halves.values():
         forms |= {part.key: how for part in own if (how := quantizer_of(part, "gguf"))}
     read = {part: bytes_of(part) for part in files.loaded}
+    turned = {f"{path}.weight" for path, module in model.named_modules() if class_of(module) == "Conv1D"}
     return Side(
-        stored=stored, tensors=tensors, forms=forms, method="gguf", again=again,
+        stored=stored, tensors=tensors, forms=forms, method="gguf", again=again, turned=turned,
         halves={name: {part.key: part.shape[-2] for part in own} for name, own in halves.items()},
         lying={name: lying for name, own in parts.items() if (lying := _lying(own, tensors[name], read))},
     )  # fmt: skip

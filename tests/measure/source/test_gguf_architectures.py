@@ -47,3 +47,12 @@ def test_what_is_not_the_sources_is_red_and_all_else_is_held_and_passes(model_ty
     low = [tensor for tensor in GGUFReader(file).tensors if tensor.tensor_type.name == "Q8_0"]
     assert found.low == len(low)
     assert torch.tensor([one.loss_db for name, one in found.lows.items() if name not in red]).max() < 1
+
+
+def test_matrices_that_lie_the_other_way_round_are_rounded_along_their_inputs(tmp_path: Path) -> None:
+    """As the file's blocks do: an input that is much larger than its neighbours costs them what it costs them there."""
+    origin = gguf_architectures.source(tmp_path / "origin", "gpt2")
+    name = "transformer.h.1.mlp.c_fc.weight"
+    change_weights(origin, lambda tensors: tensors[name][5].mul_(200))
+    file = gguf_architectures.export(tmp_path / "model.gguf", origin)
+    assert not failing(holding(weights_of(file, origin), form="gguf int8"))
