@@ -127,7 +127,7 @@ class RunReports:
         """The run is gone, and did not come to its end."""
         if self.verdict is None and os.getpid() == self._process:
             self.verdict = "FAIL"
-            self._tell(with_faults(self._account(), [UNFINISHED]))
+            self._tell(None, (UNFINISHED,))
 
     def _put(self, step: int, remarks: tuple[str, ...], faults: tuple[str, ...] = ()) -> Account | None:
         """Write what can be written; a run that trains is not ended by what cannot. The account, None where there is
@@ -146,10 +146,17 @@ class RunReports:
             logger.warning("maxact: at step %d %s", step, worded(fault, argument))
         return with_faults(account, more) if more else account
 
-    def _tell(self, account: Account | None) -> None:
-        if is_asked(self._github):
+    def _tell(self, account: Account | None, faults: tuple[str, ...] = ()) -> None:
+        """Of an account, or of a run that has none yet and `faults`. What cannot be told ends no training."""
+        if not is_asked(self._github):
+            return
+        try:
+            if account is None and faults:
+                account = with_faults(self._account(), faults)
             lines = tell(account) if account else refused("the training run came to no verdict")
-            print(*lines, sep="\n", end="\n" if lines else "", file=sys.stderr)
+        except Exception as error:
+            lines = refused(f"the training run came to no verdict: {worded(marked(error), argument)}")
+        print(*lines, sep="\n", end="\n" if lines else "", file=sys.stderr)
 
     def _account(self, remarks: tuple[str, ...] = ()) -> Account:
         root, folder = repository(self._files.root), str(self._folder)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from pytest_maxact.errors import InputError
+from pytest_maxact.trainer import reports
 from pytest_maxact.trainer.callback import MaxActCallback
 from tests.support.training import FROM_SCRATCH, STEPS, Doing, limits_file, refused, train, trainer_of
 
@@ -146,6 +147,18 @@ def test_a_report_that_can_be_written_no_more_ends_no_training_and_is_no_pass(
     assert callback.verdict == report(tmp_path)["verdict"] == "FAIL"
     assert "the SARIF file was not written to" in report(tmp_path)["faults"][0]
     assert f"at step {STEPS} the SARIF file was not written to" in caplog.text
+
+
+def test_a_runner_is_told_that_there_is_no_verdict_where_what_was_found_cannot_be_put_together(
+    tmp_path: Path, corpus: Path, step_summary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*given: Any) -> None:
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr(reports, "tell", broken)
+    callback = train(tmp_path, corpus, every=6, limits=held_limits(tmp_path))
+    assert callback.verdict == "PASS"
+    assert "the training run came to no verdict: a fault of ours" in step_summary.read_text()
 
 
 def resumed(
