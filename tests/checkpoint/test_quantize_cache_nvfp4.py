@@ -94,6 +94,11 @@ def test_four_is_chosen_where_six_errs_more_and_never_where_it_does_not() -> Non
     assert lost[1].sum() < 0.95 * lost[0].sum()
 
 
+def test_six_is_kept_where_both_err_alike() -> None:
+    kept = through_cache(torch.full((1, 1, 16), 6.0), CACHES["KV_NVFP4_4OVER6_ONE"], True, (1,))
+    assert kept.levels.unique().tolist() == [6.0]
+
+
 def test_a_scale_of_heads_is_none_of_this_cache_and_one_of_the_tensor_holds_for_all() -> None:
     x = states(torch.float32)
     whole = through_cache(x, CACHES["KV_NVFP4"], True, (len(x),), x.abs().amax().view(1)).restored
