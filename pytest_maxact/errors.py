@@ -26,6 +26,7 @@ _MARK = re.compile(f"{_OPEN}([a-z_]+){_CLOSE}")
 _HALF = re.compile(f"{_OPEN}[a-z_]*$")
 _OTHER_HALF = re.compile(f"^[a-z_]*{_CLOSE}")
 _ELLIPSIS = " ..."
+_OWN_BREAK = re.compile(r"\n(?=  )")
 _COMMAND = re.compile(r"^\s*(?=::)")
 _COMMAND_ANYWHERE = re.compile(r"#(?=#\w*\[)")
 
@@ -38,7 +39,7 @@ class MaxactError(Exception):
 
     def worded(self, words: Words) -> str:
         """The text with its settings as a door says them."""
-        return worded(marked(self), words)
+        return message(marked(self), words)
 
 
 class InputError(MaxactError):
@@ -65,6 +66,18 @@ def setting(field: str) -> str:
 def neutral(field: str) -> str:
     """A setting where no door is known: its field, `max_seq_len`."""
     return f"`{field}`"
+
+
+def message(text: str, words: Words) -> str:
+    """What was raised, or a part of it, for people, likewise: no name that stands in it begins a line."""
+    return worded(own_lines(text), words)
+
+
+def own_lines(text: str) -> str:
+    """A text of ours, whose lines after the first begin with two blanks: any other break of a line is part of a name,
+    and is spelled out.
+    """
+    return "\n".join(map(shown, _OWN_BREAK.split(text)))
 
 
 def worded(text: str, words: Words) -> str:

@@ -43,7 +43,7 @@ def _run(options: argparse.Namespace) -> int:
     files.opened(session)
     files.begun()
     session.judging.every(session.plan.latest)
-    outcome = written(session, conclude(session, all_reported(session)), files)
+    outcome = written(session, conclude(session, all_reported(session)), files, options)
     for line in headline(outcome.verdict) if outcome.verdict else ():
         print(one_line(line.plain))
     return PASSED if outcome.verdict and outcome.verdict.passed else FAILED

@@ -46,13 +46,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def told(options: argparse.Namespace, command: Run) -> int:
-    """A command that gives a verdict; where it comes to none, a runner of GitHub's kind is told so."""
+    """A command that gives a verdict; where it comes to none, a runner of GitHub's kind is told so. What fails after
+    the runner was told the verdict, as to print it once more, takes nothing back.
+    """
     from pytest_maxact.gate.github import AUTO, is_asked, refused
 
     try:
         return command(options)
     except BaseException as error:
-        if is_asked(getattr(options, "github", None) or AUTO):
+        if is_asked(getattr(options, "github", None) or AUTO) and not getattr(options, "is_told", False):
             broken = f"the command was broken off ({type(error).__name__})"
             why = error.worded(argument) if isinstance(error, MaxactError) else broken
             print(*refused(why), sep="\n", file=sys.stderr)
@@ -87,7 +89,7 @@ def _run(options: argparse.Namespace) -> int:
     files.begun()
     session.judging.every(session.plan.latest)
     tighten = shlex.join(["maxact", "suggest", options.replay, "--limits", options.limits or "FILE", "--update", "all"])
-    outcome = written(session, conclude(session, all_reported(session), tighten), files)
+    outcome = written(session, conclude(session, all_reported(session), tighten), files, options)
     if options.json:
         print(run_json(_account(session, outcome, files)), end="")
     elif options.quiet:
@@ -111,8 +113,10 @@ def outputs_of(places: "Mapping[str, str]", options: argparse.Namespace) -> dict
     return asked | summary_place(getattr(options, "github", None) or AUTO)
 
 
-def written(session: "GateSession", outcome: "Outcome", files: "ReportFiles") -> "Outcome":
-    """Write the files that were asked for; the outcome with what could not be written."""
+def written(session: "GateSession", outcome: "Outcome", files: "ReportFiles", options: argparse.Namespace) -> "Outcome":
+    """Write the files that were asked for, and tell a runner of GitHub's kind; the outcome with what could not be
+    written.
+    """
     from pytest_maxact.gate.account import note_all
     from pytest_maxact.gate.github import is_asked, tell
     from pytest_maxact.gate.reports import faulty
@@ -124,6 +128,7 @@ def written(session: "GateSession", outcome: "Outcome", files: "ReportFiles") ->
     outcome = faulty(outcome, faults)
     if is_asked(session.settings.github):
         lines = tell(_account(session, outcome, files))
+        options.is_told = True
         print(*lines, sep="\n", end="\n" if lines else "", file=sys.stderr)
     return outcome
 

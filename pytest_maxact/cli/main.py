@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pytest_maxact.cli import (
     card,
@@ -38,7 +38,7 @@ from pytest_maxact.cli import (
     weights,
 )
 from pytest_maxact.cli.examples import ending
-from pytest_maxact.cli.exits import FAILED, INTERRUPTED, USAGE
+from pytest_maxact.cli.exits import FAILED, INTERRUPTED, UNREAD, USAGE
 from pytest_maxact.cli.parser import Command, CommandLine
 from pytest_maxact.cli.words import argument
 from pytest_maxact.errors import InputError, MaxactError, shown
@@ -75,7 +75,16 @@ def run_apart(folder: str, parent: int) -> None:
 
 
 def _ending(command: Callable[[], int]) -> int:
-    """The exit code of a command, whatever becomes of it."""
+    """The exit code of a command, whatever becomes of it, and of what it prints."""
+    try:
+        return _ended(command)
+    except BrokenPipeError:
+        for stream in (sys.stdout, sys.stderr):
+            _drop(stream)
+        return UNREAD
+
+
+def _ended(command: Callable[[], int]) -> int:
     try:
         code = command()
         sys.stdout.flush()
@@ -90,20 +99,19 @@ def _ending(command: Callable[[], int]) -> int:
         print("maxact: interrupted, nothing was written", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        _drop_output()
-        return FAILED
+        raise
     except OSError as error:
         print(f"maxact: {shown(str(error))}", file=sys.stderr)
-        _drop_output()
+        _drop(sys.stdout)
         return FAILED
 
 
-def _drop_output() -> None:
+def _drop(stream: TextIO) -> None:
     """What is left to print, and cannot be, is not tried again at the end of the process."""
     with suppress(OSError):
-        sys.stdout.flush()
+        stream.flush()
         return
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def command_line() -> argparse.ArgumentParser:

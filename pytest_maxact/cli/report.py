@@ -51,6 +51,6 @@ def _run(options: argparse.Namespace) -> int:
     files.begun()
     for subject in session.plan.subjects:
         session.judging.every(subject)
-    outcome = written(session, conclude(session, all_reported(session)), files)
+    outcome = written(session, conclude(session, all_reported(session)), files, options)
     print(render_closing(outcome, screen()))
     return PASSED if outcome.verdict and outcome.verdict.passed else FAILED

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pytest_maxact.errors import neutral, worded
+from pytest_maxact.errors import message, neutral
 from pytest_maxact.judge.account import Account
 from pytest_maxact.record.output import unwritten
 
@@ -66,5 +66,5 @@ def _append(page: Callable[[int], str], place: str | None) -> list[str]:
                 return [f"maxact: the summary of this step is full ({before} bytes); the verdict is not in it"]
             file.write(f"\n{page(room - 2)}\n".encode())
     except OSError as error:
-        return [worded(f"maxact: the summary of this step was not written to {place}: {unwritten(error)}", neutral)]
+        return [message(f"maxact: the summary of this step was not written to {place}: {unwritten(error)}", neutral)]
     return []

@@ -14,7 +14,7 @@ from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING
 
-from pytest_maxact.errors import InputError, Words, worded
+from pytest_maxact.errors import InputError, Words, message
 from pytest_maxact.gate.account import asked_for, check_told, limits_of, waiver_told
 from pytest_maxact.judge.statement.schema import (
     VERIFIER,
@@ -90,7 +90,7 @@ def statement_of(
     details = Details(
         verdict="FAIL",
         finished=True,
-        reasons=tuple(worded(reason, words) for reason in reasons),
+        reasons=tuple(message(reason, words) for reason in reasons),
         checkpoints=tuple(_artifact(session, subject) for subject in session.plan.subjects),
         waivers=tuple(_waiver(waiver_told(session, waiver)) for waiver in session.plan.waivers),
         limits=limits,

@@ -129,8 +129,8 @@ class Broken:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteRow:
     """One site: its largest magnitude against the limit on that, None where there is none, and the metrics whose checks
-    fail there, or are waived. `int8_sqnr_db`: per tensor, NaN where the site is not finite; None at sites beside the
-    residual stream of which no check fails, where it is not computed.
+    fail there, are waived, or hold and are too close to call. `int8_sqnr_db`: per tensor, NaN where the site is not
+    finite; None at sites beside the residual stream of which no check is one of these, where it is not computed.
     """
 
     site: Site
@@ -140,6 +140,7 @@ class SiteRow:
     usage: float
     failing: tuple[Metric, ...]
     waived: tuple[Metric, ...]
+    close: tuple[Metric, ...]
     int8_sqnr_db: float | None
 
 

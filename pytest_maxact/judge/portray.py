@@ -3,6 +3,7 @@ report out. No torch.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -148,11 +149,13 @@ def _broken(record: Record) -> Broken | None:
 
 def _rows(record: Record, findings: Sequence[Finding]) -> tuple[SiteRow, ...]:
     maxima = {finding.limit.site: finding for finding in findings if finding.limit.metric == MAX_ABS}
-    failing, waived = dict[str, list[Metric]](), dict[str, list[Metric]]()
+    failing, waived, close = (defaultdict[str, list[Metric]](list) for _ in range(3))
     for finding in findings:
         if not finding.passed:
-            (waived if finding.waiver else failing).setdefault(finding.site, []).append(finding.limit.metric)
-    heads = _heads(record) | failing.keys() | waived.keys()
+            (waived if finding.waiver else failing)[finding.site].append(finding.limit.metric)
+        elif finding.close:
+            close[finding.site].append(finding.limit.metric)
+    heads = _heads(record) | failing.keys() | waived.keys() | close.keys()
     rows = []
     for name, reading in record.sites.items():
         found = maxima.get(name)
@@ -165,6 +168,7 @@ def _rows(record: Record, findings: Sequence[Finding]) -> tuple[SiteRow, ...]:
                 usage=found.usage if found else math.nan,
                 failing=tuple(failing.get(name, ())),
                 waived=tuple(waived.get(name, ())),
+                close=tuple(close.get(name, ())),
                 int8_sqnr_db=_int8(reading) if name in heads else None,
             )
         )

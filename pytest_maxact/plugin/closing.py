@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_maxact.errors import worded
+from pytest_maxact.errors import message
 from pytest_maxact.gate.ledger import Found
 from pytest_maxact.plugin.ids import is_own
 from pytest_maxact.plugin.section import write_closing
@@ -59,7 +59,7 @@ def _set_aside(
     reporter: pytest.TerminalReporter, config: pytest.Config, gate: "GateSession", outcome: "Outcome"
 ) -> None:
     """Keep pytest from showing under ERRORS and FAILURES what would be the same line once more for every check."""
-    causes = [worded(fault, pytest_option) for fault in outcome.faults]
+    causes = [message(fault, pytest_option) for fault in outcome.faults]
     config.stash[_aside_key] = aside = {name: reporter.stats[name] for name in _SHOWN if name in reporter.stats}
     for name, reports in aside.items():
         told = set(map(id, _told_once(reports, gate, causes)))
@@ -72,6 +72,6 @@ def _told_once(reports: list[pytest.TestReport], gate: "GateSession", causes: li
         entry = gate.ledger.entry(report.nodeid) if is_own(report.nodeid) else None
         if entry is None or entry.found is not Found.UNKNOWN or "\n" in str(report.longrepr).strip():
             continue
-        cause = worded(entry.words, pytest_option).removeprefix("could not measure: ")
+        cause = message(entry.words, pytest_option).removeprefix("could not measure: ")
         if any(cause in told for told in causes):
             yield report

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_maxact.errors import MaxactError, marked, one_line, worded
+from pytest_maxact.errors import MaxactError, marked, message, one_line
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.plugin.ended import signal_key
 from pytest_maxact.plugin.ids import is_own
@@ -63,7 +63,7 @@ def write_verdict(session: pytest.Session, gate: "GateSession") -> None:
             print(one_line(f"maxact: {said}"))
     except (MaxactError, ValueError, OSError) as error:
         stash[_passed_key] = False
-        print(f"maxact: the verdict was not written: {worded(marked(error), pytest_option)}", file=sys.stderr)
+        print(f"maxact: the verdict was not written: {message(marked(error), pytest_option)}", file=sys.stderr)
 
 
 def close(session: pytest.Session, gate: "GateSession", stopped: bool) -> None:
@@ -102,7 +102,7 @@ def conclude_run(session: pytest.Session, gate: "GateSession") -> None:
     try:
         config.stash[outcome_key] = conclude(gate, seen, tightening(gate))
     except (MaxactError, ValueError, OSError) as error:
-        what = worded(marked(error), pytest_option)
+        what = message(marked(error), pytest_option)
         config.stash.setdefault(trouble_key, []).append(f"the outcome could not be put together ({what})")
     outcome, troubles = write_reports(config, gate, config.stash[outcome_key], config.stash.get(trouble_key, []))
     config.stash[outcome_key], config.stash[trouble_key] = outcome, troubles

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_maxact.errors import InputError, MaxactError, first_line, marked, worded
+from pytest_maxact.errors import InputError, MaxactError, first_line, marked, message
 from pytest_maxact.plugin.inifile import value_of
 from pytest_maxact.settings.option import pytest_option
 
@@ -35,7 +35,7 @@ def tell_runner(config: pytest.Config, gate: "GateSession") -> None:
     try:
         lines = tell(account_of(gate, outcome, troubles, pytest_option, repository(config.invocation_params.dir)))
     except (MaxactError, ValueError, OSError) as error:
-        lines = [f"maxact: the runner was not told of this run: {worded(marked(error), pytest_option)}"]
+        lines = [f"maxact: the runner was not told of this run: {message(marked(error), pytest_option)}"]
     print(*lines, sep="\n", end="\n" if lines else "", file=sys.stderr)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_maxact.errors import worded
+from pytest_maxact.errors import message
 from pytest_maxact.settings.option import pytest_option
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def put_right(report: pytest.TestReport, entry: "Entry | None") -> str:
         _fail(report, f"was not judged, and something outside of the gate let it be reported as {said}{why}")
         return said
     if entry.found.stands_in_the_way and (report.when == "call" or entry.found is Found.UNKNOWN):
-        words = worded(entry.words, pytest_option)
+        words = message(entry.words, pytest_option)
         _fail(report, f"{words}\nsomething outside of the gate let this be reported as {said}")
         return said
     if entry.found is Found.HELD and said != "passed":

@@ -5,7 +5,7 @@ what cannot be shown is said in one line.
 import shlex
 from typing import TYPE_CHECKING
 
-from pytest_maxact.errors import MaxactError, marked, one_line, setting, worded
+from pytest_maxact.errors import MaxactError, marked, message, one_line, setting
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.report.terminal.brief import render_brief
 from pytest_maxact.report.terminal.closing import render_closing, says_all
@@ -31,7 +31,7 @@ def write_summary(reporter: "pytest.TerminalReporter", outcome: "Outcome | None"
     try:
         text = render_outcome(outcome, screen)
     except (MaxactError, ValueError, OSError) as error:
-        what = worded(marked(error), pytest_option)
+        what = message(marked(error), pytest_option)
         reporter.write_line(f"maxact: the report could not be shown ({what}); the checks above stand")
         return
     reporter.section("maxact", sep="=")
@@ -42,7 +42,7 @@ def write_closing(reporter: "pytest.TerminalReporter", outcome: "Outcome | None"
     """Last of all, the verdict. `troubles`: why there is no outcome."""
     if outcome is None:
         for trouble in troubles:
-            reporter.write_line(f"maxact: {worded(trouble, pytest_option)}", red=True)
+            reporter.write_line(f"maxact: {message(trouble, pytest_option)}", red=True)
     elif not outcome.ran:
         _write_nothing_ran(reporter, outcome)
     elif reporter.verbosity < 0:
@@ -58,7 +58,7 @@ def _write_nothing_ran(reporter: "pytest.TerminalReporter", outcome: "Outcome") 
     said = f"maxact: none of the {counted(outcome.checks, 'check')} of {what} was run"
     reporter.write_line(one_line(said), yellow=True)
     for fault in outcome.faults:
-        reporter.write_line(f"maxact: {worded(fault, pytest_option)}", red=True)
+        reporter.write_line(f"maxact: {message(fault, pytest_option)}", red=True)
 
 
 def _screen(reporter: "pytest.TerminalReporter") -> Screen:

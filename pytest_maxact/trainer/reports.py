@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
-from pytest_maxact.errors import MaxactError, marked, setting, worded
+from pytest_maxact.errors import MaxactError, marked, message, setting
 from pytest_maxact.gate.account import account_of, note_all
 from pytest_maxact.gate.conclude import all_reported, conclude
 from pytest_maxact.gate.github import is_asked, refused, summary_place, tell
@@ -139,11 +139,11 @@ class RunReports:
             more = self._files.write(account)
         except Exception as error:
             ours = not isinstance(error, MaxactError)
-            why = worded(marked(error), argument)
+            why = message(marked(error), argument)
             logger.warning("maxact: no report was written at step %d: %s", step, why, exc_info=ours)
             return None
         for fault in more:
-            logger.warning("maxact: at step %d %s", step, worded(fault, argument))
+            logger.warning("maxact: at step %d %s", step, message(fault, argument))
         return with_faults(account, more) if more else account
 
     def _tell(self, account: Account | None, faults: tuple[str, ...] = ()) -> None:
@@ -155,7 +155,7 @@ class RunReports:
                 account = with_faults(self._account(), faults)
             lines = tell(account) if account else refused("the training run came to no verdict")
         except Exception as error:
-            lines = refused(f"the training run came to no verdict: {worded(marked(error), argument)}")
+            lines = refused(f"the training run came to no verdict: {message(marked(error), argument)}")
         print(*lines, sep="\n", end="\n" if lines else "", file=sys.stderr)
 
     def _account(self, remarks: tuple[str, ...] = ()) -> Account:

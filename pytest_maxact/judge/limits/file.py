@@ -124,7 +124,7 @@ def _validated(data: Any, lines: Lines, path: Path) -> LimitsFile:
     try:
         document = LimitsDocument.model_validate(data)
     except ValidationError as error:
-        raise InputError("\n".join(_explain(path, lines, error))) from error
+        raise InputError("\n  ".join(_explain(path, lines, error))) from error
     if document.extends is None and not document.families and document.generic is None:
         raise InputError(f"{path}:1: no families, so no limits\n  add `families:`, or `extends: builtin`")
     return LimitsFile(document, path, lines)
@@ -137,7 +137,7 @@ def _explain(path: Path, lines: Lines, error: ValidationError, most: int = 3) ->
         key = shown(".".join(cut(str(part), _MOST_SHOWN) for part in location)) or "document"
         yield f"{path}:{lines.of(location)}: {key}: {shown(_message(problem, location))}"
     if len(problems) > most:
-        yield f"  and {len(problems) - most} more"
+        yield f"and {len(problems) - most} more"
 
 
 def _message(problem: Any, location: Location) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_maxact.errors import cut, worded
+from pytest_maxact.errors import cut, message
 from pytest_maxact.judge.account import Account
 from pytest_maxact.report.data.problems import RUN, WAIVER, Problem, problems_of
 from pytest_maxact.report.github.commands import Annotation, Level
@@ -56,7 +56,7 @@ def _title(problem: Problem) -> str:
 def _warnings(account: Account) -> Iterator[Annotation]:
     verdict = account.outcome.verdict if account.outcome else None
     for warning in verdict.warnings if verdict else ():
-        yield Annotation(level="warning", title="maxact", text=cut(worded(warning, account.words), _TEXT))
+        yield Annotation(level="warning", title="maxact", text=cut(message(warning, account.words), _TEXT))
 
 
 def _at_most(found: Sequence[Annotation], what: str) -> list[Annotation]:

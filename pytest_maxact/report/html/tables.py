@@ -64,10 +64,11 @@ def sites_table(name: str, checkpoint: str, rows: Iterable[SiteRow], anchors: di
 
 
 def _site(row: SiteRow, anchor: str) -> Row:
-    state = "bad" if row.failing else "warn" if row.waived else ""
+    state = "bad" if row.failing else "warn" if row.waived or row.close else ""
     said = [
         *([f"FAIL {', '.join(metric.name for metric in row.failing)}"] if row.failing else []),
         *([f"waived {', '.join(metric.name for metric in row.waived)}"] if row.waived else []),
+        *([f"too close to call {', '.join(metric.name for metric in row.close)}"] if row.close else []),
     ]
     if row.nonfinite:
         said.append(f"{counted(row.nonfinite, 'entry', 'is', 'are')} NaN or infinite")
@@ -230,7 +231,7 @@ def _checks(checkpoint: Checkpoint) -> Cell:
 
 def failing_rows(rows: Iterable[SiteRow]) -> Iterator[SiteRow]:
     """Those of which a check fails or is waived."""
-    return (row for row in rows if row.failing or row.waived)
+    return (row for row in rows if row.failing or row.waived or row.close)
 
 
 def _times(value: float) -> Cell:

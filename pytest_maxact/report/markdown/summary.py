@@ -5,7 +5,7 @@ wrong besides and what is waived, then M, how far it can be trusted and what fol
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pytest_maxact.errors import worded
+from pytest_maxact.errors import message, worded
 from pytest_maxact.judge.account import Account, Judged
 from pytest_maxact.judge.outcome import Checkpoint
 from pytest_maxact.judge.verdict.tally import Tally, Told
@@ -54,7 +54,7 @@ def verdict_words(account: Account) -> list[str]:
         return [worded(text.plain, account.words) for text in headline(outcome.verdict, across_words(outcome))]
     if account.verdict == "NONE" and not account.faults:
         return ["no check was run"]
-    return [worded(f"FAIL: {account.faults[0]}", account.words)] if account.faults else [account.verdict]
+    return [message(f"FAIL: {account.faults[0]}", account.words)] if account.faults else [account.verdict]
 
 
 def relation(told: Told) -> str:
@@ -127,7 +127,7 @@ def list_of(lines: Sequence[str], what: str, mark: str = "- ") -> Part:
 
 
 def _said(account: Account, text: str) -> str:
-    return prose(" ".join(worded(text, account.words).split("\n")), _SENTENCE)
+    return prose(" ".join(message(text, account.words).split("\n")), _SENTENCE)
 
 
 def _of_one(checkpoint: Checkpoint) -> Iterator[Part]:

@@ -11,7 +11,7 @@ from rich.text import Text
 from pytest_maxact.judge.outcome import Outcome
 from pytest_maxact.judge.verdict.tally import Tally, Told
 from pytest_maxact.judge.verdict.words import RELATIONS
-from pytest_maxact.report.terminal.screen import Screen, Several, to_text
+from pytest_maxact.report.terminal.screen import Message, Screen, to_text
 from pytest_maxact.report.terminal.verdict import across_words, headline
 
 LINES = 7
@@ -47,7 +47,7 @@ def _head(outcome: Outcome) -> Iterator[Text]:
     verdict = outcome.verdict
     if verdict is None:
         if outcome.faults:
-            yield Several(f"FAIL: {outcome.faults[0]}", style="bold red")
+            yield Message(f"FAIL: {outcome.faults[0]}", style="bold red")
         return
     yield from headline(verdict, across_words(outcome))
     if verdict.faults and not verdict.breaches and verdict.ran:
@@ -62,7 +62,7 @@ def _head(outcome: Outcome) -> Iterator[Text]:
 def _causes(outcome: Outcome) -> Iterator[Text]:
     """What went wrong besides checks that do not hold, but for what the head says."""
     for fault in outcome.verdict.listed if outcome.verdict else outcome.faults[1:]:
-        yield Several(f"- {fault}", style="red")
+        yield Message(f"- {fault}", style="red")
 
 
 def _breaches(verdict: Tally | None) -> Iterator[Text]:

@@ -13,7 +13,7 @@ from pytest_maxact.judge.portrait import Portrait, SchemeRow
 from pytest_maxact.judge.verdict.severity import worst_of
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.schemes import SCHEMES
-from pytest_maxact.report.terminal.screen import Column, Grid, Part, Several, grouped
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, grouped
 
 _STYLES = {"yes": "green", "NO": "bold red", "waived": "yellow"}
 
@@ -23,7 +23,7 @@ def deploy_parts(portrait: Portrait) -> Iterator[Part]:
     rows = portrait.deploy
     yield Text()
     yield _grid(rows)
-    yield Several(_notes(portrait), style="dim")
+    yield from (Text(note, style="dim") for note in _notes(portrait))
     yield Text()
     for row in rows:
         for line in _words(row):
@@ -130,7 +130,7 @@ def _words(row: SchemeRow) -> Iterator[str]:
         yield f"  {line}"
 
 
-def _notes(portrait: Portrait) -> str:
+def _notes(portrait: Portrait) -> list[str]:
     provenance, deployed = portrait.provenance, portrait.provenance.deployed
     lines = [
         "inputs dB, weights dB: the lowest SQNR of any linear layer's input and weight. zeroed: largest share of the"
@@ -148,4 +148,4 @@ def _notes(portrait: Portrait) -> str:
         )
     if not provenance.predicts:
         lines.append("Predictions were not compared: this architecture has no next-token distribution.")
-    return "\n".join(lines)
+    return lines

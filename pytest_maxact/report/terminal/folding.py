@@ -1,8 +1,9 @@
 """Which layers of a deep model are shown, and which are folded into a row together: rows by layer in, stretches of
 layers out, in order.
 
-Guard: a layer with a check that fails or is waived, or with an entry that is not finite, is never folded. Nor is one at
-either end, one at which the residual stream jumps, the one that carries M, and those nearest to their limits.
+Guard: a layer with a check that fails, is waived or is too close to call, or with an entry that is not finite, is never
+folded. Nor is one at either end, one at which the residual stream jumps, the one that carries M, and those nearest to
+their limits.
 """
 
 import math
@@ -58,7 +59,8 @@ def _eventful(layers: Sequence[Layer], heads: Sequence[SiteRow]) -> set[int]:
 
 
 def _is_event(row: SiteRow) -> bool:
-    return bool(row.failing or row.waived or row.nonfinite or row.usage > _NEAR) or not math.isfinite(row.max_abs)
+    judged = row.failing or row.waived or row.close
+    return bool(judged or row.nonfinite or row.usage > _NEAR) or not math.isfinite(row.max_abs)
 
 
 def _jumps(before: float, after: float) -> bool:

@@ -41,7 +41,8 @@ class _Shown:
 def layers_grid(rows: Sequence[SiteRow], screen: Screen) -> tuple[Grid, str]:
     """The table, and what it leaves out, in words. A router has a column where a site is one."""
     layers = list(_by_layer(rows).items())
-    columns = _COLUMNS if any(row.limit is not None or row.failing or row.waived for row in rows) else _UNLIMITED
+    judged = any(row.limit is not None or row.failing or row.waived or row.close for row in rows)
+    columns = _COLUMNS if judged else _UNLIMITED
     deep = sum(head_of(layer).site.layer is not None for layer in layers) > ALL and not screen.whole
     found = stretches(layers, list(map(head_of, layers))) if deep else [(layer,) for layer in layers]
     kinds = {row.site.kind for row in rows}
@@ -99,7 +100,7 @@ def _rows(
     beside = [short(kinds[kind].max_abs) if kind in kinds else "" for kind in others]
     yield [*_cells(label, head, columns, blocks), *beside]
     for kind, row in kinds.items():
-        if row is not head and (screen.whole or row.failing or row.waived or row.nonfinite):
+        if row is not head and (screen.whole or row.failing or row.waived or row.close or row.nonfinite):
             yield [*_cells(f"  {kind}", row, columns, blocks), *("" for _ in others)]
 
 
@@ -125,10 +126,10 @@ def _cells(label: str, row: SiteRow, columns: Sequence[_Shown], blocks: bool) ->
 
 
 def _marked(text: str, row: SiteRow, kinds: Collection[Kind] = tuple(Kind)) -> Text:
-    """In red where a check of these kinds fails, in yellow where one is waived."""
+    """In red where a check of these kinds fails, in yellow where one is waived or too close to call."""
     if any(metric.kind in kinds for metric in row.failing):
         return Text(text, style="red")
-    return Text(text, style="yellow" if any(metric.kind in kinds for metric in row.waived) else "")
+    return Text(text, style="yellow" if any(metric.kind in kinds for metric in (*row.waived, *row.close)) else "")
 
 
 def _maximum(row: SiteRow, blocks: bool) -> Text:
@@ -140,10 +141,11 @@ def _limit(row: SiteRow, blocks: bool) -> Text:
 
 
 def _used(row: SiteRow, blocks: bool) -> Text:
-    """How much of the limit on the maximum is used, where that is what there is to say; else what fails, or is
-    waived.
+    """How much of the limit on the maximum is used, where that is what there is to say; else what fails, is waived, or
+    is too close to call.
     """
-    for metrics, word, style in ((row.failing, "FAIL", "bold red"), (row.waived, "waived", "yellow")):
+    told = ((row.failing, "FAIL", "bold red"), (row.waived, "waived", "yellow"), (row.close, "close", "yellow"))
+    for metrics, word, style in told:
         if MAX_ABS in metrics and row.limit is not None:
             return _bar(row.usage, word, style, blocks)
         if metrics:

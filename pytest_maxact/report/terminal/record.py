@@ -10,7 +10,7 @@ from pytest_maxact.judge.portrait import Portrait
 from pytest_maxact.report.terminal.facts import facts_grid
 from pytest_maxact.report.terminal.footing import footing_notes
 from pytest_maxact.report.terminal.layers import LEGEND, layers_grid
-from pytest_maxact.report.terminal.screen import Part, Screen, Several, to_text
+from pytest_maxact.report.terminal.screen import Part, Screen, to_text
 
 
 def render_record(portrait: Portrait, screen: Screen) -> str:
@@ -28,7 +28,7 @@ def record_parts(portrait: Portrait, screen: Screen, tighten: str = "") -> Itera
     yield Text()
     grid, left_out = layers_grid(portrait.rows, screen)
     yield grid
-    yield Several("\n".join(_notes(portrait, left_out, tighten)), style="dim")
+    yield from (Text(note, style="dim") for note in _notes(portrait, left_out, tighten))
     if portrait.deploy:
         from pytest_maxact.report.terminal.deploy import deploy_parts
 

@@ -14,7 +14,7 @@ from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
-from pytest_maxact.errors import Words, neutral, printable, shown, uncommanded
+from pytest_maxact.errors import Words, neutral, own_lines, printable, shown, uncommanded
 
 LEAST_WIDTH = 60
 PROSE = 120
@@ -74,8 +74,10 @@ class Grid:
     title: str = ""
 
 
-class Several(Text):
-    """A text of several lines of our own. Any other is one line, whatever stands in it: no name begins another."""
+class Message(Text):
+    """What was raised, or is warned of: lines of our own after the first begin with two blanks. Any other text is one
+    line. Whatever stands in it, no name begins a line.
+    """
 
 
 Part = Text | Grid
@@ -186,13 +188,13 @@ def _as_shown(text: str, screen: Screen) -> str:
 
 
 def _worded(text: Text, screen: Screen) -> Text:
-    """The same text and styles, settings in words; on one line, unless it is of several."""
-    one_line = not isinstance(text, Several)
+    """The same text and styles, settings in words; on one line, unless it is a message."""
+    lines = own_lines if isinstance(text, Message) else shown
     ends = sorted({end for span in text.spans for end in (span.start, span.end)} - {0, len(text)})
     found = Text(style=text.style, no_wrap=text.no_wrap, overflow=text.overflow)
     for piece in text.divide(ends):
         start = len(found)
-        found.append(_as_shown(shown(piece.plain) if one_line else piece.plain, screen))
+        found.append(_as_shown(lines(piece.plain), screen))
         for span in piece.spans:
             found.stylize(span.style, start, len(found))
     return found

@@ -11,7 +11,7 @@ from rich.text import Text
 from pytest_maxact.numbers.against import Weights
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.source import AgainstSource, Confidence, Departure, Estimate
-from pytest_maxact.report.terminal.screen import Column, Grid, Part, Several
+from pytest_maxact.report.terminal.screen import Column, Grid, Part
 
 _NAMES = {
     "mean_kl": "KL from the source",
@@ -35,7 +35,7 @@ def source_parts(found: AgainstSource) -> Iterator[Part]:
     yield _figures(found.predictions, found.noise)
     yield Text()
     yield _confidence(found.predictions)
-    yield Several(_note(found), style="dim")
+    yield from (Text(note, style="dim") for note in _notes(found, found.predictions))
 
 
 def _weight_lines(weights: Weights) -> Iterator[str]:
@@ -111,15 +111,13 @@ def _interval(name: str, figure: Estimate) -> str:
     return f"{_number(name, figure.low)} to {_number(name, figure.high)}"
 
 
-def _note(found: AgainstSource) -> str:
-    told = found.predictions
-    assert told is not None
-    noise = (
+def _notes(found: AgainstSource, told: Departure) -> Iterator[str]:
+    yield (
+        f"{counted(told.tokens, 'token')} of {counted(told.samples, 'evaluation sample')}; KL in nats per token; 95 %: "
+        "samples drawn again, by category"
+    )
+    yield (
         "noise: the source against itself, each sample alone"
         if found.noise
         else "no noise floor: each sample runs alone anyway"
-    )
-    return (
-        f"{counted(told.tokens, 'token')} of {counted(told.samples, 'evaluation sample')}; KL in nats per token; 95 %: "
-        f"samples drawn again, by category\n{noise}"
     )

@@ -15,7 +15,7 @@ from pytest_maxact.judge.verdict.severity import worst_of
 from pytest_maxact.judge.verdict.tally import Tally, Told
 from pytest_maxact.numbers.counted import counted, counted_of
 from pytest_maxact.numbers.sites import ranges
-from pytest_maxact.report.terminal.screen import Several
+from pytest_maxact.report.terminal.screen import Message
 
 OF_MAXIMA = (
     "With more text a maximum can rise and never falls: one above its limit stays above it, one just below it may yet"
@@ -55,11 +55,11 @@ def verdict_lines(verdict: Tally, across: str = "", whole: bool = False) -> Iter
     if most and (more := [one for _, same in said[most:] for one in same]):
         yield Text(f"- and {len(more)} more: {places(more)}", style="red")
     for fault in verdict.listed:
-        yield Several(f"- {fault}", style="red")
+        yield Message(f"- {fault}", style="red")
     if verdict.breaches:
         yield Text(f"what it is, and what to do: {explaining((told or verdict.breaches)[0])}", style="dim")
     for warning in verdict.warnings:
-        yield Several(f"WARNING: {warning}", style="bold yellow")
+        yield Message(f"WARNING: {warning}", style="bold yellow")
     for one in verdict.waived[:most]:
         waiver = one.finding.waiver
         yield Text(f"{waiver.words if waiver else ''}: {_sentence(one)}", style="yellow")
@@ -89,7 +89,7 @@ def headline(verdict: Tally, across: str = "") -> Iterator[Text]:
     if verdict.is_counted:
         yield Text(f"FAIL: {', '.join(_failing(verdict, which))}", style="bold red")
     elif verdict.faults:
-        yield Several(f"FAIL: {verdict.faults[0]}", style="bold red")
+        yield Message(f"FAIL: {verdict.faults[0]}", style="bold red")
     elif not ran:
         yield Text(f"no limit was checked{across}", style="bold yellow")
     else:

@@ -204,7 +204,7 @@ def test_of_many_faults_the_first_three_are_shown(tmp_path: Path) -> None:
     text = HEAD + FAMILY + "    limits: {hidden: -1, gate: -1, router: -1, embedding: -1, final_norm: -1}\n"
     lines = refusal(text, tmp_path).splitlines()
     assert len(lines) == 4
-    assert all(line.startswith(str(tmp_path)) for line in lines[:3])
+    assert all(line.lstrip().startswith(str(tmp_path)) for line in lines[:3])
     assert lines[3] == "  and 2 more"
 
 

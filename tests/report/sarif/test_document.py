@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import jsonschema
 import pytest
 
-from pytest_maxact.errors import shown, worded
+from pytest_maxact.errors import message, shown
 from pytest_maxact.judge.account import UNFINISHED, Account
 from pytest_maxact.judge.limits.file import builtin_path
 from pytest_maxact.report.sarif.document import MOST_RESULTS, is_sarif, sarif_json
@@ -134,7 +134,7 @@ def test_names_of_others_are_text(name: str, tmp_path: Path) -> None:
         assert Counter(text)["{"] % 2 == Counter(text)["}"] % 2 == 0
     said = run["results"][0]["message"]["text"].replace("{{", "{").replace("}}", "}")
     if "](" not in hostile and len(hostile) < 4000:
-        assert " ".join(worded(f"a {hostile}", pytest_option).split("\n")).removeprefix("a ") in said
+        assert " ".join(message(f"a {hostile}", pytest_option).split("\n")).removeprefix("a ") in said
     path = tmp_path / "found.sarif"
     path.write_text(sarif_json(account_of_all(hostile)), encoding="utf-8")
     assert is_sarif(path)

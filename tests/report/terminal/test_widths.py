@@ -90,6 +90,19 @@ def test_no_breach_no_waiver_and_no_entry_that_is_no_number_is_hidden(layers: in
     assert f"layers.{middle - 1}.hidden: max_abs 1.5" in " ".join(text.split())
 
 
+@pytest.mark.parametrize("kind", ["hidden", "gate"])
+@pytest.mark.parametrize("layers", DEPTHS)
+def test_what_is_too_close_to_call_has_a_row_of_its_own(layers: int, kind: str) -> None:
+    name = f"layers.{layers // 2}.{kind}"
+    findings = [replace(one, close=True) if one.site == name else one for one in case(layers).checkpoints[0].findings]
+    portrait = portray(deep(layers), findings=findings)
+    told = tally_of([Told(checkpoint="", finding=finding) for finding in findings])
+    text = render_outcome(Outcome(checkpoints=(Checkpoint(portrait=portrait),), verdict=told), Screen())
+    (row,) = [line for line in text[text.index("\nlayer ") :].splitlines() if re.search(r"\bclose\b", line)]
+    assert row.split()[0] == (str(layers // 2) if kind == "hidden" else kind)
+    assert str(layers // 2) in labels(text)
+
+
 @pytest.mark.parametrize("layers", DEPTHS)
 def test_layers_that_are_folded_are_counted_and_stand_in_ranges(layers: int) -> None:
     text = render_outcome(case(layers, (f"layers.{layers // 2}.hidden",)), Screen())
@@ -172,11 +185,12 @@ def named(name: str) -> Outcome:
         replace(peak, token=name, part=name, around=Around(before=name, after=name)) for peak in reading.peaks
     )
     seen = replace(measured, sites={**measured.sites, "layers.0.hidden": replace(reading, peaks=peaks)})
-    outcome = judged(seen, ["layers.0.hidden"], ["embedding"])
+    outcome = replace(judged(seen, ["layers.0.hidden"], ["embedding"]), faults=(f"{name} is lost\n  mend {name}",))
     why = replace(WAIVER, reason=name, owner=name, file=name)
     findings = [replace(one, waiver=why) if one.waiver else one for one in outcome.checkpoints[0].findings]
     told = [Told(checkpoint=name, finding=finding) for finding in findings]
-    verdict = tally_of(told, faults=(f"could not measure {name!r}",), warnings=(f"remark on {name!r}",))
+    faults = (f"could not measure {name}\n  mend {name}", f"{name} is lost")
+    verdict = tally_of(told, faults=faults, warnings=(f"remark on {name}",))
     return replace(outcome, verdict=verdict)
 
 
