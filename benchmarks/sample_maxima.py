@@ -1,7 +1,8 @@
-"""Cost of keeping the largest entry of every sample at every site: the hooked pass with it and without it, same model,
-batches and threads, alternating, medians; and what it adds to the Record.
+"""Cost of what is kept of every sample at every site, its largest entry and what INT-8 costs it: the hooked pass with
+it and without it, same model, batches and threads, alternating, medians; and what it adds to the Record.
 
     python benchmarks/sample_maxima.py                        # 4-layer Qwen3 in bf16, 1 024 wide, one thread
+    python benchmarks/sample_maxima.py --of losses            # what INT-8 costs it, alone
     python benchmarks/sample_maxima.py --length 64            # many short samples: the worst case
     python benchmarks/sample_maxima.py --record RECORD        # of a Record: bytes with it and without it
 
@@ -21,16 +22,19 @@ from pytest_maxact.corpus.batches import plan_batches
 from pytest_maxact.corpus.samples import assign_splits
 from pytest_maxact.record.document import document_of, tensors_of
 from pytest_maxact.record.file import load
+from pytest_maxact.record.reading import distributions_of
 from pytest_maxact.record.record import Record
 
 
 class Without(Timed):
-    """An observer that keeps nothing of single samples."""
+    """An observer that keeps nothing of single samples, or not their losses."""
 
-    def __init__(self, *arguments: object) -> None:
+    def __init__(self, *arguments: object, of: str = "all") -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
         for accumulator in self.accumulators.values():
-            accumulator._maxima = None
+            accumulator._losses = None
+            if of == "all":
+                accumulator._maxima = None
 
 
 def seconds(options: argparse.Namespace) -> tuple[list[float], list[float]]:
@@ -44,7 +48,7 @@ def seconds(options: argparse.Namespace) -> tuple[list[float], list[float]]:
     found: tuple[list[float], list[float]] = ([], [])
     for turn in range(options.rounds + 1):
         for place in (0, 1) if turn % 2 else (1, 0):
-            observer = (Timed, Without)[place](model, anatomy)
+            observer = Without(model, anatomy, of=options.of) if place else Timed(model, anatomy)
             observer.all_of(plan, device)
             if turn:
                 found[place].append(observer.seconds)
@@ -66,14 +70,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--of", choices=("all", "losses"), default="all")
     parser.add_argument("--record")
     options = parser.parse_args()
     if options.record:
         whole = load(options.record)
-        bare = {name: replace(one, held=replace(one.held, maxima=None)) for name, one in whole.sites.items()}
-        one, other = size(whole), size(replace(whole, sites=bare))
+        bare = {
+            name: replace(one, held=replace(distributions_of(one), maxima=None, sampled=None, int8=None))
+            for name, one in whole.sites.items()
+        }
+        kept, left = size(whole), size(replace(whole, sites=bare))
         samples = len(whole.provenance.samples)
-        print(f"{samples} samples, {len(whole.sites)} sites: {one} bytes, {other} without, +{one / other - 1:.1%}")
+        print(f"{samples} samples, {len(whole.sites)} sites: {kept} bytes, {left} without, +{kept / left - 1:.1%}")
         return
     print(header(options.device))
     with_it, without = seconds(options)

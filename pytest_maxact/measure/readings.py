@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from pytest_maxact.errors import MeasureError
-from pytest_maxact.measure.observe.by_sample import SIGNAL
+from pytest_maxact.measure.observe.by_sample import SIGNAL, Floats
 from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.numbers.channels import Channels
 from pytest_maxact.numbers.energies import SampleSums, codes_of
@@ -56,13 +56,14 @@ def _reading(site: Site, observer: Observer, tokenizer: Any, schemes: Mapping[st
         return str(tokenizer.decode([token_id])) if token_id >= 0 else ""
 
     first = seen.first_nonfinite
+    calibration = Histogram.from_dense(seen.encoding, seen.dense_counts("calibration"))
     reading = SiteReading(
         site=site,
         dtype=seen.dtype,
         width=max(seen.widths.values()),
         heads=seen.heads,
         held=Distributions(
-            calibration=Histogram.from_dense(seen.encoding, seen.dense_counts("calibration")),
+            calibration=calibration,
             evaluation=Histogram.from_dense(seen.encoding, seen.dense_counts("evaluation")),
             schemes=schemes,
             channels=_channels(site, observer.fidelity.channels),
@@ -70,6 +71,7 @@ def _reading(site: Site, observer: Observer, tokenizer: Any, schemes: Mapping[st
             evaluated=_channels(site, observer.fidelity.cached.channels),
             spread=_spread(site, observer),
             sampled=_sampled(site, observer, schemes),
+            int8=_int8(site, observer, calibration),
         ),
         peaks=tuple(replace(peak, token=text(peak.token_id)) for peak in seen.peaks),
         massive=seen.massive if seen.tests_massive else None,
@@ -107,7 +109,15 @@ def _maxima(site: Site, observer: Observer) -> SampleMaxima | None:
 
 def _sampled(site: Site, observer: Observer, schemes: Mapping[str, SchemeSums]) -> SampleSums | None:
     """Of every sample of the evaluation split, in the order of ids."""
-    found = observer.fidelity.samples.of(site.name, list(schemes)) if schemes else None
+    return _coded(observer.fidelity.samples.of(site.name, list(schemes)) if schemes else None)
+
+
+def _int8(site: Site, observer: Observer, calibration: Histogram) -> SampleSums | None:
+    """Likewise, of all tokens."""
+    return _coded(observer.losses.of(site.name, calibration))
+
+
+def _coded(found: Mapping[str, Floats] | None) -> SampleSums | None:
     if found is None:
         return None
     codes = {name: codes_of(energies) for name, energies in found.items()}

@@ -88,6 +88,11 @@ def scaled_integers(seen: Histogram, threshold: float, bits: int = 8, policy: st
     return _error(policy, threshold, values, counts, levels, restored)
 
 
+def integer_errors(values: Floats, threshold: float, bits: int = 8) -> Floats:
+    """What such a scale leaves of magnitudes undone, entry by entry."""
+    return np.abs(values - _round_trip(values, threshold, bits)[1])
+
+
 def scaled_fp8(seen: Histogram, scale: float) -> FormatDistortion:
     """Error of FP8 E4M3 under a scale that is given, in float32, as kernels have it; what lies beyond is clamped."""
     values, counts = seen.finite()

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_maxact.numbers.channels import Channels
+from pytest_maxact.numbers.formats import INT8_POLICIES
 from pytest_maxact.numbers.histogram import BINS, Histogram
 from pytest_maxact.record.around import texts_around, with_around, without_around
 from pytest_maxact.record.by_sample import packed_maxima, unpacked_maxima
@@ -61,6 +62,7 @@ def tensors_of(record: Record) -> dict[str, Bytes]:
     seen = [(one, one.held) for one in record.sites.values() if isinstance(one.held, Distributions)]
     held = [one for _, one in seen]
     sampled = [(reading.site.kind, one.sampled) for reading, one in seen if one.sampled is not None]
+    int8 = [(reading.site.kind, one.int8) for reading, one in seen if one.int8 is not None]
     histograms = [histogram for one in held for histogram in (one.calibration, one.evaluation)]
     channels = [amax for one in held for some in (one.channels, one.evaluated) if some for amax in some.parts.values()]
     return {
@@ -69,6 +71,7 @@ def tensors_of(record: Record) -> dict[str, Bytes]:
         **packed("channels", np.concatenate([np.zeros(0, np.float32), *channels]).view(np.uint32)),
         **packed_maxima([(reading.site.kind, one.maxima) for reading, one in seen if one.maxima is not None]),
         **packed_sums("sampled", sampled),
+        **packed_sums("int8", int8),
     }
 
 
@@ -130,6 +133,7 @@ def _stored(reading: SiteReading) -> SeenSite | SummedSite:
         spread=held.spread,
         maxima=held.maxima is not None,
         sampled=held.sampled is not None,
+        int8=held.int8 is not None,
     )
 
 
@@ -147,7 +151,8 @@ def _held(
     samples, units = len(provenance.samples), len(units_of(provenance).strata)
     of_samples = [entry.site.kind for entry in seen if entry.maxima]
     of_units = [(entry.site.kind, sorted(entry.schemes)) for entry in seen if entry.sampled]
-    sums = units * sum(1 + len(schemes) for _, schemes in of_units)
+    of_int8 = [(entry.site.kind, sorted(INT8_POLICIES)) for entry in seen if entry.int8]
+    sums = units * sum(1 + len(errors) for _, errors in (*of_units, *of_int8))
     for what, entries_of in (
         ("bins", size), ("channels", wide), ("maxima of samples", samples * len(of_samples)), ("sums of samples", sums),
     ):  # fmt: skip
@@ -162,6 +167,7 @@ def _held(
     channels = unpacked("channels", tensors, np.uint32, wide).view(np.float32)
     maxima = iter(unpacked_maxima(of_samples, samples, tensors))
     sampled = iter(unpacked_sums("sampled", of_units, units, tensors))
+    int8 = iter(unpacked_sums("int8", of_int8, units, tensors))
     start = first = 0
     for entry in entries:
         if isinstance(entry, SummedSite):
@@ -188,6 +194,7 @@ def _held(
             spread=entry.spread,
             maxima=next(maxima) if entry.maxima else None,
             sampled=next(sampled) if entry.sampled else None,
+            int8=next(int8) if entry.int8 else None,
         )
 
 

@@ -39,6 +39,10 @@ class Distributions:
     """Of the units of the evaluation split (`units`) the energies of sampled tokens, and of their errors under each of
     the `schemes`; None where there are none, where routing hides whose they are, and in a Record of an earlier version.
     """
+    int8: SampleSums | None = None
+    """Of these units the energies of all tokens, and of their errors under INT-8 by policy; None where the scales were
+    not known when they were seen, likewise where routing hides whose they are, and in a Record of an earlier version.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -155,13 +155,18 @@ def ordered(reading: SiteReading, places: Sequence[int], evaluated: Sequence[int
     held = reading.held
     if not isinstance(held, Distributions):
         return reading
-    maxima, sampled = held.maxima, held.sampled
+    maxima = held.maxima
+    sampled, int8 = (
+        None if one is None or len(one) != len(evaluated) else one.ordered(evaluated)
+        for one in (held.sampled, held.int8)
+    )
     return replace(
         reading,
         held=replace(
             held,
             maxima=None if maxima is None else maxima.ordered(places),
-            sampled=None if sampled is None or len(sampled) != len(evaluated) else sampled.ordered(evaluated),
+            sampled=sampled,
+            int8=int8,
         ),
     )
 

@@ -89,6 +89,8 @@ class SeenSite(_StoredSite):
     """Whether the largest entries of samples lie in the tensors."""
     sampled: Flag = field(default=False, metadata=LATER)
     """Whether sums of samples lie there, under each of the schemes."""
+    int8: Flag = field(default=False, metadata=LATER)
+    """Whether those of INT-8 do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,13 +73,16 @@ def without_groups(sites: Mapping[str, SiteReading], provenance: Provenance) -> 
     if not units_of(provenance).are_groups:
         return dict(sites)
     return {
-        name: replace(one, held=replace(one.held, sampled=None)) if isinstance(one.held, Distributions) else one
+        name: replace(one, held=replace(one.held, sampled=None, int8=None))
+        if isinstance(one.held, Distributions)
+        else one
         for name, one in sites.items()
     }
 
 
 def _summed(reading: SiteReading, units: Units) -> SiteReading:
     held = reading.held
-    if not isinstance(held, Distributions) or held.sampled is None:
+    if not isinstance(held, Distributions):
         return reading
-    return replace(reading, held=replace(held, sampled=held.sampled.summed(units.places)))
+    sampled, int8 = (None if one is None else one.summed(units.places) for one in (held.sampled, held.int8))
+    return replace(reading, held=replace(held, sampled=sampled, int8=int8))

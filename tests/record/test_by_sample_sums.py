@@ -18,6 +18,7 @@ from pytest_maxact.record.file import load, save
 from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.merge import merge
 from pytest_maxact.record.packing import squeezed
+from pytest_maxact.record.reading import distributions_of
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.sound.record import require_sound
 from pytest_maxact.record.summary import summary
@@ -92,6 +93,8 @@ def test_a_record_is_read_back_and_its_parts_add_up_to_what_the_whole_keeps(
         assert kept(merged, name) == kept(whole, name)
     assert kept(whole) is not None
     assert kept(whole, "layers.1.hidden") is None
+    assert distributions_of(whole["layers.1.hidden"]).int8 is not None
+    assert all(distributions_of(one).int8 is None for one in merged.sites.values()), "each had scales of its own"
     assert summary(whole).is_summary
 
 
@@ -149,21 +152,23 @@ def test_a_corpus_whose_samples_have_a_category_each_is_grouped_too() -> None:
     assert set(np.bincount(found.places)) == {2, 3}
 
 
-@pytest.mark.parametrize("change", ["signal", "error", "schemes", "units"])
-def test_sums_that_are_not_those_of_the_site_are_refused(made: tuple[Record, list[Record]], change: str) -> None:
+@pytest.mark.parametrize("change", ["signal", "error", "errors", "units"])
+@pytest.mark.parametrize(("what", "error"), [("sampled", "W8A8"), ("int8", "max_abs")])
+def test_sums_that_are_not_those_of_the_site_are_refused(
+    made: tuple[Record, list[Record]], change: str, what: str, error: str
+) -> None:
     whole, _ = made
-    own = kept(whole)
-    assert own is not None
+    own = getattr(whole[SITE].held, what)
     more = np.uint32(4)
     other = {
         "signal": replace(own, signal=own.signal + more),
-        "error": replace(own, errors={**own.errors, "W8A8": own.errors["W8A8"] - more}),
-        "schemes": replace(own, errors={"W8A8": own.errors["W8A8"]}),
+        "error": replace(own, errors={**own.errors, error: own.errors[error] - more}),
+        "errors": replace(own, errors={error: own.errors[error]}),
         "units": own.ordered(range(len(own) - 1)),
     }[change]
-    reading = replace(whole[SITE], held=replace(whole[SITE].held, sampled=other))  # type: ignore[arg-type]
+    reading = replace(whole[SITE], held=replace(whole[SITE].held, **{what: other}))  # type: ignore[arg-type]
     require_sound(whole)
-    with pytest.raises(ValueError, match="sampled"):
+    with pytest.raises(ValueError, match=f"{SITE}: {what}"):
         require_sound(replace(whole, sites={**whole.sites, SITE: reading}))
 
 

@@ -1,6 +1,7 @@
 """Short ways to a Record, and an independent observer: plain hooks, one sample at a time, no padding."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pytest_maxact.measure.observe.observer import Observer
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.run import measure, observe
 from pytest_maxact.numbers.histogram import magnitudes
+from pytest_maxact.record.reading import distributions_of
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
 
@@ -28,6 +30,12 @@ def record_of(model: Path, corpus: Path, **options: Any) -> Record:
     """The Record of a checkpoint on disk, by the road the gate takes."""
     settings = Settings(model=str(model), corpus=str(corpus), **options)
     return measure(prepare(settings), settings, None)
+
+
+def as_parts_add_up(record: Record) -> Record:
+    """Without what INT-8 costs every sample, for its scales are of all of the calibration split, which no part has."""
+    sites = {name: replace(one, held=replace(distributions_of(one), int8=None)) for name, one in record.sites.items()}
+    return replace(record, sites=sites)
 
 
 def encoded(lengths: Sequence[int], vocabulary: int = 64, seed: int = 0) -> list[Encoded]:

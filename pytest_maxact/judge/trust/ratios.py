@@ -13,11 +13,14 @@ import numpy.typing as npt
 from pytest_maxact.errors import MaxactError
 from pytest_maxact.judge.trust.effects import TrustedFigure
 from pytest_maxact.numbers.bootstrap import Bootstrap
-from pytest_maxact.numbers.energies import energies_of
+from pytest_maxact.numbers.energies import Codes, energies_of
+from pytest_maxact.numbers.formats import INT8_POLICIES
 from pytest_maxact.numbers.subsets import halves
 from pytest_maxact.record.held import Distributions
-from pytest_maxact.record.metrics.metric import Metric, scheme_metric
+from pytest_maxact.record.metrics.figures import integer_name
+from pytest_maxact.record.metrics.metric import Kind, Metric
 from pytest_maxact.record.metrics.value import metric_value
+from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.units import units_of
 
@@ -44,22 +47,19 @@ class Ratios:
     @property
     def every(self) -> tuple[TrustedFigure, ...]:
         """Of every site, scheme by scheme."""
-        names = dict.fromkeys(
-            name
-            for one in self._record.sites.values()
-            if isinstance(one.held, Distributions) and one.held.sampled is not None
-            for name in sorted(one.held.sampled.errors)
-        )
-        found = [(site, scheme_metric(name, SQNR)) for site in self._record.sites for name in names]
-        return tuple(figure for site, metric in found if (figure := self.of(site, metric)) is not None)
+        held = [one.held for one in self._record.sites.values() if isinstance(one.held, Distributions)]
+        schemes = dict.fromkeys(name for one in held if one.sampled for name in sorted(one.sampled.errors))
+        formats = dict.fromkeys(integer_name(policy, 8) for one in held if one.int8 for policy in one.int8.errors)
+        metrics = [Metric.parse(f"{name}.{SQNR}") for name in (*schemes, *formats)]
+        found = (self.of(site, metric) for site in self._record.sites for metric in metrics)
+        return tuple(figure for figure in found if figure is not None)
 
     def _of_all(self, metric: Metric) -> dict[str, TrustedFigure]:
         values: dict[str, float] = {}
         signals, errors = [], []
         for name, reading in self._record.sites.items():
-            held = reading.held
-            sums = held.sampled if isinstance(held, Distributions) else None
-            if sums is None or metric.scheme not in sums.errors:
+            kept = _sums(reading, metric)
+            if kept is None:
                 continue
             try:
                 value = metric_value(reading, metric)
@@ -67,8 +67,8 @@ class Ratios:
                 continue
             if math.isfinite(value):
                 values[name] = value
-                signals.append(energies_of(sums.signal))
-                errors.append(energies_of(sums.errors[metric.scheme]))
+                signals.append(energies_of(kept[0]))
+                errors.append(energies_of(kept[1]))
         if not values:
             return {}
         above, below = np.stack(errors, 1), np.stack(signals, 1)
@@ -83,6 +83,20 @@ class Ratios:
             )
             for at, (name, value) in enumerate(values.items())
         }  # fmt: skip
+
+
+def _sums(reading: SiteReading, metric: Metric) -> tuple[Codes, Codes] | None:
+    """Energies of samples and of their errors, by which a figure is made; None where none are kept."""
+    held = reading.held
+    if not isinstance(held, Distributions):
+        return None
+    if metric.kind is Kind.INTEGER:
+        name = integer_name(metric.policy, metric.bits)
+        sums, errors = held.int8, {integer_name(policy, 8): policy for policy in INT8_POLICIES}
+        key = errors.get(name, "")
+    else:
+        sums, key = held.sampled, metric.scheme
+    return (sums.signal, sums.errors[key]) if sums is not None and key in sums.errors else None
 
 
 def _ratio(errors: Floats, signals: Floats) -> Floats:

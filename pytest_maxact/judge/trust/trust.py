@@ -23,6 +23,7 @@ from pytest_maxact.numbers.saturation import Saturation, saturation, shuffled
 from pytest_maxact.numbers.subsets import halves
 from pytest_maxact.numbers.tails import Tail, is_installed
 from pytest_maxact.record.held import Distributions
+from pytest_maxact.record.reading import distributions_of
 from pytest_maxact.record.record import Record
 
 _BAND = (0.025, 0.975)
@@ -141,6 +142,8 @@ def _unsampled(record: Record) -> tuple[str, ...]:
     held = [one.held for one in record.sites.values() if isinstance(one.held, Distributions) and one.held.schemes]
     if held and all(one.sampled is None for one in held):
         words.append("signal over error of schemes: nothing is kept of single samples, so measure again, all at once")
+    if not record.is_summary and all(distributions_of(one).int8 is None for one in record.sites.values()):
+        words.append("signal over error of INT-8: nothing is kept of single samples, which one process on a CPU keeps")
     return tuple(words)
 
 

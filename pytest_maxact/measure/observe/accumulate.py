@@ -7,7 +7,7 @@ done, on the device, without a host synchronisation per call, and read back once
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,9 @@ import torch
 from pytest_maxact.errors import MeasureError, setting
 from pytest_maxact.measure.observe.batch import Batch
 from pytest_maxact.measure.observe.bits import encode, key_of
+from pytest_maxact.measure.observe.by_sample import Floats
 from pytest_maxact.measure.observe.fused import counted, read
+from pytest_maxact.measure.observe.losses import Losses, Span
 from pytest_maxact.measure.observe.massive import MASSIVE_ABOVE
 from pytest_maxact.measure.observe.maxima import Maxima, largest_of_sequences
 from pytest_maxact.measure.observe.reduction import Entry, How, State, peak_of, plain_of, value_of, within
@@ -35,12 +37,13 @@ def bytes_of_a_site() -> int:
 
 class SiteAccumulator:
     """All that is kept of one site. `observe` stages, `commit` keeps what was staged, `rollback` forgets it. The
-    largest entry of every sample goes into the `maxima` of all sites.
+    largest entry of every sample goes into the `maxima` of all sites, what INT-8 costs it into their `losses`.
     """
 
-    def __init__(self, name: str, massive: bool, maxima: Maxima | None = None) -> None:
+    def __init__(self, name: str, massive: bool, maxima: Maxima | None = None, losses: Losses | None = None) -> None:
         self.name = name
         self._maxima = maxima
+        self._losses = losses
         self.tests_massive = massive
         self.dtype = ""
         self.encoding = "bfloat16"
@@ -57,13 +60,15 @@ class SiteAccumulator:
         self._staged_rows: dict[str, int] = {}
         self._staged: list[tuple[torch.Tensor, str]] = []
         self._staged_maxima: list[torch.Tensor] = []
+        self._staged_losses: list[Floats] = []
 
     def observe(
         self, values: torch.Tensor, padding: torch.Tensor | None, locate: Locate, part: str,
-        shape: tuple[int, int] | None = None,
+        shape: tuple[int, int] | None = None, spans: Sequence[Span] | None = None,
     ) -> None:  # fmt: skip
         """Stage a tensor [rows, width] of this batch; the rows in `padding` do not count. `shape` of the batch, where
-        the largest entry of each of its sequences is kept.
+        the largest entry of each of its sequences is kept; `spans` of rows of each, where its losses are, empty where
+        it is not known which are whose.
 
         Raises MeasureError for a dtype or width that differs from what this site gave before.
         """
@@ -82,17 +87,25 @@ class SiteAccumulator:
             self._staged.append((findings(values, work, locate), part))
             row_max = work.row_max
         else:
-            counts, row_max = self._on_host(values, padding, locate, part)
+            counts, row_max = self._on_host(values, padding, locate, part, spans)
+        if spans is not None and shape and self._losses and (not spans or values.device.type != "cpu"):
+            self._staged_losses.append(self._losses.hidden(shape[0]))
         if shape and self._maxima:
             self._staged_maxima.append(largest_of_sequences(values, row_max, locate, shape))
         self._staged_counts = counts if self._staged_counts is None else self._staged_counts + counts
 
     def _on_host(
-        self, values: torch.Tensor, padding: torch.Tensor | None, locate: Locate, part: str
+        self, values: torch.Tensor, padding: torch.Tensor | None, locate: Locate, part: str,
+        spans: Sequence[Span] | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         """Counts of a tensor and the largest key of every row; the rest of row work is done where it can matter."""
         encoded = encode(values)
-        counts = counted(encoded.bits, padding)
+        if spans and self._losses:
+            known = self.counts.get("calibration")
+            counts, losses = self._losses.counted(self.name, self.encoding, encoded.bits, spans, known)
+            self._staged_losses.append(losses)
+        else:
+            counts = counted(encoded.bits, padding)
         occupied = counts.cpu().numpy() != 0
         top = BINS - 1 - int(occupied[::-1].argmax())
         if not occupied[top] or not self._matters(top):
@@ -115,15 +128,21 @@ class SiteAccumulator:
             self._keep(Found.of(packed), batch, part)
         if self._maxima:
             self._maxima.keep(self.name, batch, found[len(self._staged) :])
+        if self._losses:
+            self._losses.keep(self.name, batch, self._staged_losses)
         self.rollback()
 
     def take_up(self, staged: Any) -> None:
-        self._staged_counts, self._staged_rows, self._staged, self._staged_maxima = staged
+        (
+            self._staged_counts, self._staged_rows, self._staged, self._staged_maxima, self._staged_losses,
+        ) = staged  # fmt: skip
 
     def rollback(self) -> Any:
         """Forget what was staged, which is returned: `take_up` gives it back to a batch that was left half-way."""
-        staged = self._staged_counts, self._staged_rows, self._staged, self._staged_maxima
-        self._staged_counts, self._staged_rows, self._staged, self._staged_maxima = None, {}, [], []
+        staged = (
+            self._staged_counts, self._staged_rows, self._staged, self._staged_maxima, self._staged_losses,
+        )  # fmt: skip
+        self.take_up((None, {}, [], [], []))
         return staged
 
     def state(self) -> State:

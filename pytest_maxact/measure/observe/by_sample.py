@@ -75,6 +75,13 @@ class BySample:
         table[table == -np.inf] = 0.0
         return dict(zip((SIGNAL, *names), table.T, strict=True)) if np.isfinite(table).all() else None
 
+    def put(self, keys: Sequence[_Key], names: Sequence[str], numbers: Floats) -> None:
+        """Add to what is kept of samples, numbers [keys, samples]."""
+        places = [self._places[key] for key in keys]
+        for name, own in zip(names, numbers.T, strict=True):
+            row = self._of_sample(name)
+            row[places] = np.where(row[places] == -np.inf, 0.0, row[places]) + own
+
     def state(self) -> State:
         """All that was kept, by sample."""
         self._settle()
@@ -89,10 +96,7 @@ class BySample:
     def _settle(self) -> None:
         """Have all of it on the host."""
         for keys, names, numbers in self._given:
-            places = [self._places[key] for key in keys]
-            for name, own in zip(names, numbers.cpu().numpy().T, strict=True):
-                row = self._of_sample(name)
-                row[places] = np.where(row[places] == -np.inf, 0.0, row[places]) + own
+            self.put(keys, names, numbers.cpu().numpy())
         self._given = []
 
     def _of_sample(self, name: str) -> Floats:

@@ -17,6 +17,7 @@ from pytest_maxact.measure.observe.attention import Attended
 from pytest_maxact.measure.observe.batch import Batch
 from pytest_maxact.measure.observe.fidelity import Fidelity
 from pytest_maxact.measure.observe.logits import Logits
+from pytest_maxact.measure.observe.losses import spans_of
 from pytest_maxact.measure.observe.routing import Routing, places_of
 from pytest_maxact.measure.observe.rows import rows_of
 from pytest_maxact.measure.observe.rowwork import Locate, at_once, in_place
@@ -111,7 +112,8 @@ class Intake:
         if tap.site.kind in ("embedding", "hidden", "final_norm"):
             self.order.append(tap.site.name)
         padding = batch.padding if batch.padded and not tap.in_moe else None
-        self._accumulators[tap.site.name].observe(values, padding, locate, tap.part, batch.shape)
+        spans = spans_of(batch, stripped, tap.routed) if batch.plan.split == "evaluation" else None
+        self._accumulators[tap.site.name].observe(values, padding, locate, tap.part, batch.shape, spans)
         if tap.site.is_linear_input:
             self._fidelity.observe(tap, values, self._sampled(tap, values, offset, batch), batch, locate)
         elif tap.site.is_cached:

@@ -27,6 +27,7 @@ from pytest_maxact.measure.observe.hooks import Hooks
 from pytest_maxact.measure.observe.intake import Intake
 from pytest_maxact.measure.observe.left import Follower, Left
 from pytest_maxact.measure.observe.logits import Logits
+from pytest_maxact.measure.observe.losses import Losses
 from pytest_maxact.measure.observe.maxima import Maxima
 from pytest_maxact.measure.observe.probe import Memory, must_be_alone
 from pytest_maxact.measure.observe.room import is_out_of_memory
@@ -51,9 +52,11 @@ class Observer:
         self.anatomy = anatomy
         self.maxima = Maxima([site.name for site in anatomy.sites])
         """The largest entry of every sample at every site; of none where they are not asked for, and no sums."""
-        kept = self.maxima if maxima else None
+        self.losses = Losses([site.name for site in anatomy.sites])
+        """What INT-8 costs every sample; likewise."""
+        kept = (self.maxima, self.losses) if maxima else ()
         self.accumulators = {
-            site.name: SiteAccumulator(site.name, site.kind == "hidden", kept) for site in anatomy.sites
+            site.name: SiteAccumulator(site.name, site.kind == "hidden", *kept) for site in anatomy.sites
         }
         self.tokens = {"calibration": 0, "evaluation": 0}
         self.batches = 0

@@ -72,6 +72,7 @@ def scales_of(states: Iterable[State]) -> dict[tuple[str, str], torch.Tensor]:
 def _parts(observer: Observer, told: Held | None) -> Iterable[tuple[str, Held]]:
     yield from ((f"site/{name}", accumulator) for name, accumulator in observer.accumulators.items())
     yield "maxima", observer.maxima
+    yield "losses", observer.losses
     yield from observer.gatherers
     if told is not None:
         yield "told", told

@@ -24,9 +24,11 @@ _JOINED = (*_OF_ONE, "site", "logits")
 
 
 def across(states: Sequence[State], widths: Mapping[tuple[str, str], int]) -> State:
-    """`states`: of all ranks, in their order; `widths`: of every part of every site in one piece. Raises
-    MeasureError where ranks saw different things of what is the same for all.
+    """`states`: of all ranks, in their order; `widths`: of every part of every site in one piece. Of the losses of
+    samples, which no rank has of all channels, there are none. Raises MeasureError where ranks saw different things of
+    what is the same for all.
     """
+    states = [{name: one for name, one in state.items() if not name.startswith("losses/")} for state in states]
     first = states[0]
     for name, entry in first.items():
         every = [state[name].value for state in states if name in state]

@@ -3,10 +3,14 @@
 Guard: no interval is told of energies that are not the figure's own.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from pytest_maxact.numbers.counted import counted
-from pytest_maxact.numbers.energies import energies_of
+from pytest_maxact.numbers.dot import dot
+from pytest_maxact.numbers.energies import SampleSums, energies_of
+from pytest_maxact.numbers.formats import INT8_POLICIES, integer_distortion
 from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.record.reading import SiteReading
@@ -18,18 +22,31 @@ _NEAR = 0.03
 
 def require_sound_sampled(reading: SiteReading, provenance: Provenance) -> None:
     """Raises ValueError that names the site and what it contradicts."""
-    held = reading.held
-    if not isinstance(held, Distributions) or held.sampled is None:
+    held, site = reading.held, reading.site.name
+    if not isinstance(held, Distributions):
         return
-    key, units = f"{reading.site.name}: sampled", units_of(provenance)
-    if len(held.sampled) != len(units.strata):
-        raise ValueError(f"{key}: {counted(len(held.sampled), 'unit')} of {len(units.strata)}")
-    if held.sampled.errors.keys() != held.schemes.keys():
-        raise ValueError(f"{key}: of schemes {sorted(held.sampled.errors)}, where {sorted(held.schemes)} were measured")
-    for name, sums in held.schemes.items():
-        for what, codes, whole in (
-            ("signal", held.sampled.signal, sums.signal), ("error", held.sampled.errors[name], sums.error),
-        ):  # fmt: skip
+    if held.sampled is not None:
+        wholes = {name: (sums.signal, sums.error) for name, sums in held.schemes.items()}
+        _require(f"{site}: sampled", held.sampled, wholes, provenance)
+    if held.int8 is not None:
+        values, counts = held.evaluation.finite()
+        signal = dot(values * values, counts)
+        told = {policy: integer_distortion(held.calibration, held.evaluation, policy) for policy in INT8_POLICIES}
+        wholes = {policy: (signal, one.rel_rmse**2 * signal) for policy, one in told.items()}
+        _require(f"{site}: int8", held.int8, wholes, provenance)
+
+
+def _require(
+    key: str, sums: SampleSums, wholes: Mapping[str, tuple[float, float]], provenance: Provenance
+) -> None:  # fmt: skip
+    """`wholes`: signal and error of the site by the names of the errors."""
+    units = len(units_of(provenance).strata)
+    if len(sums) != units:
+        raise ValueError(f"{key}: {counted(len(sums), 'unit')} of {units}")
+    if sums.errors.keys() != wholes.keys():
+        raise ValueError(f"{key}: of {sorted(sums.errors)}, where {sorted(wholes)} were measured")
+    for name, (signal, error) in wholes.items():
+        for what, codes, whole in (("signal", sums.signal, signal), ("error", sums.errors[name], error)):
             found = float(energies_of(codes).sum())
             if not np.isclose(found, whole, rtol=_NEAR, atol=0.0):
                 raise ValueError(f"{key}.{name}.{what}: {found:.6g} over samples, where the site has {whole:.6g}")

@@ -17,14 +17,15 @@ from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.numbers.bootstrap import Bootstrap
 from pytest_maxact.numbers.energies import SampleSums, codes_of, energies_of
 from pytest_maxact.numbers.sums import SchemeSums
-from pytest_maxact.record.metrics.metric import Metric
+from pytest_maxact.record.metrics.metric import INT8_SQNR, Metric
+from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.units import GROUPS, units_of
 from pytest_maxact.report.data.trust import trust_data
 from pytest_maxact.report.terminal.screen import Screen
 from pytest_maxact.report.terminal.trust import render_trust
 from tests.support.findings import HIDDEN, limit
-from tests.support.records import provenance, record
+from tests.support.records import bf16, provenance, record
 
 SITE = "layers.0.qkv_in"
 W8A8 = Metric.parse("W8A8.sqnr_db")
@@ -42,7 +43,8 @@ def having(signal: Floats, error: Floats, categories: int = 2) -> Record:
         tokens=tokens, entries=4 * tokens, nonzero=4 * tokens, signal=signal.sum(), error=error.sum(), signal_abs=1.0,
         error_abs=1.0,
     )  # fmt: skip
-    plain = record({SITE: np.ones((400, 4)), HIDDEN: np.ones((400, 4))})
+    values = bf16(np.linspace(0.5, 1.5, 1600).reshape(400, 4))
+    plain = record({SITE: values, HIDDEN: values})
     held = replace(plain[SITE].held, schemes={"W8A8": sums})  # type: ignore[arg-type, call-arg]
     where = replace(plain.provenance, samples=samples_of(tokens, categories))
     kept = SampleSums(codes_of(signal), {"W8A8": codes_of(error)}).summed(units_of(where).places)
@@ -142,6 +144,27 @@ def test_the_noise_floor_stands_beside_the_ends_and_makes_a_limit_close_too() ->
     assert (finding.passed, finding.close) == (True, True)
     assert finding.message.endswith(f"measured again it may be {one.value - 0.6:.4g} dB")
     assert not found(record, one.value - 0.7).close
+
+
+def test_an_int8_ratio_has_an_interval_too_beside_what_another_scale_would_give() -> None:
+    generator = np.random.default_rng(10)
+    signal, error = drawn(generator, 60)
+    plain = having(signal, error)
+    int8 = SampleSums(codes_of(signal), {"max_abs": codes_of(error)})
+    told = replace(plain[SITE].held, sampled=None, int8=int8)  # type: ignore[call-arg]
+    record = replace(plain, sites={**plain.sites, SITE: replace(plain[SITE], held=told)})
+    value = metric_value(record[SITE], INT8_SQNR)
+    (finding,) = judge(record, [limit(value - 0.3, SITE, INT8_SQNR.name, "min")], None)
+    assert finding.interval is not None
+    assert finding.interval.kind is IntervalKind.AVERAGE
+    assert finding.interval.moved is not None
+    assert finding.interval.low < value < finding.interval.high
+    (one,) = Ratios(record).every
+    assert (one.name, one.site) == ("int8.max_abs.sqnr_db", SITE)
+    (same,) = Ratios(plain).every
+    assert [one.low - value, one.high - value] == pytest.approx([same.low - same.value, same.high - same.value])
+    other = Metric.parse("int8.clip_q0.999.sqnr_db"), Metric.parse("int4.max_abs.sqnr_db")
+    assert [Ratios(record).of(SITE, metric) for metric in other] == [None, None]
 
 
 def test_of_too_few_samples_no_such_interval_is_told() -> None:

@@ -36,7 +36,7 @@ def test_the_device_path_finds_what_the_cpu_shortcut_finds(dtype: torch.dtype, m
     lazy = observed(model, sequences, batch_tokens=40)
     monkeypatch.setattr(massive, "massive_on_host", massive.massive_on_device)
 
-    def on_a_device(seen: SiteAccumulator, values: Any, padding: Any, locate: Any, part: str) -> Any:
+    def on_a_device(seen: SiteAccumulator, values: Any, padding: Any, locate: Any, part: str, spans: Any) -> Any:
         counts, work = read_plain(values, padding, seen.tests_massive)
         seen._staged.append((findings(values, work, locate), part))
         return counts, work.row_max

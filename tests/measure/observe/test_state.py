@@ -96,7 +96,12 @@ def subject(request: pytest.FixtureRequest) -> Subject:
 
 
 def agree(one: State, other: State, exactly: bool = False) -> None:
-    """Raise where two states differ in more than the rounding of sums of squares."""
+    """Raise where two states differ in more than the rounding of sums of squares. What INT-8 costs samples is told by a
+    single pass alone, and by one that goes on.
+    """
+    if not exactly:
+        one, other = ({name: entry for name, entry in state.items() if not name.startswith("losses/")}
+                      for state in (one, other))  # fmt: skip
     assert one.keys() == other.keys()
     for name, entry in one.items():
         mine, theirs = entry.value, other[name].value
