@@ -122,12 +122,13 @@ def entries_of(maxima: SampleMaxima, categories: Sequence[str], texts: Mapping[s
     """`categories`: of the samples, in their order. A sample without a finite entry has none here."""
     there: list[int] = np.flatnonzero(maxima.positions >= 0).tolist()
     ids = [-1] * len(there) if maxima.tokens is None else maxima.tokens[there].tolist()
+    known = {one: texts.get(str(one)) for one in set(ids)}
     return Entries(
         magnitudes=maxima.magnitudes[there],
         categories=[categories[place] for place in there],
         positions=maxima.positions[there].tolist(),
         channels=maxima.channels[there].tolist(),
-        tokens=[texts.get(str(one)) for one in ids],
+        tokens=[known[one] for one in ids],
     )
 
 
@@ -169,13 +170,15 @@ def _places(found: Entries) -> list[str]:
 
 
 def _by(names: Sequence[Name], magnitudes: npt.NDArray[np.float64]) -> dict[Name, Held]:
-    largest: dict[Name, float] = {}
-    counts: dict[Name, int] = {}
-    for name, magnitude in zip(names, magnitudes.tolist(), strict=True):
-        counts[name] = counts.get(name, 0) + 1
-        largest[name] = max(magnitude, largest.get(name, 0.0))
-    order = sorted(largest, key=lambda name: (-largest[name], -counts[name], str(name)))
-    return {name: Held(largest=largest[name], entries=counts[name]) for name in order}
+    known: dict[Name, int] = {}
+    for name in names:
+        if name not in known:
+            known[name] = len(known)
+    places = np.fromiter(map(known.__getitem__, names), np.int64, len(names))
+    counts, largest = np.bincount(places, minlength=len(known)).tolist(), np.zeros(len(known))
+    np.maximum.at(largest, places, magnitudes)
+    found = {name: Held(largest=float(largest[place]), entries=counts[place]) for name, place in known.items()}
+    return dict(sorted(found.items(), key=lambda one: (-one[1].largest, -one[1].entries, str(one[0]))))
 
 
 def _first(found: Mapping[Name, Held]) -> dict[Name, Held]:

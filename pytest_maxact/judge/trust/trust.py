@@ -27,7 +27,10 @@ from pytest_maxact.record.reading import distributions_of
 from pytest_maxact.record.record import Record
 
 _BAND = (0.025, 0.975)
+_FEW = 64
+"""Of so many samples, the largest, one at least is in a draw nearly always."""
 WITHOUT_SCIPY = "what more text would reach: that takes scipy, pip install 'pytest-maxact[tails]'"
+WITHOUT_INT8 = "signal over error of INT-8: nothing is kept of single samples, which one process on a CPU keeps"
 Floats = npt.NDArray[np.float64]
 
 
@@ -142,8 +145,9 @@ def _unsampled(record: Record) -> tuple[str, ...]:
     held = [one.held for one in record.sites.values() if isinstance(one.held, Distributions) and one.held.schemes]
     if held and all(one.sampled is None for one in held):
         words.append("signal over error of schemes: nothing is kept of single samples, so measure again, all at once")
-    if not record.is_summary and all(distributions_of(one).int8 is None for one in record.sites.values()):
-        words.append("signal over error of INT-8: nothing is kept of single samples, which one process on a CPU keeps")
+    whole = [] if record.is_summary else [distributions_of(one) for one in record.sites.values()]
+    if any(one.maxima is not None for one in whole) and all(one.int8 is None for one in whole):
+        words.append(WITHOUT_INT8)
     return tuple(words)
 
 
@@ -167,13 +171,15 @@ class _Draw:
         self.tokens = np.array([count for *_, count in samples], np.int64)
         self.orders = shuffled(len(samples), seed)
         self.halves = halves(categories, seed)
-        self._present = drawn(categories, seed) > 0
+        self._present = (drawn(categories, seed) > 0).T
 
     def redrawn(self, magnitudes: Floats) -> tuple[float, float]:
         """The band of the maxima of corpora that are drawn again."""
         order = np.argsort(-magnitudes, kind="stable")
-        first = self._present[:, order].argmax(1)
-        low, high = np.quantile(magnitudes[order][first], _BAND)
+        few = order[:_FEW]
+        if not self._present[few].any(0).all():
+            few = order
+        low, high = np.quantile(magnitudes[few[self._present[few].argmax(0)]], _BAND)
         return float(low), float(high)
 
 

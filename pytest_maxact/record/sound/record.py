@@ -24,6 +24,7 @@ from pytest_maxact.record.sound.site import Text, require_sound_site
 from pytest_maxact.record.sound.source import require_sound_source
 from pytest_maxact.record.sound.stress import require_sound_hunt, require_sound_stress
 from pytest_maxact.record.sound.weights import require_sound_weights
+from pytest_maxact.record.units import units_of
 
 _WITHOUT_LAYER = ("embedding", "final_norm")
 _BATCHING = ("batch_tokens", "batches", "padded_tokens", "out_of_memory")
@@ -34,6 +35,7 @@ def require_sound(record: Record) -> None:
     provenance = record.provenance
     text = _text(provenance)
     _require_sites(provenance, record.sites)
+    units = len(units_of(provenance).strata)
     routed = {reading.site.layer for reading in record.sites.values() if reading.tokens_per_expert is not None}
     for reading in record.sites.values():
         known = set(provenance.schemes)
@@ -41,7 +43,7 @@ def require_sound(record: Record) -> None:
             if other := sorted(names - known):
                 raise ValueError(f"{reading.site.name}: {what}: {shown(other[0])} is none of provenance.schemes")
         require_sound_site(reading, text, is_routed=reading.site.layer in routed)
-        require_sound_sampled(reading, provenance)
+        require_sound_sampled(reading, units)
     _require_effects(record, text)
     require_sound_source(record.source, text.evaluation)
     require_sound_predictions(record)

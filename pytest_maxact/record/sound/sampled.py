@@ -12,35 +12,32 @@ from pytest_maxact.numbers.dot import dot
 from pytest_maxact.numbers.energies import SampleSums, energies_of
 from pytest_maxact.numbers.formats import INT8_POLICIES, integer_distortion
 from pytest_maxact.record.held import Distributions
-from pytest_maxact.record.provenance import Provenance
 from pytest_maxact.record.reading import SiteReading
-from pytest_maxact.record.units import units_of
 
 _NEAR = 0.03
 """Energies are rounded by 1.1 % at most, those of groups twice."""
 
 
-def require_sound_sampled(reading: SiteReading, provenance: Provenance) -> None:
-    """Raises ValueError that names the site and what it contradicts."""
+def require_sound_sampled(reading: SiteReading, units: int) -> None:
+    """Of so many units of the Record. Raises ValueError that names the site and what it contradicts."""
     held, site = reading.held, reading.site.name
     if not isinstance(held, Distributions):
         return
     if held.sampled is not None:
         wholes = {name: (sums.signal, sums.error) for name, sums in held.schemes.items()}
-        _require(f"{site}: sampled", held.sampled, wholes, provenance)
+        _require(f"{site}: sampled", held.sampled, wholes, units)
     if held.int8 is not None:
         values, counts = held.evaluation.finite()
         signal = dot(values * values, counts)
         told = {policy: integer_distortion(held.calibration, held.evaluation, policy) for policy in INT8_POLICIES}
         wholes = {policy: (signal, one.rel_rmse**2 * signal) for policy, one in told.items()}
-        _require(f"{site}: int8", held.int8, wholes, provenance)
+        _require(f"{site}: int8", held.int8, wholes, units)
 
 
 def _require(
-    key: str, sums: SampleSums, wholes: Mapping[str, tuple[float, float]], provenance: Provenance
+    key: str, sums: SampleSums, wholes: Mapping[str, tuple[float, float]], units: int
 ) -> None:  # fmt: skip
     """`wholes`: signal and error of the site by the names of the errors."""
-    units = len(units_of(provenance).strata)
     if len(sums) != units:
         raise ValueError(f"{key}: {counted(len(sums), 'unit')} of {units}")
     if sums.errors.keys() != wholes.keys():

@@ -10,7 +10,7 @@ import pytest
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.portray import portray
 from pytest_maxact.judge.trust.subsets import paper_bootstrap
-from pytest_maxact.judge.trust.trust import trust_of, trusted_m
+from pytest_maxact.judge.trust.trust import WITHOUT_INT8, trust_of, trusted_m
 from pytest_maxact.numbers.maxima import SampleMaxima
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.summary import summary
@@ -52,7 +52,7 @@ def test_m_is_told_with_its_place_and_whether_it_grows() -> None:
     assert trust.m.saturation.last_rose == 80
     assert min(trust.m.halves) < 400.0 == max(trust.m.halves)
     assert trust.m.redrawn[0] < trust.m.redrawn[1] == 400.0
-    assert trust.untold == ()
+    assert trust.untold == (WITHOUT_INT8,)
     assert trust == trust_of(told())
     assert trusted_m(told()) == replace(trust.m, tail=None), "scipy takes longer to start than a replay"
 
@@ -74,7 +74,7 @@ def test_what_is_not_kept_is_named_and_m_is_not_told_without_it() -> None:
     kept = told()
     hidden = trust_of(without(kept, LARGE))
     assert hidden.m is None
-    assert hidden.untold == (f"{LARGE}: routing hides which sample an entry is of",)
+    assert hidden.untold == (f"{LARGE}: routing hides which sample an entry is of", WITHOUT_INT8)
     slim = trust_of(summary(kept))
     assert slim.m is None
     assert slim.sites == ()
@@ -161,7 +161,8 @@ def test_without_scipy_it_says_which_extra_tells_it_and_tells_the_rest(monkeypat
     assert trust.m is not None
     assert trust.m.tail is None
     assert trust.m.value == 400.0
-    assert trust.untold == ("what more text would reach: that takes scipy, pip install 'pytest-maxact[tails]'",)
+    scipy = "what more text would reach: that takes scipy, pip install 'pytest-maxact[tails]'"
+    assert trust.untold == (WITHOUT_INT8, scipy)
     assert trust_data(trust)["M"]["ahead"] is None
     text = render_trust(trust, Screen())
     assert re.search(r"^more\? +takes scipy: pip install 'pytest-maxact\[tails\]'$", text, re.MULTILINE)
