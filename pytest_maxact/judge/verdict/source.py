@@ -183,12 +183,13 @@ def _whole_words(found: AgainstSource, limit: Limit, value: float, passed: bool,
         if not value:
             return f"neither the artifact nor {found.name} has a tensor that the other lacks"
         return f"{counted(int(value), 'tensor')} that the artifact or {found.name} lacks: {named}"
+    lose, are = ("loses", "is") if weights.low == 1 else ("lose", "are")
     usual = f"twice what half of them do ({weights.usual_loss_db:.2f} dB)"
     what = {
-        SOURCE_LOSS: f"lose at most {value:.2f} dB over what rounding {found.name} gives",
-        SOURCE_OUTLYING: f"lose at most {value:.2f} dB beyond {usual}",
-        SOURCE_GROUP_LOSS: f"lose at most {value:.2f} dB in any group over what rounding {found.name} gives there",
-        SOURCE_RESCALED: f"are larger or smaller than {found.name} rounded by at most {value:.2%}",
+        SOURCE_LOSS: f"{lose} at most {value:.2f} dB over what rounding {found.name} gives",
+        SOURCE_OUTLYING: f"{lose} at most {value:.2f} dB beyond {usual}",
+        SOURCE_GROUP_LOSS: f"{lose} at most {value:.2f} dB in any group over what rounding {found.name} gives there",
+        SOURCE_RESCALED: f"{are} larger or smaller than {found.name} rounded by at most {value:.2%}",
     }[limit.metric]
     which = f": {named}" if left else ""
     relation = WHICH[limit.sense, passed]

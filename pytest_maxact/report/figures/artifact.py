@@ -6,6 +6,7 @@ import math
 
 from pytest_maxact.judge.figures.artifact import SourceDrawn
 from pytest_maxact.judge.figures.drawn import Drawn
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.report.figures.build import (
     broken_points,
     chart_of,
@@ -113,8 +114,8 @@ def _weights(found: SourceDrawn) -> str:
         else ""
     )
     return (
-        f"{found.compared} weights in low bits compared with {found.name}{lost}. Tensors in 16 bits that differ:"
-        f" {found.changed}; missing: {found.missing}; beyond the source: {found.extra}."
+        f"{counted(found.compared, 'weight')} in low bits compared with {found.name}{lost}. Tensors in 16 bits that"
+        f" differ: {found.changed}; missing: {found.missing}; beyond the source: {found.extra}."
     )
 
 

@@ -260,6 +260,13 @@ def test_a_series_has_a_row_for_each_checkpoint_and_sites_of_those_that_fail(acc
     assert "<code>maxact::checkpoint-2000::layers.1.hidden::max_abs</code>" in page, "an id to be pasted"
 
 
+def test_a_single_weight_or_row_is_told_as_one(accounts: Accounts) -> None:
+    page = page_of(accounts("artifact"))
+    assert "The data: 1 row<" in page
+    assert "1 weight in low bits compared" in page
+    assert "weights: 1 weight in low bits loses at most" in page
+
+
 def test_a_page_of_a_saved_record_takes_no_torch(tmp_path: Path) -> None:
     record = kept(records.seen(), tmp_path / "r.record.safetensors")
     code = (
