@@ -70,7 +70,8 @@ def with_lint(error: InputError, folder: Path) -> InputError:
         found = lint(folder, codes=0)
     except Exception:  # what is refused is told, whatever a look at it meets
         return error
-    first = next((fault for fault in found.faults if not fault.kind.remark), None)
+    told = [fault for fault in found.faults if not fault.kind.remark and fault.code != "method"]
+    first = next(iter(told), None)
     text = marked(error)
     if first is None or text.count("\n") > 1:
         return error

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 SCALES = ("weight_scale_inv", "weight_scale", "scales", "SCB")
 """Names of what weights are multiplied by, one of which a module has."""
-_PIECE, _PIECES, _SHORT = 4096, 16, 64
+_PIECE, _PIECES, _SHORT = 1024, 16, 64
 
 
 def blank(raw: npt.NDArray[np.uint8]) -> bool:
@@ -20,7 +20,7 @@ def blank(raw: npt.NDArray[np.uint8]) -> bool:
 
 
 def pieces(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """All of a tensor of at most 64 KiB, else so much of it."""
+    """All of a tensor of at most 16 KiB, else so much of it."""
     if raw.size <= _PIECE * _PIECES:
         return raw
     starts = np.linspace(0, raw.size - _PIECE, _PIECES).astype(np.int64)

@@ -37,16 +37,16 @@ def scale_value_faults(module: Module, form: str, own: Spec, values: Values) -> 
     header = next((module.parts[part] for part in SCALES if part in module.parts), None)
     if header is None or not (header.dtype in FLOAT_DTYPES or header.dtype == "U8"):
         return
-    scales = values.numbers(header)
-    sound = scales[np.isfinite(scales) & (scales > 0)]
-    if not sound.size:
+    found = values.flaws(header, exponents=header.dtype == "U8")
+    if not found.largest:
         return
-    if bool((scales == 1.0).all()) and (scales.size > 1 or _is_full(module, form, values)):
-        what = "it is 1.0" if scales.size == 1 else f"all of its {counted(scales.size, 'entry')} are 1.0"
+    ones = found.smallest == found.largest == 1.0 and not (found.nonfinite or found.negative)
+    if ones and (found.size > 1 or _is_full(module, form, values)):
+        what = "it is 1.0" if found.size == 1 else f"all of its {counted(found.size, 'entry')} are 1.0"
         yield fault("scale_one", header.key, f"{what}, over codes that were scaled")
         return
     top = _TOPS.get(form, float(1 << max(own.bits, 1) - 1))
-    reach = float(sound.max()) * top * _above(module, values)
+    reach = found.largest * top * _above(module, values)
     if reach > LARGE:
         yield fault("reach", header.key, f"weights under it reach {reach:.3g}")
     elif reach < FAINT and form in _SIGNED and bool((values.raw(weight_of(module)) & np.uint8(_SIGNED[form])).any()):
@@ -64,11 +64,10 @@ def _above(module: Module, values: Values) -> float:
     """What the one scale above those of groups multiplies by: a divisor in compressed-tensors' form."""
     for part, divides in (("weight_global_scale", True), ("weight_scale_2", False)):
         header = module.parts.get(part)
-        if header is not None and header.dtype in FLOAT_DTYPES:
-            scales = values.numbers(header)
-            sound = scales[np.isfinite(scales) & (scales > 0)]
-            if sound.size:
-                return 1.0 / float(sound.min()) if divides else float(sound.max())
+        if header is None or header.dtype not in FLOAT_DTYPES:
+            continue
+        if (found := values.flaws(header)).smallest:
+            return 1.0 / found.smallest if divides else found.largest
     return 1.0
 
 

@@ -36,12 +36,14 @@ Bytes = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flaws:
-    """What is wrong with scales: how many are NaN or infinite, negative, zero, of how many; the largest sound one."""
+    """What is wrong with scales: how many are NaN or infinite, negative, zero, of how many; the smallest
+    and the largest sound one."""
 
     size: int
     nonfinite: int = 0
     negative: int = 0
     zero: int = 0
+    smallest: float = 0.0
     largest: float = 0.0
 
 
@@ -76,7 +78,7 @@ class Values:
             return Flaws(size=0)
         low, high = int(bits.min()), int(bits.max())
         if low > 0 and high < beyond:
-            return Flaws(size=bits.size, largest=_number(high, whole, value))
+            return Flaws(size=bits.size, smallest=_number(low, whole, value), largest=_number(high, whole, value))
         sign = 0 if exponents or header.dtype == "F8_E8M0" else 1 << (8 * bits.itemsize - 1)
         magnitude = bits & whole(sign - 1) if sign else bits
         broken = magnitude >= whole(beyond)
@@ -87,6 +89,7 @@ class Values:
             nonfinite=int(np.count_nonzero(broken)),
             negative=int(np.count_nonzero(negative)),
             zero=int(np.count_nonzero(magnitude == 0)),
+            smallest=_number(int(sound.min()), whole, value) if sound.size else 0.0,
             largest=_number(int(sound.max()), whole, value) if sound.size else 0.0,
         )
 
