@@ -99,6 +99,7 @@ def test_a_run_that_was_interrupted_has_not_passed(pytester: pytest.Pytester, sa
 def test_a_run_that_is_asked_to_end_is_reported_as_one_that_was_interrupted(
     options: tuple[str, ...], pytester: pytest.Pytester, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # of the run that this one is made in
     pytester.makeconftest("""
         import os
         import signal

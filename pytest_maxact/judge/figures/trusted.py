@@ -20,4 +20,4 @@ class TrustDrawn:
 
 
 def trust_drawn(record: Record) -> TrustDrawn:
-    return TrustDrawn(m=trusted_m(record), figures=trusted_effects(record), stress=stress_figures(record))
+    return TrustDrawn(m=trusted_m(record, ahead=True), figures=trusted_effects(record), stress=stress_figures(record))

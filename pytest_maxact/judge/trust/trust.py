@@ -88,12 +88,12 @@ def trust_of(record: Record, seed: int = 0) -> Trust:
     )
 
 
-def trusted_m(record: Record, seed: int = 0) -> TrustedMaximum | None:
-    """Of M alone, and not what more text would reach, for which scipy takes longer to start than all of a replay; None
-    where its samples tell nothing of it.
+def trusted_m(record: Record, seed: int = 0, *, ahead: bool = False) -> TrustedMaximum | None:
+    """Of M alone, None where its samples tell nothing of it; what more text would reach only where `ahead`, for scipy
+    takes longer to start than all of a replay.
     """
     told, _ = _told(record)
-    return _of_all(record, told, _Draw(record, seed, ahead=False)) if told else None
+    return _of_all(record, told, _Draw(record, seed, ahead=ahead)) if told else None
 
 
 def maxima_of(record: Record) -> dict[str, SampleMaxima]:

@@ -128,7 +128,7 @@ def headed_of(model: nn.Module, ids: torch.Tensor, device: torch.device, decoder
         again.float(), logits.float(), rtol=_SAME, atol=_SAME, equal_nan=True
     ):
         raise _unknown(model, "its predictions do not follow from its final hidden states alone")
-    before, after = (headed.states(tried[None])[0, :-1] for tried in (ids, altered(ids)))
+    before, after = first_tensor(output)[0, :-1], headed.states(altered(ids)[None])[0, :-1]
     allowed = _SAME if before.dtype == torch.float32 else _ROUNDED
     if (after.double() - before.double()).norm() > allowed * before.double().norm():
         raise MeasureError(

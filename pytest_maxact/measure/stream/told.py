@@ -66,7 +66,7 @@ class Telling:
 
     @contextmanager
     def _replayed(self) -> Iterator[None]:
-        """The decoder gives what it gave: for the tokens twice, then for the others."""
-        given = [self._recorded[0], self._recorded[0], self._recorded[1]]
+        """The decoder gives what it gave: for the tokens, then for the others."""
+        given = list(self._recorded)
         with forwards({self._loaded.decoder: lambda *args, **kwargs: given.pop(0)}):
             yield
