@@ -24,6 +24,16 @@ def ahead_of(magnitudes: npt.NDArray[np.float64], dtype: str, carriers: Carried 
     return tail_of(magnitudes, dtype)
 
 
+def tail_words(tail: Tail) -> list[str]:
+    """What more text would reach, a line each, or why that is not told."""
+    if tail.refused:
+        return [f"what more text would reach is not told: {tail.refused}"]
+    return [
+        f"with {one.times} times the text {one.expected:.6g}, in 95 of 100 cases {one.low:.6g} to {one.high:.6g}"
+        for one in tail.ahead
+    ]
+
+
 def largest_of_all(found: Mapping[str, SampleMaxima]) -> tuple[SampleMaxima, str]:
     """Of every sample the largest of all sites, the shallowest of equals, and the site that holds the largest of all.
     At least one site.

@@ -3,6 +3,7 @@
 import math
 
 from pytest_maxact.judge.figures.drawn import Drawn
+from pytest_maxact.judge.trust.ahead import tail_words
 from pytest_maxact.judge.trust.stress import StressFigures
 from pytest_maxact.report.figures.build import (
     broken_points,
@@ -65,6 +66,7 @@ def saturation(drawn: Drawn) -> Figure | LeftOut:
     caption = (
         "The largest magnitude found in so much text: mean of 100 random orders of the samples, and the band of 95 of"
         " them. A curve that is flat at the end has saturated; M is a lower bound all the same."
+        + "".join(f" {told[0].upper()}{told[1:]}." for told in (tail_words(m.tail) if m.tail else ()))
     )
     again = (
         f" Another corpus of this size reaches {said(m.beyond.again)} with probability {m.beyond.reached:.2f} at least."

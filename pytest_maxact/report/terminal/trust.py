@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
+from pytest_maxact.judge.trust.ahead import tail_words
 from pytest_maxact.judge.trust.carries import by_words, carried_words
 from pytest_maxact.judge.trust.effects import TrustedFigure
 from pytest_maxact.judge.trust.subsets import Subset
 from pytest_maxact.judge.trust.trust import WITHOUT_SCIPY, Trust, TrustedMaximum
 from pytest_maxact.numbers.counted import counted
-from pytest_maxact.numbers.tails import Tail
 from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, grouped, short, to_text
 
 _SHOWN = 8
@@ -85,17 +85,6 @@ def _of_m(m: TrustedMaximum, *, without_scipy: bool) -> Iterator[tuple[str, str 
             yield "", f"by token: {by_words(shown_few)}"
         channels = {str(name): one for name, one in list(m.carried.by_channel.items())[:_NAMED]}
         yield "", f"by channel: {by_words(channels)}"
-
-
-def tail_words(tail: Tail) -> list[str]:
-    """What more text would reach, a line each, or why that is not told."""
-    if tail.refused:
-        return [f"what more text would reach is not told: {tail.refused}"]
-    return [
-        f"with {one.times} times the text {short(one.expected)}, in 95 of 100 cases {short(one.low)} to "
-        f"{short(one.high)}"
-        for one in tail.ahead
-    ]
 
 
 def sum_of(found: TrustedMaximum) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_maxact.errors import InputError
+from pytest_maxact.judge.figures.drawn import drawn_of
 from pytest_maxact.judge.portray import portray
 from pytest_maxact.judge.trust.subsets import paper_bootstrap
 from pytest_maxact.judge.trust.trust import WITHOUT_INT8, trust_of, trusted_m
@@ -15,6 +16,8 @@ from pytest_maxact.numbers.maxima import SampleMaxima
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.summary import summary
 from pytest_maxact.report.data.trust import trust_data
+from pytest_maxact.report.figures.figure import Figure
+from pytest_maxact.report.figures.trust import saturation
 from pytest_maxact.report.terminal.record import render_record
 from pytest_maxact.report.terminal.screen import Screen
 from pytest_maxact.report.terminal.trust import render_subsets, render_trust
@@ -152,6 +155,9 @@ def test_more_text_is_told_of_where_no_one_position_carries_m() -> None:
     assert told_of["ahead"]["refused"] is None
     assert told_of["ahead"]["times"][0]["interval"] == [gate.tail.ahead[0].low, gate.tail.ahead[0].high]
     assert trust_data(one)["M"]["ahead"]["times"] == []
+    figure = saturation(drawn_of(spread_out(told(400), 1)))
+    assert isinstance(figure, Figure)
+    assert "position 0 alone carries it" in figure.caption, "a page tells what the command does"
 
 
 def test_without_scipy_it_says_which_extra_tells_it_and_tells_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
