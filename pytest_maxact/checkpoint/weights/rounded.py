@@ -7,6 +7,7 @@ many shows in no sum. Guards that what is not finite has no figure that passes.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -91,16 +92,35 @@ def _tables(artifact: torch.Tensor, source: torch.Tensor, how: Quantizer, wide: 
     """By segment, float32 [out, segments, 5]: energies of the source, of the artifact's error and of that of the source
     rounded, and what artifact and rounded source have along the source.
     """
-    amax = source.abs().amax() if how.granularity == "tensor" or how.scale == "e4m3" else None
-    tall = how.group if how.granularity == "block" else 1
-    height = max(1, _PIECE // (source.shape[1] * tall)) * tall
     found = torch.empty(source.shape[0], source.shape[1] // wide, _SUMS)
-    for start in range(0, source.shape[0], height):
-        rows = slice(start, start + height)
-        exact, given = source[rows].float(), artifact[rows].float()
-        rounded = quantize(source[rows], how, amax).restored.float()
-        exact, given, rounded = (part.reshape(len(part), -1, wide) for part in (exact, given, rounded))
+    for rows, *matrices in _pieces(artifact, source, how):
+        exact, given, rounded = (part.reshape(len(part), -1, wide) for part in matrices)
         pairs = ((exact, exact), (given - exact,) * 2, (rounded - exact,) * 2, (given, exact), (rounded, exact))
         for place, (one, other) in enumerate(pairs):
             found[rows, :, place] = torch.linalg.vecdot(one, other)
     return found
+
+
+def by_column(artifact: torch.Tensor, source: torch.Tensor, how: Quantizer) -> torch.Tensor:
+    """Of every column, float32 [5, in]: energies of the source, of the artifact and of the error of the source rounded,
+    and what artifact and rounded source have along the source.
+    """
+    how, source = _fitting(how, source.shape[1]), _computed(source)
+    found = torch.zeros(_SUMS, source.shape[1])
+    for _, exact, given, rounded in _pieces(artifact, source, how):
+        pairs = ((exact, exact), (given, given), (rounded - exact,) * 2, (given, exact), (rounded, exact))
+        found += torch.stack([torch.linalg.vecdot(one, other, dim=0) for one, other in pairs])
+    return found
+
+
+def _pieces(
+    artifact: torch.Tensor, source: torch.Tensor, how: Quantizer
+) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Rows at a time, in float32: the source, the artifact, and the source rounded."""
+    amax = source.abs().amax() if how.granularity == "tensor" or how.scale == "e4m3" else None
+    tall = how.group if how.granularity == "block" else 1
+    height = max(1, _PIECE // (source.shape[1] * tall)) * tall
+    for start in range(0, source.shape[0], height):
+        rows = slice(start, start + height)
+        rounded = quantize(source[rows], how, amax).restored.float()
+        yield rows, source[rows].float(), artifact[rows].float(), rounded

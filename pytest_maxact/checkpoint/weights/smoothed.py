@@ -8,14 +8,14 @@ most of these were scaled as the norm says, the few that were not are held to it
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
-from pytest_maxact.checkpoint.weights.rounded import Rounded, against
+from pytest_maxact.checkpoint.weights.rounded import Rounded, against, by_column
 from pytest_maxact.numbers.schemes import Quantizer
 
 Reading = Callable[[], tuple[torch.Tensor, torch.Tensor]]
@@ -52,6 +52,10 @@ _UNLIKE = 6.0
 """Decibels of loss from which on a weight is not its source scaled; a calibrated quantizer (GPTQ) loses up to 5."""
 _SAME = 0.02
 """A bias or a matrix in 16 bits is another one divided by scales up to this share of it."""
+_SHOWN = 0.1
+"""A column tells by what it was multiplied where rounding takes this share of its energy at most."""
+_OFF = 0.25
+"""A column that is multiplied as is said is so up to this; clipping and calibration move one by less."""
 _NEARER = 1.0
 """So many decibels nearer is a weight that was scaled to its source scaled alike."""
 
@@ -105,9 +109,11 @@ def smoothed(
     biases: Mapping[str, Reading],
     names: Mapping[str, tuple[int, ...]],
     exact: Mapping[str, Reading] | None = None,
+    bent: Collection[str] = (),
 ) -> Smoothed:
     """Of one layer, `model.layers.3`: its weights by name, norms that differ, biases, and the shapes of all that it
-    has, by their `names` in it; `exact`: its matrices in 16 bits.
+    has, by their `names` in it; `exact`: its matrices in 16 bits; `bent`: projections whose inputs are not the rows of
+    another one times something, by what they are called.
     """
     nearest = {name: (pair, pair.found) for name, pair in pairs.items()}
     explained: set[str] = set()
@@ -125,6 +131,8 @@ def smoothed(
         if not all(_undoes(reading, 1 / columns) for reading in beside.values()):
             continue
         scaled = {name: _with_figures(replace(pairs[name], columns=columns)) for name in low}
+        if not _is_followed([pair for pair, found in scaled.values() if _is_alike(found)]):
+            continue
         if _most(low, lambda name: _is_nearer(scaled[name][1], nearest[name][1])):  # noqa: B023
             nearest |= scaled
             changed |= scaled.keys()
@@ -133,7 +141,7 @@ def smoothed(
     for name, pair in pairs.items():
         block, _, own = name.removesuffix(".weight").rpartition(".")
         front, fused = _front(block, own, pairs)
-        if not front or not _hands_on(block.removeprefix(f"{layer}."), own, names):
+        if not front or own in bent or not _hands_on(block.removeprefix(f"{layer}."), own, names):
             continue
         bias = front.removesuffix("weight") + "bias"
         rows = _of_bias(biases.get(bias), nearest[front][0].row_factors)
@@ -145,7 +153,8 @@ def smoothed(
             name: _with_figures(replace(nearest[name][0], columns=1 / handed)),
             front: _with_figures(replace(nearest[front][0], rows=rows)),
         }
-        if all(_is_nearer(both[one][1], nearest[one][1]) and _is_alike(both[one][1]) for one in both):
+        near = (_is_nearer(found, nearest[one][1]) and _is_alike(found) for one, (_, found) in both.items())
+        if _is_followed([both[name][0]]) and all(near):
             nearest |= both
             changed |= both.keys()
             explained.add(bias)
@@ -238,6 +247,20 @@ def _reading(block: str, inside: Sequence[str]) -> list[str]:
 
 def _has_norms(block: str, names: Mapping[str, tuple[int, ...]]) -> bool:
     return any("norm" in name for name in names if name.startswith(f"{block}."))
+
+
+def _is_followed(scaled: Sequence[Pair]) -> bool:
+    """Whether every single column of weights that are scaled alike was multiplied by what they say, by least squares
+    over all of them: one that was not hardly shows in the error of a few bits.
+    """
+    if not scaled:
+        return True
+    signal, given, lost, along, expected = torch.stack([by_column(*one.tensors, one.how) for one in scaled]).sum(0)
+    rows = sum(len(one.tensors[1]) for one in scaled)
+    beside = (given - along.square() / signal).clamp(min=0)
+    by_chance = 4 * (beside / signal / rows).sqrt()
+    off = (along - expected).abs() / signal > _OFF + by_chance
+    return not (off & (lost <= _SHOWN * torch.maximum(signal, given))).any()
 
 
 def _undoes(bias: Reading | None, columns: torch.Tensor) -> bool:

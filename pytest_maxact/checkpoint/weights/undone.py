@@ -7,6 +7,7 @@ the other goes through as it is, is found out by running it.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,9 @@ from pytest_maxact.numbers.schemes import Quantizer
 
 _STACKS = frozenset({FUSED, "down_proj"})
 _HALVES = ("gate_proj", "up_proj")
+_GATED = (("gate_proj", "up_proj", "down_proj"), ("w1", "w3", "w2"))
+"""What a gated block is made of: what gates, what is gated, and what reads the product."""
+_AFTER_GATES, _AFTER_VALUES = ("down_proj", "w2"), ("o_proj",)
 _DRAWN = (-300.0, 500.0)
 """What a gate is run on, far beyond where one is clamped."""
 
@@ -75,6 +79,7 @@ def undone_in(
         names={name.removeprefix(f"{layer}."): shape for name, shape in known.items()}
         | {name.removeprefix(f"{layer}."): one.shape[-2:] for name, one in whole.items()},
         exact={name: read for name, (one, _, read) in apart.items() if one.how is None},
+        bent=bent_in(model, layer),
     )  # fmt: skip
     undone = Undone(exact={name for name in found.norms if name in vectors})
     for name, figures in found.weights.items():
@@ -134,11 +139,61 @@ def is_gated(model: nn.Module, path: str) -> bool:
     """
     try:
         module: Any = model.get_submodule(path)
-        if module.is_transposed or module.has_bias or not module.has_gate:
-            return False
-        gate, up = torch.linspace(*_DRAWN, 7), torch.linspace(-40.0, 400.0, 7)
-        by = torch.tensor([0.25, 3.0, 40.0, 1.0, -2.0, 0.5, 7.0])
-        given, scaled = (module._apply_gate(torch.cat([gate, values])[None]) for values in (up, up * by))
-    except (RuntimeError, AttributeError, TypeError, ValueError, IndexError):
+        stacked = not module.is_transposed and not module.has_bias and bool(module.has_gate)
+    except AttributeError:
         return False
-    return bool(given.shape == (1, 7) and torch.allclose(scaled, given * by) and given.isfinite().all())
+    return stacked and _hands_on(module) is True
+
+
+def bent_in(model: Any, layer: str) -> frozenset[str]:
+    """Projections of a layer, `model.layers.3`, whose inputs are not the rows of the one in front of them times
+    something, for what is gated, or values, goes through a clamp or a norm before. A layer that the model calls
+    otherwise is looked for by its number.
+    """
+    number = layer.rpartition(".")[2]
+    found = [one for name, one in model.named_modules() if name == layer] or [
+        one for name, one in model.named_modules() if name.endswith(f"layers.{number}")
+    ]
+    parts = [part for one in found for part in one.modules()]
+    gated = any(_hands_on(part) is False for part in parts)
+    clips = getattr(model.config.get_text_config(), "clip_qkv", None)
+    values = bool(clips) or any("v_norm" in part._modules for part in parts)
+    return frozenset((*(_AFTER_GATES if gated else ()), *(_AFTER_VALUES if values else ())))
+
+
+def _hands_on(module: nn.Module) -> bool | None:
+    """Whether a module hands what it gates on times something else, told by running its gate, or itself with its
+    projections taken out; None where that cannot be run.
+    """
+    gate, up = torch.linspace(*_DRAWN, 7), torch.linspace(-40.0, 400.0, 7)
+    by = torch.tensor([0.25, 3.0, 40.0, 1.0, -2.0, 0.5, 7.0])
+    try:
+        given, scaled = (_gated(module, gate, values) for values in (up, up * by))
+        return bool(given.shape[-1] == 7 and torch.allclose(scaled, given * by) and given.isfinite().all())
+    except (RuntimeError, AttributeError, TypeError, ValueError, IndexError):
+        return None
+
+
+def _gated(module: Any, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+    """Raises AttributeError for a module that gates nothing."""
+    if hasattr(module, "_apply_gate"):
+        return torch.as_tensor(module._apply_gate(torch.cat([gate, up])[None]))
+    names = next(names for names in (*_GATED, ()) if set(names) <= module._modules.keys())
+    if not names:
+        raise AttributeError("no gate")
+    alone = copy(module)
+    alone._modules = dict(zip(names, (_Given(gate), _Given(up), nn.Identity()), strict=True)) | {
+        name: part for name, part in module._modules.items() if name not in names
+    }
+    return torch.as_tensor(alone(torch.zeros(1, 1, 7)))
+
+
+class _Given(nn.Module):
+    """Gives out what it was made of, in the place of a projection."""
+
+    def __init__(self, values: torch.Tensor) -> None:
+        super().__init__()
+        self._values = values[None, None]
+
+    def forward(self, *_: Any) -> torch.Tensor:
+        return self._values
