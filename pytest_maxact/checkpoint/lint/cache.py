@@ -35,6 +35,9 @@ def cache_faults(
             yield fault("kv_scale", header.key, f"it is {by(header.shape)}: {wrong}")
         else:
             yield from scale_faults(header, values)
+    if stated is not None and stated.cache_unserved:
+        what = f"kv_cache_scheme says {stated.cache_unserved}, where FP8 by tensor or by head, symmetric, is served"
+        yield fault("kv_scheme", "config.json", what)
     if flat and stated is not None and not stated.cache:
         known = f"{stated.where} declares no KV cache with static scales"
         yield fault("kv_scale_undeclared", flat[0].key, f"{counted(len(flat), 'scale')} of the cache, and {known}")

@@ -28,6 +28,7 @@ def compressed(stated: Mapping[str, Any], where: str) -> Stated:
     return Stated(
         method=f"compressed-tensors, {stated.get('format') or 'no format'}", where=where, spec=spec, ignored=ignored,
         cache=cache, cached=cached, cache_strategy=_strategy(stated.get("kv_cache_scheme")),
+        cache_unserved=_unserved(stated.get("kv_cache_scheme"), cached),
         exhaustive=True, static=any(own.static_inputs for _, own in of_groups if own),
     )  # fmt: skip
 
@@ -44,6 +45,20 @@ def cache_in(stated: Mapping[str, Any]) -> tuple[bool, str]:
 
 def _strategy(scheme: Any) -> str:
     return str(scheme.get("strategy") or "") if isinstance(scheme, Mapping) else ""
+
+
+def _unserved(scheme: Any, number: str) -> str:
+    """What a scheme of the cache says that no runtime takes of this format, in words; empty for nothing."""
+    if not isinstance(scheme, Mapping):
+        return ""
+    said = []
+    if number != "fp8_e4m3":
+        said.append(f"num_bits {scheme.get('num_bits') or 8} and type {scheme.get('type') or 'int'}")
+    if (strategy := _strategy(scheme)) not in ("", "tensor", "attn_head"):
+        said.append(f"the strategy {strategy}")
+    if scheme.get("symmetric") is False:
+        said.append("a zero point")
+    return ", ".join(said)
 
 
 def number_of(args: Any) -> str:

@@ -41,8 +41,8 @@ class Spec:
 class Stated:
     """The `method`, in words, and where it is said; what it says of a module, None for one in 16 bits; the name or
     pattern by which a module is ignored; whether any has a static scale of inputs; whether the KV cache has static
-    scales, its number format, as of inputs, and the strategy of its scales (tensor, attn_head, or empty where nothing
-    is said).
+    scales, its number format, as of inputs, the strategy of its scales (tensor, attn_head, or empty where nothing
+    is said), and what else is said of it that no runtime takes, in words.
     """
 
     method: str
@@ -53,6 +53,7 @@ class Stated:
     cache: bool = False
     cached: str = ""
     cache_strategy: str = ""
+    cache_unserved: str = ""
     known: bool = True
     exhaustive: bool = False
     """Whether a module of which nothing is said is served in 16 bits, for every runtime."""

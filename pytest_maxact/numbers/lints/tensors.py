@@ -126,4 +126,11 @@ OF_TENSORS: Mapping[str, LintKind] = {
         "calibrate the KV cache again and save k_scale and v_scale of every layer",
         "vllm-project/vllm/issues/54623",
     ),
+    "kv_scheme": kind(
+        "kv_scale", "a kv_cache_scheme of compressed-tensors that is not FP8 by tensor or by head, symmetric",
+        "vLLM keeps the cache in FP8 by these scales, whatever number they were made for, or stops with "
+        "NotImplementedError",
+        "calibrate for FP8 (num_bits 8, type float), or leave kv_cache_scheme out and set --kv-cache-dtype",
+        "vllm-project/vllm/blob/main/vllm/model_executor/layers/quantization/compressed_tensors/compressed_tensors.py",
+    ),
 }  # fmt: skip

@@ -36,6 +36,15 @@ from tests.support.defects.planting import (
 PACKED = ("weight_packed", "weight_scale", "weight_shape", "weight_zero_point")
 
 
+def cached(**entries: Any) -> Plant:
+    """Entries of kv_cache_scheme."""
+
+    def plant(_: Tensors, config: dict[str, Any]) -> None:
+        config["quantization_config"]["kv_cache_scheme"] |= entries
+
+    return plant
+
+
 def targets(*names: str) -> Plant:
     """The modules that the first group names."""
 
@@ -161,6 +170,18 @@ DEFECTS: dict[str, Defect] = {
     "KV: a scale a head, where one for the tensor is declared": Defect(
         export="compressed FP8 kv", plant=make(f"{LAYER}.self_attn.v_scale", lambda scale: scale.repeat(2)),
         code="kv_scale", tensor=f"{LAYER}.self_attn.v_scale",
+    ),
+    "KV: in four bits, which no runtime takes": Defect(
+        export="compressed FP8 kv", plant=cached(num_bits=4), code="kv_scheme", tensor="config.json",
+    ),
+    "KV: in INT8, which is served as FP8": Defect(
+        export="compressed FP8 kv", plant=cached(type="int"), code="kv_scheme", tensor="config.json",
+    ),
+    "KV: a scale a channel": Defect(
+        export="compressed FP8 kv", plant=cached(strategy="channel"), code="kv_scheme", tensor="config.json",
+    ),
+    "KV: with a zero point": Defect(
+        export="compressed FP8 kv", plant=cached(symmetric=False), code="kv_scheme", tensor="config.json",
     ),
     "KV: a scale that is NaN": Defect(
         export="compressed FP8 kv", plant=whole(f"{LAYER}.self_attn.k_scale", float("nan")), code="scale_nonfinite",
