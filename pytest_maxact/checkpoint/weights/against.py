@@ -250,7 +250,8 @@ def _kept(name: str, artifact: torch.Tensor, source: torch.Tensor, lying: Lying)
 def _differing(artifact: torch.Tensor, source: torch.Tensor, lying: Lying) -> int:
     differs = (artifact != source.to(artifact.dtype)) & (artifact.to(source.dtype) != source)
     if lying.dtype is not None:
-        differs &= artifact != source.to(lying.dtype).to(artifact.dtype)
+        held = source.to(lying.dtype).to(artifact.dtype)
+        differs &= (artifact != held) | ~held.isfinite()
     if lying.within:
         off = (artifact.double() - source.double()).abs()
         differs &= ~(off <= lying.within * (1 + source.double().abs()))

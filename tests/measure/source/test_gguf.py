@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,8 @@ from pytest_maxact.measure.source.origin import Origin
 from pytest_maxact.measure.source.weights import compared_weights
 from pytest_maxact.settings.settings import Settings
 from tests.support.exports import gguf
-from tests.support.exports.source import source, tensors_of
+from tests.support.exports.source import Tensors, source, tensors_of
+from tests.support.trained import change_weights
 from tests.support.zoo.configs import build
 
 
@@ -60,3 +62,18 @@ def test_a_tied_head_is_the_embedding_in_low_bits_and_is_counted_once(sound: boo
     losses = {name: low.loss_db for name, low in found.lows.items()}
     assert max(losses.values()) < 1 if sound else losses["lm_head.weight"] > 20, losses
     assert torch.tensor(list(losses.values())).isfinite().all()
+
+
+def test_what_is_beyond_float16_is_no_more_the_sources_where_the_file_holds_infinity(tmp_path: Path) -> None:
+    """Others of its entries are the source's as float16 rounds them."""
+    origin, name = gguf.dense(tmp_path / "origin"), "model.layers.0.mlp.up_proj.weight"
+
+    def beyond(tensors: Tensors) -> None:
+        tensors[name][3, 5] = 1e5
+
+    change_weights(origin, beyond)
+    with np.errstate(over="ignore"):
+        settings = Settings(model=str(gguf.export(tmp_path / "model.gguf", "F16", origin)))
+    own = Settings(model=str(origin))
+    found = compared_weights(locate(settings), settings, Origin(checkpoint=locate(own), settings=own))
+    assert {key: (kept.differing, kept.layer) for key, kept in found.changed.items()} == {name: (1, 0)}
