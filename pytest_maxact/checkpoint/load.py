@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from pytest_maxact.checkpoint.completeness import refuse_partial
+from pytest_maxact.checkpoint.completeness import partial, refuse_partial
 from pytest_maxact.checkpoint.depth import require_depth
 from pytest_maxact.checkpoint.device import forced_dtype, pick_device
 from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.fit import refuse_unfit
 from pytest_maxact.checkpoint.formats.gguf import contents
-from pytest_maxact.checkpoint.formats.gguf_names import places_in
+from pytest_maxact.checkpoint.formats.gguf_names import of_layers, unplaced_in
 from pytest_maxact.checkpoint.formats.gguf_parts import read_as_one
 from pytest_maxact.checkpoint.heads import body_of, head_classes, is_headless, lacking_head
 from pytest_maxact.checkpoint.locate import Checkpoint, with_weights
@@ -27,6 +27,7 @@ from pytest_maxact.checkpoint.sites.table import HEADED
 from pytest_maxact.checkpoint.stated import dtype_of_files
 from pytest_maxact.checkpoint.weights.restored import tensors_of
 from pytest_maxact.errors import InputError, MeasureError, first_line, setting
+from pytest_maxact.numbers.counted import counted
 from pytest_maxact.settings.settings import Settings
 
 
@@ -99,7 +100,7 @@ def load(
     model, info, files, device = load_as(auto, checkpoint, settings, placement, held)
     decoder = decoder_of(model)
     left_out = refuse_partial(model, decoder, info, checkpoint, refuse_rival_names(files, model))
-    left_out += _unplaced(model, files)
+    left_out += _unplaced(model, files, checkpoint)
     left_out += tuple(f"{name}: lies beside the weights and is not loaded" for name in files.beside)
     why = built.unpredicted
     body = model if why else body_of(model, checkpoint)
@@ -198,16 +199,17 @@ def _from_pretrained(auto: Any, files: WeightFiles, **options: Any) -> Any:
         return type(built).from_pretrained(None, state_dict=tensors, **options)
 
 
-def _unplaced(model: Any, files: WeightFiles) -> tuple[str, ...]:
-    """Tensors of a GGUF file that transformers has no place for, and passes over unsaid, in words."""
+def _unplaced(model: Any, files: WeightFiles, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Tensors of a GGUF file that transformers has no place for, and passes over unsaid, in words. Raises MeasureError
+    for one of a layer, which llama.cpp may compute with.
+    """
     if not files.is_gguf:
         return ()
-    known = places_in(model, contents(files.loaded[0]).architecture)
-    beyond = (
-        header.key
-        for _, header in files.headers()
-        if known and known.keys().isdisjoint({header.key, header.key.removesuffix(".weight")})
-    )
+    keys = [header.key for _, header in files.headers()]
+    beyond = unplaced_in(model, contents(files.loaded[0]).architecture, keys)
+    if stray := of_layers(beyond):
+        what = f"hold {counted(len(stray), 'tensor')} of layers that the architecture does not use"
+        raise partial(checkpoint, what, stray)
     return tuple(f"{key}: not used by this architecture" for key in beyond)
 
 

@@ -3,11 +3,14 @@ by the very maps that transformers loads it with. Experts are stacked in both; t
 parameter, and two tensors.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from typing import Any
 
 from pytest_maxact.checkpoint.formats.gguf_quick import read_quickly
+
+_LAYER = re.compile(r"^blk\.(\d+)\.")
 
 
 def places_in(model: Any, architecture: str) -> dict[str, str] | None:
@@ -22,6 +25,19 @@ def places_in(model: Any, architecture: str) -> dict[str, str] | None:
     processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config={})
     with read_quickly():
         return dict(get_gguf_hf_weights_map(model, processor))
+
+
+def unplaced_in(model: Any, architecture: str, keys: Iterable[str]) -> list[str]:
+    """Of tensors with these `keys` those that transformers has no place for, and does not tell of itself."""
+    known = places_in(model, architecture)
+    return [key for key in keys if known and known.keys().isdisjoint({key, key.removesuffix(".weight")})]
+
+
+def of_layers(keys: Sequence[str]) -> list[str]:
+    """Those of the layers of a decoder; of one that predicts more tokens, and frequencies of rotations, none."""
+    found = [(match[1], key) for key in keys if (match := _LAYER.match(key))]
+    beside = {number for number, key in found if ".nextn." in key}
+    return [key for number, key in found if number not in beside and "attn_rot_embd" not in key]
 
 
 def names_in(model: Any, architecture: str, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -11,7 +11,7 @@ from gguf import GGUFReader, dequantize
 from pytest_maxact.checkpoint.load import load
 from pytest_maxact.checkpoint.locate import locate
 from pytest_maxact.checkpoint.weights.scan import scan_files
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, MeasureError
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.run import measure
 from pytest_maxact.record.record import Record
@@ -85,3 +85,19 @@ def test_one_that_is_cut_off_or_none_is_refused(file: Path, tmp_path: Path) -> N
     for broken in (cut, none):
         with pytest.raises(InputError, match="corrupt, truncated or no GGUF file"):
             locate(Settings(model=str(broken)))
+
+
+@pytest.mark.parametrize(
+    "stray", ["blk.0.attn_q.bias", "blk.0.ffn_up.scale", "blk.0.attn_sinks.weight", "blk.7.attn_norm.weight"]
+)
+def test_a_tensor_of_a_layer_that_the_model_has_no_place_for_is_refused(stray: str, tmp_path: Path) -> None:
+    """llama.cpp adds such a bias, and what is measured would be another model."""
+    settings = Settings(model=str(gguf.export(tmp_path / "model.gguf", beside=["rope_freqs.weight", stray])))
+    with pytest.raises(MeasureError, match="hold 1 tensor of layers that the architecture does not use, the first"):
+        load(locate(settings), settings)
+
+
+def test_what_lies_beside_the_layers_is_told_as_left_out(tmp_path: Path) -> None:
+    beside = ["rope_freqs.weight", "blk.0.attn_rot_embd.weight", "blk.3.nextn.eh_proj.weight", "blk.3.attn_q.weight"]
+    settings = Settings(model=str(gguf.export(tmp_path / "model.gguf", beside=beside)))
+    assert load(locate(settings), settings).left_out == tuple(f"{n}: not used by this architecture" for n in beside)

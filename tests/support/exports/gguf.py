@@ -1,5 +1,6 @@
 """GGUF files of llama.cpp, written by the package gguf: a tiny Llama with its config and tokenizer inside."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,10 @@ def dense(folder: Path) -> Path:
 
 def export(
     file: Path, kind: str = "Q4_1", origin: Path | None = None, tensors_each: int = 0, architecture: str = "llama",
-    tokenizer: bool = True, adds_bos: bool = False,
+    tokenizer: bool = True, adds_bos: bool = False, beside: Sequence[str] = (),
 ) -> Path:  # fmt: skip
     """The file, its matrices in blocks of this kind, and rows of norms in float32; or the first of its parts, of so
-    many tensors each.
+    many tensors each. `beside`: names of vectors that it has besides.
     """
     tensors = tensors_of(origin or dense(file.with_name(f"{file.stem}-source")))
     writer = GGUFWriter(file, architecture, split_max_tensors=tensors_each)
@@ -42,6 +43,8 @@ def export(
         values = permuted(name, tensor.float()).numpy()
         of = GGMLQuantizationType[kind] if tensor.ndim == 2 else GGMLQuantizationType.F32
         writer.add_tensor(called(name), quantize(values, of), raw_dtype=of)
+    for name in beside:
+        writer.add_tensor(name, np.ones(256, np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
