@@ -198,10 +198,12 @@ def test_scales_that_nothing_was_held_against_are_told(folder: Path, tmp_path: P
     record = attacked(folder, tmp_path, lambda tensors, config: None)
     unread = {name: one for name, one in record.sites.items() if not one.site.is_beside}
     (remark,) = scale_remarks(replace(record, sites=unread, static=None))
-    assert remark.startswith("config.json calls for static scales of inputs and the cache, and nothing was held")
+    assert remark.startswith(
+        "static scales are NOT checked: config.json calls for them for inputs and the cache, which were not observed"
+    )
     unread = {name: one for name, one in record.sites.items() if not one.site.is_of_attention}
     (remark,) = scale_remarks(replace(record, sites=unread, static=None))
-    assert remark.startswith("config.json calls for static scales of the cache, and nothing was held")
+    assert remark.startswith("static scales are NOT checked: config.json calls for them for the cache, which were")
 
 
 def test_scales_that_the_config_does_not_call_for_are_remarked(folder: Path, tmp_path: Path) -> None:

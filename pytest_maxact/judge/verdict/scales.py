@@ -52,8 +52,9 @@ def scale_remarks(record: Record) -> Iterator[str]:
     unread = [call for call in low_bits.calls if not are_held([call], seen)] if low_bits else []
     if unread:
         yield (
-            f"config.json calls for static scales of {' and '.join(_CALLED[one] for one in unread)}, and nothing was "
-            f"held against them: {setting('sites')} all holds each to what it quantizes"
+            f"static scales are NOT checked: config.json calls for them for "
+            f"{' and '.join(_CALLED[one] for one in unread)}, which were not observed, so that a wrong one passes; "
+            f"{setting('sites')} all observes these, and holds each scale to what it quantizes"
         )
     short = [held for held in record.static or () if held.is_short]
     if short:
