@@ -17,6 +17,7 @@ from pytest_maxact.judge.remarks import noise_remarks, remarks_on, unwatched_rem
 from pytest_maxact.judge.strength import strength_of, weakest
 from pytest_maxact.judge.verdict.close import close_remarks
 from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.judge.verdict.scales import unread_calls
 from pytest_maxact.judge.verdict.tally import Tally, Told, tally_of
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.record import Record
@@ -119,7 +120,10 @@ def _verdict(
         provenance = record.provenance
         own = (*remarks_on(record), *unwatched_remark(record, subject.rules.limits))
         remarks += [f"{shown(name)}: {remark}" if name else remark for remark in own]
-        strengths.append(strength_of(subject.rules, provenance.tokens, len(provenance.samples), one.findings))
+        unscaled = bool(unread_calls(record))
+        strengths.append(
+            strength_of(subject.rules, provenance.tokens, len(provenance.samples), one.findings, unscaled)
+        )  # fmt: skip
     strength = weakest(strengths)
     return tally_of(
         [Told(checkpoint=name, finding=finding) for name, one in judged.items() for finding in one.findings],

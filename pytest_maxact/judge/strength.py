@@ -41,13 +41,15 @@ class Amount:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strength:
     """The text, and how many times the largest magnitude of its site the `widest` limit is, 0.0 where none is wide;
-    `envelope`: whether limits come from other shapes.
+    `envelope`: whether limits come from other shapes; `unscaled`: whether static scales of the checkpoint were not
+    checked.
     """
 
     tokens: Amount
     samples: Amount
     widest: float = 0.0
     envelope: bool = False
+    unscaled: bool = False
 
     @property
     def words(self) -> str:
@@ -62,6 +64,8 @@ class Strength:
             parts.append(f" against limits up to {_times(self.widest)} x above what was found")
         if self.tokens.seen < self.tokens.of:
             parts.append(f" on {self.tokens.words}")
+        if self.unscaled:
+            parts.append(" with static scales unchecked")
         return ",".join(parts)
 
     @property
@@ -77,7 +81,9 @@ class Strength:
         return f"too little text: {what} that the limits were found on; a verdict needs {least} at least"
 
 
-def strength_of(rules: Ruleset, tokens: int, samples: int, findings: Sequence[Finding] = ()) -> Strength:
+def strength_of(
+    rules: Ruleset, tokens: int, samples: int, findings: Sequence[Finding] = (), unscaled: bool = False
+) -> Strength:  # fmt: skip
     """Of one checkpoint, before it is measured without `findings`."""
     text, measured = rules.text, rules.measured
     if measured:
@@ -91,6 +97,7 @@ def strength_of(rules: Ruleset, tokens: int, samples: int, findings: Sequence[Fi
         samples=Amount(what="sample", seen=samples, of=of_samples, least=text.least_samples if text else 0.0),
         widest=widest if widest >= WIDE else 0.0,
         envelope=any(finding.limit.envelope for finding in findings),
+        unscaled=unscaled,
     )
 
 
@@ -104,6 +111,7 @@ def weakest(strengths: Iterable[Strength]) -> Strength | None:
         samples=min((one.samples for one in given), key=_share),
         widest=max(one.widest for one in given),
         envelope=any(one.envelope for one in given),
+        unscaled=any(one.unscaled for one in given),
     )
 
 

@@ -49,7 +49,7 @@ def test_static_scales_are_held_against_what_inputs_reach(
     fair = compressed.export(tmp_path / "fair", "FP8", TRAINED, reach=100.0)
     run_gate(
         pytester, f"--maxact-model={fair}", *short, "--maxact-sites=deploy", exit=pytest.ExitCode.OK,
-        says=["static ones held against what was met"],
+        says=["static ones held against what was met"], lacks=["with static scales unchecked"],
     )  # fmt: skip
     narrow = compressed.export(tmp_path / "narrow", "FP8", TRAINED, reach=6.0)
     name = "model.layers.3.mlp.down_proj.input_scale"
@@ -61,6 +61,17 @@ def test_static_scales_are_held_against_what_inputs_reach(
     run_gate(
         pytester, "--maxact-replay=narrow.safetensors", "--maxact-family=generic", exit=pytest.ExitCode.TESTS_FAILED,
         report=[f"FAILED *maxact::weights.{name}::static_overflow*"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("quiet", [(), ("-q",)], ids=["plain", "quiet"])
+def test_a_plain_gate_says_in_its_headline_that_static_scales_are_unchecked(
+    quiet: tuple[str, ...], pytester: pytest.Pytester, tmp_path: Path, short: tuple[str, ...]
+) -> None:
+    narrow = compressed.export(tmp_path / "narrow", "FP8", TRAINED, reach=6.0)
+    run_gate(
+        pytester, f"--maxact-model={narrow}", *short, *quiet, exit=pytest.ExitCode.OK,
+        says=["with static scales unchecked: all"],
     )  # fmt: skip
 
 

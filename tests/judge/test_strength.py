@@ -126,3 +126,13 @@ def test_how_wide_limits_are_is_told_to_three_digits(factor: float, told: str) -
     wide = replace(finding, limit=replace(finding.limit, envelope=False, bound=factor * finding.value))
     words = strength_of(rules_of(seen(8.0)), 16_000_000, 5_000, [wide]).words
     assert words == (f" against limits up to {told} x above what was found" if told else "")
+
+
+def test_static_scales_that_one_of_several_leaves_unchecked_are_said_of_all() -> None:
+    rules = rules_of(seen(8.0))
+    checked, unchecked = (strength_of(rules, 16_000_000, 5_000, (), unscaled) for unscaled in (False, True))
+    assert checked.words == ""
+    assert unchecked.words == " with static scales unchecked"
+    found = weakest([unchecked, checked])
+    assert found is not None
+    assert found.unscaled

@@ -45,12 +45,16 @@ def scale_limits(record: Record, limit: Limit) -> list[Limit]:
     ]  # fmt: skip
 
 
-def scale_remarks(record: Record) -> Iterator[str]:
-    """Static scales that nothing was held against, and those that do not reach what was met, whatever limits say."""
+def unread_calls(record: Record) -> list[str]:
+    """Of `input` and `cache` what static scales are called for and no site of which was observed."""
     low_bits = record.provenance.low_bits
     seen = [reading.site for reading in record.sites.values()]
-    unread = [call for call in low_bits.calls if not are_held([call], seen)] if low_bits else []
-    if unread:
+    return [call for call in low_bits.calls if not are_held([call], seen)] if low_bits else []
+
+
+def scale_remarks(record: Record) -> Iterator[str]:
+    """Static scales that nothing was held against, and those that do not reach what was met, whatever limits say."""
+    if unread := unread_calls(record):
         yield (
             f"static scales are NOT checked: config.json calls for them for "
             f"{' and '.join(_CALLED[one] for one in unread)}, which were not observed, so that a wrong one passes; "
