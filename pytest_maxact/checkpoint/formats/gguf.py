@@ -67,7 +67,7 @@ def header_of(file: Path) -> Contents:
     """
     _require("gguf", file)
     stat = file.stat()
-    return _header(file, (stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    return _header(file, (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,5 +1,7 @@
 """Headers of GGUF files are read in less time than the package gguf takes, and are what it reads."""
 
+import os
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,19 @@ def test_a_file_is_parsed_once_by_us_and_names_are_mapped_once(tmp_path: Path, m
     load_tokenizer(file.parent, False, gguf=file.name)
     load(checkpoint, settings)
     assert seen == {"parsed": 4, "parsed slowly": 0, "mapped": 1, "mapped slowly": 0}
+
+
+def test_a_file_that_was_written_again_is_read_again_whatever_its_time_says(tmp_path: Path) -> None:
+    file = exports.export(tmp_path / "model.gguf")
+    before, keys = file.stat(), [header.key for header in contents(file).headers]
+    place = file.read_bytes().index(b"blk.0.attn_q.weight")
+    time.sleep(0.02)
+    with file.open("r+b") as written:
+        written.seek(place)
+        written.write(b"blk.0.attn_x.weight")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    found = [header.key for header in contents(file).headers]
+    assert set(found) ^ set(keys) == {"blk.0.attn_q.weight", "blk.0.attn_x.weight"}
 
 
 def test_a_gguf_that_is_built_otherwise_reads_as_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
