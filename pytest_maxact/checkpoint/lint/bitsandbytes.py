@@ -4,6 +4,9 @@ bits, the order in which they lie. A module in, findings out.
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
+import numpy.typing as npt
+
 from pytest_maxact.checkpoint.formats.bitsandbytes_state import State, are_levels_of, flaws_of, state_of
 from pytest_maxact.checkpoint.headers import Header
 from pytest_maxact.checkpoint.lint.artifact import fault
@@ -33,15 +36,18 @@ def four_bit_faults(module: Module, values: Values) -> Iterator[LintFault]:
     for flaw in flaws_of(state, parts):
         over = parts.get("absmax", weight) if flaw.part.startswith("nested") else weight
         yield fault(_CODES[flaw.kind], parts.get(flaw.part, over).key, flaw.what)
-    yield from _of_values(state, parts, values)
+    yield from _of_values(state, parts, weight, values)
 
 
-def _of_values(state: State, parts: Mapping[str, Header], values: Values) -> Iterator[LintFault]:
+def _of_values(state: State, parts: Mapping[str, Header], weight: Header, values: Values) -> Iterator[LintFault]:
     """Maxima of blocks, which may be quantized themselves, and tables of levels."""
-    if "absmax" in parts:
-        yield from scale_faults(parts["absmax"], values, maxima=True)
-    if "nested_absmax" in parts:
-        yield from scale_faults(parts["nested_absmax"], values)
+    for name in ("absmax", "nested_absmax"):
+        if name not in parts:
+            continue
+        dead = _is_one(values.raw(weight)) if name == "absmax" else _even(state, parts, values)
+        for found in scale_faults(parts[name], values, maxima=name == "absmax"):
+            if not (dead and found.code == "scale_zero"):
+                yield found
     for name in ("quant_map", "nested_quant_map"):
         table = parts.get(name)
         if table is None or table.dtype not in FLOAT_DTYPES:
@@ -51,6 +57,22 @@ def _of_values(state: State, parts: Mapping[str, Header], values: Values) -> Ite
             yield fault("scale_nonfinite", table.key, "a level of the table is NaN or infinite")
         elif name == "quant_map" and len(levels) == 16 and not are_levels_of(state, levels.tolist()):
             yield fault("packing", table.key, f"its levels are not those of {state.table}, which kernels take")
+
+
+def _even(state: State, parts: Mapping[str, Header], values: Values) -> bool:
+    """Whether maxima of blocks are all alike wherever the one above them is zero, for it is their distance from the
+    mean, and blocks of weights of three levels have one maximum.
+    """
+    above, maxima = parts["nested_absmax"], parts.get("absmax")
+    if maxima is None or maxima.dtype != "U8" or not state.nested or above.dtype not in FLOAT_DTYPES:
+        return False
+    raw, zeros = values.raw(maxima), values.zeros(above).ravel()
+    own = [raw[place * state.nested : (place + 1) * state.nested] for place in np.flatnonzero(zeros)]
+    return all(_is_one(one) for one in own)
+
+
+def _is_one(raw: npt.NDArray[np.uint8]) -> bool:
+    return bool(raw.size and (raw == raw[0]).all())
 
 
 def order_faults(module: Module, values: Values) -> Iterator[LintFault]:

@@ -29,7 +29,8 @@ def compressed(stated: Mapping[str, Any], where: str) -> Stated:
         method=f"compressed-tensors, {stated.get('format') or 'no format'}", where=where, spec=spec, ignored=ignored,
         cache=cache, cached=cached, cache_strategy=_strategy(stated.get("kv_cache_scheme")),
         cache_unserved=_unserved(stated.get("kv_cache_scheme"), cached),
-        exhaustive=True, static=any(own.static_inputs for _, own in of_groups if own),
+        status=str(stated.get("quantization_status") or ""), exhaustive=True,
+        static=any(own.static_inputs for _, own in of_groups if own),
     )  # fmt: skip
 
 

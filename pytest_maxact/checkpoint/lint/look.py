@@ -3,7 +3,7 @@
 Headers tell most of it; scales, zero points and indices are read, packed weights only where their codes could be none.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pytest_maxact.checkpoint.files import WeightFiles
@@ -22,13 +22,13 @@ from pytest_maxact.checkpoint.lint.codes import (
 from pytest_maxact.checkpoint.lint.copied import copied_faults
 from pytest_maxact.checkpoint.lint.forms import form_of, matrix_of, parts_of
 from pytest_maxact.checkpoint.lint.fused import fused_faults
+from pytest_maxact.checkpoint.lint.hollow import hollow_faults
 from pytest_maxact.checkpoint.lint.methods import stated_in
 from pytest_maxact.checkpoint.lint.names import Module, modules_of
 from pytest_maxact.checkpoint.lint.plausible import (
     Centre,
     centre_faults,
     centre_of,
-    hollow_faults,
     scale_value_faults,
 )
 from pytest_maxact.checkpoint.lint.readable import refusals
@@ -108,7 +108,7 @@ def lint_artifact(found: Artifact, *, codes: int | None = READ_AT_MOST) -> Lint:
     low = [form for form in forms.values() if form]
     if found.alone:
         faults = [one for one in faults if _is_of_shard(one, found)]
-    faults = [*found.faults, *_of_method(stated), *faults]
+    faults = [*found.faults, *_of_method(stated), *_of_status(stated, low), *faults]
     if all(one.kind.remark for one in faults):
         faults += refusals(found)
     form = stated.method if stated else f"no quantization stated, {', '.join(sorted(set(low)))}" if low else "16 bits"
@@ -123,6 +123,12 @@ def _of_method(stated: Stated | None) -> Iterator[LintFault]:
         yield fault("format", stated.where, f"it cannot be read: {stated.unreadable}")
     else:
         yield fault("method", stated.where, f"it says {stated.method}: its tensors were not held against anything")
+
+
+def _of_status(stated: Stated | None, low: Sequence[str]) -> Iterator[LintFault]:
+    if low and stated is not None and stated.status not in (None, "compressed"):
+        said = f"quantization_status is {stated.status}" if stated.status else "it has no quantization_status"
+        yield fault("status", stated.where, f"{said}, and {counted(len(low), 'module')} of the files are compressed")
 
 
 _OF_ABSENCE = (
@@ -176,7 +182,7 @@ def _of_modules(
             continue
         yield from _of_module(module, form, own, values, largest)
         yield from scale_value_faults(module, form, own, values)
-        yield from hollow_faults(module, values)
+        yield from hollow_faults(module, form, own, values)
         centres.append(centre_of(module, form, own, values))
         if form == "bnb8":
             yield from order_faults(module, values)

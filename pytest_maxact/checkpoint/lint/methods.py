@@ -166,7 +166,7 @@ def _modelopt(stated: Mapping[str, Any], where: str) -> Stated:
     inner = stated.get("quantization")
     stated = inner if isinstance(inner, Mapping) else stated
     if isinstance(stated.get("config_groups"), Mapping) and not stated.get("quant_algo"):
-        return compressed(stated, where)
+        return replace(compressed(stated, where), status=None)
     algorithm = str(stated.get("quant_algo") or "").upper()
     ignored = names([*(stated.get("exclude_modules") or ()), *(stated.get("ignore") or ())])
     layers = stated.get("quantized_layers")

@@ -7,16 +7,31 @@ import numpy.typing as npt
 
 SCALES = ("weight_scale_inv", "weight_scale", "scales", "SCB")
 """Names of what weights are multiplied by, one of which a module has."""
-_PIECE, _PIECES, _SHORT = 1024, 16, 64
+_PIECE, _PIECES, _SHORT, _LOOK = 1024, 16, 64, 1 << 20
 
 
-def blank(raw: npt.NDArray[np.uint8]) -> bool:
-    """Whether an eighth or more, and not all of a tensor, is one byte over and over, as far as is looked."""
+def stretches(raw: npt.NDArray[np.uint8]) -> list[tuple[int, int]]:
+    """Where a sixteenth of a tensor or more, and not all of it, is one byte over and over: from byte to byte."""
     if raw.size < _PIECES * _SHORT:
-        return False
-    parts = [part[: max(_SHORT, min(part.size, _PIECE))] for part in np.array_split(raw, _PIECES)]
-    same = [bool((part == part[0]).all()) for part in parts]
-    return not all(same) and any(one and other for one, other in pairwise(same))
+        return []
+    edges = [raw.size * place // _PIECES for place in range(_PIECES)]
+    parts = [raw[edge : edge + max(_SHORT, min(raw.size // _PIECES, _PIECE))] for edge in edges]
+    same = [int(part[0]) if bool((part == part[0]).all()) else None for part in parts]
+    found: list[tuple[int, int]] = []
+    for (first, one), (last, other) in pairwise(zip(edges, same, strict=True)):
+        if one is None or one != other or len(set(same)) == 1 or (found and last < found[-1][1]):
+            continue
+        if (end := first + _same_from(raw[first:])) > last:
+            found.append((first - _same_from(raw[first::-1]) + 1, end))
+    return found
+
+
+def _same_from(raw: npt.NDArray[np.uint8]) -> int:
+    """How many bytes are as the first."""
+    for start in range(0, raw.size, _LOOK):
+        if (other := raw[start : start + _LOOK] != raw[0]).any():
+            return start + int(other.argmax())
+    return raw.size
 
 
 def pieces(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -7,6 +7,7 @@ The bounds lie far from what trained matrices hold, for a sound one is not to be
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,19 +15,19 @@ import numpy.typing as npt
 from pytest_maxact.checkpoint.headers import Header
 from pytest_maxact.checkpoint.lint.artifact import fault
 from pytest_maxact.checkpoint.lint.names import Module
-from pytest_maxact.checkpoint.lint.pieces import SCALES, blank, pieces
+from pytest_maxact.checkpoint.lint.pieces import SCALES, pieces
 from pytest_maxact.checkpoint.lint.stated import Spec
-from pytest_maxact.checkpoint.lint.tensors import weight_of
+from pytest_maxact.checkpoint.lint.tensors import ZERO_BITS, weight_of
 from pytest_maxact.checkpoint.lint.values import FLOAT_DTYPES, Values
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.lint import LintFault
 
-LARGE, FAINT = 1e3, 1e-7
+LARGE, HOPELESS, FAINT = 1e3, 1e5, 1e-7
+"""What most weights of a matrix do not reach, what none does, and what the largest is not below."""
 _TOPS = {"fp8": 448.0, "mxfp8": 448.0, "nvfp4": 6.0, "mxfp4": 6.0, "mxfp4 blocks": 6.0, "bnb8": 1.0}
-_SIGNED = {"fp8": 0x7F, "mxfp8": 0x7F, "int8": 0xFF, "nvfp4": 0x77, "mxfp4": 0x77, "mxfp4 blocks": 0x77, "bnb8": 0xFF}
-"""Forms whose codes of zero are bytes of zero, but for signs: the bits that are not of signs."""
-_FULL = 0x76
-"""224 in E4M3: half of what it reaches, which the largest code of a quantized tensor does not stay below."""
+_HALF = {"F8_E4M3": 0x76, "F8_E5M2": 0x77, "F8_E4M3FNUZ": 0x77, "F8_E5M2FNUZ": 0x7B}
+_HALF_FP4, _QUARTER_E4M3 = 5, 0x28
+"""Bits of half of what a number format reaches, and of 0.25."""
 _CENTRED = ("packed int", "gptq", "awq")
 _APART, _FAR = 0.6, 2.0
 """By how many steps the mean of a module may lie from its zero points: where most do, and where it is alone."""
@@ -41,23 +42,16 @@ def scale_value_faults(module: Module, form: str, own: Spec, values: Values) -> 
     if not found.largest:
         return
     ones = found.smallest == found.largest == 1.0 and not (found.nonfinite or found.negative)
-    if ones and (found.size > 1 or _is_full(module, form, values)):
+    if ones and _is_full(module, form, own, values):
         what = "it is 1.0" if found.size == 1 else f"all of its {counted(found.size, 'entry')} are 1.0"
         yield fault("scale_one", header.key, f"{what}, over codes that were scaled")
         return
     top = _TOPS.get(form, float(1 << max(own.bits, 1) - 1))
     reach = found.largest * top * _above(module, values)
-    if reach > LARGE:
+    if reach > HOPELESS or (reach > LARGE and _is_wide(module, form, header, reach / found.largest, values)):
         yield fault("reach", header.key, f"weights under it reach {reach:.3g}")
-    elif reach < FAINT and form in _SIGNED and bool((values.raw(weight_of(module)) & np.uint8(_SIGNED[form])).any()):
+    elif reach < FAINT and form in ZERO_BITS and (values.raw(weight_of(module)) & np.uint8(ZERO_BITS[form])).any():
         yield fault("reach", header.key, f"the largest weight under it is {reach:.3g}")
-
-
-def hollow_faults(module: Module, values: Values) -> Iterator[LintFault]:
-    """Of a matrix of a layer: tables of tokens, and heads, have rows that were never used."""
-    weight = weight_of(module)
-    if module.layer is not None and blank(values.raw(weight)):
-        yield fault("hollow", weight.key, "an eighth of it or more is one code over and over, and the rest is not")
 
 
 def _above(module: Module, values: Values) -> float:
@@ -71,12 +65,38 @@ def _above(module: Module, values: Values) -> float:
     return 1.0
 
 
-def _is_full(module: Module, form: str, values: Values) -> bool:
-    """Whether codes under one scale use what their form reaches, as those that were scaled do."""
+def _is_full(module: Module, form: str, own: Spec, values: Values) -> bool:
+    """Whether codes reach half of what their form does, as those that were scaled do, and those cast as they are, or
+    of weights that are whole numbers, do not. Where codes cannot be told from their bytes, they are taken to.
+    """
     weight = weight_of(module)
+    some = values.raw(weight)
+    if form in ("fp8", "mxfp8"):
+        return int((some & np.uint8(0x7F)).max()) >= _HALF.get(weight.dtype, 0)
+    if form in ("nvfp4", "mxfp4", "mxfp4 blocks"):
+        return int(max((some & 7).max(), (some >> 4 & 7).max())) >= _HALF_FP4
+    if form in ("int8", "bnb8"):
+        return _spread(some.view(np.int8)) >= 1 << max(own.bits or 8, 1) - 1
+    if own.bits == 8:
+        return _spread(some) >= 1 << 7
+    return own.bits != 4 or max(_spread(some & 15), _spread(some >> 4)) >= 1 << 3
+
+
+def _spread(codes: npt.NDArray[Any]) -> int:
+    return int(codes.max()) - int(codes.min())
+
+
+def _is_wide(module: Module, form: str, header: Header, times: float, values: Values) -> bool:
+    """Whether it is not one weight alone that is large, as in some sound matrix: most scales are, `times` of which a
+    weight reaches, or codes under the only one are not next to nothing.
+    """
+    if len(scales := values.numbers(header)) > 1:
+        return bool(np.median(scales) * times > LARGE / 10)
+    weight = weight_of(module)
+    some = pieces(values.raw(weight))
     if form == "int8":
-        return True
-    return form == "fp8" and weight.dtype == "F8_E4M3" and int((values.raw(weight) & np.uint8(0x7F)).max()) >= _FULL
+        return bool(np.median(np.abs(some.view(np.int8).astype(np.int16))) >= 1)
+    return form != "fp8" or weight.dtype != "F8_E4M3" or bool(np.median(some & 0x7F) >= _QUARTER_E4M3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

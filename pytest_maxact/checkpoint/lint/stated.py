@@ -59,6 +59,8 @@ class Stated:
     """Whether a module of which nothing is said is served in 16 bits, for every runtime."""
     head: bool = False
     """Whether the head is said to be quantized too."""
+    status: str | None = None
+    """What a config of compressed-tensors says of how far it came, empty for nothing; None of another method."""
     unreadable: str = ""
     """Why what is stated could not be read, empty where it could."""
 

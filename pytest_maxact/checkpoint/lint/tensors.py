@@ -18,6 +18,10 @@ _WHAT = {
     "scale_missing": "no scale", "input_scale_missing": "no static scale of its inputs", "zero_point": "no zero points",
     "group_index": "no index of groups, and rows were reordered", "packing": "no shape of its matrix",
 }  # fmt: skip
+ZERO_BITS = {
+    "fp8": 0x7F, "mxfp8": 0x7F, "int8": 0xFF, "bnb8": 0xFF, "nvfp4": 0x77, "mxfp4": 0x77, "mxfp4 blocks": 0x77,
+}  # fmt: skip
+"""Forms whose codes of zero are bytes of zero, but for signs: the bits that are not of signs."""
 
 
 def part_faults(
@@ -90,11 +94,10 @@ def _zero_codes(
 ) -> "np.ndarray[tuple[int, ...], np.dtype[np.bool_]] | None":
     """Which groups of codes are nothing but zeros, in the shape of their scales; None where that cannot be told."""
     weight = weight_of(module)
-    masks = {"fp8": 0x7F, "mxfp8": 0x7F, "int8": 0xFF, "bnb8": 0xFF, "nvfp4": 0x77, "mxfp4": 0x77, "mxfp4 blocks": 0x77}
-    if form not in masks:
+    if form not in ZERO_BITS:
         return None
     rows = int(np.prod((*matrix.lead, matrix.rows)))
-    raw = (values.raw(weight) & np.uint8(masks[form])).reshape(rows, -1)
+    raw = (values.raw(weight) & np.uint8(ZERO_BITS[form])).reshape(rows, -1)
     across = groups[-1] if len(groups) > 1 else 1
     down = int(np.prod(groups)) // across
     if rows % down or raw.shape[1] % across:

@@ -29,6 +29,25 @@ REMARKS: Mapping[str, LintKind] = {
         "none is needed",
         "intel/auto-round/issues/1908", remark=True,
     ),
+    "zero_rows": kind(
+        "codes", "whole rows of a matrix that are zero",
+        "none: those outputs, or inputs, are zero, as of a pruned or padded matrix",
+        "none is needed, if the model was pruned or padded; else compare it with its source",
+        "NVIDIA/nvidia-resiliency-ext/issues/349", remark=True,
+    ),
+    "twin": kind(
+        "scale", "modules that are those of another layer or expert, as where layers are stacked twice or experts "
+        "begin as copies of one",
+        "none, if it is meant; else the layer or expert computes what another does",
+        "compare it with its source",
+        "neuralmagic/AutoFP8/issues/28", remark=True,
+    ),
+    "status": kind(
+        "format", "codes in low bits where quantization_status does not say compressed",
+        "none in vLLM, which does not read it; transformers takes codes for weights, without their scales: noise",
+        "set quantization_status to compressed",
+        "huggingface/transformers/pull/36921", remark=True,
+    ),
     "experts_differ": kind(
         "fused", "experts of a layer, or projections read from one input, with different static input scales",
         "vLLM takes one for all of them and warns",

@@ -21,6 +21,7 @@ from tests.support.defects.planting import (
     Tensors,
     as_bytes,
     cut,
+    cut_within,
     drop,
     each,
     fill,
@@ -250,6 +251,15 @@ DEFECTS: dict[str, Defect] = {
     "W4A16: codes that were not written to the end": Defect(
         export="compressed W4A16", plant=make(f"{DOWN}.weight_packed", cut), code="hollow",
         tensor=f"{DOWN}.weight_packed",
+    ),
+    "W8A8: rows of codes that were not written": Defect(
+        export="compressed W8A8", plant=make(f"{DOWN}.weight", cut), code="hollow", tensor=f"{DOWN}.weight",
+    ),
+    "FP8 blocks: rows of codes that were not written": Defect(
+        export="compressed FP8_BLOCK", plant=make(f"{DOWN}.weight", cut), code="hollow", tensor=f"{DOWN}.weight",
+    ),
+    "FP8: codes that were not written from the middle of a row": Defect(
+        export="compressed FP8", plant=make(f"{DOWN}.weight", cut_within), code="hollow", tensor=f"{DOWN}.weight",
     ),
     "W4A16: ordered by activations, and no index": Defect(
         export="compressed W4A16", plant=weights(actorder="group"), code="group_index", tensor=f"{Q}.weight_packed",

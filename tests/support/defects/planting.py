@@ -96,6 +96,13 @@ def cut(codes: torch.Tensor) -> torch.Tensor:
     return raw.view(codes.dtype)
 
 
+def cut_within(codes: torch.Tensor) -> torch.Tensor:
+    """From the middle of a row on as it was allocated."""
+    raw = codes.contiguous().view(torch.uint8).flatten().clone()
+    raw[raw.numel() // 2 + codes.shape[1] // 2 :] = 0
+    return raw.view(codes.dtype).view(codes.shape)
+
+
 def state(**entries: Any) -> Plant:
     """Entries of quantization_config."""
 

@@ -56,6 +56,8 @@ def quantized(
     for group in range(int(group_of.max()) + 1):
         part = matrix[:, group_of == group]
         low, high = part.amin(1, keepdim=True).clamp(max=0), part.amax(1, keepdim=True).clamp(min=0)
+        dead = low == high
+        low, high = low.masked_fill(dead, -1.0), high.masked_fill(dead, 1.0)
         if symmetric:
             reach = torch.maximum(-low, high)
             low, high = -reach, reach
