@@ -56,6 +56,7 @@ def write(folder: Path, shape: dict[str, int]) -> int:
     weights = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128, "symmetric": True}
     stated = {
         "quant_method": "compressed-tensors", "format": "pack-quantized", "ignore": ["lm_head"],
+        "quantization_status": "compressed",
         "config_groups": {"group_0": {"targets": ["Linear"], "weights": weights}},
     }  # fmt: skip
     config = {"model_type": "llama", "num_hidden_layers": shape["count"], "quantization_config": stated}

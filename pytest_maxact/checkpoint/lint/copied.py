@@ -80,10 +80,12 @@ def _purpose(
     prints_of = {name: prints for found in by_role.values() for name, prints in found.items()}
     twins = Counter(frozenset(held.items()) for held in blocks.values())
 
-    def is_stack(first: Module, second: Module) -> bool:
-        return blocks[_stack(first.name)] == blocks[_stack(second.name)]
-
-    stacked = {(first.layer, second.layer) for first, second in whole if is_stack(first, second)}
+    stacks = {
+        (_stack(first.name), _stack(second.name)): (first.layer, second.layer)
+        for first, second in whole
+        if first.layer != second.layer
+    }
+    stacked = {layers for (one, other), layers in stacks.items() if blocks[one] == blocks[other]}
     norms = cache(lambda layer, twin: _norms_alike(modules, layer, twin, values))
 
     def on_purpose(first: Module, second: Module) -> bool:

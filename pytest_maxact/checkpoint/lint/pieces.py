@@ -14,9 +14,13 @@ def stretches(raw: npt.NDArray[np.uint8]) -> list[tuple[int, int]]:
     """Where a sixteenth of a tensor or more, and not all of it, is one byte over and over: from byte to byte."""
     if raw.size < _PIECES * _SHORT:
         return []
-    edges = [raw.size * place // _PIECES for place in range(_PIECES)]
-    parts = [raw[edge : edge + max(_SHORT, min(raw.size // _PIECES, _PIECE))] for edge in edges]
-    same = [int(part[0]) if bool((part == part[0]).all()) else None for part in parts]
+    wide = raw.size // _PIECES
+    parts = raw[: wide * _PIECES].reshape(_PIECES, wide)[:, :_PIECE]
+    even = (parts == parts[:, :1]).all(1)
+    if not even.any():
+        return []
+    edges = range(0, wide * _PIECES, wide)
+    same = [int(part[0]) if own else None for part, own in zip(parts, even, strict=True)]
     found: list[tuple[int, int]] = []
     for (first, one), (last, other) in pairwise(zip(edges, same, strict=True)):
         if one is None or one != other or len(set(same)) == 1 or (found and last < found[-1][1]):
@@ -38,5 +42,5 @@ def pieces(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """All of a tensor of at most 16 KiB, else so much of it."""
     if raw.size <= _PIECE * _PIECES:
         return raw
-    starts = np.linspace(0, raw.size - _PIECE, _PIECES).astype(np.int64)
+    starts = [(raw.size - _PIECE) * place // (_PIECES - 1) for place in range(_PIECES)]
     return np.concatenate([raw[start : start + _PIECE] for start in starts])

@@ -58,7 +58,7 @@ class Values:
         """The bytes of a tensor."""
         file = self._place(header)
         if file not in self._maps:
-            self._maps[file] = np.memmap(file, np.uint8, "r")
+            self._maps[file] = np.asarray(np.memmap(file, np.uint8, "r"))  # plain: a memmap is slow to slice
         return self._maps[file][header.start : header.stop]
 
     def whole(self, header: Header) -> npt.NDArray[Any]:
