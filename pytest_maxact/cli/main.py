@@ -54,12 +54,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Code that comes with the weights runs in a process apart."""
     atexit.register(gc.freeze)  # the process ends: nothing is searched for garbage once more, a tenth of a judging
     arguments = list(sys.argv[1:] if argv is None else argv)
+    return _ending(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
     options = command_line().parse_args(arguments)
     if getattr(options, "trust_remote_code", None):
         from pytest_maxact.cli.apart import command_apart
 
-        return _ending(lambda: command_apart(__name__, arguments))
-    return _ending(lambda: int(options.run(options)))
+        return command_apart(__name__, arguments)
+    return int(options.run(options))
 
 
 def run_apart(folder: str, parent: int) -> None:
@@ -89,6 +93,9 @@ def _ended(command: Callable[[], int]) -> int:
         code = command()
         sys.stdout.flush()
         return code
+    except SystemExit:  # of the parser, which printed a help or the version
+        sys.stdout.flush()
+        raise
     except InputError as error:
         print(f"maxact: {error.worded(argument)}", file=sys.stderr)
         return USAGE

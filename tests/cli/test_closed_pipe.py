@@ -32,6 +32,14 @@ def test_it_ends_as_other_tools_do(words: list[str], saved: Path) -> None:
     assert (run.returncode, run.stderr) == (141, "")
 
 
+@pytest.mark.parametrize(("words", "codes"), [("--version", {141}), ("--help", {0, 141})])
+def test_what_tells_of_the_command_itself_has_no_traceback(words: str, codes: set[int]) -> None:
+    """argparse keeps quiet about a help that nobody reads."""
+    run = ran([words], "stdout")
+    assert run.stderr == ""
+    assert run.returncode in codes
+
+
 def test_what_is_wrong_and_cannot_be_told_is_no_pass(saved: Path, tmp_path: Path) -> None:
     run = ran(["show", tmp_path / "none"], "stderr")
     assert (run.returncode, run.stdout) == (141, "")
