@@ -139,7 +139,7 @@ def _is_derived(first: Module, second: Module, part: int, values: Values) -> boo
     of them under scales that were multiplied by one number.
     """
     if part == 0:
-        one, other = (pieces(values.raw(weight_of(module))) for module in (first, second))
+        one, other = (pieces(values.raw(weight_of(module), here_and_there=True)) for module in (first, second))
         return one.shape == other.shape and bool((one == other).mean() > _MOST)
     held = [_scale_of(module) for module in (first, second)]
     if any(scale is None or scale.dtype not in (*FLOAT_DTYPES, "U8") for scale in held):
@@ -172,4 +172,4 @@ def _prints(module: Module, values: Values) -> Prints | None:
     some = pieces(values.raw(scale))
     if not bool((some[4:] != some[:-4]).any()):
         return None
-    return blake2b(some.tobytes()).digest(), blake2b(pieces(values.raw(weight)).tobytes()).digest()
+    return blake2b(some.tobytes()).digest(), blake2b(pieces(values.raw(weight, here_and_there=True)).tobytes()).digest()

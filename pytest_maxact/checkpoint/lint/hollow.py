@@ -28,7 +28,7 @@ def hollow_faults(module: Module, form: str, own: Spec, values: Values) -> Itera
     if module.layer is None:
         return
     weight = weight_of(module)
-    raw = values.raw(weight)
+    raw = values.raw(weight, here_and_there=True)
     count = _rows_of(weight, blocks=form == "mxfp4 blocks")
     dead = 0
     for start, end in stretches(raw):

@@ -93,7 +93,7 @@ def _is_wide(module: Module, form: str, header: Header, times: float, values: Va
     if len(scales := values.numbers(header)) > 1:
         return bool(np.median(scales) * times > LARGE / 10)
     weight = weight_of(module)
-    some = pieces(values.raw(weight))
+    some = pieces(values.raw(weight, here_and_there=True))
     if form == "int8":
         return bool(np.median(np.abs(some.view(np.int8).astype(np.int16))) >= 1)
     return form != "fp8" or weight.dtype != "F8_E4M3" or bool(np.median(some & 0x7F) >= _QUARTER_E4M3)
@@ -119,7 +119,7 @@ def centre_of(module: Module, form: str, own: Spec, values: Values) -> Centre | 
         return None
     else:
         zero = _mean(values.raw(zeros)) + (1.0 if form == "gptq" and own.version != 2 else 0.0)
-    return Centre(weight=weight, steps=_mean(pieces(values.raw(weight))) - zero)
+    return Centre(weight=weight, steps=_mean(pieces(values.raw(weight, here_and_there=True))) - zero)
 
 
 def _mean(raw: npt.NDArray[np.uint8]) -> float:

@@ -4,6 +4,7 @@ Scales are compared as whole numbers, without converting them: those of a sound 
 largest bits of a positive finite number, and two reductions tell.
 """
 
+import mmap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,18 +49,20 @@ class Flaws:
 
 
 class Values:
-    """Reads tensors of files, each of which is mapped once."""
+    """Reads tensors of files, each of which is mapped once for each way of reading."""
 
     def __init__(self, place: Callable[[Header], Path]) -> None:
         self._place = place
-        self._maps: dict[Path, Bytes] = {}
+        self._maps: dict[tuple[Path, bool], Bytes] = {}
 
-    def raw(self, header: Header) -> Bytes:
-        """The bytes of a tensor."""
-        file = self._place(header)
-        if file not in self._maps:
-            self._maps[file] = np.asarray(np.memmap(file, np.uint8, "r"))  # plain: a memmap is slow to slice
-        return self._maps[file][header.start : header.stop]
+    def raw(self, header: Header, *, here_and_there: bool = False) -> Bytes:
+        """The bytes of a tensor. `here_and_there`: of which pieces are read alone, about which the system reads nothing
+        ahead; of a hundred thousand tensors that would be all there is.
+        """
+        which = self._place(header), here_and_there
+        if which not in self._maps:
+            self._maps[which] = _mapped(*which)
+        return self._maps[which][header.start : header.stop]
 
     def whole(self, header: Header) -> npt.NDArray[Any]:
         """Whole numbers, flat. Raises KeyError for another dtype."""
@@ -100,6 +103,14 @@ class Values:
         if exponents or header.dtype == "F8_E8M0":
             return np.asarray(bits == 0)
         return np.asarray((bits & whole((1 << (8 * bits.itemsize - 1)) - 1)) == 0)
+
+
+def _mapped(file: Path, here_and_there: bool) -> Bytes:
+    with file.open("rb") as stream:
+        whole = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    if here_and_there and hasattr(mmap, "MADV_RANDOM"):
+        whole.madvise(mmap.MADV_RANDOM)
+    return np.frombuffer(whole, np.uint8)
 
 
 def _number(bits: int, whole: Any, value: Any) -> float:
