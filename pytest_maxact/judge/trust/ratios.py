@@ -1,11 +1,13 @@
 """How far the signal-to-noise ratios of sites can be trusted on other text: sums of samples in, of every ratio the 95 %
-interval out; those of one scheme at all sites are taken at once, when one is asked for.
+interval out. Of a scheme the first that is asked for is taken alone, as a limit on one site asks, and those of all
+other sites at once with the second.
 
 Guard: what is kept of samples is rounded, and of sampled tokens where the figure may be of all. So they tell how far
 the ends lie from the figure, and never the figure itself.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -36,13 +38,16 @@ class Ratios:
         self._units = units_of(record.provenance)
         self._bootstrap = Bootstrap(self._units.strata, seed)
         self._halves = halves(self._units.strata, seed) if self._units.strata else ()
-        self._found: dict[str, dict[str, TrustedFigure]] = {}
+        self._found: dict[str, dict[str, TrustedFigure | None]] = {}
 
     def of(self, site: str, metric: Metric) -> TrustedFigure | None:
         """Of a ratio in dB at a site; None where nothing is kept of it by sample, or it is no finite number."""
-        if metric.name not in self._found:
-            self._found[metric.name] = self._of_all(metric)
-        return self._found[metric.name].get(site)
+        found = self._found.setdefault(metric.name, {})
+        if site not in found:
+            sites = [name for name in self._record.sites if name not in found] if found else [site]
+            told = self._told(sites, metric)
+            found.update({name: told.get(name) for name in sites})
+        return found.get(site)
 
     @property
     def every(self) -> tuple[TrustedFigure, ...]:
@@ -54,12 +59,13 @@ class Ratios:
         found = (self.of(site, metric) for site in self._record.sites for metric in metrics)
         return tuple(figure for figure in found if figure is not None)
 
-    def _of_all(self, metric: Metric) -> dict[str, TrustedFigure]:
+    def _told(self, sites: Sequence[str], metric: Metric) -> dict[str, TrustedFigure]:
         values: dict[str, float] = {}
         signals, errors = [], []
-        for name, reading in self._record.sites.items():
-            kept = _sums(reading, metric)
-            if kept is None:
+        for name in sites:
+            reading = self._record.sites.get(name)
+            kept = _sums(reading, metric) if reading is not None else None
+            if reading is None or kept is None:
                 continue
             try:
                 value = metric_value(reading, metric)

@@ -99,6 +99,23 @@ def test_the_same_seed_gives_the_same_and_of_another_site_nothing_is_told() -> N
     assert Ratios(record).of(SITE, Metric.parse("FP8.sqnr_db")) is None
 
 
+def test_one_site_is_taken_alone_and_all_others_at_once_with_the_same_ends() -> None:
+    """A verdict mostly asks for one of hundreds."""
+    record = having(*drawn(np.random.default_rng(6), 40))
+    names = [f"layers.{layer}.down_in" for layer in range(4)]
+    alike = [replace(record[SITE], site=replace(record[SITE].site, layer=layer)) for layer in range(4)]
+    record = replace(record, sites=dict(zip(names, alike, strict=True)))
+    ratios, taken = Ratios(record), []
+    own = ratios._told
+    ratios._told = lambda sites, metric: taken.append(list(sites)) or own(sites, metric)  # type: ignore
+    found = [ratios.of(name, W8A8) for name in (names[2], names[2], "layers.9.down_in", *names)]
+    assert taken == [[names[2]], [names[0], names[1], names[3]]]
+    assert found[2] is None
+    ends = [(one.low, one.high) for one in found if one is not None]
+    assert len(ends) == 6
+    assert all(one == pytest.approx(ends[0]) for one in ends)
+
+
 def test_without_any_error_there_is_nothing_to_tell() -> None:
     assert Ratios(having(np.ones(40), np.zeros(40))).every == ()
 
