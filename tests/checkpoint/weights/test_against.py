@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from transformers import PreTrainedConfig
 
 from pytest_maxact.checkpoint.quantize import quantize
 from pytest_maxact.checkpoint.weights.against import Side, weights_against
@@ -135,7 +136,7 @@ def test_each_half_of_a_fused_parameter_is_judged_by_the_form_of_its_own_tensor(
     """A gate in 4 bits, and in 8 what it gates: what 4 bits lose anyway, 8 do not."""
     name = "model.layers.1.mlp.experts.gate_up_proj"
     model = nn.Module()
-    model.base_model_prefix, model.config, model._keys_to_ignore_on_load_missing = "model", None, None
+    model.base_model_prefix, model.config, model._keys_to_ignore_on_load_missing = "model", PreTrainedConfig(), None
     forms = {
         f"blk.1.ffn_{half}_exps.weight": Quantizer(number=number, granularity="group", group=32)
         for half, number in (("gate", "int4"), ("up", "int8"))
