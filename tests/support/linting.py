@@ -3,12 +3,12 @@
 import functools
 import json
 import shutil
-import tempfile
 from functools import partial
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
+from tests.support import scratch
 from tests.support.defects.planting import Defect, Plant
 from tests.support.exports import auto_round, awq, compressed, fbgemm, gptq, modelopt, mxfp8
 from tests.support.exports.every import EXPORTS, Export
@@ -40,8 +40,7 @@ LINTED: dict[str, Export] = {
 @functools.cache
 def export(name: str) -> Path:
     """A sound export, made once."""
-    folder = Path(tempfile.mkdtemp(prefix="maxact-lint-"))
-    return LINTED[name](folder / "export")
+    return LINTED[name](scratch.folder("maxact-lint-") / "export")
 
 
 def planted(folder: Path, defect: Defect) -> Path:

@@ -1,10 +1,8 @@
 """A measured artifact whose static scales are what a test says: reached by a factor of the exact maximum."""
 
 import functools
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.run import measure
@@ -12,6 +10,7 @@ from pytest_maxact.numbers.static import StaticScale, top_of
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.static import held_of, held_scales
 from pytest_maxact.settings.settings import Settings
+from tests.support import scratch
 from tests.support.exports import compressed
 from tests.support.paths import TRAINED
 
@@ -21,7 +20,7 @@ DOWN = "model.layers.1.mlp.down_proj.input_scale"
 @functools.cache
 def measured() -> Record:
     """The trained checkpoint in FP8 with static scales of inputs and of the cache, its sites observed."""
-    folder = compressed.export(Path(tempfile.mkdtemp(prefix="maxact-static-")) / "m", "FP8", TRAINED, kv_cache=True)
+    folder = compressed.export(scratch.folder("maxact-static-") / "m", "FP8", TRAINED, kv_cache=True)
     settings = Settings(model=str(folder), sites="all", max_samples=12, max_seq_len=64, family="generic")
     return measure(prepare(settings), settings, "generic")
 
