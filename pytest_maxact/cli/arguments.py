@@ -56,6 +56,12 @@ def add_json(parser: argparse.ArgumentParser, what: str = "for a program") -> No
     parser.add_argument("--json", action="store_true", help=what)
 
 
+def add_junit(parser: argparse.ArgumentParser) -> None:
+    """No option of the table: pytest writes such a file itself."""
+    what = "write every check as a test case to FILE, as pytest's --junitxml has them"
+    parser.add_argument("--junit", metavar="FILE", type=place, action=Single, help=what)
+
+
 def add_options(parser: argparse.ArgumentParser, names: Collection[str]) -> None:
     """Options by their names, in the order of the table."""
     for option in OPTIONS:

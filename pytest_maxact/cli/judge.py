@@ -12,6 +12,7 @@ from pytest_maxact.cli.arguments import (
     Run,
     add_command,
     add_json,
+    add_junit,
     add_options,
     add_record,
     add_verbose,
@@ -36,6 +37,7 @@ def add(commands: Commands) -> None:
     add_record(parser)
     written = ("verdict", "json-report", "html", "sarif", "codequality", "card", "bom", "github")
     add_options(parser, [*JUDGING, *written])
+    add_junit(parser)
     add_json(parser, f"print what {argument('json_report')} writes")
     add_verbose(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="the verdict in a line")

@@ -66,6 +66,9 @@ def account_of(
                 limits=tuple(subject.rules.files),
                 checks=tuple(check_told(session, subject, limit) for limit in limits_of(session, subject)),
                 concluded=concluded.get(subject.name),
+                provenance=record.provenance if (record := session.records.known(subject.source)) else None,
+                revision=subject.source.revision,
+                protocol=session.settings.protocol,
             )
             for subject in session.plan.subjects
         ),

@@ -169,7 +169,7 @@ JUNIT = Report(setting="junit", called="JUnit file", kind=Kind(called="the JUnit
 
 def places_of(settings: object) -> dict[str, str]:
     """Where the files go that were asked for, by setting."""
-    return {one.setting: place for one in REPORTS if (place := getattr(settings, one.setting, None))}
+    return {one.setting: place for one in (*REPORTS, JUNIT) if (place := getattr(settings, one.setting, None))}
 
 
 def repository(folder: Path) -> Path:

@@ -15,6 +15,7 @@ from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.outcome import Checkpoint, Outcome
 from pytest_maxact.judge.statement.schema import CheckOutcome
 from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.record.provenance import Provenance
 
 UNFINISHED = "the run did not finish"
 Verdict = Literal["PASS", "FAIL", "NONE"]
@@ -45,8 +46,9 @@ class WaiverTold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """One checkpoint under test: `source`, as it was given; `limits`, the files that it is judged by; all its checks,
-    run or not. `concluded`: what the outcome has of it, None where there is no outcome.
+    """One checkpoint under test: `source`, as it was given, of `revision`; `limits`, the files that it is judged by;
+    all its checks, run or not. `provenance`: that of its Record, None where the run has none; `protocol`: by which it
+    was to be measured. `concluded`: what the outcome has of it, None where there is no outcome.
     """
 
     name: str
@@ -57,6 +59,9 @@ class Judged:
     limits: tuple[str, ...]
     checks: tuple[CheckTold, ...]
     concluded: Checkpoint | None = None
+    provenance: Provenance | None = None
+    revision: str | None = None
+    protocol: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

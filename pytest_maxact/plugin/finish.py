@@ -109,7 +109,7 @@ def conclude_run(session: pytest.Session, gate: "GateSession") -> None:
     if outcome is not None:
         passed = not outcome.faults and not (outcome.verdict and outcome.verdict.breaches)
     config.stash[_passed_key] = passed
-    complete(config, gate, config.stash[outcome_key], passed)
+    complete(config, gate, outcome, troubles)
     enforce(session)
 
 

@@ -6,21 +6,23 @@ it has only where pytest's `junit_family` is an older one; else they stand in it
 `[[PROPERTY|name=value]]` for each, as those who read properties out of such files take them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement
 
 import pytest
 from _pytest.junitxml import xml_key
 
-from pytest_maxact.errors import shown
+from pytest_maxact.errors import MaxactError, marked, shown
+from pytest_maxact.judge.account import Account
 from pytest_maxact.plugin.ids import is_own, name_of
 from pytest_maxact.report.data.properties import PREFIX
+from pytest_maxact.report.junit.suite import suite_properties
+from pytest_maxact.settings.option import pytest_option
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
-    from pytest_maxact.gate.subject import Subject
-    from pytest_maxact.judge.outcome import Checkpoint, Outcome
+    from pytest_maxact.judge.outcome import Outcome
 
 
 def name_case(config: pytest.Config, report: pytest.TestReport) -> None:
@@ -30,53 +32,25 @@ def name_case(config: pytest.Config, report: pytest.TestReport) -> None:
         xml.node_reporter(report).add_attribute("name", name_of(report.nodeid))
 
 
-def complete(config: pytest.Config, gate: "GateSession", outcome: "Outcome | None", passed: bool) -> None:
+def complete(config: pytest.Config, gate: "GateSession", outcome: "Outcome | None", troubles: Sequence[str]) -> None:
     """Before pytest writes the file."""
     xml = config.stash.get(xml_key, None)
     if xml is None:
         return
-    for name, value in suite_properties(gate, outcome, passed):
-        xml.add_global_property(shown(f"{PREFIX}{name}"), value)
+    for name, value in suite_properties(_account(config, gate, outcome, troubles)):
+        xml.add_global_property(name, value)
     for reporter in xml.node_reporters_ordered if xml.family != "xunit1" else ():
         as_output(reporter.to_xml())
 
 
-def suite_properties(gate: "GateSession", outcome: "Outcome | None", passed: bool) -> Iterator[tuple[str, str]]:
-    """What is known of the run, where nothing could be measured too; of a series with the names of its checkpoints."""
-    judged = outcome is not None and bool(outcome.ran)
-    yield "verdict", "PASS" if passed and judged else "FAIL" if not passed else "none of the checks was run"
-    if outcome is not None:
-        yield "checks", f"{sum(len(one.ran) for one in outcome.checkpoints)} of {outcome.checks} were run"
-    rules = [subject.rules for subject in gate.plan.subjects]
-    yield "limits", ", ".join(dict.fromkeys(file for one in rules for file in one.files))
-    concluded = {one.name: one for one in outcome.checkpoints} if outcome else {}
-    for subject in gate.plan.subjects:
-        place = f"{subject.name}." if subject.name else ""
-        for name, value in _of(gate, subject, concluded.get(subject.name)):
-            yield f"{place}{name}", value
+def _account(config: pytest.Config, gate: "GateSession", outcome: "Outcome | None", troubles: Sequence[str]) -> Account:
+    from pytest_maxact.gate.account import account_of
+    from pytest_maxact.gate.reports import repository
 
-
-def _of(gate: "GateSession", subject: "Subject", concluded: "Checkpoint | None") -> Iterator[tuple[str, str]]:
-    source, record = subject.source, gate.records.known(subject.source)
-    known = record.provenance if record else None
-    if source.is_record:
-        yield "record", source.path
-    if known is None:
-        if not source.is_record:
-            yield "model", source.path
-            if source.revision:
-                yield "revision", source.revision
-            yield "protocol", gate.settings.protocol
-        return
-    yield "model", known.model
-    if known.revision:
-        yield "revision", known.revision
-    yield "weights_sha256", known.weights_sha256
-    yield "corpus", known.corpus
-    yield "corpus_sha256", known.corpus_sha256
-    yield "protocol", known.protocol
-    if concluded and concluded.portrait:
-        yield "m", f"{concluded.portrait.m.value:.9g}"
+    try:
+        return account_of(gate, outcome, troubles, pytest_option, repository(config.invocation_params.dir))
+    except (MaxactError, ValueError, OSError) as error:
+        return Account(verdict="FAIL", faults=(marked(error),), words=pytest_option)
 
 
 def as_output(case: Element) -> None:

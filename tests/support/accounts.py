@@ -86,7 +86,7 @@ def account_of_all(name: str = "plain", root: Path = ROOT) -> Account:
             Judged(
                 name=name, title=name, source=name, is_record=False, family="qwen3", limits=(file,),
                 checks=tuple(replace(one, id=f"maxact::{name}::{one.limit.check}") for one in told),
-                concluded=concluded,
+                concluded=concluded, provenance=record.provenance,
             ),
         ),
         waivers=(WaiverTold(id=f"maxact::waive::{name}", became="does not hold", waiver=by, fault=faults[1]),),

@@ -5,14 +5,14 @@ Guards that the file keeps to the schema that Jenkins reads (junit-10.xsd), in w
 are lines of its output, `[[PROPERTY|name=value]]`. A run that could not judge, or did not finish, has an error.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from pytest_maxact.errors import shown
-from pytest_maxact.judge.account import Account, CheckTold, Judged, WaiverTold
+from pytest_maxact.judge.account import Account, CheckTold, WaiverTold
 from pytest_maxact.report.data.problems import NOTHING_RUN
-from pytest_maxact.report.data.properties import PREFIX, properties_of
+from pytest_maxact.report.data.properties import properties_of
+from pytest_maxact.report.junit.suite import suite_properties
 
 _SUITE = "pytest-maxact"
 _BEGINNING = 512
@@ -27,17 +27,17 @@ def junit_xml(account: Account) -> bytes:
     root = Element("testsuites", name=_SUITE)
     suite = SubElement(root, "testsuite", name=_SUITE)
     held = SubElement(suite, "properties")
-    for name, value in _properties(account):
-        SubElement(held, "property", name=shown(f"{PREFIX}{name}"), value=_plain(value))
+    for name, value in suite_properties(account):
+        SubElement(held, "property", name=name, value=_plain(value))
     for one in account.checkpoints:
         for check in one.checks:
-            _check(suite, account, one, check)
+            _check(suite, account, check)
     for waiver in account.waivers:
         _waiver(suite, account, waiver)
     told = set(account.outcome.waiver_faults) if account.outcome else set[str]()
     faults = [fault for fault in account.faults if fault not in told]
     for fault in faults or ([NOTHING_RUN] if account.verdict == "NONE" else []):
-        _ending(_case(suite, "maxact", "run"), "error", account.said(fault))
+        _ending(_case(suite, "maxact::run"), "error", account.said(fault))
     for kind, counted in _COUNTED.items():
         suite.set(counted, f"{len(suite.findall(f'testcase/{kind}'))}")
     suite.set("tests", f"{len(suite.findall('testcase'))}")
@@ -53,21 +53,8 @@ def is_junit(path: Path) -> bool:
         return False
 
 
-def _properties(account: Account) -> Iterator[tuple[str, str]]:
-    """Of the whole suite; of several checkpoints with their names."""
-    yield "verdict", account.verdict
-    yield "limits", ", ".join(account.limits)
-    for one in account.checkpoints:
-        place = f"{one.name}." if one.name else ""
-        if one.concluded and (portrait := one.concluded.portrait):
-            known = portrait.provenance
-            for name in ("model", "weights_sha256", "corpus", "corpus_sha256", "protocol"):
-                yield f"{place}{name}", str(getattr(known, name))
-            yield f"{place}m", f"{portrait.m.value:.9g}"
-
-
-def _check(suite: Element, account: Account, judged: Judged, told: CheckTold) -> None:
-    case = _case(suite, f"maxact.{judged.name}" if judged.name else "maxact", told.id)
+def _check(suite: Element, account: Account, told: CheckTold) -> None:
+    case = _case(suite, told.id)
     if kind := _KINDS.get(told.became):
         waiver = told.finding.waiver if told.finding else None
         said = told.finding.message if told.finding else told.why or told.became
@@ -77,13 +64,15 @@ def _check(suite: Element, account: Account, judged: Judged, told: CheckTold) ->
 
 
 def _waiver(suite: Element, account: Account, told: WaiverTold) -> None:
-    case = _case(suite, "maxact.waive", told.id)
+    case = _case(suite, told.id)
     if kind := _KINDS.get(told.became):
         _ending(case, kind, account.said(told.fault or told.became))
 
 
-def _case(suite: Element, place: str, name: str) -> Element:
-    return SubElement(suite, "testcase", classname=_plain(place), name=_plain(name.removeprefix("maxact::")), time="0")
+def _case(suite: Element, id: str) -> Element:
+    """Where it belongs is what stands before its name, as pytest has it."""
+    place = ".".join(id.partition("[")[0].split("::")[:-1])
+    return SubElement(suite, "testcase", classname=_plain(place), name=_plain(id.removeprefix("maxact::")), time="0")
 
 
 def _ending(case: Element, kind: str, said: str) -> None:

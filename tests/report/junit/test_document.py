@@ -33,7 +33,7 @@ def test_every_check_waiver_and_fault_is_a_test_case() -> None:
     assert ended(found, "error") == ["plain::plain::max_abs", "run"]
     assert ended(found, "skipped") == ["plain::final_norm::max_abs", "plain::embedding::max_abs"]
     case = next(one for one in found.findall("testcase") if one.get("name") == "plain::layers.1.hidden::max_abs")
-    assert case.get("classname") == "maxact.plain"
+    assert case.get("classname") == "maxact.plain.layers.1.hidden"
     assert "[[PROPERTY|maxact.value=24.0]]" in (case.findtext("system-out") or "").split("\n")
     assert "[[PROPERTY|maxact.limit=8.0]]" in (case.findtext("system-out") or "")
     told = {one.get("name"): one.get("value") for one in found.findall("properties/property")}
