@@ -245,7 +245,19 @@ def fetch(name: str, settings: Settings, weights: bool = False) -> Path:
     except (OSError, ValueError, RuntimeError, HFValidationError) as error:
         at = f" at revision {settings.revision}" if settings.revision else ""
         raise InputError(
-            f"no model {name}{at}: no such folder here, not in the hub cache, and the hub did not give it "
-            f"({first_line(error)})\n"
-            "  check the path or id, the revision, the network or HF_HOME"
+            f"no model {name}{at}: no such folder here, not whole in the hub cache, and {_why_not(error)}"
         ) from error
+
+
+def _why_not(error: Exception) -> str:
+    """Why the hub did not give it, and what to do."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return (
+            "the hub was not asked, for HF_HUB_OFFLINE is set\n  check the path or id, the revision and HF_HOME; or"
+            " unset HF_HUB_OFFLINE, or fetch it where there is a network, with `hf download`"
+        )
+    return (
+        f"the hub did not give it ({first_line(error)})\n  check the path or id, the revision, the network or HF_HOME"
+    )

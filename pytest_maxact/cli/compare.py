@@ -10,8 +10,8 @@ from pytest_maxact.settings.places import place
 
 def add(commands: Commands) -> None:
     parser = add_command(commands, "compare", run, "print what changed from one Record to another")
-    parser.add_argument("before", metavar="RECORD", type=place)
-    parser.add_argument("after", metavar="RECORD", type=place)
+    parser.add_argument("before", metavar="OLD", type=place, help="the Record of the checkpoint before")
+    parser.add_argument("after", metavar="NEW", type=place, help="the Record of the one after it, measured alike")
     add_json(parser)
 
 

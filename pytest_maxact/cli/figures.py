@@ -30,7 +30,13 @@ def add(commands: Commands) -> None:
         type=place,
         help=f"{RECORD}; several are a series, whose names hold the step",
     )
-    parser.add_argument("--format", choices=("png", "svg", "pdf"), default="png", help="of the files (default: png)")
+    parser.add_argument(
+        "--format",
+        choices=("png", "svg", "pdf"),
+        default="png",
+        metavar="png|svg|pdf",
+        help="of the files (default: png)",
+    )
     parser.add_argument(
         "--paper", action="store_true", help="the paper's own fifteen figures, redrawn with this model in them"
     )

@@ -25,10 +25,15 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from pytest_maxact.checkpoint.lint.look import READ_AT_MOST, lint
+    from pytest_maxact.errors import InputError
+    from pytest_maxact.record.file import metadata_of
     from pytest_maxact.report.data.lint import lint_data
     from pytest_maxact.report.terminal.lint import render_lint
 
-    found = lint(Path(options.model), codes=None if options.strict else READ_AT_MOST)
+    path = Path(options.model)
+    if metadata_of(path):
+        raise InputError(f"{path}: a Record, and no weights\n  give the checkpoint; `maxact judge` takes a Record")
+    found = lint(path, codes=None if options.strict else READ_AT_MOST)
     if options.json:
         print_json(lint_data(found))
     else:

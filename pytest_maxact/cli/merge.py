@@ -15,7 +15,7 @@ from pytest_maxact.settings.places import place
 
 def add(commands: Commands) -> None:
     parser = add_command(commands, "merge", run, "join Records of parts of one corpus")
-    parser.add_argument("parts", metavar="RECORD", nargs="+", type=place)
+    parser.add_argument("parts", metavar="RECORD", nargs="+", type=place, help="those of all parts, in any order")
     add_target(parser, "where the Record of the whole goes")
     add_json(parser, "print the Record of the whole, for a program")
 

@@ -2,7 +2,7 @@
 
 from pytest_maxact.errors import worded
 
-_IN_PLACE = {"model": "PATH_OR_HUB_ID", "replay": "RECORD", "save": "-o"}
+_IN_PLACE = {"model": "PATH_OR_HUB_ID", "replay": "RECORD", "save": "maxact measure -o"}
 
 
 def argument(field: str) -> str:

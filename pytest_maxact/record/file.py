@@ -133,8 +133,21 @@ def checksum(document: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]
 
 
 def _not_whole(path: Path, error: Exception) -> InputError:
+    if _is_gguf(path):
+        return InputError(
+            f"{path}: a GGUF file is a checkpoint, and no Record\n"
+            f"  measure it, and give what {setting('save')} FILE writes"
+        )
     said = shown(first_line(error)) if not isinstance(error, RecursionError) else "nested too deeply"
     return InputError(f"{path}: not a Record, or a truncated one ({said})\n  measure the checkpoint again")
+
+
+def _is_gguf(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"GGUF"
+    except OSError:
+        return False
 
 
 def _contradicted(path: Path, error: ValueError) -> InputError:

@@ -12,7 +12,7 @@ DRAWING = ("altair", "vl_convert")
 PAGE = ("jinja2", *DRAWING)
 CARD = ("huggingface_hub",)
 _CALLED = {"vl_convert": "vl-convert-python"}
-_EXTRA = "pip install 'pytest-maxact[report]'"
+_EXTRA = "pip install 'pytest-maxact[report]'; where torch is not wanted, pip install altair jinja2 vl-convert-python"
 
 
 def require_libraries(what: str, modules: Collection[str]) -> None:

@@ -182,7 +182,8 @@ def test_a_spoilt_checkpoint_is_a_usage_error_that_says_what_and_how_to_fix_it(
     [
         ("/no/such/folder", "no model at /no/such/folder: there is no such folder, and it is not a hub id"),
         ("a/b/c", "no model at a/b/c"),
-        ("nobody/nothing", "no model nobody/nothing: no such folder here, not in the hub cache"),
+        ("nobody/nothing", "no model nobody/nothing: no such folder here, not whole in the hub cache"),
+        ("nobody/nothing", "the hub was not asked, for HF_HUB_OFFLINE is set\n  check the path or id"),
     ],
 )  # fmt: skip
 def test_a_model_that_is_not_there_is_a_usage_error(

@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from pytest_maxact.cli.main import main
+from pytest_maxact.record.file import save
+from tests.support import records
 from tests.support.defects import DEFECTS
 from tests.support.linting import changed, export, planted
 
@@ -15,6 +17,14 @@ from tests.support.linting import changed, export, planted
 def test_a_sound_checkpoint_ends_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lint", str(export("compressed W4A16"))]) == 0
     assert "nothing is wrong with its tensors" in capsys.readouterr().out
+
+
+def test_a_record_is_no_checkpoint_that_could_be_sound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(records.record({"layers.0.hidden": [[1.0, 2.0]]}), tmp_path / "run.safetensors")
+    assert main(["lint", str(tmp_path / "run.safetensors")]) == 4
+    said = capsys.readouterr()
+    assert "a Record, and no weights" in said.err
+    assert said.out == ""
 
 
 def test_a_fault_is_told_with_tensor_layer_runtime_and_what_mends_it(

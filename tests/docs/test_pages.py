@@ -65,6 +65,13 @@ def test_every_scheme_and_every_option_has_a_row() -> None:
     assert all(f"| `{pytest_option(option.field)}" in (DOCS / "options.md").read_text() for option in OPTIONS)
 
 
+def test_nothing_in_the_reference_of_options_and_commands_is_without_a_name_and_a_meaning() -> None:
+    rows = [
+        row for page in ("options.md", "cli.md") for row in (DOCS / page).read_text().splitlines() if row[:1] == "|"
+    ]
+    assert [row for row in rows if re.search(r"\|\s*\||`--[\w-]+ `", row)] == []
+
+
 def test_every_key_of_a_limits_file_is_explained() -> None:
     text = "".join((DOCS / page).read_text() for page in ("limits.md", "deploy.md", "kv_cache.md", "regression.md"))
     words = set(re.findall(r"\w+", text))

@@ -38,6 +38,7 @@ def test_a_command_names_what_the_page_takes(
     said = capsys.readouterr().err
     assert f"the page takes {CALLED.get(module, module)}, which is not installed" in said
     assert "pip install 'pytest-maxact[report]'" in said
+    assert f"pip install {' '.join(sorted(CALLED.get(one, one) for one in PAGE))}" in said
     assert "Error" not in said
     assert not page.exists()
 

@@ -64,7 +64,7 @@ def test_a_missing_file_is_refused_with_how_to_write_one(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("door", "typed"), [(command, "-o"), (pytest_option, "--maxact-save"), (callback, "--maxact-save")]
+    ("door", "typed"), [(command, "maxact measure -o"), (pytest_option, "--maxact-save"), (callback, "--maxact-save")]
 )
 def test_each_door_says_once_how_to_write_a_record(door: Words, typed: str, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
@@ -94,6 +94,11 @@ def test_a_record_with_bytes_behind_its_end_is_refused(saved: Path) -> None:
 def test_a_file_of_another_format_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(content)
     assert "not a Record, or a truncated one" in refusal(tmp_path / "other")
+
+
+def test_a_gguf_file_is_told_from_a_record_that_was_cut_off(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGUF\x03\x00\x00\x00" + b"\0" * 64)
+    assert "a GGUF file is a checkpoint, and no Record\n  measure it" in refusal(tmp_path / "model.gguf")
 
 
 def test_a_folder_is_no_record(tmp_path: Path) -> None:

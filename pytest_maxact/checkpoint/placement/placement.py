@@ -101,7 +101,7 @@ def require_room(placement: Placement) -> None:
     if not placement.against:
         return
     fitting = [option for option in placement.options if not option.against]
-    others = [f"{one.how}: {one.against}" for one in placement.options if one.against != placement.against]
+    others = [f"{one.how}: {one.against}" for one in placement.options if one.against not in ("", placement.against)]
     mend = "a machine with more memory, or lower {batch_tokens} or {max_seq_len}"
     if fitting:
         mend = f"{{device}} {fitting[0].device if fitting[0].how == WHOLE else fitting[0].how} fits"

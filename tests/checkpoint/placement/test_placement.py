@@ -94,7 +94,7 @@ def test_what_is_asked_for_by_name_is_done_or_refused_and_nothing_else_is(wanted
 @pytest.mark.parametrize("wanted", [SPLIT, "cuda:7"])
 def test_devices_that_are_not_there_are_refused(wanted):
     found = place(NEED, [room("cpu", 64)], wanted, {})
-    with pytest.raises(InputError, match="here is cpu"):
+    with pytest.raises(InputError, match=r"and here is cpu\n  `device` cpu fits$"):
         require_room(found)
 
 
