@@ -57,7 +57,8 @@ def distortion_interval(
             kind=IntervalKind.AVERAGE, low=figure.low, high=figure.high, samples=figure.samples,
             meaning=f"{MEAN}; {words}", moved=(low, high),
         ), ""  # fmt: skip
-    words += "; other text to evaluate on is no part of it"
+    why = f" ({figure.untold})" if figure is not None else ""
+    words += f"; other text to evaluate on is no part of it{why}"
     samples, kind = len(record.provenance.samples), IntervalKind.REPEATED
     return Interval(kind=kind, low=low, high=high, samples=samples, meaning=words), ""
 

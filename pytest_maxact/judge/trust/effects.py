@@ -21,7 +21,8 @@ _AGREEMENT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedFigure:
-    """A figure of a number of samples, by its name, and its 95 % interval, NaN where nothing tells: `W8A8.mean_kl`.
+    """A figure of a number of samples, by its name, and its 95 % interval, NaN where nothing tells, infinite where the
+    samples tell no end: `W8A8.mean_kl`.
     `halves`: the figure of two halves of the samples, categories in proportion; NaN for one that holds nothing. `site`:
     of which it is, empty for one of the whole model.
     """
@@ -44,7 +45,7 @@ class TrustedFigure:
     @property
     def holds(self) -> bool:
         """Whether there are enough samples for the interval to be believed."""
-        return self.samples >= MANY and math.isfinite(self.low) and math.isfinite(self.high)
+        return self.samples >= MANY and not math.isnan(self.low) and not math.isnan(self.high)
 
 
 def trusted_effects(record: Record, seed: int = 0) -> tuple[TrustedFigure, ...]:

@@ -3,17 +3,19 @@ interval out. Of a scheme the first that is asked for is taken alone, as a limit
 other sites at once with the second.
 
 Guard: what is kept of samples is rounded, and of sampled tokens where the figure may be of all. So they tell how far
-the ends lie from the figure, and never the figure itself.
+the ends lie from the figure, and never the figure itself. Ends are rounded to a millionth of a decibel, below which
+they would hang on the processor and on what is asked for beside them.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from pytest_maxact.errors import MaxactError
-from pytest_maxact.judge.trust.effects import TrustedFigure
+from pytest_maxact.judge.trust.effects import MANY, TrustedFigure
 from pytest_maxact.numbers.bootstrap import Bootstrap
 from pytest_maxact.numbers.energies import Codes, energies_of
 from pytest_maxact.numbers.formats import INT8_POLICIES
@@ -28,6 +30,9 @@ from pytest_maxact.record.units import units_of
 
 Floats = npt.NDArray[np.float64]
 SQNR = "sqnr_db"
+_DECIMALS = 6
+_FARTHEST = 60.0
+"""In dB from the figure: an end that would lie farther is none, of samples that tell nothing there."""
 
 
 class Ratios:
@@ -35,7 +40,9 @@ class Ratios:
 
     def __init__(self, record: Record, seed: int = 0) -> None:
         self._record = record
-        self._units = units_of(record.provenance)
+        self._units = units_of(replace(record.provenance, shard=None))
+        self._are_each = bool(record.provenance.shard) and self._units.are_groups
+        """Of a part of a cut each sample's sums are kept: many more than intervals take."""
         self._bootstrap = Bootstrap(self._units.strata, seed)
         self._halves = halves(self._units.strata, seed) if self._units.strata else ()
         self._found: dict[str, dict[str, TrustedFigure | None]] = {}
@@ -73,22 +80,30 @@ class Ratios:
                 continue
             if math.isfinite(value):
                 values[name] = value
-                signals.append(energies_of(kept[0]))
-                errors.append(energies_of(kept[1]))
+                signals.append(self._of_units(kept[0]))
+                errors.append(self._of_units(kept[1]))
         if not values:
             return {}
         above, below = np.stack(errors, 1), np.stack(signals, 1)
         ends = self._bootstrap.intervals(above, below)
         halved = [_ratio(above[part], below[part]) for part in self._halves]
-        whole = _ratio(above, below)
+        whole, told = _ratio(above, below), np.count_nonzero(below, axis=0).tolist()
         return {
             name: TrustedFigure(
-                name=metric.name, site=name, value=value, samples=self._units.samples,
+                name=metric.name, site=name, value=value, samples=self._samples(told[at]),
                 low=_moved(value, ends[at][1], whole[at]), high=_moved(value, ends[at][0], whole[at]),
                 halves=(_moved(value, halved[0][at], whole[at]), _moved(value, halved[1][at], whole[at])),
             )
             for at, (name, value) in enumerate(values.items())
         }  # fmt: skip
+
+    def _of_units(self, codes: Codes) -> Floats:
+        energies = energies_of(codes)
+        return np.bincount(self._units.places, energies).astype(np.float64) if self._are_each else energies
+
+    def _samples(self, told: int) -> int:
+        """How many tell a figure, of which so many units have any energy: one without has nothing to tell."""
+        return self._units.samples if self._units.are_groups and told >= MANY else told
 
 
 def _sums(reading: SiteReading, metric: Metric) -> tuple[Codes, Codes] | None:
@@ -114,6 +129,7 @@ def _ratio(errors: Floats, signals: Floats) -> Floats:
 
 def _moved(value: float, ratio: float, whole: float) -> float:
     """A figure in dB whose error over its signal, `whole` by what is kept of samples, is `ratio` instead."""
-    if not (whole > 0 and ratio > 0):
-        return math.inf if whole > 0 and ratio == 0 else math.nan
-    return value - 10.0 * math.log10(ratio / whole)
+    if not whole > 0 or math.isnan(ratio):
+        return math.nan
+    off = -10.0 * math.log10(ratio / whole) if ratio > 0 else math.inf
+    return round(value + off, _DECIMALS) if abs(off) <= _FARTHEST else math.copysign(math.inf, off)

@@ -96,7 +96,7 @@ def intervals(drawn: Drawn) -> Figure | LeftOut:
             "low": number(one.low),
             "high": number(one.high),
             "shown": said(one.value),
-            "interval": one.untold or f"{said(one.low)} to {said(one.high)}",
+            "interval": one.untold or f"{one.low:.6g} to {one.high:.6g}",
             "broken": (number(one.value) is None) or None,
         }
         for one in found
@@ -117,7 +117,8 @@ def intervals(drawn: Drawn) -> Figure | LeftOut:
     schemes = len({row["scheme"] for row in rows})
     words = "; ".join(f"{row['figure']} {row['shown']} ({row['interval']})" for row in rows[:12])
     caption = (
-        "What each scheme does to predictions, with 95 % intervals over samples; without a line where none is told."
+        "What each scheme does to predictions, with 95 % intervals over samples; without a line where none is told, or "
+        "one that has no end."
     )
     return made(INTERVALS, INTERVALS_TITLE, caption, f"{words}.", chart, max(70, 30 * schemes), rows,
                 rows=lean(rows, *rows[0]))  # fmt: skip
