@@ -89,6 +89,22 @@ def test_nothing_is_told_of_a_site_whose_rows_are_hidden_or_not_finite(sequences
     assert kept.of("y", ["W8A8"]) is not None
 
 
+def test_many_batches_leave_little_on_their_devices_and_all_samples_in_order() -> None:
+    kept, sequences = BySample(["x"], ["W8A8"]), encoded([2] * 90)
+    for place, sequence in reversed(list(enumerate(sequences))):
+        kept.stage("x", SIGNAL, torch.tensor([float(place + 1)], dtype=torch.float64), torch.tensor([0]), 1)
+        kept.commit(collate(PlannedBatch(split="evaluation", sequences=(sequence,)), torch.device("cpu")))
+        assert len(kept._given) <= 32
+    wanted = [place + 1.0 for place in sorted(range(90), key=lambda place: sequences[place].sample.id)]
+    again = BySample(["x"], ["W8A8"])
+    again.commit(batch_of())
+    again.restore(kept.state())
+    for one in (kept, again):
+        found = one.of("x", ["W8A8"])
+        assert found is not None
+        assert found[SIGNAL].tolist() == wanted
+
+
 def test_none_are_kept_where_nothing_of_samples_is_asked_for() -> None:
     model = model_of("qwen3")
     for maxima in (True, False):
