@@ -14,22 +14,19 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import pytest
 
-from pytest_maxact.cli.main import command_line, main
+from pytest_maxact.cli.main import main
 from pytest_maxact.errors import InputError
 from pytest_maxact.settings.options import OPTIONS
 from pytest_maxact.settings.places import expanded, place
+from tests.support.commands import COMMANDS
 
 _PLACES = ("FILE", "DIR", "RECORD", "VERDICT", "RECORD_OR_MODEL", "MODEL_OR_RECORD", "PATH_OR_HUB_ID")
 """How a command calls a path that it takes."""
 _IN_A_FOLDER = "weights"
 """The option whose FILE is looked for in the folder or the repository of the model, and is no path of its own."""
-COMMANDS: dict[str, Any] = next(
-    action.choices for action in command_line()._actions if isinstance(action, argparse._SubParsersAction)
-)
 TEXTS = {
     "NUL": "a\0b", "NUL of a user": "~a\0b/x", "no user": "~nosuchuser/x", "long name": "n" * 300,
     "long path": "/".join(["d" * 99] * 50), "half a character": "a\ud800b", "empty": "", "blank": "  ",

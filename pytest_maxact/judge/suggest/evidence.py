@@ -11,10 +11,10 @@ checkpoint grew by up to 1.157 (arXiv 2605.15572, 1 000 to 5 000 samples).
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
-from pytest_maxact.errors import InputError, setting
+from pytest_maxact.errors import InputError, one_line, setting
 from pytest_maxact.judge.verdict.bound import NEVER_ZERO
 from pytest_maxact.numbers.sites import KINDS, Site
 from pytest_maxact.record.comparability import Origin, origin_of, record_differences
@@ -161,8 +161,8 @@ def _evidence(identity: Identity, group: Sequence[Record]) -> Evidence:
     sqnr = [_carrier_sqnr(record) for record in group]
     return Evidence(
         identity=identity,
-        checkpoints=tuple(dict.fromkeys(_name(record.provenance.model) for record in group)),
-        measured=origin_of(first.provenance),
+        checkpoints=tuple(dict.fromkeys(one_line(_name(record.provenance.model)) for record in group)),
+        measured=replace(origin_of(first.provenance), corpus=one_line(first.provenance.corpus)),
         sites=tuple(sorted((reading.site for reading in first.sites.values()), key=lambda site: site.order)),
         maxima={name: tuple(record.sites[name].max_abs for record in group) for name in first.sites},
         medians={name: tuple(metric_value(record.sites[name], MEDIAN) for record in group) for name in first.sites},

@@ -5,7 +5,7 @@ Guard: a family that does not list the model's type is refused, for its limits w
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_maxact.errors import InputError
+from pytest_maxact.errors import InputError, shown
 from pytest_maxact.judge.limits.family import FamilySource
 from pytest_maxact.judge.limits.file import LimitsFile
 from pytest_maxact.judge.limits.limit import Limit
@@ -76,6 +76,11 @@ def ground_of(
     """`own`: the file that is edited, None for one that is not there yet; `files`: it and what it extends, or what a
     new one would.
     """
+    if not evidence.identity.model_type.isprintable():
+        raise InputError(
+            f"model_type {shown(evidence.identity.model_type)!r} cannot be the name of a family in a limits file\n"
+            "  give the model a model_type that can be read, in its config.json, and measure again"
+        )
     families = own.document.families if own else {}
     known = family_speaking_of(files, evidence.identity.model_type)
     name = known or evidence.identity.model_type

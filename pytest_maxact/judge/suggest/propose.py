@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from pytest_maxact.errors import InputError, setting
 from pytest_maxact.judge.limits.file import LIMITS, LimitsFile, builtin_path, load_limits, parse_limits
 from pytest_maxact.judge.limits.limit import Limit
@@ -175,7 +177,7 @@ def _beginning(protocol: str) -> str:
     return (
         "version: 1\nextends: builtin\n"
         if protocol == load_limits()[0].document.protocol
-        else f"version: 1\nprotocol: {protocol}\n"
+        else yaml.safe_dump({"version": 1, "protocol": protocol}, sort_keys=False)
     )
 
 

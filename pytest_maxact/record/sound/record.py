@@ -111,6 +111,8 @@ def _text(provenance: Provenance) -> Text:
         raise ValueError(f"provenance.text_digests: {counted_of(len(provenance.text_digests), len(samples), 'sample')}")
     if provenance.corpus_sha256 != corpus_digest(digests):
         raise ValueError("provenance.corpus_sha256: not that of the samples")
+    if not provenance.protocol.isprintable():
+        raise ValueError(f"provenance.protocol: {shown(provenance.protocol)}, which is none")
     if missing := [name for name in _BATCHING if name not in provenance.batching]:
         raise ValueError(f"provenance.batching.{missing[0]}: missing")
     for scheme, times in Counter(provenance.schemes).items():
