@@ -15,8 +15,11 @@ import pytest
 IN_CI = "MAXACT_TESTS_RUN_IN_CI"
 """Set by the tests' own conftest before it takes away what a machine says of itself."""
 SERIOUS = ("serious", "critical")
-PHONE, DESK, PAPER = (375, 720), (1280, 900), (718, 1000)
-"""In pixels; paper: A4 less its margins."""
+PHONE, DESK, PAPER, LETTER = (375, 720), (1280, 900), (688, 1016), (710, 950)
+"""In pixels; paper: A4, and Letter, less the margins of a page."""
+PHONES = (320, 360, 390)
+"""Widths in pixels, from the narrowest that is in use."""
+SETTLED = "document.documentElement.dataset.drawing === undefined"
 DRAWN = "document.documentElement.dataset.drawn !== undefined"
 
 _WIDE = """width => {
@@ -61,9 +64,13 @@ class Opened:
     said: list[str] = field(default_factory=list)
 
     def look(self, size: tuple[int, int] = DESK, scheme: str = "light", media: str = "screen") -> Any:
-        """The page at this size."""
+        """The page at this size, with its figures drawn for it."""
         self.page.emulate_media(media=media, color_scheme=scheme)
-        self.page.set_viewport_size({"width": size[0], "height": size[1]})
+        wanted = {"width": size[0], "height": size[1]}
+        if self.page.viewport_size != wanted:
+            self.page.set_viewport_size(wanted)
+            self.page.wait_for_timeout(200)
+            self.page.wait_for_function(SETTLED)
         return self.page
 
     def wider_than(self, width: int) -> list[str]:

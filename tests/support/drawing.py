@@ -13,6 +13,7 @@ import numpy as np
 from pytest_maxact.judge.figures.drawn import Drawn, drawn_of
 from pytest_maxact.judge.series.trend import Stage
 from pytest_maxact.numbers.lint import LINTS, LintFault, lint_of
+from pytest_maxact.numbers.maxima import SampleMaxima
 from pytest_maxact.numbers.sites import LAYER_KINDS
 from pytest_maxact.numbers.weights import WeightDistortion
 from pytest_maxact.record.effect import Effect, SampleEffect
@@ -20,7 +21,7 @@ from pytest_maxact.record.record import Record
 from pytest_maxact.record.source import AgainstSource
 from pytest_maxact.record.stress import Recipe, SiteStress, Stress
 from tests.support.against import CLEAN, FORM, departure
-from tests.support.records import SOUND, Measured, bf16, record_of, sites
+from tests.support.records import SOUND, Measured, bf16, holding, record_of, sites
 
 
 def model_of(layers: int = 4, experts: int = 0, kinds: tuple[str, ...] = LAYER_KINDS, **changes: Any) -> Record:
@@ -45,10 +46,28 @@ def model_of(layers: int = 4, experts: int = 0, kinds: tuple[str, ...] = LAYER_K
     return replace(record, sites={**record.sites, **routed})
 
 
+def with_maxima(record: Record) -> Record:
+    """The same, which keeps of every sample the largest entry of every site: the last sample has the largest of all."""
+    many = len(record.provenance.samples)
+    nowhere = np.zeros(many, np.int32)
+    return replace(
+        record,
+        sites={
+            name: holding(
+                reading,
+                maxima=SampleMaxima(
+                    np.linspace(0.25, 1, many, dtype=np.float32) * reading.finite_max, nowhere, nowhere
+                ),
+            )
+            for name, reading in record.sites.items()
+        },
+    )
+
+
 def with_everything(record: Record, name: str = "W8A8") -> Record:
     """The same with weights, effects, a source, lint and stress, which name `name` where a name of others may stand."""
     weight = WeightDistortion(entries=4, sqnr_db=30.0, lowest_db=25.0, rel_rmse=0.1, clip_rate=0.0, flush_to_zero=0.0)
-    hidden = "layers.1.hidden"
+    hidden, record = "layers.1.hidden", with_maxima(record)
     reading = replace(record[hidden], weights={name: {"W8A8": weight}})
     sample = SampleEffect(category="math", tokens=4, predicted=3, kl=0.1, stays=3, nll=6.0, nll_under=6.5)
     effect = Effect(

@@ -33,6 +33,7 @@ from pytest_maxact.report.figures.figure import Figure
 from pytest_maxact.report.html.page import render_page
 from pytest_maxact.settings.settings import Settings
 from tests.support import against, fitness, records
+from tests.support.drawing import model_of, with_everything
 from tests.support.large import noisy
 
 LIMITS = """\
@@ -129,6 +130,13 @@ def _artifact(folder: Path) -> Account:
     return told(record)
 
 
+def _whole(folder: Path) -> Account:
+    """Of a Record that was asked everything: schemes and their effect, stress, what its samples had, faults of its
+    tensors.
+    """
+    return told(with_everything(model_of(12)))
+
+
 def _deep(folder: Path) -> Account:
     """A mixture of experts of 96 layers, of which one expert was given nothing, and which is too loud at one site."""
     rng = np.random.default_rng(0)
@@ -184,6 +192,7 @@ CASES = {
         Case(name="baseline", account=_baseline),
         Case(name="series", account=_series),
         Case(name="artifact", account=_artifact),
+        Case(name="whole", account=_whole),
         Case(name="deep", account=_deep),
     )
 }

@@ -11,6 +11,7 @@ from pytest_maxact.report.figures.build import (
     broken_points,
     chart_of,
     choice_of,
+    exact_axis,
     layer_axis,
     lean,
     made,
@@ -18,6 +19,7 @@ from pytest_maxact.report.figures.build import (
     roles,
     said,
     tooltips,
+    whole_axis,
     zoom_along,
 )
 from pytest_maxact.report.figures.figure import Figure, LeftOut
@@ -52,12 +54,14 @@ def lint(drawn: Drawn) -> Figure | LeftOut:
     order = [one.code for one in found]
     base = chart_of().encode(
         y=alt.Y("code:N", sort=order, title=None, axis=alt.Axis(labelLimit=200)),
-        x=alt.X("count:Q", title="findings", axis=alt.Axis(tickMinStep=1, format="d")),
+        x=alt.X("count:Q", title="findings", axis=whole_axis()),
         tooltip=tooltips(code="kind", count="findings", means="which means", first="first"),
     )
     chart = alt.layer(
         base.mark_bar(height=14).encode(color=roles({"finding": BREACH, "remark": GREY})),
-        base.mark_text(align="left", dx=4).encode(text="count:N"),
+        base.transform_calculate(label="datum.count + (datum.role === 'remark' ? ', a remark' : '')")
+        .mark_text(align="left", dx=4)
+        .encode(text="label:N"),
     )
     words = "; ".join(f"{one.code}: {one.count}, the first {one.first}" for one in found)
     caption = f"How often each kind of finding was made in {drawn.artifact.tensors} tensors. Remarks fail nothing."
@@ -140,6 +144,7 @@ def predictions(drawn: Drawn) -> Figure | LeftOut:
         }
         for place, quantity in enumerate(quantities)
         for one in found.predictions.confidence
+        if one.tokens
     ]
     chosen = choice_of("quantity", ["KL divergence, nats", "top-1 agreement"], "show")
     base = (
@@ -149,16 +154,17 @@ def predictions(drawn: Drawn) -> Figure | LeftOut:
             x=alt.X(
                 "confidence:N",
                 sort=None,
-                title="probability of the source's most likely token",
+                title="probability of the source's top-1",
                 axis=alt.Axis(labelAngle=-20),
             ),
             tooltip=tooltips(confidence="source's confidence", tokens="tokens", shown="value", low="from", high="to"),
         )
     )
+    y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, padding=12), axis=exact_axis(tickCount=6))
     chart = alt.layer(
         base.transform_filter("isValid(datum.low) && isValid(datum.high)").mark_rule(color=OWN, strokeWidth=2)
-        .encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
-        base.mark_point(filled=True, size=80, color=OWN, opacity=1).encode(y=alt.Y("value:Q", title=None))
+        .encode(y=alt.Y("low:Q"), y2="high:Q"),
+        base.mark_point(filled=True, size=80, color=OWN, opacity=1).encode(y=y)
         .add_params(chosen),
     )  # fmt: skip
     figures = ", ".join(f"{name} {said(one.value)}" for name, one in found.predictions.figures.items())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_maxact.report.figures.figure import Figure
 from pytest_maxact.report.figures.filled import filled
+from pytest_maxact.report.figures.theme import BREACH, INK, SERIES, SHAPES
 
 if TYPE_CHECKING:
     import altair as alt
@@ -20,6 +21,9 @@ Row = Mapping[str, Any]
 ROWS = "rows"
 """The name of a figure's own data in its spec."""
 _VIEW = re.compile(r"view_\w+")
+_WHOLE = "datum.value % 1 ? '' : format(datum.value, 'd')"
+_LEGEND, _LETTER, _SYMBOL = 640, 7, 26
+"""Pixels of a row of a legend in print, of a letter in it at most, and of what stands before a name."""
 LISTED = 8
 """So many names a text alternative lists, and says how many there are more."""
 
@@ -90,12 +94,46 @@ def layer_axis(field: str, layers: int) -> "alt.X":
         title="layer",
         scale=alt.Scale(domain=[-1.5, layers + 0.5], nice=False, zero=False),
         axis=alt.Axis(
-            format="d",
             tickMinStep=1,
             grid=False,
-            labelExpr=f"datum.value < 0 || datum.value >= {layers} ? '' : format(datum.value, 'd')",
+            labelExpr=f"datum.value < 0 || datum.value >= {layers} ? '' : {_WHOLE}",
         ),
     )
+
+
+def whole_axis(**changes: Any) -> "alt.Axis":
+    """An axis of whole numbers: a line between two of them has no name."""
+    import altair as alt
+
+    return alt.Axis(tickMinStep=1, labelExpr=_WHOLE, **changes)
+
+
+def exact_axis(form: Literal["~g", "~s"] = "~g", **changes: Any) -> "alt.Axis":
+    """An axis whose lines say what they stand at, however near they are to each other: a `format` would round to as
+    many digits as the axis has steps for, and 0.025 alone on one would be 0.03.
+    """
+    import altair as alt
+
+    return alt.Axis(labelExpr=f"format(datum.value, '{form}')", **changes)
+
+
+def apart(field: str, names: Sequence[str], title: str | None = None) -> dict[str, Any]:
+    """Points by their names: a colour and a shape for each, so that no two are told apart by colour alone, and their
+    legend in as many columns as a printed figure holds.
+    """
+    import altair as alt
+
+    columns = max(1, min(len(names), _LEGEND // (_LETTER * max(map(len, names), default=0) + _SYMBOL)))
+
+    def scale(values: Sequence[str]) -> "alt.Scale":
+        return alt.Scale(domain=list(names), range=[values[place % len(values)] for place in range(len(names))])
+
+    how: dict[str, Any] = {"type": "nominal", "title": title, "sort": list(names)}
+    how["legend"] = alt.Legend(columns=columns)
+    return {
+        "color": alt.Color(field, scale=scale(SERIES), **how),
+        "shape": alt.Shape(field, scale=scale(SHAPES), **how),
+    }
 
 
 def as_cells(chart: "alt.Chart", layers: int, kinds: Sequence[str], **others: Any) -> Any:
@@ -129,6 +167,7 @@ def decades(**changes: Any) -> "alt.Axis":
     return alt.Axis(
         labelExpr=f"indexof([1, 2, 5], {leading}) < 0 ? '' : {words}",
         labelOverlap="greedy",
+        labelSeparation=3,
         tickCount=7,
         gridOpacity=alt.condition(whole, alt.value(1), alt.value(0)),
         **changes,
@@ -195,6 +234,14 @@ def _numbered(value: Any, names: dict[str, str]) -> Any:
     if isinstance(value, str) and _VIEW.fullmatch(value):
         return names.setdefault(value, f"view_{len(names) + 1}")
     return value
+
+
+def outlined(cells: "alt.Chart") -> "tuple[alt.Chart, alt.Chart]":
+    """Cells in a line of two colours, one of which is seen on any colour of a scale, whatever colours a reader sees."""
+    return (
+        cells.mark_rect(fillOpacity=0, strokeWidth=4.5, style=INK),
+        cells.mark_rect(fillOpacity=0, strokeWidth=2, stroke=BREACH),
+    )
 
 
 def broken_points(chart: "alt.Chart", colour: str, **encodings: Any) -> Any:

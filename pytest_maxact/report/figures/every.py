@@ -12,6 +12,7 @@ from pytest_maxact.report.figures.distribution import distribution
 from pytest_maxact.report.figures.experts import experts
 from pytest_maxact.report.figures.figure import Figure, LeftOut
 from pytest_maxact.report.figures.heat import heat
+from pytest_maxact.report.figures.limits import limits
 from pytest_maxact.report.figures.low_bits import low_bits
 from pytest_maxact.report.figures.massive import massive
 from pytest_maxact.report.figures.scale import scale
@@ -22,7 +23,7 @@ from pytest_maxact.report.figures.trust import intervals, saturation, stress, st
 from pytest_maxact.report.figures.weights import weights
 
 _BEFORE: tuple[Callable[[Drawn], Figure | LeftOut], ...] = (
-    heat, trajectory, scale, distribution, low_bits, massive, experts, weights, series,
+    heat, limits, trajectory, scale, distribution, low_bits, massive, experts, weights, series,
 )  # fmt: skip
 _AFTER: tuple[Callable[[Drawn], Figure | LeftOut], ...] = (
     lint, source, predictions, saturation, intervals, stress, stress_sites,

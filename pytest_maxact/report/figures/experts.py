@@ -1,7 +1,17 @@
 """Tokens per expert: how evenly routers spread tokens, layer by layer, and which experts none reached."""
 
 from pytest_maxact.judge.figures.drawn import Drawn
-from pytest_maxact.report.figures.build import chart_of, layer_axis, lean, listed, made, number, tooltips, zoom_along
+from pytest_maxact.report.figures.build import (
+    chart_of,
+    exact_axis,
+    layer_axis,
+    lean,
+    listed,
+    made,
+    number,
+    tooltips,
+    zoom_along,
+)
 from pytest_maxact.report.figures.figure import Figure, LeftOut
 from pytest_maxact.report.figures.theme import BREACH, OWN
 
@@ -36,7 +46,7 @@ def experts(drawn: Drawn) -> Figure | LeftOut:
         busiest="most loaded expert", unreached="unreached", which="which",
     )  # fmt: skip
     scale = alt.Scale(type="symlog", constant=1)
-    y = alt.Y("least:Q", title="load over an even share", scale=scale, axis=alt.Axis(format="~g", tickCount=6))
+    y = alt.Y("least:Q", title="load over an even share", scale=scale, axis=exact_axis(tickCount=6))
     base = chart_of().encode(x=layer_axis("layer", drawn.layers), tooltip=hints)
     empty = base.transform_filter("datum.unreached > 0").encode(y=alt.value("height"))
     chart = alt.layer(

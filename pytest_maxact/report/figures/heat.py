@@ -13,6 +13,7 @@ from pytest_maxact.report.figures.build import (
     listed,
     made,
     number,
+    outlined,
     positive,
     said,
     tooltips,
@@ -21,7 +22,7 @@ from pytest_maxact.report.figures.build import (
 from pytest_maxact.report.figures.figure import Figure
 from pytest_maxact.report.figures.theme import BREACH, INK, ZERO
 
-NAME, TITLE = "heat", "Where are the largest activations, and how near to their limits?"
+NAME, TITLE = "heat", "Where are the largest activations?"
 _CAPTION = (
     "The largest magnitude of every site, by layer, on a logarithmic scale of colour. Outlined: a check fails there,"
     " dashed where a waiver lets it pass. A cross: entries that are NaN or infinite. Embedding and final norm stand"
@@ -58,13 +59,11 @@ def heat(drawn: Drawn) -> Figure:
         .mark_point(shape="cross", angle=45, filled=True, size=70, style=INK)
         .encode(x=layer_axis("depth", drawn.layers), y=alt.Y("kind:N", sort=kinds, title=None), tooltip=hints)
     )
-    fails, waived = (
-        base.transform_filter(alt.datum.breach == breach).mark_rect(
-            fillOpacity=0, stroke=BREACH, strokeWidth=2.5, strokeDash=dash
-        )
-        for breach, dash in (("fails", [1, 0]), ("waived", [3, 2]))
+    waived = base.transform_filter("datum.breach === 'waived'").mark_rect(
+        fillOpacity=0, stroke=BREACH, strokeWidth=2.5, strokeDash=[3, 2]
     )
-    chart = alt.layer(zeros, cells.add_params(zoom_along("x")), broken, crosses, waived, fails)
+    fails = outlined(base.transform_filter("datum.breach === 'fails'"))
+    chart = alt.layer(zeros, cells.add_params(zoom_along("x")), broken, crosses, waived, *fails)
     fields = (*_HINTS, "kind", "depth", "value", "colour", "nonfinite", "breach")
     return made(NAME, TITLE, _CAPTION, _alternative(drawn), chart, 24 * len(kinds) + 20, rows, rows=lean(rows, *fields))
 

@@ -15,6 +15,7 @@ from pytest_maxact.report.figures.build import (
     listed,
     made,
     number,
+    outlined,
     tooltips,
     zoom_along,
 )
@@ -54,11 +55,11 @@ def low_bits(drawn: Drawn) -> Figure | LeftOut:
         .mark_point(shape="cross", angle=45, filled=True, size=70, style=INK)
         .encode(x=layer_axis("depth", drawn.layers), y=alt.Y("kind:N", sort=kinds, title=None), tooltip=hints)
     )
-    fails = base.transform_filter("datum.fails").mark_rect(fillOpacity=0, stroke=BREACH, strokeWidth=2.5)
+    fails = outlined(base.transform_filter("datum.fails"))
     fields = ("place", "site", "kind", "depth", "colour", "shown", "zeroed", "least", "broken", "fails")
     slim = lean(rows, *fields)
     return made(
-        NAME, TITLE, _CAPTION, _alternative(drawn), alt.layer(cells, broken, crosses, fails),
+        NAME, TITLE, _CAPTION, _alternative(drawn), alt.layer(cells, broken, crosses, *fails),
         24 * len(kinds) + 20, rows, rows=slim,
     )  # fmt: skip
 

@@ -23,12 +23,13 @@ from pytest_maxact.report.figures.theme import BREACH, GREY
 NAME, TITLE = "massive", "Which channels and tokens carry the largest activations?"
 _CAPTION = (
     "The ten largest entries of the residual stream of every layer, by channel, the tokens that carry them beside it;"
-    " the larger the mark, the larger the entry. In colour: layers where a token meets the massive-activation criterion"
-    " (above 100, and above 1000 times its median, Sun et al. 2024)."
+    " the larger the mark, the larger the entry. A diamond in colour: layers where a token meets the"
+    " massive-activation criterion (above 100, and above 1000 times its median, Sun et al. 2024)."
 )
 _CHANNELS = 24
 _TOKENS = 3
 _OTHERS = "other channels"
+_SHAPES = ["diamond", "circle"]
 
 
 def massive(drawn: Drawn) -> Figure | LeftOut:
@@ -73,6 +74,7 @@ def massive(drawn: Drawn) -> Figure | LeftOut:
             y=alt.Y("label:N", sort=order, title="channel and its tokens", axis=alt.Axis(labelLimit=190, grid=True)),
             size=size,
             color=roles({"criterion met": BREACH, "not met": GREY}),
+            shape=alt.Shape("role:N", title=None, scale=alt.Scale(domain=["criterion met", "not met"], range=_SHAPES)),
             tooltip=hints,
         )
         .add_params(zoom_along("x"))

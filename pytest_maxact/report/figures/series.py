@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 from pytest_maxact.judge.figures.drawn import Drawn
 from pytest_maxact.judge.figures.series import SeriesDrawn
 from pytest_maxact.report.figures.build import (
+    apart,
     broken_points,
     chart_of,
+    exact_axis,
     listed,
     logarithmic,
     made,
@@ -14,10 +16,11 @@ from pytest_maxact.report.figures.build import (
     positive,
     said,
     tooltips,
+    whole_axis,
     zoom_along,
 )
 from pytest_maxact.report.figures.figure import Figure, LeftOut
-from pytest_maxact.report.figures.theme import BREACH, INK, SERIES
+from pytest_maxact.report.figures.theme import BREACH, INK
 
 if TYPE_CHECKING:
     import altair as alt
@@ -47,13 +50,11 @@ def series(drawn: Drawn) -> Figure | LeftOut:
         }
         for one in found.points
     ]
-    kinds = [kind for kind in dict.fromkeys(row["kind"] for row in rows) if kind != "M"]
+    kinds = [kind for kind in dict.fromkeys(one.kind for one in found.points) if kind != "M"]
     x = steps(found)
     hints = tooltips(checkpoint="checkpoint", step="step", kind="of", shown="largest")
-    colours = [SERIES[place % len(SERIES)] for place in range(len(kinds))]
-    colour = alt.Color("kind:N", title=None, scale=alt.Scale(domain=kinds, range=colours))
     base = chart_of().encode(x=x, y=logarithmic("value", "largest magnitude"), tooltip=hints)
-    of_kind = base.transform_filter("datum.kind !== 'M'").encode(color=colour)
+    of_kind = base.transform_filter("datum.kind !== 'M'").encode(**apart("kind", kinds))
     whole = base.transform_filter("datum.kind === 'M'")
     chart = alt.layer(
         whole.mark_line(strokeWidth=6, opacity=0.35, style=INK),
@@ -71,7 +72,7 @@ def steps(found: SeriesDrawn) -> "alt.X":
     return alt.X(
         "at:Q", title="training step" if found.stepped else "checkpoint",
         scale=alt.Scale(zero=False, nice=False, padding=12),
-        axis=alt.Axis(tickMinStep=1, tickCount=8, format="~s" if found.stepped else "d"),
+        axis=exact_axis("~s", tickMinStep=1, tickCount=8) if found.stepped else whole_axis(tickCount=8),
     )  # fmt: skip
 
 

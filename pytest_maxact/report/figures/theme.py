@@ -12,6 +12,8 @@ GREY = "#8c959f"
 """What is in the background of the figure itself, on white and on black."""
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION)
 """In the order in which lines take them."""
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-left", "triangle-right")
+"""Of points, in the same order: as many colours and shapes again give no pair of both before the 25th."""
 OWN, FAMILY, BREACH = BLUE, ORANGE, VERMILLION
 """The model itself, published ones of its family, and what breaks a limit."""
 INK, PALE, ZERO = "ink", "pale", "zero"

@@ -9,6 +9,7 @@ from pytest_maxact.judge.figures.drawn import Drawn
 from pytest_maxact.judge.figures.series import SeriesDrawn
 from pytest_maxact.judge.figures.training import TrainingPoint
 from pytest_maxact.report.figures.build import (
+    apart,
     broken_points,
     chart_of,
     layer_axis,
@@ -23,13 +24,12 @@ from pytest_maxact.report.figures.build import (
 )
 from pytest_maxact.report.figures.figure import Figure, LeftOut
 from pytest_maxact.report.figures.series import steps
-from pytest_maxact.report.figures.theme import BREACH, SERIES
+from pytest_maxact.report.figures.theme import BREACH
 
 _LAYERS = ("series_layers", "In which layers does it grow over training?")
 _CHANNELS = ("series_channels", "Which channels grow over training?")
 _SCHEMES = ("series_low_bits", "What do low bits cost over training?")
 _NO_SERIES = "it is one checkpoint, and no series of them"
-_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-left", "triangle-right")
 
 
 def training(drawn: Drawn) -> list[Figure | LeftOut]:
@@ -129,13 +129,7 @@ def _lines(found: SeriesDrawn, rows: Sequence[dict[str, Any]], title: str | None
     import altair as alt
 
     names = list(dict.fromkeys(row["of"] for row in rows))
-    colours = [SERIES[place % len(SERIES)] for place in range(len(names))]
-    shapes = [_SHAPES[place % len(_SHAPES)] for place in range(len(names))]
-    base = chart_of().encode(
-        x=steps(found), y=y, tooltip=hints,
-        color=alt.Color("of:N", title=title, sort=names, scale=alt.Scale(domain=names, range=colours)),
-        shape=alt.Shape("of:N", title=title, sort=names, scale=alt.Scale(domain=names, range=shapes)),
-    )  # fmt: skip
+    base = chart_of().encode(x=steps(found), y=y, tooltip=hints, **apart("of", names, title))
     return alt.layer(
         base.mark_line(strokeWidth=1.8).add_params(zoom_along("x", "y")),
         base.mark_point(filled=True, size=55, opacity=1),

@@ -6,9 +6,11 @@ from pytest_maxact.judge.figures.drawn import Drawn
 from pytest_maxact.judge.trust.ahead import tail_words
 from pytest_maxact.judge.trust.stress import StressFigures
 from pytest_maxact.report.figures.build import (
+    apart,
     broken_points,
     chart_of,
     choice_of,
+    exact_axis,
     layer_axis,
     lean,
     listed,
@@ -22,7 +24,7 @@ from pytest_maxact.report.figures.build import (
     zoom_along,
 )
 from pytest_maxact.report.figures.figure import Figure, LeftOut
-from pytest_maxact.report.figures.theme import BREACH, GREY, ORANGE, OWN, SERIES
+from pytest_maxact.report.figures.theme import BREACH, GREY, ORANGE, OWN
 
 SATURATION, SATURATION_TITLE = "saturation", "Does M still grow with more text?"
 INTERVALS, INTERVALS_TITLE = "intervals", "How far can averages be trusted?"
@@ -45,10 +47,8 @@ def saturation(drawn: Drawn) -> Figure | LeftOut:
     lines = [{"name": "M of all text", "at": number(m.value), "above": True}]
     if m.beyond.again is not None:
         lines.append({"name": "another corpus reaches this", "at": number(m.beyond.again), "above": False})
-    x = alt.X("tokens:Q", title="tokens of text", axis=alt.Axis(format="~s"), scale=alt.Scale(nice=False))
-    y = alt.Y(
-        "low:Q", title="largest magnitude so far", scale=alt.Scale(zero=False, padding=16), axis=alt.Axis(format="~s")
-    )
+    x = alt.X("tokens:Q", title="tokens of text", axis=exact_axis("~s"), scale=alt.Scale(nice=False))
+    y = alt.Y("low:Q", title="largest magnitude so far", scale=alt.Scale(zero=False, padding=16), axis=exact_axis("~s"))
     base = chart_of().encode(x=x, tooltip=tooltips(tokens="tokens", mean="mean", low="from", high="to"))
     rules = chart_of("lines").encode(y=alt.Y("at:Q"), tooltip=tooltips(name="line", at="at"))
     chart = alt.layer(
@@ -105,7 +105,7 @@ def intervals(drawn: Drawn) -> Figure | LeftOut:
     hints = tooltips(figure="figure", shown="value", interval="95 % interval")
     base = chart_of().transform_filter(alt.datum.place == chosen).encode(y=alt.Y("scheme:N", title=None, sort=None),
                                                                          tooltip=hints)  # fmt: skip
-    x = alt.X("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format="~g", tickCount=6))
+    x = alt.X("value:Q", title=None, scale=alt.Scale(zero=False), axis=exact_axis(tickCount=6))
     known = base.transform_filter("isValid(datum.low) && isValid(datum.high)")
     chart = alt.layer(
         known.mark_rule(color=OWN, strokeWidth=2.5).encode(x=alt.X("low:Q"), x2="high:Q"),
@@ -189,8 +189,7 @@ def stress_sites(drawn: Drawn) -> Figure | LeftOut:
         for one in found.sites
         if one.site in depth
     ]
-    kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    colours = [SERIES[place % len(SERIES)] for place in range(len(kinds))]
+    kinds = list(dict.fromkeys(depth[one.site][1] for one in found.sites if one.site in depth))
     hints = tooltips(site="site", shown="over the corpus", corpus="corpus", stress="stress", recipe="recipe")
     x = layer_axis("depth", drawn.layers)
     chart = alt.layer(
@@ -200,10 +199,8 @@ def stress_sites(drawn: Drawn) -> Figure | LeftOut:
         .encode(
             x=x,
             y=logarithmic("value", "stress over corpus"),
-            color=alt.Color(
-                "kind:N", title=None, scale=alt.Scale(domain=kinds, range=colours), legend=alt.Legend(columns=6)
-            ),
             tooltip=hints,
+            **apart("kind", kinds),
         )
         .add_params(zoom_along("x", "y")),
         broken_points(chart_of(), BREACH, x=x, tooltip=hints),

@@ -4,6 +4,7 @@ import math
 
 from pytest_maxact.judge.figures.drawn import Drawn
 from pytest_maxact.report.figures.build import (
+    apart,
     broken_points,
     chart_of,
     choice_of,
@@ -15,7 +16,7 @@ from pytest_maxact.report.figures.build import (
     zoom_along,
 )
 from pytest_maxact.report.figures.figure import Figure, LeftOut
-from pytest_maxact.report.figures.theme import BREACH, SERIES
+from pytest_maxact.report.figures.theme import BREACH
 
 NAME, TITLE = "weights", "What do low bits cost the weights?"
 _CAPTION = (
@@ -50,10 +51,9 @@ def weights(drawn: Drawn) -> Figure | LeftOut:
     chosen = choice_of("scheme", schemes, "scheme")
     picked = chart_of().transform_filter(alt.datum.place == chosen)
     x = layer_axis("layer", drawn.layers)
-    colour = alt.Color("kind:N", title="weights after", scale=alt.Scale(domain=kinds, range=list(SERIES[: len(kinds)])))
     hints = tooltips(worst="weight", shown="SQNR", site="after", weights="of so many", refused="refused")
     y = alt.Y("sqnr_db:Q", title="SQNR, dB", scale=alt.Scale(zero=False, padding=8))
-    lines = picked.encode(x=x, y=y, color=colour, tooltip=hints)
+    lines = picked.encode(x=x, y=y, tooltip=hints, **apart("kind", kinds, "weights after"))
     chart = alt.layer(
         lines.mark_line(strokeWidth=1, opacity=0.6).add_params(chosen, zoom_along("x", "y")),
         lines.mark_point(filled=True, size=40, opacity=1),

@@ -168,8 +168,9 @@ def _sections(outcome: Outcome, anchors: dict[tuple[str, str], str]) -> Iterator
             continue
         name = f"checkpoint-{number}" if checkpoint.name else "checkpoint"
         tables = [sites_table(f"sites-{number}", checkpoint.name, rows, anchors)]
-        if portrait.deploy and latest:
-            tables += [schemes_table(portrait), *(found for found in [low_bits_table(portrait)] if found)]
+        if latest:
+            low_bits = low_bits_table(portrait, checkpoint.drawn)
+            tables += [*([schemes_table(portrait)] if portrait.deploy else []), *([low_bits] if low_bits else [])]
         yield Section(
             name=name,
             title=f"Site by site{f', {checkpoint.name}' if checkpoint.name else ''}",

@@ -29,7 +29,7 @@ _INTERVAL = (
 _CHECKS = (
     Head(name="check"), Head(name="value", right=True), Head(name="limit", right=True),
     Head(name="interval", means=_INTERVAL),
-    Head(name="written in"),
+    Head(name="written in", whole=True),
 )  # fmt: skip
 
 

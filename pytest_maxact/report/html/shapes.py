@@ -22,11 +22,14 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """A column: its name, what its figures are, and whether they are figures."""
+    """A column: its name, what its figures are, and whether they are figures. `whole`: names, of which none that is
+    short is broken into two lines.
+    """
 
     name: str
     means: str = ""
     right: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

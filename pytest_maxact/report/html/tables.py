@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_maxact.judge.deploy.fitness import SchemeFitness
+from pytest_maxact.judge.figures.drawn import Drawn
 from pytest_maxact.judge.outcome import Checkpoint
 from pytest_maxact.judge.portrait import Portrait, SchemeRow, SiteRow
 from pytest_maxact.judge.series.series import Series
@@ -134,23 +135,26 @@ def _fits(found: SchemeFitness) -> tuple[str, str]:
     return "not known: not measured", "bad"
 
 
-def low_bits_table(portrait: Portrait) -> Table | None:
-    """The SQNR of every site and weight under every scheme that was judged there; None where nothing was."""
+def low_bits_table(portrait: Portrait, drawn: Drawn | None) -> Table | None:
+    """The SQNR of every site under INT-8 and every scheme that is known there, and of weights under those that were
+    judged; None where nothing was. `drawn`: what figures are drawn from, None where nothing is drawn.
+    """
     found: dict[str, dict[tuple[str, bool], Cell]] = {}
     columns: dict[tuple[str, bool], None] = {}
-    for row in portrait.deploy:
-        for finding in row.fitness.findings:
-            metric = finding.limit.metric
-            if metric.kind is not Kind.SCHEME or not metric.is_in_decibels:
-                continue
-            column = (metric.scheme, metric.quantity == WEIGHT_SQNR)
-            columns[column] = None
-            cell = _decibel(finding.value)
-            if not finding.passed:
-                waived = finding.waiver is not None
-                mark = "waived" if waived else "FAIL"
-                cell = Cell(text=f"{mark} {cell.text}", sort=finding.value, state="warn" if waived else "bad")
-            found.setdefault(finding.site, {})[column] = cell
+
+    def put(site: str, column: tuple[str, bool], value: float, mark: str, state: str) -> None:
+        columns[column] = None
+        plain = _decibel(value)
+        marked = Cell(text=f"{mark} {plain.text}", sort=value, state=state) if mark else plain
+        found.setdefault(site, {})[column] = marked
+
+    for row in drawn.low_bits if drawn else ():
+        put(row.site, (row.scheme, False), row.sqnr_db, *(("FAIL", "bad") if row.fails else ("", "")))
+    for finding in (one for row in portrait.deploy for one in row.fitness.findings):
+        metric = finding.limit.metric
+        if metric.kind is Kind.SCHEME and metric.is_in_decibels:
+            mark = ("", "") if finding.passed else ("waived", "warn") if finding.waiver else ("FAIL", "bad")
+            put(finding.site, (metric.scheme, metric.quantity == WEIGHT_SQNR), finding.value, *mark)
     if not found:
         return None
     none = Cell(text="-", sort=math.nan)

@@ -25,7 +25,7 @@ from tests.support.hostile import NAMES
 NAMED = {
     "heat", "trajectory", "scale", "distribution", "low_bits", "massive", "weights", "series", "series_layers",
     "series_channels", "series_low_bits", "baseline", "lint",
-    "source", "predictions", "intervals", "stress", "stress_sites",
+    "source", "predictions", "saturation", "intervals", "stress", "stress_sites",
 }  # fmt: skip
 
 

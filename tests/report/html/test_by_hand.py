@@ -16,7 +16,7 @@ from pytest_maxact.judge.account import Account
 from pytest_maxact.judge.figures.words import plain
 from pytest_maxact.numbers.peaks import Around
 from tests.support import records
-from tests.support.browser import DESK, Opened, opened
+from tests.support.browser import DESK, PHONE, Opened, opened
 from tests.support.hostile import NAMES
 from tests.support.pages import drawn, page_of, told
 
@@ -33,6 +33,32 @@ FOCUSED = """() => {
              outlined: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0,
              seen: box.bottom > 0 && box.top < innerHeight && box.right > 0 };
 }"""
+
+
+def test_every_page_has_a_table_of_low_bits_by_site_and_scheme_that_is_sorted(
+    opening: Opening, accounts: Accounts
+) -> None:
+    page = opening("breach").look()
+    heads = page.evaluate("[...document.querySelectorAll('#table-low-bits thead th')].map((one) => one.textContent)")
+    (column,) = [place for place, head in enumerate(heads) if head.strip() == "INT-8 max_abs inputs"]
+    (figure,) = [one for one in drawn(accounts("breach")) if one.name == "low_bits"]
+    known = sorted(row["sqnr_db"] for row in figure.rows if row["scheme"] == "INT-8 max_abs")
+    for expected in (known[::-1], known):
+        page.locator("#table-low-bits thead button").nth(column).press("Enter")
+        shown = page.evaluate(COLUMN, ["table-low-bits", column])
+        assert [float(one) for one in shown] == pytest.approx(expected, abs=0.005)
+
+
+def test_the_line_of_a_limit_is_not_broken_in_two(opening: Opening) -> None:
+    page = opening("breach").look(PHONE)
+    lines = page.evaluate("""() => [...document.querySelectorAll(".breach td:last-child")].map((cell) => {
+        for (let box = cell.closest("details"); box; box = box.parentElement.closest("details")) box.open = true;
+        const text = document.createRange();
+        text.selectNodeContents(cell);
+        return new Set([...text.getClientRects()].map((one) => one.top)).size;
+    })""")
+    assert lines
+    assert set(lines) == {1}
 
 
 @pytest.mark.parametrize("how", ["click", "Enter", "Space"])
@@ -89,10 +115,13 @@ def test_what_is_downloaded_of_a_table_is_what_it_shows(opening: Opening, tmp_pa
         "[...document.querySelectorAll('#table-sites-0 tr')]"
         ".map((row) => [...row.cells].map((one) => one.textContent.trim()))"
     )
-    found = list(csv.reader(taken(page, "[data-table='sites-0']", tmp_path).splitlines()))
+    found = list(csv.reader(taken(page, "[data-table='sites-0'][data-as='csv']", tmp_path).splitlines()))
     assert [[cell.removeprefix("'") for cell in row] for row in found] == [
         [cell.removeprefix("'") for cell in row] for row in shown
     ]
+    head, *rows = shown
+    found = json.loads(taken(page, "[data-table='sites-0'][data-as='json']", tmp_path))
+    assert found == [dict(zip(head, row, strict=True)) for row in rows]
 
 
 @pytest.mark.parametrize("case", ["breach", "series"])
@@ -177,10 +206,12 @@ def test_names_that_attack_are_text_where_they_are_drawn_and_hovered_over(hostil
 
 def test_no_cell_of_a_download_is_a_formula(hostile: Opened, tmp_path: Path) -> None:
     page = hostile.look()
-    tables = page.evaluate("[...document.querySelectorAll('[data-table]')].map((one) => one.dataset.table)")
+    tables = page.evaluate(
+        "[...new Set([...document.querySelectorAll('[data-table]')].map((one) => one.dataset.table))]"
+    )
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     wanted = [f"[data-rows='{name}'][data-as='csv']" for name in ("massive", "heat", "scale")] + [
-        f"[data-table='{one}']" for one in tables
+        f"[data-table='{one}'][data-as='csv']" for one in tables
     ]
     cells = [cell for one in wanted for row in csv.reader(taken(page, one, tmp_path).splitlines()) for cell in row]
     assert any(cell.startswith("'=HYPERLINK") for cell in cells)

@@ -5,6 +5,7 @@
   const objects = ({ columns, rows }) => rows.map((row) => Object.fromEntries(columns.map((name, i) => [name, row[i]])));
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const MOST_PRINTED = { rows: 60, columns: 10 };
+  const PRINTED = 680; // pixels, which A4 and Letter both hold: letters of figures keep their size there
 
   const isSaid = (value) => !["undefined", "null", ""].includes(String(value));
   function tooltip(value, escaped) {
@@ -13,33 +14,76 @@
     return `<table>${rows.map(([name, said]) => `<tr><td class="key">${escaped(name)}</td><td class="value">${escaped(said)}</td></tr>`).join("")}</table>`;
   }
 
-  async function draw(chart, config) {
-    const spec = read(`figure-${chart.dataset.figure}-spec`);
-    const rows = objects(read(`figure-${chart.dataset.figure}-rows`));
-    for (const [name, data] of Object.entries(spec.datasets)) {
+  const views = new Map();
+  const config = () => read("chart-config");
+
+  function specOf(name) {
+    const spec = read(`figure-${name}-spec`);
+    const rows = objects(read(`figure-${name}-rows`));
+    for (const [dataset, data] of Object.entries(spec.datasets)) {
       const given = data.fields ? rows.map((row) => data.fields.map((field) => [field, row[field]])) : objects(data).map(Object.entries);
-      spec.datasets[name] = given.map((fields) => Object.fromEntries(fields.filter(([, value]) => value !== null && value !== "")));
+      spec.datasets[dataset] = given.map((fields) => Object.fromEntries(fields.filter(([, value]) => value !== null && value !== "")));
     }
-    // Expressions are interpreted, never compiled: the page's policy lets no text become a script.
-    const { view } = await vegaEmbed(chart, spec, { config, ast: true, renderer: "svg", actions: false, mode: "vega-lite", tooltip: { theme: "custom", formatTooltip: tooltip } });
-    view.container().querySelector("svg").setAttribute("aria-hidden", "true"); // its box has the words for it
+    return spec;
   }
 
-  async function drawAll() {
-    const charts = all(".chart");
-    if (charts.length) {
-      const config = read("chart-config");
-      for (const chart of charts) {
-        try {
-          await draw(chart, config);
-        } catch (error) {
-          chart.textContent = "This figure could not be drawn; its data stand below.";
-          console.error(chart.dataset.figure, error);
-        }
+  // Every legend of a spec in so many columns, but in no more than it asks for itself.
+  function within(columns, part) {
+    if (!part || typeof part !== "object") return part;
+    if (Array.isArray(part)) return part.map((one) => within(columns, one));
+    return Object.fromEntries(Object.entries(part).map(([name, one]) => {
+      if (name === "datasets") return [name, one];
+      if (name !== "legend" || !one) return [name, within(columns, one)];
+      return [name, { ...one, columns: Math.min(columns, one.columns ?? columns) }];
+    }));
+  }
+
+  const isCutOff = (chart) => {
+    const edge = chart.querySelector("svg").getBoundingClientRect();
+    return all("svg .role-legend text", chart).some((text) => text.getBoundingClientRect().right > edge.right + 1);
+  };
+
+  // A figure as wide as its box; where legends do not fit into it, below each other and in fewer columns.
+  async function draw(chart) {
+    const spec = specOf(chart.dataset.figure);
+    for (const columns of [Infinity, 4, 3, 2, 1]) {
+      const own = config();
+      if (columns !== Infinity) own.legend = { ...own.legend, columns, layout: { top: { anchor: "start", direction: "vertical" } } };
+      views.get(chart)?.finalize();
+      // Expressions are interpreted, never compiled: the page's policy lets no text become a script.
+      const { view } = await vegaEmbed(chart, columns === Infinity ? spec : within(columns, spec), { config: own, ast: true, renderer: "svg", actions: false, mode: "vega-lite", tooltip: { theme: "custom", formatTooltip: tooltip } });
+      views.set(chart, view);
+      view.container().querySelector("svg").setAttribute("aria-hidden", "true"); // its box has the words for it
+      chart.dataset.columns = columns;
+      if (!isCutOff(chart)) break;
+    }
+  }
+
+  async function drawAll(charts) {
+    document.documentElement.dataset.drawing = charts.length;
+    for (const chart of charts) {
+      try {
+        await draw(chart);
+      } catch (error) {
+        chart.textContent = "This figure could not be drawn; its data stand below.";
+        console.error(chart.dataset.figure, error);
       }
     }
-    document.documentElement.dataset.drawn = charts.length;
+    delete document.documentElement.dataset.drawing;
+    document.documentElement.dataset.drawn = all(".chart").length;
   }
+
+  // What was drawn in a narrow box, or no longer fits its own, is drawn again.
+  let width = innerWidth, waiting;
+  addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      if (width === innerWidth) return;
+      const wider = innerWidth > width;
+      width = innerWidth;
+      drawAll([...views.keys()].filter((chart) => (wider ? chart.dataset.columns !== "Infinity" : isCutOff(chart))));
+    }, 100);
+  });
 
   function fillData(details) {
     const box = details.querySelector(".scroll");
@@ -136,7 +180,8 @@
     if (table) {
       const text = (row) => [...row.cells].map((cell) => cell.textContent.trim());
       const [head, ...body] = [...$(`table-${table}`).rows].map(text);
-      save(`${table}.csv`, csv(head, body), "text/csv");
+      if (as === "csv") save(`${table}.csv`, csv(head, body), "text/csv");
+      else save(`${table}.json`, json(objects({ columns: head, rows: body })), "application/json");
     } else if (rows) {
       const data = read(`figure-${rows}-rows`);
       if (as === "csv") save(`${rows}.csv`, csv(data.columns, data.rows), "text/csv");
@@ -179,8 +224,12 @@
       if (box.matches(".data")) fillData(box);
       box.open = true;
     }
+    for (const [chart, view] of views) view.width(Math.min(chart.clientWidth, PRINTED)).run();
   });
-  addEventListener("afterprint", () => closed.forEach((box) => { box.open = false; }));
+  addEventListener("afterprint", () => {
+    closed.forEach((box) => { box.open = false; });
+    for (const [chart, view] of views) view.width(chart.clientWidth).run();
+  });
 
-  drawAll().then(follow);
+  drawAll(all(".chart")).then(follow);
 })();
