@@ -9,6 +9,7 @@ from it, and the meaning says that other text is no part of it.
 """
 
 import math
+from dataclasses import replace
 
 from pytest_maxact.errors import MaxactError
 from pytest_maxact.judge.compare.noise import spread_of
@@ -23,6 +24,7 @@ from pytest_maxact.record.metrics.scheme import scheme_distortion
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
 
+REL_RMSE = "rel_rmse"
 _ERRORS = 1.96
 """Standard errors to either side that hold 95 of 100."""
 
@@ -30,7 +32,13 @@ _ERRORS = 1.96
 def distortion_interval(
     record: Record, reading: SiteReading, metric: Metric, value: float, ratios: Ratios
 ) -> tuple[Interval | None, str]:
-    """Of a figure of a format or scheme at a site; `ratios` of its Record."""
+    """Of a figure of a format or scheme at a site; `ratios` of its Record. The relative error is the same figure as the
+    ratio, and has the same interval.
+    """
+    if metric.quantity == REL_RMSE and value > 0:
+        of = Metric.parse(f"{metric.name.removesuffix(REL_RMSE)}{SQNR}")
+        interval, why = distortion_interval(record, reading, of, -20.0 * math.log10(value), ratios)
+        return (_as_error(interval) if interval else None), why
     if metric.quantity != SQNR:
         return None, "of it no sums of single samples are kept"
     noise = spread_of(record, reading.site.name).within(MOST).sqnr_db
@@ -61,6 +69,16 @@ def distortion_interval(
     words += f"; other text to evaluate on is no part of it{why}"
     samples, kind = len(record.provenance.samples), IntervalKind.REPEATED
     return Interval(kind=kind, low=low, high=high, samples=samples, meaning=words), ""
+
+
+def _as_error(interval: Interval) -> Interval:
+    """Of the relative error whose ratio in dB has this one."""
+    low, high = _errors(interval.low, interval.high)
+    return replace(interval, low=low, high=high, moved=interval.moved and _errors(*interval.moved))
+
+
+def _errors(low: float, high: float) -> tuple[float, float]:
+    return 10.0 ** (-high / 20.0), 10.0 ** (-low / 20.0)
 
 
 def _sampling_error(reading: SiteReading, scheme: str) -> float:

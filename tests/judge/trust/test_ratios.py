@@ -149,6 +149,23 @@ def test_a_limit_inside_the_interval_is_too_close_to_call_and_more_text_would_de
     assert not found(record, one.low + 0.1, "fail").passed
 
 
+def test_a_limit_on_the_relative_error_is_judged_as_that_on_the_ratio() -> None:
+    record = having(*drawn(np.random.default_rng(4), 40))
+    (one,) = Ratios(record).every
+    for bound in (one.low - 0.1, one.low + 0.1, one.value - 0.1, one.value + 0.1, one.high - 0.1, one.high + 0.1):
+        in_decibels = found(record, bound)
+        (finding,) = judge(record, [limit(10 ** (-bound / 20), SITE, "W8A8.rel_rmse", "max")], None)
+        assert (finding.passed, finding.close) == (in_decibels.passed, in_decibels.close), bound
+        told, other = finding.interval, in_decibels.interval
+        assert told is not None
+        assert other is not None
+        assert told.kind is IntervalKind.AVERAGE
+        assert told.low < finding.value < told.high
+        assert told.moved is not None
+        ends = [-20 * math.log10(end) for end in (told.high, told.low, *reversed(told.moved))]
+        assert ends == pytest.approx([other.low, other.high, *(other.moved or ())])
+
+
 def test_the_noise_floor_stands_beside_the_ends_and_makes_a_limit_close_too() -> None:
     signal = np.full(4000, 100.0) * np.random.default_rng(6).uniform(0.9, 1.1, 4000)
     record = having(signal, signal / 1000 * np.random.default_rng(7).uniform(0.9, 1.1, 4000))
