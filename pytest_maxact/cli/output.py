@@ -20,10 +20,16 @@ def screen(whole: bool = False) -> "Screen":
     """The terminal that standard output leads to; `whole`: it is to show all there is."""
     from pytest_maxact.report.terminal.screen import Screen
 
-    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     encoding = sys.stdout.encoding or "ascii"
     width = shutil.get_terminal_size().columns
-    return Screen(width=width, color=color, encoding=encoding, words=argument, whole=whole)
+    return Screen(width=width, color=_has_colors(), encoding=encoding, words=argument, whole=whole)
+
+
+def _has_colors() -> bool:
+    """As pytest decides it: NO_COLOR comes before FORCE_COLOR, which is for logs that show them."""
+    if os.environ.get("NO_COLOR") or os.environ.get("FORCE_COLOR"):
+        return not os.environ.get("NO_COLOR")
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def display() -> "Display":

@@ -59,7 +59,7 @@ def verdict_lines(verdict: Tally, across: str = "", whole: bool = False) -> Iter
     if verdict.breaches:
         yield Text(f"what it is, and what to do: {explaining((told or verdict.breaches)[0])}", style="dim")
     for warning in verdict.warnings:
-        yield Message(f"WARNING: {warning}", style="bold yellow")
+        yield Message(f"WARNING: {warning}", style="yellow")
     for one in verdict.waived[:most]:
         waiver = one.finding.waiver
         yield Text(f"{waiver.words if waiver else ''}: {_sentence(one)}", style="yellow")
@@ -91,7 +91,7 @@ def headline(verdict: Tally, across: str = "") -> Iterator[Text]:
     elif verdict.faults:
         yield Message(f"FAIL: {verdict.faults[0]}", style="bold red")
     elif not ran:
-        yield Text(f"no limit was checked{across}", style="bold yellow")
+        yield Text(f"no limit was checked{across}", style="yellow")
     else:
         yield Text(f"PASS{verdict.rests}: {', '.join(_holding(verdict, which))}", style="bold green")
     if left:
