@@ -2,7 +2,8 @@
 mkdocs (`hooks:` of mkdocs.yml).
 
 A link out of docs/ becomes an address of the repository, a list that follows a line of text gets the blank line that it
-wants there, and anchors are those that GitHub makes of headings.
+wants there, and anchors are those that GitHub makes of headings. The theme's script does not ask GitHub for stars, and
+a search for `--maxact-deploy` is one for its words: a dash before a word would leave out what has it.
 """
 
 import re
@@ -11,12 +12,26 @@ from typing import Any
 REPOSITORY = "https://github.com/pytest-maxact/pytest-maxact/blob/main/"
 _OUTSIDE = re.compile(r"(\]\()\.\./(?=[^)\s]+\))")
 _FENCED = re.compile(r"(^ *```.*?^ *```$)", re.DOTALL | re.MULTILINE)
+_ASKS_GITHUB = ' data-md-component="source"'
+_UNDASHED = """<script>addEventListener("input", event => {
+  const field = event.target.closest("[data-md-component=search-query]")
+  if (field && /(^|\\s)-/.test(field.value)) field.value = field.value.replace(/(^|\\s)-+/g, "$1")
+}, true)</script>
+"""
 _LIST = re.compile(r"^(?! | *[-*|>#]| *\d+\. |$)(.+)\n(?=(?:[-*]|\d+\.) )", re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     pieces = _FENCED.split(markdown)
     return "".join(piece if place % 2 else _of_site(piece) for place, piece in enumerate(pieces))
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    return output.replace(_ASKS_GITHUB, "").replace("</body>", f"{_UNDASHED}</body>")
+
+
+def on_post_template(output_content: str, **_: Any) -> str:
+    return on_post_page(output_content)
 
 
 def on_config(config: Any) -> Any:

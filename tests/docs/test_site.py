@@ -8,7 +8,7 @@ import yaml
 from tests.support.markdown import anchors_of
 from tests.support.paths import REPOSITORY
 from tools.docs_site import REPOSITORY as ADDRESS
-from tools.docs_site import as_github, on_page_markdown
+from tools.docs_site import as_github, on_page_markdown, on_post_page
 
 SITE = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text())
 
@@ -27,6 +27,12 @@ def test_nothing_of_the_site_comes_from_elsewhere() -> None:
     assert SITE["theme"]["font"] is False
     assert not {"extra_javascript", "extra_css"} & SITE.keys()
     assert SITE["strict"] is True
+
+
+def test_the_theme_does_not_ask_github_for_stars_and_a_search_for_an_option_finds_it() -> None:
+    page = on_post_page('<body><a class="md-source" data-md-component="source">GitHub</a></body>')
+    assert page.startswith('<body><a class="md-source">GitHub</a><script>')
+    assert r"value.replace(/(^|\s)-+/g" in page
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,8 @@ def _check(program: str, words: Sequence[str], installed: str) -> None:
             _require(Path(operands[0]).read_text() == sites, f"{operands[0]} has no {what}")
     for name in read:
         _require(bool(glob.glob(name)) or name in _OTHERS, f"there is no {name}")
+    if _UPDATES & options.keys():
+        Path(options.get("--maxact-limits") or options["--limits"]).touch()
     for name in (options[name] for name in _WRITTEN if name in options):
         Path(name).write_text(options.get("--sites", ""))
 
