@@ -115,6 +115,14 @@ def marks_of(scene: Any, kinds: tuple[str, ...] = ("rect", "symbol", "line", "ru
     return own + sum(marks_of(part, kinds) for part in nested)
 
 
+def items_of(scene: Any, role: str, kind: str = "") -> list[dict[str, Any]]:
+    """All items of marks with this role and of this kind."""
+    is_own = scene.get("role") == role and kind in scene.get("marktype", "")
+    own = [dict(one) for one in scene["items"]] if is_own else []
+    nested = [part for item in scene.get("items", ()) if isinstance(item, dict) for part in item.get("items", ())]
+    return own + [one for part in nested for one in items_of(part, role, kind)]
+
+
 @functools.cache
 def usual() -> Drawn:
     return everything(model_of())

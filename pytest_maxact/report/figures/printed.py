@@ -19,7 +19,7 @@ from pytest_maxact.report.figures.theme import config_of
 
 Form = Literal["png", "svg", "pdf"]
 FORMS: tuple[Form, ...] = ("png", "svg", "pdf")
-_WIDTH, _SCALE = 720, 2.0
+_WIDTH, _SCALE = 600, 2.5
 """Pixels of a figure's own plot, and how many of a PNG's there are to each."""
 _SAID = b"a figure of pytest-maxact"
 _ENDS = 4096

@@ -30,7 +30,14 @@ PRINT_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 def config_of(theme: Theme) -> dict[str, Any]:
     """The `config` of a spec, or of vega-embed, for a theme."""
     ink = _INKS[theme]
-    words = {"labelColor": ink["soft"], "titleColor": ink["ink"], "titleFontWeight": "normal", "labelLimit": 220}
+    sizes = {"labelFontSize": 12, "titleFontSize": 13} if theme == "print" else {}
+    words = {
+        "labelColor": ink["soft"],
+        "titleColor": ink["ink"],
+        "titleFontWeight": "normal",
+        "labelLimit": 220,
+        **sizes,
+    }
     return {
         "background": "white" if theme == "print" else None,
         "font": PRINT_FONT if theme == "print" else FONT,

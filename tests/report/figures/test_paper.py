@@ -1,13 +1,17 @@
 """The paper's fifteen figures, redrawn from its published figures with the model itself in them."""
 
+import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from pytest_maxact.report.figures.every import figures_of
 from pytest_maxact.report.figures.figure import Figure
 from pytest_maxact.report.figures.paper.every import paper_figures
-from tests.support.drawing import marks_of, scene_of, usual
+from pytest_maxact.report.figures.printed import printed
+from tests.support.drawing import items_of, marks_of, scene_of, usual
 
 MODEL = "somebody/model"
 
@@ -46,3 +50,52 @@ def test_what_the_paper_states_of_pairs_is_what_is_drawn(figures: dict[str, Figu
     assert "14 x" in figures["paper-08-experts"].alternative
     stages = [row["value"] for row in figures["paper-11-stages"].rows]
     assert stages == [7648, 9024, 10112, 11776]
+
+
+TEXT_WIDTH, LEAST = 468.0, 6.0
+"""In points: a figure across the text of a page of six and a half inches, and letters that are read without a glass."""
+
+
+def test_every_letter_is_read_where_a_figure_is_as_wide_as_the_text(figures: dict[str, Figure]) -> None:
+    small = {}
+    for figure in (*figures.values(), *figures_of(usual())):
+        (_, content), *_ = printed(figure, "svg")
+        svg = content.decode()
+        width = float(re.search(r'<svg[^>]* width="([\d.]+)"', svg)[1])  # type: ignore[index]
+        letters = [float(one) for one in re.findall(r'font-size="([\d.]+)px"', svg)]
+        if not min(letters) / width * TEXT_WIDTH >= LEAST:
+            small[figure.name] = min(letters) / width * TEXT_WIDTH
+    assert small == {}
+
+
+def test_those_who_meet_the_criterion_stand_beyond_both_of_its_lines(figures: dict[str, Figure]) -> None:
+    rows = figures["paper-02-criterion"].rows
+    for row in rows:
+        beyond = (row["ratio"] or 0) > 1000 and row["value"] > 100
+        assert beyond is (row["role"] in ("meets the criterion", "this model")), row
+    assert len({row["model"] for row in rows if row["role"] == "does not"}) == 5, "four, and one that was tuned"
+
+
+@pytest.mark.parametrize("name", ["paper-04-jumps", "paper-07-generations"])
+def test_no_name_is_written_over_another(name: str, figures: dict[str, Figure]) -> None:
+    texts = items_of(scene_of(figures[name].spec), "mark", "text")
+    columns: dict[float, list[float]] = {}
+    for one in texts:
+        if one["text"] != MODEL or name == "paper-04-jumps":
+            columns.setdefault(one["x"], []).append(one["y"])
+    assert sum(map(len, columns.values())) > 6
+    for heights in columns.values():
+        assert all(after - before >= 10 for before, after in pairwise(sorted(heights))), heights
+
+
+def test_names_are_written_in_ink_and_series_have_forms_of_their_own(figures: dict[str, Figure]) -> None:
+    names = [one for one in items_of(scene_of(figures["paper-07-generations"].spec), "mark", "text")
+             if one["text"] != MODEL]  # fmt: skip
+    assert len({one["fill"] for one in names}) == 1
+    legend = items_of(scene_of(figures["paper-05-scaling"].spec), "legend-symbol")
+    assert len({(one["fill"], one["shape"]) for one in legend}) == len(legend) == 8
+
+
+def test_both_policies_of_int8_are_seen_where_they_are_alike(figures: dict[str, Figure]) -> None:
+    points = items_of(scene_of(figures["paper-12-int8"].spec), "mark", "symbol")
+    assert len({(one["x"], one["y"]) for one in points}) == len(points)

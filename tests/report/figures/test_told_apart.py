@@ -15,7 +15,7 @@ from pytest_maxact.report.figures.heat import heat
 from pytest_maxact.report.figures.massive import massive
 from pytest_maxact.report.figures.series import series
 from pytest_maxact.report.figures.trust import intervals, stress_sites
-from tests.support.drawing import everything, model_of, scene_of, usual
+from tests.support.drawing import everything, items_of, model_of, scene_of, usual
 from tests.support.findings import limit
 
 KINDS = [kind for kind in (*LAYER_KINDS, *LINEAR_KINDS, *ATTENTION_KINDS[1:]) if kind != "router"]
@@ -26,17 +26,8 @@ def drawn(figure: Figure | LeftOut) -> Figure:
     return figure
 
 
-def items(scene: Any, role: str, kind: str = "") -> list[dict[str, Any]]:
-    """All items of marks with this role and of this kind."""
-    own = (
-        [dict(one) for one in scene["items"]] if scene.get("role") == role and kind in scene.get("marktype", "") else []
-    )
-    nested = [part for item in scene.get("items", ()) if isinstance(item, dict) for part in item.get("items", ())]
-    return own + [one for part in nested for one in items(part, role, kind)]
-
-
 def labels(figure: Figure) -> list[str]:
-    return [one["text"] for one in items(scene_of(figure.spec), "axis-label") if one["text"]]
+    return [one["text"] for one in items_of(scene_of(figure.spec), "axis-label") if one["text"]]
 
 
 def test_an_axis_of_counts_names_no_line_between_two_of_them() -> None:
@@ -53,7 +44,7 @@ def test_a_figure_alone_on_its_axis_is_named_as_it_is() -> None:
 def test_predictions_show_what_had_tokens_and_all_of_its_interval() -> None:
     figure = drawn(predictions(usual()))
     assert {row["confidence"] for row in figure.rows} == {"0% to 25%"}
-    (rule,) = items(scene_of(figure.spec), "mark", "rule")
+    (rule,) = items_of(scene_of(figure.spec), "mark", "rule")
     assert min(rule["y"], rule["y2"]) > 0
     assert max(rule["y"], rule["y2"]) < figure.spec["height"]
 
@@ -62,7 +53,7 @@ def test_predictions_show_what_had_tokens_and_all_of_its_interval() -> None:
 def test_kinds_of_sites_differ_by_more_than_their_colour(draw: Any) -> None:
     figure = drawn(draw(everything(model_of(2, kinds=tuple(KINDS)))))
     seen = {(one["stroke"] if one.get("fill") in (None, "transparent") else one["fill"], one["shape"])
-            for one in items(scene_of(figure.spec), "legend-symbol")}  # fmt: skip
+            for one in items_of(scene_of(figure.spec), "legend-symbol")}  # fmt: skip
     assert len(seen) == len(KINDS) + 2, "of the embedding and the final norm too"
     assert len({shape for _, shape in seen}) > 6
 
@@ -78,7 +69,7 @@ def columns(names: list[str]) -> int:
 
 
 def test_layers_that_meet_the_criterion_have_a_form_of_their_own() -> None:
-    marks = items(scene_of(drawn(massive(usual())).spec), "mark", "symbol")
+    marks = items_of(scene_of(drawn(massive(usual())).spec), "mark", "symbol")
     forms = {(one["datum"]["role"] if "datum" in one else one["shape"], one["shape"]) for one in marks}
     assert len({form for _, form in forms}) == 2
 
@@ -87,7 +78,7 @@ def test_a_breach_is_outlined_in_two_colours_of_which_one_is_seen_on_every_cell(
     record = model_of()
     hidden = "layers.2.hidden"
     spec = heat(drawn_of(record, None, [check(record, limit(1.0, hidden))])).spec
-    lines = [one for one in items(scene_of(spec), "mark", "rect") if one.get("fillOpacity") == 0]
+    lines = [one for one in items_of(scene_of(spec), "mark", "rect") if one.get("fillOpacity") == 0]
     assert [one["strokeWidth"] for one in lines] == [4.5, 2]
     assert len({one.get("stroke") for one in lines}) == 2
 
@@ -96,5 +87,5 @@ def test_a_remark_is_told_from_a_finding_in_words() -> None:
     found = usual()
     (one,) = found.artifact.lint or ()
     remark = replace(found, artifact=replace(found.artifact, lint=(one, replace(one, code="other", remark=True))))
-    texts = [one["text"] for one in items(scene_of(drawn(lint(remark)).spec), "mark", "text")]
+    texts = [one["text"] for one in items_of(scene_of(drawn(lint(remark)).spec), "mark", "text")]
     assert texts == ["1", "1, a remark"]

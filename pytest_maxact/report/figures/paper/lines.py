@@ -6,11 +6,24 @@ from itertools import pairwise
 
 from pytest_maxact.judge.figures.drawn import Drawn
 from pytest_maxact.judge.figures.published import PublishedCheckpoint, published_checkpoints
-from pytest_maxact.report.figures.build import Row, chart_of, logarithmic, made, number, positive, roles, said, tooltips
+from pytest_maxact.report.figures.build import (
+    Row,
+    chart_of,
+    decades,
+    logarithmic,
+    made,
+    number,
+    positive,
+    roles,
+    said,
+    tooltips,
+)
 from pytest_maxact.report.figures.figure import Figure
 from pytest_maxact.report.figures.paper.points import (
     OURS,
     SOURCE,
+    depth_axis,
+    named_beside,
     named_checkpoint,
     own_stream_rows,
     own_words,
@@ -19,6 +32,8 @@ from pytest_maxact.report.figures.paper.points import (
 from pytest_maxact.report.figures.theme import BREACH, GREEN, ORANGE, OWN, PURPLE, ZERO
 
 _SHOWN = 3
+_LINE = 1.6
+"""Times as large a magnitude is, that stands a line of text further up."""
 _HINTS = {"model": "model", "layer": "layer", "shown": "largest"}
 
 
@@ -51,7 +66,7 @@ def heat(drawn: Drawn) -> Figure:
         for row in own_stream_rows(drawn)
     ]
     base = chart_of().encode(
-        x=alt.X("left:Q", title="normalised depth", scale=alt.Scale(domain=[0, 1])),
+        x=depth_axis("left"),
         x2="right:Q",
         y=alt.Y("model:N", sort=order, title=None, axis=alt.Axis(labelLimit=200)),
         tooltip=tooltips(**_HINTS),
@@ -81,18 +96,18 @@ def jumps(drawn: Drawn) -> Figure:
     rows = [row for one, role in chosen for row in stream_rows(one, role=role)]
     rows += own_stream_rows(drawn, role=OURS)
     base = chart_of().encode(
-        x=alt.X("depth:Q", title="normalised depth", scale=alt.Scale(domain=[0, 1])),
+        x=depth_axis(),
         y=logarithmic("value", "residual maximum"),
         color=roles({"jump": ORANGE, "gradual": GREEN, "this model": OWN}),
         detail="model:N",
         tooltip=tooltips(**_HINTS),
     )
-    ends = [rows_of[-1] for one, _ in chosen if (rows_of := [row for row in rows if row["model"] == one.name])]
+    last = {row["model"]: row for row in rows}
+    ends = named_beside(last.values(), _LINE)
     chart = alt.layer(
         base.mark_line(strokeWidth=1.8),
         base.transform_filter("datum.role === 'this model'").mark_line(strokeWidth=3),
-        chart_of("ends").mark_text(align="right", dx=-2, dy=-8, fontSize=10)
-        .encode(x="depth:Q", y="value:Q", text="model:N"),
+        chart_of("ends").mark_text(align="left", dx=5, fontSize=11).encode(x="depth:Q", y="beside:Q", text="model:N"),
     )  # fmt: skip
     caption = (
         "Checkpoints whose residual maximum jumps tenfold or more within a layer, and those that grow gradually: the"
@@ -118,7 +133,12 @@ def families(drawn: Drawn) -> Figure:
         .mark_line(strokeWidth=1.5)
         .encode(
             x=alt.X("depth:Q", title="normalised depth", axis=alt.Axis(tickCount=3)),
-            y=logarithmic("value", "residual maximum"),
+            y=alt.Y(
+                "value:Q",
+                title="residual maximum",
+                scale=alt.Scale(type="log", nice=True),
+                axis=decades(values=[1, 100, 10_000, 1_000_000]),
+            ),
             color=roles({"this model": OWN, "published": ORANGE}),
             detail="model:N",
             tooltip=tooltips(**_HINTS),
@@ -139,7 +159,7 @@ def components(drawn: Drawn) -> Figure:
     rows = [row for kind in kinds for row in own_stream_rows(drawn, kind, role=kind, whose=OURS)]
     rows += [row for kind in kinds for row in stream_rows(beside, kind, role=kind, whose=beside.name)]
     base = chart_of().encode(
-        x=alt.X("depth:Q", title="normalised depth", scale=alt.Scale(domain=[0, 1])),
+        x=depth_axis(),
         y=logarithmic("value", "largest magnitude"),
         color=alt.Color("role:N", title=None, scale=alt.Scale(domain=list(kinds), range=list(kinds.values()))),
         tooltip=tooltips(model="model", role="site", layer="layer", shown="largest"),

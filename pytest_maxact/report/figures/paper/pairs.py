@@ -7,9 +7,27 @@ from typing import Any, Literal
 
 from pytest_maxact.judge.figures.drawn import Drawn
 from pytest_maxact.judge.figures.published import published_int8
-from pytest_maxact.report.figures.build import Row, chart_of, logarithmic, made, number, positive, roles, said, tooltips
+from pytest_maxact.report.figures.build import (
+    Row,
+    apart,
+    chart_of,
+    logarithmic,
+    made,
+    number,
+    positive,
+    roles,
+    said,
+    tooltips,
+)
 from pytest_maxact.report.figures.figure import Figure
-from pytest_maxact.report.figures.paper.points import SOURCE, named_checkpoint, own_row, own_words
+from pytest_maxact.report.figures.paper.points import (
+    SOURCE,
+    depth_axis,
+    named_beside,
+    named_checkpoint,
+    own_row,
+    own_words,
+)
 from pytest_maxact.report.figures.theme import GREEN, GREY, ORANGE, OWN, PURPLE
 
 _GENERATIONS = {
@@ -24,6 +42,10 @@ _STAGES = {5: "Ling-mini-5T", 10: "Ling-mini-10T", 15: "Ling-mini-15T", 20: "Lin
 _LAST = 22
 """Trillions of tokens, where the axis of stages ends."""
 _TUNED = ("Qwen2.5-1.5B", "Qwen2.5-7B", "Qwen2.5-32B")
+_LINE = 1.35
+"""Times as large a magnitude is, that stands a line of text further up."""
+_ROOM = 2.0
+"""Times so much beyond the outermost point an axis goes on, for what is written there."""
 _ACCEPTABLE = 20.0
 """dB of SQNR that the paper calls acceptable."""
 
@@ -42,12 +64,15 @@ def generations(drawn: Drawn) -> Figure:
         x=x, y=logarithmic("value", "M"), color=roles({"Qwen": ORANGE, "Gemma": PURPLE}),
         tooltip=tooltips(model="model", shown="M"),
     )  # fmt: skip
-    names = marks.mark_text(align="left", dx=8, fontSize=10)
-    chart = alt.layer(marks.mark_point(filled=True, size=80, opacity=0.9), names.encode(text="model:N"),
+    beside = [
+        row for name in _GENERATIONS for row in named_beside((one for one in rows if one["generation"] == name), _LINE)
+    ]
+    names = chart_of("beside").mark_text(align="left", dx=8, fontSize=11).encode(x=x, y="beside:Q", text="model:N")
+    chart = alt.layer(marks.mark_point(filled=True, size=80, opacity=0.9), names,
                       *_own(alt.XDatum(list(_GENERATIONS)[-1])))  # fmt: skip
     caption = f"M by generation; the model itself as a dashed line. gemma-2b is of the first generation. {SOURCE}"
     return made("paper-07-generations", "Do newer generations have larger activations?", caption, own_words(drawn),
-                chart, 360, rows, ours=[own_row(drawn)])  # fmt: skip
+                chart, 360, rows, ours=[own_row(drawn)], beside=beside)  # fmt: skip
 
 
 def experts(drawn: Drawn) -> Figure:
@@ -84,9 +109,10 @@ def _paired(
             for one, role in zip(ones, called, strict=True)
         ]
     y = alt.Y("pair:N", sort=[span["pair"] for span in spans], title=None, axis=alt.Axis(labelLimit=260))
-    colour = roles({called[0]: OWN, called[1]: ORANGE})
+    colour = roles({called[0]: GREEN, called[1]: ORANGE})
     hints = tooltips(model="model", shown="M")
-    x = logarithmic("value", "M", along="x")
+    edges = [row["value"] for row in (*rows, own_row(drawn)) if row["value"]]
+    x = logarithmic("value", "M", along="x", domain=[min(edges) / _ROOM, max(edges) * _ROOM])
     ours = chart_of("ours").encode(x=x, tooltip=hints)
     chart = alt.layer(
         chart_of("spans").mark_rule(strokeWidth=2, color=GREY).encode(x=alt.X("low:Q"), x2="high:Q", y=y),
@@ -94,7 +120,7 @@ def _paired(
         _beside(alt.datum.role == called[0], "left", 10).encode(x=x, y=y, text="shown:N"),
         _beside(alt.datum.role == called[1], "right", -10).encode(x=x, y=y, text="shown:N"),
         ours.mark_rule(strokeDash=[5, 4], color=OWN, strokeWidth=2),
-        ours.mark_text(align="left", dx=4, fontSize=10, baseline="top").encode(y=alt.value(2), text="model:N"),
+        ours.mark_text(align="left", dx=4, fontSize=11, baseline="top").encode(y=alt.value(2), text="model:N"),
     )
     factors = ", ".join(f"{span['pair']}: {span['factor']}" for span in spans)
     return made(name, title, caption, f"{factors}. {own_words(drawn)}", chart, 70 * len(pairs), rows, spans=spans,
@@ -103,7 +129,7 @@ def _paired(
 
 def _beside(which: Any, align: Literal["left", "right"], dx: int) -> Any:
     """Figures at the outer side of their points, clear of what lies between."""
-    return chart_of().transform_filter(which).mark_text(align=align, dx=dx, fontSize=10)
+    return chart_of().transform_filter(which).mark_text(align=align, dx=dx, fontSize=11)
 
 
 def tuning(drawn: Drawn) -> Figure:
@@ -129,7 +155,7 @@ def tuning(drawn: Drawn) -> Figure:
         chart_of()
         .mark_line(strokeWidth=2)
         .encode(
-            x=alt.X("depth:Q", title="normalised depth", scale=alt.Scale(domain=[0, 1])),
+            x=depth_axis(),
             y=logarithmic("value", "after over before", domain=domain),
             color=alt.Color("role:N", title=None, scale=alt.Scale(domain=names, range=colours)),
             tooltip=tooltips(role="", layer="layer", shown="factor"),
@@ -171,7 +197,7 @@ def stages(drawn: Drawn) -> Figure:
     chart = alt.layer(
         base.mark_line(color=ORANGE, strokeWidth=2),
         base.mark_point(color=ORANGE, filled=True, size=80, opacity=1),
-        base.mark_text(align="left", dx=8, dy=8, fontSize=10).encode(text="model:N"),
+        base.mark_text(align="left", dx=8, dy=8, fontSize=11).encode(text="model:N"),
         *_own(alt.XDatum(_LAST)),
     )
     series = [point for point in drawn.series.points if point.kind == "M"] if drawn.series else []
@@ -210,8 +236,9 @@ def int8(drawn: Drawn) -> Figure:
     ]
     base = chart_of().encode(
         y=alt.Y("model:N", sort=[own, *order], title=None, axis=alt.Axis(labelLimit=200)),
+        yOffset=alt.YOffset("role:N", sort=["max_abs", "clip_q0.999"]),
         x=alt.X("value:Q", title="SQNR, dB, of the site that carries M"),
-        color=roles({"max_abs": OWN, "clip_q0.999": ORANGE}),
+        **apart("role", ["max_abs", "clip_q0.999"]),
         tooltip=tooltips(model="model", role="policy", site="site", value="SQNR, dB", clipped="clipped"),
     )
     chart = alt.layer(

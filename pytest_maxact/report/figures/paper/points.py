@@ -3,16 +3,40 @@
 Source of all published figures: result files of arXiv 2605.15572 (Chen et al., May 2026, CC BY 4.0).
 """
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from pytest_maxact.judge.figures.drawn import Drawn
 from pytest_maxact.judge.figures.published import PublishedCheckpoint, published_checkpoints
-from pytest_maxact.report.figures.build import Row, number, positive, said
+from pytest_maxact.report.figures.build import Row, exact_axis, number, positive, said
 from pytest_maxact.report.figures.theme import GREY, OWN
+
+if TYPE_CHECKING:
+    import altair as alt
 
 OURS, THEIRS = "this model", "published"
 COLOURS = {OURS: OWN, THEIRS: GREY}
 SOURCE = "Published figures: arXiv 2605.15572."
+
+
+def depth_axis(field: str = "depth") -> "alt.X":
+    """Depth from the first layer to the last, 1."""
+    import altair as alt
+
+    return alt.X(f"{field}:Q", title="normalised depth", scale=alt.Scale(domain=[0, 1]), axis=exact_axis(tickCount=10))
+
+
+def named_beside(rows: Iterable[Row], least: float) -> list[Row]:
+    """The same with `beside`, where the name of each may be written on a logarithmic axis: at its value, or so far
+    above the name below it that both can be read.
+
+    `least`: the magnitude at one line of text over that at the line below it.
+    """
+    beside = list[Row]()
+    for row in sorted((row for row in rows if row["value"]), key=lambda row: float(row["value"])):
+        lowest = beside[-1]["beside"] * least if beside else 0.0
+        beside.append({**row, "beside": max(row["value"], lowest)})
+    return beside
 
 
 def everyone(drawn: Drawn) -> list[Row]:
