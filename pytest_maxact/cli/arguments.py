@@ -58,7 +58,7 @@ def add_json(parser: argparse.ArgumentParser, what: str = "for a program") -> No
 
 def add_junit(parser: argparse.ArgumentParser) -> None:
     """No option of the table: pytest writes such a file itself."""
-    what = "write every check as a test case to FILE, as pytest's --junitxml has them"
+    what = "write every check as a test case to FILE, as the file of JUnit that pytest writes of a gate has them"
     parser.add_argument("--junit", metavar="FILE", type=place, action=Single, help=what)
 
 

@@ -8,7 +8,8 @@ EXIT_CODES = """\
 exit codes:
   0  all of it holds, or was done
   1  a breach, or what could not be measured
-  4  a request that is wrong: an option, a path, a limits file"""
+  4  a request that is wrong: an option, a path, a limits file
+  130, 141, 143  interrupted; nobody read on what it printed; asked to end (SIGTERM)"""
 EXAMPLES: Mapping[str, tuple[Example, ...]] = {
     "": (
         ("maxact measure DIR -o run.safetensors", "measure a checkpoint, and keep its Record"),

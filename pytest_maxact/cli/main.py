@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -38,10 +38,11 @@ from pytest_maxact.cli import (
     weights,
 )
 from pytest_maxact.cli.examples import ending
-from pytest_maxact.cli.exits import FAILED, INTERRUPTED, UNREAD, USAGE
+from pytest_maxact.cli.exits import ENDED, FAILED, INTERRUPTED, UNREAD, USAGE
 from pytest_maxact.cli.parser import Command, CommandLine
 from pytest_maxact.cli.words import argument
 from pytest_maxact.errors import InputError, MaxactError, shown
+from pytest_maxact.gate.ended import interrupted_by_signal
 
 _COMMANDS = (
     measure, judge, report, explain, verify, card, show, trust, compare, series, merge, suggest, figures, export,
@@ -54,7 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Code that comes with the weights runs in a process apart."""
     atexit.register(gc.freeze)  # the process ends: nothing is searched for garbage once more, a tenth of a judging
     arguments = list(sys.argv[1:] if argv is None else argv)
-    return _ending(lambda: _run(arguments))
+    asked_to_end: list[str] = []
+    launched = os.environ.get("RANK") and os.environ.get("WORLD_SIZE", "1") != "1"
+    with nullcontext() if launched else interrupted_by_signal(asked_to_end.append):  # a launcher has its own way
+        return _ending(lambda: _run(arguments), asked_to_end)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -78,17 +82,19 @@ def run_apart(folder: str, parent: int) -> None:
     told_apart(Path(folder), parent, lambda: work_of(Path(folder), command))
 
 
-def _ending(command: Callable[[], int]) -> int:
-    """The exit code of a command, whatever becomes of it, and of what it prints."""
+def _ending(command: Callable[[], int], asked_to_end: Sequence[str] = ()) -> int:
+    """The exit code of a command, whatever becomes of it, and of what it prints. `asked_to_end`: by which signals it
+    was.
+    """
     try:
-        return _ended(command)
+        return _ended(command, asked_to_end)
     except BrokenPipeError:
         for stream in (sys.stdout, sys.stderr):
             _drop(stream)
         return UNREAD
 
 
-def _ended(command: Callable[[], int]) -> int:
+def _ended(command: Callable[[], int], asked_to_end: Sequence[str]) -> int:
     try:
         code = command()
         sys.stdout.flush()
@@ -103,8 +109,9 @@ def _ended(command: Callable[[], int]) -> int:
         print(f"maxact: could not measure: {error.worded(argument)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("maxact: interrupted, nothing was written", file=sys.stderr)
-        return INTERRUPTED
+        how = f"ended by {asked_to_end[0]}" if asked_to_end else "interrupted"
+        print(f"maxact: {how} before it was done; no file was left half-written", file=sys.stderr)
+        return ENDED if asked_to_end else INTERRUPTED
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -1,40 +1,35 @@
-"""A run that is asked to end, by SIGTERM as runners of CI and batch systems do, ends as one that its user interrupts:
-pytest closes it, its files say that it was broken off, and a runner is told.
-
-Guards that a handler of anybody else stays, that none is left behind, and that a second signal ends the run at once.
+"""A pytest run that does not come to its end: asked to end, it is closed by pytest, its files say that it was broken
+off, and a runner is told; one of which nobody reads on what it prints says so on the other stream.
 """
 
-import os
-import signal
-import threading
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
+
+from pytest_maxact.gate.ended import interrupted_by_signal
 
 signal_key = pytest.StashKey[str]()
 """The name of the signal that the run was ended by."""
 
 
-@contextmanager
-def interrupted_by_signal(config: pytest.Config) -> Iterator[None]:
+def ends_by_signal(config: pytest.Config) -> AbstractContextManager[None]:
     """Around the whole of a run, in the process that the user started."""
-    here = os.getpid()
 
-    def ended(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        if os.getpid() != here:  # forked from it, and no run of its own
-            signal.raise_signal(number)
-        config.stash[signal_key] = signal.Signals(number).name
-        raise KeyboardInterrupt(config.stash[signal_key])
+    def note(name: str) -> None:
+        config.stash[signal_key] = name
 
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, ended)
+    return interrupted_by_signal(note)
+
+
+@contextmanager
+def told_unread() -> Iterator[None]:
+    """Around it too: pytest ends such a run with its exit code for failures, and without a word."""
     try:
         yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        said = "nobody reads on what this run prints, which is its end; its files say what was checked"
+        print(f"maxact: {said}", file=sys.stderr)
+        raise

@@ -59,11 +59,12 @@ def write_verdict(session: pytest.Session, gate: "GateSession") -> None:
     try:
         outcome, troubles = stash.get(outcome_key, None), stash.get(trouble_key, list[str]())
         said = stash[_verdict_key].finish(gate, outcome, troubles, pytest_option)
-        if session.config.get_verbosity() >= 0:
-            print(one_line(f"maxact: {said}"))
     except (MaxactError, ValueError, OSError) as error:
         stash[_passed_key] = False
         print(f"maxact: the verdict was not written: {message(marked(error), pytest_option)}", file=sys.stderr)
+        return
+    if session.config.get_verbosity() >= 0:
+        print(one_line(f"maxact: {said}"))
 
 
 def close(session: pytest.Session, gate: "GateSession", stopped: bool) -> None:

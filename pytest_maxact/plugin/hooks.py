@@ -77,7 +77,7 @@ def pytest_cmdline_main(
     """The first word of a run that asks for a gate, and the last."""
     if hasattr(config, "workerinput") or not asked_for(config) or is_left_out(config):
         return (yield)
-    from pytest_maxact.plugin.ended import interrupted_by_signal
+    from pytest_maxact.plugin.ended import ends_by_signal, told_unread
     from pytest_maxact.plugin.finish import end
     from pytest_maxact.plugin.github import told_at_last
     from pytest_maxact.plugin.ranks import led, place
@@ -86,8 +86,8 @@ def pytest_cmdline_main(
     if (here := place()) and not here.leads:
         refuse_looking_only(config)
         return (yield)
-    alone = interrupted_by_signal(config) if here is None else nullcontext()  # a launcher of ranks has its own way
-    with alone, told_at_last(config), led(config) as ended:
+    alone = ends_by_signal(config) if here is None else nullcontext()  # a launcher of ranks has its own way
+    with alone, told_at_last(config), told_unread(), led(config) as ended:
         refuse_looking_only(config)
         status = yield
         status = status if typed(config).looks else end(config, status)
