@@ -19,7 +19,7 @@ from pytest_maxact.numbers.counted import counted
 from pytest_maxact.settings.places import expanded
 from pytest_maxact.settings.settings import Settings
 from pytest_maxact.trainer.arguments import require_arguments
-from pytest_maxact.trainer.earlier import found_before
+from pytest_maxact.trainer.earlier import found_before, wants_measuring
 from pytest_maxact.trainer.live import as_written, refuse_sharded, unwrapped
 from pytest_maxact.trainer.logged import PREFIX
 from pytest_maxact.trainer.preparation import prepare_run, record_path
@@ -51,7 +51,8 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
 
     `findings` holds, by step, the checks that failed there, and `errors` why there could be no measurement; `verdict`
     is that of the reports when the run is over, None until then and where none was asked for. Training starts with an
-    InputError where the run cannot be measured at all. In data-parallel runs the first process measures.
+    InputError where the run cannot be measured at all. In data-parallel runs the first process measures. A run that is
+    resumed at a step whose measurement its log does not have begins with it.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    ) -> TrainerControl:
         """Find what would keep this run from being measured. Raises InputError."""
         if self._unended:
             self._unended()  # a run before this one, which did not come to its end
@@ -134,7 +135,7 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
                     prepared = prepare_run(self.trainer, self._settings, self.baseline, state)
                 self._run = Run(prepared, self.budget_seconds)
                 if self._reports:
-                    before = found_before(state, Path(args.output_dir), self.every, prepared.first)
+                    before = found_before(state, Path(args.output_dir), prepared.first)
                     self._reports.begin(self._run, before)
                     self._unended = weakref.finalize(self, self._reports.broken_off)
         except InputError as error:
@@ -142,6 +143,10 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
             if is_asked(self._github):
                 print(*refused(said), sep="\n", file=sys.stderr)
             raise InputError(said) from error
+        if self._run and wants_measuring(state, Path(args.output_dir), self.every):
+            values, _ = self._measure(Path(args.output_dir), state.global_step, self._run)
+            return self._log(values, control)
+        return control
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -243,6 +248,16 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
 
     def _refuse_idle(self, args: TrainingArguments, state: TrainerState) -> None:
         """Raise InputError where no step of this run would be measured, or several runs would write to one place."""
+        if state is not self.trainer.state:
+            raise InputError(
+                "it was made with another Trainer than the one that it was added to, whose model would be measured\n"
+                "  write trainer.add_callback(MaxActCallback(trainer))"
+            )
+        if sum(isinstance(one, MaxActCallback) for one in self.trainer.callback_handler.callbacks) > 1:
+            raise InputError(
+                "this Trainer has several of it, which would write over each other's Records\n"
+                "  add one; what else is to be looked at can be asked of its Records afterwards, by maxact judge"
+            )
         if state.is_hyper_param_search:
             raise InputError(
                 "a hyperparameter search trains many models\n"

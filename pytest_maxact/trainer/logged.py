@@ -5,7 +5,8 @@ what was there.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pytest_maxact.judge.compare.changes import growth
 from pytest_maxact.judge.compare.jumps import first_jump, stream
@@ -27,12 +28,28 @@ def figures(record: Record, first: Record, breaches: int, seconds: float) -> dic
     return {f"{PREFIX}{name}": float(value) for name, value in found.items() if math.isfinite(value)}
 
 
-def _of(record: Record) -> Iterator[tuple[str, float]]:
-    yield "M", record.carrier.max_abs
-    largest: dict[str, float] = {}
+def logged_by(state: Any) -> dict[int, Mapping[str, float]]:
+    """By step, in order, what a run's own log has of its measurements, those that were not made included."""
+    own = (entry for entry in state.log_history if any(key.startswith(PREFIX) for key in entry))
+    return dict(sorted({entry["step"]: entry for entry in own}.items()))
+
+
+def is_of(record: Record, entry: Mapping[str, float]) -> bool:
+    """Whether a Record is the one that an entry of the log is of, and not of other weights: by all of its maxima."""
+    told = {name: value if math.isfinite(value) else None for name, value in _maxima(record).items()}
+    return all(entry.get(f"{PREFIX}{name}") == value for name, value in told.items())
+
+
+def _maxima(record: Record) -> dict[str, float]:
+    """M, and the largest of every kind of site."""
+    largest = {"M": record.carrier.max_abs}
     for reading in record.sites.values():
         largest[reading.site.kind] = max(largest.get(reading.site.kind, 0.0), reading.max_abs)
-    yield from largest.items()
+    return largest
+
+
+def _of(record: Record) -> Iterator[tuple[str, float]]:
+    yield from _maxima(record).items()
     yield "nonfinite", sum(reading.nonfinite for reading in record.sites.values())
     yield "int8_sqnr_db", metric_value(record.carrier, INT8_SQNR)
     if record.predictions is not None and record.predictions.tokens:

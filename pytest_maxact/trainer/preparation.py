@@ -35,7 +35,7 @@ from pytest_maxact.record.provenance import corpus_digest, splits_digest
 from pytest_maxact.record.record import Record
 from pytest_maxact.settings.settings import Settings
 from pytest_maxact.trainer.live import as_loaded, is_remote, refuse_attention, undisturbed, unwrapped
-from pytest_maxact.trainer.logged import SECONDS
+from pytest_maxact.trainer.logged import SECONDS, is_of, logged_by
 from pytest_maxact.trainer.sample import samples_of
 
 FIRST = "the first measurement of this run"
@@ -74,9 +74,10 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
     for place in filter(lambda place: _RECORD.fullmatch(place.name), sorted(folder.iterdir())):
         require_place(place, RECORD, own=folder)
     against = f"baseline {baseline}" if baseline else FIRST
-    reference = _baseline(baseline, folder, state.global_step) if baseline else None
+    reference = _baseline(baseline, folder, state) if baseline else None
     earlier = _first_of(state, folder)
-    fixed = {name: record for name, record in ((against, reference), earlier or ("", None)) if record is not None}
+    beside = earlier or _beside(state, folder) or ("", None)
+    fixed = {name: record for name, record in ((against, reference), beside) if record is not None}
     model = unwrapped(trainer)
     loaded = as_loaded(model)
     refuse_attention(model, loaded.dtype)
@@ -184,22 +185,28 @@ def record_path(folder: Path, step: int) -> Path:
 
 
 def _first_of(state: Any, folder: Path) -> tuple[str, Record] | None:
-    """The earliest Record of a run that was resumed, of those still there; the run's own log says at which steps it was
-    measured.
-
-    The log of the checkpoint that was resumed from was written before its own measurement.
+    """The earliest Record of a run that was resumed, of those still there, by the run's own log: what it says of the
+    step is what the Record holds.
     """
-    if not state.global_step:
-        return None
-    logged = [entry["step"] for entry in state.log_history if SECONDS in entry]
-    paths = [record_path(folder, step) for step in dict.fromkeys((*logged, state.global_step))]
-    return next(((f"the Record {path}", load(path)) for path in paths if path.is_file()), None)
+    for step, entry in logged_by(state).items():
+        path = record_path(folder, step)
+        if SECONDS in entry and path.is_file() and is_of(record := load(path), entry):
+            return f"the Record {path}", record
+    return None
 
 
-def _baseline(path: Path, folder: Path, step: int) -> Record:
-    """The Record at `path`. Raises InputError for one that the run, now at `step`, would write over."""
-    named = _RECORD.fullmatch(path.name)
-    if named and int(named[1]) > step and path.resolve().parent == folder.resolve():
+def _beside(state: Any, folder: Path) -> tuple[str, Record] | None:
+    """What lies beside the checkpoint that a run is resumed from, whose own measurement its log does not have: it says
+    which samples to read, and nothing of the weights.
+    """
+    path = record_path(folder, state.global_step)
+    return (f"the Record {path}", load(path)) if state.global_step and path.is_file() else None
+
+
+def _baseline(path: Path, folder: Path, state: Any) -> Record:
+    """The Record at `path`. Raises InputError for one that the run would write over."""
+    named, last = _RECORD.fullmatch(path.name), max(logged_by(state), default=0)
+    if named and int(named[1]) > last and path.resolve().parent == folder.resolve():
         raise InputError(
             f"the baseline {path} lies where this run writes its own Record of step {named[1]}\n"
             "  copy it to another folder"

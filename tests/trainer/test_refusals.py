@@ -137,6 +137,20 @@ def test_attention_that_cannot_take_the_dtype_of_the_weights_is_refused(tmp_path
         begin(trainer)
 
 
+def test_several_callbacks_of_a_trainer_are_refused_for_their_records_are_one_file(tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path / "out")
+    trainer.add_callback(MaxActCallback(trainer, every=2))
+    refused(tmp_path, "this Trainer has several of it", trainer=trainer, every=3)
+
+
+def test_a_callback_of_another_trainer_is_refused_for_it_would_measure_the_wrong_model(tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path / "out")
+    trainer.add_callback(MaxActCallback(trainer_of(tmp_path / "other"), every=2))
+    with pytest.raises(InputError, match="it was made with another Trainer than the one that it was added to"):
+        trainer.train()
+    assert trainer.state.global_step == 0
+
+
 def test_a_hyperparameter_search_is_refused(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path)
     trainer.state.is_hyper_param_search = True

@@ -176,7 +176,7 @@ def resumed(
 
 def test_a_run_that_goes_on_reports_what_was_found_before_it_was_resumed(tmp_path: Path, corpus: Path) -> None:
     callback = resumed(tmp_path, corpus, Doing(2, grow), Doing(3, shrink))
-    assert callback.findings == {6: ()}
+    assert callback.findings == {4: (), 6: ()}
     document = report(tmp_path)
     assert [one["name"] for one in document["checkpoints"]] == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
     assert (document["verdict"], document["counts"]["failed"]) == ("FAIL", 2)
@@ -192,7 +192,6 @@ def test_a_run_that_goes_on_reports_what_was_found_before_it_was_resumed(tmp_pat
             "FAIL",
             "checkpoint-2: its Record .* is gone, and 2 checks of it failed",
         ),
-        ((), 4, "FAIL", "checkpoint-4: it was not measured before this run was resumed"),
     ],
 )
 def test_what_is_gone_of_a_run_that_goes_on_is_told_and_no_pass_where_it_failed_or_is_not_known(
@@ -203,6 +202,34 @@ def test_what_is_gone_of_a_run_that_goes_on_is_told_and_no_pass_where_it_failed_
     document = report(tmp_path)
     assert callback.verdict == document["verdict"] == verdict
     assert any(re.search(told, said) for said in (*document["faults"], *document["warnings"]))
+
+
+def test_what_was_not_logged_when_a_run_ended_is_measured_as_it_goes_on_and_not_taken_from_what_lies_there(
+    tmp_path: Path, corpus: Path
+) -> None:
+    asked: dict[str, Any] = {"limits": held_limits(tmp_path), "json_report": tmp_path / "run.json"}
+    train(tmp_path, corpus, trainer=trainer_of(tmp_path, max_steps=4, save_steps=2), **asked)
+    trainer_of(tmp_path, callbacks=[Doing(1, grow)], max_steps=4, save_steps=2).train()  # another, not measured
+    mended = trainer_of(tmp_path, callbacks=[Doing(5, shrink)], save_steps=2)
+    callback = train(tmp_path, corpus, trainer=mended, resume=tmp_path / "checkpoint-4", **asked)
+    assert [len(found) for found in callback.findings.values()] == [2, 0]
+    assert callback.verdict == "FAIL"
+    again = train(tmp_path, corpus, trainer=trainer_of(tmp_path, max_steps=8, save_steps=2),
+                  resume=tmp_path / "checkpoint-6", **asked)  # fmt: skip
+    assert again.verdict == report(tmp_path)["verdict"] == "FAIL"
+    assert [one["name"] for one in report(tmp_path)["checkpoints"]] == ["checkpoint-4", "checkpoint-6", "checkpoint-8"]
+
+
+def test_a_record_of_another_run_is_not_taken_for_what_the_log_tells_of(tmp_path: Path, corpus: Path) -> None:
+    def overwrite() -> None:
+        other = tmp_path / "other"
+        train(other, corpus, trainer=trainer_of(other, max_steps=2, save_steps=2, learning_rate=0.0))
+        shutil.copy(other / "checkpoint-2.maxact.safetensors", tmp_path)
+
+    callback = resumed(tmp_path, corpus, Doing(2, grow), Doing(3, shrink), between=overwrite)
+    assert callback.verdict == "FAIL"
+    assert "is of other weights than this run's log tells of step 2" in report(tmp_path)["faults"][0]
+    assert report(tmp_path)["counts"]["failed"] == 0
 
 
 def test_a_run_that_was_not_measured_before_it_was_resumed_says_so(tmp_path: Path, corpus: Path) -> None:
