@@ -164,7 +164,7 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
         if self._run is not None and not self.findings:
             logger.warning("maxact: %s", NOTHING)
         if self._reports and self._run:
-            self._reports.finish(state.global_step)
+            self._reports.finish(state.global_step, _left_at(args, state))
             if self._unended:
                 self._unended.detach()
 
@@ -277,6 +277,12 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
 
 def _told(error: Exception) -> str:
     return error.worded(argument) if isinstance(error, MaxactError) else f"{type(error).__name__}: {first_line(error)}"
+
+
+def _left_at(args: TrainingArguments, state: TrainerState) -> int:
+    """The step whose weights a Trainer ends with: the last, or that of the best checkpoint, which it may load again."""
+    best = state.best_model_checkpoint if args.load_best_model_at_end else None
+    return int(Path(best).name.rpartition("-")[2]) if best else state.global_step
 
 
 def _path(value: str | Path | None) -> str | None:

@@ -112,11 +112,13 @@ class RunReports:
         self._put(step, (f"measured until step {step} of {last}",), (UNFINISHED,))
         self._spared = monotonic() + _SPARE * (monotonic() - begun)
 
-    def finish(self, step: int) -> None:
-        """The files, and what a runner of GitHub's kind is told."""
+    def finish(self, step: int, best: int) -> None:
+        """The files, and what a runner of GitHub's kind is told. `best`: the step whose weights the model has now."""
         measured = max(self._steps, default=step)
         ended = f"training ended at step {step}, and nothing is known of the model after step {measured}"
-        account = self._put(step, (ended,) if measured < step else ())
+        told = f", and the last that was measured is step {measured}" if best in self._steps else ", not measured"
+        remarks = [f"training ended with the weights of its best step, {best}{told}"] if best != step else []
+        account = self._put(step, (*remarks, ended) if measured < step else tuple(remarks))
         self.verdict = account.verdict if account else "FAIL"
         words = verdict_words(account)[0] if account else "FAIL"
         level = logging.INFO if self.verdict == "PASS" else logging.WARNING

@@ -37,6 +37,7 @@ def trainer_of(
 ) -> Trainer:
     """A Trainer of `STEPS` steps that saves every third and logs every second; `tokenizer` is its processing_class."""
     tokenizer = options.pop("tokenizer", tiny.word_tokenizer())
+    evaluated = options.pop("eval_dataset", None)
     stated: dict[str, Any] = {
         "use_cpu": True, "report_to": [], "disable_tqdm": True, "max_steps": STEPS, "save_steps": 3, "logging_steps": 2,
         "per_device_train_batch_size": 4, "learning_rate": 1e-2, "seed": 3,
@@ -45,6 +46,7 @@ def trainer_of(
         model=causal_lm() if model is None else model,
         args=TrainingArguments(output_dir=str(folder), **{**stated, **options}),
         train_dataset=words(),
+        eval_dataset=evaluated,
         processing_class=tokenizer,
         callbacks=callbacks,
     )

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import Trainer
 
 from pytest_maxact.report.data.run.text import run_json
 from pytest_maxact.trainer import reports
 from pytest_maxact.trainer.callback import MaxActCallback
 from pytest_maxact.trainer.reports import RunReports
 from tests.support.pages import accounted, kept
-from tests.support.training import STEPS, Doing, limits_file, record_at, train, trainer_of
+from tests.support.training import STEPS, Doing, limits_file, record_at, train, trainer_of, words
 from tests.support.waivers import SOON
 
 PLACES = {
@@ -149,6 +150,28 @@ def test_what_came_after_the_last_measurement_is_not_told_as_known(tmp_path: Pat
     assert report(tmp_path)["warnings"][0] == (
         "training ended at step 4, and nothing is known of the model after step 3"
     )
+
+
+class Evaluated(Trainer):  # type: ignore[misc]
+    """A Trainer whose loss is lowest at its first step."""
+
+    def evaluate(self, *given: Any, **named: Any) -> dict[str, float]:
+        metrics = {"eval_loss": float(self.state.global_step)}
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+@pytest.mark.parametrize(("every", "told"), [(1, ", and the last that was measured is step 4"), (2, ", not measured")])
+def test_a_run_that_ends_with_the_weights_of_an_earlier_step_says_so(
+    every: int, told: str, tmp_path: Path, corpus: Path
+) -> None:
+    trainer = trainer_of(
+        tmp_path, kind=Evaluated, max_steps=4, save_steps=1, eval_strategy="steps", eval_steps=1, eval_dataset=words(4),
+        load_best_model_at_end=True,
+    )  # fmt: skip
+    train(tmp_path, corpus, trainer=trainer, every=every, limits=plain_limits(tmp_path),
+          json_report=tmp_path / "run.json")  # fmt: skip
+    assert report(tmp_path)["warnings"][0] == f"training ended with the weights of its best step, 1{told}"
 
 
 def test_a_run_is_compared_with_its_first_measurement_in_its_reports(tmp_path: Path, corpus: Path) -> None:
