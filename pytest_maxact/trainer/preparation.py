@@ -111,8 +111,7 @@ def prepare_run(trainer: Any, settings: Settings, baseline: Path | None, state: 
     prepared = Prepared(
         checkpoint=checkpoint, identity=identity, anatomy=anatomy, tokenizer=tokenizer, sequences=tuple(sequences),
         whole=tuple(sequences), max_seq_len=max_length(settings, model.config.get_text_config()),
-        predicts=has_head(checkpoint),
-        unpredicted=untold,
+        predicts=has_head(checkpoint), unpredicted=untold,
     )  # fmt: skip
     return Preparation(
         settings=settings,
