@@ -73,6 +73,11 @@ def message(text: str, words: Words) -> str:
     return worded(own_lines(text), words)
 
 
+def in_a_line(text: str, words: Words) -> str:
+    """Likewise, where there is one line for it: what to do comes behind what is wrong."""
+    return "; ".join(line.strip() for line in message(text, words).split("\n"))
+
+
 def own_lines(text: str) -> str:
     """A text of ours, whose lines after the first begin with two blanks: any other break of a line is part of a name,
     and is spelled out.

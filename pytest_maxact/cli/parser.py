@@ -5,12 +5,14 @@ option that is misspelt is told with the one that was probably meant.
 import argparse
 import sys
 from collections.abc import Iterable
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import Any, NoReturn
 
 from pytest_maxact.cli.exits import USAGE
 from pytest_maxact.errors import one_line
 from pytest_maxact.settings.spelling import did_you_mean
+
+_GITHUB = "--github"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -44,8 +46,22 @@ class CommandLine(_Parser):
 
 
 class Command(_Parser):
-    """One command of it, which knows its own options."""
+    """One command of it, which knows its own options. What one refuses that has a verdict for a runner of GitHub's kind
+    is told there too.
+    """
+
+    _typed: tuple[str, ...] = ()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        self.refuse_unknown(args or ())
+        self._typed = tuple(args or ())
+        self.refuse_unknown(self._typed)
         return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        if _GITHUB in self._option_string_actions:
+            from pytest_maxact.gate.github import AUTO, OFF, is_asked, refused
+
+            is_off = f"{_GITHUB}={OFF}" in self._typed or (_GITHUB, OFF) in pairwise(self._typed)
+            if is_asked(OFF if is_off else AUTO):
+                print(*refused(f"{self.prog}: {message}"), sep="\n", file=sys.stderr)
+        super().error(message)

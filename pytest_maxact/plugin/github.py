@@ -18,6 +18,8 @@ from pytest_maxact.settings.option import pytest_option
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
 
+_SOURCES = ("model", "replay")
+_ASKING = tuple(map(pytest_option, _SOURCES))
 _told_key = pytest.StashKey[bool]()
 
 
@@ -63,12 +65,27 @@ def told_at_last(config: pytest.Config) -> Iterator[None]:
             _tell_none(config, f"{why}\n  the log above has the reason", config.option)
 
 
+def tell_unparsed(config: pytest.Config) -> None:
+    """That pytest refused the command line, where it does so before any plugin is asked; called when all is over."""
+    error, given = sys.exc_info()[1], getattr(config, "known_args_namespace", None)
+    if not isinstance(error, pytest.UsageError) or _told_key in config.stash:
+        return
+    typed = tuple(map(str, config.invocation_params.args))
+    asked = any(one.startswith(_ASKING) for one in typed) or (given is not None and _asks(config, given))
+    if asked and not hasattr(config, "workerinput"):
+        _tell_none(config, str(error).strip().rpartition("error: ")[2], given)
+
+
 def tell_conftest(config: pytest.Config, error: Exception) -> None:
     """That a conftest, or another plugin, broke the run off before its command line was read for good."""
     given = config.known_args_namespace
-    if any(getattr(given, f"maxact_{one}", None) or value_of(config, one) is not None for one in ("model", "replay")):
+    if _asks(config, given):
         why = f"a conftest or a plugin failed before the gate was opened: {first_line(error)}"
         _tell_none(config, f"{why}\n  the log above has the reason", given)
+
+
+def _asks(config: pytest.Config, given: object) -> bool:
+    return any(getattr(given, f"maxact_{one}", None) or value_of(config, one) is not None for one in _SOURCES)
 
 
 def _tell_none(config: pytest.Config, why: str, given: object) -> None:

@@ -3,6 +3,7 @@ asked for.
 """
 
 import os
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -30,10 +31,19 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     from pytest_maxact.plugin import hookspecs
 
     pluginmanager.add_hookspecs(hookspecs)
+    if (config := pluginmanager.get_plugin("pytestconfig")) is not None:
+        config.add_cleanup(lambda: _tell_unparsed(config))
     if os.environ.get("RANK") and os.environ.get("WORLD_SIZE", "1") != "1":
         from pytest_maxact.plugin.ranks import Ranks
 
         pluginmanager.register(Ranks(lambda config: asked_for(config) and not is_left_out(config)), "maxact-ranks")
+
+
+def _tell_unparsed(config: pytest.Config) -> None:
+    if isinstance(sys.exc_info()[1], pytest.UsageError):
+        from pytest_maxact.plugin.github import tell_unparsed
+
+        tell_unparsed(config)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -80,6 +80,24 @@ def test_a_request_that_is_wrong_leaves_both(
     assert summary.read_text().count("## maxact: no verdict") == 1
 
 
+@pytest.mark.parametrize("option", ["--no-such-option", "--maxact-limitz=l.yaml", "--maxact-family"])
+def test_a_command_line_that_is_refused_leaves_both(
+    option: str, pytester: pytest.Pytester, saved: Path, summary: Path
+) -> None:
+    result = run_gate(pytester, f"--maxact-replay={saved}", option, exit=4)
+    (error,) = commands(result)
+    assert error.properties == {"title": "maxact: no verdict"}
+    assert option.partition("=")[0] in error.text
+    assert summary.read_text().count("## maxact: no verdict") == 1
+
+
+def test_a_command_line_without_a_gate_leaves_none(pytester: pytest.Pytester, summary: Path) -> None:
+    result = pytester.runpytest("--no-such-option")
+    assert result.ret == 4
+    assert not commands(result)
+    assert summary.read_bytes() == b"of a step before\n"
+
+
 def test_a_waiver_at_fault_stands_on_its_line(pytester: pytest.Pytester, saved: Path, summary: Path) -> None:
     text = (
         "version: 1\nextends: builtin\nwaive:\n"
@@ -104,7 +122,10 @@ def test_ten_at_most_are_shown_the_worst_first_and_the_rest_is_counted(
     failing = summary.read_text().count("\n| `layers.")
     assert failing > 10
     assert len(errors) == 10
-    assert errors[-1].text.startswith(f"{failing - 9} more of what does not hold")
+    assert errors[-1].text == (
+        f"{failing - 9} more of what does not hold: the summary of the step has as many as it has room for,"
+        " --maxact-json-report FILE all"
+    )
     kinds = [told.properties["title"].split("::")[0].split(".")[-1] for told in errors[:-1]]
     assert kinds == sorted(kinds, key=["mlp_output", "attn_output", "hidden", "gate"].index)
 
@@ -203,6 +224,20 @@ def test_the_command_tells_likewise(
     assert main(["judge", str(saved), "--family", "nobody"]) == 4
     assert "::error title=maxact%3A no verdict::" in capsys.readouterr().err
     assert main(["judge", str(saved), "--family", "nobody", "--github", "off"]) == 4
+    assert "::error" not in capsys.readouterr().err
+
+
+def test_the_command_tells_of_a_command_line_that_is_refused(
+    saved: Path, summary: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in ("--no-such-option", "--limits"):
+        with pytest.raises(SystemExit, match="4"):
+            main(["judge", str(saved), option])
+        assert "::error title=maxact%3A no verdict::maxact judge: " in (told := capsys.readouterr().err)
+        assert option in told.splitlines()[0]
+    assert summary.read_text().count("## maxact: no verdict") == 2
+    with pytest.raises(SystemExit, match="4"):
+        main(["judge", str(saved), "--github", "off", "--no-such-option"])
     assert "::error" not in capsys.readouterr().err
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pytest_maxact.errors import cut, message
+from pytest_maxact.errors import cut, in_a_line
 from pytest_maxact.judge.account import Account, CheckTold
 from pytest_maxact.judge.limits.file import builtin_path
 from pytest_maxact.judge.limits.waivers import Waiver
@@ -164,4 +164,4 @@ def _is_left_failing(told: CheckTold) -> bool:
 
 
 def _line(account: Account, text: str) -> str:
-    return " ".join(message(text, account.words).split("\n"))
+    return in_a_line(text, account.words)

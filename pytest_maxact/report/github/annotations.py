@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_maxact.errors import cut, message
+from pytest_maxact.errors import Words, cut, message, setting
 from pytest_maxact.judge.account import Account
 from pytest_maxact.report.data.problems import RUN, WAIVER, Problem, problems_of
 from pytest_maxact.report.github.commands import Annotation, Level
@@ -25,7 +25,9 @@ def annotations(account: Account, workspace: Path) -> list[Annotation]:
     problems = problems_of(replace(account, root=workspace))
     errors = [_annotation("error", one, workspace) for one in problems if one.level == "error"]
     close = [_annotation("warning", one, workspace) for one in problems if one.level == "warning"]
-    return [*_at_most(errors, "what does not hold"), *_at_most([*_warnings(account), *close], "what is to be known")]
+    shown = (*_warnings(account), *close)
+    told = (errors, "what does not hold"), (shown, "what is to be known")
+    return [one for found, what in told for one in _at_most(found, what, account.words)]
 
 
 def refusal(text: str) -> Annotation:
@@ -59,9 +61,10 @@ def _warnings(account: Account) -> Iterator[Annotation]:
         yield Annotation(level="warning", title="maxact", text=cut(message(warning, account.words), _TEXT))
 
 
-def _at_most(found: Sequence[Annotation], what: str) -> list[Annotation]:
+def _at_most(found: Sequence[Annotation], what: str, words: Words) -> list[Annotation]:
     if len(found) <= MOST:
         return list(found)
     shown = list(found[: MOST - 1])
-    text = f"{len(found) - len(shown)} more of {what}: the log and the summary of the step have all of it"
+    where = f"the summary of the step has as many as it has room for, {setting('json_report')} FILE all"
+    text = message(f"{len(found) - len(shown)} more of {what}: {where}", words)
     return [*shown, Annotation(level=found[0].level, title="maxact", text=text)]

@@ -5,7 +5,7 @@ wrong besides and what is waived, then M, how far it can be trusted and what fol
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pytest_maxact.errors import message, worded
+from pytest_maxact.errors import in_a_line
 from pytest_maxact.judge.account import Account, Judged
 from pytest_maxact.judge.outcome import Checkpoint
 from pytest_maxact.judge.verdict.tally import Tally, Told
@@ -51,10 +51,10 @@ def verdict_words(account: Account) -> list[str]:
     """The verdict in words, what was not run after it, as a report for the terminal begins."""
     outcome = account.outcome
     if outcome and outcome.verdict:
-        return [worded(text.plain, account.words) for text in headline(outcome.verdict, across_words(outcome))]
+        return [in_a_line(text.plain, account.words) for text in headline(outcome.verdict, across_words(outcome))]
     if account.verdict == "NONE" and not account.faults:
         return ["no check was run"]
-    return [message(f"FAIL: {account.faults[0]}", account.words)] if account.faults else [account.verdict]
+    return [in_a_line(f"FAIL: {account.faults[0]}", account.words)] if account.faults else [account.verdict]
 
 
 def relation(told: Told) -> str:
@@ -87,7 +87,8 @@ def breaches_part(breaches: Sequence[Told], root: Path) -> Part:
     return Part(
         fixed=heading(names, right=(1, 2)),
         rows=[row([*_cells(told, root), token(told.finding)]) for told in breaches],
-        what="check that does not hold",
+        what="check",
+        which=("that does not hold", "that do not hold"),
     )
 
 
@@ -103,7 +104,8 @@ def close_part(close: Sequence[Told], root: Path) -> Part:
     """What holds, and too near its limit to be sure of it."""
     names = ["too close to call", "value", "limit", "interval", "stands in"]
     rows = [row(_cells(told, root)) for told in close]
-    return Part(fixed=heading(names, right=(1, 2)) if rows else (), rows=rows, what="check that is too close to call")
+    which = ("that is too close to call", "that are too close to call")
+    return Part(fixed=heading(names, right=(1, 2)) if rows else (), rows=rows, what="check", which=which)
 
 
 def waived_part(waived: Sequence[Told], root: Path) -> Part:
@@ -119,7 +121,8 @@ def waived_part(waived: Sequence[Told], root: Path) -> Part:
         if told.finding.waiver
     ]
     names = ["waived", "value", "limit", "interval", "stands in", "by", "waiver"]
-    return Part(fixed=heading(names, right=(1, 2)) if rows else (), rows=rows, what="check that is waived")
+    which = ("that is waived", "that are waived")
+    return Part(fixed=heading(names, right=(1, 2)) if rows else (), rows=rows, what="check", which=which)
 
 
 def list_of(lines: Sequence[str], what: str, mark: str = "- ") -> Part:
@@ -127,7 +130,7 @@ def list_of(lines: Sequence[str], what: str, mark: str = "- ") -> Part:
 
 
 def _said(account: Account, text: str) -> str:
-    return prose(" ".join(message(text, account.words).split("\n")), _SENTENCE)
+    return prose(in_a_line(text, account.words), _SENTENCE)
 
 
 def _of_one(checkpoint: Checkpoint) -> Iterator[Part]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pytest_maxact.errors import cut, shown
+from pytest_maxact.errors import cut, in_a_line, shown
 from pytest_maxact.judge.account import Account
 from pytest_maxact.report.data.problems import Problem, about, below, problems_of
 from pytest_maxact.report.data.run.checks import check_form, number
@@ -45,7 +45,7 @@ def _document(account: Account) -> dict[str, Any]:
     problems = problems_of(account)
     kept = problems if len(problems) <= MOST_RESULTS else problems[: MOST_RESULTS - 1]
     names = list(dict.fromkeys(problem.rule for problem in kept))
-    notes = [_notification(account.said(fault)) for fault in account.faults]
+    notes = [_notification(in_a_line(fault, account.words)) for fault in account.faults]
     if more := len(problems) - len(kept):
         notes.append(_notification(f"{more} more results are left out: a file holds {MOST_RESULTS} at most"))
     judged = account.verdict != "NONE" and not account.faults
@@ -106,7 +106,7 @@ def _artifact(file: str) -> dict[str, str]:
 
 
 def _notification(text: str) -> dict[str, Any]:
-    return {"level": "error", "message": _message(" ".join(map(shown, text.split("\n"))))}
+    return {"level": "error", "message": _message(text)}
 
 
 def _message(text: str) -> dict[str, str]:

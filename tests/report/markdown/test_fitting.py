@@ -35,5 +35,14 @@ def test_earlier_parts_have_their_rows_first() -> None:
     assert "head" in page
 
 
+def test_no_part_is_crowded_out_by_those_before_it() -> None:
+    many = Part(rows=["x" * 50] * 100, what="check", which=("that does not hold", "that do not hold"))
+    page = fitted([many, Part(rows=["not measured", "disk full"], what="fault")], 900)
+    assert "\nnot measured\ndisk full\n" in page
+    left = 100 - page.count("x" * 50)
+    assert 50 < left < 100
+    assert f"... and {left} more checks that do not hold, for which there is no room here" in page
+
+
 def test_what_fits_is_all_there() -> None:
     assert fitted([Part(fixed=["a"], rows=["b"], what="row")], 10_000) == "a\nb\n"

@@ -1,5 +1,9 @@
 """What summaries and cards say of the interval of a figure: no more than it is."""
 
+from dataclasses import replace
+
+from pytest_maxact.judge.account import Account
+from pytest_maxact.judge.verdict.tally import tally_of
 from pytest_maxact.report.card.content import block_of
 from pytest_maxact.report.markdown.summary import summary
 from tests.support.accounts import account_of_all
@@ -12,3 +16,26 @@ def test_a_maximum_has_no_interval_of_95_percent() -> None:
         assert "too close to call | value | limit | interval | stands in" in text
         assert "inf" not in row
         assert "95 %" not in "".join(line for line in text.splitlines() if line.startswith("|"))
+
+
+def test_what_is_wrong_and_what_to_do_are_one_line_of_words() -> None:
+    account, fault = account_of_all(), "could not measure: out of memory\n  lower the batch\n  or add memory"
+    assert account.outcome
+    untold = replace(account.outcome, verdict=tally_of([], None, (fault,), 0))
+    for one in (Account(faults=(fault,)), replace(account, outcome=untold)):
+        for text in (summary(one, 1 << 20), block_of(one)):
+            assert "**FAIL: could not measure: out of memory; lower the batch; or add memory**" in text
+
+
+def test_many_breaches_are_counted_and_crowd_no_fault_out() -> None:
+    account = account_of_all()
+    assert account.outcome
+    assert account.outcome.verdict
+    (breach,) = account.outcome.verdict.breaches
+    verdict = replace(account.outcome.verdict, breaches=(breach,) * 5000, faults=("first", "the disk is full"))
+    page = summary(replace(account, outcome=replace(account.outcome, verdict=verdict)), 1 << 16)
+    assert len(page.encode()) <= 1 << 16
+    shown = sum(" | 24 | at most 8 | " in line for line in page.splitlines())
+    assert shown > 100
+    assert f"... and {5000 - shown} more checks that do not hold, for which there is no room here" in page
+    assert "\n- the disk is full\n" in page
