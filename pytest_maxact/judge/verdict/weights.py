@@ -195,14 +195,15 @@ def _tensor_words(scan: WeightScan, name: str, metric: Metric, value: float) -> 
 
 
 def _described(tensor: TensorScan) -> str:
-    return f"{tensor.dtype} {' x '.join(map(str, tensor.shape)) or 'scalar'} in {tensor.file}"
+    where = f" in {tensor.file}" if tensor.file else ""
+    return f"{tensor.dtype} {' x '.join(map(str, tensor.shape)) or 'scalar'}{where}"
 
 
 def _sum_words(scan: WeightScan, metric: Metric, left: Mapping[str, int], waived: int) -> str:
     beside = f", {waived} more {'is' if waived == 1 else 'are'} waived" if waived else ""
     if not left:
         sound = scan.tensors - waived
-        of_all = f"the one tensor in {_files(scan)}" if sound == 1 else f"all {sound} tensors in {_files(scan)}"
+        of_all = f"the one tensor{_files(scan)}" if sound == 1 else f"all {sound} tensors{_files(scan)}"
         return f"weights: {of_all} {_SOUND[metric][sound != 1]}{beside}"
     count, where = sum(left.values()), counted_of(len(left), scan.tensors, "tensor")
     what = {
@@ -215,4 +216,5 @@ def _sum_words(scan: WeightScan, metric: Metric, left: Mapping[str, int], waived
 
 
 def _files(scan: WeightScan) -> str:
-    return scan.files[0] if len(scan.files) == 1 else f"{len(scan.files)} files"
+    """Where they lie; a model in training has no files yet."""
+    return f" in {scan.files[0] if len(scan.files) == 1 else f'{len(scan.files)} files'}" if scan.files else ""

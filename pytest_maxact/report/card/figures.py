@@ -62,12 +62,13 @@ def stated(account: Account) -> Iterator[Stated]:
     if (portrait := portrait_of(account)) is None:
         return
     yield _maximum(portrait)
-    yield Stated(
-        type="int8_sqnr",
-        name="SQNR of INT-8 per tensor at the site of M, in dB",
-        value=portrait.int8.max_abs.sqnr_db,
-        about={"site": portrait.m.site.name, "scale": "largest magnitude"},
-    )
+    if not portrait.m.nonfinite:  # of what is finite there alone, it would praise a broken model
+        yield Stated(
+            type="int8_sqnr",
+            name="SQNR of INT-8 per tensor at the site of M, in dB",
+            value=portrait.int8.max_abs.sqnr_db,
+            about={"site": portrait.m.site.name, "scale": "largest magnitude"},
+        )
     for row in portrait.deploy:
         yield from _of_scheme(row.fitness)
 

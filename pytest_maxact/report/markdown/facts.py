@@ -38,7 +38,8 @@ def facts(portrait: Portrait) -> Iterator[tuple[str, str]]:
     if portrait.broken:
         entries, sites = counted(portrait.broken.entries, "entry"), counted(portrait.broken.sites, "site")
         yield "not finite", f"{entries} at {sites}, the first {code(portrait.broken.first)}"
-    yield "INT-8", f"SQNR {_decibel(portrait.int8.max_abs.sqnr_db)} per tensor at that site"
+    sqnr = f"SQNR {_decibel(portrait.int8.max_abs.sqnr_db)} per tensor at that site"
+    yield "INT-8", "no figure, that site has non-finite entries" if portrait.m.nonfinite else sqnr
     yield "FP16", f"{portrait.fp16.share:.1%} of its range is used, most at {code(portrait.fp16.largest)}"
     yield from _measured(portrait.provenance)
     if limits := portrait.limits:

@@ -70,6 +70,17 @@ def test_sound_weights_hold_three_checks_and_no_more() -> None:
     assert found[2].message.startswith("weights: all 20 tensors in model.safetensors are finite; every family (thr")
 
 
+def test_weights_of_a_model_in_training_lie_in_no_file() -> None:
+    record = holding(lm_head__weight=replace(tensor(3), file=""))
+    assert record.weights
+    found = {
+        finding.limit.check: finding.message
+        for finding in judged(replace(record, weights=replace(record.weights, files=())))
+    }
+    assert found["weights::misfit"].startswith("weights: all 9 tensors are those that")
+    assert "NaN or infinite (BF16 8 x 4); " in found["weights.lm_head.weight::nonfinite"]
+
+
 def test_every_tensor_with_a_nan_fails_beside_the_sum() -> None:
     record = holding(lm_head__weight=tensor(3), vision__bias=tensor(2), norm__weight=tensor())
     found = {finding.limit.check: finding for finding in judged(record)}

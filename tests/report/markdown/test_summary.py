@@ -1,12 +1,19 @@
 """What summaries and cards say of the interval of a figure: no more than it is."""
 
+import json
+import math
 from dataclasses import replace
+from pathlib import Path
 
 from pytest_maxact.judge.account import Account
 from pytest_maxact.judge.verdict.tally import tally_of
 from pytest_maxact.report.card.content import block_of
+from pytest_maxact.report.card.figures import stated
+from pytest_maxact.report.data.run.text import run_json
 from pytest_maxact.report.markdown.summary import summary
 from tests.support.accounts import account_of_all
+from tests.support.pages import accounted, kept
+from tests.support.records import seen
 
 
 def test_a_maximum_has_no_interval_of_95_percent() -> None:
@@ -39,3 +46,11 @@ def test_many_breaches_are_counted_and_crowd_no_fault_out() -> None:
     assert shown > 100
     assert f"... and {5000 - shown} more checks that do not hold, for which there is no room here" in page
     assert "\n- the disk is full\n" in page
+
+
+def test_what_is_finite_at_a_broken_site_is_no_figure_of_int8(tmp_path: Path) -> None:
+    account = accounted(kept(seen(math.nan), tmp_path / "broken.safetensors"), family="generic")
+    (told,) = json.loads(run_json(account))["checkpoints"]
+    assert told["m"]["value"] == "inf"
+    assert "| INT-8 | no figure, that site has non-finite entries |" in summary(account, 1 << 20)
+    assert [one.type for one in stated(account) if one.type in ("max_activation", "int8_sqnr")] == ["max_activation"]
