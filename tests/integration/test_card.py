@@ -79,6 +79,20 @@ def test_both_say_what_the_record_holds(pytester: pytest.Pytester, saved: Path, 
     assert str(Path(provenance.model).parent) not in text + bom.read_text()
 
 
+def test_int8_has_the_interval_of_its_check(pytester: pytest.Pytester, saved: Path) -> None:
+    pytester.path.joinpath("limits.yaml").write_text(
+        "version: 1\nextends: builtin\nfamilies:\n  qwen3:\n"
+        "    int8: {site: carrier, policy: max_abs, min_sqnr_db: 1}\n"
+    )
+    reports = ("--maxact-card=README.md", "--maxact-json-report=report.json")
+    run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=limits.yaml", *reports, exit=0)
+    (checkpoint,) = json.loads((pytester.path / "report.json").read_text())["checkpoints"]
+    (told,) = (one for one in checkpoint["checks"] if one["metric"] == "int8.max_abs.sqnr_db")
+    args, interval = results_of(pytester.path / "README.md")["int8_sqnr"].metric_args, told["interval"]
+    name = "interval" if interval["kind"] == "average" else "between"
+    assert [args[f"{name}_low"], args[f"{name}_high"]] == [interval["low"], interval["high"]]
+
+
 def test_the_same_run_writes_the_same(pytester: pytest.Pytester, saved: Path) -> None:
     asked = ("card", str(saved), "-o", "README.md", "--bom", "bom.json")
     assert main(asked) == 0

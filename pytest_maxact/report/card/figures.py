@@ -3,7 +3,7 @@ where it has one. One list, so that both say the same.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from pytest_maxact.judge.portrait import Portrait
 from pytest_maxact.judge.trust.interval import Interval, IntervalKind
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.numbers.exceedance import LEVEL, Exceeding
+from pytest_maxact.record.metrics.metric import INT8_SQNR
 from pytest_maxact.record.provenance import Provenance
 
 SOURCE = "pytest-maxact"
@@ -59,15 +60,19 @@ def corpus_name(provenance: Provenance) -> str:
 def stated(account: Account) -> Iterator[Stated]:
     """The verdict first, and it alone of a run that has no Record."""
     yield verdict_of(account)
-    if (portrait := portrait_of(account)) is None:
+    judged, portrait = subject_of(account), portrait_of(account)
+    if judged is None or portrait is None:
         return
     yield _maximum(portrait)
     if not portrait.m.nonfinite:  # of what is finite there alone, it would praise a broken model
+        value, site = portrait.int8.max_abs.sqnr_db, portrait.m.site.name
+        findings = (told.finding for told in judged.checks if told.finding and told.limit.metric == INT8_SQNR)
         yield Stated(
             type="int8_sqnr",
             name="SQNR of INT-8 per tensor at the site of M, in dB",
-            value=portrait.int8.max_abs.sqnr_db,
-            about={"site": portrait.m.site.name, "scale": "largest magnitude"},
+            value=value,
+            interval=_interval_at(findings, (value, site)),
+            about={"site": site, "scale": "largest magnitude"},
         )
     for row in portrait.deploy:
         yield from _of_scheme(row.fitness)
@@ -150,7 +155,7 @@ def _of_scheme(scheme: SchemeFitness) -> Iterator[Stated]:
             yield Stated(
                 type=f"{scheme.scheme}.lowest_sqnr.{what}",
                 name=f"lowest SQNR of {what} of linear layers in {scheme.scheme}, in dB",
-                value=lowest[0], interval=_interval_at(scheme, lowest), about={"site": lowest[1]},
+                value=lowest[0], interval=_interval_at(scheme.findings, lowest), about={"site": lowest[1]},
             )  # fmt: skip
     for finding in scheme.findings:
         if finding.limit.site == MODEL:
@@ -161,7 +166,6 @@ def _of_scheme(scheme: SchemeFitness) -> Iterator[Stated]:
             )  # fmt: skip
 
 
-def _interval_at(scheme: SchemeFitness, lowest: tuple[float, str]) -> Interval | None:
+def _interval_at(findings: Iterable[Finding], lowest: tuple[float, str]) -> Interval | None:
     """Of the check that found this very figure."""
-    found: list[Finding] = [one for one in scheme.findings if one.site == lowest[1] and one.value == lowest[0]]
-    return found[0].interval if found else None
+    return next((one.interval for one in findings if one.site == lowest[1] and one.value == lowest[0]), None)
