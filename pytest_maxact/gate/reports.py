@@ -6,7 +6,8 @@ come to its end, and that one which cannot be written fails the run, says so, an
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING
 from pytest_maxact.errors import InputError, MaxactError, first_line, marked
 from pytest_maxact.judge.account import Account
 from pytest_maxact.judge.outcome import Outcome
-from pytest_maxact.record.output import Kind, require_place, unwritten, write_output
+from pytest_maxact.record.output import Kind, output_beside, require_place, unwritten
+from pytest_maxact.record.whole import Written
 from pytest_maxact.report.libraries import CARD, PAGE, require_libraries
 from pytest_maxact.settings.places import expanded
 
@@ -210,8 +212,12 @@ class ReportFiles:
         self._unfinished = Account(root=repository(root), about=about or "")
         for row, place in self._rows:
             require_place(place, row.kind, self._apart, self._own)
-            if fault := self._put(row, place, self._unfinished, only_made=row.waits):
-                raise InputError(fault)
+            faults = {} if row.waits else self._put([(row, place)], self._unfinished)
+            if row.waits:
+                with _noted(row, place, faults):
+                    row.made(self._unfinished, place)
+            if faults:
+                raise InputError(faults[row.setting])
 
     def opened(self, session: "GateSession") -> None:
         """Note what the run is about: nothing is written into its checkpoints."""
@@ -223,8 +229,8 @@ class ReportFiles:
     def begun(self) -> None:
         """Checks begin now: from here on no file tells of an earlier run. Raises InputError."""
         for row, place in self._rows:
-            if row.setting in self._waiting and (fault := self._put(row, place, self._unfinished)):
-                raise InputError(fault)
+            if row.setting in self._waiting and (faults := self._put([(row, place)], self._unfinished)):
+                raise InputError(faults[row.setting])
         self._waiting = set()
 
     def write(self, account: Account) -> list[str]:
@@ -232,27 +238,45 @@ class ReportFiles:
         for checks that never began stays as it was.
         """
         rows = [(row, place) for row, place in self._rows if row.setting not in self._waiting]
-        faults = {row.setting: fault for row, place in rows if (fault := self._put(row, place, account))}
-        if faults:
+        faults, told = dict[str, str](), account
+        while more := self._put([one for one in rows if one[0].setting not in faults], told):
+            faults |= more
             told = with_faults(account, faults.values())
-            for row, place in rows:
-                if row.setting not in faults and (fault := self._put(row, place, told)):
-                    faults[row.setting] = fault
         self.written = tuple(f"{row.called} written to {place}" for row, place in rows if row.setting not in faults)
         return list(faults.values())
 
-    def _put(self, row: Report, place: Path, account: Account, *, only_made: bool = False) -> str:
+    def _put(self, rows: Iterable[tuple[Report, Path]], account: Account) -> dict[str, str]:
+        """Put all of them in place, or, where one cannot be written, none: the others would know nothing of that, and
+        there may be no room to say so. Why not, by setting.
+        """
+        beside, faults = list[tuple[Report, Written]](), dict[str, str]()
         try:
-            content = row.made(account, place)
-            if not only_made:
-                write_output(place, content, row.kind, self._apart, self._own)
-        except OSError as error:
-            return f"{row.kind.called} was not written to {place}: {unwritten(error)}"
-        except MaxactError as error:
-            return marked(error)
-        except Exception as error:
-            return f"{row.kind.called} was not written to {place}: {type(error).__name__}: {first_line(error)}"
-        return ""
+            for row, place in rows:
+                with _noted(row, place, faults):
+                    content = row.made(account, place)
+                    beside.append((row, output_beside(place, content, row.kind, self._apart, self._own)))
+            for row, written in beside:
+                if not faults:
+                    with _noted(row, written.target, faults):
+                        written.put()
+        finally:
+            for _, written in beside:
+                written.drop()
+        return faults
+
+
+@contextmanager
+def _noted(row: Report, place: Path, faults: dict[str, str]) -> Iterator[None]:
+    """Why a file cannot be made or written, put among the faults."""
+    try:
+        yield
+    except OSError as error:
+        faults[row.setting] = f"{row.kind.called} was not written to {place}: {unwritten(error)}"
+    except MaxactError as error:
+        faults[row.setting] = marked(error)
+    except Exception as error:
+        why = f"{type(error).__name__}: {first_line(error)}"
+        faults[row.setting] = f"{row.kind.called} was not written to {place}: {why}"
 
 
 def with_faults(account: Account, faults: Iterable[str]) -> Account:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_maxact.errors import InputError
-from pytest_maxact.record.whole import write_whole
+from pytest_maxact.record.whole import Written, write_beside
 
 _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _SNAPSHOT = re.compile(r"/(?:models|datasets|spaces)--[^/]+/(?:snapshots|blobs|refs)(?:/|$)")
@@ -112,13 +112,20 @@ def _protected(path: Path) -> str:
     return f"{path} may not be written{'' if mode & _WRITABLE else f' (mode {mode:o})'}"
 
 
-def write_output(target: Path, content: bytes, kind: Kind, apart: Iterable[Path] = (), own: Path | None = None) -> None:
-    """Write a file whole or not at all; a link is followed, and the permissions of what was there stay. Raises
-    InputError where that would destroy something, OSError where it cannot be written.
+def output_beside(
+    target: Path, content: bytes, kind: Kind, apart: Iterable[Path] = (), own: Path | None = None
+) -> Written:
+    """A file written whole, and yet to be put in place; a link is followed, and the permissions of what was there stay.
+    Raises InputError where that would destroy something, OSError where it cannot be written.
     """
     require_harmless(target, kind, apart, own)
     place = Path(os.path.realpath(target))
-    write_whole(place, content, stat.S_IMODE(place.stat().st_mode) if place.is_file() else None)
+    return write_beside(place, content, stat.S_IMODE(place.stat().st_mode) if place.is_file() else None)
+
+
+def write_output(target: Path, content: bytes, kind: Kind, apart: Iterable[Path] = (), own: Path | None = None) -> None:
+    """Likewise, and put in place: it is written whole or not at all."""
+    output_beside(target, content, kind, apart, own).put()
 
 
 def unwritten(error: OSError) -> str:

@@ -3,6 +3,7 @@ nothing is left half-written.
 """
 
 import errno
+import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -12,8 +13,10 @@ from textwrap import dedent
 import pytest
 
 from pytest_maxact.cli.main import main
+from pytest_maxact.gate.reports import ReportFiles
+from pytest_maxact.judge.account import Account
 from pytest_maxact.record import output
-from pytest_maxact.record.whole import write_whole
+from pytest_maxact.record.whole import Written, write_beside
 from tests.support.disk import without_room
 from tests.support.gate_runs import CHECKS, run_gate
 
@@ -27,15 +30,15 @@ def fill(monkeypatch: pytest.MonkeyPatch) -> Fill:
     def filled(name: str, after: int = 0, error: int = errno.ENOSPC) -> None:
         left = after
 
-        def write(target: Path, content: bytes, mode: int | None = None) -> None:
+        def write(target: Path, content: bytes, mode: int | None = None) -> Written:
             nonlocal left
             if target.name == name:
                 left -= 1
                 if left < 0:
                     raise OSError(error, "No space left on device")
-            write_whole(target, content, mode)
+            return write_beside(target, content, mode)
 
-        monkeypatch.setattr(output, "write_whole", write)
+        monkeypatch.setattr(output, "write_beside", write)
 
     return filled
 
@@ -194,3 +197,23 @@ def test_workers_that_cannot_tell_what_they_found_fail_the_run_in_words(saved: P
         pytester, f"--maxact-replay={saved}", "-n", "1", files={"conftest.py": dedent(conftest)}, exit=1, failed=CHECKS,
         says=["what the processes of this run share cannot be written in "], lacks=["Traceback", "INTERNALERROR"],
     )  # fmt: skip
+
+
+def test_no_report_is_left_as_a_pass_where_another_has_no_room_and_neither_has_the_word_of_it(
+    fill: Fill, tmp_path: Path
+) -> None:
+    files = ReportFiles({"json_report": "r.json", "sarif": "r.sarif"}, None, tmp_path)
+    fill("r.sarif")
+    fill_again = output.write_beside
+
+    def write(target: Path, content: bytes, mode: int | None = None) -> Written:
+        if b"No space left" in content:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return fill_again(target, content, mode)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(output, "write_beside", write)
+        told = files.write(Account(verdict="PASS", faults=()))
+    assert [fault.partition(" was ")[0] for fault in told] == ["the SARIF file", "the JSON report"]
+    assert json.loads((tmp_path / "r.json").read_text())["faults"] == ["the run did not finish"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.json", "r.sarif"]
