@@ -19,8 +19,8 @@ PHONE, DESK, PAPER, LETTER = (375, 720), (1280, 900), (688, 1016), (710, 950)
 """In pixels; paper: A4, and Letter, less the margins of a page."""
 PHONES = (320, 360, 390)
 """Widths in pixels, from the narrowest that is in use."""
-SETTLED = "document.documentElement.dataset.drawing === undefined"
-DRAWN = "document.documentElement.dataset.drawn !== undefined"
+DRAWN = "html[data-drawn]:not([data-drawing])"
+"""Waited for as a selector: the page's own policy lets nothing be evaluated in it again and again."""
 
 _WIDE = """width => {
     const boxed = (e) => {
@@ -55,13 +55,15 @@ def chromium() -> Iterator[Any]:
 @dataclass
 class Opened:
     """A page as it stands open: `asked`, what it wanted from anywhere, of which nothing was given; `said`, errors and
-    warnings of its scripts.
+    warnings of its scripts; `seconds` of a processor until it was drawn, and whether that was before its load ended.
     """
 
     page: Any
     path: Path
     asked: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    loaded_whole: bool = False
 
     def look(self, size: tuple[int, int] = DESK, scheme: str = "light", media: str = "screen") -> Any:
         """The page at this size, with its figures drawn for it."""
@@ -70,7 +72,7 @@ class Opened:
         if self.page.viewport_size != wanted:
             self.page.set_viewport_size(wanted)
             self.page.wait_for_timeout(200)
-            self.page.wait_for_function(SETTLED)
+            self.page.wait_for_selector(DRAWN, state="attached")
         return self.page
 
     def wider_than(self, width: int) -> list[str]:
@@ -108,6 +110,11 @@ def opened(browser: Any, path: Path, **how: Any) -> Opened:
     context.route("**/*", route)
     one.page.on("console", lambda m: one.said.append(m.text) if m.type in ("error", "warning") else None)
     one.page.on("pageerror", lambda error: one.said.append(str(error)))
+    costs = context.new_cdp_session(one.page)
+    costs.send("Performance.enable", {"timeDomain": "threadTicks"})
     one.page.goto(path.as_uri())
-    one.page.wait_for_function(DRAWN, timeout=60_000)
+    one.loaded_whole = one.page.evaluate("document.documentElement.dataset.drawn !== undefined")
+    one.page.wait_for_selector(DRAWN, state="attached", timeout=60_000)
+    counted = {cost["name"]: cost["value"] for cost in costs.send("Performance.getMetrics")["metrics"]}
+    one.seconds = counted["TaskDuration"]
     return one

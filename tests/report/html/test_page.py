@@ -150,8 +150,11 @@ def usual() -> Text:
 def test_figures_of_a_series_name_the_checkpoint_that_they_are_of(accounts: Accounts) -> None:
     page = page_of(accounts("series"))
     assert "the others are of the last, <b>checkpoint-2000</b>." in page
+    figures = {one.name: one for one in drawn(accounts("series"))}
+    steps = [f"checkpoint-{step}" for step in (500, 1000, 1500, 2000)]
     for name in ("series", "series_layers", "series_channels", "series_low_bits"):
         assert f'id="figure-{name}"' in page
+        assert list(dict.fromkeys(row["checkpoint"] for row in figures[name].rows)) == steps
     assert "the others are of the last" not in page_of(accounts("breach"))
 
 
