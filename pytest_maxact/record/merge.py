@@ -242,7 +242,7 @@ def _refuse_missing(given: Set[int], count: int) -> None:
         more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
         named = ", ".join(map(str, missing[:8]))
         raise InputError(
-            f"of {count} parts {len(missing)} are missing: {named}{more}\n"
+            f"of {count} parts {len(missing)} {'is' if len(missing) == 1 else 'are'} missing: {named}{more}\n"
             f"  measure them with {setting('shard')} {missing[0]}/{count}, and merge all"
         )
 

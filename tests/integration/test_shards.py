@@ -20,7 +20,7 @@ def test_parts_are_measured_merged_and_judged(
     assert main(["judge", "part-1.safetensors", "--family", "generic"]) == 4
     assert "part-1.safetensors: part 1 of 2 of a measurement" in capsys.readouterr().err
     assert main(["merge", "part-2.safetensors", "-o", "whole.safetensors"]) == 4
-    assert "of 2 parts 1 are missing: 1" in capsys.readouterr().err
+    assert "of 2 parts 1 is missing: 1" in capsys.readouterr().err
     assert main(["show", "part-2.safetensors"]) == 0
     assert "part 2 of 2 of a measurement: merge all" in capsys.readouterr().out
     assert main(["merge", "part-2.safetensors", "part-1.safetensors", "-o", "./part-1.safetensors"]) == 4

@@ -68,7 +68,7 @@ def parts(checkpoint: Path, corpus: Path) -> list[Record]:
 
 
 def test_a_missing_part_is_named_by_its_number(parts: list[Record]) -> None:
-    with pytest.raises(InputError, match=r"of 3 parts 1 are missing: 2\n.* 2/3"):
+    with pytest.raises(InputError, match=r"of 3 parts 1 is missing: 2\n.* 2/3"):
         merge([parts[2], parts[0]])
 
 
