@@ -44,6 +44,8 @@ def test_the_theme_does_not_ask_github_for_stars_and_a_search_for_an_option_find
         ("- a\n- b\n", "- a\n- b\n"),
         ("1. a\n2. b\n", "1. a\n2. b\n"),
         ("- a\n  goes on\n- b\n", "- a\n  goes on\n- b\n"),
+        ("```bash\na --b=c   # what for\nd\n```\n", "```bash\n# what for\na --b=c\nd\n```\n"),
+        ("```python\na = 1  # what for\n```\n", "```python\na = 1  # what for\n```\n"),
         ("```\nso:\n- a [x](../y)\n```\n", "```\nso:\n- a [x](../y)\n```\n"),
     ],
 )
