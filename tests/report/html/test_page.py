@@ -25,7 +25,7 @@ from pytest_maxact.report.html.page import is_page, render_page
 from tests.support import records
 from tests.support.accounts import account_of_all
 from tests.support.hostile import NAMES
-from tests.support.pages import drawn, kept, page_of, told
+from tests.support.pages import LIMITS, accounted, drawn, kept, page_of, told
 from tests.support.sampled import having, having_around
 
 Accounts = Callable[[str], Account]
@@ -261,6 +261,26 @@ def test_a_series_has_a_row_for_each_checkpoint_and_sites_of_those_that_fail(acc
     assert 'id="c3.layers.1.hidden"' in page
     assert 'id="c0.layers.1.hidden"' not in page
     assert "<code>maxact::checkpoint-2000::layers.1.hidden::max_abs</code>" in page, "an id to be pasted"
+
+
+def test_the_head_of_a_long_series_leads_to_its_last_checkpoint_alone(tmp_path: Path) -> None:
+    for step in range(100, 600, 100):
+        kept(records.seen(24.0), tmp_path / "run" / f"checkpoint-{step}.record.safetensors")
+    limits = tmp_path / "limits.yaml"
+    limits.write_text(LIMITS)
+    pattern = tmp_path / "run" / "checkpoint-*.record.safetensors"
+    page = page_of(accounted(pattern, limits=str(limits), family="tiny"))
+    sections = re.findall(r'<section aria-labelledby="(checkpoint-\d)"', page)
+    assert len(sections) == 5
+    head = page[page.index("<nav") : page.index("</nav>")]
+    assert re.findall(r'href="#(checkpoint-\d)"', head) == sections[-1:]
+
+
+def test_what_to_do_of_the_worst_breach_is_open(accounts: Accounts) -> None:
+    page = page_of(accounts("baseline"))
+    opened = [" open" in one for one in re.findall(r'<details class="advice[^>]*>', page)]
+    assert opened == [True, *[False] * (len(opened) - 1)]
+    assert len(opened) > 1
 
 
 def test_a_single_weight_or_row_is_told_as_one(accounts: Accounts) -> None:
