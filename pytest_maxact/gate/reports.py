@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_maxact.errors import InputError, MaxactError, first_line, marked
-from pytest_maxact.judge.account import Account
+from pytest_maxact.errors import InputError, MaxactError, Words, first_line, marked
+from pytest_maxact.judge.account import UNFINISHED, Account
 from pytest_maxact.judge.outcome import Outcome
 from pytest_maxact.record.output import Kind, output_beside, require_place, unwritten
 from pytest_maxact.record.whole import Written
@@ -232,6 +232,10 @@ class ReportFiles:
             if row.setting in self._waiting and (faults := self._put([(row, place)], self._unfinished)):
                 raise InputError(faults[row.setting])
         self._waiting = set()
+
+    def refused(self, why: str, words: Words) -> None:
+        """Nothing was judged: the files say why."""
+        self.write(replace(self._unfinished, faults=(why, UNFINISHED), words=words))
 
     def write(self, account: Account) -> list[str]:
         """Write all that can be; why others were not, a text for each. What is written tells of those too. What waits

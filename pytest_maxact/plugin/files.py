@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_maxact.errors import MaxactError, marked, one_line
+from pytest_maxact.errors import InputError, MaxactError, marked, one_line
 from pytest_maxact.settings.option import pytest_option
 
 if TYPE_CHECKING:
@@ -27,6 +27,17 @@ def begin_reports(config: pytest.Config, places: Mapping[str, str], about: str |
 
     if places and _files_key not in config.stash and not typed(config).looks:
         config.stash[_files_key] = ReportFiles(places, about, config.invocation_params.dir)
+
+
+def tell_refusal(config: pytest.Config, error: InputError) -> None:
+    """In those that were begun, why nothing is judged."""
+    from pytest_maxact.judge.account import UNFINISHED, Account
+    from pytest_maxact.plugin.junit import put
+
+    why = marked(error)
+    if _files_key in config.stash:
+        config.stash[_files_key].refused(why, pytest_option)
+    put(config, Account(faults=(why, UNFINISHED), words=pytest_option))
 
 
 def note_places(config: pytest.Config, gate: "GateSession") -> None:

@@ -129,9 +129,10 @@ def _usage(config: pytest.Config) -> Iterator[None]:
 
 def _tell_refusal(config: pytest.Config, error: InputError) -> None:
     if not hasattr(config, "workerinput"):
-        from pytest_maxact.plugin.github import tell_refusal
+        from pytest_maxact.plugin import files, github
 
-        tell_refusal(config, error)
+        files.tell_refusal(config, error)
+        github.tell_refusal(config, error)
 
 
 @pytest.hookimpl(optionalhook=True)

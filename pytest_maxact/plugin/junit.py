@@ -1,28 +1,36 @@
 """What the file of JUnit says of a gate: which checkpoint was judged by what and how it ended, as properties of the
 suite, which every reader of such files takes; and its checks, under names that tell them apart, each with its figures.
 
-Guards that the file keeps to the schema that Jenkins reads (junit-10.xsd): a test case there has no properties, which
-it has only where pytest's `junit_family` is an older one; else they stand in its output, a line
+Guards that no run which was refused, broken off or could not judge leaves a file without an error, or that of an
+earlier run; and that the file keeps to the schema that Jenkins reads (junit-10.xsd): a test case there has no
+properties, which it has only where pytest's `junit_family` is an older one; else they stand in its output, a line
 `[[PROPERTY|name=value]]` for each, as those who read properties out of such files take them.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement
 
 import pytest
-from _pytest.junitxml import xml_key
+from _pytest.junitxml import LogXML, bin_xml_escape, xml_key
 
-from pytest_maxact.errors import MaxactError, marked, shown
+from pytest_maxact.errors import MaxactError, marked, message, shown
 from pytest_maxact.judge.account import Account
 from pytest_maxact.plugin.ids import is_own, name_of
 from pytest_maxact.report.data.properties import PREFIX
 from pytest_maxact.report.junit.suite import suite_properties
 from pytest_maxact.settings.option import pytest_option
+from pytest_maxact.settings.places import expanded
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
     from pytest_maxact.judge.outcome import Outcome
+
+_ROOT, _BEGINNING = b"<testsuite", 512
+"""What such a file begins with, whoever wrote it."""
+_place_key = pytest.StashKey[Path]()
 
 
 def name_case(config: pytest.Config, report: pytest.TestReport) -> None:
@@ -37,8 +45,10 @@ def complete(config: pytest.Config, gate: "GateSession", outcome: "Outcome | Non
     xml = config.stash.get(xml_key, None)
     if xml is None:
         return
-    for name, value in suite_properties(_account(config, gate, outcome, troubles)):
+    account = _account(config, gate, outcome, troubles)
+    for name, value in suite_properties(account):
         xml.add_global_property(name, value)
+    _add_untold(xml, account)
     for reporter in xml.node_reporters_ordered if xml.family != "xunit1" else ():
         as_output(reporter.to_xml())
 
@@ -51,6 +61,44 @@ def _account(config: pytest.Config, gate: "GateSession", outcome: "Outcome | Non
         return account_of(gate, outcome, troubles, pytest_option, repository(config.invocation_params.dir))
     except (MaxactError, ValueError, OSError) as error:
         return Account(verdict="FAIL", faults=(marked(error),), words=pytest_option)
+
+
+def begin(config: pytest.Config) -> None:
+    """Until pytest writes it, the file says that the run did not finish."""
+    from pytest_maxact.plugin.typed import typed
+
+    given = config.getoption("xmlpath", None)
+    if given and not typed(config).looks:
+        config.stash[_place_key] = config.invocation_params.dir / expanded(given)
+        put(config, Account())
+
+
+def put(config: pytest.Config, account: Account) -> None:
+    """A file of a run that has none of pytest's. What lies there and is no such file stays, and what cannot be written
+    is told by pytest, who tries it again.
+    """
+    from pytest_maxact.record.whole import write_whole
+    from pytest_maxact.report.junit.document import junit_xml
+
+    if (place := config.stash.get(_place_key, None)) is None:
+        return
+    with suppress(OSError):
+        if not place.exists() or (place.is_file() and _ROOT in place.read_bytes()[:_BEGINNING]):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(place, junit_xml(account), None)
+
+
+def _add_untold(xml: LogXML, account: Account) -> None:
+    """A test case with an error for what went wrong and no other tells: readers go by test cases alone."""
+    endings = (one for reporter in xml.node_reporters_ordered for one in reporter.to_xml())
+    told = [one.text or "" for one in endings if one.tag in ("failure", "error")]
+    said = [bin_xml_escape(message(fault, account.words)) for fault in account.faults]
+    untold = [fault for fault in said if not any(fault.split("\n")[0] in text for text in told)]
+    if untold:
+        case = xml.node_reporter("maxact::run")
+        case.attrs.update(classname="maxact", name="run")
+        case.append(error := Element("error", message=untold[0].split("\n")[0]))
+        error.text = "\n".join(untold)
 
 
 def as_output(case: Element) -> None:

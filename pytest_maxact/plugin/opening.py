@@ -124,6 +124,7 @@ def _begin_files(config: pytest.Config) -> None:
     """Those of this run, also where what else was asked for is wrong."""
     from pytest_maxact.gate.github import AUTO, summary_place
     from pytest_maxact.gate.reports import REPORTS, require_apart
+    from pytest_maxact.plugin import junit
     from pytest_maxact.plugin.files import begin_reports
     from pytest_maxact.plugin.finish import begin_verdict
 
@@ -138,6 +139,7 @@ def _begin_files(config: pytest.Config) -> None:
         begin_verdict(config, place, about)
     places = {one.setting: place for one in REPORTS if (place := _place_of(config, one.setting))}
     begin_reports(config, places, _place_of(config, "model") or _place_of(config, "replay"))
+    junit.begin(config)
 
 
 def _place_of(config: pytest.Config, field: str) -> str | None:

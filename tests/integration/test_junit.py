@@ -121,6 +121,67 @@ def test_an_older_family_has_the_figures_of_each_check_once_and_what_is_no_numbe
     assert said(suite(pytester))["maxact.m"] == "inf"
 
 
+def errors(pytester: pytest.Pytester) -> list[str]:
+    """What the file says went wrong, once it was held to the schema; the counts of the suite agree."""
+    found = suite(pytester)
+    strict(ET.parse(pytester.path / "out.xml").getroot())
+    told = [one.text or "" for one in found.findall("testcase/error")]
+    assert int(found.get("errors", "")) == len(told)
+    assert int(found.get("tests", "")) == len(found.findall("testcase"))
+    return told
+
+
+def test_a_request_that_is_refused_leaves_an_error_with_its_reason_and_nothing_of_an_earlier_run(
+    pytester: pytest.Pytester, saved: Path
+) -> None:
+    run_gate(pytester, f"--maxact-replay={saved}", JUNIT, "-k", "embedding", exit=0)
+    assert errors(pytester) == []
+    others = ("--maxact-sarif=out.sarif", "--maxact-codequality=out.json", "--maxact-json-report=report.json")
+    run_gate(pytester, f"--maxact-replay={saved}", JUNIT, *others, "--maxact-family=nobody", exit=4)
+    refusal, unfinished = errors(pytester)
+    assert "nobody" in refusal
+    assert unfinished == "the run did not finish"
+    for name in ("out.sarif", "out.json", "report.json"):
+        assert "nobody" in (pytester.path / name).read_text()
+
+
+def test_a_file_of_another_kind_is_no_place_for_a_refusal(pytester: pytest.Pytester, saved: Path) -> None:
+    (pytester.path / "out.xml").write_text("notes")
+    run_gate(pytester, f"--maxact-replay={saved}", JUNIT, "--maxact-family=nobody", exit=4)
+    assert (pytester.path / "out.xml").read_text() == "notes"
+
+
+def test_a_run_that_was_killed_leaves_an_error(pytester: pytest.Pytester, saved: Path) -> None:
+    files = {"conftest.py": "import os\ndef pytest_runtest_setup(item):\n    os._exit(3)\n"}
+    run_gate(pytester, f"--maxact-replay={saved}", JUNIT, files=files, exit=3, subprocess=True)
+    assert errors(pytester) == ["the run did not finish"]
+
+
+@pytest.mark.parametrize("family", ["xunit2", "xunit1"])
+@pytest.mark.parametrize("hook", ["pytest_collection_modifyitems(items)", "pytest_runtest_setup(item)"])
+def test_a_run_that_was_broken_off_leaves_an_error(
+    hook: str, family: str, pytester: pytest.Pytester, saved: Path
+) -> None:
+    files = {"conftest.py": f"def {hook}:\n    raise KeyboardInterrupt\n"}
+    options = (f"--maxact-replay={saved}", JUNIT, "-o", f"junit_family={family}")
+    run_gate(pytester, *options, files=files, exit=2, subprocess=True)
+    (error,) = suite(pytester).findall("testcase/error")
+    assert "the run was broken off before its end" in str(error.text)
+    assert suite(pytester).get("errors") == "1"
+    if family == "xunit2":
+        assert len(errors(pytester)) == 1
+
+
+def test_a_report_that_cannot_be_written_is_an_error_beside_checks_that_hold(
+    pytester: pytest.Pytester, saved: Path
+) -> None:
+    files = {"conftest.py": "import shutil\ndef pytest_sessionstart():\n    shutil.rmtree('reports')\n"}
+    (pytester.path / "reports").mkdir()
+    run_gate(pytester, f"--maxact-replay={saved}", JUNIT, "--maxact-sarif=reports/a", files=files, exit=1)
+    (error,) = errors(pytester)
+    assert "the SARIF file was not written" in error
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_no_value_ends_its_property_or_begins_another(name: str) -> None:
     case = ET.Element("testcase")
