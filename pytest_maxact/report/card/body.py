@@ -10,11 +10,14 @@ from pytest_maxact.report.card.front import broken
 BEGIN = "<!-- maxact:begin -->"
 END = "<!-- maxact:end -->"
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|$)")
+_ASIDE = re.compile(r"(?: {1,3}| {0,3}(?:> ?)+)(.*)")
+"""A line inside a list or a quotation."""
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^\r\n]*)")
 
 
 def with_block(text: str, block: str, line_break: str) -> str:
-    """Raises InputError where the marks are not one pair, or the end of the text is inside a block of code."""
+    """Raises InputError where the marks are not one pair of lines, or the end of the text is inside a block of code."""
+    _require_apart(text)
     marks, fence = list(_marks(text)), _open_fence(text)
     ours = f"{BEGIN}{line_break}{line_break.join(block.split(chr(10)))}{line_break}{END}"
     if [mark for mark, _ in marks] == [BEGIN, END]:
@@ -25,6 +28,14 @@ def with_block(text: str, block: str, line_break: str) -> str:
     if fence:
         raise broken(f"its last block of code, {fence}, is never closed")
     return f"{text}{_gap(text, line_break)}{ours}{line_break}"
+
+
+def _require_apart(text: str) -> None:
+    """Raise InputError for a mark inside a list or a quotation: a second block would be put beside that one."""
+    for line, _, fence in _lines(text):
+        aside = _ASIDE.fullmatch(line.rstrip())
+        if aside and not fence and aside[1] in (BEGIN, END):
+            raise broken(f"{aside[1]} does not stand at the beginning of its line, where alone it is a mark")
 
 
 def has_block(text: str) -> bool:

@@ -241,6 +241,8 @@ def test_what_stands_around_the_block_stays() -> None:
         (b"---\na: b\n---\n\xff\xfe", "no text in UTF-8"),
         (f"{BEGIN}\n".encode(), "not one pair"),
         (f"{END}\n{BEGIN}\n".encode(), "not one pair"),
+        (f"- of the model:\n  {BEGIN}\n  PASS\n  {END}\n".encode(), "does not stand at the beginning of its line"),
+        (f"> {BEGIN}\n> PASS\n> {END}\n".encode(), "does not stand at the beginning of its line"),
         (f"{BEGIN}\n{END}\n{BEGIN}\n{END}\n".encode(), "not one pair"),
         (b"text\n```python\ncode\n", "never closed"),
     ],
