@@ -23,12 +23,25 @@ Words = Callable[[str], str]
 
 _OPEN, _CLOSE = "\ue000", "\ue001"
 _MARK = re.compile(f"{_OPEN}([a-z_]+){_CLOSE}")
+_MARKS = re.compile(f"[{_OPEN}{_CLOSE}]")
 _HALF = re.compile(f"{_OPEN}[a-z_]*$")
 _OTHER_HALF = re.compile(f"^[a-z_]*{_CLOSE}")
 _ELLIPSIS = " ..."
 _OWN_BREAK = re.compile(r"\n(?=  )")
 _COMMAND = re.compile(r"^\s*(?=::)")
 _COMMAND_ANYWHERE = re.compile(r"#(?=#\w*\[)")
+_WORD, _BEGINNING, _ENDING = 300, 1400, 600
+"""Characters of a word at most, and of a line that is longer than both together what is kept of either end: a name may
+have any length.
+"""
+_LONG = re.compile(rf"\S{{{_WORD + 1},}}")
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+"""What counts as printable and has no look of its own, by Default_Ignorable_Code_Point of Unicode: names that differ in
+it look alike.
+"""
+_JOINER, _STYLES = "\u200d", "\ufe0e\ufe0f"
+_PICTURES = "\u203c\u2049\u2139\u3030"
+"""Emoji that Unicode counts as no symbols."""
 
 
 class MaxactError(Exception):
@@ -70,7 +83,7 @@ def neutral(field: str) -> str:
 
 def message(text: str, words: Words) -> str:
     """What was raised, or a part of it, for people, likewise: no name that stands in it begins a line."""
-    return worded(own_lines(text), words)
+    return brief(worded(own_lines(text), words))
 
 
 def in_a_line(text: str, words: Words) -> str:
@@ -93,7 +106,7 @@ def worded(text: str, words: Words) -> str:
 def printable(text: str, words: Words) -> str:
     """The same for a part of a line, of which it is not known where it comes to stand."""
     lines = (_COMMAND_ANYWHERE.sub(r"#\\", shown(line)) for line in text.split("\n"))
-    return named("\n".join(lines), words)
+    return _MARKS.sub(lambda found: _spelled(found[0]), named("\n".join(lines), words))
 
 
 def named(text: str, words: Words) -> str:
@@ -107,10 +120,12 @@ def marked(error: BaseException) -> str:
 
 
 def shown(text: str) -> str:
-    """Text of others, a name or a key, as a terminal may show it, on one line: what is no printable character is
-    spelled out, `\\x1b`; marks of settings stay.
+    """Text of others, a name or a key, as a terminal may show it, on one line: what is no printable character, or has
+    no look of its own, is spelled out, `\\x1b`; what joins or styles emoji stays, and marks of settings.
     """
-    return text if text.isprintable() else "".join(map(_visible, text))
+    if text.isprintable() and (text.isascii() or not _UNSEEN.search(text)):
+        return text
+    return "".join(_visible(text, place) for place in range(len(text)))
 
 
 def one_line(text: str) -> str:
@@ -125,6 +140,11 @@ def uncommanded(line: str) -> str:
     return _COMMAND_ANYWHERE.sub(r"#\\", _COMMAND.sub(r"\g<0>\\", line))
 
 
+def uncommanded_json(text: str) -> str:
+    """The same of JSON in ASCII, no line of which begins with `::`; who reads it finds what there was."""
+    return _COMMAND_ANYWHERE.sub(r"\\u0023", text)
+
+
 @functools.lru_cache(maxsize=4096)
 def name_in_id(name: str) -> str:
     """A name of others as part of an id, which is printed, and pasted again: on one line, obeyed by nobody, never the
@@ -133,10 +153,33 @@ def name_in_id(name: str) -> str:
     return shown(name.replace("\\", r"\\").replace("[", r"\x5b"))
 
 
-def _visible(character: str) -> str:
-    if character.isprintable() or character in (_OPEN, _CLOSE) or unicodedata.category(character) == "Zs":
+def _visible(text: str, place: int) -> str:
+    character = text[place]
+    if character in (_OPEN, _CLOSE) or unicodedata.category(character) == "Zs" or _is_of_emoji(text, place):
         return character
+    if character.isprintable() and not _UNSEEN.match(character):
+        return character
+    return _spelled(character)
+
+
+def _spelled(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def _is_of_emoji(text: str, place: int) -> bool:
+    """Whether a character joins two pictures, or says how the one before it is drawn."""
+    before, after = text[place - 1 : place], text[place + 1 : place + 2]
+    if text[place] == _JOINER:
+        drawn = text[place - 2 : place - 1] if before and before in _STYLES else before
+        return _is_picture(drawn) and _is_picture(after)
+    return text[place] in _STYLES and (_is_picture(before) or after == "\u20e3")  # of a key, as in 1\ufe0f\u20e3
+
+
+def _is_picture(character: str) -> bool:
+    """Whether it is an emoji, or another symbol beyond ASCII, or the colour of a skin."""
+    if not character or character.isascii():
+        return False
+    return character in _PICTURES or unicodedata.category(character) in ("So", "Sm", "Sk")
 
 
 def first_line(error: BaseException) -> str:
@@ -145,6 +188,20 @@ def first_line(error: BaseException) -> str:
     """
     text = marked(error).strip()
     return cut(text.splitlines()[0], 200) if text else type(error).__name__
+
+
+def brief(text: str) -> str:
+    """Lines of which words and lines that are longer than any need to be keep both ends: names are of any length, and
+    what is told beside them is to be found.
+    """
+    if len(text) <= _WORD:
+        return text
+    text = _LONG.sub(lambda found: f"{found[0][: _WORD // 2]}...{found[0][-_WORD // 2 :]}", text)
+    lines = (
+        line if len(line) <= _BEGINNING + _ENDING else f"{line[:_BEGINNING]} ... {line[-_ENDING:]}"
+        for line in text.split("\n")
+    )
+    return "\n".join(lines)
 
 
 def cut(text: str, most: int) -> str:

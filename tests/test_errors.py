@@ -145,10 +145,27 @@ def test_help_of_every_option_is_worded_by_both_doors_that_have_options() -> Non
         ("a\nb", r"a\nb"),
         ("\x9b1m\u202e\ud800", r"\x9b1m\u202e\ud800"),
         ("Zürich 中文 👍 \u3000\xa0", "Zürich 中文 👍 \u3000\xa0"),
+        (
+            "e\u0301 👩\u200d🚀 🏳\ufe0f\u200d🌈 ❤\ufe0f 1\ufe0f\u20e3 👍🏽",
+            "e\u0301 👩\u200d🚀 🏳\ufe0f\u200d🌈 ❤\ufe0f 1\ufe0f\u20e3 👍🏽",
+        ),
+        ("a\u200db \u200d👍 👍\u200d a\ufe0f \ufe0f", r"a\u200db \u200d👍 👍\u200d a\ufe0f \ufe0f"),
+        ("a\u3164\u034f\U000e0101\u00ad", r"a\u3164\u034f\U000e0101\xad"),
     ],
 )
 def test_what_a_terminal_obeys_is_shown_as_text(text: str, said: str) -> None:
     assert shown(text) == said
+
+
+def test_a_mark_that_is_none_of_a_setting_is_shown_as_text() -> None:
+    assert worded("a\ue000 b\ue001 \ue000Z\ue001", of_the_command) == r"a\ue000 b\ue001 \ue000Z\ue001"
+
+
+def test_of_a_name_of_any_length_a_message_keeps_both_ends() -> None:
+    said = str(InputError(f"{'x' * 10_000}y is no model\n  give one; {'a b ' * 3000}end"))
+    assert len(said) < 3000
+    assert "xy is no model\n  give one; a b" in said
+    assert said.endswith("a b end")
 
 
 def test_no_error_says_what_a_terminal_obeys() -> None:

@@ -92,6 +92,25 @@ def test_no_line_is_wider_than_120_columns(folder: str) -> None:
     ]
 
 
+def _statements(node: ast.AST, block: str) -> list[ast.AST]:
+    found = getattr(node, block, None)
+    return found if isinstance(found, list) else []
+
+
+def test_nothing_stands_behind_what_leaves_a_block() -> None:
+    """As the second half of a text, behind a return of the first."""
+    ends = (ast.Return, ast.Raise, ast.Continue, ast.Break)
+    found = [
+        where
+        for folder in (PACKAGE, TESTS)
+        for where, node in parsed(folder, (*Function.__args__, ast.If, ast.For, ast.While, ast.With, ast.Try))
+        for block in ("body", "orelse", "finalbody")
+        for one in _statements(node, block)[:-1]
+        if isinstance(one, ends)
+    ]
+    assert found == []
+
+
 def test_every_module_says_what_it_is() -> None:
     mute = [named(path) for path in modules(PACKAGE) if not ast.get_docstring(ast.parse(path.read_text()))]
     assert not mute

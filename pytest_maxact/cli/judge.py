@@ -21,7 +21,7 @@ from pytest_maxact.cli.arguments import (
 from pytest_maxact.cli.exits import FAILED, PASSED
 from pytest_maxact.cli.output import screen
 from pytest_maxact.cli.words import argument
-from pytest_maxact.errors import InputError, MaxactError, one_line, setting
+from pytest_maxact.errors import InputError, MaxactError, one_line, setting, uncommanded_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,7 +93,7 @@ def _run(options: argparse.Namespace) -> int:
     tighten = shlex.join(["maxact", "suggest", options.replay, "--limits", options.limits or "FILE", "--update", "all"])
     outcome = written(session, conclude(session, all_reported(session), tighten), files, options)
     if options.json:
-        print(run_json(_account(session, outcome, files)), end="")
+        print(uncommanded_json(run_json(_account(session, outcome, files))), end="")
     elif options.quiet:
         print(render_brief(outcome, screen()))
     else:

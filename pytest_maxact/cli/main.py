@@ -41,7 +41,7 @@ from pytest_maxact.cli.examples import ending
 from pytest_maxact.cli.exits import ENDED, FAILED, INTERRUPTED, UNREAD, USAGE
 from pytest_maxact.cli.parser import Command, CommandLine
 from pytest_maxact.cli.words import argument
-from pytest_maxact.errors import InputError, MaxactError, shown
+from pytest_maxact.errors import InputError, MaxactError, brief, shown
 from pytest_maxact.gate.ended import interrupted_by_signal
 
 _COMMANDS = (
@@ -115,7 +115,7 @@ def _ended(command: Callable[[], int], asked_to_end: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        print(f"maxact: {shown(str(error))}", file=sys.stderr)
+        print(f"maxact: {brief(shown(str(error)))}", file=sys.stderr)
         _drop(sys.stdout)
         return FAILED
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_maxact.cli.words import argument
-from pytest_maxact.errors import named
+from pytest_maxact.errors import named, uncommanded_json
 
 if TYPE_CHECKING:
     from pytest_maxact.report.terminal.progress import Display
@@ -41,7 +41,7 @@ def display() -> "Display":
 
 
 def print_json(data: object) -> None:
-    print(json.dumps(_worded(data), indent=2, allow_nan=False))
+    print(uncommanded_json(json.dumps(_worded(data), indent=2, allow_nan=False)))
 
 
 def _worded(data: Any) -> Any:

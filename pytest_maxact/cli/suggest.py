@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     from pytest_maxact.judge.suggest.propose import propose
     from pytest_maxact.record.file import load
     from pytest_maxact.report.data.suggest import proposal_data
-    from pytest_maxact.report.terminal.suggest import closing
+    from pytest_maxact.report.terminal.suggest import closing, harmless_diff
     from pytest_maxact.settings.surroundings import refuse_in_ci
 
     refuse_in_ci("maxact suggest")
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(proposal_data(proposal))
     else:
-        print(proposal.diff(), end="")
+        print(harmless_diff(proposal), end="")
     for line in closing(proposal, options.records, per_layer=options.per_layer, written=bool(options.update)):
         print(as_typed(line), file=sys.stderr)
     return PASSED

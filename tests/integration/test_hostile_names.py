@@ -24,7 +24,7 @@ from pytest_maxact.report.github.annotations import annotations
 from pytest_maxact.report.github.commands import command
 from pytest_maxact.report.markdown.summary import summary
 from pytest_maxact.settings.settings import Settings
-from tests.support.hostile import NAMES
+from tests.support.hostile import NAMES, is_text
 from tests.support.runner import read_command
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")
@@ -98,4 +98,4 @@ def test_it_is_text_everywhere(name: str, account: Account, tmp_path: Path) -> N
     assert card(told, place) == place.read_bytes()
     component = json.loads(bom(told, place))["components"][0]
     assert component["name"] == model["name"]
-    assert all(value.isprintable() for value in (component["name"], component["version"]))
+    assert all(is_text(value) for value in (component["name"], component["version"]))

@@ -5,6 +5,7 @@ only a path at which there is no checkpoint at all is refused.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -218,7 +219,7 @@ def _against_index(
     places = {header.key: file.name for file, header in held}
     read = {file.name for file, _ in held}
     for key, name in weight_map.items():
-        if places.get(key) != name and (name in read or not (folder / name).is_file()):
+        if places.get(key) != name and (name in read or not os.path.isfile(folder / name)):
             where = f"it lies in {places[key]}" if key in places else "no file holds it"
             yield fault("index", key, f"the index places it in {name}, and {where}")
     for _, header in held:

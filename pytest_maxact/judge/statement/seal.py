@@ -60,13 +60,22 @@ def _document(statement: Statement) -> Any:
     """What later versions say of a check stands there only where there is something to say: those of earlier ones are
     what they were.
     """
-    document = json.loads(statement.model_dump_json(by_alias=True))
+    document = _whole(statement.model_dump(mode="json", by_alias=True))
     for checkpoint in document["predicate"][DETAILS]["checkpoints"]:
         for check in checkpoint["checks"]:
             for name in ("too_close", "inside_noise", "low", "high"):
                 if check[name] is None or check[name] is False:
                     del check[name]
     return document
+
+
+def _whole(data: Any) -> Any:
+    """Without half characters, as in a path that is no UTF-8: no file can hold one."""
+    if isinstance(data, str):
+        return data.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(data, dict):
+        return {_whole(name): _whole(value) for name, value in data.items()}
+    return [_whole(one) for one in data] if isinstance(data, list) else data
 
 
 def _canonical(document: Any) -> str:

@@ -10,6 +10,7 @@ every accepted Record must pass.
 """
 
 import difflib
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +69,8 @@ class Proposal:
         """As a unified diff, with what it loosens in the lines above; empty where nothing would change."""
         name = str(self.path or _UNNAMED)
         lines = difflib.unified_diff(
-            self.before.splitlines(keepends=True),
-            self.after.splitlines(keepends=True),
+            io.StringIO(self.before).readlines(),
+            io.StringIO(self.after).readlines(),
             "/dev/null" if self.is_new else name,
             name,
         )

@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from pytest_maxact.errors import shown
+from pytest_maxact.errors import cut, shown
 from pytest_maxact.numbers.counted import counted, counted_of
 from pytest_maxact.numbers.schemes import SCHEMES
 from pytest_maxact.numbers.sites import CARRIER, KINDS
@@ -50,6 +50,7 @@ def require_sound(record: Record) -> None:
     require_sound_probes(record)
     require_sound_weights(record.weights)
     _require_stopped(provenance, record.sites)
+    _require_shard(provenance.shard)
     _require_deployed(record)
     _require_logits(record)
     _require_noise(record)
@@ -84,6 +85,13 @@ def _require_stopped(provenance: Provenance, sites: Mapping[str, SiteReading]) -
             f"provenance.stopped: it ended {tokens - stopped.last_rose} tokens after the last rise, where "
             f"{stopped.asked} were asked for"
         )
+
+
+def _require_shard(shard: str | None) -> None:
+    """A part of a measurement is the K-th of N."""
+    part, _, parts = (shard or "1/1").partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise ValueError(f"provenance.shard: {shown(cut(str(shard), 40))} is no part K/N of a whole")
 
 
 def _text(provenance: Provenance) -> Text:

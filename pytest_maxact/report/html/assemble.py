@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from rich.text import Text
-
 from pytest_maxact.errors import cut
 from pytest_maxact.judge.account import Account
 from pytest_maxact.judge.outcome import Checkpoint, Outcome
@@ -30,7 +28,7 @@ from pytest_maxact.report.html.tables import (
 from pytest_maxact.report.terminal.compare import against_grid
 from pytest_maxact.report.terminal.facts import facts_grid
 from pytest_maxact.report.terminal.footing import footing_notes
-from pytest_maxact.report.terminal.screen import Grid, grouped
+from pytest_maxact.report.terminal.screen import Grid, Text, grouped
 from pytest_maxact.report.terminal.source import source_parts
 from pytest_maxact.report.terminal.verdict import across_words, headline
 

@@ -4,11 +4,9 @@ are. An outcome in, a text of a line out, broken where a screen is narrower.
 
 from collections.abc import Iterator
 
-from rich.text import Text
-
 from pytest_maxact.judge.outcome import Outcome
 from pytest_maxact.report.terminal.closing import in_short
-from pytest_maxact.report.terminal.screen import Screen, to_text
+from pytest_maxact.report.terminal.screen import Screen, Text, to_text
 from pytest_maxact.report.terminal.verdict import across_words, headline
 
 

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from rich.text import Text
-
 from pytest_maxact.record.cause import Cause, Trial
-from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, short, to_text
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, Text, short, to_text
 
 NONE = "no channel of the residual stream stands far above the others: there is no single cause to look for"
 _SHOWN = 6

@@ -6,12 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
-from rich.text import Text
 
 from pytest_maxact.judge.outcome import Outcome
 from pytest_maxact.judge.verdict.tally import Tally, Told
 from pytest_maxact.judge.verdict.words import RELATIONS
-from pytest_maxact.report.terminal.screen import Message, Screen, to_text
+from pytest_maxact.report.terminal.screen import Message, Screen, Text, to_text
 from pytest_maxact.report.terminal.verdict import across_words, headline
 
 LINES = 7

@@ -3,13 +3,11 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from rich.text import Text
-
 from pytest_maxact.judge.compare.comparison import Comparison, Side, SiteChange
 from pytest_maxact.judge.parting import Against, Parting
 from pytest_maxact.numbers.counted import counted, counted_of
 from pytest_maxact.numbers.sites import ATTENTION_KINDS, LINEAR_KINDS
-from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, short, to_text
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, Text, short, to_text
 
 _WIDE = 80
 """Columns from which every kind of site has one."""

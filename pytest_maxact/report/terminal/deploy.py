@@ -5,15 +5,13 @@ others and what would help.
 import math
 from collections.abc import Iterator, Sequence
 
-from rich.text import Text
-
 from pytest_maxact.errors import setting
 from pytest_maxact.judge.deploy.fitness import SchemeFitness
 from pytest_maxact.judge.portrait import Portrait, SchemeRow
 from pytest_maxact.judge.verdict.severity import worst_of
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.schemes import SCHEMES
-from pytest_maxact.report.terminal.screen import Column, Grid, Part, grouped
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, Text, grouped
 
 _STYLES = {"yes": "green", "NO": "bold red", "waived": "yellow"}
 

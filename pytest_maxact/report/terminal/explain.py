@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from rich.text import Text
-
 from pytest_maxact.judge.explain.entry import GROUPS, Entry
-from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, to_text
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, Text, to_text
 
 _LABEL = Column(style="bold", fold=True, width=12)
 

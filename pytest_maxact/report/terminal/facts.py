@@ -5,8 +5,6 @@ low-bit formats.
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.text import Text
-
 from pytest_maxact.errors import shown
 from pytest_maxact.judge.portrait import AppliedLimits, HalfRange, MassiveLayers, Maximum, Portrait, RoutedExperts
 from pytest_maxact.judge.trust.carries import carried_words
@@ -20,7 +18,7 @@ from pytest_maxact.numbers.scan import WeightScan
 from pytest_maxact.record.logits import LayerLogits
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Context, Provenance
-from pytest_maxact.report.terminal.screen import Column, Grid, grouped
+from pytest_maxact.report.terminal.screen import Column, Grid, Text, grouped
 from pytest_maxact.report.terminal.static import static_words
 from pytest_maxact.report.terminal.trust import trust_line
 
@@ -253,8 +251,8 @@ def _massive_words(massive: MassiveLayers | None) -> str:
 
 def _experts_words(experts: RoutedExperts) -> str | Text:
     if not experts.unreached:
-        return f"every one of {_many(experts.experts, 'routed expert')} in {counted(experts.layers, 'layer')} was"
-        " given tokens"
+        where = counted(experts.layers, "layer")
+        return f"every one of {_many(experts.experts, 'routed expert')} in {where} was given tokens"
     return Text(
         f"no token reached {grouped(experts.unreached)} of {_many(experts.experts, 'routed expert')}; most in"
         f" {experts.most}, {experts.which}",

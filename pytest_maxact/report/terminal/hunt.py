@@ -3,12 +3,10 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from rich.text import Text
-
 from pytest_maxact.errors import cut
 from pytest_maxact.numbers.ratio import ratio
 from pytest_maxact.record.hunt import Hunted
-from pytest_maxact.report.terminal.screen import Part, Screen, to_text
+from pytest_maxact.report.terminal.screen import Part, Screen, Text, to_text
 
 _SHOWN = 160
 

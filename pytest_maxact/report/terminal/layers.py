@@ -13,12 +13,10 @@ import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rich.text import Text
-
 from pytest_maxact.judge.portrait import SiteRow
 from pytest_maxact.record.metrics.metric import LEAST, MAX_ABS, MEDIAN, NONFINITE, UNREACHED, Kind, Metric, Of
 from pytest_maxact.report.terminal.folding import ALL, Layer, stretches
-from pytest_maxact.report.terminal.screen import MORE, Column, Grid, Screen, short, width_of
+from pytest_maxact.report.terminal.screen import MORE, Column, Grid, Screen, Text, short, width_of
 
 _USED, _BAR, _CAUSE = 15, 10, 8
 """Columns of what is used of a limit, of its bar, and of what fails instead."""

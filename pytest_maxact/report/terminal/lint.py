@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
-from rich.text import Text
 
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.lint import LINTS, Lint, LintFault
-from pytest_maxact.report.terminal.screen import PROSE, Column, Grid, Part, Screen, to_text
+from pytest_maxact.report.terminal.screen import PROSE, Column, Grid, Part, Screen, Text, to_text
 
 SHOWN = 5
 """How many tensors are shown of one kind."""

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from rich.text import Text
-
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.plan import ModelPlan, Way
-from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, grouped, to_text
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, Text, grouped, to_text
 
 _GIB = 1 << 30
 

@@ -4,13 +4,11 @@ outcome's report puts the verdict before.
 
 from collections.abc import Iterator
 
-from rich.text import Text
-
 from pytest_maxact.judge.portrait import Portrait
 from pytest_maxact.report.terminal.facts import facts_grid
 from pytest_maxact.report.terminal.footing import footing_notes
 from pytest_maxact.report.terminal.layers import LEGEND, layers_grid
-from pytest_maxact.report.terminal.screen import Part, Screen, to_text
+from pytest_maxact.report.terminal.screen import Part, Screen, Text, to_text
 
 
 def render_record(portrait: Portrait, screen: Screen) -> str:

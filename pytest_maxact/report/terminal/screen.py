@@ -7,27 +7,24 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.constrain import Constrain
 from rich.table import Table
-from rich.text import Text
+from rich.text import Text as RichText
 
-from pytest_maxact.errors import Words, neutral, own_lines, printable, shown, uncommanded
+from pytest_maxact.errors import Words, brief, neutral, own_lines, printable, shown, uncommanded
 
 LEAST_WIDTH = 60
 PROSE = 120
 """Columns of a line of text at most: longer ones are hard to read, however wide a terminal is."""
 MORE = "-v"
 """How more is asked for, of pytest and of `maxact`."""
-_WORD, _BEGINNING, _ENDING = 300, 1400, 600
-"""Characters of a word at most, and of a line that is longer than both together what is kept of either end: a name may
-have any length.
-"""
-_LONG = re.compile(rf"\S{{{_WORD + 1},}}")
 _GROUPS, _HELD = re.compile(r"(?<=\d) (?=\d{3}(?!\d))"), "\uf8ff"
 """The space between thousands, at which no line is broken, and what stands in its place until lines are."""
+_LEFT_OUT = {code: shown(chr(code)) for code in (7, 8, 11, 12, 13)}
 _FIGURE = 7
 _LEAST_FOLDED = 20
 """Columns that are wanted for cells that may be folded."""
@@ -51,6 +48,22 @@ class Screen:
     def has_blocks(self) -> bool:
         """Whether blocks and bars can be shown."""
         return "utf" in self.encoding.lower()
+
+
+class Text(RichText):
+    """A line, or a part of one. What rings, erases or goes back, rich would leave out of a name: here it is spelled
+    out, as all else is that is not printable.
+    """
+
+    def __init__(self, text: str = "", *args: Any, **kwargs: Any) -> None:
+        super().__init__(text.translate(_LEFT_OUT), *args, **kwargs)
+
+    def append(self, text: RichText | str, style: Any = None) -> RichText:
+        return super().append(text.translate(_LEFT_OUT) if isinstance(text, str) else text, style)
+
+    @classmethod
+    def assemble(cls, *parts: Any, **kwargs: Any) -> "Text":
+        return cast("Text", super().assemble(*parts, **kwargs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,22 +185,17 @@ def _widest(grid: Grid, place: int, screen: Screen, narrow: bool = False) -> int
     )
 
 
-def _cell(cell: str | Text, screen: Screen) -> Text:
+def _cell(cell: str | Text, screen: Screen) -> RichText:
     return Text(_as_shown(shown(cell), screen)) if isinstance(cell, str) else _worded(cell, screen)
 
 
 def _as_shown(text: str, screen: Screen) -> str:
     """Worded, of characters that the screen has, and of what is longer than any name needs to be both ends."""
     text = printable(text, screen.words).encode(screen.encoding, "replace").decode(screen.encoding)
-    text = _LONG.sub(lambda found: f"{found[0][: _WORD // 2]}...{found[0][-_WORD // 2 :]}", text)
-    lines = (
-        line if len(line) <= _BEGINNING + _ENDING else f"{line[:_BEGINNING]} ... {line[-_ENDING:]}"
-        for line in text.split("\n")
-    )
-    return _GROUPS.sub(_HELD, "\n".join(lines))
+    return _GROUPS.sub(_HELD, brief(text))
 
 
-def _worded(text: Text, screen: Screen) -> Text:
+def _worded(text: Text, screen: Screen) -> RichText:
     """The same text and styles, settings in words; on one line, unless it is a message."""
     lines = own_lines if isinstance(text, Message) else shown
     ends = sorted({end for span in text.spans for end in (span.start, span.end)} - {0, len(text)})

@@ -5,15 +5,13 @@ would cross a limit soon.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from rich.text import Text
-
 from pytest_maxact.judge.outcome import Checkpoint, Outcome
 from pytest_maxact.judge.series.series import Outlook, Series
 from pytest_maxact.judge.series.trend import Crossing, Milestone, Trend
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.report.terminal.compare import parting_words
 from pytest_maxact.report.terminal.footing import footing_notes
-from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, grouped, short, to_text
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, Text, grouped, short, to_text
 from pytest_maxact.report.terminal.verdict import across_words, verdict_lines
 
 CROSSINGS_SHOWN = 5

@@ -3,12 +3,10 @@
 import re
 from collections.abc import Iterator
 
-from rich.text import Text
-
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.site_map import SiteMap
 from pytest_maxact.numbers.sites import KINDS, Site, ranges
-from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, to_text
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, Text, to_text
 
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
 

@@ -6,12 +6,10 @@ columns.
 import math
 from collections.abc import Iterator
 
-from rich.text import Text
-
 from pytest_maxact.numbers.against import Weights
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.source import AgainstSource, Confidence, Departure, Estimate
-from pytest_maxact.report.terminal.screen import Column, Grid, Part
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, Text
 
 _NAMES = {
     "mean_kl": "KL from the source",

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from math import inf
 
-from rich.text import Text
-
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.static import HeldScale
+from pytest_maxact.report.terminal.screen import Text
 
 
 def static_words(scales: Sequence[HeldScale]) -> Text:

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator
 
-from rich.text import Text
-
 from pytest_maxact.judge.trust.stress import SiteRatio, StressFigures, stress_line, stress_sentences
 from pytest_maxact.numbers.ratio import ratio
-from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, grouped, short, to_text
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, Text, grouped, short, to_text
 
 _SITES = 12
 

@@ -5,7 +5,14 @@ it.
 import shlex
 from collections.abc import Iterator, Sequence
 
+from pytest_maxact.errors import shown, uncommanded
 from pytest_maxact.judge.suggest.propose import Proposal
+
+
+def harmless_diff(proposal: Proposal) -> str:
+    """The diff as it is printed: what a terminal would obey in the comments of a file is spelled out, tabs apart."""
+    lines = ("\t".join(map(shown, line.split("\t"))) for line in proposal.diff().split("\n"))
+    return "\n".join(map(uncommanded, lines))
 
 
 def closing(proposal: Proposal, records: Sequence[str], *, per_layer: bool, written: bool) -> Iterator[str]:

@@ -5,15 +5,13 @@
 import statistics
 from collections.abc import Iterator, Sequence
 
-from rich.text import Text
-
 from pytest_maxact.judge.trust.ahead import tail_words
 from pytest_maxact.judge.trust.carries import by_words, carried_words
 from pytest_maxact.judge.trust.effects import TrustedFigure
 from pytest_maxact.judge.trust.subsets import Subset
 from pytest_maxact.judge.trust.trust import WITHOUT_SCIPY, Trust, TrustedMaximum
 from pytest_maxact.numbers.counted import counted
-from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, grouped, short, to_text
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, Text, grouped, short, to_text
 
 _SHOWN = 8
 _RARE = 0.05

@@ -6,8 +6,6 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 
-from rich.text import Text
-
 from pytest_maxact.judge.outcome import Outcome
 from pytest_maxact.judge.verdict.close import is_of_maximum
 from pytest_maxact.judge.verdict.quote import quoted_at
@@ -15,7 +13,7 @@ from pytest_maxact.judge.verdict.severity import worst_of
 from pytest_maxact.judge.verdict.tally import Tally, Told
 from pytest_maxact.numbers.counted import counted, counted_of
 from pytest_maxact.numbers.sites import ranges
-from pytest_maxact.report.terminal.screen import Message
+from pytest_maxact.report.terminal.screen import Message, Text
 
 OF_MAXIMA = (
     "With more text a maximum can rise and never falls: one above its limit stays above it, one just below it may yet"

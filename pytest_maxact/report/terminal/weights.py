@@ -6,10 +6,8 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from rich.text import Text
-
 from pytest_maxact.numbers.weights import WeightDistortion
-from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, to_text
+from pytest_maxact.report.terminal.screen import Column, Grid, Part, Screen, Text, to_text
 
 Errors = Mapping[str, Mapping[str, Mapping[str, WeightDistortion]]]
 """By site, weight and scheme."""

@@ -70,6 +70,8 @@ ONE, TWO = ("s0", "math", "calibration", 1), ("s1", "math", "evaluation", 1)
             {"samples": (ONE, ("s1", "math", "evaluation", 2)), "max_seq_len": 1},
             "samples: s1 has 2 tokens, where a sample has 1 to 1 (max_seq_len)",
         ),
+        ({"shard": "\x1b[2J"}, r"shard: \x1b[2J is no part K/N of a whole"),
+        ({"shard": "3/2"}, "shard: 3/2 is no part K/N of a whole"),
         ({"sample_digests": ("a",)}, "sample_digests: 1 of 2 samples"),
         ({"corpus_sha256": corpus_digest(("a", "b"))}, "corpus_sha256: not that of the samples"),
         ({"schemes": ("W9",)}, "schemes: W9 is no scheme, or stands there twice"),

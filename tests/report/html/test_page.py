@@ -24,7 +24,7 @@ from pytest_maxact.report.html.embedded import policy, script_json
 from pytest_maxact.report.html.page import is_page, render_page
 from tests.support import records
 from tests.support.accounts import account_of_all
-from tests.support.hostile import NAMES
+from tests.support.hostile import NAMES, is_text
 from tests.support.pages import LIMITS, accounted, drawn, kept, page_of, told
 from tests.support.sampled import having, having_around
 
@@ -187,10 +187,10 @@ def test_a_name_is_text_wherever_it_stands(name: str, tmp_path: Path, usual: Tex
     found = Text(page)
     assert set(found.tags) <= set(usual.tags)
     assert {key for key, _ in found.attributes} <= {key for key, _ in usual.attributes} | {"class"}
-    spelled = worded(attack, neutral)
+    spelled = worded(attack, account.words)
     assert found.said.count(spelled.split("\n")[0]) >= 3
     for text in found.texts:
-        assert all(character.isprintable() or character.isspace() for character in text)
+        assert is_text(text.replace("\n", ""))
     page.encode("utf-8")
 
 
@@ -199,7 +199,7 @@ def test_json_in_a_script_gives_names_back_and_ends_nothing(name: str) -> None:
     text = script_json({"name": NAMES[name], "list": [NAMES[name], float("nan")]}, str)
     assert not re.search(r"[<>&\u2028\u2029]", text)
     found = json.loads(text)
-    assert found["list"] == [worded(NAMES[name], neutral), None]
+    assert found["list"] == [worded(NAMES[name], str), None]
 
 
 def test_scripts_run_by_their_hash_alone_and_nothing_is_fetched(accounts: Accounts) -> None:

@@ -5,10 +5,10 @@ import math
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from rich.text import Text
 
 from pytest_maxact.errors import setting
-from pytest_maxact.report.terminal.screen import Column, Grid, Screen, short, to_text
+from pytest_maxact.report.terminal.screen import Column, Grid, Screen, Text, short, to_text
+from tests.support.paths import REPOSITORY
 
 SAID = f"give {setting('deploy')} a scheme"
 
@@ -44,6 +44,21 @@ def test_styles_of_parts_of_a_line_stay_where_they_were() -> None:
     assert to_text([line], Screen(color=True, words=as_option)) == (
         "\x1b[1m--deploy: \x1b[0m\x1b[31mred part\x1b[0m rest"
     )
+
+
+def test_what_rings_erases_or_goes_back_is_spelled_out_and_not_left_out() -> None:
+    name = "a\x07b\x08c\x0bd\x0ce\rf"
+    line = Text.assemble((f"{name} ", "bold"), name)
+    assert (
+        to_text([line, Grid(columns=[Column()], rows=[[Text(name)]])], Screen()).split()
+        == [r"a\x07b\x08c\x0bd\x0ce\rf"] * 3
+    )
+
+
+def test_every_line_of_a_report_is_of_the_kind_that_leaves_nothing_out() -> None:
+    others = {"screen.py", "progress.py"}
+    modules = [path for path in (REPOSITORY / "pytest_maxact").rglob("*.py") if path.name not in others]
+    assert [path.name for path in modules if "rich.text" in path.read_text(encoding="utf-8")] == []
 
 
 @pytest.mark.parametrize(("width", "widest"), [(20, 60), (60, 60), (100, 100)])

@@ -25,7 +25,7 @@ from pytest_maxact.report.terminal.closing import render_closing
 from pytest_maxact.report.terminal.folding import ALL
 from pytest_maxact.report.terminal.outcome import render_outcome
 from pytest_maxact.report.terminal.screen import Screen
-from tests.support.hostile import NAMES
+from tests.support.hostile import NAMES, is_text
 from tests.support.records import Measured, record, record_of, sites
 
 WIDTHS = (60, 71, 80, 120, 200)
@@ -203,7 +203,7 @@ def test_a_name_is_text_wherever_it_stands(kind: str, encoding: str, width: int)
     for text in (render_outcome(outcome, screen), render_closing(outcome, screen), render_brief(outcome, screen)):
         lines = text.split("\n")
         assert max(map(cell_len, lines)) <= width
-        assert all(line.isprintable() for line in lines)
+        assert all(map(is_text, lines))
         assert not [line for line in lines if re.match(r"\s*::", line) or "##[" in line]
         assert lines[0].startswith("FAIL")
         assert "PASS" not in text
