@@ -107,12 +107,14 @@ def told_of(row: dict[str, Any], hints: list[dict[str, str]]) -> dict[str, str]:
     return {name: _short(f"{value}") for name, value in said.items() if value not in (None, "")}
 
 
-@pytest.mark.parametrize("case", [name for name in CASES if name not in ("breach", "deep")])
+@pytest.mark.parametrize("case", [name for name in CASES if name != "breach"])
 def test_three_known_marks_of_every_figure_say_what_their_rows_hold(
     case: str, opening: Opening, accounts: Accounts
 ) -> None:
     page = opening(case).look()
-    for one in drawn(accounts(case)):
+    figures = [one for one in drawn(accounts(case)) if case != "deep" or one.name == "experts"]
+    assert figures
+    for one in figures:
         marks = page.evaluate(KNOWN, one.name)
         assert marks, f"{one.name}: there is nothing to be hovered over"
         data = [row for rows in one.spec["datasets"].values() for row in rows]
