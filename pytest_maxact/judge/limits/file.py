@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from pytest_maxact.errors import InputError, cut, shown
+from pytest_maxact.errors import InputError, cut, setting, shown
 from pytest_maxact.judge.limits.keys import BY_KIND
 from pytest_maxact.judge.limits.schema.document import LimitsDocument
 from pytest_maxact.judge.limits.schema.family import Checkpoint, Envelope, Family, Int8Rule, MeasuredOn, Shape
@@ -34,6 +34,8 @@ from pytest_maxact.record.output import Kind
 
 _NOT_IN_THE_FILE = ("[key]", "[number]", "[text]", "[list]", "[mapping]")
 """Parts of pydantic's locations that are no key of the file."""
+_SHARED = "generic"
+"""What stands for no family, in a file and where one is asked for."""
 _MOST_SHOWN = 80
 """So much of a key or a value stands in a message."""
 _OTHER_BY_KIND = (
@@ -127,6 +129,12 @@ def _validated(data: Any, lines: Lines, path: Path) -> LimitsFile:
         raise InputError("\n  ".join(_explain(path, lines, error))) from error
     if document.extends is None and not document.families and document.generic is None:
         raise InputError(f"{path}:1: no families, so no limits\n  add `families:`, or `extends: builtin`")
+    if _SHARED in document.families:
+        raise InputError(
+            f"{path}:{lines.of(('families', _SHARED))}: families.{_SHARED}: no family is called so: {setting('family')}"
+            f" {_SHARED} judges by what all share, and would leave these limits out\n"
+            f"  give the family another name, or write what all share under `{_SHARED}:` at the top"
+        )
     return LimitsFile(document, path, lines)
 
 

@@ -29,6 +29,11 @@ FAULTS: dict[str, tuple[str, int, str]] = {
         6,
         "'a' is given twice, first on line 5",
     ),
+    "a family that is called as what all share": (
+        HEAD + "families:\n  qwen3: {limits: {hidden: 1}}\n  generic: {layers: {layers.*: {hidden: 1}}}\n",
+        6,
+        "families.generic: no family is called so",
+    ),
     "an unknown top key": ("version: 1\nheadrom: 2.0\n" + FAMILY, 2, "headrom: unknown key; did you mean 'headroom'?"),
     "an unknown family key": (
         HEAD + FAMILY + "    limit: {hidden: 1}\n",
