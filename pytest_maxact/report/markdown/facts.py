@@ -40,7 +40,9 @@ def facts(portrait: Portrait) -> Iterator[tuple[str, str]]:
         yield "not finite", f"{entries} at {sites}, the first {code(portrait.broken.first)}"
     sqnr = f"SQNR {_decibel(portrait.int8.max_abs.sqnr_db)} per tensor at that site"
     yield "INT-8", "no figure, that site has non-finite entries" if portrait.m.nonfinite else sqnr
-    yield "FP16", f"{portrait.fp16.share:.1%} of its range is used, most at {code(portrait.fp16.largest)}"
+    used = f"{portrait.fp16.share:.1%} of its range is used, most"
+    said = used if math.isfinite(portrait.fp16.share) else "does not fit: values that are not finite"
+    yield "FP16", f"{said} at {code(portrait.fp16.largest)}"
     yield from _measured(portrait.provenance)
     if limits := portrait.limits:
         files = ", ".join(code(Path(file).name) for file in limits.files)

@@ -56,8 +56,8 @@ def _left_out(found: Sequence[Sequence[Layer]], left: Sequence[str], screen: Scr
     if folded:
         layers = sum(len(stretch) for stretch in found if head_of(stretch[0]).site.layer is not None)
         yield (
-            f"{sum(map(len, folded))} of {layers} layers are folded, where nothing fails, is waived or is not finite: a"
-            f" row has the worst of each column. {MORE} shows every site of every layer."
+            f"{sum(map(len, folded))} of {layers} layers are folded, where nothing fails, is waived, too close"
+            f" to call or not finite: a row has the worst of each column. {MORE} shows every site of every layer."
         )
     if left:
         yield f"Left out in {screen.width} columns: {', '.join(_OTHERS[kind] for kind in left)}; {MORE} has a row each."

@@ -6,14 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from pytest_maxact.judge.account import Account
+from pytest_maxact.judge.portray import portray
 from pytest_maxact.judge.verdict.tally import tally_of
+from pytest_maxact.record.file import load
 from pytest_maxact.report.card.content import block_of
 from pytest_maxact.report.card.figures import stated
 from pytest_maxact.report.data.run.text import run_json
+from pytest_maxact.report.markdown.facts import facts
 from pytest_maxact.report.markdown.summary import summary
 from tests.support.accounts import account_of_all
 from tests.support.pages import accounted, kept
+from tests.support.paths import REPOSITORY
 from tests.support.records import seen
+
+BROKEN = REPOSITORY / "tests" / "data" / "records" / "nonfinite.safetensors"
 
 
 def test_a_maximum_has_no_interval_of_95_percent() -> None:
@@ -32,6 +38,13 @@ def test_what_is_wrong_and_what_to_do_are_one_line_of_words() -> None:
     for one in (Account(faults=(fault,)), replace(account, outcome=untold)):
         for text in (summary(one, 1 << 20), block_of(one)):
             assert "**FAIL: could not measure: out of memory; lower the batch; or add memory**" in text
+
+
+def test_values_that_are_not_finite_use_no_share_of_a_range() -> None:
+    portrait = portray(load(BROKEN))
+    assert portrait.broken
+    said = dict(facts(portrait))["FP16"]
+    assert said.startswith("does not fit: values that are not finite at `")
 
 
 def test_many_breaches_are_counted_and_crowd_no_fault_out() -> None:

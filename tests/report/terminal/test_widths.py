@@ -98,7 +98,7 @@ def test_what_is_too_close_to_call_has_a_row_of_its_own(layers: int, kind: str) 
     portrait = portray(deep(layers), findings=findings)
     told = tally_of([Told(checkpoint="", finding=finding) for finding in findings])
     text = render_outcome(Outcome(checkpoints=(Checkpoint(portrait=portrait),), verdict=told), Screen())
-    (row,) = [line for line in text[text.index("\nlayer ") :].splitlines() if re.search(r"\bclose\b", line)]
+    (row,) = [line for line in text[text.index("\nlayer ") :].splitlines() if re.search(r"[█░] close\b", line)]
     assert row.split()[0] == (str(layers // 2) if kind == "hidden" else kind)
     assert str(layers // 2) in labels(text)
 
