@@ -1,98 +1,44 @@
-"""Records and checkpoints in which whatever is a text is a hostile one."""
+"""Records in which others called everything that they could by one name: a Record's file in, another out."""
 
-import json
-import re
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pytest_maxact.errors import InputError, shown
-from pytest_maxact.record.file import load
-from tests.support import tiny
-from tests.support.doctored import Document, doctored, document_in
-from tests.support.hostile import NAMES
+from tests.support.doctored import changed
 
-_STORED = {name: text for name, text in NAMES.items() if name not in ("surrogate", "long")}
-MIXED = "\n".join(_STORED.values())
-"""All in one: every one of them begins a line."""
-_IN_A_PATH = re.compile(r"[\0/]")
-_OF_THE_MEASURED = re.compile(r"s?\d+|.*\W.*", re.DOTALL)
-"""Keys that are names of samples, positions and sites."""
-Field = tuple[str, ...]
-CHOOSING: list[Field] = [("provenance", "protocol"), ("provenance", "model_type"), ("provenance", "family")]
-"""By what is not known of these, no limits are chosen and nothing is judged."""
+_OF_OTHERS = {
+    "after", "architecture", "attention", "before", "category", "corpus", "detail", "device", "file", "model",
+    "model_type", "module", "part", "placement", "revision", "sample", "stored", "text", "token", "unchecked",
+}  # fmt: skip
+"""Fields that hold what a model, a corpus, a machine or a file is called, or a text says."""
+_KEYS = {"named", "shared", "versions"}
+"""Mappings whose keys are such."""
 
 
-def _texts(value: Any, at: Field = ()) -> Iterator[tuple[Field, str]]:
-    """Every text below a value, by the fields that lead to it; a key that is a name of the measured stands for all."""
+def named(source: Path, target: Path, name: str) -> Path:
+    """The Record at `source` with `name` put before every name of others."""
+
+    def rename(document: dict[str, Any]) -> None:
+        samples = {sample[0] for sample in document["provenance"]["samples"]}
+        document.update({key: _renamed(value, key, name, samples) for key, value in document.items()})
+        provenance, weights = document["provenance"], document["weights"]
+        provenance["samples"] = [[name + i, name + kind, *rest] for i, kind, *rest in provenance["samples"]]
+        provenance["files"] = [[name + file, digest] for file, digest in provenance["files"]]
+        provenance |= {"revision": name, "left_out": [name], "remarks": [name]}
+        weights |= {"largest": name + weights["largest"], "files": [name], "misfits": {name: name}}
+
+    return changed(source, target, rename)
+
+
+def _renamed(value: Any, key: str, name: str, samples: set[str]) -> Any:
     if isinstance(value, dict):
-        named = any(_OF_THE_MEASURED.fullmatch(key) for key in value)
-        for key, below in value.items():
-            yield from _texts(below, (*at, "{}" if named else key))
-    elif isinstance(value, list):
-        for index, below in enumerate(value):
-            yield from _texts(below, (*at, str(index) if at[-1:] == ("*",) else "*"))
-    elif isinstance(value, str) and value:
-        yield at, value
-
-
-def _swapped(value: Any, by: dict[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {by.get(key, key): _swapped(below, by) for key, below in value.items()}
-    if isinstance(value, list):
-        return [_swapped(below, by) for below in value]
-    return by.get(value, value) if isinstance(value, str) else value
-
-
-def fields_of(source: Path) -> list[Field]:
-    """Where a Record holds texts."""
-    return sorted({field for field, _ in _texts(_unsealed(source))})
-
-
-def with_names(source: Path, target: Path, fields: list[Field]) -> Path:
-    """A Record whose texts in these fields are hostile ones, each its own, wherever else they stand."""
-    document = _unsealed(source)
-    texts = sorted({text for field, text in _texts(document) if field in fields})
-    return doctored(source, target, _swapped(document, {text: f"{text}{MIXED}{i}" for i, text in enumerate(texts)}))
-
-
-def all_hostile(source: Path, folder: Path) -> Path:
-    """One with hostile names in every field that takes any, so that it can still be judged."""
-    taking = []
-    for field in fields_of(source):
-        if field in CHOOSING:
-            continue
-        with suppress(InputError):
-            load(with_names(source, folder / "one.safetensors", [field]))
-            taking.append(field)
-    return with_names(source, folder / "all.safetensors", taking)
-
-
-def _unsealed(source: Path) -> Document:
-    return {key: value for key, value in document_in(source).items() if key != "sha256"}
-
-
-def checkpoint(folder: Path) -> Path:
-    """A random Qwen3 below a hostile folder, whose first word is a hostile text."""
-    folder = tiny.save(folder / _IN_A_PATH.sub("", MIXED)[:80], tiny.random_model("qwen3"))
-    tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    vocabulary = tokenizer["model"]["vocab"]
-    vocabulary[MIXED] = vocabulary.pop("w0")
-    tokenizer["model"]["unk_token"] = MIXED
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-    return folder
-
-
-def corpus(path: Path) -> Path:
-    """Samples of the first word and of hostile texts, under names that are as hostile as a corpus lets them be."""
-    lines = (
-        {
-            "id": f"{name}{shown(text)}",
-            "category": shown(text)[:200],
-            "text": f"w1 unknown {' '.join(f'w{i + k}' for k in range(9))}",
+        return {
+            (name + own if own in samples or key in _KEYS else own): (
+                name + inner if key in ("versions", "token_texts") else _renamed(inner, own, name, samples)
+            )
+            for own, inner in value.items()
         }
-        for i, (name, text) in enumerate(_STORED.items(), 1)
-    )
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
+    if isinstance(value, list):
+        return [_renamed(inner, key, name, samples) for inner in value]
+    if key in ("before", "after"):
+        return (name + str(value))[:40]
+    return name + value if isinstance(value, str) and value and key in _OF_OTHERS else value
