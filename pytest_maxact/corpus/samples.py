@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_maxact.errors import InputError, first_line, setting
-from pytest_maxact.settings.userfiles import BOM, lying, reachable, refuse_stand_in, unreadable
+from pytest_maxact.settings.userfiles import BOM, content_of, is_piped, lying, reachable, refuse_stand_in, unreadable
 
 CATEGORIES = ("math", "code", "web_english", "knowledge", "chinese", "minority_scripts", "web_other")
 _DIGITS = 12
@@ -85,7 +85,7 @@ def read_jsonl(path: Path, called: str | None = None) -> list[Sample]:
 
     Raises InputError that names the line of anything else.
     """
-    if not reachable(path).is_file():
+    if not is_piped(path) and not reachable(path).is_file():
         raise InputError(
             f"no corpus at {path}{lying(path)}\n"
             f"  {setting('corpus')} takes a file of JSON lines; without it the built-in corpus is used"
@@ -95,7 +95,7 @@ def read_jsonl(path: Path, called: str | None = None) -> list[Sample]:
     seen: dict[str, int] = {}
     again: dict[str, int] = defaultdict(int)
     try:
-        content = path.read_bytes().removeprefix(BOM)
+        content = content_of(path).removeprefix(BOM)
     except OSError as error:
         raise unreadable(path, error) from error
     refuse_stand_in(path)

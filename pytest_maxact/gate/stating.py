@@ -35,6 +35,7 @@ from pytest_maxact.judge.statement.seal import is_statement, rendered
 from pytest_maxact.judge.statement.whole import shortfalls, subjects
 from pytest_maxact.record.file import content_digest
 from pytest_maxact.record.output import Kind, require_place, unwritten, write_output
+from pytest_maxact.settings.userfiles import content_of, is_piped
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
@@ -62,8 +63,9 @@ class VerdictFile:
         waivers = (waiver.file for one in rules for waiver in one.waivers)
         own = [session.settings.limits] if session.settings.limits else []
         files = dict.fromkeys([*own, *(file for one in rules for file in one.files), *waivers])
+        places = [(file, Path(file)) for file in files]
         self._limits = tuple(
-            Reference(uri=file, digest=_digest_of(Path(file))) for file in files if Path(file).is_file()
+            Reference(uri=file, digest=_digest_of(path)) for file, path in places if path.is_file() or is_piped(path)
         )
 
     def finish(self, session: "GateSession", outcome: "Outcome | None", troubles: Sequence[str], words: Words) -> str:
@@ -194,4 +196,4 @@ def _figure(value: float) -> Figure:
 
 
 def _digest_of(file: Path) -> Digest:
-    return Digest(sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+    return Digest(sha256=hashlib.sha256(content_of(file)).hexdigest())

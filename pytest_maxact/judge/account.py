@@ -81,6 +81,8 @@ class Account:
     root: Path = Path()
     about: str = ""
     """The checkpoint or Record that was asked for."""
+    model: str = ""
+    """What others call the model; empty where that is what its Record says."""
 
     @property
     def finished(self) -> bool:

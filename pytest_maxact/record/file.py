@@ -22,7 +22,7 @@ from pytest_maxact.record.output import Kind, unwritten, write_output
 from pytest_maxact.record.record import METRIC_VERSION, Record
 from pytest_maxact.record.schema import SCHEMA, stored
 from pytest_maxact.record.sound.record import require_sound
-from pytest_maxact.settings.userfiles import lying, reachable, refuse_stand_in
+from pytest_maxact.settings.userfiles import is_piped, lying, reachable, refuse_stand_in
 
 _KEY = "maxact"
 """The one metadata key: with several, safetensors would write them in no fixed order."""
@@ -160,6 +160,10 @@ def _contradicted(path: Path, error: ValueError) -> InputError:
 def _parts(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     from safetensors import SafetensorError, safe_open
 
+    if is_piped(path):
+        raise InputError(
+            f"{path} is a pipe, and a Record is read from any place of a file\n  write it to a file, and give that"
+        )
     if not reachable(path).is_file():
         raise InputError(
             f"no Record at {path}{lying(path)}\n  measure a checkpoint with {setting('save')} FILE to write one"

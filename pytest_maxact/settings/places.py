@@ -46,6 +46,8 @@ def _looked_for(text: str) -> tuple[str, str]:
         found = os.path.expanduser(text)
         if text.startswith("~") and found == text:
             fault = "begins with ~, and whose home that is, is not known here; write the path in full"
+            if os.path.lexists(text):
+                fault = f"{fault}, or ./{shown(cut(text, _MOST_SHOWN))} for what lies in this folder under that name"
         os.stat(found)
     except OSError as error:
         fault = fault or _NEVER.get(error.errno or 0, "")

@@ -16,6 +16,9 @@ from pytest_maxact.errors import InputError, cut, shown
 
 BOM = codecs.BOM_UTF8
 _BEGINNING = 512
+_OPEN = re.compile(r"/dev/(fd/\d+|stdin)|/proc/(self|\d+)/fd/\d+")
+_MOST_PIPED = 1 << 30
+_of_pipes: dict[tuple[str, int, int], bytes] = {}
 _LFS = re.compile(rb"version https?://(?:git-lfs\.github\.com|hawser\.github\.com|git-media\.io)/")
 _LFS_SIZE = re.compile(rb"^size (\d+)\s*$", re.MULTILINE)
 _ANNEX = re.compile(rb"/annex/objects/")
@@ -30,13 +33,41 @@ def text_of(path: Path) -> str:
 
 
 def content_of(path: Path, most: int = -1) -> bytes:
-    """The bytes of a file, of a large one `most` and one more. Raises OSError; of what is no file, unopened: a pipe
-    would be waited for, and a device need not end.
+    """The bytes of a file, of a large one `most` and one more; of a pipe that the shell opened, what it gave when it
+    was first read. Raises OSError; of what is no file, unopened: a named pipe would be waited for, and a device need
+    not end.
     """
+    if is_piped(path):
+        return _piped(path, most)
     if not stat.S_ISREG(path.stat().st_mode):
         raise NoFileError(errno.EINVAL, f"it is {kind_of(path)}", str(path))
     with path.open("rb") as file:
         return file.read(most + 1 if most >= 0 else -1)
+
+
+def is_piped(path: Path) -> bool:
+    """Whether it is a pipe that is open already, as `<(COMMAND)` of a shell gives it, and no one to wait for."""
+    try:
+        return bool(_OPEN.fullmatch(str(path))) and stat.S_ISFIFO(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def short_name(file: str) -> str:
+    """What a file is called in a sentence: by its name alone, a pipe as the user gave it."""
+    return file if _OPEN.fullmatch(file) else Path(file).name
+
+
+def _piped(path: Path, most: int) -> bytes:
+    """A pipe can be read once, and what is read of it is asked for again."""
+    told = path.stat()
+    key = (str(path), told.st_dev, told.st_ino)
+    if key not in _of_pipes:
+        with path.open("rb") as file:
+            _of_pipes[key] = file.read((most if most >= 0 else _MOST_PIPED) + 1)
+        if most < 0 and len(_of_pipes[key]) > _MOST_PIPED:
+            raise NoFileError(errno.EFBIG, f"it is a pipe that gives more than {_MOST_PIPED >> 20} MiB", str(path))
+    return _of_pipes[key]
 
 
 class NoFileError(OSError):

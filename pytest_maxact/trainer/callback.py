@@ -20,7 +20,7 @@ from pytest_maxact.settings.places import expanded
 from pytest_maxact.settings.settings import Settings
 from pytest_maxact.trainer.arguments import require_arguments
 from pytest_maxact.trainer.earlier import found_before, wants_measuring
-from pytest_maxact.trainer.live import as_written, refuse_sharded, unwrapped
+from pytest_maxact.trainer.live import as_written, name_of, refuse_sharded, unwrapped
 from pytest_maxact.trainer.logged import PREFIX
 from pytest_maxact.trainer.preparation import prepare_run, record_path
 from pytest_maxact.trainer.reports import NOTHING, RunReports
@@ -127,7 +127,8 @@ class MaxActCallback(TrainerCallback):  # type: ignore[misc]
         self._run, self._reports, self._last = None, None, -1
         try:
             if state.is_world_process_zero and (self._places or is_asked(self._github)):
-                self._reports = RunReports(self._places, self._github, Path(args.output_dir), self._asked)
+                folder, model = Path(args.output_dir), name_of(self.trainer)
+                self._reports = RunReports(self._places, self._github, folder, self._asked, model)
             self._refuse_idle(args, state)
             refuse_sharded(self.trainer)
             if state.is_world_process_zero:

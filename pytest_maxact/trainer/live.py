@@ -5,6 +5,7 @@ found.
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,12 @@ def _unmeasurable(config: Any) -> str:
     kind = str(getattr(config.peft_type, "value", config.peft_type))
     more = next((name for name in _BEYOND_MODULES if getattr(config, name, None)), None)
     return f"{kind} adapters{f' with {more}' if more else ''}" if kind != "LORA" or more else ""
+
+
+def name_of(trainer: Any) -> str:
+    """What others will call the model: by its id on the hub, else what it was loaded as, else the folder of the run."""
+    loaded = getattr(getattr(trainer.model, "config", None), "_name_or_path", "")
+    return str(trainer.args.hub_model_id or loaded or Path(trainer.args.output_dir).resolve().name)
 
 
 def refuse_sharded(trainer: Any) -> None:

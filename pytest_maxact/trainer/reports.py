@@ -57,16 +57,18 @@ class _Step:
 
 class RunReports:
     """The reports of one training run, in the process that measures. `places`: where files go, by setting; `github`: as
-    of the gate; `folder`: that of the run; `asked`: what else it was asked for. Raises InputError, before the first
-    step, where a file could not be written, or not without destroying something.
+    of the gate; `folder`: that of the run; `asked`: what else it was asked for; `model`: what the model is called.
+    Raises InputError, before the first step, where a file could not be written, or not without destroying something.
 
     `verdict` is PASS, FAIL or NONE when the run is over, None until then.
     """
 
-    def __init__(self, places: Mapping[str, str], github: str, folder: Path, asked: Mapping[str, str]) -> None:
+    def __init__(
+        self, places: Mapping[str, str], github: str, folder: Path, asked: Mapping[str, str], model: str
+    ) -> None:
         self.verdict: str | None = None
         self._folder, self._places, self._github, self._asked = folder, places, github, asked
-        self._process = os.getpid()
+        self._process, self._model = os.getpid(), model
         self._steps: dict[int, _Step] = {}
         self._remarks: list[str] = []
         self._spared, self._failed = 0.0, False
@@ -163,7 +165,9 @@ class RunReports:
     def _account(self, remarks: tuple[str, ...] = ()) -> Account:
         root, folder = repository(self._files.root), str(self._folder)
         if not self._steps:
-            return Account(verdict="FAIL", faults=(NOTHING,), words=argument, root=root, about=folder)
+            return Account(
+                verdict="FAIL", faults=(NOTHING,), words=argument, root=root, about=folder, model=self._model
+            )
         session = self._session()
         note_all(session)
         outcome = conclude(session, all_reported(session), drawn="html" in self._places)
@@ -171,7 +175,7 @@ class RunReports:
             warnings = (*remarks, *self._remarks, *outcome.verdict.warnings)
             outcome = replace(outcome, verdict=replace(outcome.verdict, warnings=warnings))
         account = account_of(session, outcome, (), argument, root)
-        return replace(account, about=folder, asked={**account.asked, **self._asked})
+        return replace(account, about=folder, model=self._model, asked={**account.asked, **self._asked})
 
     def _session(self) -> GateSession:
         """The run as the gate has one, with all that was found in it."""

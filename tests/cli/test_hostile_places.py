@@ -198,3 +198,17 @@ def test_what_lies_there_and_is_no_file_is_told_and_not_waited_for_nor_replaced(
         assert re.search(r"\n  \S|NOT VERIFIED|; ", said), (kind, said)
         assert "Traceback" not in said
         assert before == {path: os.lstat(path).st_mode for path in before}, kind
+
+
+def test_a_folder_that_is_called_as_a_home_is_has_a_way_to_say_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["judge", "~nosuchuser"])
+    assert "./" not in capsys.readouterr().err
+    (tmp_path / "~nosuchuser").mkdir()
+    with pytest.raises(SystemExit):
+        main(["judge", "~nosuchuser"])
+    assert "or ./~nosuchuser for what lies in this folder under that name" in capsys.readouterr().err
+    assert place("./~nosuchuser") == "./~nosuchuser"

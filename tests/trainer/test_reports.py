@@ -216,3 +216,18 @@ def test_a_long_run_spends_a_tenth_of_its_time_on_reports_and_tells_the_first_fa
     train(tmp_path, corpus, trainer=trainer, every=1, limits=plain_limits(tmp_path), json_report=tmp_path / "run.json")
     assert steps == written
     assert len(report(tmp_path)["checkpoints"]) == STEPS
+
+
+@pytest.mark.parametrize(
+    ("hub", "loaded", "name"), [("me/new", "org/base", "new"), (None, "org/base", "base"), (None, "", "")]
+)
+def test_a_new_card_is_of_the_model_and_not_of_a_step(
+    hub: str | None, loaded: str, name: str, tmp_path: Path, corpus: Path
+) -> None:
+    card = tmp_path / "README.md"
+    trainer = trainer_of(tmp_path, max_steps=3, save_steps=3, hub_model_id=hub)
+    trainer.model.config._name_or_path = loaded
+    train(tmp_path, corpus, trainer=trainer, limits=plain_limits(tmp_path), card=card, bom=tmp_path / "bom.json")
+    assert f"model-index:\n- name: {name or tmp_path.name}\n" in card.read_text()
+    assert json.loads((tmp_path / "bom.json").read_text())["components"][0]["name"] == (name or tmp_path.name)
+    assert record_at(tmp_path, 3).provenance.model == "checkpoint-3"

@@ -4,13 +4,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date, datetime, timezone
-from pathlib import Path
 
 from pytest_maxact.judge.limits.layers import LOWER
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.verdict.bound import NEVER_ZERO, within
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.record.metrics.metric import MAX_ABS
+from pytest_maxact.settings.userfiles import short_name
 
 
 def waived(finding: Finding, waivers: Iterable[Waiver], checkpoint: str = "", today: date | None = None) -> Finding:
@@ -82,4 +82,4 @@ def waiver_fault(waiver: Waiver, findings: Iterable[tuple[str, Finding]], today:
 
 def _written(waiver: Waiver) -> str:
     """Where a waiver stands."""
-    return f"{Path(waiver.file).name}:{waiver.line}"
+    return f"{short_name(waiver.file)}:{waiver.line}"

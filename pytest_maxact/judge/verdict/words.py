@@ -1,7 +1,6 @@
 """A finding in words: what was found, where, against which limit from where."""
 
 import math
-from pathlib import Path
 
 from pytest_maxact.errors import shown
 from pytest_maxact.judge.compare.jumps import first_jump, new_massive_layers
@@ -36,6 +35,7 @@ from pytest_maxact.record.metrics.value import metric_value
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.scores import LayerScores
+from pytest_maxact.settings.userfiles import short_name
 
 RELATIONS = {("max", True): "within", ("max", False): "exceeds", ("min", True): "meets", ("min", False): "falls below"}
 WHICH = {**RELATIONS, ("max", True): "is within"}
@@ -195,7 +195,7 @@ def score_words(found: LayerScores | None, limit: Limit, value: float, passed: b
 
 def origin_words(limit: Limit) -> str:
     """Where a limit is written, and what it was taken from, in brackets; empty for a bound in a test."""
-    written = f"{Path(limit.file).name}:{limit.line}" if limit.file else ""
+    written = f"{short_name(limit.file)}:{limit.line}" if limit.file else ""
     parts = [part for part in (written, limit.source) if part]
     return f" ({', '.join(parts)})" if parts else ""
 

@@ -24,7 +24,6 @@ from pytest_maxact.report.card.figures import (
     model_name,
     portrait_of,
     stated,
-    subject_of,
     verdict_of,
 )
 
@@ -70,7 +69,7 @@ def is_bom(path: Path) -> bool:
 
 
 def _component(account: Account) -> dict[str, Any]:
-    portrait, name = portrait_of(account), model_name(subject_of(account))
+    portrait, name = portrait_of(account), model_name(account)
     provenance = portrait.provenance if portrait else None
     about = measured(provenance) if provenance else {}
     unseen = beyond(portrait.trust.beyond) if portrait and portrait.trust else {}

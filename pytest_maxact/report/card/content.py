@@ -24,7 +24,6 @@ from pytest_maxact.report.card.figures import (
     model_name,
     portrait_of,
     stated,
-    subject_of,
     verdict_of,
 )
 from pytest_maxact.report.card.front import Entry
@@ -51,7 +50,7 @@ def entry_of(account: Account) -> Entry:
         from huggingface_hub import EvalResult, ModelCardData
     except ImportError as error:
         raise missing("the model card takes", "huggingface_hub") from error
-    portrait, name = portrait_of(account), model_name(subject_of(account))
+    portrait, name = portrait_of(account), model_name(account)
     provenance = portrait.provenance if portrait else None
     results = [
         EvalResult(

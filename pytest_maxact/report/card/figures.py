@@ -46,10 +46,10 @@ def portrait_of(account: Account) -> Portrait | None:
     return judged.concluded.portrait if judged and judged.concluded else None
 
 
-def model_name(judged: Judged | None) -> str:
+def model_name(account: Account) -> str:
     """As it is called by others: of a path its last part alone, for it leaves this machine."""
-    portrait = judged.concluded.portrait if judged and judged.concluded else None
-    model = portrait.provenance.model if portrait else judged.source if judged else "unknown"
+    judged, portrait = subject_of(account), portrait_of(account)
+    model = account.model or (portrait.provenance.model if portrait else judged.source if judged else "unknown")
     return shown(Path(model).name or model)[:_LONGEST]
 
 

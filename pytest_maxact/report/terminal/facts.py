@@ -3,7 +3,6 @@ low-bit formats.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from pytest_maxact.errors import shown
 from pytest_maxact.judge.portrait import AppliedLimits, HalfRange, MassiveLayers, Maximum, Portrait, RoutedExperts
@@ -21,6 +20,7 @@ from pytest_maxact.record.provenance import Context, Provenance
 from pytest_maxact.report.terminal.screen import Column, Grid, Text, grouped
 from pytest_maxact.report.terminal.static import static_words
 from pytest_maxact.report.terminal.trust import trust_line
+from pytest_maxact.settings.userfiles import short_name
 
 LABEL = Column(style="bold")
 _NAMED = 4
@@ -134,7 +134,7 @@ def _context_words(context: Context | None, cut: int) -> str:
 
 
 def _limits_words(limits: AppliedLimits) -> str:
-    files = ", ".join(Path(file).name for file in limits.files)
+    files = ", ".join(short_name(file) for file in limits.files)
     if limits.family == "generic":
         return f"generic: nothing non-finite, every site seen, FP16 range ({files})"
     if limits.shape:
