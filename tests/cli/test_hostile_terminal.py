@@ -55,7 +55,7 @@ OF_MODELS: dict[str, Callable[[Places], list[list[str]]]] = {
     "report": lambda at: [["report", at["record"], "-o", at["page"], *JUDGING]],
     "figures": lambda at: [["figures", at["record"], "-o", at["figures"], "--format", "svg"]],
 }  # fmt: skip
-SILENT = {"export", "report", "card", "series", "sites", "stress", "hunt", "cause"}
+SILENT = {"export", "report", "card", "series", "sites", "stress", "hunt", "cause", "weights"}
 """What prints the names of no model, sample or token: of files alone."""
 
 REFUSED = {"export", "merge", "explain", "suggest", "verify"}
