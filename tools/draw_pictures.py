@@ -5,7 +5,7 @@ an earlier one set, as the terminal shows it in light and dark; and the page of 
     python -m tools.draw_pictures terminal   # without a browser
 
 Text of a picture is what the program printed, with lines left out where it says so; of the page, breaches after the
-first are folded, by a click as a reader's.
+first are folded, and what to do of that one, by a click as a reader's.
 """
 
 import io
@@ -154,6 +154,7 @@ def page(folder: Path) -> None:
         shown.wait_for_selector("html[data-drawn]")
         for breach in shown.locator("details.told[open] > summary").all()[:0:-1]:
             breach.click()
+        shown.locator("details.advice[open] > summary").first.click()
         shown.mouse.move(0, 0)
         shown.evaluate("scrollTo(0, 0)")
         figure = shown.locator(".figure .chart-box").first.bounding_box()
