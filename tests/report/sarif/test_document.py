@@ -17,6 +17,7 @@ from pytest_maxact.report.sarif.document import MOST_RESULTS, is_sarif, sarif_js
 from pytest_maxact.settings.option import pytest_option
 from tests.support.accounts import account_of_all
 from tests.support.hostile import NAMES
+from tests.support.paths import REPOSITORY
 from tests.support.sarif import SCHEMA
 
 
@@ -121,6 +122,13 @@ def test_every_rule_says_what_it_is_and_what_to_do() -> None:
     assert "--maxact-limits" in rules["max_abs"]["help"]["text"]
     assert "dB" in rules["int8.max_abs.sqnr_db"]["help"]["markdown"]
     assert not [rule for rule in rules.values() if "\ue000" in json.dumps(rule, ensure_ascii=False)]
+
+
+def test_every_rule_leads_to_a_page_of_this_repository() -> None:
+    for one in run_of(account_of_all())["tool"]["driver"]["rules"]:
+        site, _, page = one["helpUri"].partition("/blob/main/")
+        assert site == "https://github.com/pytest-maxact/pytest-maxact"
+        assert (REPOSITORY / page).is_file()
 
 
 @pytest.mark.parametrize("name", NAMES)
