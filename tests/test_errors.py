@@ -26,7 +26,7 @@ MARKS = "\ue000\ue001"
     ("words", "said"),
     [
         (pytest_option, "point --maxact-model at it; lower --maxact-max-samples, write --maxact-save FILE"),
-        (of_the_command, "point PATH_OR_HUB_ID at it; lower --max-samples, write -o FILE"),
+        (of_the_command, "point PATH_OR_HUB_ID at it; lower --max-samples, write maxact measure -o FILE"),
         (of_the_callback, "point --maxact-model at it; lower `samples`, write --maxact-save FILE"),
     ],
     ids=["pytest", "command", "callback"],
