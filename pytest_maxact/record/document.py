@@ -64,7 +64,7 @@ def tensors_of(record: Record) -> dict[str, Bytes]:
     sampled = [(reading.site.kind, one.sampled) for reading, one in seen if one.sampled is not None]
     int8 = [(reading.site.kind, one.int8) for reading, one in seen if one.int8 is not None]
     histograms = [histogram for one in held for histogram in (one.calibration, one.evaluation)]
-    channels = [amax for one in held for some in (one.channels, one.evaluated) if some for amax in some.parts.values()]
+    channels = [amax for one in held for some in (one.channels, one.evaluated) for amax in _in_order(some)]
     return {
         **packed("bins", differences(np.concatenate([np.zeros(0, np.uint16), *(h.bins for h in histograms)]))),
         **packed("counts", differences(np.concatenate([np.zeros(0, np.int64), *(h.counts for h in histograms)]))),
@@ -137,6 +137,11 @@ def _stored(reading: SiteReading) -> SeenSite | SummedSite:
     )
 
 
+def _in_order(channels: Channels | None) -> list[npt.NDArray[np.float32]]:
+    """The maxima of parts in the order of their names, in which a document has its keys."""
+    return [amax for _, amax in sorted(channels.parts.items())] if channels else []
+
+
 def _sizes(channels: Channels | None) -> dict[str, int] | None:
     return {part: amax.size for part, amax in channels.parts.items()} if channels else None
 
@@ -181,7 +186,7 @@ def _held(
         widest: list[Channels | None] = []
         for sizes in (entry.channels, entry.evaluated):
             parts: dict[str, npt.NDArray[np.float32]] = {}
-            for name, width in (sizes or {}).items():
+            for name, width in sorted((sizes or {}).items()):
                 parts[name] = channels[first : first + width]
                 first += width
             widest.append(None if sizes is None else Channels(parts))

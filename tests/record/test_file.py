@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from pytest_maxact.errors import InputError
+from pytest_maxact.numbers.channels import Channels
 from pytest_maxact.numbers.histogram import Histogram
 from pytest_maxact.numbers.massive import Massive
 from pytest_maxact.numbers.peaks import Peak
@@ -32,6 +33,20 @@ patient = settings(deadline=None)
 @pytest.fixture
 def record() -> Record:
     return record_of(measured(6))
+
+
+def test_maxima_of_channels_come_back_under_the_names_of_their_tensors(record: Record, tmp_path: Path) -> None:
+    """In whatever order the tensors of a site came, of which JSON keeps none."""
+    name = "layers.0.qkv_in"
+    parts = {"q": [1.0, 2.0], "k": [4.0, 5.0], "a": [3.0, 8.0]}
+    kept = Channels({part: np.float32(amax) for part, amax in parts.items()})
+    values = np.float32([kept.parts[part] for part in parts])
+    reading = records.holding(records.reading(values, values, name), channels=kept)
+    changed = replace(record, sites={**record.sites, name: reading})
+    found = written_and_read(changed).sites[name].held
+    assert isinstance(found, Distributions)
+    assert found.channels is not None
+    assert {part: amax.tolist() for part, amax in found.channels.parts.items()} == parts
 
 
 @pytest.fixture

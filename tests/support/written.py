@@ -10,4 +10,4 @@ from pytest_maxact.record.schema import stored
 
 
 def written_and_read(record: Record) -> Record:
-    return record_of(stored(json.loads(json.dumps(document_of(record)))), tensors_of(record))
+    return record_of(stored(json.loads(json.dumps(document_of(record), sort_keys=True))), tensors_of(record))
