@@ -63,6 +63,14 @@ class Tap:
     weights: tuple[str, ...] = ()
 
     @property
+    def call(self) -> tuple[int, str]:
+        """What taps share that are told apart by the number of a call alone: module and what is read of it. An input
+        may be that of a linear layer and what latent attention keeps, in one call.
+        """
+        kept = self.reads == "input" and self.site.is_of_attention
+        return id(self.module), f"{self.reads}, kept" if kept else self.reads
+
+    @property
     def routed(self) -> bool:
         """Whether its rows are token-expert pairs."""
         return self.experts is not None and self.site.kind != "router"

@@ -183,16 +183,15 @@ def _block_taps(backbone: Backbone, kind: str, blocks: Sequence[Block], index: i
 def _numbered(taps: Iterable[Tap]) -> list[Tap]:
     """Modules that layers share are read once per layer, call by call in the order of the layers."""
     taps = list(taps)
-    uses = Counter((id(tap.module), tap.reads) for tap in taps)
+    uses = Counter(tap.call for tap in taps)
     calls: Counter[tuple[int, str]] = Counter()
     numbered = []
     for tap in taps:
-        key = (id(tap.module), tap.reads)
-        if uses[key] > 1:
+        if uses[tap.call] > 1:
             if tap.experts is not None:
                 raise unknown(f"{tap.site.module}: routed experts shared between layers")
-            tap = replace(tap, firing=calls[key])
-            calls[key] += 1
+            tap = replace(tap, firing=calls[tap.call])
+            calls[tap.call] += 1
         numbered.append(tap)
     return numbered
 

@@ -217,8 +217,8 @@ class Hooks:
         first = taps[0]
         if first.firing is None and not first.once:
             return first
-        call = self._calls[id(first.module), first.reads]
-        self._calls[id(first.module), first.reads] += 1
+        call = self._calls[first.call]
+        self._calls[first.call] += 1
         if first.once:
             return first if call == 0 else None
         found = next((tap for tap in taps if tap.firing == call), None)
@@ -246,8 +246,8 @@ def _rows_in(factor: torch.Tensor, tap: Tap) -> torch.Tensor:
 
 
 def _by_module(taps: Iterable[Tap]) -> list[list[Tap]]:
-    """Taps that read the same tensor of the same module, together."""
+    """Taps that one hook tells apart, together."""
     groups: dict[tuple[int, str], list[Tap]] = {}
     for tap in taps:
-        groups.setdefault((id(tap.module), tap.reads), []).append(tap)
+        groups.setdefault(tap.call, []).append(tap)
     return list(groups.values())

@@ -147,6 +147,20 @@ def test_latent_attention_is_read_as_it_is_cached() -> None:
     }  # fmt: skip
 
 
+def test_a_latent_state_is_read_beside_the_inputs_of_linear_layers_of_which_it_is_one() -> None:
+    model, alone = resolved("deepseek_v3")
+    inputs = observed(model, resolve(model, model.config, linear_inputs=True))
+    kept = observed(model, alone)
+    both = observed(model, resolve(model, model.config, linear_inputs=True, attention=True))
+    assert both.accumulators.keys() == {*inputs.accumulators, *kept.accumulators}
+    for name, accumulator in both.accumulators.items():
+        for one in (inputs, kept):
+            if name in one.accumulators:
+                assert (
+                    accumulator.dense_counts("evaluation") == one.accumulators[name].dense_counts("evaluation")
+                ).all()
+
+
 def test_a_planted_bias_of_keys_is_found_by_layer_head_and_channel() -> None:
     model, anatomy = resolved("qwen2")
     before = observed(model, anatomy)
