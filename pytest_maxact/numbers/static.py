@@ -14,6 +14,8 @@ from pytest_maxact.numbers.formats import FP8_MAX, FormatDistortion, clip_thresh
 from pytest_maxact.numbers.histogram import Histogram
 
 FP4_MAX = 6.0
+_HALFWAY = (272.0, 304.0, 336.0, 368.0, 400.0, 432.0)
+"""Between neighbouring numbers of E4M3, within a factor of two of its largest."""
 INPUT, CACHE = "input", "cache"
 
 
@@ -73,3 +75,15 @@ def best_reach(seen: Histogram, number: str, largest: float) -> float:
     clipped = clip_threshold(seen, "optimal", bits)
     costs = {reach: scaled_integers(seen, reach, bits).sqnr_db for reach in (largest, clipped) if np.isfinite(reach)}
     return max(costs, key=lambda reach: costs[reach], default=largest)
+
+
+def fair_db(seen: Histogram, number: str, largest: float) -> float | None:
+    """The least SQNR of scales that reach the largest magnitude, and less than twice as far; None of integers, which
+    lose by reaching farther.
+
+    Floats keep their SQNR within a factor of two but where a few entries hold the energy: whether these lie on a number
+    of the format, as the largest does under a scale that reaches just it, is chance, and no merit of the scale.
+    """
+    if number.startswith("int"):
+        return None
+    return min(at_reach(seen, number, largest * FP8_MAX / place).sqnr_db for place in _HALFWAY)

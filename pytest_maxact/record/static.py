@@ -8,13 +8,13 @@ projections that runtimes fuse the largest number is held, which is the one that
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf, isfinite, isnan, nan
 
-from pytest_maxact.numbers.checked import Count, Figure, FigureAboveZero, Flag
+from pytest_maxact.numbers.checked import LATER, Count, Figure, FigureAboveZero, Flag
 from pytest_maxact.numbers.formats import FP8_MAX
 from pytest_maxact.numbers.sites import ATTENTION_KINDS, Site
-from pytest_maxact.numbers.static import CACHE, INPUT, StaticScale, at_reach, best_reach, top_of
+from pytest_maxact.numbers.static import CACHE, INPUT, StaticScale, at_reach, best_reach, fair_db, top_of
 from pytest_maxact.record.held import Distributions
 from pytest_maxact.record.low_bits import LowBits
 from pytest_maxact.record.reading import SiteReading
@@ -23,6 +23,8 @@ _DOWN = re.compile(r"(?:^|[._])(?:down|w2|fc2|output|out)(?:[._]|$)")
 _STACKED = "experts"
 _HALF_A_STEP = 16 / FP8_MAX
 """Of E4M3 at its largest number, relative to it."""
+_BY_CHANCE = 1.0
+"""Decibels; where no more is lost, nobody asks by what chance."""
 _FUSED = {
     **dict.fromkeys(("q_proj", "k_proj", "v_proj"), "qkv"), **dict.fromkeys(("gate_proj", "up_proj"), "gate_up"),
     **dict.fromkeys(("w1", "w3"), "w13"),
@@ -36,7 +38,8 @@ class HeldScale:
     scales a head `reach` is the farthest, and `least` what the head that exceeds its own most would be under that.
 
     `sqnr_db`, `clip_rate` and `flush_to_zero` at that scale, of `best_db` at the scale that `would` do; NaN where they
-    cannot be told. `exact`: False where more may be lost. `scales`: so many it stands for.
+    cannot be told. `fair_db`: the least of scales that would do as well but for chance, None where `best_db` stands for
+    it. `exact`: False where more may be lost. `scales`: so many it stands for.
     """
 
     tensor: str
@@ -54,6 +57,7 @@ class HeldScale:
     best_db: Figure = nan
     would: Figure = nan
     exact: Flag = False
+    fair_db: Figure | None = field(default=None, metadata=LATER)
 
     @property
     def is_told(self) -> bool:
@@ -81,9 +85,14 @@ class HeldScale:
         return self.reach / self.most if self.most > 0 else inf
 
     @property
+    def would_db(self) -> float:
+        """SQNR at the scale that would do, as far as that is no chance; NaN where it cannot be told."""
+        return self.best_db if self.fair_db is None else min(self.best_db, self.fair_db)
+
+    @property
     def loss_db(self) -> float:
         """SQNR lost to the scale that would do; NaN where it cannot be told."""
-        return 0.0 if self.sqnr_db >= self.best_db else self.best_db - self.sqnr_db
+        return 0.0 if self.sqnr_db >= self.would_db else self.would_db - self.sqnr_db
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +222,7 @@ def _held(reading: SiteReading, units: Sequence[_Unit]) -> Iterator[HeldScale]:
         yield replace(
             found, sqnr_db=cost.sqnr_db, clip_rate=cost.clip_rate, flush_to_zero=cost.flush_to_zero,
             best_db=best_db, would=scale.of_reach(would), exact=unit.exact and whole,
+            fair_db=fair_db(seen, scale.number, most) if best_db - cost.sqnr_db > _BY_CHANCE else None,
         )  # fmt: skip
 
 

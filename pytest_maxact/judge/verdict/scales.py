@@ -125,7 +125,7 @@ def _told(held: HeldScale, passed: bool) -> str:
     bounds = "" if held.exact else " at most"
     return (
         f"{words}: {held.clip_rate:.3g} of its entries are clipped, SQNR {held.sqnr_db:.1f} dB{bounds}; "
-        f"{held.would:.4g} would give {held.best_db:.1f} dB"
+        f"a scale of {held.would:.4g} would give {held.would_db:.1f} dB"
     )
 
 

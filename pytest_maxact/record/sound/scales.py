@@ -40,10 +40,12 @@ def _require_known(record: Record) -> None:
 
 
 def _same(one: HeldScale, other: HeldScale) -> bool:
+    """An earlier version told no `fair_db`, without which a scale is held to more."""
     if (one.tensor, one.site, one.number, one.scales) != (other.tensor, other.site, other.number, other.scales):
         return False
     figures = ("stated", "reach", "least", "most", "sqnr_db", "clip_rate", "flush_to_zero", "best_db")
-    return all(_close(getattr(one, name), getattr(other, name)) for name in figures)
+    fair = one.fair_db is None or (other.fair_db is not None and _close(one.fair_db, other.fair_db))
+    return fair and all(_close(getattr(one, name), getattr(other, name)) for name in figures)
 
 
 def _close(one: float, other: float) -> bool:

@@ -5,6 +5,7 @@ too wide ones are red, by name, with the scale that would do; fair ones are gree
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pytest_maxact.errors import MeasureError
@@ -12,11 +13,13 @@ from pytest_maxact.judge.limits.file import parse_limits
 from pytest_maxact.judge.verdict.check import check_bound
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.verdict import verdict
+from pytest_maxact.numbers.static import StaticScale
 from pytest_maxact.record.file import load, save
 from pytest_maxact.record.merge import merge
 from pytest_maxact.record.record import Record
-from pytest_maxact.record.static import held_of
+from pytest_maxact.record.static import held_of, held_scales
 from pytest_maxact.record.summary import summary
+from tests.support import records
 from tests.support.reports import data_of
 from tests.support.static_scales import DOWN, calibrated, measured
 
@@ -53,7 +56,7 @@ def test_one_that_is_too_narrow_is_named_with_what_would_do(number: str, tensor:
     message = found[f"weights.{tensor}::static_clip_rate"].message
     held = next(one for one in record.static or () if one.tensor == tensor)
     assert f"{tensor} (layer 1)" in message
-    assert f"{held.would:.4g} would give {held.best_db:.1f} dB" in message
+    assert f"{held.would:.4g} would give {held.would_db:.1f} dB" in message
     assert held.most == pytest.approx(10 * held.reach)
 
 
@@ -62,6 +65,23 @@ def test_one_that_is_too_wide_is_red_and_integers_lose_their_sqnr(number: str) -
     names = red(calibrated(number, 100.0, DOWN))
     assert f"weights.{DOWN}::static_spare" in names
     assert (f"weights.{DOWN}::static_sqnr_db" in names) == (number == "int8")
+
+
+@pytest.mark.parametrize(("place", "most"), [(272, 0.0), (304, 0.0), (440, 0.0), (1120, 20.2), (4480, 23.7)])
+def test_that_a_lone_large_entry_lies_between_two_numbers_is_no_loss(place: int, most: float) -> None:
+    """Its error is chance, as long as it is not clipped; a scale that reaches no more than 448 of `place` cuts it."""
+    values = np.random.default_rng(0).normal(size=(64, 32))
+    values[0, 0] = 4096.0
+    name = "layers.1.down_in"
+    site = replace(records.reading(values, values, name), shared={DOWN.removesuffix(".input_scale"): "down"})
+    scale = StaticScale(
+        tensor=DOWN, module=DOWN.removesuffix(".input_scale"), part="input", number="fp8_e4m3",
+        stated=4096.0 / place, reach=448 * 4096.0 / place, layer=1,
+    )  # fmt: skip
+    (held,) = held_scales([scale], {name: site})
+    assert held.best_db > 60, "a scale to the largest entry gives it back as it is"
+    assert (held.loss_db > 6) == (most > 6)
+    assert held.loss_db == pytest.approx(most, abs=0.2)
 
 
 def test_integers_ten_times_too_wide_lose_to_the_scale_that_would_do() -> None:
@@ -147,6 +167,14 @@ def test_figures_stay_in_a_record_a_summary_and_the_whole_of_parts(tmp_path: Pat
 def test_figures_that_histograms_do_not_bear_out_are_refused(slim: bool, tmp_path: Path) -> None:
     record = calibrated("fp8_e4m3", 0.1, DOWN)
     fair = tuple(replace(held, reach=held.most, sqnr_db=31.0, clip_rate=0.0) for held in record.static or ())
+    lenient = tuple(replace(held, fair_db=0.0) for held in record.static or ())
+    if not slim:
+        save(replace(record, static=lenient), tmp_path / "b.safetensors")
+        with pytest.raises(Exception, match="static"):
+            load(tmp_path / "b.safetensors")
+        earlier = replace(record, static=tuple(replace(held, fair_db=None) for held in record.static or ()))
+        save(earlier, tmp_path / "c.safetensors")
+        assert load(tmp_path / "c.safetensors") == earlier
     forged = replace(summary(record) if slim else record, static=fair)
     save(forged, tmp_path / "a.safetensors")
     with pytest.raises(Exception, match="static"):
