@@ -10,13 +10,13 @@ from pytest_maxact.checkpoint.load import skeleton
 from pytest_maxact.checkpoint.locate import Checkpoint, locate, with_weights
 from pytest_maxact.checkpoint.placement.need import Need
 from pytest_maxact.checkpoint.placement.rooms import Room
-from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.stated import dtype_of_files
 from pytest_maxact.checkpoint.tokenizer import load_tokenizer
 from pytest_maxact.errors import InputError
 from pytest_maxact.measure.estimate import flops_of_a_token, seconds_of, speeds_of
 from pytest_maxact.measure.planning import planned
 from pytest_maxact.measure.prepare import encode, max_length, read_corpus, schemes_of
+from pytest_maxact.measure.scaled import observed
 from pytest_maxact.measure.shapes import refuse_shapes
 from pytest_maxact.numbers.plan import ModelPlan, Way
 from pytest_maxact.settings.settings import Settings
@@ -29,7 +29,7 @@ def foreseen(settings: Settings, rooms: Sequence[Room], probe: bool = True) -> M
     """What a measurement would need here, or on stated devices. Raises InputError; nothing is loaded."""
     checkpoint = locate(settings, weights=False)
     built = skeleton(checkpoint)
-    anatomy = resolve(built.body, checkpoint.config, settings.linear_inputs, attention=settings.attention)
+    anatomy = observed(built.body, checkpoint, settings)
     refuse_shapes(built.body, anatomy, settings)
     files = _files(checkpoint, settings)
     stated = forced_dtype(settings.dtype) or dtype_of_files(checkpoint.config, files) or "bfloat16"

@@ -59,7 +59,7 @@ def opened(settings: Settings, progress: Progress | None = None) -> Iterator[Ope
     checkpoint = with_seal(prepared.checkpoint, files)
     begin(progress, LOADING)
     loaded = load(checkpoint, settings, prepared.placement)
-    anatomy = anatomy_of(prepared, settings, loaded)
+    anatomy = anatomy_of(prepared, settings, loaded).asked
     batch_tokens = prepared.batch_tokens or settings.batch_tokens
     with computing(settings.arithmetic, loaded.device, loaded.dtype):
         begin(progress, MEASURING)

@@ -10,9 +10,9 @@ from pytest_maxact.checkpoint.files import WeightFiles
 from pytest_maxact.checkpoint.load import LoadedModel
 from pytest_maxact.checkpoint.locate import Checkpoint
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
-from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.errors import MeasureError
 from pytest_maxact.measure.around import with_surroundings
+from pytest_maxact.measure.low_bits import low_bits_of
 from pytest_maxact.measure.named import names_of_attention
 from pytest_maxact.measure.observe.layers import TOKENS
 from pytest_maxact.measure.observe.observer import Observer
@@ -21,6 +21,7 @@ from pytest_maxact.measure.predict import Predicting
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.provenance import provenance_of
 from pytest_maxact.measure.readings import logits, readings
+from pytest_maxact.measure.scaled import narrowed, observed
 from pytest_maxact.measure.spoken import with_tokens
 from pytest_maxact.numbers.noise import Noise
 from pytest_maxact.numbers.probe import Probe
@@ -53,12 +54,15 @@ class Passed:
 
 
 def anatomy_of(prepared: Prepared, settings: Settings, loaded: LoadedModel) -> Anatomy:
-    """Of the loaded model. Raises MeasureError where loading changed what is observed."""
+    """Of the loaded model, whose files say which static scales there are. Raises MeasureError where loading changed
+    what is observed.
+    """
     checkpoint = prepared.checkpoint
-    anatomy = resolve(loaded.model, checkpoint.config, settings.linear_inputs, loaded.adapters, settings.attention)
+    anatomy = observed(loaded.model, checkpoint, settings, loaded.adapters)
     if anatomy.outline != prepared.anatomy.outline:
         raise _changed(checkpoint, prepared.anatomy, anatomy)
-    return anatomy
+    low_bits = low_bits_of(loaded.files) if anatomy.scaled else None
+    return narrowed(anatomy, low_bits.static) if low_bits else anatomy
 
 
 def scores_of(prepared: Prepared) -> Scores | None:
@@ -76,17 +80,24 @@ def record_of(
     passed: Passed, prepared: Prepared, settings: Settings, family: str | None, weights: str, scan: WeightScan
 ) -> Record:
     """`weights`: the digest of the files; `scan`: what every tensor of them holds."""
-    seen, texts = with_tokens(readings(passed.observer, prepared.tokenizer), prepared.sequences, prepared.tokenizer)
+    scaled = passed.anatomy.scaled
+    found = readings(passed.observer, prepared.tokenizer)
+    seen, texts = with_tokens(
+        {name: reading for name, reading in found.items() if name not in scaled}, prepared.sequences, prepared.tokenizer
+    )
     seen = with_surroundings(seen, prepared.sequences, prepared.tokenizer)
     names = names_of_attention(passed.anatomy.taps, passed.loaded)
     widest = readings(passed.deployed, prepared.tokenizer) if passed.deployed else {}
-    seen = {
+    widened = bool(prepared.deployed and prepared.deployed.samples)
+    whole = {
         name: replace(
             reading, weights=passed.distortions.get(name, {}), probe=passed.probes.get(name),
-            as_deployed=widest[name].max_abs if widest else None, shared=names.get(name, reading.shared),
+            as_deployed=widest[name].max_abs if widest and (widened or name in scaled) else None,
+            shared=names.get(name, reading.shared),
         )
-        for name, reading in seen.items()
+        for name, reading in {**found, **seen}.items()
     }  # fmt: skip
+    seen = {name: reading for name, reading in whole.items() if name not in scaled}
     unpredicted = Predictions(unchecked=passed.why, by_design=bool(prepared.unpredicted))
     provenance = provenance_of(
         prepared, settings, passed.loaded, passed.anatomy, passed.observer, family, weights, passed.stopped
@@ -99,7 +110,8 @@ def record_of(
         scores=passed.observer.scores.layers if passed.observer.scores else None,
         logits=logits(passed.observer, prepared.tokenizer),
         noise=passed.noise,
-        static=held_of(provenance.low_bits, seen),
+        static=held_of(provenance.low_bits, whole),
+        scaled={name: reading for name, reading in whole.items() if name in scaled},
         token_texts=texts,
     )
 

@@ -12,7 +12,6 @@ from pytest_maxact.checkpoint.heads import has_head, is_encoder
 from pytest_maxact.checkpoint.load import skeleton
 from pytest_maxact.checkpoint.locate import Checkpoint, locate, weights_are_here, with_weights
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy, vocabulary
-from pytest_maxact.checkpoint.sites.resolve import resolve
 from pytest_maxact.checkpoint.stated import dtype_of_files, remarks_of
 from pytest_maxact.checkpoint.tokenizer import load_tokenizer
 from pytest_maxact.corpus.batches import batches_of
@@ -29,6 +28,7 @@ from pytest_maxact.measure.ranks.place import place_of
 from pytest_maxact.measure.ranks.room import rooms_for
 from pytest_maxact.measure.ranks.widths import whole_widths
 from pytest_maxact.measure.saturating import refuse_saturating
+from pytest_maxact.measure.scaled import observed
 from pytest_maxact.measure.shapes import refuse_shapes
 from pytest_maxact.measure.source.origin import require_origin, require_same_ids
 from pytest_maxact.measure.stream.refused import refuse_asked
@@ -60,8 +60,8 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     if files:
         refuse_unfit(built.whole, files)
     refuse_unparallel(built.whole, settings, here, is_quantized(built.whole, files))
-    anatomy = resolve(built.body, checkpoint.config, settings.linear_inputs, attention=settings.attention)
-    refuse_trials(settings, anatomy, here is not None)
+    anatomy = observed(built.body, checkpoint, settings)
+    refuse_trials(settings, anatomy.asked, here is not None)
     schemes = schemes_of(checkpoint, settings)
     refuse_saturating(settings, here is not None, schemes)
     if settings.effect or (settings.deploy and not is_encoder(checkpoint)):
@@ -80,7 +80,8 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     settings = replace(settings, batch_tokens=batch_tokens)
     longest = max_length(settings, checkpoint.config.get_text_config())
     deployed, extra = beside(sequences, tokenizer, settings.protocol, longest, vocabulary(anatomy))
-    static = are_held(calls_of(checkpoint), anatomy.sites)
+    calls = calls_of(checkpoint)
+    static, widened = are_held(calls, anatomy.sites), bool(schemes) or are_held(calls, anatomy.asked.sites)
     return Prepared(
         checkpoint=checkpoint,
         identity=_identity(checkpoint, anatomy, static),
@@ -90,7 +91,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         whole=sequences,
         max_seq_len=longest,
         schemes=schemes,
-        deployed=deployed if schemes or static else replace(deployed, samples=0, tokens=0),
+        deployed=deployed if widened else replace(deployed, samples=0, tokens=0),
         beside=extra if schemes or static else (),
         predicts=has_head(checkpoint),
         dtype=dtype,

@@ -35,7 +35,7 @@ class Prepared:
 
     schemes: tuple[Scheme, ...] = ()
     deployed: AsDeployed | None = None
-    """What deployment adds to the text."""
+    """What deployment adds to the text; no samples where it widens nothing but static scales of `anatomy.scaled`."""
 
     beside: tuple[corpus.Sequence, ...] = ()
     """Samples with it, for the ranges and static scales of `schemes`, or of the artifact itself."""
@@ -50,7 +50,8 @@ class Prepared:
 
     @property
     def sites(self) -> list[Site]:
-        return self.anatomy.sites
+        """Those that were asked for."""
+        return self.anatomy.asked.sites
 
     dtype: str | None = None
     """The dtype of its weights, as its config states it, else as its files hold them; None where neither is there."""

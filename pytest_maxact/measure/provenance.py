@@ -144,6 +144,7 @@ def content_of(
         "device": str(device) if device.type == "cpu" else f"{device} {torch.cuda.get_device_name(device)}",
         "linear_inputs": settings.linear_inputs,
         "attention_sites": settings.attention,
+        **({"scaled": True} if prepared.anatomy.scaled else {}),
         "schemes": [scheme.name for scheme in prepared.schemes],
         "effects": list(settings.effects_measured),
         "repeat": settings.repeat,

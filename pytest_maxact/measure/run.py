@@ -261,7 +261,7 @@ def _figured(
         loaded=loaded, anatomy=passed.anatomy, observer=passed.observer, deployed=passed.deployed, told=passed.told,
         why=passed.why, probes=probes, distortions=distortions,
         stopped=passed.stopped.stopped if passed.stopped else None,
-        noise=repeated(prepared, settings, loaded, passed.anatomy) if settings.repeat else None,
+        noise=repeated(prepared, settings, loaded, passed.anatomy.asked) if settings.repeat else None,
     )  # fmt: skip
     return record_of(whole, prepared, settings, family, identify(), scan())
 

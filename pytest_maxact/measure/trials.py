@@ -53,7 +53,7 @@ def with_trials(
     """
     if not (settings.stress or settings.hunt):
         return record
-    anatomy = anatomy_of(prepared, settings, loaded)
+    anatomy = anatomy_of(prepared, settings, loaded).asked
     batch_tokens = prepared.batch_tokens or settings.batch_tokens
     with computing(settings.arithmetic, loaded.device, loaded.dtype):
         if settings.stress:

@@ -46,6 +46,7 @@ def document_of(record: Record) -> dict[str, Any]:
             logits=record.logits,
             noise=record.noise,
             static=record.static,
+            scaled=tuple(_stored(without_around(reading)) for reading in record.scaled.values()),
             source=record.source,
             stress=record.stress,
             hunt=record.hunt,
@@ -59,7 +60,8 @@ def document_of(record: Record) -> dict[str, Any]:
 
 def tensors_of(record: Record) -> dict[str, Bytes]:
     """Histograms and maxima of channels of all sites, each end to end, as compressed bytes."""
-    seen = [(one, one.held) for one in record.sites.values() if isinstance(one.held, Distributions)]
+    every = (*record.sites.values(), *record.scaled.values())
+    seen = [(one, one.held) for one in every if isinstance(one.held, Distributions)]
     held = [one for _, one in seen]
     sampled = [(reading.site.kind, one.sampled) for reading, one in seen if one.sampled is not None]
     int8 = [(reading.site.kind, one.int8) for reading, one in seen if one.int8 is not None]
@@ -77,11 +79,14 @@ def tensors_of(record: Record) -> dict[str, Bytes]:
 
 def record_of(document: StoredRecord, tensors: Mapping[str, Bytes]) -> Record:
     """The reverse of both. Raises ValueError where the tensors do not hold what the document counts."""
-    held = zip(document.sites, _held(document.sites, tensors, document.provenance), strict=True)
-    readings = {entry.site.name: _reading(entry, kept) for entry, kept in held}
+    every = (*document.sites, *document.scaled)
+    held = zip(every, _held(every, tensors, document.provenance), strict=True)
+    readings = [(entry.site.name, _reading(entry, kept)) for entry, kept in held]
+    asked = len(document.sites)
     return Record(
         provenance=document.provenance,
-        sites=with_around(readings, document.around or {}),
+        sites=with_around(dict(readings[:asked]), document.around or {}),
+        scaled=dict(readings[asked:]),
         effects=document.effects,
         weights=document.weights,
         predictions=document.predictions,

@@ -12,7 +12,7 @@ from pytest_maxact.record.hunt import Hunted
 from pytest_maxact.record.logits import LayerLogits, merged_logits
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Context, Provenance, corpus_digest, merged_context, merged_tokens
-from pytest_maxact.record.reading import SiteReading, ordered
+from pytest_maxact.record.reading import SiteReading, by_depth, ordered
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.scores import LayerScores, merged_scores
 from pytest_maxact.record.spoken import kept_texts
@@ -45,6 +45,7 @@ class Sum:
     def __init__(self) -> None:
         self._first: Record | None = None
         self._sites: dict[str, SiteReading] = {}
+        self._scaled: dict[str, SiteReading] = {}
         self._origin = Origin()
         self._shards: set[int] = set()
         self._texts: dict[str, str] = {}
@@ -72,6 +73,7 @@ class Sum:
             )
         if self._first is None:
             self._first, self._sites = part, without_groups(part.sites, part.provenance)
+            self._scaled = dict(part.scaled)
             self._predictions, self._scores, self._logits = part.predictions, part.scores, part.logits
             self._noise = part.noise
         else:
@@ -79,6 +81,7 @@ class Sum:
             self._refuse_repeated(part.provenance.shard)
             sites = without_groups(part.sites, part.provenance)
             self._sites = {name: reading + sites[name] for name, reading in self._sites.items()}
+            self._scaled = {name: reading + part.scaled[name] for name, reading in self._scaled.items()}
             told, new = self._predictions, part.predictions
             self._predictions = told + new if told and new else None
             self._scores = merged_scores((self._scores, part.scores))
@@ -112,7 +115,8 @@ class Sum:
             scores=self._scores,
             logits=self._logits,
             noise=self._noise,
-            static=held_of(low_bits, self._sites),
+            static=held_of(low_bits, by_depth(self._sites, self._scaled)),
+            scaled={name: ordered(one, *order) for name, one in self._scaled.items()},
             stress=self._stress,
             hunt=self._hunt or None,
             untried=self._untried,
@@ -214,7 +218,7 @@ class Origin:
 
 def _require_alike(first: Record, other: Record) -> None:
     """Raise InputError for a Record that is no part of the measurement that `first` is of."""
-    if first.sites.keys() != other.sites.keys():
+    if first.observed.keys() != other.observed.keys() or first.scaled.keys() != other.scaled.keys():
         raise InputError("these Records are not parts of one measurement; they observed different sites")
     if first.effects or other.effects:
         raise InputError(

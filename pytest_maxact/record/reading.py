@@ -150,6 +150,12 @@ class SiteReading:
         )
 
 
+def by_depth(*groups: Mapping[str, SiteReading]) -> dict[str, SiteReading]:
+    """Sites of several kinds together, in depth order."""
+    every = {name: reading for group in groups for name, reading in group.items()}
+    return dict(sorted(every.items(), key=lambda one: one[1].site.order))
+
+
 def ordered(reading: SiteReading, places: Sequence[int], evaluated: Sequence[int]) -> SiteReading:
     """The same reading with its samples in another order, and those of the evaluation split among themselves."""
     held = reading.held

@@ -17,7 +17,7 @@ from pytest_maxact.record.hunt import Hunted
 from pytest_maxact.record.logits import LayerLogits
 from pytest_maxact.record.predictions import Predictions
 from pytest_maxact.record.provenance import Provenance
-from pytest_maxact.record.reading import SiteReading
+from pytest_maxact.record.reading import SiteReading, by_depth
 from pytest_maxact.record.scores import LayerScores
 from pytest_maxact.record.source import AgainstSource
 from pytest_maxact.record.static import HeldScale
@@ -52,6 +52,8 @@ class Record:
     """Static scales of an artifact held against what was measured; None where none is called for, or none of those
     sites was read.
     """
+    scaled: Mapping[str, SiteReading] = field(default_factory=dict)
+    """Sites that were read for static scales alone: no other figure or limit is of them."""
     source: AgainstSource | None = None
     """What was compared with the source that its weights were made from; None where nothing was."""
     stress: Stress | None = None
@@ -77,6 +79,11 @@ class Record:
                 + (f"did you mean {' or '.join(close)}?" if close else f"it has {counted(len(self.sites), 'site')}")
             )
         return self.sites[site]
+
+    @property
+    def observed(self) -> Mapping[str, SiteReading]:
+        """Every site that was read, those for static scales alone among them, in depth order."""
+        return by_depth(self.sites, self.scaled) if self.scaled else self.sites
 
     @property
     def carrier(self) -> SiteReading:

@@ -126,6 +126,7 @@ class StoredRecord:
     logits: tuple[LayerLogits, ...] | None = field(default=None, metadata=LATER)
     noise: Noise | None = field(default=None, metadata=LATER)
     static: tuple[HeldScale, ...] | None = field(default=None, metadata=LATER)
+    scaled: tuple[StoredSite, ...] = field(default=(), metadata=LATER)
     source: AgainstSource | None = field(default=None, metadata=LATER)
     stress: Stress | None = field(default=None, metadata=LATER)
     hunt: tuple[Hunted, ...] | None = field(default=None, metadata=LATER)
@@ -144,10 +145,11 @@ def stored(document: Mapping[str, Any]) -> StoredRecord:
     except ValidationError as error:
         raise ValueError(_explained(error)) from error
     seen: set[str] = set()
-    for place, entry in enumerate(found.sites):
-        if entry.site.name in seen:
-            raise ValueError(f"sites.{place}.site: {shown(entry.site.name)} stands there twice")
-        seen.add(entry.site.name)
+    for key, entries in (("sites", found.sites), ("scaled", found.scaled)):
+        for place, entry in enumerate(entries):
+            if entry.site.name in seen:
+                raise ValueError(f"{key}.{place}.site: {shown(entry.site.name)} stands there twice")
+            seen.add(entry.site.name)
     return found
 
 

@@ -134,12 +134,22 @@ def unheld(
     )  # fmt: skip
 
 
+def unplaced(low_bits: LowBits | None, sites: Mapping[str, SiteReading]) -> tuple[str, ...]:
+    """Names of the scales that are of nothing that was read, though sites of their kind, input or cache, were."""
+    if low_bits is None:
+        return ()
+    seen = [reading.site for reading in sites.values()]
+    read = [scale for scale in low_bits.static if are_held([INPUT if scale.part == INPUT else CACHE], seen)]
+    paths = _paths(sites)
+    return tuple(scale.tensor for scale in read if _place(scale, sites, paths) is None and not _of_latent(scale, sites))
+
+
 def held_scales(scales: Sequence[StaticScale], sites: Mapping[str, SiteReading]) -> tuple[HeldScale, ...]:
     """Every scale of which the site was read, in the order of depth."""
     found: dict[str, list[tuple[StaticScale, str]]] = {}
-    paths = {path: name for name, reading in sites.items() for path in reading.shared}
+    paths = _paths(sites)
     for scale in scales:
-        place = _input(scale, sites, paths) if scale.part == INPUT else _cached(scale, sites)
+        place = _place(scale, sites, paths)
         if place is not None:
             found.setdefault(place[0], []).append((scale, place[1]))
     return tuple(
@@ -148,6 +158,18 @@ def held_scales(scales: Sequence[StaticScale], sites: Mapping[str, SiteReading])
         if name in found
         for held in _held(reading, list(_units(found[name])))
     )  # fmt: skip
+
+
+def _paths(sites: Mapping[str, SiteReading]) -> dict[str, str]:
+    """The site of every linear layer, by its path."""
+    return {path: name for name, reading in sites.items() for path in reading.shared}
+
+
+def _place(
+    scale: StaticScale, sites: Mapping[str, SiteReading], paths: Mapping[str, str]
+) -> tuple[str, str] | None:  # fmt: skip
+    """The site that a scale is of, and the part of it; None where that was not read."""
+    return _input(scale, sites, paths) if scale.part == INPUT else _cached(scale, sites)
 
 
 def _input(
@@ -171,7 +193,7 @@ def _cached(scale: StaticScale, sites: Mapping[str, SiteReading]) -> tuple[str, 
     """The site of what attention works with: of one scale of keys and values the larger, of latent attention what is
     kept in their place, for which runtimes read the scale of keys alone.
     """
-    if scale.part == "v" and f"layers.{scale.layer}.kv_latent" in sites:
+    if _of_latent(scale, sites):
         return None
     kinds = {"q": ("q",), "k": ("kv_latent", "k"), "v": ("v",), "kv": ("kv_latent", "k", "v")}[scale.part]
     own = [sites[name] for kind in kinds if (name := f"layers.{scale.layer}.{kind}") in sites]
@@ -180,6 +202,11 @@ def _cached(scale: StaticScale, sites: Mapping[str, SiteReading]) -> tuple[str, 
     latent = own[0].site.kind == "kv_latent"
     reading = own[0] if latent else max(own, key=lambda one: one.finite_max)
     return reading.site.name, scale.part
+
+
+def _of_latent(scale: StaticScale, sites: Mapping[str, SiteReading]) -> bool:
+    """Whether it is of values where latent attention keeps none, which no runtime reads."""
+    return scale.part == "v" and f"layers.{scale.layer}.kv_latent" in sites
 
 
 def _units(placed: Sequence[tuple[StaticScale, str]]) -> Iterator[_Unit]:

@@ -57,7 +57,8 @@ def summary(record: Record, metrics: Iterable[str] = ()) -> Record:
         return record
     wanted = _wanted(record, asked)
     sites = {name: _summed_up(reading, wanted) for name, reading in record.sites.items()}
-    return replace(record, sites=sites, token_texts=None)
+    scaled = {name: _summed_up(reading, wanted) for name, reading in record.scaled.items()}
+    return replace(record, sites=sites, scaled=scaled, token_texts=None)
 
 
 def _require_known(record: Record, metrics: Iterable[Metric]) -> None:

@@ -24,7 +24,7 @@ class Settings:
     shard: str | None = None
     seed: int = 0
     protocol: str = "paper"
-    sites: str = "paper"
+    sites: str = "auto"
     schemes: tuple[str, ...] = ()
     effect: tuple[str, ...] = ()
     stress: bool = False

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.run import measure
@@ -18,10 +19,15 @@ DOWN = "model.layers.1.mlp.down_proj.input_scale"
 
 
 @functools.cache
-def measured() -> Record:
-    """The trained checkpoint in FP8 with static scales of inputs and of the cache, its sites observed."""
-    folder = compressed.export(scratch.folder("maxact-static-") / "m", "FP8", TRAINED, kv_cache=True)
-    settings = Settings(model=str(folder), sites="all", max_samples=12, max_seq_len=64, family="generic")
+def artifact() -> Path:
+    """The trained checkpoint in FP8 with static scales of inputs and of the cache."""
+    return compressed.export(scratch.folder("maxact-static-") / "m", "FP8", TRAINED, kv_cache=True)
+
+
+@functools.cache
+def measured(sites: str = "all") -> Record:
+    """Of it, its sites observed."""
+    settings = Settings(model=str(artifact()), sites=sites, max_samples=12, max_seq_len=64, family="generic")
     return measure(prepare(settings), settings, "generic")
 
 

@@ -2,7 +2,7 @@
 out and why.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -79,7 +79,7 @@ class Tap:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anatomy:
     """The observed parts of one decoder. `stripped`: modules that are handed real tokens only. `streams`: residual
-    streams per token.
+    streams per token. `scaled`: names of the sites that are read for static scales of an artifact alone.
     """
 
     taps: tuple[Tap, ...]
@@ -89,6 +89,15 @@ class Anatomy:
     streams: int = 1
     layers: int = 0
     left_out: tuple[LeftOut, ...] = ()
+    scaled: frozenset[str] = frozenset()
+
+    @property
+    def asked(self) -> "Anatomy":
+        """The same without what is read for static scales alone."""
+        if not self.scaled:
+            return self
+        taps = tuple(tap for tap in self.taps if tap.site.name not in self.scaled)
+        return replace(self, taps=taps, scaled=frozenset())
 
     @property
     def outline(self) -> list[str]:

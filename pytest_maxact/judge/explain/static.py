@@ -8,7 +8,8 @@ from pytest_maxact.record.metrics.metric import Kind
 
 _MEASURED = (
     "from the exact histogram of what the scale quantizes, of all text; where one of several tensors of a site reaches"
-    f" less it is told by its reach alone. Wants {setting('sites')} deploy for inputs, attention for the cache, or all"
+    f" less it is told by its reach alone. Read for these alone where {setting('sites')} is left out; where it is"
+    " given, by deploy for inputs, attention for the cache, all for both"
 )
 _NARROW = (
     "calibrated too narrowly",

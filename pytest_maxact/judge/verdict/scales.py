@@ -20,7 +20,7 @@ from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.static import CACHE, INPUT
 from pytest_maxact.record.metrics.metric import Kind, Metric
 from pytest_maxact.record.record import Record
-from pytest_maxact.record.static import HeldScale, are_held, unheld
+from pytest_maxact.record.static import HeldScale, are_held, unheld, unplaced
 
 _TOLD_BY_REACH = (Kind.STATIC_OVERFLOW, Kind.STATIC_SPARE)
 _FIGURES: Mapping[Kind, str] = {
@@ -48,7 +48,7 @@ def scale_limits(record: Record, limit: Limit) -> list[Limit]:
 def unread_calls(record: Record) -> list[str]:
     """Of `input` and `cache` what static scales are called for and no site of which was observed."""
     low_bits = record.provenance.low_bits
-    seen = [reading.site for reading in record.sites.values()]
+    seen = [reading.site for reading in record.observed.values()]
     return [call for call in low_bits.calls if not are_held([call], seen)] if low_bits else []
 
 
@@ -59,6 +59,11 @@ def scale_remarks(record: Record) -> Iterator[str]:
             f"static scales are NOT checked: config.json calls for them for "
             f"{' and '.join(_CALLED[one] for one in unread)}, which were not observed, so that a wrong one passes; "
             f"{setting('sites')} all observes these, and holds each scale to what it quantizes"
+        )
+    if record.scaled and (apart := unplaced(record.provenance.low_bits, record.observed)):
+        yield (
+            f"{counted(len(apart), 'static scale')} {'is' if len(apart) == 1 else 'are'} NOT checked, of what is not "
+            f"observed, the first {apart[0]}"
         )
     short = [held for held in record.static or () if held.is_short]
     if short:
@@ -81,7 +86,7 @@ def check_scales(record: Record, limit: Limit, waived: Collection[tuple[str | No
         what = f"static scale {tensor}" if tensor else "static scales"
         raise MeasureError(f"the Record holds no {what} against what was measured\n  measure the checkpoint again")
     left = [(held, value) for held, value in found if (held.tensor, limit.metric.name) not in waived]
-    if tensor is None and (lacking := unheld(record.provenance.low_bits, record.sites, record.static)):
+    if tensor is None and (lacking := unheld(record.provenance.low_bits, record.observed, record.static)):
         what = " and ".join(_CALLED[one] for one in lacking)
         message = f"static scales: config.json calls for them for {what}, and none is of anything that was read"
         return _finding(limit, nan, passed=False, words=message)

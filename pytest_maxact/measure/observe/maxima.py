@@ -79,8 +79,10 @@ class Maxima:
         return sorted(self._found)
 
     def of(self, site: str) -> npt.NDArray[np.float32]:
-        """Of a site, [samples, 3] in the order of their ids."""
-        place = self._places[site]
+        """Of a site, [samples, 3] in the order of their ids; [0, 3] of one that is none of these."""
+        place = self._places.get(site)
+        if place is None:
+            return np.zeros((0, 3), np.float32)
         return np.array([self._found[name][place] for name in self.samples], np.float32).reshape(-1, 3)
 
     def keep(self, site: str, batch: "Batch", given: Sequence[torch.Tensor]) -> None:

@@ -50,13 +50,17 @@ class Observer:
         self.decoder = decoder
         self._watch = watch
         self.anatomy = anatomy
-        self.maxima = Maxima([site.name for site in anatomy.sites])
-        """The largest entry of every sample at every site; of none where they are not asked for, and no sums."""
-        self.losses = Losses([site.name for site in anatomy.sites])
+        asked = {site.name for site in anatomy.asked.sites} if maxima else set()
+        self.maxima = Maxima([site.name for site in anatomy.asked.sites])
+        """The largest entry of every sample at every site that was asked for; of none where maxima are not, and no
+        sums.
+        """
+        self.losses = Losses([site.name for site in anatomy.asked.sites])
         """What INT-8 costs every sample; likewise."""
-        kept = (self.maxima, self.losses) if maxima else ()
+        kept = (self.maxima, self.losses)
         self.accumulators = {
-            site.name: SiteAccumulator(site.name, site.kind == "hidden", *kept) for site in anatomy.sites
+            site.name: SiteAccumulator(site.name, site.kind == "hidden", *(kept if site.name in asked else ()))
+            for site in anatomy.sites
         }
         self.tokens = {"calibration": 0, "evaluation": 0}
         self.batches = 0
@@ -68,7 +72,7 @@ class Observer:
         """Sequences that ran alone because they must: all of those, or those beyond which rotary tables vary."""
         self.traffic: dict[str, dict[str, torch.Tensor]] = {experts.site: {} for experts in anatomy.experts}
         """Tokens each expert was given, int64 [experts], by router site and split."""
-        sampled = [site.name for site in anatomy.sites if site.is_linear_input or site.is_cached]
+        sampled = [site.name for site in anatomy.asked.sites if site.is_linear_input or site.is_cached]
         self.fidelity = Fidelity(schemes, sampled if maxima else ())
         self.scores = scores
         """Attention scores, where they are looked for."""
@@ -79,8 +83,8 @@ class Observer:
         self._fresh: Fresh | None = None
         self._ahead = Ahead()
         self._steady: int | None = None
-        self.logits = Logits() if any(site.kind == "q" for site in anatomy.sites) else None
-        """Attention logits, where queries are observed."""
+        self.logits = Logits() if any(site.kind == "q" for site in anatomy.asked.sites) else None
+        """Attention logits, where queries are asked for."""
         self.gatherers = Gatherers(fidelity=self.fidelity, scores=self.scores, logits=self.logits)
         self.intake = Intake(self.accumulators, self.fidelity, self.logits)
         self.hooks = Hooks(anatomy, self.intake)

@@ -19,6 +19,7 @@ from pytest_maxact.record.sound.behaviour import require_sound_predictions, requ
 from pytest_maxact.record.sound.effects import require_sound_samples
 from pytest_maxact.record.sound.maxima import require_sound_texts
 from pytest_maxact.record.sound.sampled import require_sound_sampled
+from pytest_maxact.record.sound.scaled import require_sound_scaled
 from pytest_maxact.record.sound.scales import require_sound_scales
 from pytest_maxact.record.sound.site import Text, require_sound_site
 from pytest_maxact.record.sound.source import require_sound_source
@@ -44,6 +45,7 @@ def require_sound(record: Record) -> None:
                 raise ValueError(f"{reading.site.name}: {what}: {shown(other[0])} is none of provenance.schemes")
         require_sound_site(reading, text, is_routed=reading.site.layer in routed)
         require_sound_sampled(reading, units)
+    require_sound_scaled(record, text, routed)
     _require_effects(record, text)
     require_sound_source(record.source, text.evaluation)
     require_sound_predictions(record)

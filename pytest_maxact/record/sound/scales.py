@@ -17,7 +17,7 @@ def require_sound_scales(record: Record) -> None:
     if record.is_summary:
         _require_known(record)
         return
-    expected = held_of(record.provenance.low_bits, record.sites)
+    expected = held_of(record.provenance.low_bits, record.observed)
     if (record.static is None) != (expected is None):
         raise ValueError(
             "static: what the artifact calls for was held, or not, otherwise than provenance.low_bits says"
@@ -35,7 +35,7 @@ def _require_known(record: Record) -> None:
     low_bits = record.provenance.low_bits
     known = {scale.tensor: scale.reach for scale in low_bits.static} if low_bits else {}
     for held in record.static or ():
-        if known.get(held.tensor) != held.reach or held.site not in record.sites:
+        if known.get(held.tensor) != held.reach or held.site not in record.observed:
             raise ValueError(f"static: {shown(held.tensor)} is no scale of provenance.low_bits, or reaches otherwise")
 
 

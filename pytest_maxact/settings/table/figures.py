@@ -8,10 +8,11 @@ FIGURES = (
     Option(
         name="sites",
         metavar="WHICH",
-        parse=choice_of("paper", "deploy", "attention", "all"),
+        parse=choice_of("auto", "paper", "deploy", "attention", "all"),
         help=(
-            "paper (default); deploy: the inputs of linear layers too, which is what low-bit kernels quantize;"
-            " attention: queries, keys, values and the largest scores too; all: both"
+            "paper; auto (default): the same, and of a quantized artifact what its static scales quantize, for these"
+            " alone; deploy: the inputs of linear layers too, which is what low-bit kernels quantize; attention:"
+            " queries, keys, values and the largest scores too; all: both"
         ),
     ),
     Option(
