@@ -28,14 +28,11 @@ def run(options: argparse.Namespace) -> int:
         from pytest_maxact.checkpoint.load import skeleton
         from pytest_maxact.checkpoint.locate import locate
         from pytest_maxact.checkpoint.sites.anatomy import site_map
-        from pytest_maxact.checkpoint.sites.resolve import resolve
+        from pytest_maxact.measure.scaled import observed
 
     settings = settings_of(options)
     checkpoint = locate(settings, weights=False)
-    anatomy = resolve(
-        skeleton(checkpoint).body, checkpoint.config, settings.linear_inputs, attention=settings.attention
-    )
-    mapped = site_map(anatomy, checkpoint.config.model_type)
+    mapped = site_map(observed(skeleton(checkpoint).body, checkpoint, settings), checkpoint.config.model_type)
     if options.json:
         print_json(sites_data(mapped))
     else:

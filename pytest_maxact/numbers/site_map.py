@@ -22,7 +22,8 @@ class LeftOut:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteMap:
     """`sites`: every site once, in depth order, with the module it is read from first. `places`: the same for every
-    module that is read, in the order of reading; several make up one site.
+    module that is read, in the order of reading; several make up one site. `scaled`: places that are read for static
+    scales alone, of an artifact that calls for these.
     """
 
     model_type: str
@@ -31,6 +32,7 @@ class SiteMap:
     sites: tuple[Site, ...]
     places: tuple[Site, ...]
     left_out: tuple[LeftOut, ...]
+    scaled: tuple[Site, ...] = ()
 
     def modules_of(self, site: Site) -> list[str]:
         """Every module whose tensors make up a site, once."""

@@ -8,6 +8,7 @@ import pytest
 from pytest_maxact.cli.main import main
 from pytest_maxact.record.file import load
 from tests.support import tiny
+from tests.support.static_scales import artifact
 
 
 @pytest.fixture
@@ -53,6 +54,19 @@ def test_sites_as_json_names_every_site_and_what_is_left_out(
     assert data["left_out"] == [
         {"what": "multi-token prediction", "why": "1 layer beyond the decoder's 3", "by_design": False}
     ]
+
+
+def test_what_is_read_for_static_scales_alone_stands_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sites", str(artifact())]) == 0
+    plain, _, scaled = capsys.readouterr().out.partition("for static scales alone, where there is one\n")
+    assert "down_in" not in plain
+    assert "down_in  0-5     layers.*.mlp.down_proj" in scaled
+    assert main(["sites", str(artifact()), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert "layers.0.k" in data["scaled"]
+    assert not {entry["site"] for entry in data["sites"]} & set(data["scaled"])
+    assert main(["sites", str(artifact()), "--sites=paper", "--json"]) == 0
+    assert "scaled" not in json.loads(capsys.readouterr().out)
 
 
 def test_sites_are_those_of_the_record(checkpoint: Path, saved: Path, capsys: pytest.CaptureFixture[str]) -> None:

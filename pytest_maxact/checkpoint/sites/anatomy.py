@@ -129,8 +129,9 @@ def site_map(anatomy: Anatomy, model_type: str) -> SiteMap:
         model_type=model_type,
         layers=anatomy.layers,
         hidden_size=anatomy.hidden_size,
-        sites=tuple(anatomy.sites),
-        places=tuple(tap.site for tap in anatomy.taps),
+        sites=tuple(anatomy.asked.sites),
+        places=tuple(tap.site for tap in anatomy.asked.taps),
+        scaled=tuple(tap.site for tap in anatomy.taps if tap.site.name in anatomy.scaled),
         left_out=anatomy.left_out,
     )
 

@@ -7,7 +7,8 @@ from pytest_maxact.numbers.site_map import SiteMap
 
 def sites_data(mapped: SiteMap) -> dict[str, Any]:
     """`{"model_type", "layers", "hidden_size", "sites": [{"site", "kind", "layer", "module", "modules", "detail"},
-    ...], "left_out": [{"what", "why", "by_design"}, ...]}`.
+    ...], "left_out": [{"what", "why", "by_design"}, ...]}`, and `"scaled": [site, ...]` of an artifact that calls for
+    static scales: what is read for these alone, where there is one.
 
     `module` is where a site is read first, `modules` every module whose tensors make it up; paths are those in the
     model without its head.
@@ -28,4 +29,5 @@ def sites_data(mapped: SiteMap) -> dict[str, Any]:
             for site in mapped.sites
         ],
         "left_out": [{"what": entry.what, "why": entry.why, "by_design": entry.by_design} for entry in mapped.left_out],
+        **({"scaled": list(dict.fromkeys(site.name for site in mapped.scaled))} if mapped.scaled else {}),
     }

@@ -1,7 +1,7 @@
 """A site map: what of a model is observed, in which module, and what is left out and why."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.site_map import SiteMap
@@ -22,23 +22,30 @@ def _parts(mapped: SiteMap) -> Iterator[Part]:
         f" {counted(len(mapped.sites), 'site')}",
         style="bold",
     )
-    yield Grid(
-        columns=[Column(name=name, fold=True) for name in ("site", "layers", "module", "what")],
-        rows=[(kind, ranges(layers), module, what) for (kind, module, what), layers in _alike(mapped).items()],
-        gap=2,
-    )
+    yield _places(mapped.places)
+    if mapped.scaled:
+        yield Text("for static scales alone, where there is one", style="bold")
+        yield _places(mapped.scaled)
     if mapped.left_out:
         yield Text("left out", style="bold")
         columns = (Column(fold=True), Column(fold=True))
         yield Grid(columns=columns, rows=[(entry.what, entry.why) for entry in mapped.left_out], gap=2)
 
 
-def _alike(mapped: SiteMap) -> dict[tuple[str, str, str], list[int]]:
+def _places(places: Sequence[Site]) -> Grid:
+    return Grid(
+        columns=[Column(name=name, fold=True) for name in ("site", "layers", "module", "what")],
+        rows=[(kind, ranges(layers), module, what) for (kind, module, what), layers in _alike(places).items()],
+        gap=2,
+    )
+
+
+def _alike(places: Sequence[Site]) -> dict[tuple[str, str, str], list[int]]:
     """Sites by kind, module path without its numbers, and what the module is: the layers that have it, in the order of
     kinds.
     """
     groups: dict[tuple[str, str, str], list[int]] = {}
-    for place in sorted(mapped.places, key=lambda place: KINDS.index(place.kind)):
+    for place in sorted(places, key=lambda place: KINDS.index(place.kind)):
         key = (place.kind, _starred(place), place.detail)
         layers = groups.setdefault(key, [])
         if place.layer is not None and place.layer not in layers:
