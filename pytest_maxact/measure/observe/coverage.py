@@ -48,6 +48,7 @@ def check_counts(
     """After all batches: every site's element count equals tokens x width, exactly. `traffic`: tokens each expert was
     given, by router site and split. Raises MeasureError.
     """
+    routed_parts = {(tap.site.name, tap.part) for tap in anatomy.taps if tap.routed}
     for site in anatomy.sites:
         accumulator = accumulators[site.name]
         width = anatomy.hidden_size
@@ -61,9 +62,9 @@ def check_counts(
         routed = [experts for experts in anatomy.experts if experts.site == f"layers.{site.layer}.router"]
         for split, given in tokens.items():
             pairs = sum(int(traffic[e.site][split].sum()) for e in routed if split in traffic[e.site])
-            routed_parts = {tap.part for tap in anatomy.taps if tap.site.name == site.name and tap.routed}
             expected = sum(
-                (pairs if part in routed_parts else given) * width for part, width in accumulator.widths.items()
+                (pairs if (site.name, part) in routed_parts else given) * width
+                for part, width in accumulator.widths.items()
             )
             seen = int(accumulator.dense_counts(split).sum())
             if seen != expected or not accumulator.widths:
