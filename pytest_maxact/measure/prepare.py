@@ -80,8 +80,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
     settings = replace(settings, batch_tokens=batch_tokens)
     longest = max_length(settings, checkpoint.config.get_text_config())
     deployed, extra = beside(sequences, tokenizer, settings.protocol, longest, vocabulary(anatomy))
-    calls = calls_of(checkpoint)
-    static, widened = are_held(calls, anatomy.sites), bool(schemes) or are_held(calls, anatomy.asked.sites)
+    static, widened = (are_held(calls_of(checkpoint), one.sites) for one in (anatomy, anatomy.asked))
     return Prepared(
         checkpoint=checkpoint,
         identity=_identity(checkpoint, anatomy, static),
@@ -91,7 +90,7 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         whole=sequences,
         max_seq_len=longest,
         schemes=schemes,
-        deployed=deployed if widened else replace(deployed, samples=0, tokens=0),
+        deployed=deployed if schemes or widened else replace(deployed, samples=0, tokens=0),
         beside=extra if schemes or static else (),
         predicts=has_head(checkpoint),
         dtype=dtype,
