@@ -4,22 +4,18 @@ CI, none is wider than the terminal, and what is harmless in a name is still rea
 A new command fails until it has a case.
 """
 
-import argparse
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pytest_maxact.cli.main import command_line, main
+from pytest_maxact.cli.main import main
+from tests.support.commands import COMMANDS
 from tests.support.hostile import NAMES, obeyed
 from tests.support.hostile_records import named
 
-COMMANDS: dict[str, Any] = next(
-    action.choices for action in command_line()._actions if isinstance(action, argparse._SubParsersAction)
-)
 ALL = "\n".join(name for key, name in NAMES.items() if key != "long")
 TRIED = {"first": NAMES["command"], "all": ALL, "long": NAMES["long"] + " owned"}
 """Names that are put before all others; each says `owned` in what is harmless of it."""
