@@ -35,6 +35,8 @@ def is_record(path: Path) -> bool:
 
 def metadata_of(path: Path) -> dict[str, Any]:
     """What a safetensors file that this program wrote says of itself; empty for every other file."""
+    if not path.is_file():  # a pipe would wait for whoever writes
+        return {}
     from safetensors import SafetensorError, safe_open
 
     try:
