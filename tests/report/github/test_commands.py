@@ -5,11 +5,10 @@ anything.
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.text import Text
 
 from pytest_maxact.errors import shown, uncommanded, worded
 from pytest_maxact.report.github.commands import Annotation, command
-from pytest_maxact.report.terminal.screen import Column, Grid, Screen, to_text
+from pytest_maxact.report.terminal.screen import Column, Grid, Screen, Text, to_text
 from pytest_maxact.settings.option import pytest_option
 from tests.support.hostile import NAMES
 from tests.support.runner import read_command
