@@ -3,16 +3,16 @@
 import pytest
 
 from pytest_maxact.judge.figures.words import MOST, called, plain
-from tests.support.hostile import NAMES
+from tests.support.hostile import NAMES, is_text
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_a_name_is_printable_and_short(name: str) -> None:
     found = plain(NAMES[name])
-    assert found.isprintable()
+    assert is_text(found)
     assert len(found) <= MOST
     assert found[:5] == plain(NAMES[name][:5])[:5]
-    assert called(NAMES[name]).isprintable()
+    assert is_text(called(NAMES[name]))
 
 
 def test_a_model_is_called_by_its_folder_or_its_id() -> None:
