@@ -16,6 +16,8 @@ from pytest_maxact.numbers.histogram import Histogram
 FP4_MAX = 6.0
 _HALFWAY = (272.0, 304.0, 336.0, 368.0, 400.0, 432.0)
 """Between neighbouring numbers of E4M3, within a factor of two of its largest."""
+_FEW = 100
+"""One of so many entries may hold the energy."""
 INPUT, CACHE = "input", "cache"
 
 
@@ -77,13 +79,25 @@ def best_reach(seen: Histogram, number: str, largest: float) -> float:
     return max(costs, key=lambda reach: costs[reach], default=largest)
 
 
-def fair_db(seen: Histogram, number: str, largest: float) -> float | None:
-    """The least SQNR of scales that reach the largest magnitude, and less than twice as far; None of integers, which
-    lose by reaching farther.
+def fair_db(seen: Histogram, number: str, largest: float, reach: float) -> float | None:
+    """The SQNR that a scale of so much `reach` is held to: the least of scales that reach the `largest` magnitude, and
+    less than twice as far, but no less than its own and what most entries lose by it. None of integers, which lose by
+    reaching farther.
 
     Floats keep their SQNR within a factor of two but where a few entries hold the energy: whether these lie on a number
-    of the format, as the largest does under a scale that reaches just it, is chance, and no merit of the scale.
+    of the format, as the largest does under a scale that reaches just it, is chance, and no merit of the scale. Beside
+    these nothing shows of most entries, which too wide a scale makes zero.
     """
     if number.startswith("int"):
         return None
-    return min(at_reach(seen, number, largest * FP8_MAX / place).sqnr_db for place in _HALFWAY)
+    least = min(at_reach(seen, number, largest * FP8_MAX / place).sqnr_db for place in _HALFWAY)
+    most = _without_largest(seen)
+    lost = at_reach(most, number, largest).sqnr_db - at_reach(most, number, reach).sqnr_db
+    return max(least, at_reach(seen, number, reach).sqnr_db + max(0.0, lost))
+
+
+def _without_largest(seen: Histogram) -> Histogram:
+    """All but the largest hundredth of the entries."""
+    kept = seen.count - seen.count // _FEW
+    counts = np.clip(kept - (np.cumsum(seen.counts) - seen.counts), 0, seen.counts)
+    return Histogram(seen.encoding, seen.bins[counts > 0], counts[counts > 0])

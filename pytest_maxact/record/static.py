@@ -38,8 +38,7 @@ class HeldScale:
     scales a head `reach` is the farthest, and `least` what the head that exceeds its own most would be under that.
 
     `sqnr_db`, `clip_rate` and `flush_to_zero` at that scale, of `best_db` at the scale that `would` do; NaN where they
-    cannot be told. `fair_db`: the least of scales that would do as well but for chance, None where `best_db` stands for
-    it. `exact`: False where more may be lost. `scales`: so many it stands for.
+    cannot be told. `fair_db`: what would do as well but for chance, None where `best_db` stands for it. `exact`: False where more may be lost. `scales`: so many it stands for.
     """
 
     tensor: str
@@ -249,7 +248,7 @@ def _held(reading: SiteReading, units: Sequence[_Unit]) -> Iterator[HeldScale]:
         yield replace(
             found, sqnr_db=cost.sqnr_db, clip_rate=cost.clip_rate, flush_to_zero=cost.flush_to_zero,
             best_db=best_db, would=scale.of_reach(would), exact=unit.exact and whole,
-            fair_db=fair_db(seen, scale.number, most) if best_db - cost.sqnr_db > _BY_CHANCE else None,
+            fair_db=fair_db(seen, scale.number, most, scale.reach) if best_db - cost.sqnr_db > _BY_CHANCE else None,
         )  # fmt: skip
 
 
