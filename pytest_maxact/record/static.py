@@ -38,7 +38,8 @@ class HeldScale:
     scales a head `reach` is the farthest, and `least` what the head that exceeds its own most would be under that.
 
     `sqnr_db`, `clip_rate` and `flush_to_zero` at that scale, of `best_db` at the scale that `would` do; NaN where they
-    cannot be told. `fair_db`: what would do as well but for chance, None where `best_db` stands for it. `exact`: False where more may be lost. `scales`: so many it stands for.
+    cannot be told. `fair_db`: what would do as well but for chance, None where `best_db` stands for it. `exact`: False
+    where more may be lost. `scales`: so many it stands for.
     """
 
     tensor: str
