@@ -41,7 +41,7 @@ def low_bits_of(files: WeightFiles | None) -> LowBits | None:
         bits=bits,
         group=group,
         activations=packing.activations,
-        reach={scale.module: scale.reach for scale in scales if scale.part == INPUT},
+        reach={scale.module: scale.reach for scale in scales if scale.part == INPUT and not scale.apart},
         cache={name: _largest(tensor) for name, tensor in sorted(beside.items()) if name.endswith(_CACHE)},
         calls=_calls(stated),
         static=tuple(scales),
@@ -65,8 +65,6 @@ def _static(beside: Mapping[str, torch.Tensor], stated: Stated) -> Iterator[Stat
     """The scales that a runtime reads: of modules whose inputs are said to be quantized by one, and of the cache."""
     for name, tensor in beside.items():
         module, _, own = name.rpartition(".")
-        if is_apart(name):
-            continue
         if (cached := cache_of(name)) and stated.cache:
             yield _scale(name, *cached, stated.cached, tensor)
         elif own in _STATIC and (spec := stated.spec(module)) and spec.static_inputs:
@@ -86,7 +84,7 @@ def _scale(
     return StaticScale(
         tensor=name, module=module, part=part, number=number, stated=stated, reach=reach, upside=upside,
         exact=number != "fp4_e2m1" and not offset and scale.numel() == 1, layer=layer_of(name), expert=expert_of(name),
-        by_head=tuple(heads),
+        by_head=tuple(heads), apart=is_apart(name),
     )  # fmt: skip
 
 

@@ -51,7 +51,7 @@ def narrowed(anatomy: Anatomy, scales: Iterable[StaticScale]) -> Anatomy:
     """
     if not anatomy.scaled:
         return anatomy
-    given = list(scales)
+    given = [scale for scale in scales if not scale.apart]
     inputs = _Inputs([scale for scale in given if scale.part == INPUT])
     cached = {(scale.layer, kind) for scale in given if scale.part != INPUT for kind in _OF_PART[scale.part]}
     latent = {tap.site.layer for tap in anatomy.taps if tap.site.kind == "kv_latent"}

@@ -29,7 +29,7 @@ class StaticScale:
     `number`: the format, `int8`, `fp8_e4m3`, or `fp4_e2m1` below scales in FP8. `stated`: its value, the largest where
     it has several; `reach`: the largest magnitude that it represents. `upside`: the value is the larger, the less is
     reached. `exact`: False where magnitudes alone do not tell what is lost. `by_head`: of a cache's scales a head, what
-    each of them reaches.
+    each of them reaches. `apart`: of a tower, or of layers that predict further tokens, which nothing is read of.
     """
 
     tensor: str
@@ -43,6 +43,7 @@ class StaticScale:
     layer: Count | None = None
     expert: Count | None = None
     by_head: tuple[FigureAboveZero, ...] = field(default=(), metadata=LATER)
+    apart: Flag = field(default=False, metadata=LATER)
 
     def of_reach(self, reach: float) -> float:
         """The value that would reach so far."""

@@ -141,7 +141,8 @@ def unplaced(low_bits: LowBits | None, sites: Mapping[str, SiteReading]) -> tupl
     seen = [reading.site for reading in sites.values()]
     read = [scale for scale in low_bits.static if are_held([INPUT if scale.part == INPUT else CACHE], seen)]
     paths = _paths(sites)
-    return tuple(scale.tensor for scale in read if _place(scale, sites, paths) is None and not _of_latent(scale, sites))
+    lacking = [scale for scale in read if _place(scale, sites, paths) is None]
+    return tuple(scale.tensor for scale in lacking if scale.apart or not _of_latent(scale, sites))
 
 
 def held_scales(scales: Sequence[StaticScale], sites: Mapping[str, SiteReading]) -> tuple[HeldScale, ...]:
@@ -169,6 +170,8 @@ def _place(
     scale: StaticScale, sites: Mapping[str, SiteReading], paths: Mapping[str, str]
 ) -> tuple[str, str] | None:  # fmt: skip
     """The site that a scale is of, and the part of it; None where that was not read."""
+    if scale.apart:
+        return None
     return _input(scale, sites, paths) if scale.part == INPUT else _cached(scale, sites)
 
 

@@ -170,17 +170,21 @@ def test_where_none_is_there_though_they_are_called_for_all_are_read_and_fail(wo
     assert unread_calls(record) == []
 
 
-def test_a_scale_of_what_is_not_read_is_told(words: Path, tmp_path: Path) -> None:
-    def of_head(tensors: dict[str, torch.Tensor], config: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", ["lm_head", "visual.blocks.0.layers.1.mlp.down_proj"])
+@pytest.mark.parametrize("sites", ["auto", "deploy"])
+def test_a_scale_of_what_is_not_read_is_told(name: str, sites: str, words: Path, tmp_path: Path) -> None:
+    """One of a tower is of no layer of the decoder that is called alike."""
+
+    def beside(tensors: dict[str, torch.Tensor], config: dict[str, Any]) -> None:
         config["ignore"].remove("lm_head")
-        tensors["lm_head.input_scale"] = torch.tensor([0.02])
+        tensors[f"{name}.input_scale"] = torch.tensor([0.02])
 
     fair = compressed.export(tmp_path / "m", "FP8", reach=50.0)
-    assert not [one for one in scale_remarks(record_of(fair, words)) if "NOT checked" in one]
-    folder = changed(fair, tmp_path / "head", of_head)
-    record = record_of(folder, words)
-    told = "1 static scale is NOT checked, of what is not observed, the first lm_head.input_scale"
+    assert not [one for one in scale_remarks(record_of(fair, words, sites=sites)) if "NOT checked" in one]
+    record = record_of(changed(fair, tmp_path / "beside", beside), words, sites=sites)
+    told = f"1 static scale is NOT checked, of what is not observed, the first {name}.input_scale"
     assert told in list(scale_remarks(record))
+    assert len(record.static or ()) == 8
 
 
 def test_where_its_sites_cannot_be_found_it_is_said_to_be_unchecked(

@@ -60,7 +60,7 @@ def scale_remarks(record: Record) -> Iterator[str]:
             f"{' and '.join(_CALLED[one] for one in unread)}, which were not observed, so that a wrong one passes; "
             f"{setting('sites')} all observes these, and holds each scale to what it quantizes"
         )
-    if record.scaled and (apart := unplaced(record.provenance.low_bits, record.observed)):
+    if apart := unplaced(record.provenance.low_bits, record.observed):
         yield (
             f"{counted(len(apart), 'static scale')} {'is' if len(apart) == 1 else 'are'} NOT checked, of what is not "
             f"observed, the first {apart[0]}"
