@@ -60,11 +60,20 @@ def write_verdict(session: pytest.Session, gate: "GateSession") -> None:
         outcome, troubles = stash.get(outcome_key, None), stash.get(trouble_key, list[str]())
         said = stash[_verdict_key].finish(gate, outcome, troubles, pytest_option)
     except (MaxactError, ValueError, OSError) as error:
-        stash[_passed_key] = False
+        fail_late(session.config, f"the verdict was not written: {marked(error)}")
         print(f"maxact: the verdict was not written: {message(marked(error), pytest_option)}", file=sys.stderr)
         return
     if session.config.get_verbosity() >= 0:
         print(one_line(f"maxact: {said}"))
+
+
+def fail_late(config: pytest.Config, why: str) -> None:
+    """What failed a run when its outcome was put together, and its files were written."""
+    from pytest_maxact.plugin.junit import add_late
+
+    if config.stash.get(_passed_key, False):
+        add_late(config, why)
+    config.stash[_passed_key] = False
 
 
 def close(session: pytest.Session, gate: "GateSession", stopped: bool) -> None:

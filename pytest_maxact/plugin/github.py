@@ -73,7 +73,7 @@ def tell_unparsed(config: pytest.Config) -> None:
     typed = tuple(map(str, config.invocation_params.args))
     asked = any(one.startswith(_ASKING) for one in typed) or (given is not None and _asks(config, given))
     if asked and not hasattr(config, "workerinput"):
-        _tell_none(config, str(error).strip().rpartition("error: ")[2], given)
+        _tell_unread(config, str(error).strip().rpartition("error: ")[2], given)
 
 
 def tell_conftest(config: pytest.Config, error: Exception) -> None:
@@ -81,7 +81,15 @@ def tell_conftest(config: pytest.Config, error: Exception) -> None:
     given = config.known_args_namespace
     if _asks(config, given):
         why = f"a conftest or a plugin failed before the gate was opened: {first_line(error)}"
-        _tell_none(config, f"{why}\n  the log above has the reason", given)
+        _tell_unread(config, f"{why}\n  the log above has the reason", given)
+
+
+def _tell_unread(config: pytest.Config, why: str, given: object) -> None:
+    """Where the command line was not read for good: the file of JUnit too, which no other begins then."""
+    from pytest_maxact.plugin.junit import put_unparsed
+
+    _tell_none(config, why, given)
+    put_unparsed(config, why, given)
 
 
 def _asks(config: pytest.Config, given: object) -> bool:

@@ -270,7 +270,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
     if gate is None or not _concludes(config):
         return (yield)
     from pytest_maxact.plugin.files import say_written
-    from pytest_maxact.plugin.finish import conclude_run, enforce, outcome_key, write_verdict
+    from pytest_maxact.plugin.finish import conclude_run, enforce, fail_late, outcome_key, write_verdict
     from pytest_maxact.plugin.github import tell_runner
     from pytest_maxact.plugin.project import give_outcome
 
@@ -280,6 +280,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
         enforce(session)
         give_outcome(config, config.stash.get(outcome_key, None))
     except InputError as error:
+        fail_late(config, marked(error))
         pytest.exit(error.worded(pytest_option), returncode=int(session.exitstatus) or pytest.ExitCode.USAGE_ERROR)
     finally:
         with ExitStack() as last:  # each of them, whatever becomes of those before

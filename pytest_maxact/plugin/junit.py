@@ -67,10 +67,28 @@ def begin(config: pytest.Config) -> None:
     """Until pytest writes it, the file says that the run did not finish."""
     from pytest_maxact.plugin.typed import typed
 
-    given = config.getoption("xmlpath", None)
-    if given and not typed(config).looks:
-        config.stash[_place_key] = config.invocation_params.dir / expanded(given)
+    if not typed(config).looks and _finds_place(config, config.option):
         put(config, Account())
+
+
+def put_unparsed(config: pytest.Config, why: str, given: object) -> None:
+    """Of a run that ended before its command line was read for good; `given`: what was read of it, None for nothing."""
+    if _finds_place(config, given):
+        put(config, Account(faults=(why,), words=pytest_option))
+
+
+def _finds_place(config: pytest.Config, options: object) -> bool:
+    if given := getattr(options, "xmlpath", None):
+        config.stash[_place_key] = config.invocation_params.dir / expanded(given)
+    return bool(given)
+
+
+def add_late(config: pytest.Config, fault: str) -> None:
+    """What failed a run that had passed, when pytest has written its file: it is written again."""
+    if (xml := config.stash.get(xml_key, None)) is not None:
+        _add_untold(xml, Account(faults=(fault,), words=pytest_option))
+        with suppress(OSError):
+            xml.pytest_sessionfinish()
 
 
 def put(config: pytest.Config, account: Account) -> None:

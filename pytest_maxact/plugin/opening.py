@@ -128,6 +128,7 @@ def _begin_files(config: pytest.Config) -> None:
     from pytest_maxact.plugin.files import begin_reports
     from pytest_maxact.plugin.finish import begin_verdict
 
+    junit.begin(config)
     about = config.getoption("maxact_model")
     fields = ("verdict", "save", "hunt_out", *(one.setting for one in REPORTS))
     outputs = {setting(field): place for field in fields if (place := _place_of(config, field))}
@@ -139,7 +140,6 @@ def _begin_files(config: pytest.Config) -> None:
         begin_verdict(config, place, about)
     places = {one.setting: place for one in REPORTS if (place := _place_of(config, one.setting))}
     begin_reports(config, places, _place_of(config, "model") or _place_of(config, "replay"))
-    junit.begin(config)
 
 
 def _place_of(config: pytest.Config, field: str) -> str | None:

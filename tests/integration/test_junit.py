@@ -145,6 +145,51 @@ def test_a_request_that_is_refused_leaves_an_error_with_its_reason_and_nothing_o
         assert "nobody" in (pytester.path / name).read_text()
 
 
+@pytest.mark.parametrize(
+    ("options", "conftest", "said"),
+    [
+        (("--maxact-bogus",), "", "--maxact-bogus"),
+        (("--maxact-corpus",), "", "expected one argument"),
+        ((), "raise RuntimeError('a broken conftest')", "a broken conftest"),
+        (("--maxact-verdict=nowhere/verdict.json",), "", "nowhere"),
+        (("--maxact-sarif=same", "--maxact-json-report=same"), "", "same"),
+    ],
+    ids=["misspelt", "no-argument", "conftest", "verdict", "one-place"],
+)
+def test_what_is_refused_before_the_gate_leaves_an_error_and_nothing_of_an_earlier_run(
+    options: tuple[str, ...], conftest: str, said: str, pytester: pytest.Pytester, saved: Path
+) -> None:
+    (pytester.path / "out.xml").write_text('<testsuites><testsuite errors="0" tests="0"/></testsuites>')
+    (pytester.path / "nowhere").write_text("no folder")
+    files = {"conftest.py": conftest}
+    run_gate(pytester, f"--maxact-replay={saved}", JUNIT, *options, files=files, exit=4)
+    assert said in errors(pytester)[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "conftest", "exit", "said"),
+    [
+        ((), "def pytest_maxact_outcome():\n    raise ValueError('no room')", 4, "pytest_maxact_outcome raised"),
+        (
+            ("--maxact-verdict=out/verdict.json",),
+            "import shutil\ndef pytest_maxact_outcome():\n    shutil.rmtree('out')\n    open('out', 'w').close()",
+            1,
+            "the verdict was not written",
+        ),
+    ],
+    ids=["hook", "verdict"],
+)
+def test_what_fails_a_run_when_pytest_has_written_its_file_is_an_error_there(
+    options: tuple[str, ...], conftest: str, exit: int, said: str, pytester: pytest.Pytester, saved: Path
+) -> None:
+    (pytester.path / "out").mkdir()
+    files = {"conftest.py": conftest}
+    run_gate(pytester, f"--maxact-replay={saved}", JUNIT, *options, files=files, exit=exit)
+    (error,) = errors(pytester)
+    assert said in error
+    assert len(suite(pytester).findall("testcase")) == CHECKS + 1
+
+
 def test_a_file_of_another_kind_is_no_place_for_a_refusal(pytester: pytest.Pytester, saved: Path) -> None:
     (pytester.path / "out.xml").write_text("notes")
     run_gate(pytester, f"--maxact-replay={saved}", JUNIT, "--maxact-family=nobody", exit=4)
