@@ -52,12 +52,16 @@ _COMMANDS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code. Code that comes with the weights runs in a process apart."""
+    """Run one command; returns the exit code. Code that comes with the weights runs in a process apart.
+
+    Without `argv` it is that of this process, whose SIGTERM ends the command with a code of its own. Called with one,
+    it leaves signals to the caller, who would run on: a caller that is asked to end has to end.
+    """
     atexit.register(gc.freeze)  # the process ends: nothing is searched for garbage once more, a tenth of a judging
     arguments = list(sys.argv[1:] if argv is None else argv)
     asked_to_end: list[str] = []
-    launched = os.environ.get("RANK") and os.environ.get("WORLD_SIZE", "1") != "1"
-    with nullcontext() if launched else interrupted_by_signal(asked_to_end.append):  # a launcher has its own way
+    launched = os.environ.get("RANK") and os.environ.get("WORLD_SIZE", "1") != "1"  # a launcher has its own way
+    with nullcontext() if launched or argv is not None else interrupted_by_signal(asked_to_end.append):
         return _ending(lambda: _run(arguments), asked_to_end)
 
 

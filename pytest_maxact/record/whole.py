@@ -6,6 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+_NAMED = 180
+"""Bytes of its name, of the 255 that a name may have: what tells it from others follows them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -34,7 +37,8 @@ def write_beside(target: Path, content: bytes, mode: int | None = None) -> Writt
     A process that is killed may leave `.NAME.PID.*.partial` beside `target`, which nobody reads. It is made anew and
     never opened: what lies under that name, a link for one, is not written through.
     """
-    partial = target.with_name(f".{target.name[:180]}.{os.getpid()}.{secrets.token_hex(4)}.partial")
+    begins = os.fsencode(target.name)[:_NAMED].decode(errors="ignore")
+    partial = target.with_name(f".{begins}.{os.getpid()}.{secrets.token_hex(4)}.partial")
     written = Written(partial, target)
     try:
         with partial.open("xb") as file:

@@ -65,8 +65,8 @@ def _piped(path: Path, most: int) -> bytes:
     if key not in _of_pipes:
         with path.open("rb") as file:
             _of_pipes[key] = file.read((most if most >= 0 else _MOST_PIPED) + 1)
-        if most < 0 and len(_of_pipes[key]) > _MOST_PIPED:
-            raise NoFileError(errno.EFBIG, f"it is a pipe that gives more than {_MOST_PIPED >> 20} MiB", str(path))
+    if most < 0 and len(_of_pipes[key]) > _MOST_PIPED:
+        raise NoFileError(errno.EFBIG, f"it is a pipe that gives more than {_MOST_PIPED >> 20} MiB", str(path))
     return _of_pipes[key]
 
 

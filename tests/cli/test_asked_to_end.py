@@ -3,6 +3,7 @@ that signal, no traceback, and no file that is not whole.
 """
 
 import os
+import signal as signals
 import subprocess
 import sys
 from pathlib import Path
@@ -24,14 +25,16 @@ def asked(*told, **how):
 
 {at} = asked
 from pytest_maxact.cli.main import main
-sys.exit(main(sys.argv[1:]))
+sys.exit(main({how}))
 """
 PUTTING, PRINTING = "os.replace", "builtins.print"
 
 
-def ended(*words: object, at: str, signal: str = "SIGTERM") -> "subprocess.CompletedProcess[str]":
-    """A command that is sent a signal when it first comes to put a file in place, or to print."""
-    code = AT.format(at=at, signal=signal)
+def ended(*words: object, at: str, signal: str = "SIGTERM", how: str = "") -> "subprocess.CompletedProcess[str]":
+    """A command that is sent a signal when it first comes to put a file in place, or to print. `how`: with what `main`
+    is called.
+    """
+    code = AT.format(at=at, signal=signal, how=how)
     return subprocess.run([sys.executable, "-c", code, *map(str, words)], text=True, capture_output=True, check=False)
 
 
@@ -75,6 +78,12 @@ def test_what_only_prints_ends_likewise(
     assert "Traceback" not in run.stderr
 
 
+def test_a_program_that_calls_a_command_is_ended_itself_and_does_not_run_on(checkpoint: Path) -> None:
+    run = ended("lint", checkpoint, at=PRINTING, how="sys.argv[1:]")
+    assert run.returncode == -signals.SIGTERM, run.stderr
+    assert "it went on" not in run.stderr
+
+
 def test_a_write_that_is_interrupted_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*told: object) -> None:
         raise KeyboardInterrupt
@@ -83,3 +92,9 @@ def test_a_write_that_is_interrupted_leaves_nothing_behind(tmp_path: Path, monke
     with pytest.raises(KeyboardInterrupt):
         write_whole(tmp_path / "file", b"content")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_name_of_a_file_may_be_as_long_as_its_system_allows_in_every_script(tmp_path: Path) -> None:
+    place = tmp_path / f"{'数' * 83}.json"
+    write_whole(place, b"content")
+    assert list(tmp_path.iterdir()) == [place]
