@@ -14,11 +14,13 @@ from pytest_maxact.checkpoint.stated import dtype_of_files
 from pytest_maxact.checkpoint.tokenizer import load_tokenizer
 from pytest_maxact.errors import InputError
 from pytest_maxact.measure.estimate import flops_of_a_token, seconds_of, speeds_of
+from pytest_maxact.measure.low_bits import calls_of
 from pytest_maxact.measure.planning import planned
 from pytest_maxact.measure.prepare import encode, max_length, read_corpus, schemes_of
 from pytest_maxact.measure.scaled import observed
 from pytest_maxact.measure.shapes import refuse_shapes
 from pytest_maxact.numbers.plan import ModelPlan, Way
+from pytest_maxact.record.static import are_held
 from pytest_maxact.settings.settings import Settings
 
 BYTES_OF_A_TOKEN = 4
@@ -37,7 +39,10 @@ def foreseen(settings: Settings, rooms: Sequence[Room], probe: bool = True) -> M
     lengths, about = _lengths(checkpoint, anatomy, settings)
     schemes = schemes_of(checkpoint, settings)
     longest = max(lengths)
-    placement, batch = planned(built.whole, anatomy, dtype, settings, longest, schemes, files, rooms)
+    static = are_held(calls_of(checkpoint), anatomy.sites)
+    placement, batch = planned(
+        built.whole, anatomy, dtype, settings, longest, schemes, files, rooms, static=static
+    )  # fmt: skip
     assert placement.need is not None
     flops = flops_of_a_token(built.whole, sum(length * length for length in lengths) // max(1, sum(lengths)))
     speeds = speeds_of(built.whole, dtype, settings.arithmetic, placement.device, files if probe else None)

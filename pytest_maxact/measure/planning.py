@@ -33,43 +33,47 @@ INSTALL = "accelerate is not installed: pip install 'pytest-maxact[large]'"
 
 def needed_by(
     whole: nn.Module, anatomy: Anatomy, dtype: str, settings: Settings, batch_tokens: int, longest: int,
-    schemes: Sequence[Scheme], files: WeightFiles | None,
+    schemes: Sequence[Scheme], files: WeightFiles | None, static: bool = False,
 ) -> Need:  # fmt: skip
-    """What a pass needs. `whole`: the model on the meta device; `longest`: tokens of the longest sample."""
+    """What a pass needs. `whole`: the model on the meta device; `longest`: tokens of the longest sample; `static`:
+    whether static scales of the artifact are held against its sites.
+    """
     return need_of(
         whole,
         dtype,
         batch_tokens=batch_tokens,
         longest=longest,
-        accumulators=accumulators_of(anatomy, schemes),
+        accumulators=accumulators_of(anatomy, schemes, static),
         files=sum(file.stat().st_size for file in files.loaded) if files else 0,
         cast=any(SCHEMES[name].cast for name in settings.effects_measured),
     )
 
 
-def accumulators_of(anatomy: Anatomy, schemes: Sequence[Scheme]) -> int:
-    """Bytes of all that is kept of the sites while a pass runs; a second pass over deployed samples has its own."""
+def accumulators_of(anatomy: Anatomy, schemes: Sequence[Scheme], static: bool) -> int:
+    """Bytes of all that is kept of the sites while a pass runs; a second pass over deployed samples, for schemes and
+    `static` scales, has its own.
+    """
     quantized = sum(scheme.activations is not None for scheme in schemes)
     linear = {tap.site.name for tap in anatomy.linears}
     once = len(anatomy.sites) * bytes_of_a_site() + len(linear) * quantized * bytes_of_sums()
-    return once * (2 if schemes else 1)
+    return once * (2 if schemes or static else 1)
 
 
 def planned(
     whole: nn.Module, anatomy: Anatomy, dtype: str, settings: Settings, longest: int, schemes: Sequence[Scheme],
-    files: WeightFiles | None, rooms: Sequence[Room], here: Place | None = None,
+    files: WeightFiles | None, rooms: Sequence[Room], here: Place | None = None, static: bool = False,
 ) -> tuple[Placement, int]:  # fmt: skip
     """Where a model will live, and tokens of a batch: as many as were asked for, or as the device holds. `here`: which
-    of several ranks that measure it this is.
+    of several ranks that measure it this is; `static` as of `needed_by`.
     """
     if settings.device == PARALLEL:
         tokens = settings.batch_tokens or BATCH_TOKENS
-        need = needed_by(whole, anatomy, dtype, settings, tokens, longest, schemes, files)
+        need = needed_by(whole, anatomy, dtype, settings, tokens, longest, schemes, files, static)
         return _of_a_rank(whole, need, dtype, rooms, here), tokens
     refused = refused_ways(is_quantized(whole, files), settings, here is not None)
 
     def placed(tokens: int) -> tuple[Need, Placement]:
-        need = needed_by(whole, anatomy, dtype, settings, tokens, longest, schemes, files)
+        need = needed_by(whole, anatomy, dtype, settings, tokens, longest, schemes, files, static)
         return need, place(need, rooms, settings.device, refused)
 
     if settings.batch_tokens != AUTO:

@@ -73,14 +73,14 @@ def prepare(settings: Settings, like: Prepared | None = None) -> Prepared:
         sequences = _within_budget(encode(samples, tokenizer, anatomy, checkpoint.config, settings), settings)
     _require_same_ids(other, sequences, checkpoint, anatomy, settings)
     dtype = dtype_of_files(checkpoint.config, files)
+    static, widened = (are_held(calls_of(checkpoint), one.sites) for one in (anatomy, anatomy.asked))
     placement, batch_tokens = planned(
         built.whole, anatomy, _dtype(settings, dtype), settings, max(map(len, sequences), default=1), schemes, files,
-        rooms_for(settings.device, here), here,
+        rooms_for(settings.device, here), here, static,
     )  # fmt: skip
     settings = replace(settings, batch_tokens=batch_tokens)
     longest = max_length(settings, checkpoint.config.get_text_config())
     deployed, extra = beside(sequences, tokenizer, settings.protocol, longest, vocabulary(anatomy))
-    static, widened = (are_held(calls_of(checkpoint), one.sites) for one in (anatomy, anatomy.asked))
     return Prepared(
         checkpoint=checkpoint,
         identity=_identity(checkpoint, anatomy, static),

@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from pytest_maxact.checkpoint.sites import linears
 from pytest_maxact.errors import InputError
 from pytest_maxact.judge.verdict.scales import scale_remarks, unread_calls
+from pytest_maxact.measure.observe.accumulate import bytes_of_a_site
 from pytest_maxact.measure.prepare import prepare
 from pytest_maxact.measure.prepared import Prepared
 from pytest_maxact.measure.provenance import content_of
@@ -212,6 +213,16 @@ def test_it_is_another_measurement_than_one_without() -> None:
         settings = Settings(model=str(artifact()), sites=sites, max_samples=12, max_seq_len=64)
         contents.append(content_of(prepared(sites), settings, "", ()))
     assert contents[0] != contents[1] != contents[2] != contents[0]
+
+
+def test_the_plan_counts_what_is_read_for_scales_in_both_passes() -> None:
+    """The second is over samples as they are deployed."""
+    needs = {sites: prepared(sites).placement for sites in ("paper", "auto", "all")}
+    paper, auto, whole = (one.need.accumulators if one and one.need else 0 for one in needs.values())
+    sites = {sites: len(prepared(sites).anatomy.sites) for sites in needs}
+    assert paper == sites["paper"] * bytes_of_a_site()
+    assert auto == 2 * sites["auto"] * bytes_of_a_site()
+    assert whole == 2 * sites["all"] * bytes_of_a_site()
 
 
 def test_limits_and_comparisons_are_given_asked_sites_alone() -> None:
