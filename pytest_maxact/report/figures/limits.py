@@ -7,6 +7,7 @@ from pytest_maxact.judge.figures.cells import Cell
 from pytest_maxact.judge.figures.drawn import Drawn
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.numbers.sites import KINDS
+from pytest_maxact.record.metrics.metric import MAX_ABS
 from pytest_maxact.report.figures.build import (
     Row,
     apart,
@@ -29,7 +30,8 @@ from pytest_maxact.report.figures.theme import BREACH
 NAME, TITLE = "limits", "How near is every site to its limit?"
 _CAPTION = (
     "The largest magnitude of every site as percent of the limit that it is held to, by layer; on a logarithmic axis"
-    " where one uses more than twice its limit. What stands above the dashed line exceeds its limit, and has a ring"
+    " where one uses more than twice its limit, which has no place for a site of zeros. What stands above the dashed"
+    " line exceeds its limit, and has a ring"
     " where that fails the run. A cross at the upper edge: entries that are NaN or infinite."
 )
 _NEAREST = 3
@@ -48,7 +50,8 @@ def limits(drawn: Drawn) -> Figure | LeftOut:
     kinds = [kind for kind in KINDS if any(row["kind"] == kind for row in rows)]
     hints = tooltips(site="site", share="used", largest="largest", limited="limit", checks="checks that fail")
     x, y = layer_axis("depth", drawn.layers), _percent(rows)
-    known = chart_of().transform_filter("isValid(datum.used)").encode(x=x, y=y, tooltip=hints)
+    has_place = "datum.used > 0" if _is_logarithmic(rows) else "isValid(datum.used)"
+    known = chart_of().transform_filter(has_place).encode(x=x, y=y, tooltip=hints)
     chart = alt.layer(
         chart_of("line").mark_rule(strokeDash=[5, 4]).encode(y=alt.Y("at:Q"), tooltip=tooltips(name="line")),
         known.mark_point(filled=True, size=44, opacity=0.9)
@@ -67,11 +70,20 @@ def _percent(rows: Sequence[Row]) -> Any:
     """An axis that tells 95 % from 105 % wherever it can."""
     import altair as alt
 
-    most, title = max((row["used"] or 0.0 for row in rows), default=0.0), "percent of the limit"
-    if most > _TWICE:
+    title = "percent of the limit"
+    if _is_logarithmic(rows):
         return logarithmic("used", title)
-    scale = alt.Scale(domain=[0, _ROOM * max(most, 100)], nice=False)
+    scale = alt.Scale(domain=[0, _ROOM * max(_most(rows), 100)], nice=False)
     return alt.Y("used:Q", title=title, scale=scale, axis=exact_axis(tickCount=6))
+
+
+def _is_logarithmic(rows: Sequence[Row]) -> bool:
+    """A zero has no place on such an axis, and one in its data would leave none for all others."""
+    return _most(rows) > _TWICE
+
+
+def _most(rows: Sequence[Row]) -> float:
+    return max((row["used"] or 0.0 for row in rows), default=0.0)
 
 
 def _row(cell: Cell) -> Row:
@@ -85,7 +97,7 @@ def _row(cell: Cell) -> Row:
         "largest": said(cell.value),
         "limited": f"{said(cell.limit)} ({cell.stated})",
         "checks": ", ".join(cell.failing),
-        "over": (not (cell.used or 0.0) <= 1.0 and bool(cell.failing)) or None,
+        "over": (not (cell.used or 0.0) <= 1.0 and MAX_ABS.name in cell.failing) or None,
         "broken": (not finite) or None,
     }
 

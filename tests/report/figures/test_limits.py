@@ -1,6 +1,7 @@
 """How near sites are to their limits, as it is drawn: every site with a limit, in percent, breaches above the line."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -9,9 +10,10 @@ from pytest_maxact.judge.verdict.check import check
 from pytest_maxact.report.figures.figure import Figure, LeftOut
 from pytest_maxact.report.figures.limits import limits
 from tests.support import records
-from tests.support.drawing import marks_of, scene_of
+from tests.support.drawing import items_of, marks_of, scene_of
 from tests.support.findings import limit
 from tests.support.records import CALM
+from tests.support.waivers import waiver
 
 SITES = ("layers.0.hidden", "layers.1.hidden")
 
@@ -60,3 +62,24 @@ def test_without_limits_it_is_left_out_and_says_why(judged: bool) -> None:
     found = limits(drawn_of(record, None, findings))
     assert isinstance(found, LeftOut)
     assert ("held against limits" in found.reason) is not judged
+
+
+def test_a_site_of_zeros_takes_no_other_off_a_logarithmic_axis() -> None:
+    found = figure(7.0, **{SITES[0]: [[0.0, 0.0, 0.0, 0.0]]})
+    assert scale(found)["type"] == "log"
+    assert {row["site"]: row["share"] for row in found.rows} == {SITES[0]: "0.0%", SITES[1]: "228.6%"}
+    scene = scene_of(found.spec)
+    points = items_of(scene, "mark", "symbol")
+    assert len(points) == 2, "the point and the ring of the other"
+    assert all(0 <= point["y"] <= 260 for point in [*points, *items_of(scene, "mark", "rule")])
+
+
+def test_a_ring_is_of_a_largest_magnitude_that_fails_and_not_of_another_check_there() -> None:
+    record = records.record(CALM)
+    name = SITES[1]
+    exceeds = replace(check(record, limit(10.0, name)), waiver=waiver(name))
+    assert exceeds.accepted
+    lower = check(record, limit(999.0, name, "int8.max_abs.sqnr_db", "min"))
+    found = limits(drawn_of(record, None, [exceeds, lower]))
+    assert isinstance(found, Figure)
+    assert [(row["share"], row["over"]) for row in found.rows] == [("160.0%", None)]
