@@ -27,6 +27,27 @@ def asked(*told, **how):
 from pytest_maxact.cli.main import main
 sys.exit(main({how}))
 """
+TWICE = """\
+import builtins, os, signal, sys
+
+def once_more():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+own = {at}
+
+def asked(*told, **how):
+    {at} = own
+    try:
+        once_more()
+    finally:
+        once_more()
+
+{at} = asked
+from pytest_maxact.cli.main import main
+code = main()
+once_more()
+sys.exit(code)
+"""
 PUTTING, PRINTING = "os.replace", "builtins.print"
 
 
@@ -76,6 +97,15 @@ def test_what_only_prints_ends_likewise(
     run = ended("lint", checkpoint, at=PRINTING, signal=signal)
     assert (run.returncode, how in run.stderr) == (code, True), run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_a_signal_that_comes_twice_at_once_as_timeout_sends_it_is_one(checkpoint: Path, warm_children: Path) -> None:
+    twice = TWICE.format(at=PRINTING)
+    run = subprocess.run(
+        [sys.executable, "-c", twice, "lint", str(checkpoint)], text=True, capture_output=True, check=False
+    )
+    assert run.returncode == 143, run.stderr
+    assert run.stderr == "maxact: ended by SIGTERM before it was done; no file was left half-written\n"
 
 
 def test_a_program_that_calls_a_command_is_ended_itself_and_does_not_run_on(checkpoint: Path) -> None:

@@ -144,9 +144,9 @@ def low_bits_table(portrait: Portrait, drawn: Drawn | None) -> Table | None:
 
     def put(site: str, column: tuple[str, bool], value: float, mark: str, state: str) -> None:
         columns[column] = None
-        plain = _decibel(value)
-        marked = Cell(text=f"{mark} {plain.text}", sort=value, state=state) if mark else plain
-        found.setdefault(site, {})[column] = marked
+        plain, cells = _decibel(value), found.setdefault(site, {})
+        if column not in cells or cells[column].state != "bad":  # of several checks one that fails stays
+            cells[column] = Cell(text=f"{mark} {plain.text}", sort=value, state=state) if mark else plain
 
     for row in drawn.low_bits if drawn else ():
         put(row.site, (row.scheme, False), row.sqnr_db, *(("FAIL", "bad") if row.fails else ("", "")))

@@ -22,7 +22,8 @@ from pytest_maxact.report.html import embedded
 from pytest_maxact.report.html.assemble import page_of as assembled
 from pytest_maxact.report.html.embedded import policy, script_json
 from pytest_maxact.report.html.page import is_page, render_page
-from tests.support import records
+from pytest_maxact.report.html.tables import low_bits_table
+from tests.support import fitness, records
 from tests.support.accounts import account_of_all
 from tests.support.hostile import NAMES, is_text
 from tests.support.pages import LIMITS, accounted, drawn, kept, page_of, told
@@ -321,3 +322,14 @@ def test_the_tile_counts_what_holds_as_a_runner_of_tests_does() -> None:
     assert tile.lines == (("2 of 4", ""), ("1 too close to call", "warn"), ("1 waived", "warn"))
     (tile,) = (one for one in assembled(told(records.seen()), ()).tiles if one.label == "checks that hold")
     assert [words for words, _ in tile.lines] == [tile.lines[0][0]]
+
+
+def test_a_site_that_fails_by_what_becomes_zero_says_so_among_low_bits_too() -> None:
+    record = fitness.measured(worst={"layers.1.down_in": fitness.sums(40.0, 0.9)})
+    (checkpoint,) = told(record, schemes=("W8A8",)).outcome.measured  # type: ignore[union-attr]
+    assert checkpoint.portrait
+    table = low_bits_table(checkpoint.portrait, checkpoint.drawn)
+    assert table
+    assert [row.cells[0].text for row in table.rows if "FAIL 40.00" in [one.text for one in row.cells]] == [
+        "layers.1.down_in"
+    ]
