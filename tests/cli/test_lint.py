@@ -1,6 +1,7 @@
 """`maxact lint`: what it prints, and how it ends."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,12 @@ def test_what_is_no_checkpoint_is_a_wrong_request(
     (tmp_path / "weights.bin").write_bytes(b"x")
     assert main(["lint", str(tmp_path / name)]) == 4
     assert "give the" in capsys.readouterr().err
+
+
+def test_a_pipe_in_the_place_of_weights_is_none_and_waits_for_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text((export("plain") / "config.json").read_text())
+    os.mkfifo(tmp_path / "model.safetensors")
+    assert main(["lint", str(tmp_path)]) == 4
+    assert "no " in capsys.readouterr().err

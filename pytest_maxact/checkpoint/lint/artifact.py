@@ -160,7 +160,7 @@ def _artifact(folder: Path, held: Sequence[tuple[Path, Header]], faults: Sequenc
 
 def _files(folder: Path) -> tuple[list[Path], Mapping[str, Any] | None, list[LintFault]]:
     """The weight files of a folder, its index if it has one, and what is wrong with the set."""
-    there = {file.name: file for file in sorted(folder.glob("*.safetensors"))}
+    there = {file.name: file for file in sorted(folder.glob("*.safetensors")) if not file.is_fifo()}
     if (folder / INDEX).is_file() and SINGLE not in there:
         index = _json(folder / INDEX)
         weight_map = index.get("weight_map")

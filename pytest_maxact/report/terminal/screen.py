@@ -97,12 +97,17 @@ Part = Text | Grid
 """A line, or a table."""
 
 
+_ANY_HEIGHT = 25
+"""Nothing hangs on it; without one rich takes a dumb terminal for 80 columns wide, whatever it is told."""
+
+
 def to_text(parts: Iterable[Part], screen: Screen) -> str:
     """Text of at most `screen.width` columns, 60 at least; characters that its encoding lacks are `?`."""
     stream = io.StringIO()
     console = Console(
         file=stream,
         width=max(screen.width, LEAST_WIDTH),
+        height=_ANY_HEIGHT,
         force_terminal=screen.color,
         no_color=not screen.color,
         color_system="standard" if screen.color else None,

@@ -1,6 +1,7 @@
 """Lines and tables on a screen: settings as its door types them, styles kept, nothing wider than it is."""
 
 import math
+import re
 
 import pytest
 from hypothesis import example, given
@@ -61,10 +62,16 @@ def test_every_line_of_a_report_is_of_the_kind_that_leaves_nothing_out() -> None
     assert [path.name for path in modules if "rich.text" in path.read_text(encoding="utf-8")] == []
 
 
+@pytest.mark.parametrize("color", [False, True])
+@pytest.mark.parametrize("term", ["dumb", "xterm"])
 @pytest.mark.parametrize(("width", "widest"), [(20, 60), (60, 60), (100, 100)])
-def test_nothing_is_wider_than_the_screen_or_sixty_columns(width: int, widest: int) -> None:
+def test_nothing_is_wider_than_the_screen_or_sixty_columns(
+    width: int, widest: int, term: str, color: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", term)
     grid = Grid(columns=(Column(fold=True), Column(name="n", right=True)), rows=[("word " * 60, "1")])
-    assert max(map(len, to_text([grid], Screen(width=width)).splitlines())) <= widest
+    text = re.sub("\x1b[^m]*m", "", to_text([grid], Screen(width=width, color=color)))
+    assert max(map(len, text.splitlines())) <= widest
 
 
 @pytest.mark.parametrize(("encoding", "blocks"), [("utf-8", True), ("UTF-16", True), ("ascii", False)])
