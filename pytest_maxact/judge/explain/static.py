@@ -39,9 +39,9 @@ STATIC_ENTRIES: Mapping[Kind, Entry] = {
     ),
     Kind.STATIC_LOSS: _entry(
         "static_loss_db",
-        "SQNR that a static scale loses to the one that would do: to the exact maximum, or, of integers, the best clip;"
-        " of floats what any scale gives that clips nothing, and what all but the largest hundredth of the entries"
-        " lose. Tells a scale that is wrong from a format that is coarse.",
+        "SQNR that a static scale loses to the one that would do: to the exact maximum, or, of integers, the best clip."
+        " Of floats it is against what any scale gives that clips nothing, and counts what all but the largest"
+        " hundredth of the entries lose. Tells a scale that is wrong from a format that is coarse.",
         "dB",
         "The scale, and not the format, costs this: another one would be better by so much.",
         _NARROW,
