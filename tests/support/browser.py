@@ -22,6 +22,16 @@ PHONES = (320, 360, 390)
 DRAWN = "html[data-drawn]:not([data-drawing])"
 """Waited for as a selector: the page's own policy lets nothing be evaluated in it again and again."""
 
+_KEEP = """() => {
+    const boxes = [...document.querySelectorAll("details")].map((box) => [box, box.open]);
+    const bodies = [...document.querySelectorAll("tbody")].map((body) => [body, [...body.rows]]);
+    window.asOpened = () => {
+        for (const [box, open] of boxes) box.open = open;
+        for (const [body, rows] of bodies) body.append(...rows);
+        for (const head of document.querySelectorAll("[aria-sort]")) head.removeAttribute("aria-sort");
+        document.activeElement?.blur();
+    };
+}"""
 _WIDE = """width => {
     const boxed = (e) => {
         const box = e.parentElement.closest(".scroll");
@@ -66,7 +76,8 @@ class Opened:
     loaded_whole: bool = False
 
     def look(self, size: tuple[int, int] = DESK, scheme: str = "light", media: str = "screen") -> Any:
-        """The page at this size, with its figures drawn for it."""
+        """The page at this size, with its figures drawn for it, and what others opened, closed and sorted as it was."""
+        self.page.evaluate("window.asOpened()")
         self.page.emulate_media(media=media, color_scheme=scheme)
         wanted = {"width": size[0], "height": size[1]}
         if self.page.viewport_size != wanted:
@@ -117,4 +128,5 @@ def opened(browser: Any, path: Path, **how: Any) -> Opened:
     one.page.wait_for_selector(DRAWN, state="attached", timeout=60_000)
     counted = {cost["name"]: cost["value"] for cost in costs.send("Performance.getMetrics")["metrics"]}
     one.seconds = counted["TaskDuration"]
+    one.page.evaluate(_KEEP)
     return one

@@ -191,7 +191,7 @@ def test_nothing_is_cut_off_on_paper_and_all_of_it_is_open(case: str, paper: tup
     found = opening(case)
     page = found.look(DESK)
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    found.look(DESK, media="print")
+    page.emulate_media(media="print", color_scheme="light")
     page.evaluate("width => { document.body.style.width = `${width}px`; }", paper[0])  # which tells no window of it
     page.wait_for_timeout(300)
     try:
