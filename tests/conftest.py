@@ -14,6 +14,7 @@ from textwrap import dedent
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; threads that wait leave the processor to others
 import pytest
 import torch
+import vl_convert  # noqa: F401  (loads once in a process, and pytester forgets what a test loaded)
 from execnet import gateway_io
 
 import pytest_maxact

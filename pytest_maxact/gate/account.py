@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from pytest_maxact.errors import MaxactError, Words, first_line
 from pytest_maxact.gate.ledger import Found
 from pytest_maxact.gate.waivers import waiver_fault
-from pytest_maxact.judge.account import Account, CheckTold, Judged, Verdict, WaiverTold
+from pytest_maxact.judge.account import Account, CheckTold, Judged, WaiverTold
+from pytest_maxact.judge.verdict.tally import Verdict
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
@@ -111,9 +112,9 @@ def asked_for(settings: "Settings") -> dict[str, str]:
 
 
 def _verdict(outcome: "Outcome | None") -> Verdict:
-    if outcome is None or outcome.faults or (outcome.verdict and outcome.verdict.breaches):
+    if outcome is None or outcome.faults:
         return "FAIL"
-    return "PASS" if outcome.verdict and outcome.verdict.passed else "NONE"
+    return outcome.verdict.word if outcome.verdict else "NONE"
 
 
 def _became(session: "GateSession", name: str, finding: "Finding | None") -> "CheckOutcome":

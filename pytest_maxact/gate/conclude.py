@@ -89,7 +89,8 @@ def conclude(session: "GateSession", reported: Reported, tighten: str = "", *, d
     )
     pictured = [*judged][-1] if judged and (drawn or session.settings.html) else None
     held = sum(session.plan.waiver_id(waiver) in reported.run for waiver in session.plan.waivers)
-    verdict = _verdict(session, judged, ran, faults, held, len(waivers)) if judged else None
+    told = (held, len(waivers), len(session.plan.waivers) - held)
+    verdict = _verdict(session, judged, ran, faults, told) if judged else None
     return Outcome(
         checkpoints=tuple(
             _checkpoint(session, subject, judged.get(subject.name), ran[subject.name], subject.name == pictured)
@@ -110,9 +111,9 @@ def _verdict(
     judged: Mapping[str, _Judged],
     ran: Mapping[str, Set[str]],
     faults: Sequence[str],
-    waivers: int,
-    failing_waivers: int,
+    waivers: tuple[int, int, int],
 ) -> Tally:
+    """`waivers`: how many were run, how many of them fail, and how many were not run."""
     strengths, remarks, unkept = [], [], session.records.unkept
     for name, one in judged.items():
         subject = session.plan.subject(name)
@@ -129,7 +130,7 @@ def _verdict(
         [Told(checkpoint=name, finding=finding) for name, one in judged.items() for finding in one.findings],
         {(name, check) for name in judged for check in ran[name]},
         faults,
-        sum(one.unknown for one in judged.values()),
+        sum(one.unknown for one in judged.values()) + _unmeasured(session, judged, ran),
         rests=strength.words if strength else "",
         warnings=[
             *waiver_remarks(
@@ -146,8 +147,18 @@ def _verdict(
             *session.records.resumed,
             *([f"Records are not kept, the next run measures all again: {unkept}"] if unkept else []),
         ],
-        waivers=waivers,
-        failing_waivers=failing_waivers,
+        waivers=waivers[0],
+        failing_waivers=waivers[1],
+        waivers_left=waivers[2],
+    )
+
+
+def _unmeasured(session: "GateSession", judged: Mapping[str, _Judged], ran: Mapping[str, Set[str]]) -> int:
+    """How many checks of checkpoints without a Record were not run."""
+    return sum(
+        len({limit.check for limit in session.judging.limits(subject)} - ran[subject.name])
+        for subject in session.plan.subjects
+        if subject.name not in judged
     )
 
 

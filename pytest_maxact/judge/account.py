@@ -7,7 +7,6 @@ Guards that no file says less than another: a check that was neither judged nor 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from pytest_maxact.errors import Words, named, neutral
 from pytest_maxact.judge.limits.limit import Limit
@@ -15,10 +14,10 @@ from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.outcome import Checkpoint, Outcome
 from pytest_maxact.judge.statement.schema import CheckOutcome
 from pytest_maxact.judge.verdict.finding import Finding
+from pytest_maxact.judge.verdict.tally import Verdict
 from pytest_maxact.record.provenance import Provenance
 
 UNFINISHED = "the run did not finish"
-Verdict = Literal["PASS", "FAIL", "NONE"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +65,10 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """`verdict` is NONE where no check was run, and never PASS where the run did not finish. `faults`: what went wrong
-    besides checks that do not hold, the settings in them still to be worded, by `words`. `asked`: settings that are not
-    the default. `root`: the top of the repository that the run was started in.
+    """`verdict` is NONE where no check was run, PARTIAL where what ran passed and not all ran, and never either of PASS
+    and PARTIAL where the run did not finish. `faults`: what went wrong besides checks that do not hold, the settings in
+    them still to be worded, by `words`. `asked`: settings that are not the default. `root`: the top of the repository
+    that the run was started in.
     """
 
     verdict: Verdict = "NONE"

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import vl_convert  # noqa: F401  (loads once in a process, and pytester forgets what a test loaded)
 
 from pytest_maxact.record.file import save
 from pytest_maxact.record.record import Record

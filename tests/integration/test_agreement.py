@@ -19,7 +19,7 @@ from pytest_maxact.judge.statement.schema import DETAILS
 from pytest_maxact.record.file import load
 from pytest_maxact.record.metrics.metric import Metric
 from pytest_maxact.record.metrics.value import metric_value
-from tests.support.gate_runs import run_gate
+from tests.support.gate_runs import CHECKS, run_gate
 from tests.support.runner import read_command
 
 SQNR = "int8.max_abs.sqnr_db"
@@ -194,3 +194,55 @@ def test_every_medium_tells_the_same_numbers(pytester: pytest.Pytester, monkeypa
         for figure in ("m", "sqnr", "limit", "low", "high"):
             value = getattr(read, figure)
             assert value is None or value == pytest.approx(getattr(exact, figure), rel=1e-4), (name, figure)
+
+
+VERDICTS: dict[str, Callable[[Path, str], str]] = {
+    "the terminal": lambda folder, printed: printed.rpartition("maxact: the verdict")[2].split("\n")[1].split()[0],
+    "the page": lambda folder, printed: _word((folder / "page.html").read_text(), r"<title>(\w+)"),
+    "the JSON report": lambda folder, printed: str(json.loads((folder / "report.json").read_text())["verdict"]),
+    "JUnit": lambda folder, printed: _word((folder / "junit.xml").read_text(), r'"maxact.verdict" value="(\w+)"'),
+    "SARIF": lambda folder, printed: str(
+        json.loads((folder / "found.sarif").read_text())["runs"][0]["properties"]["verdict"]
+    ),
+    "the summary of a step": lambda folder, printed: _word((folder / SUMMARY).read_text(), r"## maxact: (\w+)"),
+    "its sentence": lambda folder, printed: _word((folder / SUMMARY).read_text(), r"\n\*\*(\w+)"),
+    "the model card": lambda folder, printed: _word(
+        (folder / "README.md").read_text(), r"type: maxact_verdict\n\s+value: (\w+)"
+    ),
+    "its block": lambda folder, printed: _word((folder / "README.md").read_text(), r"\n\*\*(\w+)"),
+    "the bill of materials": lambda folder, printed: _word(
+        (folder / "bom.json").read_text(), r'"maxact_verdict",\s+"value": "(\w+)"'
+    ),
+}
+
+
+def _word(text: str, pattern: str) -> str:
+    found = re.search(pattern, text)
+    assert found, (pattern, text[:2000])
+    return found[1]
+
+
+@pytest.mark.parametrize("left_out", [True, False], ids=["a part of the checks", "all of them"])
+def test_a_part_of_the_checks_is_no_pass_in_any_medium(
+    left_out: bool, pytester: pytest.Pytester, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = sorted({option for option, _ in MEDIA.values() if option})
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / SUMMARY))
+    some = ("-k", "layers.1") if left_out else ()
+    run = run_gate(pytester, f"--maxact-replay={saved}", "--maxact-github=on", *asked, *some, exit=0)
+    printed = f"{run.stdout.str()}\n{run.stderr.str()}"
+    expected = "PARTIAL" if left_out else "PASS"
+    found = {name: read(pytester.path, printed) for name, read in VERDICTS.items()}
+    assert found == dict.fromkeys(VERDICTS, expected)
+    told = [found.text for line in printed.splitlines() if (found := read_command(line)) and found.name == "warning"]
+    (result,) = json.loads((pytester.path / "found.sarif").read_text())["runs"][0]["results"] or (None,)
+    quality = json.loads((pytester.path / "quality.json").read_text())
+    if left_out:
+        assert json.loads((pytester.path / "verdict.json").read_text())["predicate"]["verificationResult"] == "FAILED"
+        words = f"not run: {CHECKS - 16} checks; this is no verdict on the whole checkpoint"
+        assert words in told
+        assert (result["level"], result["message"]["text"]) == ("warning", words)
+        assert [one["description"] for one in quality] == [words]
+    else:
+        assert (result, quality) == (None, [])
+        assert not [one for one in told if "not run" in one]

@@ -68,7 +68,9 @@ def test_pasted_ids_last_failures_and_names_select(
     result = run_gate(pytester, *options, name, failed=1, deselected=total - 1)
     result.stdout.fnmatch_lines(["not run: *", "not measured: checkpoint-10"])
     for member in ("maxact::checkpoint-5", "maxact[checkpoint-5]", f"{limits}::checkpoint-5"):
-        run_gate(pytester, *options, member, passed=CHECKS, deselected=total - CHECKS)
+        result = run_gate(pytester, *options, member, passed=CHECKS, deselected=total - CHECKS)
+        assert f"not run: {total - CHECKS} checks" in " ".join(result.stdout.str().split())
+        assert "\nPASS" not in result.stdout.str(), "the others were not looked at"
     run_gate(pytester, *options, "--deselect", "maxact[checkpoint-20]", failed=1, passed=2 * CHECKS + RELATIVE - 1)
     run_gate(
         pytester,

@@ -91,6 +91,8 @@ def test_one_that_nothing_needs_is_stale_and_fails(pytester: pytest.Pytester, sa
         passed=CHECKS,
         deselected=1,
         exit=0,
+        says=["PARTIAL", "not run: 1 waiver"],
+        lacks=["PASS"],
     )
 
 

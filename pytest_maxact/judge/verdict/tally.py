@@ -4,12 +4,15 @@ not known, out. Every report shows these counts, and none counts again.
 
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
+from typing import Literal
 
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.severity import severity
 from pytest_maxact.record.metrics.metric import NONFINITE
 from pytest_maxact.record.reading import SiteReading
 from pytest_maxact.record.record import first_broken
+
+Verdict = Literal["PASS", "PARTIAL", "FAIL", "NONE"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +30,7 @@ class Tally:
     `close`: those that hold and are too close to call. Each of the three has its worst first (`severity`).
 
     `waivers`: how many waivers were checks of the run themselves, of which `failing_waivers` are among the faults: with
-    the checks they are what a runner counts.
+    the checks they are what a runner counts. `waivers_left`: how many were not run.
 
     `left` checks did not run: of them `unknown` cannot be judged, and of the others `failing` would fail. `broken`: by
     checkpoint, the first site with non-finite values that a check found. `rests`: what stands behind PASS in words, of
@@ -46,6 +49,7 @@ class Tally:
     warnings: tuple[str, ...] = ()
     waivers: int = 0
     failing_waivers: int = 0
+    waivers_left: int = 0
     close: tuple[Told, ...] = ()
 
     @property
@@ -73,6 +77,15 @@ class Tally:
         """Whether something was checked, all of it is accepted, and nothing else went wrong."""
         return self.ran > 0 and not self.breaches and not self.faults
 
+    @property
+    def word(self) -> Verdict:
+        """NONE where nothing was checked; PARTIAL where what was checked passed, and not all was."""
+        if self.breaches or self.faults:
+            return "FAIL"
+        if not self.passed:
+            return "NONE"
+        return "PARTIAL" if self.left or self.waivers_left else "PASS"
+
 
 def tally_of(
     findings: Iterable[Told],
@@ -83,6 +96,7 @@ def tally_of(
     warnings: Sequence[str] = (),
     waivers: int = 0,
     failing_waivers: int = 0,
+    waivers_left: int = 0,
 ) -> Tally:
     """`ran`: (checkpoint, check) of those that ran, None for all; `unknown`: how many did not run and cannot be judged;
     the others: as of the tally.
@@ -104,6 +118,7 @@ def tally_of(
         warnings=tuple(warnings),
         waivers=waivers,
         failing_waivers=failing_waivers,
+        waivers_left=waivers_left,
         close=_worst_first(told for told in run if told.finding.close and told.finding.passed),
     )
 

@@ -24,7 +24,6 @@ from pytest_maxact.report.card.figures import (
     model_name,
     portrait_of,
     stated,
-    verdict_of,
 )
 from pytest_maxact.report.card.front import Entry
 from pytest_maxact.report.libraries import missing
@@ -76,9 +75,7 @@ def entry_of(account: Account) -> Entry:
 def block_of(account: Account) -> str:
     """Markdown."""
     portrait = portrait_of(account)
-    stands = verdict_of(account)
-    partial = ["PARTIAL: not everything was checked."] if stands.value == "PARTIAL" else []
-    words = [f"**{prose(one)}**" for one in (*partial, *verdict_words(account))]
+    words = [f"**{prose(one)}**" for one in verdict_words(account)]
     parts = [list_of(words, "line", mark="")]
     verdict = account.outcome.verdict if account.outcome else None
     if verdict and verdict.breaches:

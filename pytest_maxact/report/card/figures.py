@@ -80,15 +80,20 @@ def stated(account: Account) -> Iterator[Stated]:
 
 def verdict_of(account: Account) -> Stated:
     """PASS where all that there was to check was checked; where something was left out it is PARTIAL."""
-    said = "FAIL" if account.faults else account.verdict
     verdict = account.outcome.verdict if account.outcome else None
-    waivers = sum(one.became in ("deselected", "not run") for one in account.waivers)
-    left = verdict.left + waivers if verdict else 0
     return Stated(
         type="maxact_verdict",
         name="verdict of the release gate",
-        value="PARTIAL" if said == "PASS" and left else said,
-        about={"checks": verdict.ran, "not_run": left, "would_fail": verdict.failing} if verdict else {},
+        value="FAIL" if account.faults else account.verdict,
+        about=(
+            {
+                "checks": verdict.ran,
+                "not_run": verdict.left + verdict.waivers_left,
+                "would_fail": verdict.failing,
+            }
+            if verdict
+            else {}
+        ),
     )
 
 

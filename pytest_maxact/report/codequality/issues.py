@@ -38,6 +38,6 @@ def _issue(problem: Problem, whose: str) -> dict[str, Any]:
         "description": cut(f"{waived}{problem.text}", _LONGEST),
         "check_name": f"{_PREFIX}{problem.rule}",
         "fingerprint": hashlib.sha256(f"{whose}\n{problem.fingerprint}".encode()).hexdigest(),
-        "severity": "blocker" if problem.rule == RUN else _SEVERITIES[problem.level],
+        "severity": "blocker" if problem.rule == RUN and problem.level == "error" else _SEVERITIES[problem.level],
         "location": {"path": shown(problem.file), "lines": {"begin": max(problem.line, 1)}},
     }

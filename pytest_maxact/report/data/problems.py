@@ -15,12 +15,16 @@ from typing import Literal
 from pytest_maxact.errors import cut, in_a_line
 from pytest_maxact.judge.account import Account, CheckTold
 from pytest_maxact.judge.limits.file import builtin_path
+from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.waivers import Waiver
 from pytest_maxact.judge.verdict.severity import severity
+from pytest_maxact.numbers.counted import counted
 
 RUN, WAIVER = "run", "waiver"
 """Rules of what is no metric: what kept the run from judging, and a waiver that fails."""
 NOTHING_RUN = "no check was run: nothing is known of the checkpoint"
+_LEFT = ("deselected", "not run")
+_LEFT_OUT = "checks were left out"
 SHIPPED = "pytest_maxact/judge/limits/thresholds.yaml"
 """Where the limits that come with the package lie in it."""
 NOWHERE = "maxact"
@@ -100,6 +104,27 @@ def _faults(account: Account) -> Iterator[Problem]:
                 file=below(file, account.root) if file else NOWHERE,
                 line=line,
             )
+    if account.verdict == "PARTIAL":
+        yield _left_out(account)
+
+
+def _left_out(account: Account) -> Problem:
+    """What was not run of a run that would else read as one that passed, on the line of the first such limit."""
+    checks = [told for one in account.checkpoints for told in one.checks]
+    left = [told.limit for told in checks if told.became in _LEFT]
+    waivers = [told.waiver for told in account.waivers if told.became in _LEFT]
+    counts = [counted(len(left), "check")] if left else []
+    counts += [counted(len(waivers), "waiver")] if waivers else []
+    places: list[Limit | Waiver] = [*left, *waivers]
+    first = places[0] if places else None
+    return Problem(
+        level="warning",
+        rule=RUN,
+        id=_LEFT_OUT,
+        text=f"not run: {' and '.join(counts)}; this is no verdict on the whole checkpoint",
+        file=below(first.file, account.root) if first and first.file else NOWHERE,
+        line=first.line if first else 1,
+    )
 
 
 def _is_left_out(account: Account) -> bool:

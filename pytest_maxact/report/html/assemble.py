@@ -70,14 +70,14 @@ def _state(account: Account, verdict: Tally | None) -> str:
     """Green where everything was checked and holds as it is, and nowhere else."""
     if account.verdict == "FAIL" or account.faults:
         return "bad"
-    if account.verdict != "PASS" or verdict is None or not verdict.passed:
+    if account.verdict == "NONE" or verdict is None or not verdict.passed:
         return "bad" if verdict and verdict.ran else "none"
-    return "warn" if verdict.left or verdict.waived or verdict.close or verdict.warnings else "good"
+    return "warn" if account.verdict == "PARTIAL" or verdict.waived or verdict.close or verdict.warnings else "good"
 
 
 def _word(account: Account, state: str) -> str:
     if state in ("good", "warn"):
-        return "PASS"
+        return account.verdict
     return "FAIL" if account.verdict == "FAIL" else "NOT CHECKED"
 
 

@@ -91,13 +91,16 @@ def headline(verdict: Tally, across: str = "") -> Iterator[Text]:
     elif not ran:
         yield Text(f"no limit was checked{across}", style="yellow")
     else:
-        yield Text(f"PASS{verdict.rests}: {', '.join(_holding(verdict, which))}", style="bold green")
+        style = "bold green" if verdict.word == "PASS" else "yellow"
+        yield Text(f"{verdict.word}{verdict.rests}: {', '.join(_holding(verdict, which))}", style=style)
+    if verdict.waivers_left:
+        yield Text(f"not run: {counted(verdict.waivers_left, 'waiver')}", style="yellow")
     if left:
-        known = (
-            f"; of the {left - unknown} that were measured {verdict.failing} would fail"
-            if unknown
-            else f", of which {verdict.failing} would fail"
-        )
+        known = f", of which {verdict.failing} would fail"
+        if unknown:
+            known = f"; of the {left - unknown} that were measured {verdict.failing} would fail"
+        if unknown == left:
+            known = ""
         yield Text(f"not run: {counted(left, 'check')}{known}", style="yellow")
 
 

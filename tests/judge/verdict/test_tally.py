@@ -45,6 +45,18 @@ def test_nothing_checked_has_not_passed() -> None:
     assert not tally_of(told([found(8.0)]), ran=frozenset()).passed
 
 
+def test_it_is_a_whole_pass_only_where_all_was_run() -> None:
+    holding, breaking = told([found(8.0)]), told([found(2.0)])
+    ran = {("", found(8.0).limit.check)}
+    assert tally_of(holding).word == "PASS"
+    assert tally_of(holding, unknown=1).word == "PARTIAL"
+    assert tally_of(holding, waivers_left=1).word == "PARTIAL"
+    assert tally_of([*holding, *told([found(8.0, site=MLP)])], ran).word == "PARTIAL"
+    assert tally_of(breaking, unknown=1).word == "FAIL"
+    assert tally_of(holding, faults=["a fault"], unknown=1).word == "FAIL"
+    assert tally_of(holding, ran=frozenset()).word == "NONE"
+
+
 def test_a_breach_a_fault_and_both_fail() -> None:
     breach = tally_of(told([found(8.0), found(2.0)]))
     assert [one.finding.limit.bound for one in breach.breaches] == [2.0]

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pytest_maxact.judge.account import Verdict
 from pytest_maxact.judge.statement.schema import CheckOutcome
+from pytest_maxact.judge.verdict.tally import Verdict
 
 SCHEMA: Final = "https://github.com/pytest-maxact/pytest-maxact/report/v1"
 VERSION: Final = "1.0"
@@ -187,7 +187,9 @@ class Counts(_Form):
 
 
 class RunReport(_Form):
-    """The report of one run. `verdict` is NONE where no check was run, and never PASS where the run did not finish."""
+    """The report of one run. `verdict` is NONE where no check was run, PARTIAL where what ran passed and not all ran,
+    and never either of PASS and PARTIAL where the run did not finish.
+    """
 
     schema_: Annotated[Literal["https://github.com/pytest-maxact/pytest-maxact/report/v1"], Field(alias="schema")]
     version: Annotated[str, Field(pattern=r"^1\.[0-9]+$")]
