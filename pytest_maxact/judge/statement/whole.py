@@ -49,10 +49,10 @@ def _shortfalls(details: Details) -> Iterator[str]:
         yield "it names no limits"
     for artifact in details.checkpoints:
         whose = f" of {artifact.name}" if artifact.name else ""
-        if not artifact.files:
-            yield f"the Record{whose} does not say which files it was measured from: measure it again"
         if artifact.record is None or not artifact.tokens or not artifact.samples:
             yield f"there is no Record{whose}"
+        elif not artifact.files:
+            yield f"the Record{whose} does not say which files it was measured from: measure it again"
         yield from (f"{reason}{whose}" for reason in _of_checks(artifact))
     failing = [waiver for waiver in details.waivers if waiver.outcome != "held"]
     if failing:
