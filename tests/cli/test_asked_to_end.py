@@ -16,6 +16,7 @@ from pytest_maxact.record.whole import write_whole
 AT = """\
 import builtins, os, signal, sys
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts in the background ignore it
 own = {at}
 
 def asked(*told, **how):
