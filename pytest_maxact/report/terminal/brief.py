@@ -21,7 +21,8 @@ def render_brief(outcome: Outcome, screen: Screen, whose: str = "") -> str:
         more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
         words = f"{words}: {told[0]}{more}"
     words = "; ".join([words, *(other.plain for other in others)])
-    return to_text([Text(f"{whose}{' '.join(words.split())}", style=first.style)], screen)
+    in_one = "; ".join(" ".join(line.split()) for line in words.split("\n"))
+    return to_text([Text(f"{whose}{in_one}", style=first.style)], screen)
 
 
 def _heads(outcome: Outcome) -> Iterator[Text]:

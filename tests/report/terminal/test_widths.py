@@ -168,6 +168,8 @@ def test_a_quiet_run_is_told_in_a_line_that_names_the_first_breach_and_counts_th
 def test_a_quiet_run_tells_why_nothing_was_measured() -> None:
     lost = Outcome(checkpoints=(Checkpoint(),), ran=3, faults=("could not measure: no weights", "and no room"))
     assert render_brief(lost, Screen()) == "FAIL: could not measure: no weights: and no room"
+    why = Outcome(checkpoints=(Checkpoint(),), ran=3, faults=("could not measure: no room\n  choose another device",))
+    assert render_brief(why, Screen()) == "FAIL: could not measure: no room; choose another device"
     assert render_brief(Outcome(checkpoints=(Checkpoint(),)), Screen()) == ""
 
 
