@@ -8,6 +8,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -200,6 +201,9 @@ VERDICTS: dict[str, Callable[[Path, str], str]] = {
     "the terminal": lambda folder, printed: printed.rpartition("maxact: the verdict")[2].split("\n")[1].split()[0],
     "the page": lambda folder, printed: _word((folder / "page.html").read_text(), r"<title>(\w+)"),
     "the JSON report": lambda folder, printed: str(json.loads((folder / "report.json").read_text())["verdict"]),
+    "the sealed verdict": lambda folder, printed: str(
+        json.loads((folder / "verdict.json").read_text())["predicate"][DETAILS]["verdict"]
+    ),
     "JUnit": lambda folder, printed: _word((folder / "junit.xml").read_text(), r'"maxact.verdict" value="(\w+)"'),
     "SARIF": lambda folder, printed: str(
         json.loads((folder / "found.sarif").read_text())["runs"][0]["properties"]["verdict"]
@@ -246,3 +250,49 @@ def test_a_part_of_the_checks_is_no_pass_in_any_medium(
     else:
         assert (result, quality) == (None, [])
         assert not [one for one in told if "not run" in one]
+
+
+@pytest.mark.parametrize(
+    ("some", "word", "ran", "left", "of_waivers"),
+    [
+        ((), "PASS", CHECKS, 0, (1, 0)),
+        (("--deselect", "maxact::waive"), "PARTIAL", CHECKS, 0, (0, 1)),
+        (("-k", "layers.1"), "PARTIAL", 16, CHECKS - 16, (1, 0)),
+        (("maxact::layers.1.hidden::max_abs",), "PARTIAL", 1, CHECKS - 1, (0, 1)),
+        (("maxact::waive",), "NONE", 0, CHECKS, (1, 0)),
+    ],
+    ids=["all", "no waiver", "a part", "what is waived", "waivers alone"],
+)
+def test_checks_and_waivers_are_counted_alike_in_every_medium(
+    some: tuple[str, ...], word: str, ran: int, left: int, of_waivers: tuple[int, int], pytester: pytest.Pytester,
+    saved: Path,
+) -> None:  # fmt: skip
+    until = datetime.now(timezone.utc).date() + timedelta(days=30)
+    limits = f"""\
+        version: 1
+        extends: builtin
+        families: {{qwen3: {{layers: {{layers.1.hidden: {{hidden: 1.0}}}}}}}}
+        waive: [{{site: layers.1.hidden, metric: max_abs, reason: known, owner: me@here, until: {until}}}]
+        """
+    asked = sorted({option for option, _ in MEDIA.values() if option})
+    run_gate(
+        pytester, f"--maxact-replay={saved}", "--maxact-limits=limits.yaml", *asked, *some,
+        files={"limits.yaml": dedent(limits)}, exit=0,
+    )  # fmt: skip
+    report = json.loads((pytester.path / "report.json").read_text())
+    assert report["verdict"] == VERDICTS["the sealed verdict"](pytester.path, "") == word
+    counts = report["counts"]
+    assert (counts["checks"], counts["not_run"]) == (ran, left)
+    assert (counts["waivers"], counts["waivers_not_run"]) == of_waivers
+    suite = {one.get("name"): one.get("value") for one in ET.parse(pytester.path / "junit.xml").iter("property")}
+    assert suite["maxact.checks"] == f"{ran} of {CHECKS} were run"
+    bom = (pytester.path / "bom.json").read_text()
+    apart = {"waivers_not_run": of_waivers[1]} if of_waivers[1] else {}
+    told = {"checks": ran, "not_run": left, "would_fail": 0, **apart}
+    assert dict(re.findall(r'"maxact:(checks|\w*not_run|would_fail)",\s+"value": "(\d+)"', bom)) == {
+        name: f"{many}" for name, many in told.items()
+    }
+    metrics = yaml.safe_load((pytester.path / "README.md").read_text().split("---\n")[1])["model-index"][0]["results"]
+    assert metrics[0]["metrics"][0]["args"] == told
+    (found,) = json.loads((pytester.path / "found.sarif").read_text())["runs"]
+    assert not [one for one in found["results"] if one["level"] == "error"], "all that ran holds or is waived"
