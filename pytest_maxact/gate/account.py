@@ -54,7 +54,7 @@ def account_of(
     """What a run found; `troubles`: why there is no outcome."""
     concluded = {one.name: one for one in outcome.checkpoints} if outcome else {}
     return Account(
-        verdict=_verdict(outcome),
+        verdict=verdict_of(outcome),
         outcome=outcome,
         faults=outcome.faults if outcome else (*troubles, "no outcome could be put together"),
         checkpoints=tuple(
@@ -111,7 +111,8 @@ def asked_for(settings: "Settings") -> dict[str, str]:
     }
 
 
-def _verdict(outcome: "Outcome | None") -> Verdict:
+def verdict_of(outcome: "Outcome | None") -> Verdict:
+    """The word of a run; FAIL where no outcome could be put together."""
     if outcome is None or outcome.faults:
         return "FAIL"
     return outcome.verdict.word if outcome.verdict else "NONE"

@@ -72,7 +72,7 @@ def conclude(session: "GateSession", reported: Reported, tighten: str = "", *, d
         bare = tuple(_checkpoint(session, subject, None, frozenset()) for subject in session.plan.subjects)
         return Outcome(checkpoints=bare, faults=(*session.records.unsaved, *reported.troubles))
     subjects = session.plan.subjects
-    ran = {subject.name: _of(subject, reported.run) for subject in subjects}
+    ran = {subject.name: _of(session, subject, reported.run) for subject in subjects}
     judged = {
         subject.name: _judged(session, subject, ran[subject.name])
         for subject in session.plan.subjects
@@ -204,10 +204,10 @@ def _failures(session: "GateSession") -> list[str]:
     ]
 
 
-def _of(subject: "Subject", names: Set[str]) -> frozenset[str]:
-    """The checks of a checkpoint among node ids."""
-    prefix = f"{subject.node}::"
-    return frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+def _of(session: "GateSession", subject: "Subject", names: Set[str]) -> frozenset[str]:
+    """The checks of a checkpoint among node ids, those of waivers left out."""
+    checks = (limit.check for limit in session.judging.limits(subject))
+    return frozenset(check for check in checks if f"{subject.node}::{check}" in names)
 
 
 def _judged(session: "GateSession", subject: "Subject", ran: Set[str]) -> _Judged:
@@ -259,7 +259,7 @@ def _broken_off(
     explained = set(waivers)
     for subject in session.plan.subjects:
         if session.records.failure(subject.source) is not None:
-            explained |= {f"{subject.node}::{check}" for check in _of(subject, failed)}
+            explained |= {f"{subject.node}::{check}" for check in _of(session, subject, failed)}
         elif subject.name in judged:
             one = judged[subject.name]
             breaches = (finding.limit.check for finding in one.findings if not finding.accepted)

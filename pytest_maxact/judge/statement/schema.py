@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from pytest_maxact.judge.verdict.tally import Verdict
+
 DETAILS = "https://github.com/pytest-maxact/pytest-maxact/verdict/v1"
 VERIFIER = "https://github.com/pytest-maxact/pytest-maxact"
 WHOLE = "MAXACT_EVERY_CHECK"
@@ -99,9 +101,11 @@ class Artifact(_Form):
 
 
 class Details(_Form):
-    """Ours. `sha256`: of the whole statement, in canonical form, with this empty."""
+    """Ours. `verdict`: the word of the run, FAIL where all of it holds and the statement lacks something to be a whole
+    PASS. `sha256`: of the whole statement, in canonical form, with this empty.
+    """
 
-    verdict: Literal["PASS", "FAIL", "NONE"]
+    verdict: Verdict
     finished: bool
     reasons: tuple[str, ...] = ()
     checkpoints: tuple[Artifact, ...] = ()

@@ -88,8 +88,9 @@ def verdict_of(account: Account) -> Stated:
         about=(
             {
                 "checks": verdict.ran,
-                "not_run": verdict.left + verdict.waivers_left,
+                "not_run": verdict.left,
                 "would_fail": verdict.failing,
+                **({"waivers_not_run": verdict.waivers_left} if verdict.waivers_left else {}),
             }
             if verdict
             else {}

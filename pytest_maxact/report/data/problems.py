@@ -128,10 +128,12 @@ def _left_out(account: Account) -> Problem:
 
 
 def _is_left_out(account: Account) -> bool:
-    """Whether the user chose to run none of the checks, as a step does that runs other tests of a project."""
+    """Whether the user chose to run none of the checks, as a step does that runs other tests of a project, or waivers
+    alone.
+    """
     checks = [told.became for one in account.checkpoints for told in one.checks]
-    became = [*checks, *(told.became for told in account.waivers)]
-    return bool(became) and all(one == "deselected" for one in became)
+    waivers = (told.became for told in account.waivers)
+    return bool(checks) and all(one == "deselected" for one in checks) and "not run" not in waivers
 
 
 def _unjudged(account: Account) -> Iterator[CheckTold]:

@@ -184,6 +184,7 @@ class Counts(_Form):
     not_run: int
     waivers: int
     waivers_failed: int
+    waivers_not_run: int
 
 
 class RunReport(_Form):

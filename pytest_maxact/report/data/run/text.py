@@ -69,6 +69,7 @@ def _counts(tally: Tally) -> Counts:
         not_run=tally.left,
         waivers=tally.waivers,
         waivers_failed=tally.failing_waivers,
+        waivers_not_run=tally.waivers_left,
     )
 
 
