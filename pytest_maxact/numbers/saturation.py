@@ -20,7 +20,8 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saturation:
-    """`tokens` at which the running maximum is told, its `mean` over orders and the band of 95 of 100 of them.
+    """`tokens` at which the running maximum of whole samples is told, as many as the longest sample has or more, so
+    that no order has nothing yet; its `mean` over orders and the band of 95 of 100 of them.
 
     `last_rose`: after so many tokens it last rose in the order of the Record. `last_half`: by what share of the maximum
     the second half of the text raised it, on average; `late`: the share of orders that met the maximum in their second
@@ -48,7 +49,8 @@ def saturation(magnitudes: Floats, tokens: npt.NDArray[np.int64], orders: npt.ND
     running = np.maximum.accumulate(magnitudes[orders], axis=1)
     seen = np.cumsum(tokens[orders], axis=1)
     total, largest = int(tokens.sum()), float(magnitudes.max())
-    wanted = sorted({max(1, round(share * total)) for share in SHARES})
+    longest = int(tokens.max())
+    wanted = sorted({many for many in (max(1, round(share * total)) for share in SHARES) if many >= longest})
     told = np.stack([_at(running, seen, tokens_there) for tokens_there in wanted])
     half = _at(running, seen, max(1, total // 2))
     in_order = np.maximum.accumulate(magnitudes)

@@ -51,8 +51,14 @@ def test_the_mean_of_many_orders_is_the_expected_maximum_of_so_many_samples() ->
 def test_long_samples_count_by_their_tokens() -> None:
     curve = of([3.0, 1.0, 2.0], np.array([98, 1, 1]))
     assert curve.last_rose == 98
-    assert curve.tokens == (1, 2, 5, 10, 25, 50, 75, 100)
-    assert curve.mean[-2] < 3.0
+
+
+def test_a_curve_begins_where_every_order_holds_a_whole_sample() -> None:
+    """Before that some have seen nothing, which is no maximum of zero."""
+    assert of([3.0, 1.0, 2.0], np.array([98, 1, 1])).tokens == (100,)
+    curve = of([3.0, 1.0, 2.0, 2.0], np.array([40, 20, 20, 20]))
+    assert curve.tokens == (50, 75, 100)
+    assert curve.low[0] >= 1.0
 
 
 def test_the_same_seed_gives_the_same_curve_and_another_another() -> None:

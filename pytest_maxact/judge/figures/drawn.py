@@ -19,6 +19,7 @@ from pytest_maxact.judge.figures.trusted import TrustDrawn, trust_drawn
 from pytest_maxact.judge.figures.weights import WeightRow, weight_rows
 from pytest_maxact.judge.figures.words import called, plain
 from pytest_maxact.judge.limits.rules import Ruleset
+from pytest_maxact.judge.published import standing
 from pytest_maxact.judge.series.trend import Stage
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.record.record import Record
@@ -44,6 +45,8 @@ class Drawn:
     cells: tuple[Cell, ...]
     stream: Stream
     ranked: tuple[Ranked, ...]
+    standing: str
+    """Where M stands among published checkpoints, in words."""
     distributed: Distributed | None
     low_bits: tuple[LowBitRow, ...]
     large: tuple[LargeEntry, ...]
@@ -82,6 +85,7 @@ def drawn_of(
         cells=cells,
         stream=stream,
         ranked=ranked(record, name, stream.family),
+        standing=standing(record.carrier.max_abs, provenance.model_type),
         distributed=distributed(record, cells),
         low_bits=low_bits_of(record, findings),
         large=large_entries(record),

@@ -89,9 +89,14 @@ def _labels(entries: tuple[LargeEntry, ...]) -> dict[int, str]:
     for one in sorted(entries, key=lambda one: -abs(one.value)):
         found.setdefault(one.channel, []).append(one)
     return {
-        channel: f"{channel}  {' '.join(list(dict.fromkeys(repr(one.token[:16]) for one in ones))[:_TOKENS])}"
+        channel: f"{channel}  {' '.join(list(dict.fromkeys(_quoted(one.token[:16]) for one in ones))[:_TOKENS])}"
         for channel, ones in list(found.items())[:_CHANNELS]
     }
+
+
+def _quoted(token: str) -> str:
+    """What cannot be printed of it is spelled out already."""
+    return f"'{token}'"
 
 
 def _alternative(drawn: Drawn) -> str:
@@ -101,6 +106,6 @@ def _alternative(drawn: Drawn) -> str:
         f"The criterion is met in {len(layers)} sites: {listed(layers)}." if layers else "No layer meets the criterion."
     )
     channels = sorted({one.channel for one in drawn.large if one.massive})
-    where = f" Channels there: {listed([str(one) for one in channels])}." if channels else ""
-    place = f"{top.site}, channel {top.channel}, token {top.token!r}"
+    where = f" Channels of the largest entries there: {listed([str(one) for one in channels])}." if channels else ""
+    place = f"{top.site}, channel {top.channel}, token {_quoted(top.token)}"
     return f"The largest entry is {said(top.value)} at {place}. {met}{where}"

@@ -89,19 +89,8 @@ def _row(place: int, one: Ranked) -> Row:
 
 
 def _alternative(drawn: Drawn) -> str:
-    place = next(place for place, one in enumerate(drawn.ranked) if one.own)
-    own = drawn.ranked[place]
+    own = next(one for one in drawn.ranked if one.own)
     if number(own.max_abs) is None:
         return f"M of {own.model} is NaN or infinite, and has no place among the published checkpoints."
-    below = [drawn.ranked[place - 1]] if place else []
-    above = list(drawn.ranked[place + 1 : place + 2])
-    beside = [
-        f"{word} {one.model} ({said(one.max_abs)})"
-        for word, ones in (("above", below), ("below", above))
-        for one in ones
-    ]
-    tier = next((f", in the tier of {tier.of}" for tier in TIERS if tier.low <= own.max_abs <= tier.high), "")
-    return (
-        f"M of {own.model} is {said(own.max_abs)} at {own.carrier}: larger than {place} of {len(drawn.ranked) - 1}"
-        f" published checkpoints, {' and '.join(beside)}{tier}."
-    )
+    tier = next((f"; in the tier of {tier.of}" for tier in TIERS if tier.low <= own.max_abs <= tier.high), "")
+    return f"M of {own.model} is {said(own.max_abs)} at {own.carrier}: {drawn.standing}{tier}."

@@ -96,8 +96,9 @@ def _channels(found: SeriesDrawn) -> Figure | LeftOut:
         )
     rows = _rows(found.training.channels, found.stepped)
     caption = (
-        "The largest entry of the residual stream in each of the channels that hold the largest, over all layers. A"
-        " checkpoint has no point where a channel is not among the ten largest entries of any layer."
+        "Of the ten largest entries of the residual stream after every layer, which a Record keeps, the largest in each"
+        " of the channels that hold the largest. A checkpoint has no point where a channel is not among them; what ten"
+        " others of its layer exceed is not counted."
     )
     hints = tooltips(
         checkpoint="checkpoint", of="channel", site="site", shown="largest", massive="massive-activation criterion"

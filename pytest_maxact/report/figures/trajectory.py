@@ -45,7 +45,7 @@ def trajectory(drawn: Drawn) -> Figure:
     )
     y, colour = logarithmic("value", "largest magnitude"), roles(_colours(stream))
     others = chart_of("published").encode(
-        x=x, y=y, color=colour, detail="model:N", tooltip=tooltips(model="published", shown="M"),
+        x=x, y=y, color=colour, detail="model:N", tooltip=tooltips(model="published", shown="largest of its stream"),
         opacity=alt.condition("datum.role === 'published'", alt.value(0.45), alt.value(0.95)),
     )  # fmt: skip
     hints = tooltips(place="after", shown="largest", limited="limit", jump="jump")

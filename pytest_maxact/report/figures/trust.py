@@ -64,8 +64,8 @@ def saturation(drawn: Drawn) -> Figure | LeftOut:
         .encode(x=alt.value("width"), text="name:N"),
     )
     caption = (
-        "The largest magnitude found in so much text: mean of 100 random orders of the samples, and the band of 95 of"
-        " them. A curve that is flat at the end has saturated; M is a lower bound all the same."
+        "The largest magnitude found in so much text, in whole samples: mean of 100 random orders of them, and the band"
+        " of 95 orders. A curve that is flat at the end has saturated; M is a lower bound all the same."
         + "".join(f" {told[0].upper()}{told[1:]}." for told in (tail_words(m.tail) if m.tail else ()))
     )
     again = (
@@ -93,8 +93,8 @@ def intervals(drawn: Drawn) -> Figure | LeftOut:
             "figure": one.name,
             "scheme": one.name.rpartition(".")[0],
             "value": number(one.value),
-            "low": number(one.low),
-            "high": number(one.high),
+            "low": number(one.low) if one.holds else None,
+            "high": number(one.high) if one.holds else None,
             "shown": said(one.value),
             "interval": one.untold or f"{one.low:.6g} to {one.high:.6g}",
             "broken": (number(one.value) is None) or None,

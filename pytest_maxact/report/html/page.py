@@ -4,6 +4,7 @@ Guards that every name is shown as text: the template escapes all that it is giv
 out before.
 """
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
@@ -20,9 +21,12 @@ from pytest_maxact.report.libraries import missing
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 _MARK = b'<meta name="generator" content="pytest-maxact'
 _BEGINNING = 2048
+_SPACED = re.compile(r"(?<![\w.,-])(\d{1,3}(?: \d{3}){1,4}(?: [Mx]\b)?|\d[\d.]{0,9} [Mx]\b)(?! ?\d)")
+"""A number with spaces in it: between groups of three digits, before what it is counted in."""
 
 
 def is_page(path: Path) -> bool:
@@ -60,7 +64,7 @@ def _environment(words: Words) -> "Environment":
         from jinja2 import Environment, FunctionLoader, StrictUndefined
     except ImportError as error:
         raise missing("the page takes", "jinja2") from error
-    return Environment(
+    environment = Environment(
         loader=FunctionLoader(_own),
         autoescape=True,
         undefined=StrictUndefined,
@@ -68,8 +72,19 @@ def _environment(words: Words) -> "Environment":
         lstrip_blocks=True,
         finalize=partial(_shown, words),
     )
+    environment.filters["whole"] = partial(_whole, words)
+    return environment
 
 
 def _shown(words: Words, value: Any) -> Any:
     """Text as people are shown it; what is safe already stays as it is."""
     return worded(value, words) if type(value) is str else value
+
+
+def _whole(words: Words, text: str) -> "Markup":
+    """Text of which no number is broken into two lines; each of its characters stays what it is."""
+    from markupsafe import Markup, escape
+
+    parts = _SPACED.split(worded(text, words))
+    number = Markup('<span class="whole">{}</span>')
+    return Markup("").join(number.format(part) if place % 2 else escape(part) for place, part in enumerate(parts))

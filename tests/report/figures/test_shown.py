@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_maxact.judge.figures.drawn import drawn_of
+from pytest_maxact.judge.figures.published import published_checkpoints
 from pytest_maxact.judge.verdict.check import check
 from pytest_maxact.record.metrics.figures import integer_figures
 from pytest_maxact.record.summary import summary
@@ -16,8 +17,9 @@ from pytest_maxact.report.figures.low_bits import low_bits
 from pytest_maxact.report.figures.massive import massive
 from pytest_maxact.report.figures.scale import scale
 from pytest_maxact.report.figures.trajectory import trajectory
+from pytest_maxact.report.figures.trust import intervals
 from tests.support import records
-from tests.support.drawing import marks_of, model_of, scene_of
+from tests.support.drawing import marks_of, model_of, scene_of, with_everything
 from tests.support.findings import limit
 from tests.support.records import CALM
 
@@ -40,11 +42,38 @@ def test_the_residual_stream_has_its_maxima_jumps_and_27_published_beside_it() -
     assert {row["model"] for row in published if row["role"] != "published"} == {"Qwen3-1.7B", "Qwen3-8B", "Qwen3-32B"}
 
 
+def test_what_a_published_line_says_is_of_its_stream_and_called_m_only_where_it_is() -> None:
+    """M of Qwen3.5-0.8B is its final norm's, five times the largest of its residual stream."""
+    figure = drawn(trajectory(drawn_of(RECORD)))
+    m = {one.name: one.max_abs for one in published_checkpoints()}
+    told = {row["model"]: float(row["shown"]) for row in figure.spec["datasets"]["published"]}
+    assert (told["Qwen3.5-0.8B"], m["Qwen3.5-0.8B"]) == (23.5, 122.0)
+    assert "M" not in {hint["title"] for layer in figure.spec["layer"] for hint in layer["encoding"]["tooltip"]}
+
+
 def test_m_stands_in_its_place_on_the_published_scale() -> None:
     figure = drawn(scale(drawn_of(RECORD)))
     (own,) = [row for row in figure.rows if row["role"] == "this model"]
     assert (own["value"], own["rank"]) == (RECORD.carrier.max_abs, 8)
     assert "larger than 7 of 27" in figure.alternative
+
+
+def test_published_checkpoints_of_the_same_m_are_neither_below_nor_above() -> None:
+    equal = drawn_of(records.record({**CALM, HIDDEN.replace("2", "1"): [[7968.0, 1.0, 2.0, -8.0]]}))
+    words = drawn(scale(equal)).alternative
+    assert "larger than 9 of 27 published checkpoints" in words
+    assert "equal to Qwen2.5-1.5B-Instruct, Qwen2.5-1.5B" in words
+
+
+def test_an_interval_of_too_few_samples_is_neither_told_nor_drawn() -> None:
+    whole = with_everything(RECORD)
+    effect = whole.effects["W8A8"]
+    for many, is_told in ((19, False), (20, True)):
+        few = replace(effect, samples=many, by_sample=effect.by_sample[:1] * many)
+        rows = drawn(intervals(drawn_of(replace(whole, effects={"W8A8": few})))).rows
+        (row,) = [row for row in rows if row["figure"] == "W8A8.mean_kl"]
+        assert (row["low"] is not None, row["high"] is not None) == (is_told, is_told)
+        assert row["interval"].startswith("too few samples") is not is_told
 
 
 def test_every_entry_of_a_distribution_is_in_a_bin_or_told() -> None:
@@ -78,7 +107,16 @@ def test_massive_channels_are_named_with_their_tokens() -> None:
     figure = drawn(massive(drawn_of(RECORD)))
     rows = [row for row in figure.rows if row["site"] == HIDDEN]
     assert (rows[0]["channel"], rows[0]["token"], rows[0]["role"]) == (7, "t0", "criterion met")
-    assert "Channels there: " in figure.alternative
+    assert "Channels of the largest entries there: " in figure.alternative
+
+
+def test_a_line_break_that_carries_an_entry_is_spelled_once() -> None:
+    reading = RECORD[HIDDEN]
+    broken = replace(reading, peaks=tuple(replace(peak, token="\n") for peak in reading.peaks))
+    figure = drawn(massive(drawn_of(replace(RECORD, sites={**RECORD.sites, HIDDEN: broken}))))
+    labels = {row["label"] for row in figure.rows if row["site"] == HIDDEN}
+    assert any(r"'\n'" in label for label in labels)
+    assert not any(r"\\n" in label for label in labels)
 
 
 def test_experts_that_no_token_reached_are_marked_however_many_there_are() -> None:

@@ -25,6 +25,23 @@ Accounts = Callable[[str], Account]
 COLUMN = """([id, column]) => [...document.querySelectorAll(`#${id} tbody tr`)]
     .map((row) => row.cells[column].dataset.v ?? row.cells[column].textContent.trim())"""
 HEADS = "id => [...document.querySelectorAll(`#${id} thead th`)].map((one) => one.getAttribute('aria-sort'))"
+BROKEN = """(numbers) => {
+    const said = document.querySelector(".verdict .said"), found = [];
+    const texts = document.createTreeWalker(said, NodeFilter.SHOW_TEXT), nodes = [];
+    while (texts.nextNode()) nodes.push(texts.currentNode);
+    for (let width = 120; width < 700; width += 7) {
+        said.style = `display: inline-block; width: ${width}px`;
+        for (const number of numbers) for (const node of nodes) {
+            const place = node.data.indexOf(number), range = document.createRange();
+            if (place < 0) continue;
+            range.setStart(node, place);
+            range.setEnd(node, place + number.length);
+            const lines = new Set([...range.getClientRects()].map((one) => one.top)).size;
+            if (lines !== 1) found.push(`${number} in ${lines} lines, ${width} wide`);
+        }
+    }
+    return found;
+}"""
 FOCUSABLE = """() => [...document.querySelectorAll("a[href], button, summary, select, input, [tabindex='0']")]
     .filter((one) => one.checkVisibility())"""
 FOCUSED = """() => {
@@ -47,6 +64,23 @@ def test_every_page_has_a_table_of_low_bits_by_site_and_scheme_that_is_sorted(
         page.locator("#table-low-bits thead button").nth(column).press("Enter")
         shown = page.evaluate(COLUMN, ["table-low-bits", column])
         assert [float(one) for one in shown] == pytest.approx(expected, abs=0.005)
+
+
+def test_no_number_is_broken_at_its_space_and_names_stay_as_they_are(browser: Any, tmp_path: Path) -> None:
+    account = told(records.seen(), title="runs 10 200 of 2 x 4")
+    assert account.outcome
+    assert account.outcome.verdict
+    rests = " against limits up to 1 234 x above what was found, on 59 930 tokens of 16 M"
+    verdict = replace(account.outcome.verdict, rests=rests, warnings=("sum 1 200 0300 of <b> 7 000",))
+    path = tmp_path / "page.html"
+    path.write_text(page_of(replace(account, outcome=replace(account.outcome, verdict=verdict))))
+    page = opened(browser, path).page
+    headline = page.locator(".verdict .said")
+    assert headline.text_content().startswith("against limits up to 1 234 x above what was found, on 59 930 tokens of")
+    assert page.locator(".warnings li").text_content() == "sum 1 200 0300 of <b> 7 000"
+    assert page.locator(".subject").text_content() == "runs 10 200 of 2 x 4"
+    broken = page.evaluate(BROKEN, ["1 234 x", "59 930", "16 M"])
+    assert broken == []
 
 
 def test_the_line_of_a_limit_is_not_broken_in_two(opening: Opening) -> None:
