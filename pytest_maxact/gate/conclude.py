@@ -150,6 +150,7 @@ def _verdict(
         waivers=waivers[0],
         failing_waivers=waivers[1],
         waivers_left=waivers[2],
+        unjudged=sum(len(judged[name].unjudged if name in judged else checks) for name, checks in ran.items()),
     )
 
 

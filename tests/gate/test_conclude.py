@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from pytest_maxact.errors import MeasureError
 from pytest_maxact.gate.conclude import Reported, all_reported, conclude
+from pytest_maxact.gate.judging import Judging
+from pytest_maxact.gate.ledger import Ledger
+from pytest_maxact.gate.records import Records
 from pytest_maxact.gate.session import GateSession, open_session
 from pytest_maxact.record.file import save
 from pytest_maxact.record.record import Record
+from pytest_maxact.report.terminal.verdict import across_words
 from pytest_maxact.settings.settings import Settings
 from tests.support import records
 
@@ -104,6 +109,35 @@ def test_what_a_checkpoint_is_compared_with_is_in_its_portrait(tmp_path: Path) -
     assert checkpoint.portrait is not None
     (against,) = checkpoint.portrait.against
     assert (against.name, against.before.m, against.after.m) == ("v1", 8.0, 4.0)
+
+
+def test_checks_of_a_checkpoint_that_could_not_be_measured_are_counted_and_their_number_is_whole(
+    series: GateSession,
+) -> None:
+    (first, second), settings = series.plan.subjects, series.settings
+    found = [(first.source, measured()), (second.source, MeasureError("weights are gone"))]
+    lost = GateSession(
+        settings=settings, plan=series.plan, records=(has := Records(settings, series.plan, found=found)),
+        judging=Judging(series.plan, has), ledger=Ledger(),
+    )  # fmt: skip
+    outcome = conclude(lost, all_reported(lost))
+    verdict = outcome.verdict
+    assert verdict is not None
+    assert verdict.faults == (f"could not measure {second.name}: weights are gone",)
+    assert (verdict.ran, verdict.unjudged, verdict.left) == (len(first.rules.limits), len(second.rules.limits), 0)
+    assert verdict.ran + verdict.unjudged == outcome.checks
+    some = conclude(lost, Reported(run=set(lost.plan.ids[:-1]), failed=frozenset())).verdict
+    assert some is not None
+    assert (some.ran, some.unjudged, some.left) == (verdict.ran, verdict.unjudged - 1, 1)
+
+
+def test_checkpoints_of_which_no_check_ran_are_not_among_those_that_hold(series: GateSession) -> None:
+    first = series.plan.subjects[0]
+    both = conclude(series, all_reported(series))
+    own = {f"{first.node}::{limit.check}" for limit in first.rules.limits}
+    one = conclude(series, Reported(run=own, failed=frozenset()))
+    assert len(one.measured) == len(both.measured) == 2, "Records are there without a check"
+    assert (across_words(one), across_words(both)) == (" of 1 checkpoint", " of 2 checkpoints")
 
 
 def test_concluding_twice_gives_the_same(series: GateSession) -> None:

@@ -32,6 +32,8 @@ class Tally:
     `waivers`: how many waivers were checks of the run themselves, of which `failing_waivers` are among the faults: with
     the checks they are what a runner counts. `waivers_left`: how many were not run.
 
+    `unjudged` checks ran besides, and could not be judged, which `faults` tell of.
+
     `left` checks did not run: of them `unknown` cannot be judged, and of the others `failing` would fail. `broken`: by
     checkpoint, the first site with non-finite values that a check found. `rests`: what stands behind PASS in words, of
     limits and text that make it less than plain; `warnings`: what is said with the verdict, whatever it is.
@@ -50,6 +52,7 @@ class Tally:
     waivers: int = 0
     failing_waivers: int = 0
     waivers_left: int = 0
+    unjudged: int = 0
     close: tuple[Told, ...] = ()
 
     @property
@@ -97,6 +100,7 @@ def tally_of(
     waivers: int = 0,
     failing_waivers: int = 0,
     waivers_left: int = 0,
+    unjudged: int = 0,
 ) -> Tally:
     """`ran`: (checkpoint, check) of those that ran, None for all; `unknown`: how many did not run and cannot be judged;
     the others: as of the tally.
@@ -119,6 +123,7 @@ def tally_of(
         waivers=waivers,
         failing_waivers=failing_waivers,
         waivers_left=waivers_left,
+        unjudged=unjudged,
         close=_worst_first(told for told in run if told.finding.close and told.finding.passed),
     )
 

@@ -88,6 +88,7 @@ def verdict_of(account: Account) -> Stated:
         about=(
             {
                 "checks": verdict.ran,
+                **({"unjudged": verdict.unjudged} if verdict.unjudged else {}),
                 "not_run": verdict.left,
                 "would_fail": verdict.failing,
                 **({"waivers_not_run": verdict.waivers_left} if verdict.waivers_left else {}),

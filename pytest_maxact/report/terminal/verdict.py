@@ -29,11 +29,11 @@ _NUMBER = re.compile(r"(.*?layers\.)(\d+)(.*)", re.DOTALL)
 
 
 def across_words(outcome: Outcome) -> str:
-    """What the checks are of in a series, as in ` of 5 checkpoints`; empty where there is one checkpoint."""
+    """What the checks that ran are of in a series, as in ` of 5 checkpoints`; empty where there is one checkpoint."""
     if outcome.series is None:
         return ""
-    measured = len(outcome.measured)
-    return f" of {measured} {'checkpoints' if measured > 1 else 'checkpoint'}"
+    judged = sum(bool(one.ran) for one in outcome.measured) or len(outcome.measured)
+    return f" of {counted(judged, 'checkpoint')}"
 
 
 def verdict_lines(verdict: Tally, across: str = "", whole: bool = False) -> Iterator[Text]:

@@ -141,7 +141,7 @@ def test_what_was_not_measured_and_what_waivers_lack_is_said() -> None:
 def test_only_checks_that_ran_are_in_the_verdict_and_others_are_counted() -> None:
     text = text_of(GROWING, findings_of(GROWING, limit(7.0)), ran={("step-500", "layers.31.hidden::max_abs")})
     assert text.startswith(
-        "PARTIAL: the one check that ran of 3 checkpoints holds\nnot run: 2 checks, of which 1 would fail\n"
+        "PARTIAL: the one check that ran of 1 checkpoint holds\nnot run: 2 checks, of which 1 would fail\n"
     )
 
 

@@ -173,7 +173,7 @@ class Checkpoint(_Form):
 
 class Counts(_Form):
     """As the headline of the report has them; waivers are checks of their own. `too_close`: of those that hold;
-    `failed_too_close`: of those that failed.
+    `failed_too_close`: of those that failed; `unjudged`: besides the `checks`, those that ran and could not be judged.
     """
 
     checks: int
@@ -181,6 +181,7 @@ class Counts(_Form):
     waived: int
     too_close: int
     failed_too_close: int
+    unjudged: int
     not_run: int
     waivers: int
     waivers_failed: int

@@ -66,6 +66,7 @@ def _counts(tally: Tally) -> Counts:
         waived=len(tally.waived),
         too_close=len(tally.close),
         failed_too_close=tally.close_breaches,
+        unjudged=tally.unjudged,
         not_run=tally.left,
         waivers=tally.waivers,
         waivers_failed=tally.failing_waivers,
