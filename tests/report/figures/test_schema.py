@@ -28,7 +28,7 @@ SUBJECTS: dict[str, Callable[[], Drawn]] = {
 
 def hold(spec: Mapping[str, Any]) -> None:
     kind = alt.FacetChart if "facet" in spec else alt.LayerChart if "layer" in spec else alt.Chart
-    kind.from_dict(json.loads(json.dumps(spec)))
+    kind.validate(json.loads(json.dumps(spec)))
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)

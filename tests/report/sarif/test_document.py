@@ -106,13 +106,15 @@ def test_alerts_of_each_checkpoint_have_a_category_of_their_own(about: str, cate
     assert run_of(Account(about=about))["automationDetails"]["id"] == f"pytest-maxact/{category}/"
 
 
-def test_what_github_would_refuse_is_left_out_and_said_so() -> None:
+def test_what_github_would_refuse_is_left_out_and_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert SCHEMA["properties"]["runs"]["items"]["properties"]["results"]["maxItems"] == MOST_RESULTS
+    monkeypatch.setattr("pytest_maxact.report.sarif.document.MOST_RESULTS", 100)
     account = account_of_all()
     (one,) = account.checkpoints
     breach = one.checks[1]
-    many = tuple(replace(breach, id=f"maxact::{place}") for place in range(MOST_RESULTS + 5))
+    many = tuple(replace(breach, id=f"maxact::{place}") for place in range(105))
     run = run_of(replace(account, checkpoints=(replace(one, checks=many),)))
-    assert len(run["results"]) == MOST_RESULTS - 1
+    assert len(run["results"]) == 99
     assert "8 more results are left out" in run["invocations"][0]["toolExecutionNotifications"][-1]["message"]["text"]
 
 
