@@ -6,7 +6,7 @@ out before.
 
 import re
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -59,6 +59,7 @@ def _own(name: str) -> str:
     return (files("pytest_maxact.report.html") / "templates" / name).read_text(encoding="utf-8")
 
 
+@lru_cache(maxsize=2)
 def _environment(words: Words) -> "Environment":
     try:
         from jinja2 import Environment, FunctionLoader, StrictUndefined

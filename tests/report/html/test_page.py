@@ -18,7 +18,7 @@ from pytest_maxact.judge.outcome import Checkpoint, Outcome
 from pytest_maxact.judge.trust.interval import IntervalKind
 from pytest_maxact.judge.verdict.tally import tally_of
 from pytest_maxact.numbers.peaks import Around
-from pytest_maxact.report.html import embedded
+from pytest_maxact.report.html import page as rendering
 from pytest_maxact.report.html.assemble import page_of as assembled
 from pytest_maxact.report.html.embedded import policy, script_json
 from pytest_maxact.report.html.page import is_page, render_page
@@ -240,7 +240,8 @@ def test_a_library_that_is_missing_is_named_with_the_extra(
 ) -> None:
     account = accounts("breach")
     figures = drawn(account)
-    embedded.bundle.cache_clear()
+    for kept_by in (rendering._environment, rendering.bundle):
+        monkeypatch.setattr(rendering, kept_by.__name__, kept_by.__wrapped__)
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(InputError, match=r"pip install 'pytest-maxact\[report\]'"):
         render_page(account, figures)
