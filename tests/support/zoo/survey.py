@@ -9,6 +9,7 @@ import torch
 import transformers
 from torch import nn
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+from transformers.initialization import no_init_weights
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from pytest_maxact.checkpoint.sites.anatomy import Anatomy
@@ -29,7 +30,7 @@ class Outcome:
 def _outcome_of(model_type: str) -> Outcome:
     try:
         config = CONFIG_MAPPING[model_type]()
-        with torch.device("meta"):
+        with torch.device("meta"), no_init_weights():
             model = AutoModelForCausalLM.from_config(config)
     except Exception as error:
         return Outcome(model_type=model_type, error=f"{type(error).__name__}: {error}".split("\n")[0])
