@@ -13,16 +13,12 @@ from textwrap import dedent
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; threads that wait leave the processor to others
 import pytest
-import torch
-import vl_convert  # noqa: F401  (loads once in a process, and pytester forgets what a test loaded)
 from execnet import gateway_io
 
 import pytest_maxact
-from pytest_maxact.record.file import save
 from pytest_maxact.settings import surroundings
-from tests.support import tiny, warm
+from tests.support import warm
 from tests.support.browser import IN_CI
-from tests.support.measuring import record_of
 
 pytest_plugins = ["pytester"]
 
@@ -34,11 +30,24 @@ os.environ.setdefault(IN_CI, os.environ.get("CI", ""))
 for surrounding in SURROUNDINGS:
     os.environ.pop(surrounding, None)
 
-if not torch.cuda.is_available():  # before anything imports triton, which torch does when it compiles
-    os.environ.setdefault("TRITON_INTERPRET", "1")
-torch.set_num_threads(1)
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+"""Tests start many processes: what they import is compiled by the first of them, and not by each."""
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 """Tensors here are tiny: a second thread costs more than it does, and several times so on a busy machine."""
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """What tests need is imported where they run; who only hands them out to workers does not keep these waiting."""
+    if session.config.getoption("dist", "no") != "no":
+        return
+    import torch
+    import vl_convert  # noqa: F401  (loads once in a process, and pytester forgets what a test loaded)
+
+    torch.set_num_threads(1)
+    if not torch.cuda.is_available():  # before anything imports triton, which torch does when it compiles
+        os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 def pytest_collection_finish() -> None:
@@ -50,12 +59,16 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Qwen3 with a word tokenizer."""
+    from tests.support import tiny
+
     return tiny.save(tmp_path_factory.mktemp("checkpoint") / "qwen3", tiny.random_model("qwen3"))
 
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve short samples for word tokenizers."""
+    from tests.support import tiny
+
     return tiny.write_corpus(
         tmp_path_factory.mktemp("corpus") / "corpus.jsonl", tiny.sentences([5, 9, 3, 12, 7, 7, 4, 11, 6, 8, 10, 5])
     )
@@ -64,6 +77,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def saved(checkpoint: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Record of the random Qwen3."""
+    from pytest_maxact.record.file import save
+    from tests.support.measuring import record_of
+
     path = tmp_path_factory.mktemp("record") / "saved.record.safetensors"
     save(record_of(checkpoint, corpus), path)
     return path
@@ -91,6 +107,8 @@ def _everything_imported(checkpoint: Path, corpus: Path) -> None:
     """Import all modules and measure once before any pytest run inside a test: those unload what they imported first,
     which every run would then import again, and parts of torch cannot be imported twice.
     """
+    from tests.support.measuring import record_of
+
     for module in pkgutil.walk_packages(pytest_maxact.__path__, "pytest_maxact."):
         if not module.name.endswith(("__main__", ".kernel")):
             import_module(module.name)

@@ -59,13 +59,13 @@ def served(folder: Path) -> Iterator[Path]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(place))
         listener.listen(16)
-        given = [sys.executable, __file__, str(listener.fileno()), str(folder)]
+        given = [sys.executable, __file__, str(listener.fileno())]
         with subprocess.Popen(given, stdin=subprocess.PIPE, pass_fds=[listener.fileno()]) as server:
             yield command
             server.kill()
 
 
-def serve(listener: socket.socket, pycache: str) -> None:
+def serve(listener: socket.socket) -> None:
     """Until standard input is closed."""
     own = set(os.environ.get("PYTHONPATH", "").split(os.pathsep)) | {str(Path(__file__).parent)}
     path = [entry for entry in sys.path if entry not in own]
@@ -86,7 +86,7 @@ def serve(listener: socket.socket, pycache: str) -> None:
         connection, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
-            _attend(connection, path, pycache)
+            _attend(connection, path)
         connection.close()
 
 
@@ -99,7 +99,7 @@ def _import() -> None:
         del sys.modules[name]  # pytest warns of plugins that were imported before it
 
 
-def _attend(connection: socket.socket, path: list[str], pycache: str) -> NoReturn:
+def _attend(connection: socket.socket, path: list[str]) -> NoReturn:
     """Fork the process that was asked for, and tell its status; where nobody waits for it any more it is killed."""
     _, streams, _, _ = socket.recv_fds(connection, 1, 3)
     asked = b""
@@ -119,7 +119,7 @@ def _attend(connection: socket.socket, path: list[str], pycache: str) -> NoRetur
         for place, stream in enumerate(streams):
             os.dup2(stream, place)
             os.close(stream)
-        os._exit(_become(path=path, pycache=pycache, **json.loads(asked[:-1])))
+        os._exit(_become(path=path, **json.loads(asked[:-1])))
     for stream in streams:
         os.close(stream)
     gone = select.poll()
@@ -139,9 +139,7 @@ def _attend(connection: socket.socket, path: list[str], pycache: str) -> NoRetur
     os._exit(0)
 
 
-def _become(
-    args: list[str], environment: Mapping[str, str], folder: str, parent: int, path: Sequence[str], pycache: str
-) -> int:
+def _become(args: list[str], environment: Mapping[str, str], folder: str, parent: int, path: Sequence[str]) -> int:
     """The process as Python would have it, from its start to its end."""
     os.getppid = lambda: parent
     os.environ.clear()
@@ -152,8 +150,6 @@ def _become(
     sys.stdin = sys.__stdin__ = os.fdopen(0, closefd=False)
     sys.stdout = sys.__stdout__ = os.fdopen(1, "w", closefd=False, encoding="utf-8")
     sys.stderr = sys.__stderr__ = os.fdopen(2, "w", 1, closefd=False, encoding="utf-8", errors="backslashreplace")
-    if sys.dont_write_bytecode:
-        sys.dont_write_bytecode, sys.pycache_prefix = False, pycache
     hand_on(environment)
     status = 0
     try:
@@ -195,4 +191,4 @@ def hand_on(environment: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
+    serve(socket.socket(fileno=int(sys.argv[1])))
