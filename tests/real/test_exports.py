@@ -49,14 +49,20 @@ def test_it_is_gated_as_it_is_and_carries_its_peak_where_its_source_does(name: s
     assert max(reading.max_abs for reading in record.sites.values()) == pytest.approx(PEAKS[name], rel=0.03)
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the Record of the source lies for each that is held against it."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.mark.parametrize(("name", "exit"), [("W8A8", 0), ("W4A16", 1)])
-def test_it_is_held_against_what_it_was_made_from(name: str, exit: int, pytester: pytest.Pytester) -> None:
+def test_it_is_held_against_what_it_was_made_from(name: str, exit: int, cache: Path, pytester: pytest.Pytester) -> None:
     """Weights are as near as rounding leaves them in both; what rounding to four bits does to predictions is too
     much.
     """
-    options = ("--maxact-max-samples=6", "--maxact-max-seq-len=64", "--maxact-dtype=fp32", "--maxact-family=generic")
+    options = ("--maxact-max-samples=4", "--maxact-max-seq-len=48", "--maxact-dtype=fp32", "--maxact-family=generic")
     run_gate(
-        pytester, f"--maxact-model={EXPORTS[name]}", f"--maxact-source={SOURCE}", *options,
+        pytester, f"--maxact-model={EXPORTS[name]}", f"--maxact-source={SOURCE}", f"--maxact-cache={cache}", *options,
         "--maxact-save=r.safetensors", exit=exit, says=["all of them the source's"],
     )  # fmt: skip
     found = load(Path("r.safetensors")).source
