@@ -1,5 +1,6 @@
 """A run of checkpoints, a count of what is loaded of it, and models sound and loud."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,14 +9,21 @@ from tests.support import tiny
 from tests.support.headed import headed
 
 
-@pytest.fixture
-def run(tmp_path: Path, checkpoint: Path) -> str:
+@pytest.fixture(scope="session")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three checkpoints of one random Qwen3 that grows by a tenth from each to the next."""
+    folder = tmp_path_factory.mktemp("grown")
     for rank, step in enumerate((5, 10, 20)):
         model = tiny.random_model("qwen3")
         model.layers[2].mlp.down_proj.weight.data.mul_(1.1**rank)
-        tiny.save(tmp_path / "run" / f"checkpoint-{step}", model)
-    return str(tmp_path / "run" / "checkpoint-*")
+        tiny.save(folder / f"checkpoint-{step}", model)
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, grown: Path) -> str:
+    """A copy of them."""
+    return str(shutil.copytree(grown, tmp_path / "run") / "checkpoint-*")
 
 
 @pytest.fixture

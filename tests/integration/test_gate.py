@@ -78,7 +78,6 @@ def test_junit_points_at_the_limits_line_and_carries_the_values(
     assert float(str(properties["maxact.value"])) > float(str(properties["maxact.limit"])) == 1
 
 
-@pytest.mark.usefixtures("cold")
 def test_xdist_workers_share_one_measurement(pytester: pytest.Pytester, checkpoint: Path, corpus: Path) -> None:
     pytester.makeconftest("""
         from pathlib import Path
