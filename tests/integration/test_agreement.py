@@ -296,3 +296,11 @@ def test_checks_and_waivers_are_counted_alike_in_every_medium(
     assert metrics[0]["metrics"][0]["args"] == told
     (found,) = json.loads((pytester.path / "found.sarif").read_text())["runs"]
     assert not [one for one in found["results"] if one["level"] == "error"], "all that ran holds or is waived"
+
+
+def test_a_run_that_was_refused_has_no_verdict_in_any_medium(pytester: pytest.Pytester, saved: Path) -> None:
+    asked = sorted({option for option, _ in MEDIA.values() if option})
+    run_gate(pytester, f"--maxact-replay={saved}", *asked, "--maxact-family=nobody", exit=4)
+    files = ("the JSON report", "JUnit", "SARIF", "the sealed verdict", "the bill of materials")
+    assert {name: VERDICTS[name](pytester.path, "") for name in files} == dict.fromkeys(files, "NONE")
+    assert VERDICTS["the page"](pytester.path, "") == "NOT", "NOT CHECKED"

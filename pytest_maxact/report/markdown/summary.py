@@ -52,9 +52,10 @@ def verdict_words(account: Account) -> list[str]:
     outcome = account.outcome
     if outcome and outcome.verdict:
         return [in_a_line(text.plain, account.words) for text in headline(outcome.verdict, across_words(outcome))]
-    if account.verdict == "NONE" and not account.faults:
-        return ["no check was run"]
-    return [in_a_line(f"FAIL: {account.faults[0]}", account.words)] if account.faults else [account.verdict]
+    word = "no verdict" if account.verdict == "NONE" else account.verdict
+    if account.faults:
+        return [in_a_line(f"{word}: {account.faults[0]}", account.words)]
+    return ["no check was run" if account.verdict == "NONE" else word]
 
 
 def relation(told: Told) -> str:

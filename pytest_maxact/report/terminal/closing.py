@@ -11,7 +11,7 @@ from pytest_maxact.judge.outcome import Outcome
 from pytest_maxact.judge.verdict.tally import Tally, Told
 from pytest_maxact.judge.verdict.words import RELATIONS
 from pytest_maxact.report.terminal.screen import Message, Screen, Text, to_text
-from pytest_maxact.report.terminal.verdict import across_words, headline
+from pytest_maxact.report.terminal.verdict import across_words, headline, waived_words
 
 LINES = 7
 """With a rule above them, eight."""
@@ -51,7 +51,8 @@ def _head(outcome: Outcome) -> Iterator[Text]:
     yield from headline(verdict, across_words(outcome))
     if verdict.faults and not verdict.breaches and verdict.ran:
         which = "checks that were judged" if verdict.ran > 1 else "check that was judged"
-        yield Text(f"{verdict.holding} of {verdict.ran} {which} hold", style="yellow")
+        beside = f", {waived}" if (waived := waived_words(verdict)) else ""
+        yield Text(f"{verdict.holding} of {verdict.ran} {which} hold{beside}", style="yellow")
     if verdict.warnings:
         many = len(verdict.warnings)
         said = "a warning stands" if many == 1 else f"{many} warnings stand"

@@ -111,7 +111,7 @@ def _failing(verdict: Tally, which: str) -> Iterator[str]:
         which_of = "" if failing == 1 else "all of them " if near == failing else f"{near} of them "
         beside = f" ({which_of}too close to call)" if near else ""
         yield f"{counted_of(failing, verdict.ran, 'check')}{which} {'does' if failing == 1 else 'do'} not hold{beside}"
-        if waived := _waived(verdict):
+        if waived := waived_words(verdict):
             yield waived
         if held := len(verdict.close):
             yield _held_close(held)
@@ -127,13 +127,14 @@ def _holding(verdict: Tally, which: str) -> Iterator[str]:
         yield f"all {ran} checks{which} hold" if ran > 1 else f"the one check{which} holds"
     if near:
         yield "but is too close to call" if held == 1 else f"{near} of them too close to call"
-    if waived := _waived(verdict):
+    if waived := waived_words(verdict):
         yield waived
     if verdict.waivers:
         yield counted(verdict.waivers, "waiver", "holds", "hold")
 
 
-def _waived(verdict: Tally) -> str:
+def waived_words(verdict: Tally) -> str:
+    """As in `6 are waived`; empty where none is."""
     waived = len(verdict.waived)
     return f"{waived} {'is' if waived == 1 else 'are'} waived" if waived else ""
 

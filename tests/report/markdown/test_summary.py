@@ -35,7 +35,7 @@ def test_what_is_wrong_and_what_to_do_are_one_line_of_words() -> None:
     account, fault = account_of_all(), "could not measure: out of memory\n  lower the batch\n  or add memory"
     assert account.outcome
     untold = replace(account.outcome, verdict=tally_of([], None, (fault,), 0))
-    for one in (Account(faults=(fault,)), replace(account, outcome=untold)):
+    for one in (Account(verdict="FAIL", faults=(fault,)), replace(account, outcome=untold)):
         for text in (summary(one, 1 << 20), block_of(one)):
             assert "**FAIL: could not measure: out of memory; lower the batch; or add memory**" in text
 

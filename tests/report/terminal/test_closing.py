@@ -1,6 +1,7 @@
 """What a report ends with: pass or fail, what does not hold and why, in at most eight lines with its rule."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from pytest_maxact.judge.verdict.tally import Told, tally_of
 from pytest_maxact.report.terminal.closing import LINES, render_closing, says_all
 from pytest_maxact.report.terminal.screen import Screen
 from tests.support import records
+from tests.support.waivers import waiver
 
 RECORD = records.record({f"layers.{layer}.hidden": [3.0 + layer] for layer in range(50)})
 PORTRAIT = portray(RECORD)
@@ -101,6 +103,12 @@ def test_what_went_wrong_besides_is_told_with_what_the_checks_found() -> None:
     assert closing(outcome(found(0, 3), ["the Record was not written: No space left on device"])) == [
         "FAIL: the Record was not written: No space left on device",
         "3 of 3 checks that were judged hold",
+    ]
+    breach, *others = found(1, 2)
+    let_pass = replace(breach, waiver=waiver(site=breach.limit.site))
+    assert closing(outcome([let_pass, *others], ["a waiver expired"])) == [
+        "FAIL: a waiver expired",
+        "2 of 3 checks that were judged hold, 1 is waived",
     ]
     assert closing(outcome(found(1), ["a waiver expired"])) == [
         "FAIL: 1 of 2 checks does not hold",
