@@ -23,6 +23,7 @@ from pytest_maxact.judge.portrait import (
     SiteRow,
 )
 from pytest_maxact.judge.published import standing
+from pytest_maxact.judge.trust.departed import believed
 from pytest_maxact.judge.trust.stress import stress_figures
 from pytest_maxact.judge.trust.trust import trusted_m
 from pytest_maxact.judge.verdict.finding import Finding
@@ -70,7 +71,7 @@ def portray(
         logits=record.logits,
         noise=record.noise,
         static=record.static,
-        source=record.source,
+        source=record.source and believed(record.source),
         stress=stress_figures(record),
         hunt=record.hunt,
         limits=_applied(record, rules, findings) if rules else None,

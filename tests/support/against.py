@@ -43,7 +43,7 @@ def estimate(value: float, spread: float = 0.1) -> Estimate:
     return Estimate(value=value, low=value * (1 - spread), high=value * (1 + spread))
 
 
-def departure(tokens: int = 4, nonfinite: int = 0, **figures: float) -> Departure:
+def departure(tokens: int = 48, nonfinite: int = 0, **figures: float) -> Departure:
     """One that passes, but for the figures that are given."""
     usual = dict.fromkeys(QUANTITIES, 0.99) | dict.fromkeys(PERPLEXITIES, 5.0) | {"mean_kl": 0.01}
     told = {name: estimate(figures.get(name, value)) for name, value in usual.items()}
@@ -52,7 +52,7 @@ def departure(tokens: int = 4, nonfinite: int = 0, **figures: float) -> Departur
         for low, high in pairwise(CONFIDENCES)
     ]
     bins[0] = replace(bins[0], tokens=tokens - nonfinite)
-    return Departure(samples=1, tokens=tokens, nonfinite=nonfinite, figures=told, confidence=tuple(bins))
+    return Departure(samples=min(24, tokens), tokens=tokens, nonfinite=nonfinite, figures=told, confidence=tuple(bins))
 
 
 def holding(weights: Weights = CLEAN, predictions: Departure | None = None, form: str = FORM) -> Record:

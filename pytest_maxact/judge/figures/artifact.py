@@ -6,6 +6,7 @@ Guards that all findings are counted, though only the first of a kind are kept b
 from dataclasses import dataclass
 
 from pytest_maxact.judge.figures.words import plain
+from pytest_maxact.judge.trust.departed import believed
 from pytest_maxact.numbers.lint import LINTS, Lint
 from pytest_maxact.record.record import Record
 from pytest_maxact.record.source import AgainstSource, Departure
@@ -69,7 +70,7 @@ def artifact_drawn(record: Record) -> ArtifactDrawn:
         form=plain(lint.form) if lint else "",
         tensors=lint.tensors if lint else 0,
         lint=_counts(lint) if lint else None,
-        source=_source(record.source) if record.source else None,
+        source=_source(believed(record.source)) if record.source else None,
     )
 
 

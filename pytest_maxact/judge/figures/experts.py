@@ -14,13 +14,13 @@ from pytest_maxact.record.record import Record
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertLayer:
     """One layer: the loads of its experts as multiples of an even share, from the least to the `most` loaded one, which
-    is `busiest`; how many no token reached, and which in words.
+    is `busiest`; `pairs` of a token and an expert that it is given to; how many no token reached, and which in words.
     """
 
     site: str
     layer: int
     experts: int
-    tokens: int
+    pairs: int
     least: float
     low: float
     median: float
@@ -46,7 +46,7 @@ def _layer(reading: SiteReading) -> ExpertLayer:
         site=reading.site.name,
         layer=reading.site.layer or 0,
         experts=len(given),
-        tokens=int(given.sum()),
+        pairs=int(given.sum()),
         least=least,
         low=low,
         median=median,

@@ -11,6 +11,7 @@ from pytest_maxact.report.figures.build import (
     broken_points,
     chart_of,
     choice_of,
+    decibels,
     exact_axis,
     layer_axis,
     lean,
@@ -82,8 +83,8 @@ def source(drawn: Drawn) -> Figure | LeftOut:
             "form": one.form,
             "sqnr_db": number(one.sqnr_db, 5),
             "expected_db": number(one.expected_db, 5),
-            "shown": "nothing lost" if one.sqnr_db == math.inf else f"{one.sqnr_db:.2f} dB",
-            "expected": f"{one.expected_db:.2f} dB",
+            "shown": decibels(one.sqnr_db),
+            "expected": decibels(one.expected_db),
             "role": "artifact",
             "broken": math.isnan(one.sqnr_db) or None,
         }
@@ -104,7 +105,7 @@ def source(drawn: Drawn) -> Figure | LeftOut:
     caption = (
         "SQNR of weights against those of the source, and what rounding the source to the same form gives; a line"
         " between them is what was lost beyond rounding. Weights outside layers stand at the right. Of many weights,"
-        " those furthest from rounding."
+        " those furthest from rounding. What loses nothing has no place on the axis, and stands in the data."
     )
     return made(SOURCE, SOURCE_TITLE, caption, _weights(found), chart, 280, rows, rows=lean(rows, *rows[0]))
 
@@ -171,6 +172,6 @@ def predictions(drawn: Drawn) -> Figure | LeftOut:
     words = f"Against {found.name}, on {found.predictions.tokens} tokens: {figures}."
     caption = (
         "Distance of the next-token distribution from the source's, by how sure the source is, with 95 % intervals over"
-        " samples."
+        " samples; without a line where there are too few of them."
     )
     return made(PREDICTIONS, PREDICTIONS_TITLE, caption, words, chart, 260, rows)

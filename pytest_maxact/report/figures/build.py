@@ -42,6 +42,13 @@ def said(value: float | None, unit: str = "") -> str:
     return f"{value:.6g}{unit}" if math.isfinite(value) else "NaN or infinite"
 
 
+def decibels(value: float, otherwise: str = "none") -> str:
+    """A ratio for a person; `otherwise` of one that is NaN."""
+    if math.isnan(value):
+        return otherwise
+    return "nothing lost" if value == math.inf else "all lost" if value == -math.inf else f"{value:.2f} dB"
+
+
 def positive(value: float | None) -> float | None:
     """What a logarithmic axis can hold."""
     found = number(value)

@@ -33,7 +33,7 @@ def experts(drawn: Drawn) -> Figure | LeftOut:
             "site": one.site,
             "layer": one.layer,
             "experts": one.experts,
-            "tokens": one.tokens,
+            "pairs": one.pairs,
             **{name: number(getattr(one, name), 4) for name in ("least", "low", "median", "high", "most")},
             "busiest": one.busiest,
             "unreached": one.unreached or None,
@@ -42,7 +42,7 @@ def experts(drawn: Drawn) -> Figure | LeftOut:
         for one in drawn.experts
     ]
     hints = tooltips(
-        site="site", experts="experts", tokens="tokens given", least="least", median="median", most="most",
+        site="site", experts="experts", pairs="token-expert pairs", least="least", median="median", most="most",
         busiest="most loaded expert", unreached="unreached", which="which",
     )  # fmt: skip
     scale = alt.Scale(type="symlog", constant=1)

@@ -52,8 +52,18 @@ def _reaches(layer: Mapping[str, Any], datasets: Mapping[str, _Rows], inherited:
 
 
 def _condition(said: object, made: set[str]) -> Callable[[Mapping[str, Any]], bool] | None:
-    """What a plain filter asks of a row; None for another, and for one of a field that is made on the way."""
-    found = _PLAIN.fullmatch(said) if isinstance(said, str) else None
+    """What a filter asks of a row that is plain, or several such at once; None for another, and for one of a field that
+    is made on the way.
+    """
+    each = [_plain(one, made) for one in said.split(" && ")] if isinstance(said, str) else []
+    asked = [one for one in each if one is not None]
+    if not asked or len(asked) < len(each):
+        return None
+    return lambda row: all(holds(row) for holds in asked)
+
+
+def _plain(said: str, made: set[str]) -> Callable[[Mapping[str, Any]], bool] | None:
+    found = _PLAIN.fullmatch(said)
     if found is None:
         return None
     negated, flag, valid, field, sign, text = found.groups()

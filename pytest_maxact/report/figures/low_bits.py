@@ -10,6 +10,7 @@ from pytest_maxact.report.figures.build import (
     as_cells,
     chart_of,
     choice_of,
+    decibels,
     layer_axis,
     lean,
     listed,
@@ -74,7 +75,7 @@ def _row(place: int, one: LowBitRow) -> Row:
         "scheme": one.scheme,
         "sqnr_db": number(one.sqnr_db),
         "colour": 40.0 if exact else 0.0 if one.sqnr_db == -math.inf else number(one.sqnr_db, 4),
-        "shown": _decibels(one.sqnr_db),
+        "shown": decibels(one.sqnr_db, "none: NaN or infinite"),
         "flushed": number(one.flushed),
         "zeroed": "" if math.isnan(one.flushed) else f"{one.flushed:.2%}",
         "clipped": number(one.clipped),
@@ -85,19 +86,13 @@ def _row(place: int, one: LowBitRow) -> Row:
     }
 
 
-def _decibels(value: float) -> str:
-    if math.isnan(value):
-        return "none: NaN or infinite"
-    return "nothing lost" if value == math.inf else "all lost" if value == -math.inf else f"{value:.2f} dB"
-
-
 def _alternative(drawn: Drawn) -> str:
     parts = []
     for scheme in dict.fromkeys(row.scheme for row in drawn.low_bits):
         rows = [row for row in drawn.low_bits if row.scheme == scheme]
         known = [row for row in rows if not math.isnan(row.sqnr_db)]
         least = min(known, key=lambda row: row.sqnr_db, default=None)
-        lowest = f"lowest {_decibels(least.sqnr_db)} at {least.site}" if least else "none finite"
+        lowest = f"lowest {decibels(least.sqnr_db)} at {least.site}" if least else "none finite"
         under = sum(row.sqnr_db < 20 for row in known)
         fails = [row.site for row in rows if row.fails]
         failing = f", checks fail at {listed(fails)}" if fails else ""

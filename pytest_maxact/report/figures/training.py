@@ -143,10 +143,19 @@ def _ends(found: SeriesDrawn, points: Sequence[TrainingPoint], what: str, unit: 
     by_name: dict[str, list[TrainingPoint]] = {}
     for one in points:
         by_name.setdefault(one.of, []).append(one)
-    told = [
-        f"{what}{name} from {said(own[0].value, unit)} to {said(own[-1].value, unit)}" for name, own in by_name.items()
-    ]
-    return f"{len(found.checkpoints)} checkpoints: {listed(told)}."
+    whole = len(found.checkpoints)
+    told = [f"{what}{name} {_from_to(own, unit, whole)}" for name, own in by_name.items()]
+    return f"{whole} checkpoints: {listed(told)}."
+
+
+def _from_to(own: Sequence[TrainingPoint], unit: str, whole: int) -> str:
+    """Its ends, and at which checkpoints they are where these are not those of the series."""
+    first, last = (said(one.value, unit) for one in (own[0], own[-1]))
+    if len(own) == 1:
+        return f"{first} at {own[0].checkpoint} alone"
+    begins = f" at {own[0].checkpoint}" if own[0].place else ""
+    ends = f" at {own[-1].checkpoint}" if own[-1].place < whole - 1 else ""
+    return f"from {first}{begins} to {last}{ends}"
 
 
 def _rank(value: float) -> float:

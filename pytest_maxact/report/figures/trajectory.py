@@ -1,5 +1,7 @@
 """The residual stream over normalised depth, among those of the published checkpoints."""
 
+from typing import TYPE_CHECKING
+
 from pytest_maxact.judge.figures.drawn import Drawn
 from pytest_maxact.judge.figures.stream import PublishedStream, Stream
 from pytest_maxact.report.figures.build import (
@@ -18,6 +20,9 @@ from pytest_maxact.report.figures.build import (
 )
 from pytest_maxact.report.figures.figure import Figure
 from pytest_maxact.report.figures.theme import BREACH, FAMILY, GREY, OWN
+
+if TYPE_CHECKING:
+    import altair as alt
 
 NAME, TITLE = "trajectory", "How does the residual stream grow with depth?"
 _CAPTION = (
@@ -63,12 +68,19 @@ def trajectory(drawn: Drawn) -> Figure:
         .mark_point(shape="triangle-up", filled=True, size=150, opacity=1)
         .encode(y=y),
         ours.transform_filter("isValid(datum.jump)")
-        .mark_text(dy=-14, fontSize=11, align=inward)
+        .mark_text(dx=_beside(10, 0), dy=_beside(4, -14), fontSize=11, align=inward)
         .encode(y=y, text="place:N"),
         ours.transform_filter("datum.shown === '0'").mark_point(size=60, opacity=1).encode(y=alt.value("height")),
         broken_points(chart_of(), BREACH, x=x, tooltip=hints),
     )
     return made(NAME, TITLE, _CAPTION, _alternative(drawn), chart, 380, own, published=published)
+
+
+def _beside(first: int, others: int) -> "alt.ExprRef":
+    """Pixels by which a name stands off its triangle: of the first layers to its right, where no line runs."""
+    import altair as alt
+
+    return alt.expr(f"datum.depth < 0.1 ? {first} : {others}")
 
 
 def _colours(stream: Stream) -> dict[str, str]:

@@ -5,6 +5,7 @@ import math
 from pytest_maxact.judge.figures.drawn import Drawn
 from pytest_maxact.judge.trust.ahead import tail_words
 from pytest_maxact.judge.trust.stress import StressFigures
+from pytest_maxact.numbers.sites import KINDS
 from pytest_maxact.report.figures.build import (
     apart,
     broken_points,
@@ -189,7 +190,7 @@ def stress_sites(drawn: Drawn) -> Figure | LeftOut:
         for one in found.sites
         if one.site in depth
     ]
-    kinds = list(dict.fromkeys(depth[one.site][1] for one in found.sites if one.site in depth))
+    kinds = [kind for kind in KINDS if any(row["kind"] == kind for row in rows)]
     hints = tooltips(site="site", shown="over the corpus", corpus="corpus", stress="stress", recipe="recipe")
     x = layer_axis("depth", drawn.layers)
     chart = alt.layer(

@@ -8,6 +8,7 @@ from pytest_maxact.report.figures.build import (
     broken_points,
     chart_of,
     choice_of,
+    decibels,
     layer_axis,
     lean,
     made,
@@ -22,6 +23,7 @@ NAME, TITLE = "weights", "What do low bits cost the weights?"
 _CAPTION = (
     "SQNR in dB of the weight that the chosen scheme costs most, of those that each site is multiplied with; experts by"
     " the worst of their matrices. A cross at the upper edge: the scheme cannot quantize it."
+    " What loses nothing has no place on the axis, and stands in the data."
 )
 
 
@@ -42,7 +44,7 @@ def weights(drawn: Drawn) -> Figure | LeftOut:
             "worst": one.worst,
             "weights": one.weights,
             "sqnr_db": number(one.sqnr_db, 5),
-            "shown": "nothing lost" if one.sqnr_db == math.inf else f"{one.sqnr_db:.2f} dB",
+            "shown": decibels(one.sqnr_db),
             "refused": one.refused,
             "broken": number(one.sqnr_db) is None and one.sqnr_db != math.inf,
         }

@@ -6,6 +6,7 @@ columns.
 import math
 from collections.abc import Iterator
 
+from pytest_maxact.judge.trust.effects import MANY
 from pytest_maxact.numbers.against import Weights
 from pytest_maxact.numbers.counted import counted
 from pytest_maxact.record.source import AgainstSource, Confidence, Departure, Estimate
@@ -111,8 +112,8 @@ def _interval(name: str, figure: Estimate) -> str:
 
 def _notes(found: AgainstSource, told: Departure) -> Iterator[str]:
     yield (
-        f"{counted(told.tokens, 'token')} of {counted(told.samples, 'evaluation sample')}; KL in nats per token; 95 %: "
-        "samples drawn again, by category"
+        f"{counted(told.tokens, 'token')} of {counted(told.samples, 'evaluation sample')}; KL in nats per token; "
+        + ("95 %: samples drawn again, by category" if told.samples >= MANY else f"95 %: none of fewer than {MANY}")
     )
     yield (
         "noise: the source against itself, each sample alone"

@@ -1,10 +1,14 @@
 """What is drawn of a series inside of its checkpoints is what each of their Records says."""
 
 import math
+from dataclasses import replace
 
+from pytest_maxact.judge.figures.drawn import drawn_of
 from pytest_maxact.judge.figures.low_bits import low_bits_of
 from pytest_maxact.judge.figures.training import CHANNELS, training_of
 from pytest_maxact.judge.series.trend import Stage
+from pytest_maxact.report.figures.figure import Figure
+from pytest_maxact.report.figures.training import training
 from tests.support import records
 from tests.support.drawing import model_of
 
@@ -41,3 +45,18 @@ def test_what_is_not_finite_is_no_number() -> None:
     found = training_of([*STAGES, Stage(name="c", step=1500, record=broken)])
     assert [one.value for one in found.layers if one.checkpoint == "c"] == [1.0, math.inf]
     assert [math.isnan(one.value) for one in found.schemes if one.checkpoint == "c"] == [True]
+
+
+def test_what_only_some_checkpoints_tell_is_told_with_their_names() -> None:
+    """A channel that enters the largest entries late does not go from there on since the first checkpoint."""
+    peaks = SMALL["layers.1.hidden"].peaks
+    other = replace(SMALL["layers.1.hidden"], peaks=(replace(peaks[0], channel=99, value=5000.0), *peaks[1:]))
+    late = replace(SMALL, sites={**SMALL.sites, "layers.1.hidden": other})
+    lone, both = (
+        [Stage(name=name, step=place, record=record) for place, (name, record) in enumerate(given)]
+        for given in ((("a", SMALL), ("b", late), ("c", SMALL)), (("a", SMALL), ("b", late), ("c", late)))
+    )
+    for stages, words in ((lone, "channel 99 5000 at b alone"), (both, "channel 99 from 5000 at b to 5000")):
+        (figure,) = [one for one in training(drawn_of(SMALL, stages=stages)) if one.name == "series_channels"]
+        assert isinstance(figure, Figure)
+        assert words in figure.alternative

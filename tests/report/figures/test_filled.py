@@ -25,7 +25,8 @@ def layers(*others: Any, rows: list[dict[str, Any]] = ROWS, **data: Any) -> int:
         ("datum.broken", False), ("!datum.broken", True), ("datum.x", True), ("!datum.x", False),
         ("isValid(datum.limit)", False), ("isValid(datum.nan)", False), ("isValid(datum.x)", True),
         ("datum.kind === 'M'", True), ("datum.kind === 'O'", False), ("datum.kind !== 'M'", True),
-        ("datum.none !== 'M'", True), ("datum.x > 5", True), ("datum.broken && datum.x", True),
+        ("datum.none !== 'M'", True), ("datum.x > 5", True), ("datum.broken && datum.x", False),
+        ("isValid(datum.x) && datum.x", True), ("datum.broken && datum.x > 5", True),
         ("datum.broken || datum.x", True),
     ],
 )  # fmt: skip

@@ -127,6 +127,8 @@ def test_experts_that_no_token_reached_are_marked_however_many_there_are() -> No
     figure = drawn(experts(drawn_of(record)))
     (row,) = [row for row in figure.rows if row["site"] == router]
     assert (row["unreached"], row["experts"], row["busiest"]) == (2, 300, 2)
+    assert row["pairs"] == 298 * 5, "of a token and an expert: a token that has several is no several tokens"
+    assert "tokens" not in row
     assert f"{router} (2 of 300)" in figure.alternative
 
 
