@@ -12,7 +12,6 @@ from pytest_maxact.errors import MaxactError, Words, first_line
 from pytest_maxact.gate.ledger import Found
 from pytest_maxact.gate.waivers import waiver_fault
 from pytest_maxact.judge.account import Account, CheckTold, Judged, WaiverTold
-from pytest_maxact.judge.verdict.tally import Verdict
 
 if TYPE_CHECKING:
     from pytest_maxact.gate.session import GateSession
@@ -54,7 +53,7 @@ def account_of(
     """What a run found; `troubles`: why there is no outcome."""
     concluded = {one.name: one for one in outcome.checkpoints} if outcome else {}
     return Account(
-        verdict=verdict_of(outcome),
+        verdict=outcome.word if outcome else "FAIL",
         outcome=outcome,
         faults=outcome.faults if outcome else (*troubles, "no outcome could be put together"),
         checkpoints=tuple(
@@ -109,13 +108,6 @@ def asked_for(settings: "Settings") -> dict[str, str]:
         for one in fields(settings)
         if (value := getattr(settings, one.name)) != one.default and one.name not in places
     }
-
-
-def verdict_of(outcome: "Outcome | None") -> Verdict:
-    """The word of a run; FAIL where no outcome could be put together."""
-    if outcome is None or outcome.faults:
-        return "FAIL"
-    return outcome.verdict.word if outcome.verdict else "NONE"
 
 
 def _became(session: "GateSession", name: str, finding: "Finding | None") -> "CheckOutcome":

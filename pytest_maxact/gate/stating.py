@@ -15,7 +15,7 @@ from platform import python_version
 from typing import TYPE_CHECKING
 
 from pytest_maxact.errors import InputError, Words, message
-from pytest_maxact.gate.account import asked_for, check_told, limits_of, verdict_of, waiver_told
+from pytest_maxact.gate.account import asked_for, check_told, limits_of, waiver_told
 from pytest_maxact.judge.statement.schema import (
     VERIFIER,
     WHOLE,
@@ -99,7 +99,7 @@ def statement_of(
         baselines=tuple(_baselines(session)),
         settings=asked_for(session.settings),
     )
-    passed, said = not shortfalls(details), verdict_of(outcome)
+    passed, said = not shortfalls(details), outcome.word if outcome else "FAIL"
     word = "PASS" if passed else "FAIL" if said == "PASS" else said
     return _statement(about, details.model_copy(update={"verdict": word}), passed)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_maxact.judge.portrait import Portrait
 from pytest_maxact.judge.verdict.finding import Finding
-from pytest_maxact.judge.verdict.tally import Tally
+from pytest_maxact.judge.verdict.tally import Tally, Verdict
 
 if TYPE_CHECKING:
     from pytest_maxact.judge.figures.drawn import Drawn
@@ -56,6 +56,13 @@ class Outcome:
     waiver_faults: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ()
     tighten: str = ""
+
+    @property
+    def word(self) -> Verdict:
+        """The verdict in a word, as every report has it: PASS where all was run and holds, and never elsewhere."""
+        if self.faults:
+            return "FAIL"
+        return self.verdict.word if self.verdict else "NONE"
 
     @property
     def checks(self) -> int:

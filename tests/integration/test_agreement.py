@@ -244,7 +244,7 @@ def test_a_part_of_the_checks_is_no_pass_in_any_medium(
     if left_out:
         assert json.loads((pytester.path / "verdict.json").read_text())["predicate"]["verificationResult"] == "FAILED"
         words = f"not run: {CHECKS - 16} checks; this is no verdict on the whole checkpoint"
-        assert words in told
+        assert told[0] == words, "a step shows ten warnings, this in any case"
         assert (result["level"], result["message"]["text"]) == ("warning", words)
         assert [one["description"] for one in quality] == [words]
     else:

@@ -125,13 +125,14 @@ def test_the_outcome_goes_to_a_hook_after_the_report(pytester: pytest.Pytester, 
     pytester.makeconftest("""
         def pytest_maxact_outcome(config, outcome):
             breaches = [told.finding.limit.check for told in outcome.verdict.breaches]
-            print("told:", outcome.ran, outcome.verdict.passed, breaches)
+            print("told:", outcome.ran, outcome.word, breaches)
         """)
     options = (f"--maxact-replay={saved}", f"--maxact-limits={tight}", "-s")
-    told = f"told: {CHECKS} False [[]'layers.1.hidden::max_abs']"
+    told = f"told: {CHECKS} FAIL [[]'layers.1.hidden::max_abs']"
     run_gate(pytester, *options, exit=1, report=["FAIL: 1 of *", told])
     run_gate(pytester, *options, "-n", "1", subprocess=True, exit=1, report=["FAIL: 1 of *", told])
     run_gate(pytester, *options, "--co", lacks=["told:"])
+    run_gate(pytester, *options, "-k", "embedding", exit=0, report=["told: 4 PARTIAL [[][]]"])
 
 
 def test_an_outcome_hook_that_raises_fails_a_run_that_would_have_passed(

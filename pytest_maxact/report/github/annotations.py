@@ -1,5 +1,5 @@
 """The account of a run as annotations: what does not hold on the line of its limit, waivers at fault on theirs, what
-could not be measured and what is too close to call; the worst first, in as many as a step shows.
+could not be measured, what was not run and what is too close to call; the worst first, in as many as a step shows.
 
 Source: https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands, ten errors and ten warnings
 a step; the rest is not shown, and nobody says so.
@@ -24,8 +24,9 @@ def annotations(account: Account, workspace: Path) -> list[Annotation]:
     """`workspace`: the folder that a runner checked the project out to; only files in it have lines there."""
     problems = problems_of(replace(account, root=workspace))
     errors = [_annotation("error", one, workspace) for one in problems if one.level == "error"]
-    close = [_annotation("warning", one, workspace) for one in problems if one.level == "warning"]
-    shown = (*_warnings(account), *close)
+    left = [_annotation("warning", one, workspace) for one in problems if one.level == "warning" and one.rule == RUN]
+    close = [_annotation("warning", one, workspace) for one in problems if one.level == "warning" and one.rule != RUN]
+    shown = (*left, *_warnings(account), *close)
     told = (errors, "what does not hold"), (shown, "what is to be known")
     return [one for found, what in told for one in _at_most(found, what, account.words)]
 
