@@ -62,7 +62,8 @@ def test_pretrained_weights_pass_through_the_whole_gate(
     pytester: pytest.Pytester, minilm: Path, tmp_path: Path
 ) -> None:
     saved = tmp_path / "minilm.record.safetensors"
-    args = (f"--maxact-model={minilm}", "--maxact-max-samples=20", f"--maxact-save={saved}")
+    text = ("--maxact-max-samples=6", "--maxact-max-seq-len=64")
+    args = (f"--maxact-model={minilm}", *text, f"--maxact-save={saved}")
     result = run_gate(
         pytester, *args, f"--maxact-limits={write_limits(tmp_path / 'wide.yaml', 250)}", passed=2 * 19 + 6 + OF_WEIGHTS
     )
