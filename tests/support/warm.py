@@ -91,7 +91,8 @@ def serve(listener: socket.socket) -> None:
 
 
 def _import() -> None:
-    import numpy, pydantic, pytest, rich.console, safetensors.torch, torch, yaml  # noqa: E401, F401, I001
+    import ml_dtypes, numpy, pytest, rich.table, safetensors.torch, torch, yaml  # noqa: E401, F401, I001
+    from pydantic import BaseModel, TypeAdapter  # noqa: F401
     from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3ForCausalLM  # noqa: F401
 
     plugins = {entry.module.partition(".")[0] for entry in entry_points(group="pytest11")}
