@@ -4,6 +4,7 @@ out, as words and as the exit code.
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_maxact.cli.arguments import Commands, add_command, add_json, add_model
 from pytest_maxact.cli.exits import FAILED, PASSED
@@ -14,6 +15,9 @@ from pytest_maxact.settings.places import place
 from pytest_maxact.settings.settings import Settings
 from pytest_maxact.settings.single import Single
 from pytest_maxact.settings.userfiles import unreadable
+
+if TYPE_CHECKING:
+    from pytest_maxact.judge.statement.schema import Details
 
 
 def add(commands: Commands) -> None:
@@ -87,15 +91,25 @@ def run(options: argparse.Namespace) -> int:
     for objection in found:
         print(one_line(f"NOT VERIFIED: {objection}"))
     if not found:
-        which = "the one check" if len(checks) == 1 else f"all {len(checks)} checks"
-        hold = "holds" if len(checks) == 1 else "hold"
-        print(one_line(f"VERIFIED: {which} of {options.model} {hold}, made {statement.predicate.time_verified}"))
+        print(one_line(f"VERIFIED: {_held(details, options.model)}, made {statement.predicate.time_verified}"))
     for waiver in waivers:
         print(one_line(f"waived: {waiver}"))
     print(one_line(f"limits: {', '.join(one.uri for one in details.limits) or 'none'}"))
     stated = ", ".join(f"{name} {value}" for name, value in details.settings.items())
     print(one_line(f"settings: {stated or 'defaults'}"))
     return FAILED if found else PASSED
+
+
+def _held(details: "Details", model: str) -> str:
+    """What holds of a whole PASS, and what was let pass: of a series, that of all its checkpoints."""
+    outcomes = [check.outcome for one in details.checkpoints for check in one.checks]
+    held, among = outcomes.count("held"), len(details.checkpoints)
+    many = f"all {held}" if held == len(outcomes) > 1 else f"{held} of {len(outcomes)}"
+    which = "the one check" if len(outcomes) == 1 else f"{many} checks"
+    of = model if among == 1 else f"{among} checkpoints, {model} among them,"
+    waived = outcomes.count("waived")
+    beside = f", {waived} {'is' if waived == 1 else 'are'} waived" if waived else ""
+    return f"{which} of {of} {'holds' if held == 1 else 'hold'}{beside}"
 
 
 def _folder(settings: Settings) -> Path:

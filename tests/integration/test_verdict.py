@@ -13,7 +13,7 @@ from pytest_maxact.cli.main import main
 from pytest_maxact.judge.statement.schema import DETAILS
 from pytest_maxact.record.file import load, save
 from tests.support import tiny
-from tests.support.gate_runs import CHECKS, run_gate
+from tests.support.gate_runs import CHECKS, RELATIVE, run_gate
 from tests.support.measuring import record_of
 
 VERDICT = "--maxact-verdict=verdict.json"
@@ -202,13 +202,15 @@ waive:
     run_gate(pytester, f"--maxact-replay={saved}", "--maxact-limits=limits.yaml", VERDICT, exit=0)
     command = ["verify", str(pytester.path / "verdict.json"), str(checkpoint)]
     assert main(command) == 0
-    assert f"waived: layers.1.hidden max_abs until {until} by me: known" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"VERIFIED: {CHECKS - 1} of {CHECKS} checks of {checkpoint} hold, 1 is waived, made " in said
+    assert f"waived: layers.1.hidden max_abs until {until} by me: known" in said
     assert main([*command, "--no-waivers"]) == 1
     assert main([*command, "--limits", str(pytester.path / "limits.yaml"), "--json"]) == 0
 
 
 def test_of_a_series_every_checkpoint_is_verified(
-    pytester: pytest.Pytester, checkpoint: Path, corpus: Path, tmp_path: Path
+    pytester: pytest.Pytester, checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for step in (1, 2):
         shutil.copytree(checkpoint, tmp_path / f"step-{step}")
@@ -216,7 +218,10 @@ def test_of_a_series_every_checkpoint_is_verified(
     pattern = tmp_path / "step-*"
     run_gate(pytester, f"--maxact-model={pattern}", f"--maxact-corpus={corpus}", VERDICT, exit=0)
     for step in (1, 2):
+        capsys.readouterr()
         assert main(["verify", str(pytester.path / "verdict.json"), str(tmp_path / f"step-{step}")]) == 0
+        of = f"of 2 checkpoints, {tmp_path / f'step-{step}'} among them, hold, made "
+        assert f"VERIFIED: all {2 * CHECKS + RELATIVE} checks {of}" in capsys.readouterr().out
     (tmp_path / "step-2" / "config.json").write_text("{}")
     assert main(["verify", str(pytester.path / "verdict.json"), str(tmp_path / "step-2")]) == 1
 
