@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pytest_maxact.judge.figures.published import published_checkpoints
 from pytest_maxact.report.figures.every import figures_of
 from pytest_maxact.report.figures.figure import Figure
 from pytest_maxact.report.figures.paper.every import paper_figures
@@ -99,3 +100,24 @@ def test_names_are_written_in_ink_and_series_have_forms_of_their_own(figures: di
 def test_both_policies_of_int8_are_seen_where_they_are_alike(figures: dict[str, Figure]) -> None:
     points = items_of(scene_of(figures["paper-12-int8"].spec), "mark", "symbol")
     assert len({(one["x"], one["y"]) for one in points}) == len(points)
+
+
+def test_no_checkpoint_that_jumps_is_said_to_grow_gradually(figures: dict[str, Figure]) -> None:
+    """A jump of the first layer, over the embedding, is one: gemma-3-4b-it goes from 28.6 to 11 520 there."""
+    streams: dict[str, list[float]] = {}
+    roles: dict[str, str] = {}
+    for row in figures["paper-04-jumps"].rows:
+        streams.setdefault(row["model"], []).append(row["value"])
+        roles[row["model"]] = row["role"]
+    steps = {name: max(after / before for before, after in pairwise(values)) for name, values in streams.items()}
+    published = {one.name: one.stream for one in published_checkpoints()}
+    assert {name for name, role in roles.items() if role == "gradual"} == {"gemma-2b", "gemma-2-9b", "Qwen3.5-35B-A3B"}
+    assert {name for name, role in roles.items() if role == "jump"} == {
+        "Ling-mini-20T",
+        "gemma-3-27b-it",
+        "Qwen2.5-1.5B",
+    }
+    for name, role in roles.items():
+        if name in published:
+            assert tuple(streams[name]) == published[name]
+            assert (steps[name] >= 10) is (role == "jump")

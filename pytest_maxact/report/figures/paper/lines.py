@@ -2,10 +2,13 @@
 by family, and component by component.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
+from pytest_maxact.judge.compare.jumps import JUMP_FACTOR
 from pytest_maxact.judge.figures.drawn import Drawn
 from pytest_maxact.judge.figures.published import PublishedCheckpoint, published_checkpoints
+from pytest_maxact.judge.figures.stream import StreamPoint
 from pytest_maxact.report.figures.build import (
     Row,
     chart_of,
@@ -32,7 +35,7 @@ from pytest_maxact.report.figures.paper.points import (
 from pytest_maxact.report.figures.theme import BREACH, GREEN, ORANGE, OWN, PURPLE, ZERO
 
 _SHOWN = 3
-_LINE = 1.6
+_LINE = 1.8
 """Times as large a magnitude is, that stands a line of text further up."""
 _HINTS = {"model": "model", "layer": "layer", "shown": "largest"}
 
@@ -90,11 +93,12 @@ def jumps(drawn: Drawn) -> Figure:
     import altair as alt
 
     ordered = sorted(published_checkpoints(), key=_largest_jump)
-    calm = list({one.series: one for one in reversed(ordered)}.values())[-_SHOWN:]
-    steep = list({one.series: one for one in ordered}.values())[-_SHOWN:]
-    chosen = [*((one, "gradual") for one in calm), *((one, "jump") for one in steep)]
-    rows = [row for one, role in chosen for row in stream_rows(one, role=role)]
-    rows += own_stream_rows(drawn, role=OURS)
+    calm = [one for one in ordered if _largest_jump(one) < JUMP_FACTOR][:_SHOWN]
+    steep = sorted({one.series: one for one in ordered}.values(), key=_largest_jump)[-_SHOWN:]
+    role_of = {**{one.name: "jump" for one in steep}, **{one.name: "gradual" for one in calm}}
+    streams = {one.model: one.points for one in drawn.stream.published}
+    rows = [row for name, role in role_of.items() for row in _from_embedding(name, streams[name], role)]
+    rows += _from_embedding(drawn.model, drawn.stream.points, OURS)
     base = chart_of().encode(
         x=depth_axis(),
         y=logarithmic("value", "residual maximum"),
@@ -110,8 +114,9 @@ def jumps(drawn: Drawn) -> Figure:
         chart_of("ends").mark_text(align="left", dx=5, fontSize=11).encode(x="depth:Q", y="beside:Q", text="model:N"),
     )  # fmt: skip
     caption = (
-        "Checkpoints whose residual maximum jumps tenfold or more within a layer, and those that grow gradually: the"
-        f" {_SHOWN} series with the largest and the smallest step. {SOURCE}"
+        "Checkpoints whose residual maximum jumps tenfold or more within a layer, of which the embedding comes before"
+        f" the first, and those that grow gradually: of {_SHOWN} series those with the largest step, and the"
+        f" {_SHOWN} checkpoints with the smallest. {SOURCE}"
     )
     own = [point.layer for point in drawn.stream.points if point.jumps]
     words = f"{own_words(drawn)} Jump layers: {', '.join(map(str, own)) or 'none'}."
@@ -119,7 +124,22 @@ def jumps(drawn: Drawn) -> Figure:
 
 
 def _largest_jump(one: PublishedCheckpoint) -> float:
-    return max(after / before for before, after in pairwise(one.maxima["hidden"]))
+    """As `jump_layers` has it: the first layer's is that over the embedding."""
+    return max(after / before for before, after in pairwise(one.stream))
+
+
+def _from_embedding(model: str, points: Sequence[StreamPoint], role: str) -> list[Row]:
+    return [
+        {
+            "model": model,
+            "layer": point.layer,
+            "depth": number(point.depth, 4),
+            "value": positive(point.value),
+            "shown": said(point.value),
+            "role": role,
+        }
+        for point in points
+    ]
 
 
 def families(drawn: Drawn) -> Figure:
