@@ -44,10 +44,10 @@ def _reaches(layer: Mapping[str, Any], datasets: Mapping[str, _Rows], inherited:
         if "calculate" in step:
             made.add(step["as"])
             continue
-        holds = _condition(step.get("filter"), made)
-        if holds is None:
+        if "filter" not in step:
             break
-        left = [row for row in left if holds(row)]
+        if holds := _condition(step["filter"], made):  # another one leaves fewer, and none that is not here
+            left = [row for row in left if holds(row)]
     return bool(left)
 
 

@@ -45,6 +45,8 @@ def test_filters_are_taken_together_and_fields_made_on_the_way_are_not_judged() 
     assert layers(points) == 0
     assert layers(chart_of().transform_calculate(new="1").transform_filter("datum.new").mark_point()) == 1
     assert layers(chart_of().transform_calculate(new="1").transform_filter("datum.broken").mark_point()) == 0
+    assert layers(chart_of().transform_filter("datum.x > 0").transform_filter("datum.broken").mark_point()) == 0
+    assert layers(chart_of().transform_filter("datum.x > 0").transform_fold(["x"]).mark_point()) == 1
 
 
 def test_what_a_reader_moves_stays() -> None:
