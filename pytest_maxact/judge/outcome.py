@@ -37,6 +37,16 @@ class Checkpoint:
     drawn: "Drawn | None" = None
     """What its figures are drawn from; None where no report asked for it."""
 
+    @property
+    def judged(self) -> tuple[Finding, ...]:
+        """The findings of checks that ran."""
+        return tuple(finding for finding in self.findings if finding.limit.check in self.ran)
+
+    @property
+    def left(self) -> int:
+        """How many checks did not run."""
+        return self.checks - len(self.ran)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:

@@ -14,6 +14,7 @@ from pytest_maxact.gate.records import Records
 from pytest_maxact.gate.session import GateSession, open_session
 from pytest_maxact.record.file import save
 from pytest_maxact.record.record import Record
+from pytest_maxact.report.html.tables import series_table
 from pytest_maxact.report.terminal.verdict import across_words
 from pytest_maxact.settings.settings import Settings
 from tests.support import records
@@ -138,6 +139,14 @@ def test_checkpoints_of_which_no_check_ran_are_not_among_those_that_hold(series:
     one = conclude(series, Reported(run=own, failed=frozenset()))
     assert len(one.measured) == len(both.measured) == 2, "Records are there without a check"
     assert (across_words(one), across_words(both)) == (" of 1 checkpoint", " of 2 checkpoints")
+    assert one.series
+    assert both.series
+    rows, whole = series_table(one.series, one.checkpoints).rows, series_table(both.series, both.checkpoints).rows
+    many = [checkpoint.checks for checkpoint in one.checkpoints]
+    assert [row.cells[-1].text for row in rows] == [f"{many[0]} hold", f"{many[1]} not run"]
+    assert [(row.state, row.cells[-1].state) for row in rows] == [("", "good"), ("warn", "warn")]
+    assert whole[0].cells[-1].text == f"{many[0]} hold"
+    assert "not run" not in whole[1].cells[-1].text
 
 
 def test_concluding_twice_gives_the_same(series: GateSession) -> None:

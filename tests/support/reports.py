@@ -76,6 +76,7 @@ def series_report(
             step=stage.step,
             portrait=portray(stage.record, rules, by_name.get(stage.name, ())),
             findings=tuple(by_name.get(stage.name, ())),
+            checks=len({finding.limit.check for finding in by_name.get(stage.name, ())}),
             ran=frozenset(
                 finding.limit.check
                 for finding in by_name.get(stage.name, ())

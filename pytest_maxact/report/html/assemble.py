@@ -145,7 +145,7 @@ def _tiles(outcome: Outcome) -> Iterator[Fact]:
     yield Fact(label="M", lines=((figure(m.value), ""), (m.site.name, "soft")))
     if outcome.verdict:
         tally = outcome.verdict
-        apart = ((len(tally.close), "too close to call"), (len(tally.waived), "waived"))
+        apart = ((len(tally.close), "too close to call"), (len(tally.waived), "waived"), (tally.left, "not run"))
         beside = tuple((f"{many} {what}", "warn") for many, what in apart if many)
         yield Fact(label="checks that hold", lines=((f"{tally.holding} of {tally.ran}", ""), *beside))
     if latest.limits:

@@ -219,18 +219,21 @@ def series_table(series: Series, checkpoints: Sequence[Checkpoint]) -> Table:
 
 
 def _checks(checkpoint: Checkpoint) -> Cell:
-    """What became of the checks of one checkpoint that ran or could be judged."""
+    """What became of the checks of one checkpoint that ran, and how many did not."""
     if checkpoint.portrait is None:
         return Cell(text="not measured", state="bad")
     if not checkpoint.findings:
         return Cell(text="none", state="warn")
-    failed = sum(not finding.accepted for finding in checkpoint.findings)
-    waived = sum(finding.waiver is not None for finding in checkpoint.findings)
+    judged = checkpoint.judged
+    failed = sum(not finding.accepted for finding in judged)
+    waived = sum(finding.waiver is not None for finding in judged)
+    beside = f", {checkpoint.left} not run" if checkpoint.left else ""
     if failed:
-        return Cell(text=f"{failed} of {len(checkpoint.findings)} FAIL", state="bad")
+        return Cell(text=f"{failed} of {len(judged)} FAIL{beside}", state="bad")
     if waived:
-        return Cell(text=f"{waived} of {len(checkpoint.findings)} waived", state="warn")
-    return Cell(text=f"{len(checkpoint.findings)} hold", state="good")
+        return Cell(text=f"{waived} of {len(judged)} waived{beside}", state="warn")
+    held = f"{len(judged)} hold{beside}" if judged else f"{checkpoint.left} not run"
+    return Cell(text=held, state="warn" if checkpoint.left else "good")
 
 
 def failing_rows(rows: Iterable[SiteRow]) -> Iterator[SiteRow]:

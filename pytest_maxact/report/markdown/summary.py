@@ -158,6 +158,7 @@ def _milestone(one: Judged) -> list[str]:
     if found is None or found.portrait is None:
         why = found.failure if found and found.failure else "not measured"
         return [code(one.name), "-", prose(why.split("\n")[0]), "-"]
-    failing = sum(not finding.accepted for finding in found.findings)
+    failing = sum(not finding.accepted for finding in found.judged)
     step = "-" if found.step is None else str(found.step)
-    return [code(one.name), step, maximum(found.portrait.m), f"{failing} of {len(found.findings)}"]
+    beside = f", {found.left} not run" if found.left else ""
+    return [code(one.name), step, maximum(found.portrait.m), f"{failing} of {len(found.judged)}{beside}"]

@@ -101,12 +101,13 @@ def _labels(names: Sequence[str], cut: str) -> dict[str, str]:
 def _checks(checkpoint: Checkpoint) -> Text:
     if not checkpoint.findings:
         return Text("-")
-    failed = sum(not finding.accepted for finding in checkpoint.findings)
-    waived = sum(finding.waiver is not None for finding in checkpoint.findings)
+    failed = sum(not finding.accepted for finding in checkpoint.judged)
+    waived = sum(finding.waiver is not None for finding in checkpoint.judged)
     if failed:
         return Text(f"{failed} FAIL", style="bold red")
-    close = sum(finding.close for finding in checkpoint.findings)
-    words = ", ".join(f"{many} {what}" for many, what in ((waived, "waived"), (close, "too close")) if many)
+    close = sum(finding.close for finding in checkpoint.judged)
+    apart = ((waived, "waived"), (close, "too close"), (checkpoint.left, "not run"))
+    words = ", ".join(f"{many} {what}" for many, what in apart if many)
     return Text(words or "pass", style="yellow" if words else "green")
 
 

@@ -321,7 +321,7 @@ def test_an_interval_stands_beside_its_figure_and_claims_no_more_than_it_is() ->
 
 def test_the_tile_counts_what_holds_as_a_runner_of_tests_does() -> None:
     (tile,) = (one for one in assembled(account_of_all(), ()).tiles if one.label == "checks that hold")
-    assert tile.lines == (("2 of 4", ""), ("1 too close to call", "warn"), ("1 waived", "warn"))
+    assert tile.lines == (("2 of 4", ""), ("1 too close to call", "warn"), ("1 waived", "warn"), ("2 not run", "warn"))
     (tile,) = (one for one in assembled(told(records.seen()), ()).tiles if one.label == "checks that hold")
     assert [words for words, _ in tile.lines] == [tile.lines[0][0]]
 

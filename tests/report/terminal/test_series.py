@@ -143,6 +143,9 @@ def test_only_checks_that_ran_are_in_the_verdict_and_others_are_counted() -> Non
     assert text.startswith(
         "PARTIAL: the one check that ran of 1 checkpoint holds\nnot run: 2 checks, of which 1 would fail\n"
     )
+    assert row_of(text, "step-500")[-1] == "pass"
+    for name in ("step-1000", "final"):
+        assert row_of(text, name)[-3:] == ["1", "not", "run"], "neither passed nor failed"
 
 
 def test_long_names_are_shown_by_their_ends_where_those_tell_them_apart() -> None:
