@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from pytest_maxact.errors import InputError, MeasureError, setting
 from pytest_maxact.judge.limits.limit import Limit
 from pytest_maxact.judge.limits.weights import tensor_of
+from pytest_maxact.judge.trust.departed import believed
 from pytest_maxact.judge.verdict.bound import holds, within
 from pytest_maxact.judge.verdict.finding import Finding
 from pytest_maxact.judge.verdict.words import WHICH, origin_words
@@ -83,7 +84,7 @@ def check_source_weights(record: Record, limit: Limit, waived: Collection[tuple[
 
 def check_departure(record: Record, limit: Limit) -> Finding:
     """A limit on predictions against the source's. Raises MeasureError where they were not compared."""
-    found = _required(record, limit)
+    found = believed(_required(record, limit))
     told, name = found.predictions, limit.metric.name.removeprefix(OF_SOURCE)
     if told is None or name not in told.figures:
         raise MeasureError(

@@ -32,6 +32,8 @@ def test_an_interval_of_too_few_samples_is_told_nowhere(samples: int, is_told: b
     tables = {table.name: table for section in page_of(told(record), ()).sections for table in section.tables}
     (row,) = [row for row in tables["source-1"].rows if row.cells[0].text == "KL from the source"]
     assert row.cells[2].text == ("0.005 to 0.02" if is_told else "-")
+    message = against.judged(record)["predictions::source_mean_kl"].message
+    assert ("(95 % 0.005 to 0.02)" in message) is is_told
     kept = believed(record.source).predictions
     assert kept
     assert math.isnan(kept.confidence[0].mean_kl.high) is not is_told
