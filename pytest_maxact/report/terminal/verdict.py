@@ -122,7 +122,7 @@ def _failing(verdict: Tally, which: str) -> Iterator[str]:
 def _holding(verdict: Tally, which: str) -> Iterator[str]:
     ran, held, near = verdict.ran, verdict.holding, len(verdict.close)
     if held < ran:
-        yield f"{held} of {counted(ran, 'check')}{which} {'holds' if held == 1 else 'hold'}"
+        yield f"{held} of {counted(ran, 'check')}{which} {'holds' if 1 in (held, ran) else 'hold'}"
     else:
         yield f"all {ran} checks{which} hold" if ran > 1 else f"the one check{which} holds"
     if near:
