@@ -179,7 +179,7 @@ def _checkpoint(
         portrait=portray(record, subject.rules, findings, baselines) if record else None,
         failure=session.records.failure(subject.source),
         findings=findings,
-        checks=len(session.judging.limits(subject)),
+        checks=len({limit.check for limit in session.judging.limits(subject)}),
         ran=ran,
         drawn=drawn_for(session, subject, record, findings, baselines) if record and drawn else None,
     )
